@@ -1,0 +1,101 @@
+/* What the parts of the library share: the description of a flow, and the engine that computes it.
+ *
+ * An engine is the whole numerical code, compiled from the one source in engine/ for one precision and one instruction
+ * set. A flow picks its engine when it is created (dispatch.c) and every compute function runs through it. */
+#ifndef NVP_CORE_H
+#define NVP_CORE_H
+
+#include "nvpflow.h"
+#include <stdbool.h>
+
+/* The conditioner: Linear -> activation -> ... -> Linear. */
+typedef struct {
+    size_t n_linears;
+    const size_t *widths; /* n_linears + 1: inputs, hidden layers, outputs */
+    size_t widest_hidden, total_hidden;
+    size_t n_params;
+    size_t full_inputs; /* inputs of the network that also has the columns left out here: its fan-in */
+    nvp_activation activation;
+} nvp_mlp;
+
+typedef struct {
+    nvp_layer_type type;
+    size_t dim;
+    size_t offset, n_params; /* in the parameter buffer of the flow */
+    size_t saved_rows;       /* rows of a tile that `apply` leaves to `vjp` */
+    size_t saved_offset;     /* the rows of the layers before this one */
+    size_t scratch_rows;     /* rows of a tile that `apply` and `vjp` need besides */
+
+    nvp_mlp net; /* the shape of the s network and of the b network */
+    size_t n_identity, n_transformed;
+    const size_t *identity, *transformed; /* their columns, in increasing order */
+    nvp_scale scale;
+    double scale_bound;
+} nvp_layer;
+
+typedef struct nvp_engine nvp_engine;
+
+struct nvp_flow {
+    nvp_dtype dtype;
+    size_t dim, n_layers, n_params;
+    size_t saved_rows, scratch_rows; /* the sum and the maximum over the layers */
+    size_t tile;                     /* samples that are taken through the whole flow at a time */
+    nvp_layer *layers;
+    size_t *indices; /* storage of every index list and width list above */
+    const nvp_engine *engine;
+};
+
+struct nvp_workspace {
+    void *block; /* as allocated */
+    size_t capacity;
+    nvp_poll poll;
+    void *poll_context;
+    double polled_at;
+};
+
+/* `size` bytes at an address that every vector type accepts; NULL when there is no memory. The content is undefined. */
+void *nvp_workspace_reserve(nvp_workspace *workspace, size_t size);
+
+/* Whether the poll function asks to stop; it is asked only every 50 ms. */
+bool nvp_interrupted(nvp_workspace *workspace);
+
+/* One pass of samples through a flow, and back when gradients are wanted. The public functions differ only in which of
+ * these fields they fill; NULL or zero is "not wanted". Arrays are float or double, as in nvpflow.h. */
+typedef struct {
+    const nvp_flow *flow;
+    const void *params;
+    nvp_workspace *workspace;
+    bool inverse;
+    size_t n;
+
+    const void *in;     /* (., D); NULL: draws from the base density */
+    const size_t *rows; /* which n rows of `in`; NULL: the first n */
+    uint64_t seed;      /* of the draws */
+
+    void *out, *log_det, *log_prob, *states;
+    bool sum_log_prob;
+    double log_prob_sum;
+
+    bool nll_gradient;                   /* the incoming gradients are those of the mean NLL, */
+    const void *grad_out, *grad_log_det; /* or these */
+    void *grad_in, *grad_params;         /* grad_params is overwritten */
+} nvp_pass;
+
+struct nvp_engine {
+    const char *isa;
+    size_t real_size;
+    size_t lanes; /* of a vector: the rows of a tile are padded to a multiple of this */
+    /* The layer's sizes from its configuration, already checked. False: overflow. */
+    bool (*plan_layer)(nvp_layer *layer);
+    void (*initialize)(const nvp_flow *flow, uint64_t seed, void *params);
+    nvp_status (*run)(nvp_pass *pass);
+    void (*adam_step)(const nvp_adam_options *options, size_t step, size_t n, void *params, const void *grad, void *m,
+                      void *v);
+    bool (*all_finite)(size_t n, const void *values);
+};
+
+/* The engine for a precision: the widest instruction set of this machine, or the one that NVPFLOW_ISA names. NULL when
+ * that one is not to be had. */
+const nvp_engine *nvp_choose_engine(nvp_dtype dtype);
+
+#endif

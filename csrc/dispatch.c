@@ -1,0 +1,41 @@
+/* The one place that decides which compiled engine computes a flow. */
+#include "core.h"
+#include "engine/targets.h"
+#include <stdlib.h>
+#include <string.h>
+
+extern const nvp_engine nvp_engine_f32_baseline, nvp_engine_f64_baseline;
+#ifdef NVP_HAVE_X86_TARGETS
+extern const nvp_engine nvp_engine_f32_avx2, nvp_engine_f64_avx2, nvp_engine_f32_avx512, nvp_engine_f64_avx512;
+
+static int has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+static int has_avx512(void) {
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+}
+#endif
+static int always(void) { return 1; }
+
+/* Widest first. */
+static const struct {
+    const nvp_engine *engines[2]; /* by nvp_dtype */
+    int (*runs_here)(void);
+} targets[] = {
+#ifdef NVP_HAVE_X86_TARGETS
+    {{&nvp_engine_f32_avx512, &nvp_engine_f64_avx512}, has_avx512},
+    {{&nvp_engine_f32_avx2, &nvp_engine_f64_avx2}, has_avx2},
+#endif
+    {{&nvp_engine_f32_baseline, &nvp_engine_f64_baseline}, always},
+};
+
+const nvp_engine *nvp_choose_engine(nvp_dtype dtype) {
+    const char *forced = getenv("NVPFLOW_ISA");
+    if (forced && !*forced)
+        forced = NULL;
+    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
+        const nvp_engine *engine = targets[i].engines[dtype];
+        if ((!forced || !strcmp(forced, engine->isa)) && targets[i].runs_here())
+            return engine;
+    }
+    return NULL;
+}

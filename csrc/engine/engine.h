@@ -1,0 +1,29 @@
+/* The engine, one translation unit for each precision and instruction set; read it from here.
+ *
+ * A tile is T samples in structure-of-arrays order: row d holds dimension d of every sample, T numbers that lie in
+ * vector lanes side by side. Everything below works on rows of a tile; T is a multiple of the lanes of a vector. The
+ * lanes that no sample fills repeat a real one, so that they never raise a NaN of their own, and carry gradients of
+ * zero. */
+#include "headers.h"
+
+#include "vec.h"
+#include "vmath.h"
+#include "linear.h"
+#include "mlp.h"
+#include "layer.h"
+#include "affine_coupling.h"
+#include "act_norm.h"
+#include "layers.h"
+#include "pass.h"
+#include "optimizer.h"
+
+const nvp_engine NVP_ENGINE = {
+    .isa = NVP_ISA,
+    .real_size = sizeof(real),
+    .lanes = LANES,
+    .plan_layer = plan_layer,
+    .initialize = initialize,
+    .run = run_pass,
+    .adam_step = adam_step,
+    .all_finite = all_finite,
+};

@@ -1,0 +1,16 @@
+/* The table of layer types, by nvp_layer_type. */
+static const layer_type layer_types[NVP_N_LAYER_TYPES] = {
+    [NVP_AFFINE_COUPLING] = {affine_coupling_plan, affine_coupling_initialize, affine_coupling_apply,
+                             affine_coupling_vjp},
+    [NVP_ACT_NORM] = {act_norm_plan, act_norm_initialize, act_norm_apply, act_norm_vjp},
+};
+
+static bool plan_layer(nvp_layer *layer) { return layer_types[layer->type].plan(layer); }
+
+static void initialize(const nvp_flow *flow, uint64_t seed, void *params) {
+    uint64_t counter = 0;
+    for (size_t l = 0; l < flow->n_layers; l++) {
+        const nvp_layer *layer = &flow->layers[l];
+        layer_types[layer->type].initialize(layer, seed, &counter, (real *)params + layer->offset);
+    }
+}

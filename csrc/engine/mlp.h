@@ -1,0 +1,109 @@
+/* The conditioner network: Linear -> activation -> ... -> Linear. Its parameters are, for each linear map, the weight
+ * (outputs x inputs) and then the bias. */
+
+/* h = activation(h) on n numbers, in place; unless d is NULL, d = the derivative there. ReLU is fused with its linear
+ * map and its derivative is read off its value. */
+static void activate(nvp_activation activation, size_t n, real *restrict h, real *restrict d) {
+    for (size_t t = 0; t < n; t += LANES) {
+        const vreal v = load(h + t);
+        if (activation == NVP_TANH) {
+            const vreal value = vtanh(v);
+            store(h + t, value);
+            if (d)
+                store(d + t, (real)1 - value * value);
+        } else {
+            const vreal sigmoid = vsigmoid(v);
+            store(h + t, v * sigmoid);
+            if (d)
+                store(d + t, sigmoid * ((real)1 + v * ((real)1 - sigmoid)));
+        }
+    }
+}
+
+/* One linear map and its activation. */
+static void hidden_layer(nvp_activation activation, size_t n_out, size_t n_in, const real *restrict params,
+                         const real *restrict in, real *restrict h, real *restrict d, size_t tile) {
+    const real *w = params, *b = params + n_out * n_in;
+    if (activation == NVP_RELU) {
+        linear_relu_forward(n_out, n_in, w, b, in, h, tile);
+    } else {
+        linear_forward(n_out, n_in, w, b, in, h, tile);
+        activate(activation, n_out * tile, h, d);
+    }
+}
+
+/* in (inputs, T) -> out (outputs, T). scratch: 2 * widest_hidden rows. */
+static void mlp_forward(const nvp_mlp *net, const real *params, const real *in, real *out, real *scratch, size_t tile) {
+    real *buffers[2] = {scratch, scratch + net->widest_hidden * tile};
+    size_t last = net->n_linears - 1;
+    for (size_t k = 0; k < last; k++) {
+        hidden_layer(net->activation, net->widths[k + 1], net->widths[k], params, in, buffers[k % 2], NULL, tile);
+        in = buffers[k % 2];
+        params += net->widths[k + 1] * (net->widths[k] + 1);
+    }
+    size_t n_out = net->widths[last + 1], n_in = net->widths[last];
+    linear_forward(n_out, n_in, params, params + n_out * n_in, in, out, tile);
+}
+
+/* d_h *= activation'(h), where d holds the derivatives of the activations that need them. */
+static void activation_gradient(nvp_activation activation, size_t n, const real *restrict h, const real *restrict d,
+                                real *restrict d_h) {
+    if (activation == NVP_RELU) {
+        for (size_t t = 0; t < n; t += LANES)
+            store(d_h + t, from_bits(less(splat(0), load(h + t)) & bits_of(load(d_h + t))));
+    } else {
+        for (size_t t = 0; t < n; t += LANES)
+            store(d_h + t, load(d_h + t) * load(d + t));
+    }
+}
+
+static void clear_rows(real *rows, size_t n, size_t tile) { memset(rows, 0, n * tile * sizeof *rows); }
+
+/* Given in and d_out, the gradient of the output: d_in += that of the input and, unless d_params is NULL, d_params +=
+ * that of the parameters. The hidden layers are computed anew. scratch: 2 * total_hidden + 2 * widest_hidden rows. */
+static void mlp_vjp(const nvp_mlp *net, const real *params, const real *in, const real *d_out, real *d_in,
+                    real *d_params, real *scratch, size_t tile) {
+    const size_t last = net->n_linears - 1;
+    real *h = scratch, *d = h + net->total_hidden * tile;
+    real *buffers[2] = {d + net->total_hidden * tile, d + (net->total_hidden + net->widest_hidden) * tile};
+    size_t at = 0, row = 0; /* where map k begins in the parameters, and its output in h */
+    for (size_t k = 0; k < last; k++) {
+        size_t n_out = net->widths[k + 1], n_in = net->widths[k];
+        const real *x = k ? h + (row - n_in) * tile : in;
+        hidden_layer(net->activation, n_out, n_in, params + at, x, h + row * tile, d + row * tile, tile);
+        at += n_out * (n_in + 1);
+        row += n_out;
+    }
+    for (size_t k = last + 1; k-- > 0;) {
+        size_t n_out = net->widths[k + 1], n_in = net->widths[k];
+        const real *x = k ? h + (row - n_in) * tile : in;
+        if (d_params)
+            linear_weight_gradient(n_out, n_in, d_out, x, d_params + at, d_params + at + n_out * n_in, tile);
+        if (k == 0) {
+            linear_input_gradient(n_out, n_in, params + at, d_out, d_in, tile);
+            break;
+        }
+        real *d_h = buffers[k % 2];
+        clear_rows(d_h, n_in, tile);
+        linear_input_gradient(n_out, n_in, params + at, d_out, d_h, tile);
+        activation_gradient(net->activation, n_in * tile, x, d + (row - n_in) * tile, d_h);
+        d_out = d_h;
+        row -= n_in;
+        at -= n_in * (net->widths[k - 1] + 1);
+    }
+}
+
+/* Each linear map uniform in +-1/sqrt(fan_in), as torch.nn.Linear. The bound counts the inputs that the mask leaves
+ * out, so that the function is distributed as that of the full-shape network. */
+static void mlp_initialize(const nvp_mlp *net, uint64_t seed, uint64_t *counter, real *params) {
+    for (size_t k = 0; k < net->n_linears; k++) {
+        const size_t fan_in = k ? net->widths[k] : net->full_inputs;
+        const double bound = 1.0 / sqrt((double)fan_in);
+        const size_t n = net->widths[k + 1] * (net->widths[k] + 1);
+        for (size_t i = 0; i < n; i++) {
+            double u[2];
+            nvp_uniform_pair(seed, NVP_STREAM_INITIALIZE, (*counter)++, u);
+            *params++ = (real)(bound * (2 * u[0] - 1));
+        }
+    }
+}

@@ -1,0 +1,19 @@
+/* The engine in 64-bit precision for x86-64 with AVX-512. */
+#include "engine/targets.h"
+#ifdef NVP_HAVE_X86_TARGETS
+#include "engine/headers.h" /* before the target changes: their inline functions belong to the baseline */
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl"))),                   \
+                             apply_to = function)
+#else
+#pragma GCC target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl")
+#endif
+#define NVP_PRECISION 64
+#define NVP_ISA "avx512"
+#define NVP_ENGINE nvp_engine_f64_avx512
+#define NVP_VECTOR_BYTES 64
+#include "engine/engine.h"
+#ifdef __clang__
+#pragma clang attribute pop
+#endif
+#endif

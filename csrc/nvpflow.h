@@ -1,0 +1,183 @@
+/* nvpflow: normalizing flows of the Real NVP family, in plain C11.
+ *
+ * This header is the whole public face of the library. A flow is an immutable description (which layers, in which
+ * order); its parameters are one flat buffer that the caller owns. Every compute function takes both, so one
+ * description may serve many threads and many sets of parameters at once.
+ *
+ * Conventions
+ *   - Samples are rows: an array of n samples of D dimensions is n * D numbers in C order.
+ *   - Buffers are `const void *` or `void *` and hold float or double, as the dtype of the flow says.
+ *   - `forward` generates (z -> x, layer 1 first); `inverse` scores (x -> z, layer L first).
+ *   - Log-determinants, log-densities and losses are in nats.
+ *   - Every function that can fail returns a status; after a failure the outputs are unspecified, the parameters are
+ *     untouched (nvp_train: those of the last completed step).
+ *   - Input and output arrays must not overlap.
+ */
+#ifndef NVPFLOW_H
+#define NVPFLOW_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum {
+    NVP_OK = 0,
+    NVP_ERROR_MEMORY,      /* an allocation failed */
+    NVP_ERROR_SIZE,        /* a product of sizes does not fit in size_t */
+    NVP_ERROR_ARGUMENT,    /* an argument is outside of its documented range */
+    NVP_ERROR_UNSUPPORTED, /* NVPFLOW_ISA names an instruction set that this machine or build lacks */
+    NVP_INTERRUPTED        /* the poll function or a callback asked to stop */
+} nvp_status;
+
+/* A sentence for a status, never NULL. */
+const char *nvp_status_string(nvp_status status);
+
+typedef enum { NVP_FLOAT32, NVP_FLOAT64 } nvp_dtype;
+
+typedef enum {
+    NVP_AFFINE_COUPLING, /* Dinh, Sohl-Dickstein and Bengio (2017), equations 7 and 8 */
+    NVP_ACT_NORM,        /* x = z * exp(log_scale) + bias; Kingma and Dhariwal (2018), section 3.1 */
+    NVP_N_LAYER_TYPES
+} nvp_layer_type;
+
+typedef enum { NVP_RELU, NVP_TANH, NVP_SILU, NVP_N_ACTIVATIONS } nvp_activation;
+
+typedef enum {
+    NVP_SCALE_EXP, /* s is the output of its network: the published layer, unbounded */
+    NVP_SCALE_TANH /* s = bound * tanh(output / bound) */
+} nvp_scale;
+
+/* What one layer is. nvp_flow_create copies all of it. */
+typedef struct {
+    nvp_layer_type type;
+
+    /* The rest is read by NVP_AFFINE_COUPLING alone. */
+    const unsigned char *mask; /* D entries, 1: identity and input of the networks, 0: transformed */
+    const size_t *hidden;      /* widths of the hidden layers of both networks, each at least 1 */
+    size_t n_hidden;
+    nvp_activation activation;
+    nvp_scale scale;
+    double scale_bound; /* > 0, for NVP_SCALE_TANH */
+} nvp_layer_config;
+
+typedef struct nvp_flow nvp_flow;
+
+/* Describe a flow of n_layers >= 1 layers over dim >= 1 dimensions. */
+nvp_status nvp_flow_create(nvp_flow **flow, nvp_dtype dtype, size_t dim, size_t n_layers,
+                           const nvp_layer_config *layers);
+void nvp_flow_destroy(nvp_flow *flow); /* NULL is fine */
+
+size_t nvp_flow_dim(const nvp_flow *flow);
+size_t nvp_flow_n_layers(const nvp_flow *flow);
+nvp_dtype nvp_flow_dtype(const nvp_flow *flow);
+const char *nvp_flow_isa(const nvp_flow *flow); /* "baseline", "avx2" or "avx512" */
+
+/* Length of the parameter buffer, and where the parameters of one layer begin in it.
+ *
+ * An affine coupling with I identity and T transformed columns holds its s network, then its b network; a network holds
+ * for each linear map its weight (outputs x inputs, C order), then its bias. The first map has I inputs and the last T
+ * outputs: weights of columns that the mask makes irrelevant do not exist. An act norm holds log_scale (D), bias (D).
+ */
+size_t nvp_flow_n_parameters(const nvp_flow *flow);
+size_t nvp_flow_layer_offset(const nvp_flow *flow, size_t layer);
+
+/* Starting parameters: each linear map uniform in +-1/sqrt(fan_in), where fan_in counts all D columns, as
+ * torch.nn.Linear has it for full-shape networks; act norms start at the identity. */
+void nvp_flow_initialize(const nvp_flow *flow, uint64_t seed, void *params);
+
+/* Scratch memory of the compute functions. It grows to what a call needs and is kept for the next one. One workspace
+ * serves one call at a time; every thread needs its own. */
+typedef struct nvp_workspace nvp_workspace;
+nvp_status nvp_workspace_create(nvp_workspace **workspace);
+void nvp_workspace_destroy(nvp_workspace *workspace); /* NULL is fine */
+
+/* Have calls that run longer ask `poll(context)` about every 50 ms whether to stop; non-zero ends the call with
+ * NVP_INTERRUPTED. */
+typedef int (*nvp_poll)(void *context);
+void nvp_workspace_set_poll(nvp_workspace *workspace, nvp_poll poll, void *context);
+
+/* z (n, D) -> x (n, D) and log|det dx/dz| (n). log_det may be NULL. */
+nvp_status nvp_forward(const nvp_flow *flow, const void *params, size_t n, const void *z, void *x, void *log_det,
+                       nvp_workspace *workspace);
+
+/* x (n, D) -> z (n, D) and log|det dz/dx| (n). log_det may be NULL. */
+nvp_status nvp_inverse(const nvp_flow *flow, const void *params, size_t n, const void *x, void *z, void *log_det,
+                       nvp_workspace *workspace);
+
+/* x (n, D) -> log p(x) (n) = log N(z; 0, I) + log|det dz/dx|. */
+nvp_status nvp_log_prob(const nvp_flow *flow, const void *params, size_t n, const void *x, void *log_prob,
+                        nvp_workspace *workspace);
+
+/* The states on the way: states (L + 1, n, D), states[0] the input. inverse = 0: from z through layer 1, 2, ..., L;
+ * otherwise from x through layer L, ..., 1. */
+nvp_status nvp_trace(const nvp_flow *flow, const void *params, int inverse, size_t n, const void *in, void *states,
+                     nvp_workspace *workspace);
+
+/* Draw x (n, D) from the flow. Sample i depends on the seed and on i alone. log_prob (n) may be NULL. */
+nvp_status nvp_sample(const nvp_flow *flow, const void *params, uint64_t seed, size_t n, void *x, void *log_prob,
+                      nvp_workspace *workspace);
+
+/* Mean negative log-likelihood of x (n, D), n >= 1, and, unless grad is NULL, its gradient with respect to the
+ * parameters. */
+nvp_status nvp_nll(const nvp_flow *flow, const void *params, size_t n, const void *x, double *nll, void *grad,
+                   nvp_workspace *workspace);
+
+/* Vector-Jacobian products. Given the gradients of a scalar with respect to the outputs of nvp_forward (grad_x (n, D),
+ * grad_log_det (n)), the gradients with respect to its inputs: grad_z (n, D), grad_params. NULL for an incoming
+ * gradient means zeros, NULL for an outgoing one that it is not wanted. */
+nvp_status nvp_forward_vjp(const nvp_flow *flow, const void *params, size_t n, const void *z, const void *grad_x,
+                           const void *grad_log_det, void *grad_z, void *grad_params, nvp_workspace *workspace);
+
+/* The same for nvp_inverse. */
+nvp_status nvp_inverse_vjp(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *grad_z,
+                           const void *grad_log_det, void *grad_x, void *grad_params, nvp_workspace *workspace);
+
+/* Adam, Kingma and Ba (2015), algorithm 1. */
+typedef struct {
+    double learning_rate, beta1, beta2, epsilon;
+} nvp_adam_options;
+
+/* Step number `step` (the first is 1) on n parameters, whose moment estimates m and v start as zeros. */
+nvp_status nvp_adam_step(nvp_dtype dtype, const nvp_adam_options *options, size_t step, size_t n, void *params,
+                         const void *grad, void *m, void *v);
+
+/* Called after every epoch, counted from 1, also after one that diverged. validation_nll is NaN without validation
+ * data. Non-zero stops the training in good order. */
+typedef int (*nvp_epoch_callback)(void *context, size_t epoch, double train_nll, double validation_nll);
+
+typedef struct {
+    size_t max_epochs;
+    size_t batch_size; /* 0: the full batch, in its order; otherwise minibatches, shuffled anew every epoch */
+    nvp_adam_options adam;
+    size_t patience;             /* stop after this many epochs without a better validation NLL; 0: never */
+    double tolerance;            /* what counts as better: an NLL lower by more than this, in nats */
+    uint64_t seed;               /* of the shuffling */
+    nvp_epoch_callback on_epoch; /* may be NULL */
+    void *context;
+} nvp_train_options;
+
+typedef struct {
+    size_t epochs;         /* completed */
+    size_t best_epoch;     /* the epoch whose parameters were kept */
+    double validation_nll; /* of the parameters kept; NaN without validation data */
+    int diverged;          /* a loss or gradient was not finite: training stopped there */
+} nvp_train_result;
+
+/* Fit the parameters in place to x (n, D), n >= 1, by minimising the mean NLL.
+ *
+ * With validation data (n_validation > 0) the parameters of the epoch with the lowest validation NLL are kept,
+ * otherwise those of the last epoch; when training diverges without validation data, the last ones whose loss was
+ * finite. An epoch's train_nll is the mean of the losses of its batches, each before its update. `result` may be NULL;
+ * it is filled in after NVP_INTERRUPTED, too, and the parameters are then the best so far, or without validation data
+ * those of the last step. */
+nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *options, size_t n, const void *x,
+                     size_t n_validation, const void *x_validation, nvp_train_result *result, nvp_workspace *workspace);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,161 @@
+/* Training: epochs of minibatches, Adam, and the parameters that did best. */
+#include "checked.h"
+#include "core.h"
+#include "rng.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    const nvp_flow *flow;
+    const nvp_train_options *options;
+    nvp_workspace *workspace;
+    void *params;
+    size_t n, n_validation;
+    const void *x, *x_validation;
+
+    void *block;               /* one allocation for the next four, as long as the parameters each */
+    void *grad, *m, *v, *kept; /* kept: what the caller gets in the end */
+    size_t *order;             /* of the samples; NULL for the full batch */
+    size_t batch_size, step;
+} training;
+
+static size_t params_size(const training *t) { return t->flow->n_params * t->flow->engine->real_size; }
+
+static nvp_status prepare(training *t) {
+    size_t bytes;
+    if (!nvp_multiply(4, params_size(t), &bytes))
+        return NVP_ERROR_SIZE;
+    t->block = calloc(bytes ? bytes : 1, 1);
+    if (!t->block)
+        return NVP_ERROR_MEMORY;
+    char *part = t->block;
+    t->grad = part, t->m = part + params_size(t), t->v = part + 2 * params_size(t), t->kept = part + 3 * params_size(t);
+    memcpy(t->kept, t->params, params_size(t));
+    t->batch_size = t->options->batch_size;
+    if (t->batch_size == 0 || t->batch_size >= t->n) {
+        t->batch_size = t->n;
+        return NVP_OK;
+    }
+    if (!nvp_multiply(t->n, sizeof *t->order, &bytes))
+        return NVP_ERROR_SIZE;
+    t->order = malloc(bytes);
+    return t->order ? NVP_OK : NVP_ERROR_MEMORY;
+}
+
+/* One update from the batch that begins at sample `first`; *nll is the batch's, before the update. *finite is false,
+ * and nothing is updated, where the loss or its gradient is not finite. */
+static nvp_status train_batch(training *t, size_t first, size_t count, double *nll, bool *finite) {
+    const nvp_engine *engine = t->flow->engine;
+    const size_t row_bytes = t->flow->dim * engine->real_size;
+    nvp_pass pass = {.flow = t->flow,
+                     .params = t->params,
+                     .workspace = t->workspace,
+                     .n = count,
+                     .inverse = true,
+                     .in = t->order ? t->x : (const char *)t->x + first * row_bytes,
+                     .rows = t->order ? t->order + first : NULL,
+                     .sum_log_prob = true,
+                     .nll_gradient = true,
+                     .grad_params = t->grad};
+    nvp_status status = engine->run(&pass);
+    if (status != NVP_OK)
+        return status;
+    *nll = -pass.log_prob_sum / (double)count;
+    *finite = isfinite(*nll) && engine->all_finite(t->flow->n_params, t->grad);
+    if (*finite)
+        engine->adam_step(&t->options->adam, ++t->step, t->flow->n_params, t->params, t->grad, t->m, t->v);
+    return nvp_interrupted(t->workspace) ? NVP_INTERRUPTED : NVP_OK;
+}
+
+static nvp_status train_epoch(training *t, size_t epoch, double *nll, bool *finite) {
+    if (t->order)
+        nvp_shuffle(t->options->seed, epoch, t->n, t->order);
+    *nll = 0;
+    *finite = true;
+    for (size_t first = 0; first < t->n && *finite; first += t->batch_size) {
+        const size_t left = t->n - first, count = left < t->batch_size ? left : t->batch_size;
+        double batch_nll = NAN;
+        const nvp_status status = train_batch(t, first, count, &batch_nll, finite);
+        if (status != NVP_OK)
+            return status;
+        *nll += batch_nll * ((double)count / (double)t->n);
+    }
+    return NVP_OK;
+}
+
+static nvp_status validate(training *t, double *nll) {
+    *nll = NAN;
+    if (t->n_validation == 0)
+        return NVP_OK;
+    return nvp_nll(t->flow, t->params, t->n_validation, t->x_validation, nll, NULL, t->workspace);
+}
+
+static void keep(training *t, size_t epoch, nvp_train_result *result, double validation_nll) {
+    memcpy(t->kept, t->params, params_size(t));
+    result->best_epoch = epoch;
+    result->validation_nll = validation_nll;
+}
+
+static nvp_status run_epochs(training *t, nvp_train_result *result) {
+    const nvp_train_options *options = t->options;
+    double best = INFINITY; /* what `patience` measures against */
+    size_t improved_at = 0;
+    for (size_t epoch = 1; epoch <= options->max_epochs; epoch++) {
+        double nll, held_out;
+        bool finite;
+        /* Without validation data the last parameters count; those that this epoch starts from were fine so far. */
+        if (t->n_validation == 0 && epoch > 1)
+            keep(t, epoch - 1, result, NAN);
+        nvp_status status = train_epoch(t, epoch, &nll, &finite);
+        if (status == NVP_OK)
+            status = validate(t, &held_out);
+        if (status != NVP_OK)
+            return status;
+        result->epochs = epoch;
+        result->diverged = !finite;
+        if (finite && (held_out < result->validation_nll || (isnan(result->validation_nll) && isfinite(held_out))))
+            keep(t, epoch, result, held_out);
+        if (held_out < best - options->tolerance) {
+            best = held_out;
+            improved_at = epoch;
+        }
+        if (options->on_epoch && options->on_epoch(options->context, epoch, nll, held_out))
+            break;
+        if (!finite)
+            return NVP_OK;
+        if (t->n_validation && options->patience && epoch - improved_at >= options->patience)
+            break;
+    }
+    if (t->n_validation == 0 && !result->diverged)
+        keep(t, result->epochs, result, NAN);
+    return NVP_OK;
+}
+
+nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *options, size_t n, const void *x,
+                     size_t n_validation, const void *x_validation, nvp_train_result *result,
+                     nvp_workspace *workspace) {
+    nvp_train_result unused;
+    if (!result)
+        result = &unused;
+    *result = (nvp_train_result){.validation_nll = NAN};
+    if (n == 0)
+        return NVP_ERROR_ARGUMENT;
+    training t = {.flow = flow,
+                  .options = options,
+                  .workspace = workspace,
+                  .params = params,
+                  .n = n,
+                  .n_validation = n_validation,
+                  .x = x,
+                  .x_validation = x_validation};
+    nvp_status status = prepare(&t);
+    if (status == NVP_OK) {
+        status = run_epochs(&t, result);
+        if (n_validation || result->diverged)
+            memcpy(params, t.kept, params_size(&t));
+    }
+    free(t.block);
+    free(t.order);
+    return status;
+}

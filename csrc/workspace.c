@@ -1,0 +1,51 @@
+/* Scratch memory that is kept between calls, and the question whether to stop. */
+#include "core.h"
+#include <stdlib.h>
+#include <time.h>
+
+enum { ALIGNMENT = 64 }; /* of the widest vector */
+
+nvp_status nvp_workspace_create(nvp_workspace **workspace) {
+    *workspace = calloc(1, sizeof **workspace);
+    return *workspace ? NVP_OK : NVP_ERROR_MEMORY;
+}
+
+void nvp_workspace_destroy(nvp_workspace *workspace) {
+    if (!workspace)
+        return;
+    free(workspace->block);
+    free(workspace);
+}
+
+void nvp_workspace_set_poll(nvp_workspace *workspace, nvp_poll poll, void *context) {
+    workspace->poll = poll;
+    workspace->poll_context = context;
+}
+
+void *nvp_workspace_reserve(nvp_workspace *workspace, size_t size) {
+    if (size > SIZE_MAX - ALIGNMENT)
+        return NULL;
+    if (size + ALIGNMENT > workspace->capacity) {
+        void *block = malloc(size + ALIGNMENT);
+        if (!block)
+            return NULL;
+        free(workspace->block);
+        workspace->block = block;
+        workspace->capacity = size + ALIGNMENT;
+    }
+    const size_t misaligned = (uintptr_t)workspace->block % ALIGNMENT;
+    return (char *)workspace->block + (ALIGNMENT - misaligned);
+}
+
+bool nvp_interrupted(nvp_workspace *workspace) {
+    if (!workspace->poll)
+        return false;
+    struct timespec now;
+    timespec_get(&now, TIME_UTC);
+    const double seconds = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    /* Also when the clock was set back. */
+    if (seconds >= workspace->polled_at && seconds < workspace->polled_at + 0.05)
+        return false;
+    workspace->polled_at = seconds;
+    return workspace->poll(workspace->poll_context) != 0;
+}

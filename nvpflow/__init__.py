@@ -1,0 +1,29 @@
+"""Normalizing flows with a C compute core, for people who use NumPy.
+
+>>> import numpy as np, nvpflow
+>>> X = np.random.default_rng(0).normal(size=(200, 2))
+>>> model = nvpflow.RealNVP(max_iter=20, random_state=0).fit(X)
+>>> model.score_samples(X).shape
+(200,)
+"""
+
+from nvpflow.estimator import NotFittedError, RealNVP
+from nvpflow.files import load, save
+from nvpflow.flow import ConvergenceWarning, Flow
+from nvpflow.layers import ActNorm, CouplingLayer, Linear
+from nvpflow.optimizer import Adam
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ActNorm",
+    "Adam",
+    "ConvergenceWarning",
+    "CouplingLayer",
+    "Flow",
+    "Linear",
+    "NotFittedError",
+    "RealNVP",
+    "load",
+    "save",
+]

@@ -1,0 +1,69 @@
+/* The CPython side of nvpflow: converts arguments, releases the GIL, turns statuses into exceptions. The C library knows
+ * nothing of it. */
+#ifndef NVPFLOW_BINDING_H
+#define NVPFLOW_BINDING_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
+#define PY_ARRAY_UNIQUE_SYMBOL nvpflow_ARRAY_API
+#ifndef NVPFLOW_IMPORTS_NUMPY
+#define NO_IMPORT_ARRAY
+#endif
+#include <numpy/arrayobject.h>
+
+#include "nvpflow.h"
+
+/* A chain of layers and the parameters that it works on. The description never changes; the parameters may be swapped for
+ * a part of another transform's, which is how a flow takes its layers over. */
+typedef struct {
+    PyObject_HEAD
+    nvp_flow *flow; /* NULL until __init__ */
+    PyArrayObject *parameters;
+    nvp_workspace *workspace; /* the kept one; NULL while a call uses it */
+    Py_ssize_t dim;
+    int typenum;
+} TransformObject;
+
+extern PyType_Spec transform_spec;
+extern PyType_Spec flow_spec;
+
+/* -1 with an exception where __init__ was not called, as a subclass may forget to. */
+int check_ready(const TransformObject *self);
+
+#define FAST_METHOD(name, function, doc)                                                                               \
+    { name, (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS, doc }
+
+/* Arguments of a METH_FASTCALL | METH_KEYWORDS method into values[0..n_names), missing ones NULL. The first n_required
+ * must be there. Returns -1 with an exception. */
+int parse_arguments(const char *method, const char *const *names, int n_required, int n_names, PyObject *const *args,
+                    Py_ssize_t n_args, PyObject *keywords, PyObject **values);
+
+/* `value` as a C-contiguous, aligned array in the dtype of the transform, of shape (n, D), or (n,) if `vector`. A negative
+ * n accepts any. New reference, or NULL with an exception that names the argument. */
+PyArrayObject *convert_array(const TransformObject *self, PyObject *value, const char *name, int vector, npy_intp n);
+
+/* A call into the library: the workspace, and the references that keep its memory alive while the GIL is released. */
+typedef struct {
+    TransformObject *self;
+    nvp_workspace *workspace;
+    PyArrayObject *parameters;
+    PyThreadState *thread;
+} Call;
+
+int begin_call(Call *call, TransformObject *self); /* -1 with an exception; after success, GIL released */
+/* Takes the GIL back. 0, or -1 with the exception that belongs to the status. */
+int end_call(Call *call, nvp_status status);
+int raise_status(nvp_status status);
+
+/* An uninitialised array in the dtype of the transform. */
+PyArrayObject *new_array(const TransformObject *self, int n_dims, npy_intp *shape);
+
+static inline void *data_or_null(PyArrayObject *array) { return array ? PyArray_DATA(array) : NULL; }
+
+/* The pair (first, second); takes both references, either may be NULL after an error. */
+PyObject *pair(PyArrayObject *first, PyArrayObject *second);
+
+PyObject *adam_step(PyObject *module, PyObject *args);
+
+#endif

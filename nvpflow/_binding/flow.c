@@ -1,0 +1,283 @@
+/* nvpflow._core.Flow: a transform with a standard normal base density. */
+#include "binding.h"
+
+PyDoc_STRVAR(log_prob_doc, "log_prob($self, /, x)\n--\n\n"
+"Log-density of each sample, log p(x) = log N(z; 0, I) + log|det dz/dx|.\n\n"
+"Parameters\n----------\nx : array_like of real numbers, shape (n, D)\n\n"
+"Returns\n-------\nlog_prob : ndarray, shape (n,)\n    In nats, in the dtype of the flow.\n\n"
+"Raises\n------\nTypeError\n    If x is not made of real numbers.\nValueError\n    If its shape is not (n, D).\n\n"
+"References\n----------\nDinh, Sohl-Dickstein and Bengio (2017), \"Density estimation using Real NVP\", equation 2.");
+
+static PyObject *flow_log_prob(PyObject *object, PyObject *const *args, Py_ssize_t n_args, PyObject *keywords) {
+    static const char *const names[] = {"x"};
+    TransformObject *self = (TransformObject *)object;
+    PyObject *value;
+    if (check_ready(self) < 0 || parse_arguments("log_prob", names, 1, 1, args, n_args, keywords, &value) < 0)
+        return NULL;
+    PyArrayObject *x = convert_array(self, value, names[0], 0, -1);
+    if (!x)
+        return NULL;
+    PyArrayObject *log_prob = new_array(self, 1, PyArray_DIMS(x));
+    Call call;
+    if (log_prob && begin_call(&call, self) == 0) {
+        const nvp_status status = nvp_log_prob(self->flow, PyArray_DATA(call.parameters), (size_t)PyArray_DIM(x, 0),
+                                               PyArray_DATA(x), PyArray_DATA(log_prob), call.workspace);
+        if (end_call(&call, status) < 0)
+            Py_CLEAR(log_prob);
+    } else {
+        Py_CLEAR(log_prob);
+    }
+    Py_DECREF(x);
+    return (PyObject *)log_prob;
+}
+
+PyDoc_STRVAR(sample_doc, "_sample($self, n, seed, /)\n--\n\nDraw n samples; returns them and their log-densities.");
+
+static PyObject *flow_sample(PyObject *object, PyObject *args) {
+    TransformObject *self = (TransformObject *)object;
+    Py_ssize_t n;
+    PyObject *seed_value;
+    if (check_ready(self) < 0 || !PyArg_ParseTuple(args, "nO", &n, &seed_value))
+        return NULL;
+    const unsigned long long seed = PyLong_AsUnsignedLongLong(seed_value);
+    if (PyErr_Occurred())
+        return NULL;
+    npy_intp shape[2] = {n, self->dim};
+    PyArrayObject *x = new_array(self, 2, shape), *log_prob = new_array(self, 1, shape);
+    Call call;
+    if (!x || !log_prob || begin_call(&call, self) < 0) {
+        Py_XDECREF(x);
+        Py_XDECREF(log_prob);
+        return NULL;
+    }
+    const nvp_status status = nvp_sample(self->flow, PyArray_DATA(call.parameters), seed, (size_t)n, PyArray_DATA(x),
+                                         PyArray_DATA(log_prob), call.workspace);
+    if (end_call(&call, status) < 0)
+        Py_CLEAR(x);
+    return pair(x, log_prob);
+}
+
+/* The mean NLL, and into *grad (a new reference) its gradient unless grad is NULL. -1 with an exception. */
+static int compute_nll(PyObject *object, const char *method, PyObject *const *args, Py_ssize_t n_args,
+                       PyObject *keywords, double *nll, PyArrayObject **grad) {
+    static const char *const names[] = {"x"};
+    TransformObject *self = (TransformObject *)object;
+    PyObject *value;
+    if (check_ready(self) < 0 || parse_arguments(method, names, 1, 1, args, n_args, keywords, &value) < 0)
+        return -1;
+    PyArrayObject *x = convert_array(self, value, names[0], 0, -1);
+    if (!x)
+        return -1;
+    const npy_intp n = PyArray_DIM(x, 0);
+    npy_intp n_params = (npy_intp)nvp_flow_n_parameters(self->flow);
+    int failed = -1;
+    Call call;
+    if (n == 0) {
+        PyErr_SetString(PyExc_ValueError, "x must have at least one sample, got shape (0, D): there is no mean of none");
+    } else if ((!grad || (*grad = new_array(self, 1, &n_params))) && begin_call(&call, self) == 0) {
+        const nvp_status status = nvp_nll(self->flow, PyArray_DATA(call.parameters), (size_t)n, PyArray_DATA(x), nll,
+                                          grad ? PyArray_DATA(*grad) : NULL, call.workspace);
+        failed = end_call(&call, status);
+    }
+    Py_DECREF(x);
+    if (failed && grad)
+        Py_CLEAR(*grad);
+    return failed;
+}
+
+PyDoc_STRVAR(nll_doc, "nll($self, /, x)\n--\n\n"
+"Mean negative log-likelihood of the samples, in nats.\n\n"
+"Parameters\n----------\nx : array_like of real numbers, shape (n, D), n >= 1\n\n"
+"Returns\n-------\nnll : float\n\n"
+"Raises\n------\nTypeError\n    If x is not made of real numbers.\nValueError\n    If its shape is not (n, D) with n >= 1.");
+
+static PyObject *flow_nll(PyObject *self, PyObject *const *args, Py_ssize_t n_args, PyObject *keywords) {
+    double nll;
+    return compute_nll(self, "nll", args, n_args, keywords, &nll, NULL) < 0 ? NULL : PyFloat_FromDouble(nll);
+}
+
+PyDoc_STRVAR(nll_and_grad_doc, "nll_and_grad($self, /, x)\n--\n\n"
+"Mean negative log-likelihood of the samples and its gradient.\n\n"
+"Parameters\n----------\nx : array_like of real numbers, shape (n, D), n >= 1\n\n"
+"Returns\n-------\nnll : float\n    In nats.\ngrad : ndarray, shape (n_parameters,)\n"
+"    Exact gradient with respect to ``parameters``, in their order.\n\n"
+"Raises\n------\nTypeError\n    If x is not made of real numbers.\nValueError\n    If its shape is not (n, D) with n >= 1.");
+
+static PyObject *flow_nll_and_grad(PyObject *self, PyObject *const *args, Py_ssize_t n_args, PyObject *keywords) {
+    double nll;
+    PyArrayObject *grad = NULL;
+    if (compute_nll(self, "nll_and_grad", args, n_args, keywords, &nll, &grad) < 0)
+        return NULL;
+    return Py_BuildValue("dN", nll, (PyObject *)grad);
+}
+
+/* What the epoch callback of a training needs. */
+typedef struct {
+    Call call;
+    PyObject *callback;             /* Python's, or NULL */
+    double *train_nll, *validation_nll; /* the curves so far */
+    size_t capacity;
+    int failed; /* a Python exception is set, or (2) there was no memory */
+} Training;
+
+static int grow_curves(Training *training, size_t epochs) {
+    if (epochs <= training->capacity)
+        return 0;
+    const size_t capacity = training->capacity ? 2 * training->capacity : 256;
+    double *train_nll = PyMem_RawRealloc(training->train_nll, capacity * sizeof(double));
+    if (train_nll)
+        training->train_nll = train_nll;
+    double *validation_nll = PyMem_RawRealloc(training->validation_nll, capacity * sizeof(double));
+    if (validation_nll)
+        training->validation_nll = validation_nll;
+    if (!train_nll || !validation_nll)
+        return -1;
+    training->capacity = capacity;
+    return 0;
+}
+
+/* Only a Python callback needs the GIL. */
+static int on_epoch(void *context, size_t epoch, double train_nll, double validation_nll) {
+    Training *training = context;
+    if (grow_curves(training, epoch) < 0) {
+        training->failed = 2;
+        return 1;
+    }
+    training->train_nll[epoch - 1] = train_nll;
+    training->validation_nll[epoch - 1] = validation_nll;
+    if (!training->callback)
+        return 0;
+    PyEval_RestoreThread(training->call.thread);
+    PyObject *answer = PyObject_CallFunction(training->callback, "ndd", (Py_ssize_t)epoch, train_nll, validation_nll);
+    const int stop = answer ? PyObject_IsTrue(answer) : -1;
+    Py_XDECREF(answer);
+    if (stop < 0)
+        training->failed = 1;
+    training->call.thread = PyEval_SaveThread();
+    return stop != 0;
+}
+
+static int set_item(PyObject *dict, const char *key, PyObject *value) {
+    const int failed = value ? PyDict_SetItemString(dict, key, value) : -1;
+    Py_XDECREF(value);
+    return failed;
+}
+
+static PyObject *curve(const double *values, size_t n) {
+    npy_intp length = (npy_intp)n;
+    PyObject *array = PyArray_SimpleNew(1, &length, NPY_DOUBLE);
+    if (array && n)
+        memcpy(PyArray_DATA((PyArrayObject *)array), values, n * sizeof *values);
+    return array;
+}
+
+/* The curves and how it ended, also after an interruption, whose exception is kept. */
+static int report(const Training *training, const nvp_train_result *result, PyObject *history) {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    const int failed = set_item(history, "train_nll", curve(training->train_nll, result->epochs)) < 0 ||
+                       set_item(history, "validation_nll", curve(training->validation_nll, result->epochs)) < 0 ||
+                       set_item(history, "best_iter", PyLong_FromSize_t(result->best_epoch)) < 0 ||
+                       set_item(history, "diverged", PyBool_FromLong(result->diverged)) < 0;
+    if (type) {
+        PyErr_Restore(type, value, traceback);
+        return -1;
+    }
+    return failed ? -1 : 0;
+}
+
+PyDoc_STRVAR(train_doc, "_train($self, x, x_validation, history, callback, max_iter, batch_size, learning_rate, beta_1, "
+"beta_2, epsilon, patience, tol, seed, /)\n--\n\n"
+"Train in place and fill the dict `history`, also when interrupted.");
+
+static PyObject *flow_train(PyObject *object, PyObject *args) {
+    TransformObject *self = (TransformObject *)object;
+    PyObject *x_value, *validation_value, *history, *callback;
+    Py_ssize_t max_iter, batch_size, patience;
+    unsigned long long seed;
+    nvp_train_options options = {0};
+    if (check_ready(self) < 0 ||
+        !PyArg_ParseTuple(args, "OOO!OnnddddndK", &x_value, &validation_value, &PyDict_Type, &history, &callback,
+                          &max_iter, &batch_size, &options.adam.learning_rate, &options.adam.beta1,
+                          &options.adam.beta2, &options.adam.epsilon, &patience, &options.tolerance, &seed))
+        return NULL;
+    PyArrayObject *x = convert_array(self, x_value, "x", 0, -1), *validation = NULL;
+    if (!x || (validation_value != Py_None &&
+               !(validation = convert_array(self, validation_value, "validation_data", 0, -1)))) {
+        Py_XDECREF(x);
+        return NULL;
+    }
+    Training training = {.callback = callback == Py_None ? NULL : callback};
+    options.max_epochs = (size_t)max_iter;
+    options.batch_size = (size_t)batch_size;
+    options.patience = (size_t)patience;
+    options.seed = seed;
+    options.on_epoch = on_epoch;
+    options.context = &training;
+    nvp_train_result result = {0};
+    int failed = begin_call(&training.call, self);
+    if (!failed) {
+        const nvp_status status = nvp_train(
+            self->flow, PyArray_DATA(training.call.parameters), &options, (size_t)PyArray_DIM(x, 0), PyArray_DATA(x),
+            validation ? (size_t)PyArray_DIM(validation, 0) : 0, data_or_null(validation), &result,
+            training.call.workspace);
+        failed = end_call(&training.call, training.failed == 2 ? NVP_ERROR_MEMORY : status) < 0 || training.failed;
+        failed = report(&training, &result, history) < 0 || failed;
+    }
+    PyMem_RawFree(training.train_nll);
+    PyMem_RawFree(training.validation_nll);
+    Py_DECREF(x);
+    Py_XDECREF(validation);
+    if (failed)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+PyObject *adam_step(PyObject *module, PyObject *args) {
+    (void)module;
+    PyArrayObject *arrays[4]; /* parameters, grad, m, v */
+    Py_ssize_t step;
+    nvp_adam_options options;
+    if (!PyArg_ParseTuple(args, "O!O!O!O!ndddd", &PyArray_Type, &arrays[0], &PyArray_Type, &arrays[1], &PyArray_Type,
+                          &arrays[2], &PyArray_Type, &arrays[3], &step, &options.learning_rate, &options.beta1,
+                          &options.beta2, &options.epsilon))
+        return NULL;
+    const int typenum = PyArray_TYPE(arrays[0]);
+    for (int i = 0; i < 4; i++)
+        if ((typenum != NPY_FLOAT && typenum != NPY_DOUBLE) || PyArray_TYPE(arrays[i]) != typenum ||
+            PyArray_SIZE(arrays[i]) != PyArray_SIZE(arrays[0]) ||
+            !(i == 1 ? PyArray_ISCARRAY_RO(arrays[i]) : PyArray_ISCARRAY(arrays[i]))) {
+            PyErr_SetString(PyExc_ValueError, "parameters, grad, m and v must be contiguous arrays of one length, all "
+                                              "float32 or all float64, and all but grad writeable");
+            return NULL;
+        }
+    const nvp_status status =
+        nvp_adam_step(typenum == NPY_FLOAT ? NVP_FLOAT32 : NVP_FLOAT64, &options, step > 0 ? (size_t)step : 0,
+                      (size_t)PyArray_SIZE(arrays[0]), PyArray_DATA(arrays[0]), PyArray_DATA(arrays[1]),
+                      PyArray_DATA(arrays[2]), PyArray_DATA(arrays[3]));
+    if (raise_status(status) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef flow_methods[] = {
+    FAST_METHOD("log_prob", flow_log_prob, log_prob_doc),
+    FAST_METHOD("nll", flow_nll, nll_doc),
+    FAST_METHOD("nll_and_grad", flow_nll_and_grad, nll_and_grad_doc),
+    {"_sample", flow_sample, METH_VARARGS, sample_doc},
+    {"_train", flow_train, METH_VARARGS, train_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot flow_slots[] = {
+    {Py_tp_doc, "A chain of invertible layers over a standard normal base density."},
+    {Py_tp_methods, flow_methods},
+    {0, NULL},
+};
+
+PyType_Spec flow_spec = {
+    .name = "nvpflow._core.Flow",
+    .basicsize = sizeof(TransformObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = flow_slots,
+};

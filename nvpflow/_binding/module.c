@@ -1,0 +1,42 @@
+/* nvpflow._core: multi-phase initialisation, heap types, no state of its own. */
+#define NVPFLOW_IMPORTS_NUMPY
+#include "binding.h"
+
+static PyMethodDef module_functions[] = {
+    {"adam_step", adam_step, METH_VARARGS,
+     "adam_step(parameters, grad, m, v, step, learning_rate, beta_1, beta_2, epsilon)\n--\n\n"
+     "One step of Adam, in place."},
+    {NULL, NULL, 0, NULL},
+};
+
+static int execute(PyObject *module) {
+    import_array1(-1);
+    PyObject *transform = PyType_FromModuleAndSpec(module, &transform_spec, NULL);
+    if (!transform)
+        return -1;
+    PyObject *flow = PyType_FromModuleAndSpec(module, &flow_spec, transform);
+    int failed = !flow || PyModule_AddType(module, (PyTypeObject *)transform) < 0 ||
+                 PyModule_AddType(module, (PyTypeObject *)flow) < 0;
+    Py_DECREF(transform);
+    Py_XDECREF(flow);
+    return failed ? -1 : 0;
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, execute},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED}, /* as NumPy */
+#endif
+    {0, NULL},
+};
+
+static PyModuleDef module_definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "nvpflow._core",
+    .m_doc = "The C core of nvpflow, as NumPy sees it.",
+    .m_size = 0,
+    .m_methods = module_functions,
+    .m_slots = module_slots,
+};
+
+PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&module_definition); }

@@ -1,0 +1,459 @@
+/* nvpflow._core.Transform: a chain of invertible layers over a flat parameter buffer. */
+#include "binding.h"
+#include <math.h>
+
+/* The names that Python uses for the enumerations of nvpflow.h, in their order. */
+static const char *const layer_type_names[] = {"affine_coupling", "act_norm"};
+static const char *const activation_names[] = {"relu", "tanh", "silu"};
+static const char *const scale_names[] = {"exp", "tanh"};
+
+static int look_up(PyObject *value, const char *what, const char *const *names, int n_names) {
+    for (int i = 0; PyUnicode_Check(value) && i < n_names; i++)
+        if (PyUnicode_CompareWithASCIIString(value, names[i]) == 0)
+            return i;
+    PyObject *choices = PyUnicode_FromString("");
+    for (int i = 0; choices && i < n_names; i++)
+        Py_SETREF(choices, PyUnicode_FromFormat("%U%s'%s'", choices, i ? ", " : "", names[i]));
+    if (choices)
+        PyErr_Format(PyExc_ValueError, "%s must be one of %U, got %R", what, choices, value);
+    Py_XDECREF(choices);
+    return -1;
+}
+#define LOOK_UP(value, what, names) look_up(value, what, names, (int)(sizeof(names) / sizeof *(names)))
+
+/* The hidden widths of one layer into `widths`. */
+static int read_hidden(PyObject *hidden, size_t *widths) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(hidden); i++) {
+        widths[i] = PyLong_AsSize_t(PyTuple_GET_ITEM(hidden, i));
+        if (PyErr_Occurred())
+            return -1;
+    }
+    return 0;
+}
+
+/* One layer from (type,) or (type, mask bytes, hidden tuple, activation, scale, scale_bound). The Python classes have
+ * checked the values; this guards the memory. */
+static int read_layer(PyObject *description, Py_ssize_t dim, nvp_layer_config *config, size_t **widths) {
+    if (!PyTuple_Check(description) || PyTuple_GET_SIZE(description) < 1) {
+        PyErr_Format(PyExc_TypeError, "a layer must be described by a tuple, got %R", description);
+        return -1;
+    }
+    const int type = LOOK_UP(PyTuple_GET_ITEM(description, 0), "layer type", layer_type_names);
+    if (type < 0)
+        return -1;
+    config->type = (nvp_layer_type)type;
+    if (config->type != NVP_AFFINE_COUPLING)
+        return 0;
+    PyObject *type_name, *mask, *hidden, *activation, *scale;
+    if (!PyArg_ParseTuple(description, "OO!O!OOd", &type_name, &PyBytes_Type, &mask, &PyTuple_Type, &hidden, &activation,
+                          &scale, &config->scale_bound))
+        return -1;
+    if (PyBytes_GET_SIZE(mask) != dim) {
+        PyErr_Format(PyExc_ValueError, "mask must have length %zd, got %zd", dim, PyBytes_GET_SIZE(mask));
+        return -1;
+    }
+    const int activation_index = LOOK_UP(activation, "activation", activation_names);
+    const int scale_index = activation_index < 0 ? -1 : LOOK_UP(scale, "scale", scale_names);
+    if (scale_index < 0 || read_hidden(hidden, *widths) < 0)
+        return -1;
+    config->mask = (const unsigned char *)PyBytes_AS_STRING(mask);
+    config->hidden = *widths;
+    config->n_hidden = (size_t)PyTuple_GET_SIZE(hidden);
+    config->activation = (nvp_activation)activation_index;
+    config->scale = (nvp_scale)scale_index;
+    *widths += config->n_hidden;
+    return 0;
+}
+
+/* How many hidden widths the layers have together. */
+static size_t count_widths(PyObject *layers) {
+    size_t n = 0;
+    for (Py_ssize_t l = 0; l < PyTuple_GET_SIZE(layers); l++) {
+        PyObject *layer = PyTuple_GET_ITEM(layers, l);
+        if (PyTuple_Check(layer) && PyTuple_GET_SIZE(layer) > 2 && PyTuple_Check(PyTuple_GET_ITEM(layer, 2)))
+            n += (size_t)PyTuple_GET_SIZE(PyTuple_GET_ITEM(layer, 2));
+    }
+    return n;
+}
+
+static nvp_flow *create_flow(int typenum, Py_ssize_t dim, PyObject *layers) {
+    const size_t n_layers = (size_t)PyTuple_GET_SIZE(layers);
+    nvp_flow *flow = NULL;
+    nvp_layer_config *configs = PyMem_Calloc(n_layers ? n_layers : 1, sizeof *configs);
+    size_t *widths = PyMem_Calloc(count_widths(layers) + 1, sizeof *widths), *next = widths;
+    if (!configs || !widths) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    for (size_t l = 0; l < n_layers; l++)
+        if (read_layer(PyTuple_GET_ITEM(layers, (Py_ssize_t)l), dim, &configs[l], &next) < 0)
+            goto done;
+    raise_status(nvp_flow_create(&flow, typenum == NPY_FLOAT ? NVP_FLOAT32 : NVP_FLOAT64, (size_t)dim, n_layers,
+                                 configs));
+done:
+    PyMem_Free(configs);
+    PyMem_Free(widths);
+    return flow;
+}
+
+/* Take a buffer over if it fits: one-dimensional, contiguous, aligned, writeable, right in dtype and length. */
+static int set_parameters(TransformObject *self, PyObject *value) {
+    const npy_intp n = (npy_intp)nvp_flow_n_parameters(self->flow);
+    PyArrayObject *array;
+    if (value == Py_None) {
+        npy_intp length = n;
+        array = (PyArrayObject *)PyArray_ZEROS(1, &length, self->typenum, 0);
+        if (!array)
+            return -1;
+    } else if (PyArray_CheckExact(value) && PyArray_TYPE((PyArrayObject *)value) == self->typenum &&
+               PyArray_NDIM((PyArrayObject *)value) == 1 && PyArray_DIM((PyArrayObject *)value, 0) == n &&
+               PyArray_ISCARRAY((PyArrayObject *)value)) {
+        /* A view of our own: nobody else can change its shape. */
+        array = (PyArrayObject *)PyArray_View((PyArrayObject *)value, NULL, NULL);
+        if (!array)
+            return -1;
+    } else {
+        PyErr_Format(PyExc_ValueError,
+                     "parameters must be a writeable contiguous array of %zd numbers in the dtype of the transform",
+                     (Py_ssize_t)n);
+        return -1;
+    }
+    Py_XSETREF(self->parameters, array);
+    return 0;
+}
+
+static int transform_init(PyObject *object, PyObject *args, PyObject *keywords) {
+    static char *names[] = {"data_dim", "dtype", "layers", "parameters", NULL};
+    TransformObject *self = (TransformObject *)object;
+    Py_ssize_t dim;
+    PyArray_Descr *dtype = NULL;
+    PyObject *layers, *parameters = Py_None;
+    if (self->flow) {
+        PyErr_SetString(PyExc_RuntimeError, "a transform cannot be initialised twice");
+        return -1;
+    }
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "nO&O!|O", names, &dim, PyArray_DescrConverter, &dtype,
+                                     &PyTuple_Type, &layers, &parameters))
+        return -1;
+    const int typenum = dtype->type_num;
+    if (typenum != NPY_FLOAT && typenum != NPY_DOUBLE)
+        PyErr_Format(PyExc_ValueError, "dtype must be float32 or float64, got %S", (PyObject *)dtype);
+    else if (dim < 1)
+        PyErr_Format(PyExc_ValueError, "data_dim must be at least 1, got %zd", dim);
+    else
+        self->flow = create_flow(typenum, dim, layers);
+    Py_DECREF(dtype);
+    if (!self->flow)
+        return -1;
+    self->dim = dim;
+    self->typenum = typenum;
+    if (set_parameters(self, parameters) < 0) {
+        nvp_flow_destroy(self->flow);
+        self->flow = NULL;
+        return -1;
+    }
+    return 0;
+}
+
+static int transform_traverse(PyObject *object, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(((TransformObject *)object)->parameters);
+    return 0;
+}
+
+static int transform_clear(PyObject *object) {
+    (void)object; /* an array of numbers is in no cycle; methods may count on it until the end */
+    return 0;
+}
+
+static void transform_dealloc(PyObject *object) {
+    TransformObject *self = (TransformObject *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    nvp_flow_destroy(self->flow);
+    nvp_workspace_destroy(self->workspace);
+    Py_XDECREF(self->parameters);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+int check_ready(const TransformObject *self) {
+    if (self->flow)
+        return 0;
+    PyErr_Format(PyExc_RuntimeError, "%s.__init__ was not called", Py_TYPE(self)->tp_name);
+    return -1;
+}
+
+/* forward and inverse: samples in, (samples, log_det) out. */
+static PyObject *apply(TransformObject *self, const char *method, const char *const *names, int inverse,
+                       PyObject *const *args, Py_ssize_t n_args, PyObject *keywords) {
+    PyObject *value;
+    if (check_ready(self) < 0 || parse_arguments(method, names, 1, 1, args, n_args, keywords, &value) < 0)
+        return NULL;
+    PyArrayObject *in = convert_array(self, value, names[0], 0, -1);
+    if (!in)
+        return NULL;
+    PyArrayObject *out = new_array(self, 2, PyArray_DIMS(in)), *log_det = new_array(self, 1, PyArray_DIMS(in));
+    Call call;
+    if (!out || !log_det || begin_call(&call, self) < 0) {
+        Py_DECREF(in);
+        Py_XDECREF(out);
+        Py_XDECREF(log_det);
+        return NULL;
+    }
+    const nvp_status status = (inverse ? nvp_inverse : nvp_forward)(
+        self->flow, PyArray_DATA(call.parameters), (size_t)PyArray_DIM(in, 0), PyArray_DATA(in), PyArray_DATA(out),
+        PyArray_DATA(log_det), call.workspace);
+    if (end_call(&call, status) < 0)
+        Py_CLEAR(out);
+    Py_DECREF(in);
+    return pair(out, log_det);
+}
+
+PyDoc_STRVAR(forward_doc, "forward($self, /, z)\n--\n\n"
+"Generate: take z through the layers, the first one first.\n\n"
+"Parameters\n----------\nz : array_like of real numbers, shape (n, D)\n    Latent points.\n\n"
+"Returns\n-------\nx : ndarray, shape (n, D)\nlog_det : ndarray, shape (n,)\n"
+"    log|det dx/dz| in nats. Both in the dtype of the transform.\n\n"
+"Raises\n------\nTypeError\n    If z is not made of real numbers.\nValueError\n    If its shape is not (n, D).\n\n"
+"Notes\n-----\nNaN and infinity in a row give NaN or infinity in that row alone.");
+
+static PyObject *transform_forward(PyObject *self, PyObject *const *args, Py_ssize_t n_args, PyObject *keywords) {
+    static const char *const names[] = {"z"};
+    return apply((TransformObject *)self, "forward", names, 0, args, n_args, keywords);
+}
+
+PyDoc_STRVAR(inverse_doc, "inverse($self, /, x)\n--\n\n"
+"Undo `forward`: take x through the inverses of the layers, the last one first.\n\n"
+"Parameters\n----------\nx : array_like of real numbers, shape (n, D)\n    Data points.\n\n"
+"Returns\n-------\nz : ndarray, shape (n, D)\nlog_det : ndarray, shape (n,)\n"
+"    log|det dz/dx| in nats. Both in the dtype of the transform.\n\n"
+"Raises\n------\nTypeError\n    If x is not made of real numbers.\nValueError\n    If its shape is not (n, D).\n\n"
+"Notes\n-----\nNaN and infinity in a row give NaN or infinity in that row alone.");
+
+static PyObject *transform_inverse(PyObject *self, PyObject *const *args, Py_ssize_t n_args, PyObject *keywords) {
+    static const char *const names[] = {"x"};
+    return apply((TransformObject *)self, "inverse", names, 1, args, n_args, keywords);
+}
+
+/* An incoming gradient, NULL for None. */
+static int convert_gradient(TransformObject *self, PyObject *value, const char *name, int vector, npy_intp n,
+                            PyArrayObject **gradient) {
+    *gradient = NULL;
+    if (value == Py_None)
+        return 0;
+    *gradient = convert_array(self, value, name, vector, n);
+    return *gradient ? 0 : -1;
+}
+
+static PyObject *vjp(TransformObject *self, const char *method, const char *const *names, int inverse,
+                     PyObject *const *args, Py_ssize_t n_args, PyObject *keywords) {
+    PyObject *values[3];
+    if (check_ready(self) < 0 || parse_arguments(method, names, 3, 3, args, n_args, keywords, values) < 0)
+        return NULL;
+    PyArrayObject *in = convert_array(self, values[0], names[0], 0, -1), *d_out = NULL, *d_log_det = NULL;
+    PyArrayObject *d_in = NULL, *d_params = NULL;
+    Call call;
+    if (!in)
+        return NULL;
+    const npy_intp n = PyArray_DIM(in, 0);
+    npy_intp n_params = (npy_intp)nvp_flow_n_parameters(self->flow);
+    if (convert_gradient(self, values[1], names[1], 0, n, &d_out) == 0 &&
+        convert_gradient(self, values[2], names[2], 1, n, &d_log_det) == 0 &&
+        (d_in = new_array(self, 2, PyArray_DIMS(in))) && (d_params = new_array(self, 1, &n_params)) &&
+        begin_call(&call, self) == 0) {
+        const nvp_status status = (inverse ? nvp_inverse_vjp : nvp_forward_vjp)(
+            self->flow, PyArray_DATA(call.parameters), (size_t)n, PyArray_DATA(in), data_or_null(d_out),
+            data_or_null(d_log_det), PyArray_DATA(d_in), PyArray_DATA(d_params), call.workspace);
+        if (end_call(&call, status) < 0)
+            Py_CLEAR(d_in);
+    } else {
+        Py_CLEAR(d_in);
+    }
+    Py_DECREF(in);
+    Py_XDECREF(d_out);
+    Py_XDECREF(d_log_det);
+    return pair(d_in, d_params);
+}
+
+PyDoc_STRVAR(forward_vjp_doc, "forward_vjp($self, /, z, grad_x, grad_log_det)\n--\n\n"
+"Vector-Jacobian product of `forward`.\n\n"
+"For a scalar loss whose gradients with respect to ``x, log_det = forward(z)`` are known, its gradients with\n"
+"respect to z and to the parameters.\n\n"
+"Parameters\n----------\nz : array_like, shape (n, D)\ngrad_x : array_like, shape (n, D), or None for zeros\n"
+"grad_log_det : array_like, shape (n,), or None for zeros\n\n"
+"Returns\n-------\ngrad_z : ndarray, shape (n, D)\ngrad_parameters : ndarray, shape (n_parameters,)\n"
+"    Flat, in the order of ``parameters``; summed over the samples.\n\n"
+"Raises\n------\nTypeError\n    If an argument is not made of real numbers.\nValueError\n    If a shape is wrong.");
+
+static PyObject *transform_forward_vjp(PyObject *self, PyObject *const *args, Py_ssize_t n_args, PyObject *keywords) {
+    static const char *const names[] = {"z", "grad_x", "grad_log_det"};
+    return vjp((TransformObject *)self, "forward_vjp", names, 0, args, n_args, keywords);
+}
+
+PyDoc_STRVAR(inverse_vjp_doc, "inverse_vjp($self, /, x, grad_z, grad_log_det)\n--\n\n"
+"Vector-Jacobian product of `inverse`.\n\n"
+"For a scalar loss whose gradients with respect to ``z, log_det = inverse(x)`` are known, its gradients with\n"
+"respect to x and to the parameters.\n\n"
+"Parameters\n----------\nx : array_like, shape (n, D)\ngrad_z : array_like, shape (n, D), or None for zeros\n"
+"grad_log_det : array_like, shape (n,), or None for zeros\n\n"
+"Returns\n-------\ngrad_x : ndarray, shape (n, D)\ngrad_parameters : ndarray, shape (n_parameters,)\n"
+"    Flat, in the order of ``parameters``; summed over the samples.\n\n"
+"Raises\n------\nTypeError\n    If an argument is not made of real numbers.\nValueError\n    If a shape is wrong.");
+
+static PyObject *transform_inverse_vjp(PyObject *self, PyObject *const *args, Py_ssize_t n_args, PyObject *keywords) {
+    static const char *const names[] = {"x", "grad_z", "grad_log_det"};
+    return vjp((TransformObject *)self, "inverse_vjp", names, 1, args, n_args, keywords);
+}
+
+PyDoc_STRVAR(trace_doc, "trace($self, /, z, inverse=False)\n--\n\n"
+"The state after every layer.\n\n"
+"Parameters\n----------\nz : array_like of real numbers, shape (n, D)\n    Latent points; data points if `inverse`.\n"
+"inverse : bool\n    Go from data to latent points, through the last layer first.\n\n"
+"Returns\n-------\nstates : ndarray, shape (L + 1, n, D)\n    ``states[0]`` is the input, ``states[k]`` the state after "
+"k layers.\n\n"
+"Raises\n------\nTypeError\n    If z is not made of real numbers.\nValueError\n    If its shape is not (n, D).");
+
+static PyObject *transform_trace(PyObject *object, PyObject *const *args, Py_ssize_t n_args, PyObject *keywords) {
+    static const char *const names[] = {"z", "inverse"};
+    TransformObject *self = (TransformObject *)object;
+    PyObject *values[2];
+    if (check_ready(self) < 0 || parse_arguments("trace", names, 1, 2, args, n_args, keywords, values) < 0)
+        return NULL;
+    const int inverse = values[1] ? PyObject_IsTrue(values[1]) : 0;
+    if (inverse < 0)
+        return NULL;
+    PyArrayObject *in = convert_array(self, values[0], names[0], 0, -1);
+    if (!in)
+        return NULL;
+    npy_intp shape[3] = {(npy_intp)nvp_flow_n_layers(self->flow) + 1, PyArray_DIM(in, 0), self->dim};
+    PyArrayObject *states = new_array(self, 3, shape);
+    Call call;
+    if (states && begin_call(&call, self) == 0) {
+        const nvp_status status = nvp_trace(self->flow, PyArray_DATA(call.parameters), inverse, (size_t)shape[1],
+                                            PyArray_DATA(in), PyArray_DATA(states), call.workspace);
+        if (end_call(&call, status) < 0)
+            Py_CLEAR(states);
+    } else {
+        Py_CLEAR(states);
+    }
+    Py_DECREF(in);
+    return (PyObject *)states;
+}
+
+PyDoc_STRVAR(initialize_doc, "_initialize($self, seed, /)\n--\n\nSet the parameters to random starting values.");
+
+static PyObject *transform_initialize(PyObject *object, PyObject *seed) {
+    TransformObject *self = (TransformObject *)object;
+    if (check_ready(self) < 0)
+        return NULL;
+    const unsigned long long value = PyLong_AsUnsignedLongLong(seed);
+    if (PyErr_Occurred())
+        return NULL;
+    nvp_flow_initialize(self->flow, value, PyArray_DATA(self->parameters));
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(rebind_doc, "_rebind($self, parameters, /)\n--\n\n"
+"Copy the parameters into this buffer and work on it from now on.");
+
+static PyObject *transform_rebind(PyObject *object, PyObject *value) {
+    TransformObject *self = (TransformObject *)object;
+    if (check_ready(self) < 0)
+        return NULL;
+    PyArrayObject *old = (PyArrayObject *)Py_NewRef(self->parameters);
+    const int failed = set_parameters(self, value) < 0 || PyArray_CopyInto(self->parameters, old) < 0;
+    Py_DECREF(old);
+    if (failed)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* A fresh view, so that reshaping what the caller got changes nothing here. */
+static PyObject *get_parameters(PyObject *object, void *closure) {
+    (void)closure;
+    TransformObject *self = (TransformObject *)object;
+    return check_ready(self) < 0 ? NULL : PyArray_View(self->parameters, NULL, NULL);
+}
+
+static PyObject *get_n_parameters(PyObject *object, void *closure) {
+    (void)closure;
+    TransformObject *self = (TransformObject *)object;
+    return check_ready(self) < 0 ? NULL : PyLong_FromSize_t(nvp_flow_n_parameters(self->flow));
+}
+
+static PyObject *get_data_dim(PyObject *object, void *closure) {
+    (void)closure;
+    TransformObject *self = (TransformObject *)object;
+    return check_ready(self) < 0 ? NULL : PyLong_FromSsize_t(self->dim);
+}
+
+static PyObject *get_dtype(PyObject *object, void *closure) {
+    (void)closure;
+    TransformObject *self = (TransformObject *)object;
+    return check_ready(self) < 0 ? NULL : (PyObject *)PyArray_DescrFromType(self->typenum);
+}
+
+static PyObject *get_isa(PyObject *object, void *closure) {
+    (void)closure;
+    TransformObject *self = (TransformObject *)object;
+    return check_ready(self) < 0 ? NULL : PyUnicode_FromString(nvp_flow_isa(self->flow));
+}
+
+static PyObject *get_layer_offsets(PyObject *object, void *closure) {
+    (void)closure;
+    TransformObject *self = (TransformObject *)object;
+    if (check_ready(self) < 0)
+        return NULL;
+    const size_t n = nvp_flow_n_layers(self->flow);
+    PyObject *offsets = PyTuple_New((Py_ssize_t)n);
+    for (size_t l = 0; offsets && l < n; l++) {
+        PyObject *offset = PyLong_FromSize_t(nvp_flow_layer_offset(self->flow, l));
+        if (!offset)
+            Py_CLEAR(offsets);
+        else
+            PyTuple_SET_ITEM(offsets, (Py_ssize_t)l, offset);
+    }
+    return offsets;
+}
+
+static PyMethodDef transform_methods[] = {
+    FAST_METHOD("forward", transform_forward, forward_doc),
+    FAST_METHOD("inverse", transform_inverse, inverse_doc),
+    FAST_METHOD("forward_vjp", transform_forward_vjp, forward_vjp_doc),
+    FAST_METHOD("inverse_vjp", transform_inverse_vjp, inverse_vjp_doc),
+    FAST_METHOD("trace", transform_trace, trace_doc),
+    {"_initialize", transform_initialize, METH_O, initialize_doc},
+    {"_rebind", transform_rebind, METH_O, rebind_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef transform_attributes[] = {
+    {"parameters", get_parameters, NULL, "ndarray, shape (n_parameters,): a view of the buffer that holds every "
+     "parameter; writing to it changes the transform.", NULL},
+    {"n_parameters", get_n_parameters, NULL, "int: the number of parameters.", NULL},
+    {"data_dim", get_data_dim, NULL, "int: D, the number of dimensions.", NULL},
+    {"dtype", get_dtype, NULL, "numpy.dtype: float32 or float64, of the parameters and of every computation.", NULL},
+    {"isa", get_isa, NULL, "str: the instruction set of the kernels in use.", NULL},
+    {"_layer_offsets", get_layer_offsets, NULL, "tuple of int: where each layer begins in the parameters.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot transform_slots[] = {
+    {Py_tp_doc, "A chain of invertible layers over a flat buffer of parameters."},
+    {Py_tp_init, transform_init},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_traverse, transform_traverse},
+    {Py_tp_clear, transform_clear},
+    {Py_tp_dealloc, transform_dealloc},
+    {Py_tp_methods, transform_methods},
+    {Py_tp_getset, transform_attributes},
+    {0, NULL},
+};
+
+PyType_Spec transform_spec = {
+    .name = "nvpflow._core.Transform",
+    .basicsize = sizeof(TransformObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = transform_slots,
+};

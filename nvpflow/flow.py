@@ -1,0 +1,355 @@
+"""A flow: layers over a standard normal base density."""
+
+import re
+import warnings
+
+import numpy as np
+
+from nvpflow import _core
+from nvpflow._checks import alternating_mask, check_int, check_real, draw_seeds
+from nvpflow.layers import SCALE_BOUND, CouplingLayer, Layer, layer_from_config
+
+__all__ = ["ConvergenceWarning", "Flow"]
+
+
+class ConvergenceWarning(UserWarning):
+    """Training did not end as it should have."""
+
+
+class Flow(_core.Flow):
+    """Layers over a standard normal base density.
+
+    `forward` generates data x from latent points z, through the first layer first; `inverse` goes back; the density is
+
+        log p(x) = log N(z; 0, I) + log|det dz/dx|.
+
+    Parameters
+    ----------
+    layers : sequence of CouplingLayer and ActNorm
+        At least one, all with the same number of dimensions and dtype. The flow takes them over: from now on their
+        parameters are views of the flow's, and no other flow can have them (`copy` them for that).
+
+    Attributes
+    ----------
+    layers : tuple
+    parameters : ndarray, shape (n_parameters,)
+        The parameters of all layers, one after the other; a view that can be written to.
+
+    Raises
+    ------
+    TypeError
+        If `layers` is not a sequence of layers.
+    ValueError
+        If there is none, they do not fit together, or one of them belongs to a flow.
+
+    References
+    ----------
+    Dinh, Sohl-Dickstein and Bengio (2017), "Density estimation using Real NVP".
+
+    Examples
+    --------
+    >>> import nvpflow
+    >>> flow = nvpflow.Flow([nvpflow.CouplingLayer(2, 16, mask, random_state=0) for mask in ([1, 0], [0, 1])])
+    >>> x = flow.sample(3, random_state=0)
+    >>> flow.log_prob(x).shape
+    (3,)
+    """
+
+    def __init__(self, layers):
+        layers = tuple(layers) if np.iterable(layers) else (layers,)
+        _check_layers(layers)
+        first = layers[0]
+        super().__init__(first.data_dim, first.dtype, tuple(layer._description() for layer in layers))
+        self._layers = layers
+        parameters = self.parameters
+        for layer, offset in zip(layers, self._layer_offsets):
+            layer._rebind(parameters[offset : offset + layer.n_parameters])
+            layer._in_flow = True
+
+    layers = property(lambda self: self._layers, doc="tuple: the layers, in the order of `forward`.")
+
+    def sample(self, n, random_state=None):
+        """Draw samples.
+
+        Parameters
+        ----------
+        n : int
+        random_state : int, Generator, RandomState or None
+            The same one gives the same samples, and the first of many are the same as few.
+
+        Returns
+        -------
+        x : ndarray, shape (n, D)
+        """
+        return self.sample_and_log_prob(n, random_state)[0]
+
+    def sample_and_log_prob(self, n, random_state=None):
+        """Draw samples together with their log-densities, in one pass.
+
+        Parameters
+        ----------
+        n : int
+        random_state : int, Generator, RandomState or None
+
+        Returns
+        -------
+        x : ndarray, shape (n, D)
+        log_prob : ndarray, shape (n,)
+            In nats.
+        """
+        n = check_int("n", n, 0)
+        (seed,) = draw_seeds(random_state, 1)
+        return self._sample(n, seed)
+
+    def fit(
+        self,
+        x,
+        *,
+        max_iter=1000,
+        batch_size=None,
+        learning_rate=1e-3,
+        validation_data=None,
+        n_iter_no_change=None,
+        tol=0.0,
+        random_state=None,
+        callback=None,
+    ):
+        """Minimise the mean negative log-likelihood of x with Adam, from the present parameters.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, D), n >= 1
+        max_iter : int, default 1000
+            Epochs at the most.
+        batch_size : int or None
+            None: the full batch. Otherwise minibatches, shuffled anew every epoch.
+        learning_rate : float, default 1e-3
+        validation_data : array_like, shape (m, D), m >= 1, optional
+            The parameters that do best on these samples are kept; without them those of the last epoch.
+        n_iter_no_change : int or None
+            Stop when the validation NLL has not fallen by more than `tol` for so many epochs. None: never.
+        tol : float, default 0
+            In nats.
+        random_state : int, Generator, RandomState or None
+            For the shuffling.
+        callback : callable, optional
+            ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN without
+            validation data. A true result stops the training.
+
+        Returns
+        -------
+        history : dict
+            "train_nll", ndarray, shape (epochs,): the mean over the epoch's batches, each before its update, in nats;
+            with validation data "validation_nll", ndarray, shape (epochs,): after the epoch.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is of the wrong type, or outside of its range, or x holds NaN or infinity.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If a loss or a gradient was not finite. Training stopped there and went back to the best parameters.
+
+        Notes
+        -----
+        An interruption (Ctrl-C) leaves the best parameters so far, or without validation data the last ones.
+
+        References
+        ----------
+        Kingma and Ba (2015), "Adam: a method for stochastic optimization".
+        """
+        history = {}
+        self._fit(
+            history, x, max_iter, batch_size, learning_rate, validation_data, n_iter_no_change, tol, random_state,
+            callback,
+        )  # fmt: skip
+        return {name: history[name] for name in history if name.endswith("_nll")}
+
+    def _fit(
+        self, history, x, max_iter, batch_size, learning_rate, validation_data, n_iter_no_change, tol, random_state,
+        callback,
+    ):  # fmt: skip
+        """`fit` that fills the dict `history` with more detail, also when it is interrupted."""
+        x = self._check_data("x", x)
+        if validation_data is not None:
+            validation_data = self._check_data("validation_data", validation_data)
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback must be callable, got {callback!r}")
+        (seed,) = draw_seeds(random_state, 1)
+        try:
+            self._train(
+                x,
+                validation_data,
+                history,
+                callback,
+                check_int("max_iter", max_iter, 0),
+                0 if batch_size is None else check_int("batch_size", batch_size, 1),
+                check_real("learning_rate", learning_rate, 0, low_open=True),
+                0.9,
+                0.999,
+                1e-8,
+                0 if n_iter_no_change is None else check_int("n_iter_no_change", n_iter_no_change, 1),
+                check_real("tol", tol, 0),
+                seed,
+            )
+        finally:
+            if validation_data is None:
+                history.pop("validation_nll", None)
+        if history["diverged"]:
+            epoch = len(history["train_nll"])
+            warnings.warn(
+                f"training diverged: the loss or its gradient was not finite in epoch {epoch}; the parameters of "
+                f"epoch {history['best_iter']} were kept. A smaller learning_rate or scale='tanh' may help.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _check_data(self, name, x):
+        """Samples to train on: in the dtype of the flow, finite, at least one."""
+        x = np.asarray(x)
+        if x.dtype.kind not in "fiub":
+            raise TypeError(f"{name} must be an array of real numbers, got dtype {x.dtype}")
+        if x.ndim != 2 or x.shape[1] != self.data_dim or len(x) == 0:
+            raise ValueError(f"{name} must have shape (n, {self.data_dim}) with n >= 1, got {x.shape}")
+        with np.errstate(over="ignore"):
+            converted = np.ascontiguousarray(x, self.dtype)
+        bad = len(x) - int(np.isfinite(converted).all(axis=1).sum())
+        if bad:
+            raise ValueError(f"{name} must be finite in {self.dtype}, got NaN or infinity in {bad} of {len(x)} rows")
+        return converted
+
+    def copy(self):
+        """An independent flow with the same parameters."""
+        return Flow([layer.copy() for layer in self.layers])
+
+    def config(self):
+        """What makes such a flow again, as plain Python values, but for the parameters."""
+        return {"dtype": self.dtype.name, "layers": [layer.config() for layer in self.layers]}
+
+    @classmethod
+    def from_config(cls, config):
+        """A flow from what `config` gave, with starting parameters of no meaning."""
+        return cls([layer_from_config(layer, config["dtype"]) for layer in config["layers"]])
+
+    def save(self, path):
+        """Write the flow to a file, which `nvpflow.load` reads. See there."""
+        from nvpflow.files import save
+
+        save(self, path)
+
+    def state_dict(self):
+        """Copies of all parameters under the names of a PyTorch `Sequential` of such layers.
+
+        Returns
+        -------
+        dict of str to ndarray
+            "0.s_net.0.weight" (hidden, D), "0.s_net.0.bias" (hidden,), "0.s_net.2.weight" (D, hidden), ...; entries
+            that a mask makes irrelevant are 0.
+        """
+        return {
+            f"{i}.{name}": array
+            for i, layer in enumerate(self.layers)
+            for name, array in layer.state_dict().items()
+        }
+
+    def load_state_dict(self, state):
+        """Set all parameters from arrays of the names and shapes of `state_dict`.
+
+        Raises
+        ------
+        ValueError
+            If a name is missing or unknown, or a shape is wrong; nothing has changed then.
+        """
+        before = self.parameters.copy()
+        try:
+            by_layer = split_state(state)
+            unknown = by_layer.keys() - set(range(len(self.layers)))
+            if unknown:
+                raise ValueError(f"state dict has layers {sorted(unknown)}, the flow has {len(self.layers)} layers")
+            for i, layer in enumerate(self.layers):
+                layer.load_state_dict(by_layer.get(i, {}))
+        except (TypeError, ValueError):
+            self.parameters[:] = before
+            raise
+
+    @classmethod
+    def from_state_dict(
+        cls, state, *, masks=None, activation="relu", scale="exp", scale_bound=SCALE_BOUND, dtype=None
+    ):
+        """The flow that PyTorch coupling layers with these parameters compute.
+
+        Parameters
+        ----------
+        state : mapping of str to array_like
+            "0.s_net.0.weight" (hidden, D), "0.s_net.0.bias" (hidden,), "0.s_net.2.weight" (D, hidden), ... for
+            layers 0, 1, ...; a prefix such as "layers." is fine, and "0.mask" (D,) is read if there is one.
+        masks : sequence of array_like, optional
+            One per layer. Default: those of the state dict, else 1, 0, 1, ... and 0, 1, 0, ... in turn.
+        activation, scale, scale_bound
+            As in `CouplingLayer`; a state dict does not hold them. The defaults are the published layer's.
+        dtype : {"float32", "float64"}, optional
+            Default: float64 if any array is, else float32.
+
+        Raises
+        ------
+        ValueError
+            If a name is missing or unknown, or shapes do not fit together.
+        """
+        by_layer = split_state(state)
+        n_layers = len(by_layer)
+        if sorted(by_layer) != list(range(n_layers)) or not by_layer:
+            raise ValueError(f"state dict must have layers 0, 1, ..., got {sorted(by_layer)}")
+        if masks is not None and len(masks) != n_layers:
+            raise ValueError(f"masks must have one entry for each of {n_layers} layers, got {len(masks)}")
+        if dtype is None:
+            dtype = np.result_type(np.float32, *(np.asarray(value).dtype for value in state.values()))
+        layers = []
+        for i in range(n_layers):
+            mask = masks[i] if masks is not None else by_layer[i].get("mask")
+            if mask is None and "s_net.0.weight" in by_layer[i]:
+                mask = alternating_mask(np.shape(by_layer[i]["s_net.0.weight"])[-1], i)
+            options = {"activation": activation, "scale": scale, "scale_bound": scale_bound, "dtype": dtype}
+            layers.append(CouplingLayer.from_state_dict(by_layer[i], mask, **options))
+        return cls(layers)
+
+    def __reduce__(self):
+        return _restore_flow, (self.config(), np.array(self.parameters))
+
+    def __repr__(self):
+        layers = "\n".join(f"    {layer!r}," for layer in self.layers)
+        return f"Flow([\n{layers}\n])"
+
+
+def _restore_flow(config, parameters):
+    flow = Flow.from_config(config)
+    flow.parameters[:] = parameters
+    return flow
+
+
+def _check_layers(layers):
+    if not layers:
+        raise ValueError("layers must have at least one layer, got none")
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layers[{i}] must be a layer, got {layer!r}")
+        if layer._in_flow or any(layer is other for other in layers[:i]):
+            raise ValueError(f"layers[{i}] already belongs to a flow: use layers[{i}].copy()")
+        for name in ("data_dim", "dtype"):
+            if getattr(layer, name) != getattr(layers[0], name):
+                raise ValueError(
+                    f"layers must agree in {name}: layers[0] has {getattr(layers[0], name)}, "
+                    f"layers[{i}] has {getattr(layer, name)}"
+                )
+
+
+def split_state(state):
+    """A flow's state dict as {layer number: the layer's state dict}. What stands before the number is dropped."""
+    by_layer = {}
+    for key, value in state.items():
+        match = re.fullmatch(r"(?:.*?\.)?(\d+)\.((?:s_net|b_net)\.\d+\.\w+|\w+)", key)
+        if not match:
+            raise ValueError(f"state dict entry {key!r} is not of the form '<layer>.<name>', as '0.s_net.0.weight'")
+        by_layer.setdefault(int(match[1]), {})[match[2]] = value
+    return by_layer

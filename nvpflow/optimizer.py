@@ -1,0 +1,90 @@
+"""Adam, for training loops of one's own."""
+
+import numpy as np
+
+from nvpflow import _core
+from nvpflow._checks import check_real
+
+__all__ = ["Adam"]
+
+
+class Adam:
+    """The optimiser of `Flow.fit`, for losses that are not a likelihood.
+
+    Parameters
+    ----------
+    parameters : ndarray
+        What to optimise, such as ``flow.parameters``: contiguous, writeable, float32 or float64. Updated in place.
+    learning_rate : float, default 1e-3
+        May be changed between steps.
+    beta_1, beta_2 : float, default 0.9 and 0.999
+        Decay of the first and second moment estimates, in [0, 1).
+    epsilon : float, default 1e-8
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or outside of its range.
+
+    References
+    ----------
+    Kingma and Ba (2015), "Adam: a method for stochastic optimization", algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> w = np.array([3.0])
+    >>> adam = nvpflow.Adam(w, learning_rate=0.1)
+    >>> for _ in range(300):
+    ...     adam.step(2 * w)  # the gradient of w**2
+    >>> bool(abs(w[0]) < 1e-2)
+    True
+    """
+
+    def __init__(self, parameters, learning_rate=1e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
+        if not isinstance(parameters, np.ndarray):
+            raise TypeError(f"parameters must be a numpy array, got {type(parameters).__name__}")
+        if parameters.dtype not in (np.float32, np.float64):
+            raise ValueError(f"parameters must be float32 or float64, got {parameters.dtype}")
+        if not (parameters.flags.carray):
+            raise ValueError("parameters must be contiguous, aligned and writeable")
+        self.parameters = parameters
+        self.learning_rate = learning_rate
+        self.beta_1 = check_real("beta_1", beta_1, 0, 1)
+        self.beta_2 = check_real("beta_2", beta_2, 0, 1)
+        self.epsilon = check_real("epsilon", epsilon, 0, low_open=True)
+        self.n_steps = 0
+        self._m = np.zeros_like(parameters)
+        self._v = np.zeros_like(parameters)
+
+    @property
+    def learning_rate(self):
+        """float: the step size, > 0."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value):
+        self._learning_rate = check_real("learning_rate", value, 0, low_open=True)
+
+    def step(self, grad):
+        """Update the parameters in place.
+
+        Parameters
+        ----------
+        grad : array_like, the shape of the parameters
+
+        Raises
+        ------
+        ValueError
+            If the shape is wrong or a value is not finite; nothing has changed then.
+        """
+        grad = np.ascontiguousarray(grad, self.parameters.dtype)
+        if grad.shape != self.parameters.shape:
+            raise ValueError(f"grad must have shape {self.parameters.shape}, got {grad.shape}")
+        if not np.isfinite(grad).all():
+            raise ValueError("grad must be finite, got NaN or infinity")
+        _core.adam_step(
+            self.parameters, grad, self._m, self._v, self.n_steps + 1,
+            self._learning_rate, self.beta_1, self.beta_2, self.epsilon,
+        )  # fmt: skip
+        self.n_steps += 1

@@ -1,0 +1,29 @@
+"""Builds the extension `nvpflow._core`: the C library and its binding. Everything else is in pyproject.toml."""
+
+import os
+import sys
+from glob import glob
+
+import numpy
+from setuptools import Extension, setup
+
+if sys.platform == "win32":
+    compile_args, link_args = ["/std:c11", "/O2"], []
+else:
+    # Contracting a * b + c is what makes multiply-adds; sqrt sets no errno that anybody reads; and only the
+    # module's init function needs to be seen from outside.
+    compile_args = ["-std=c11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden"]
+    link_args = []
+
+setup(
+    ext_modules=[
+        Extension(
+            "nvpflow._core",
+            sources=sorted(glob("csrc/*.c") + glob("nvpflow/_binding/*.c")),
+            depends=sorted(glob("csrc/**/*.h", recursive=True) + glob("nvpflow/_binding/*.h")),
+            include_dirs=["csrc", numpy.get_include()],
+            extra_compile_args=compile_args + os.environ.get("NVPFLOW_CFLAGS", "").split(),
+            extra_link_args=link_args + os.environ.get("NVPFLOW_LDFLAGS", "").split(),
+        )
+    ]
+)

@@ -1,0 +1,212 @@
+"""The models and numbers on which nvpflow is compared with the oracle.
+
+Everything here is deterministic and NumPy alone, so that the script that stores the oracle's outputs and the tests that
+read them meet the very same numbers. The streams are those of ``numpy.random.RandomState``, which NumPy has frozen, and
+every number is a float32, so that models of both precisions are given exactly the same function and the same data.
+
+A ReLU whose input is within rounding of zero, and an output that is the small difference of large terms, say nothing about
+the quality of float32 code. Each case is therefore drawn with a number ``attempt``: `make_oracle` counts it up until the
+draw is free of both, and stores it with the outputs.
+"""
+
+import itertools
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+MASK_KINDS = ("random", "ones", "zeros", "alternating")
+DIMS = (1, 2, 3, 7, 64, 100)
+BATCHES = (0, 1, 15, 16, 17, 1000)
+HIDDEN = (1, 5, 64, 100)
+
+
+@dataclass(frozen=True)
+class Coupling:
+    """An affine coupling layer; the fields are the arguments of ``nvpflow.CouplingLayer``."""
+
+    mask: tuple[int, ...]
+    hidden: tuple[int, ...] = (64,)
+    activation: str = "relu"
+    scale: str = "tanh"
+    scale_bound: float = 2.0
+
+
+@dataclass(frozen=True)
+class ActNorm:
+    """An act norm layer; the field is the argument of ``nvpflow.ActNorm``."""
+
+    dim: int
+
+
+@dataclass(frozen=True)
+class Case:
+    """A flow and the number of samples that are put through it."""
+
+    group: str
+    name: str
+    dim: int
+    n: int
+    layers: tuple[Coupling | ActNorm, ...]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The numbers of a case: float64 arrays that hold float32 values.
+
+    ``parameters`` are full-shape, under the keys of ``Flow.state_dict``. ``points`` (n, D) is the argument of both
+    directions, ``grad_output`` (n, D) and ``grad_log_det`` (n,) are the cotangents of both VJPs.
+    """
+
+    parameters: dict[str, np.ndarray]
+    points: np.ndarray
+    grad_output: np.ndarray
+    grad_log_det: np.ndarray
+
+
+def mask_of(kind, dim):
+    """A mask of one of `MASK_KINDS`; a random one has both values when there is room for them."""
+    if kind == "ones":
+        return (1,) * dim
+    if kind == "zeros":
+        return (0,) * dim
+    if kind == "alternating":
+        return tuple((1 - i % 2) for i in range(dim))
+    rng = np.random.RandomState(dim)
+    while True:
+        mask = tuple(int(bit) for bit in rng.randint(0, 2, dim))
+        if dim == 1 or 0 < sum(mask) < dim:
+            return mask
+
+
+def linear_shapes(layer):
+    """Full shapes (outputs, inputs) of the linear maps of one conditioner network."""
+    widths = (len(layer.mask), *layer.hidden, len(layer.mask))
+    return list(zip(widths[1:], widths[:-1]))
+
+
+def parameter_shapes(case):
+    """Full shape of every parameter, under the keys and in the order of ``Flow.state_dict``."""
+    shapes = {}
+    for i, layer in enumerate(case.layers):
+        if isinstance(layer, ActNorm):
+            shapes[f"{i}.log_scale"] = shapes[f"{i}.bias"] = (layer.dim,)
+            continue
+        for net, (k, shape) in itertools.product(
+            ("s_net", "b_net"), enumerate(linear_shapes(layer))
+        ):
+            shapes[f"{i}.{net}.{2 * k}.weight"] = shape
+            shapes[f"{i}.{net}.{2 * k}.bias"] = shape[:1]
+    return shapes
+
+
+def quantities(case):
+    """Names and shapes of everything that is compared, in the order in which it is stored."""
+    points, per_sample = (case.n, case.dim), (case.n,)
+    gradient = parameter_shapes(case)
+    shapes = {
+        "forward.x": points,
+        "forward.log_det": per_sample,
+        "inverse.z": points,
+        "inverse.log_det": per_sample,
+        "forward_vjp.grad_z": points,
+        **{f"forward_vjp.{key}": shape for key, shape in gradient.items()},
+        "inverse_vjp.grad_x": points,
+        **{f"inverse_vjp.{key}": shape for key, shape in gradient.items()},
+    }
+    if case.n:
+        shapes |= {"nll": (), **{f"nll_grad.{key}": shape for key, shape in gradient.items()}}
+    return shapes
+
+
+def _float32_values(array):
+    return np.asarray(array, np.float32).astype(np.float64)
+
+
+def _draw_parameter(rng, case, key, shape):
+    """Uniform in +-1/sqrt(fan_in) for linear maps, as ``torch.nn.Linear``; normal for act norms."""
+    layer = case.layers[int(key.split(".")[0])]
+    if isinstance(layer, ActNorm):
+        return _float32_values((0.3 if key.endswith("log_scale") else 1.0) * rng.normal(size=shape))
+    _, fan_in = linear_shapes(layer)[int(key.split(".")[2]) // 2]
+    return _float32_values(rng.uniform(-1, 1, shape) / np.sqrt(fan_in))
+
+
+def draw(case, attempt):
+    """The numbers of a case, a `Draw`; another ``attempt`` is another draw."""
+    rng = np.random.RandomState([zlib.crc32(case.name.encode()), attempt])
+    parameters = {
+        key: _draw_parameter(rng, case, key, shape) for key, shape in parameter_shapes(case).items()
+    }
+    return Draw(
+        parameters,
+        points=_float32_values(rng.normal(size=(case.n, case.dim))),
+        grad_output=_float32_values(rng.normal(size=(case.n, case.dim))),
+        grad_log_det=_float32_values(rng.normal(size=case.n)),
+    )
+
+
+def _single_layers():
+    """Every dimension x mask x batch x hidden size, the two scales like the fields of a chessboard."""
+    axes = (DIMS, MASK_KINDS, BATCHES, HIDDEN)
+    for at in itertools.product(*(range(len(axis)) for axis in axes)):
+        dim, kind, n, hidden = (axis[i] for axis, i in zip(axes, at))
+        scale = ("exp", "tanh")[sum(at) % 2]
+        layer = Coupling(mask_of(kind, dim), (hidden,), scale=scale)
+        yield Case(f"D={dim}", f"D{dim}-{kind}-n{n}-h{hidden}-{scale}", dim, n, (layer,))
+
+
+def _activations():
+    """Every activation x scale, in one hidden layer and in two."""
+    for dim, activation, scale, hidden in itertools.product(
+        (2, 7), ("relu", "tanh", "silu"), ("exp", "tanh"), ((16,), (9, 5))
+    ):
+        layer = Coupling(mask_of("random", dim), hidden, activation, scale, scale_bound=0.7)
+        widths = "x".join(map(str, hidden))
+        yield Case(
+            "activations", f"act-D{dim}-{activation}-{scale}-h{widths}", dim, 33, (layer,)
+        )
+
+
+def _deep_nets():
+    """Two and three hidden layers: narrow, wide, uneven."""
+    for dim, kind, hidden, n in (
+        (2, "alternating", (64, 64), 17),
+        (3, "random", (1, 1), 16),
+        (3, "zeros", (5, 6), 15),
+        (7, "ones", (5, 6), 15),
+        (7, "random", (3, 17, 5), 100),
+        (64, "random", (100, 33), 15),
+        (100, "alternating", (5, 100), 1),
+    ):
+        layer = Coupling(mask_of(kind, dim), hidden)
+        widths = "x".join(map(str, hidden))
+        yield Case("deep nets", f"deep-D{dim}-{kind}-n{n}-h{widths}", dim, n, (layer,))
+
+
+def _flows():
+    """Two to eight layers, alternating masks, with and without an act norm in the end or between."""
+    even, odd = lambda dim: mask_of("alternating", dim), lambda dim: mask_of("alternating", dim + 1)[1:]
+
+    for dim, n, hidden in itertools.product((1, 2, 3, 7, 64), (1, 17), ((5,), (16,), (9, 5))):
+        layers = (Coupling(even(dim), hidden), Coupling(odd(dim), hidden), ActNorm(dim))
+        widths = "x".join(map(str, hidden))
+        yield Case("flows", f"flow-D{dim}-n{n}-h{widths}", dim, n, layers)
+
+    mixed = (
+        Coupling(mask_of("random", 7), (5,), scale="exp"),
+        ActNorm(7),
+        Coupling(mask_of("zeros", 7), (4, 4), "silu"),
+        Coupling(mask_of("alternating", 7), (64,), "tanh", "tanh", 0.5),
+    )
+    yield Case("flows", "flow-mixed", 7, 100, mixed)
+    yield Case("flows", "flow-act-norm-alone", 3, 50, (ActNorm(3),))
+    yield Case("flows", "flow-two-act-norms", 2, 16, (ActNorm(2), ActNorm(2)))
+    published = tuple(Coupling((1, 0) if i % 2 == 0 else (0, 1), scale="exp") for i in range(8))
+    yield Case("flows", "flow-published-8", 2, 50, published)
+    default = tuple(Coupling((1, 0) if i % 2 == 0 else (0, 1)) for i in range(8))
+    yield Case("flows", "flow-default-8", 2, 50, (*default, ActNorm(2)))
+
+
+CASES = (*_single_layers(), *_activations(), *_deep_nets(), *_flows())
+GROUPS = tuple(dict.fromkeys(case.group for case in CASES))

@@ -1,0 +1,72 @@
+"""Digests: twelve numbers that stand for an array, and the errors that they show.
+
+A digest holds the 2-norm of the array, `N_ENTRIES` entries of it (all, when there are no more) and its products with
+`N_DIRECTIONS` random directions of unit variance. A product of an error e with such a direction has the mean square |e|^2,
+so the digest estimates the relative error |e| / |array| of the whole array.
+"""
+
+from functools import cache
+
+import numpy as np
+
+N_ENTRIES = 8
+N_DIRECTIONS = 3
+LENGTH = 1 + N_ENTRIES + N_DIRECTIONS
+
+
+@cache
+def _stream(n):
+    return np.random.RandomState(0).standard_normal(n)
+
+
+def _directions(size):
+    n = N_DIRECTIONS * size
+    return _stream(max(300_000, n))[:n].reshape(N_DIRECTIONS, size)
+
+
+@cache
+def _positions(size):
+    return np.sort(np.random.RandomState(size).choice(size, min(size, N_ENTRIES), replace=False))
+
+
+def digest(array):
+    """The digest (12,) of an array of any shape, in float64; entries that there are not are 0."""
+    flat = np.asarray(array, np.float64).ravel()
+    result = np.zeros(LENGTH)
+    if flat.size:
+        entries = flat[_positions(flat.size)]
+        result[0] = np.linalg.norm(flat)
+        result[1 : 1 + len(entries)] = entries
+        result[1 + N_ENTRIES :] = _directions(flat.size) @ flat
+    return result
+
+
+def digest_error(array, expected):
+    """Relative error of an array as its digest shows it: the largest of three estimates.
+
+    They are the error of the norm, the root mean square error of the entries relative to that of the array, and the root
+    mean square error of the products relative to the norm. An array that should be zero has its norm as its error.
+    """
+    size = np.size(array)
+    if size == 0:
+        return 0.0
+    difference, norm = np.abs(digest(array) - expected), expected[0]
+    entries, products = difference[1 : 1 + N_ENTRIES], difference[1 + N_ENTRIES :]
+    error = max(
+        difference[0],
+        np.sqrt(np.sum(entries**2) * size / min(size, N_ENTRIES)),
+        np.sqrt(np.mean(products**2)),
+    )
+    return _relative(error, norm)
+
+
+def norm_error(array, expected):
+    """Relative error ``|array - expected| / |expected|`` in the 2-norm."""
+    expected = np.asarray(expected, np.float64)
+    return _relative(np.linalg.norm(array - expected), np.linalg.norm(expected))
+
+
+def _relative(error, norm):
+    """NaN counts as infinitely wrong, so that no comparison lets it pass."""
+    error = error / norm if norm > 0 else error
+    return float(error) if np.isfinite(error) else np.inf
