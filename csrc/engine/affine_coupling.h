@@ -7,14 +7,12 @@
  * on the transformed columns, where s and b are networks of the identity columns, which pass unchanged. */
 
 static bool affine_coupling_plan(nvp_layer *layer) {
-    const nvp_mlp *net = &layer->net;
     layer->n_params = layer->saved_rows = layer->scratch_rows = 0;
-    return nvp_add_product(2, net->n_params, &layer->n_params) &&
+    return nvp_add_product(2, layer->net.n_params, &layer->n_params) &&
            nvp_add_product(2, layer->n_transformed, &layer->saved_rows) &&   /* s, exp(s) or exp(-s) */
            nvp_add_product(2, layer->n_identity, &layer->scratch_rows) &&    /* the networks' input, its gradient */
            nvp_add_product(2, layer->n_transformed, &layer->scratch_rows) && /* the networks' outputs, or gradients */
-           nvp_add_product(2, net->total_hidden, &layer->scratch_rows) &&
-           nvp_add_product(2, net->widest_hidden, &layer->scratch_rows);
+           mlp_add_scratch_rows(&layer->net, &layer->scratch_rows);
 }
 
 static void affine_coupling_initialize(const nvp_layer *layer, uint64_t seed, uint64_t *counter, real *params) {

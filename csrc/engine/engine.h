@@ -9,6 +9,7 @@
 #include "vec.h"
 #include "vmath.h"
 #include "linear.h"
+#include "shallow.h"
 #include "mlp.h"
 #include "layer.h"
 #include "affine_coupling.h"

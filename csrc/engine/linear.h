@@ -20,36 +20,41 @@ INLINE void multiply_block(size_t rows, size_t columns, size_t n_in, const real 
                            size_t w_column, const real *restrict bias, const real *restrict in, real *restrict out,
                            size_t tile, bool relu) {
     vreal sum[ROWS][COLUMNS];
-    UNROLL for (size_t j = 0; j < rows; j++) UNROLL for (size_t c = 0; c < columns; c++) sum[j][c] =
-        bias ? splat(bias[j]) : load(out + j * tile + c * LANES);
+    UNROLLED (j, rows)
+        UNROLLED (c, columns)
+            sum[j][c] = bias ? splat(bias[j]) : load(out + j * tile + c * LANES);
     for (size_t i = 0; i < n_in; i++) {
         vreal x[COLUMNS];
-        UNROLL for (size_t c = 0; c < columns; c++) x[c] = load(in + i * tile + c * LANES);
-        UNROLL for (size_t j = 0; j < rows; j++) UNROLL for (size_t c = 0; c < columns; c++) sum[j][c] +=
-            w[j * w_row + i * w_column] * x[c];
+        UNROLLED (c, columns)
+            x[c] = load(in + i * tile + c * LANES);
+        UNROLLED (j, rows)
+            UNROLLED (c, columns)
+                sum[j][c] += w[j * w_row + i * w_column] * x[c];
     }
-    UNROLL for (size_t j = 0; j < rows; j++) UNROLL for (size_t c = 0; c < columns; c++)
-        store(out + j * tile + c * LANES, relu ? positive_part(sum[j][c]) : sum[j][c]);
+    UNROLLED (j, rows)
+        UNROLLED (c, columns)
+
+            store(out + j * tile + c * LANES, relu ? positive_part(sum[j][c]) : sum[j][c]);
 }
 
 /* The same for all columns of `rows` rows. */
 INLINE void multiply_rows(size_t rows, size_t n_in, const real *restrict w, size_t w_row, size_t w_column,
                           const real *restrict bias, const real *restrict in, real *restrict out, size_t tile,
                           bool relu) {
-    size_t t = 0;
-    for (; t + COLUMNS * LANES <= tile; t += COLUMNS * LANES)
+    const size_t whole = tile - tile % (COLUMNS * LANES);
+    for (size_t t = 0; t < whole; t += COLUMNS * LANES)
         multiply_block(rows, COLUMNS, n_in, w, w_row, w_column, bias, in + t, out + t, tile, relu);
-    for (; t < tile; t += LANES)
+    for (size_t t = whole; t < tile; t += LANES)
         multiply_block(rows, 1, n_in, w, w_row, w_column, bias, in + t, out + t, tile, relu);
 }
 
 INLINE void multiply(size_t n_out, size_t n_in, const real *restrict w, size_t w_row, size_t w_column,
                      const real *restrict bias, const real *restrict in, real *restrict out, size_t tile, bool relu) {
-    size_t j = 0;
-    for (; j + ROWS <= n_out; j += ROWS)
+    const size_t whole = n_out - n_out % ROWS;
+    for (size_t j = 0; j < whole; j += ROWS)
         multiply_rows(ROWS, n_in, w + j * w_row, w_row, w_column, bias ? bias + j : NULL, in, out + j * tile, tile,
                       relu);
-    for (; j < n_out; j++)
+    for (size_t j = whole; j < n_out; j++)
         multiply_rows(1, n_in, w + j * w_row, w_row, w_column, bias ? bias + j : NULL, in, out + j * tile, tile, relu);
 }
 
@@ -69,25 +74,28 @@ static void linear_input_gradient(size_t n_out, size_t n_in, const real *restric
 }
 
 INLINE void weight_gradient_block(size_t rows, size_t columns, const real *restrict d_out, const real *restrict in,
-                                  real *restrict d_w, size_t n_in, size_t tile) {
+                                  real *restrict d_w, size_t w_row, size_t tile) {
     vreal sum[ROWS][COLUMNS] = {{{0}}};
     for (size_t t = 0; t < tile; t += LANES) {
         vreal x[COLUMNS];
-        UNROLL for (size_t i = 0; i < columns; i++) x[i] = load(in + i * tile + t);
-        UNROLL for (size_t j = 0; j < rows; j++) UNROLL for (size_t i = 0; i < columns; i++) sum[j][i] +=
-            load(d_out + j * tile + t) * x[i];
+        UNROLLED (i, columns)
+            x[i] = load(in + i * tile + t);
+        UNROLLED (j, rows)
+            UNROLLED (i, columns)
+                sum[j][i] += load(d_out + j * tile + t) * x[i];
     }
-    UNROLL for (size_t j = 0; j < rows; j++) UNROLL for (size_t i = 0; i < columns; i++) d_w[j * n_in + i] +=
-        sum_lanes(sum[j][i]);
+    UNROLLED (j, rows)
+        UNROLLED (i, columns)
+            d_w[j * w_row + i] += sum_lanes(sum[j][i]);
 }
 
 INLINE void weight_gradient_rows(size_t rows, size_t n_in, const real *restrict d_out, const real *restrict in,
-                                 real *restrict d_w, size_t tile) {
-    size_t i = 0;
-    for (; i + COLUMNS <= n_in; i += COLUMNS)
-        weight_gradient_block(rows, COLUMNS, d_out, in + i * tile, d_w + i, n_in, tile);
-    for (; i < n_in; i++)
-        weight_gradient_block(rows, 1, d_out, in + i * tile, d_w + i, n_in, tile);
+                                 real *restrict d_w, size_t w_row, size_t tile) {
+    const size_t whole = n_in - n_in % COLUMNS;
+    for (size_t i = 0; i < whole; i += COLUMNS)
+        weight_gradient_block(rows, COLUMNS, d_out, in + i * tile, d_w + i, w_row, tile);
+    for (size_t i = whole; i < n_in; i++)
+        weight_gradient_block(rows, 1, d_out, in + i * tile, d_w + i, w_row, tile);
 }
 
 static void row_sums(size_t n, const real *restrict rows, real *restrict sums, size_t tile) {
@@ -99,12 +107,18 @@ static void row_sums(size_t n, const real *restrict rows, real *restrict sums, s
     }
 }
 
+/* d_w (O, I), whose rows are w_row apart, += d_out in^T. */
+static void weight_gradient(size_t n_out, size_t n_in, const real *restrict d_out, const real *restrict in,
+                            real *restrict d_w, size_t w_row, size_t tile) {
+    const size_t whole = n_out - n_out % ROWS;
+    for (size_t j = 0; j < whole; j += ROWS)
+        weight_gradient_rows(ROWS, n_in, d_out + j * tile, in, d_w + j * w_row, w_row, tile);
+    for (size_t j = whole; j < n_out; j++)
+        weight_gradient_rows(1, n_in, d_out + j * tile, in, d_w + j * w_row, w_row, tile);
+}
+
 static void linear_weight_gradient(size_t n_out, size_t n_in, const real *restrict d_out, const real *restrict in,
                                    real *restrict d_w, real *restrict d_b, size_t tile) {
-    size_t j = 0;
-    for (; j + ROWS <= n_out; j += ROWS)
-        weight_gradient_rows(ROWS, n_in, d_out + j * tile, in, d_w + j * n_in, tile);
-    for (; j < n_out; j++)
-        weight_gradient_rows(1, n_in, d_out + j * tile, in, d_w + j * n_in, tile);
+    weight_gradient(n_out, n_in, d_out, in, d_w, n_in, tile);
     row_sums(n_out, d_out, d_b, tile);
 }

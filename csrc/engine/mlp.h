@@ -32,8 +32,19 @@ static void hidden_layer(nvp_activation activation, size_t n_out, size_t n_in, c
     }
 }
 
-/* in (inputs, T) -> out (outputs, T). scratch: 2 * widest_hidden rows. */
+/* *rows += what mlp_forward and mlp_vjp need; false: overflow. */
+static bool mlp_add_scratch_rows(const nvp_mlp *net, size_t *rows) {
+    if (net->n_linears == 2)
+        return nvp_add(*rows, 2 * BLOCK, rows);
+    return nvp_add_product(2, net->total_hidden, rows) && nvp_add_product(2, net->widest_hidden, rows);
+}
+
+/* in (inputs, T) -> out (outputs, T). scratch: as mlp_add_scratch_rows says; here 2 * widest_hidden rows. */
 static void mlp_forward(const nvp_mlp *net, const real *params, const real *in, real *out, real *scratch, size_t tile) {
+    if (net->n_linears == 2) {
+        shallow_forward(net, params, in, out, tile);
+        return;
+    }
     real *buffers[2] = {scratch, scratch + net->widest_hidden * tile};
     size_t last = net->n_linears - 1;
     for (size_t k = 0; k < last; k++) {
@@ -60,9 +71,14 @@ static void activation_gradient(nvp_activation activation, size_t n, const real 
 static void clear_rows(real *rows, size_t n, size_t tile) { memset(rows, 0, n * tile * sizeof *rows); }
 
 /* Given in and d_out, the gradient of the output: d_in += that of the input and, unless d_params is NULL, d_params +=
- * that of the parameters. The hidden layers are computed anew. scratch: 2 * total_hidden + 2 * widest_hidden rows. */
+ * that of the parameters. The hidden layers are computed anew. scratch: the values and
+ * slopes of all hidden layers, and two rows of gradients that take turns. */
 static void mlp_vjp(const nvp_mlp *net, const real *params, const real *in, const real *d_out, real *d_in,
                     real *d_params, real *scratch, size_t tile) {
+    if (net->n_linears == 2) {
+        shallow_vjp(net, params, in, d_out, d_in, d_params, scratch, tile);
+        return;
+    }
     const size_t last = net->n_linears - 1;
     real *h = scratch, *d = h + net->total_hidden * tile;
     real *buffers[2] = {d + net->total_hidden * tile, d + (net->total_hidden + net->widest_hidden) * tile};

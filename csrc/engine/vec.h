@@ -11,14 +11,14 @@ typedef int64_t integer;
 typedef real vreal __attribute__((vector_size(NVP_VECTOR_BYTES)));
 typedef integer vint __attribute__((vector_size(NVP_VECTOR_BYTES)));
 #define INLINE static inline __attribute__((always_inline, unused))
-#define UNROLL _Pragma("GCC unroll 16")
+#define UNROLLED(index, n) _Pragma("GCC unroll 16") for (size_t index = 0; index < (n); index++)
 /* Comparisons of vectors already give lanes of all ones or all zeros. */
 #define LANE_MASK(comparison) (comparison)
 #else
 typedef real vreal;
 typedef integer vint;
 #define INLINE static inline
-#define UNROLL
+#define UNROLLED(index, n) for (size_t index = 0; index < (n); index++)
 #define LANE_MASK(comparison) (-(integer)(comparison))
 #endif
 
@@ -50,10 +50,20 @@ INLINE vreal positive_part(vreal v) { return from_bits(~less(v, splat(0)) & bits
 
 /* The lanes added up, in an order that does not depend on anything. */
 INLINE real sum_lanes(vreal v) {
-    real lanes[LANES];
-    memcpy(lanes, &v, sizeof v);
-    for (size_t width = LANES / 2; width > 0; width /= 2)
-        for (size_t i = 0; i < width; i++)
-            lanes[i] += lanes[i + width];
-    return lanes[0];
+#if defined(__GNUC__) || defined(__clang__)
+    /* Halves onto each other: pieces of 16 bytes are vectors for every target. */
+    typedef real quarter __attribute__((vector_size(16)));
+    quarter pieces[sizeof(vreal) / 16];
+    memcpy(pieces, &v, sizeof v);
+    for (size_t width = sizeof(vreal) / 32; width > 0; width /= 2)
+        UNROLLED (i, width)
+            pieces[i] += pieces[i + width];
+#if NVP_PRECISION == 32
+    return (pieces[0][0] + pieces[0][2]) + (pieces[0][1] + pieces[0][3]);
+#else
+    return pieces[0][0] + pieces[0][1];
+#endif
+#else
+    return v;
+#endif
 }
