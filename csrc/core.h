@@ -68,9 +68,11 @@ typedef struct {
     bool inverse;
     size_t n;
 
-    const void *in;     /* (., D); NULL: draws from the base density */
-    const size_t *rows; /* which n rows of `in`; NULL: the first n */
-    uint64_t seed;      /* of the draws */
+    const void *in;      /* (., D); NULL: draws from the base density */
+    const size_t *rows;  /* which n rows of `in`; NULL: the first n */
+    uint64_t seed;       /* of the draws */
+    const void *noise;   /* (D): standard deviations of what is added to `in` */
+    uint64_t noise_from; /* how many samples have had noise of this seed before */
 
     void *out, *log_det, *log_prob, *states;
     bool sum_log_prob;

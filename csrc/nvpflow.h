@@ -148,13 +148,23 @@ nvp_status nvp_adam_step(nvp_dtype dtype, const nvp_adam_options *options, size_
  * data. Non-zero stops the training in good order. */
 typedef int (*nvp_epoch_callback)(void *context, size_t epoch, double train_nll, double validation_nll);
 
+typedef enum {
+    NVP_CONSTANT, /* the learning rate of the options throughout */
+    NVP_COSINE    /* times (1 + cos(pi * step / steps)) / 2; Loshchilov and Hutter (2017), equation 5 */
+} nvp_schedule;
+
 typedef struct {
     size_t max_epochs;
     size_t batch_size; /* 0: the full batch, in its order; otherwise minibatches, shuffled anew every epoch */
     nvp_adam_options adam;
+    nvp_schedule schedule;
+    /* Standard deviations (D), in the dtype of the flow, of normal noise that is added to every sample anew each time
+     * it is used; NULL for none. It smooths the density that is learned, as the bandwidth of a kernel estimate does:
+     * Rothfuss et al. (2019), "Noise regularization for conditional density estimation". */
+    const void *noise;
     size_t patience;             /* stop after this many epochs without a better validation NLL; 0: never */
     double tolerance;            /* what counts as better: an NLL lower by more than this, in nats */
-    uint64_t seed;               /* of the shuffling */
+    uint64_t seed;               /* of the shuffling and of the noise */
     nvp_epoch_callback on_epoch; /* may be NULL */
     void *context;
 } nvp_train_options;

@@ -18,6 +18,8 @@ typedef struct {
     void *grad, *m, *v, *kept; /* kept: what the caller gets in the end */
     size_t *order;             /* of the samples; NULL for the full batch */
     size_t batch_size, step;
+    double n_steps;  /* in all epochs */
+    uint64_t n_seen; /* samples used so far, over all epochs */
 } training;
 
 static size_t params_size(const training *t) { return t->flow->n_params * t->flow->engine->real_size; }
@@ -33,10 +35,11 @@ static nvp_status prepare(training *t) {
     t->grad = part, t->m = part + params_size(t), t->v = part + 2 * params_size(t), t->kept = part + 3 * params_size(t);
     memcpy(t->kept, t->params, params_size(t));
     t->batch_size = t->options->batch_size;
-    if (t->batch_size == 0 || t->batch_size >= t->n) {
+    if (t->batch_size == 0 || t->batch_size > t->n)
         t->batch_size = t->n;
+    t->n_steps = (double)t->options->max_epochs * ceil((double)t->n / (double)t->batch_size);
+    if (t->batch_size == t->n)
         return NVP_OK;
-    }
     if (!nvp_multiply(t->n, sizeof *t->order, &bytes))
         return NVP_ERROR_SIZE;
     t->order = malloc(bytes);
@@ -47,24 +50,30 @@ static nvp_status prepare(training *t) {
  * and nothing is updated, where the loss or its gradient is not finite. */
 static nvp_status train_batch(training *t, size_t first, size_t count, double *nll, bool *finite) {
     const nvp_engine *engine = t->flow->engine;
-    const size_t row_bytes = t->flow->dim * engine->real_size;
     nvp_pass pass = {.flow = t->flow,
                      .params = t->params,
                      .workspace = t->workspace,
                      .n = count,
                      .inverse = true,
-                     .in = t->order ? t->x : (const char *)t->x + first * row_bytes,
+                     .in = t->x,
                      .rows = t->order ? t->order + first : NULL,
+                     .seed = t->options->seed,
+                     .noise = t->options->noise,
+                     .noise_from = t->n_seen,
                      .sum_log_prob = true,
                      .nll_gradient = true,
                      .grad_params = t->grad};
     nvp_status status = engine->run(&pass);
     if (status != NVP_OK)
         return status;
+    t->n_seen += count;
     *nll = -pass.log_prob_sum / (double)count;
     *finite = isfinite(*nll) && engine->all_finite(t->flow->n_params, t->grad);
+    nvp_adam_options adam = t->options->adam;
+    if (t->options->schedule == NVP_COSINE)
+        adam.learning_rate *= 0.5 * (1 + cos(3.14159265358979323846 * (double)t->step / t->n_steps));
     if (*finite)
-        engine->adam_step(&t->options->adam, ++t->step, t->flow->n_params, t->params, t->grad, t->m, t->v);
+        engine->adam_step(&adam, ++t->step, t->flow->n_params, t->params, t->grad, t->m, t->v);
     return nvp_interrupted(t->workspace) ? NVP_INTERRUPTED : NVP_OK;
 }
 

@@ -35,17 +35,23 @@ class RealNVP:
     scale : {"tanh", "exp"}, default "tanh"
         "tanh" bounds the log-scale of every layer, so that the density of points far from the training data stays finite;
         "exp" is the published, unbounded layer. See `CouplingLayer`.
-    scale_bound : float, default 2.0
+    scale_bound : float, default 1.0
         For ``scale="tanh"``.
     standardize : bool, default True
         Add an `ActNorm` layer that starts from the data's mean and standard deviation. Densities are in the units of the
         data either way.
-    max_iter : int, default 1000
+    max_iter : int, default 500
         Epochs at the most.
-    batch_size : int or None, default None
+    batch_size : int or None, default 256
         Samples per update; None is the full batch.
-    learning_rate : float, default 1e-3
+    learning_rate : float, default 5e-3
         Of Adam.
+    schedule : {"cosine", "constant"}, default "cosine"
+        "cosine" lets the learning rate fall to 0 at `max_iter`.
+    noise : float, default 0.25
+        Every time a sample is used, normal noise of standard deviation ``noise * n**(-1 / (D + 4))`` times its column's is
+        added to it: a bandwidth that falls with the number of samples as Silverman's does, and keeps the flow from
+        putting spikes on them. 0 for none.
     early_stopping : bool, default True
         Hold `validation_fraction` of the samples back, keep the parameters that do best on them, and stop when that has not
         improved for `n_iter_no_change` epochs. False: all samples, all epochs, the last parameters.
@@ -76,7 +82,8 @@ class RealNVP:
 
     References
     ----------
-    Dinh, Sohl-Dickstein and Bengio (2017), "Density estimation using Real NVP".
+    Dinh, Sohl-Dickstein and Bengio (2017), "Density estimation using Real NVP"; Rothfuss et al. (2019), "Noise
+    regularization for conditional density estimation".
 
     Examples
     --------
@@ -98,9 +105,11 @@ class RealNVP:
         scale="tanh",
         scale_bound=SCALE_BOUND,
         standardize=True,
-        max_iter=1000,
-        batch_size=None,
-        learning_rate=1e-3,
+        max_iter=500,
+        batch_size=256,
+        learning_rate=5e-3,
+        schedule="cosine",
+        noise=0.25,
         early_stopping=True,
         validation_fraction=0.1,
         n_iter_no_change=100,
@@ -118,6 +127,8 @@ class RealNVP:
         self.max_iter = max_iter
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.noise = noise
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
@@ -165,14 +176,16 @@ class RealNVP:
             flow._fit(
                 history,
                 train,
-                max_iter,
-                self.batch_size,
-                self.learning_rate,
-                validation,
-                self.n_iter_no_change,
-                self.tol,
-                shuffle_seed,
-                self._progress(callback, max_iter),
+                max_iter=max_iter,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                schedule=self.schedule,
+                noise=self._bandwidth(train),
+                validation_data=validation,
+                n_iter_no_change=self.n_iter_no_change,
+                tol=self.tol,
+                random_state=shuffle_seed,
+                callback=self._progress(callback, max_iter),
             )
         finally:
             if "train_nll" in history:  # also when interrupted
@@ -351,6 +364,11 @@ class RealNVP:
         n_validation = min(max(1, round(fraction * len(X))), len(X) - 1)
         order = np.random.default_rng(seed).permutation(len(X))
         return X[order[n_validation:]], X[order[:n_validation]]
+
+    def _bandwidth(self, X):
+        """Standard deviations of the noise: the rate of Silverman (1986), "Density estimation", equation 4.14."""
+        n, dim = X.shape
+        return check_real("noise", self.noise, 0) * n ** (-1 / (dim + 4)) * X.std(axis=0, dtype=np.float64)
 
     def _new_flow(self, X, seed):
         n_layers, dim = check_int("n_layers", self.n_layers, 1), X.shape[1]

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 
 from nvpflow import _core
-from nvpflow._checks import alternating_mask, check_int, check_real, draw_seeds
+from nvpflow._checks import alternating_mask, check_choice, check_int, check_real, draw_seeds
 from nvpflow.layers import SCALE_BOUND, CouplingLayer, Layer, layer_from_config
 
 __all__ = ["ConvergenceWarning", "Flow"]
@@ -108,6 +108,8 @@ class Flow(_core.Flow):
         max_iter=1000,
         batch_size=None,
         learning_rate=1e-3,
+        schedule="constant",
+        noise=None,
         validation_data=None,
         n_iter_no_change=None,
         tol=0.0,
@@ -124,6 +126,11 @@ class Flow(_core.Flow):
         batch_size : int or None
             None: the full batch. Otherwise minibatches, shuffled anew every epoch.
         learning_rate : float, default 1e-3
+        schedule : {"constant", "cosine"}, default "constant"
+            "cosine" lets the learning rate fall to 0 at `max_iter`, along half a period of a cosine.
+        noise : float or array_like, shape (D,), optional
+            Standard deviation, in the units of x, of normal noise that is added to every sample anew each time it is used.
+            It smooths the density that is learned, as the bandwidth of a kernel estimate does.
         validation_data : array_like, shape (m, D), m >= 1, optional
             The parameters that do best on these samples are kept; without them those of the last epoch.
         n_iter_no_change : int or None
@@ -131,7 +138,7 @@ class Flow(_core.Flow):
         tol : float, default 0
             In nats.
         random_state : int, Generator, RandomState or None
-            For the shuffling.
+            For the shuffling and the noise.
         callback : callable, optional
             ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN without
             validation data. A true result stops the training.
@@ -158,19 +165,42 @@ class Flow(_core.Flow):
 
         References
         ----------
-        Kingma and Ba (2015), "Adam: a method for stochastic optimization".
+        Kingma and Ba (2015), "Adam: a method for stochastic optimization"; Loshchilov and Hutter (2017), "SGDR", equation
+        5; Rothfuss et al. (2019), "Noise regularization for conditional density estimation".
         """
         history = {}
         self._fit(
-            history, x, max_iter, batch_size, learning_rate, validation_data, n_iter_no_change, tol, random_state,
-            callback,
-        )  # fmt: skip
+            history,
+            x,
+            max_iter=max_iter,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            schedule=schedule,
+            noise=noise,
+            validation_data=validation_data,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            random_state=random_state,
+            callback=callback,
+        )
         return {name: history[name] for name in history if name.endswith("_nll")}
 
     def _fit(
-        self, history, x, max_iter, batch_size, learning_rate, validation_data, n_iter_no_change, tol, random_state,
+        self,
+        history,
+        x,
+        *,
+        max_iter,
+        batch_size,
+        learning_rate,
+        schedule,
+        noise,
+        validation_data,
+        n_iter_no_change,
+        tol,
+        random_state,
         callback,
-    ):  # fmt: skip
+    ):
         """`fit` that fills the dict `history` with more detail, also when it is interrupted."""
         x = self._check_data("x", x)
         if validation_data is not None:
@@ -182,14 +212,13 @@ class Flow(_core.Flow):
             self._train(
                 x,
                 validation_data,
+                self._check_noise(noise),
                 history,
                 callback,
                 check_int("max_iter", max_iter, 0),
                 0 if batch_size is None else check_int("batch_size", batch_size, 1),
                 check_real("learning_rate", learning_rate, 0, low_open=True),
-                0.9,
-                0.999,
-                1e-8,
+                check_choice("schedule", schedule, ("constant", "cosine")) == "cosine",
                 0 if n_iter_no_change is None else check_int("n_iter_no_change", n_iter_no_change, 1),
                 check_real("tol", tol, 0),
                 seed,
@@ -219,6 +248,19 @@ class Flow(_core.Flow):
         if bad:
             raise ValueError(f"{name} must be finite in {self.dtype}, got NaN or infinity in {bad} of {len(x)} rows")
         return converted
+
+    def _check_noise(self, noise):
+        """The noise as an array of one standard deviation per dimension, or None for none."""
+        if noise is None:
+            return None
+        deviations = np.asarray(noise)
+        if deviations.dtype.kind not in "fiu":
+            raise TypeError(f"noise must be a real number or an array of them, got {noise!r}")
+        if deviations.shape not in ((), (self.data_dim,)):
+            raise ValueError(f"noise must be a number or have shape ({self.data_dim},), got {deviations.shape}")
+        if not (np.isfinite(deviations).all() and (deviations >= 0).all()):
+            raise ValueError(f"noise must be finite and >= 0, got {noise!r}")
+        return np.ascontiguousarray(np.broadcast_to(deviations, self.data_dim), self.dtype) if deviations.any() else None
 
     def copy(self):
         """An independent flow with the same parameters."""

@@ -19,8 +19,8 @@ __all__ = ["ActNorm", "CouplingLayer", "Linear"]
 
 ACTIVATIONS = ("relu", "tanh", "silu")
 SCALES = ("exp", "tanh")
-# Eight layers of exp(2) stretch a unit by 9e6, far more than densities need, and cannot overflow float32.
-SCALE_BOUND = 2.0
+# A transform then stretches at most e-fold; of 1/2, 1 and 2 it left the best density of fresh points on 1000 moons.
+SCALE_BOUND = 1.0
 
 
 class Linear(NamedTuple):
@@ -120,7 +120,7 @@ class CouplingLayer(Layer):
     scale : {"tanh", "exp"}, default "tanh"
         "exp": s is the output of its network, as published; it may grow without limit outside of the training data.
         "tanh": s = c tanh(output / c), which stays within +-c.
-    scale_bound : float, default 2.0
+    scale_bound : float, default 1.0
         c > 0, for ``scale="tanh"``.
     dtype : {"float32", "float64"}, default "float32"
     random_state : int, Generator, RandomState or None

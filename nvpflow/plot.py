@@ -1,8 +1,8 @@
 """Figures of two-dimensional flows: samples, densities, what every layer does, and training curves.
 
-Every function returns a `matplotlib.figure.Figure` that no global state knows of: a notebook shows it when it is the last
-value of a cell, ``figure.savefig(path)`` writes it, and nothing has to be closed. Needs matplotlib
-(``pip install nvpflow[plot]``).
+Every function returns a `matplotlib.figure.Figure` that pyplot does not know of: a notebook shows it when it is the last
+value of a cell, ``figure.savefig(path)`` writes it, and nothing has to be closed. They need matplotlib
+(``pip install nvpflow[plot]``), which is imported when a figure is made.
 """
 
 import functools
@@ -10,18 +10,20 @@ import io
 
 import numpy as np
 
-from nvpflow._checks import check_int
+from nvpflow._checks import check_int, check_real, seed_sequence
 from nvpflow.estimator import RealNVP
 from nvpflow.flow import Flow
 from nvpflow.layers import ActNorm
 
 __all__ = ["density", "evolution", "samples", "training"]
 
-DATA, MODEL, GREY = "#2166ac", "#a01a58", "#8a8a8a"
-# Once round the angle. Opposite colours stay apart, in lightness too, for every kind of colour vision.
-WHEEL = ["#2166ac", "#4fc3c9", "#f0b429", "#a01a58", "#2166ac"]
-# Nats below its maximum at which a density counts as nothing.
-DEPTH = 12.0
+BLUE, RED, GREY = "#2166ac", "#a01a58", "#8a8a8a"
+# Hues of the angles 0, 90, 180, 270 and 360 degrees. Opposite ones differ for every kind of colour vision.
+WHEEL = (BLUE, "#4fc3c9", "#f0b429", RED, BLUE)
+# Share of points that lie in the panels of `evolution`: a few far ones would make all others small.
+INSIDE = 0.995
+# Nats from the top of the colour scale of `density` to its bottom.
+DEPTH = 10.0
 
 
 def samples(data, samples):
@@ -29,9 +31,9 @@ def samples(data, samples):
 
     Parameters
     ----------
-    data : array_like, shape (n, 2)
-        Sets the limits of both panels.
-    samples : array_like, shape (m, 2)
+    data : array_like of real numbers, shape (n, 2)
+        Finite. Sets the limits of both panels.
+    samples : array_like of real numbers, shape (m, 2)
         If some lie outside of the panel, its title says how many.
 
     Returns
@@ -43,34 +45,36 @@ def samples(data, samples):
     ImportError
         If matplotlib is missing.
     TypeError, ValueError
-        If an array has the wrong type or shape, or `data` holds NaN or infinity.
+        If an argument is not such an array.
     """
     data, samples = _check_points("data", data), _check_points("samples", samples)
     if not np.isfinite(data).all():
         raise ValueError("data must be finite, got NaN or infinity")
     limits = _limits(data)
-    figure, axes = _figure(1, 2, panel=4.2, aspect=_aspect(limits))
-    for ax, name, points, colour in zip(axes, ("data", "samples"), (data, samples), (DATA, MODEL)):
-        _scatter(ax, points, limits, colour)
-        title = f"{len(points)} samples" if name == "samples" else f"data, {len(points)} points"
-        outside = _count_outside(points, limits)
-        ax.set_title(title + f" ({outside} outside)" * (outside > 0))
+    outside = len(samples) - int(_inside(samples, limits).sum())
+    figure, axes = _figure(1, 2, limits, width=9.0)
+    _scatter(axes[0], data, BLUE, limits)
+    _scatter(axes[1], samples, RED, limits)
+    axes[0].set_title(f"{len(data)} data points")
+    axes[1].set_title(f"{len(samples)} samples" + (f", {outside} of them outside" if outside else ""))
     return figure
 
 
 def evolution(model, n=4000, random_state=0):
-    """The way of the same points from the Gaussian through every layer to the data.
+    """The same points on their way from the Gaussian through every layer to the data.
 
-    Each point keeps one colour, given by where it starts: the hue is the angle, and grey is the middle. A last `ActNorm`
-    only goes over to the units of the data, so it shares the panel of the layer before.
+    A point keeps its colour, which says where it started: the hue is the angle, and grey is the middle. The panels have
+    the same limits, all but one: a last `ActNorm` only changes to the units of the data, so it shares the panel of the
+    layer before it, which has limits of its own.
 
     Parameters
     ----------
     model : Flow or fitted RealNVP
         Of two dimensions.
     n : int, default 4000
-        Number of points.
+        Points.
     random_state : int, Generator, RandomState or None, default 0
+        Draws them.
 
     Returns
     -------
@@ -81,20 +85,21 @@ def evolution(model, n=4000, random_state=0):
     ImportError
         If matplotlib is missing.
     NotFittedError, TypeError, ValueError
-        If `model` is no fitted two-dimensional model, or another argument is unfit.
+        If the model is not fitted or not two-dimensional, or an argument is unfit.
     """
     flow = _check_model(model)
     n = check_int("n", n, 1)
-    z = np.random.default_rng(random_state).normal(size=(n, 2)).astype(flow.dtype)
-    states, titles = _panels(flow, z)
-    figure, axes = _figure(*_grid(len(states)), panel=2.7, aspect=1.0)
-    colours = _colours_by_origin(z)
-    in_data_units = isinstance(flow.layers[-1], ActNorm)
-    shared = _square_limits(states[:-1] if in_data_units else states)
-    for i, (ax, state, title) in enumerate(zip(axes, states, titles)):
-        last = in_data_units and i == len(states) - 1
-        _scatter(ax, state, _square_limits([state]) if last else shared, colours)
+    z = np.random.default_rng(seed_sequence(random_state)).normal(size=(n, 2)).astype(flow.dtype)
+    titles, states, rescaled = _stages(flow, z)
+    shared = _square_limits(np.concatenate(states[:-1] if rescaled else states))
+    columns = int(np.ceil(np.sqrt(len(states))))
+    figure, axes = _figure(-(-len(states) // columns), columns, shared, width=3.2 * columns)
+    colours = _origin_colours(z)
+    for ax, title, state in zip(axes, titles, states):
+        own = rescaled and state is states[-1]
+        _scatter(ax, state, colours, _square_limits(state) if own else shared)
         ax.set_title(title)
+        ax.tick_params(labelsize="small")
     for ax in axes[len(states) :]:
         ax.remove()
     return figure
@@ -103,18 +108,19 @@ def evolution(model, n=4000, random_state=0):
 def density(model, exact=None, *, limits=None, resolution=400):
     """The learned log-density, beside the exact one if it is known, on the same colour scale.
 
-    The scale ends 12 nats below the maximum. White contours enclose 50 % and 90 % of the mass.
+    Logarithms show what a density leaves behind between the modes and at the edges. The scale covers 10 nats; what lies
+    below has the darkest colour, and what is NaN is grey.
 
     Parameters
     ----------
     model : Flow or fitted RealNVP
         Of two dimensions.
     exact : callable, optional
-        From points, shape (n, 2), to their log-densities in nats, shape (n,); such as `nvpflow.moons.log_density`.
+        Takes points, shape (n, 2), to their log-densities in nats, shape (n,), as `nvpflow.moons.log_density` does.
     limits : ((low, high), (low, high)), optional
-        Of either axis. Default: the range of samples of the model.
+        Of the first and the second axis. Default: where the samples of the model are.
     resolution : int, default 400
-        Pixels along the longer axis.
+        Pixels along the first axis.
 
     Returns
     -------
@@ -125,6 +131,231 @@ def density(model, exact=None, *, limits=None, resolution=400):
     ImportError
         If matplotlib is missing.
     NotFittedError, TypeError, ValueError
-        If `model` is no fitted two-dimensional model, or another argument is unfit.
+        If the model is not fitted or not two-dimensional, or an argument is unfit.
     """
-    raise NotImplementedError
+    flow = _check_model(model)
+    if exact is not None and not callable(exact):
+        raise TypeError(f"exact must be callable, got {exact!r}")
+    limits = _limits(flow.sample(4000, random_state=0), INSIDE) if limits is None else _check_limits(limits)
+    points, shape = _pixels(limits, check_int("resolution", resolution, 2))
+    images = {"learned log-density": flow.log_prob(points)}
+    if exact is not None:
+        images["exact log-density"] = _evaluate(exact, points)
+    # A spike of a few pixels must not set the scale.
+    top = max((np.quantile(v[np.isfinite(v)], 0.999) for v in images.values() if np.isfinite(v).any()), default=0)
+    figure, axes = _figure(1, len(images), limits, width=4.6 * len(images))
+    for ax, (title, values) in zip(axes, images.items()):
+        image = ax.imshow(
+            np.ma.masked_invalid(np.where(values == -np.inf, top - 2 * DEPTH, values)).reshape(shape),
+            origin="lower",
+            extent=(*limits[0], *limits[1]),
+            vmin=top - DEPTH,
+            vmax=top,
+            cmap=_colormap("viridis", bad=GREY),
+            interpolation="bilinear",
+        )
+        ax.set_title(title)
+    figure.colorbar(image, ax=axes, label="nats", extend="min", shrink=0.9, pad=0.01, aspect=30)
+    return figure
+
+
+def training(history, entropy=None):
+    """Training curves: the negative log-likelihood after every epoch.
+
+    Parameters
+    ----------
+    history : mapping
+        "train_nll" and perhaps "validation_nll", one entry per epoch, in nats: `RealNVP.history_`, or what `Flow.fit`
+        returned. The best validation NLL is marked: those parameters are kept.
+    entropy : float, optional
+        Of the data's distribution, in nats; a dashed line. No model can do better on average.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Its limits suit the later epochs; the first ones may be above.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is missing.
+    TypeError, ValueError
+        If an argument is unfit.
+    """
+    curves = _check_history(history)
+    if entropy is not None:
+        entropy = check_real("entropy", entropy)
+    figure = _new_figure((7.5, 4.2))
+    ax = figure.add_subplot()
+    for (name, curve), colour in zip(curves.items(), (BLUE, RED)):
+        ax.plot(np.arange(1, len(curve) + 1), curve, color=colour, lw=1.4, label=name)
+    if "validation" in curves and np.isfinite(curves["validation"]).any():
+        best = int(np.nanargmin(curves["validation"]))
+        ax.plot(best + 1, curves["validation"][best], "o", color=RED, ms=6, label=f"best: epoch {best + 1}")
+    if entropy is not None:
+        ax.axhline(entropy, color="0.25", ls="--", lw=1.2, label=f"entropy: {entropy:.3f}")
+    ax.set(xlabel="epoch", ylabel="NLL (nats)", title="Negative log-likelihood in training")
+    ax.set(xlim=(0, max(2, len(curves["training"]))), ylim=_nll_limits(curves.values(), entropy))
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, loc="upper right")
+    return figure
+
+
+def _stages(flow, z):
+    """Titles and states of the panels, and whether the last one is in other units than the rest."""
+    states = list(flow.trace(z))
+    titles = ["Gaussian"] + [f"layer {i}" for i in range(1, len(states))]
+    rescaled = len(flow.layers) > 1 and isinstance(flow.layers[-1], ActNorm)
+    if rescaled:
+        del states[-2], titles[-1]
+        titles[-1] += ", in data units"
+    return titles, states, rescaled
+
+
+def _origin_colours(z):
+    """A colour for each latent point: the hue is the angle, the saturation the share of the Gaussian within its radius."""
+    from matplotlib.colors import LinearSegmentedColormap, to_rgb
+
+    wheel = LinearSegmentedColormap.from_list("wheel", WHEEL)
+    hue = wheel(np.arctan2(z[:, 1], z[:, 0]) / (2 * np.pi) % 1)[:, :3]
+    saturation = np.sqrt(-np.expm1(-(z**2).sum(axis=1, keepdims=True) / 2))
+    return saturation * hue + (1 - saturation) * np.array(to_rgb("0.85"))
+
+
+def _nll_limits(curves, entropy):
+    """From the lowest value to some way above most of them; a few huge epochs must not flatten the rest."""
+    finite = [curve[np.isfinite(curve)] for curve in curves]
+    finite = [curve for curve in finite if len(curve)]
+    if not finite:
+        return None
+    low = min(curve.min() for curve in finite)
+    high = max(max(np.quantile(curve, 0.8), curve[-1]) for curve in finite)
+    if entropy is not None:
+        low, high = min(low, entropy), max(high, entropy)
+    spread = max(high - low, 0.05)
+    high = min(low + 2.5 * spread, max(high, *(curve.max() for curve in finite)))
+    return low - 0.15 * spread, max(high, low + spread) + 0.1 * spread
+
+
+def _pixels(limits, resolution):
+    """Centres of the pixels, shape (rows * columns, 2), and (rows, columns)."""
+    width, height = (high - low for low, high in limits)
+    shape = (min(max(2, round(resolution * height / width)), 10 * resolution), resolution)
+    x, y = ((np.arange(n) + 0.5) / n * (high - low) + low for n, (low, high) in zip(shape[::-1], limits))
+    return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2), shape
+
+
+def _evaluate(exact, points):
+    values = np.asarray(exact(points), dtype=float)
+    if values.shape != (len(points),):
+        raise ValueError(f"exact must return shape ({len(points)},) for {len(points)} points, got {values.shape}")
+    return values
+
+
+def _limits(points, share=1.0):
+    """Per axis, the range of that share of the finite points, and a margin."""
+    points = points[np.isfinite(points).all(axis=1)].astype(float)
+    if len(points) == 0:
+        return (-1.0, 1.0), (-1.0, 1.0)
+    low, high = np.quantile(points, [(1 - share) / 2, (1 + share) / 2], axis=0)
+    margin = 0.12 * np.maximum(high - low, 1e-6 * np.maximum(1e-30, np.abs(high)))
+    return tuple(zip((low - margin).tolist(), (high + margin).tolist()))
+
+
+def _square_limits(points):
+    """As `_limits`, of the same length on both axes."""
+    limits = np.array(_limits(points, INSIDE))
+    middle, half = limits.mean(axis=1), np.diff(limits).max() / 2
+    return tuple(zip((middle - half).tolist(), (middle + half).tolist()))
+
+
+def _inside(points, limits):
+    low, high = np.transpose(limits)
+    return ((points >= low) & (points <= high)).all(axis=1)
+
+
+def _scatter(ax, points, colours, limits):
+    size = np.clip(9000 / max(1, len(points)), 1.5, 9)
+    ax.scatter(points[:, 0], points[:, 1], s=size, c=colours, linewidths=0, rasterized=True)
+    ax.set(xlim=limits[0], ylim=limits[1], aspect="equal")
+
+
+def _figure(rows, columns, limits, width):
+    """A figure and its panels, of a size that suits panels with these limits."""
+    (left, right), (bottom, top) = limits
+    panel = (width / columns) * min(max((top - bottom) / (right - left), 0.3), 2.5)
+    figure = _new_figure((width, rows * (panel + 0.3)))
+    return figure, figure.subplots(rows, columns, squeeze=False).ravel()
+
+
+def _new_figure(size):
+    return _figure_class()(figsize=size, dpi=150, layout="constrained")
+
+
+@functools.cache
+def _figure_class():
+    """A Figure that notebooks display although pyplot, which they otherwise rely on, does not know of it."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("figures need matplotlib: pip install nvpflow[plot]") from error
+
+    class NotebookFigure(Figure):
+        def _repr_png_(self):
+            """The image, and the size to show it at: half of its pixels, sharp on screens of high resolution."""
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png")
+            width, height = (self.get_size_inches() * self.dpi / 2).astype(int).tolist()
+            return buffer.getvalue(), {"width": width, "height": height}
+
+    return NotebookFigure
+
+
+def _colormap(name, bad):
+    from matplotlib import colormaps
+
+    return colormaps[name].with_extremes(bad=bad)
+
+
+def _check_model(model):
+    """The two-dimensional flow of a Flow or a fitted RealNVP."""
+    if not isinstance(model, (Flow, RealNVP)):
+        raise TypeError(f"model must be a Flow or a RealNVP, got {type(model).__name__}")
+    flow = model._fitted_flow() if isinstance(model, RealNVP) else model
+    if flow.data_dim != 2:
+        raise ValueError(f"model must have 2 dimensions to be drawn, got {flow.data_dim}")
+    return flow
+
+
+def _check_points(name, points):
+    points = np.asarray(points)
+    if points.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be an array of real numbers, got dtype {points.dtype}")
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0:
+        raise ValueError(f"{name} must have shape (n, 2) with n >= 1, got {points.shape}")
+    return points
+
+
+def _check_limits(limits):
+    try:
+        checked = np.asarray(limits, dtype=float)
+    except (TypeError, ValueError):
+        checked = np.empty(0)
+    if checked.shape != (2, 2) or not np.isfinite(checked).all() or not (checked[:, 0] < checked[:, 1]).all():
+        raise ValueError(f"limits must be ((low, high), (low, high)) with low < high, got {limits!r}")
+    return tuple(map(tuple, checked.tolist()))
+
+
+def _check_history(history):
+    """{"training": curve} and, if there is one, "validation"."""
+    try:
+        curves = {"training": history["train_nll"]}
+        if "validation_nll" in history:
+            curves["validation"] = history["validation_nll"]
+    except (KeyError, TypeError, IndexError):
+        raise TypeError("history must be a mapping with 'train_nll', such as RealNVP.history_") from None
+    curves = {name: np.asarray(curve, dtype=float) for name, curve in curves.items()}
+    for name, curve in curves.items():
+        if curve.ndim != 1 or len(curve) == 0:
+            raise ValueError(f"the {name} curve of history must have shape (epochs,), got {curve.shape}")
+    return curves

@@ -54,17 +54,20 @@ static void store_tile(size_t dim, const real *rows, size_t first, size_t count,
             to[t * dim + d] = rows[d * tile + t];
 }
 
-/* Draws from the base density: normal number q of the stream is dimension q % D of sample q / D. */
-static void draw_tile(const nvp_pass *pass, size_t first, size_t count, real *rows, size_t tile) {
+/* rows (D, T) += scale * normal draws, or just the draws where scale is NULL. Draw q of the stream belongs to dimension
+ * q % D of sample q / D; the tile begins with sample `first`. */
+static void add_normals(const nvp_pass *pass, nvp_stream stream, uint64_t first, const real *scale, size_t count,
+                        real *rows, size_t tile) {
     const size_t dim = pass->flow->dim;
     double pair[2];
     uint64_t drawn = UINT64_MAX;
     for (size_t t = 0; t < tile; t++)
         for (size_t d = 0; d < dim; d++) {
-            const uint64_t q = (uint64_t)(first + (t < count ? t : count - 1)) * dim + d;
+            const uint64_t q = (first + (t < count ? t : count - 1)) * dim + d;
             if (q / 2 != drawn)
-                nvp_normal_pair(pass->seed, NVP_STREAM_SAMPLE, drawn = q / 2, pair);
-            rows[d * tile + t] = (real)pair[q % 2];
+                nvp_normal_pair(pass->seed, stream, drawn = q / 2, pair);
+            real *value = &rows[d * tile + t];
+            *value = scale ? *value + scale[d] * (real)pair[q % 2] : (real)pair[q % 2];
         }
 }
 
@@ -152,7 +155,9 @@ static void run_tile(nvp_pass *pass, const tile_rows *rows, size_t first, size_t
     if (pass->in)
         load_tile(pass, pass->in, first, count, rows->states, tile);
     else
-        draw_tile(pass, first, count, rows->states, tile);
+        add_normals(pass, NVP_STREAM_SAMPLE, first, NULL, count, rows->states, tile);
+    if (pass->noise)
+        add_normals(pass, NVP_STREAM_NOISE, pass->noise_from + first, pass->noise, count, rows->states, tile);
 
     const real *last = apply_layers(pass, rows, first, count, tile);
     if (pass->out)

@@ -88,6 +88,12 @@ PyArrayObject *convert_array(const TransformObject *self, PyObject *value, const
     return converted;
 }
 
+int convert_optional(const TransformObject *self, PyObject *value, const char *name, int vector, npy_intp n,
+                     PyArrayObject **array) {
+    *array = value == Py_None ? NULL : convert_array(self, value, name, vector, n);
+    return *array || value == Py_None ? 0 : -1;
+}
+
 PyArrayObject *new_array(const TransformObject *self, int n_dims, npy_intp *shape) {
     return (PyArrayObject *)PyArray_SimpleNew(n_dims, shape, self->typenum);
 }

@@ -43,6 +43,10 @@ int parse_arguments(const char *method, const char *const *names, int n_required
  * n accepts any. New reference, or NULL with an exception that names the argument. */
 PyArrayObject *convert_array(const TransformObject *self, PyObject *value, const char *name, int vector, npy_intp n);
 
+/* The same into *array, which is NULL for None. -1 with an exception. */
+int convert_optional(const TransformObject *self, PyObject *value, const char *name, int vector, npy_intp n,
+                     PyArrayObject **array);
+
 /* A call into the library: the workspace, and the references that keep its memory alive while the GIL is released. */
 typedef struct {
     TransformObject *self;

@@ -186,30 +186,34 @@ static int report(const Training *training, const nvp_train_result *result, PyOb
     return failed ? -1 : 0;
 }
 
-PyDoc_STRVAR(train_doc, "_train($self, x, x_validation, history, callback, max_iter, batch_size, learning_rate, beta_1, "
-"beta_2, epsilon, patience, tol, seed, /)\n--\n\n"
+PyDoc_STRVAR(train_doc, "_train($self, x, x_validation, noise, history, callback, max_iter, batch_size, learning_rate, cosine, "
+"patience, tol, seed, /)\n--\n\n"
 "Train in place and fill the dict `history`, also when interrupted.");
 
 static PyObject *flow_train(PyObject *object, PyObject *args) {
     TransformObject *self = (TransformObject *)object;
-    PyObject *x_value, *validation_value, *history, *callback;
+    PyObject *x_value, *validation_value, *noise_value, *history, *callback;
     Py_ssize_t max_iter, batch_size, patience;
     unsigned long long seed;
-    nvp_train_options options = {0};
+    int cosine;
+    nvp_train_options options = {.adam = {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8}};
     if (check_ready(self) < 0 ||
-        !PyArg_ParseTuple(args, "OOO!OnnddddndK", &x_value, &validation_value, &PyDict_Type, &history, &callback,
-                          &max_iter, &batch_size, &options.adam.learning_rate, &options.adam.beta1,
-                          &options.adam.beta2, &options.adam.epsilon, &patience, &options.tolerance, &seed))
+        !PyArg_ParseTuple(args, "OOOO!OnndpndK", &x_value, &validation_value, &noise_value, &PyDict_Type, &history,
+                          &callback, &max_iter, &batch_size, &options.adam.learning_rate, &cosine, &patience,
+                          &options.tolerance, &seed))
         return NULL;
-    PyArrayObject *x = convert_array(self, x_value, "x", 0, -1), *validation = NULL;
-    if (!x || (validation_value != Py_None &&
-               !(validation = convert_array(self, validation_value, "validation_data", 0, -1)))) {
+    PyArrayObject *x = convert_array(self, x_value, "x", 0, -1), *validation = NULL, *noise = NULL;
+    if (!x || convert_optional(self, validation_value, "validation_data", 0, -1, &validation) < 0 ||
+        convert_optional(self, noise_value, "noise", 1, self->dim, &noise) < 0) {
         Py_XDECREF(x);
+        Py_XDECREF(validation);
         return NULL;
     }
     Training training = {.callback = callback == Py_None ? NULL : callback};
     options.max_epochs = (size_t)max_iter;
     options.batch_size = (size_t)batch_size;
+    options.schedule = cosine ? NVP_COSINE : NVP_CONSTANT;
+    options.noise = data_or_null(noise);
     options.patience = (size_t)patience;
     options.seed = seed;
     options.on_epoch = on_epoch;
@@ -228,6 +232,7 @@ static PyObject *flow_train(PyObject *object, PyObject *args) {
     PyMem_RawFree(training.validation_nll);
     Py_DECREF(x);
     Py_XDECREF(validation);
+    Py_XDECREF(noise);
     if (failed)
         return NULL;
     Py_RETURN_NONE;

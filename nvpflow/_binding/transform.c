@@ -236,16 +236,6 @@ static PyObject *transform_inverse(PyObject *self, PyObject *const *args, Py_ssi
     return apply((TransformObject *)self, "inverse", names, 1, args, n_args, keywords);
 }
 
-/* An incoming gradient, NULL for None. */
-static int convert_gradient(TransformObject *self, PyObject *value, const char *name, int vector, npy_intp n,
-                            PyArrayObject **gradient) {
-    *gradient = NULL;
-    if (value == Py_None)
-        return 0;
-    *gradient = convert_array(self, value, name, vector, n);
-    return *gradient ? 0 : -1;
-}
-
 static PyObject *vjp(TransformObject *self, const char *method, const char *const *names, int inverse,
                      PyObject *const *args, Py_ssize_t n_args, PyObject *keywords) {
     PyObject *values[3];
@@ -258,8 +248,8 @@ static PyObject *vjp(TransformObject *self, const char *method, const char *cons
         return NULL;
     const npy_intp n = PyArray_DIM(in, 0);
     npy_intp n_params = (npy_intp)nvp_flow_n_parameters(self->flow);
-    if (convert_gradient(self, values[1], names[1], 0, n, &d_out) == 0 &&
-        convert_gradient(self, values[2], names[2], 1, n, &d_log_det) == 0 &&
+    if (convert_optional(self, values[1], names[1], 0, n, &d_out) == 0 &&
+        convert_optional(self, values[2], names[2], 1, n, &d_log_det) == 0 &&
         (d_in = new_array(self, 2, PyArray_DIMS(in))) && (d_params = new_array(self, 1, &n_params)) &&
         begin_call(&call, self) == 0) {
         const nvp_status status = (inverse ? nvp_inverse_vjp : nvp_forward_vjp)(
