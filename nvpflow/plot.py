@@ -155,7 +155,8 @@ def density(model, exact=None, *, limits=None, resolution=400):
             interpolation="bilinear",
         )
         ax.set_title(title)
-    figure.colorbar(image, ax=axes, label="nats", extend="min", shrink=0.9, pad=0.01, aspect=30)
+    scale = axes[-1].inset_axes((1.03, 0, 0.035, 1))
+    figure.colorbar(image, cax=scale, label="nats", extend="min", extendfrac=0.04)
     return figure
 
 
@@ -219,7 +220,7 @@ def _origin_colours(z):
     wheel = LinearSegmentedColormap.from_list("wheel", WHEEL)
     hue = wheel(np.arctan2(z[:, 1], z[:, 0]) / (2 * np.pi) % 1)[:, :3]
     saturation = np.sqrt(-np.expm1(-(z**2).sum(axis=1, keepdims=True) / 2))
-    return saturation * hue + (1 - saturation) * np.array(to_rgb("0.85"))
+    return saturation * hue + (1 - saturation) * np.array(to_rgb("0.75"))
 
 
 def _nll_limits(curves, entropy):
@@ -275,7 +276,7 @@ def _inside(points, limits):
 
 
 def _scatter(ax, points, colours, limits):
-    size = np.clip(9000 / max(1, len(points)), 1.5, 9)
+    size = np.clip(14000 / max(1, len(points)), 1.5, 9)
     ax.scatter(points[:, 0], points[:, 1], s=size, c=colours, linewidths=0, rasterized=True)
     ax.set(xlim=limits[0], ylim=limits[1], aspect="equal")
 
@@ -283,8 +284,8 @@ def _scatter(ax, points, colours, limits):
 def _figure(rows, columns, limits, width):
     """A figure and its panels, of a size that suits panels with these limits."""
     (left, right), (bottom, top) = limits
-    panel = (width / columns) * min(max((top - bottom) / (right - left), 0.3), 2.5)
-    figure = _new_figure((width, rows * (panel + 0.3)))
+    height = (width / columns - 0.5) * min(max((top - bottom) / (right - left), 0.3), 2.5)
+    figure = _new_figure((width, rows * (height + 0.65)))
     return figure, figure.subplots(rows, columns, squeeze=False).ravel()
 
 
