@@ -7,11 +7,23 @@
 (200,)
 """
 
+try:
+    from nvpflow import _core
+except ModuleNotFoundError as error:
+    if error.name != "nvpflow._core":
+        raise
+    raise ModuleNotFoundError(
+        f"the extension nvpflow._core is not built in {__path__[0]}: this is a source directory. "
+        "Start Python elsewhere, or build it here with `pip install -e .`",
+        name=error.name,
+    ) from None
 from nvpflow.estimator import NotFittedError, RealNVP
 from nvpflow.files import load, save
 from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.layers import ActNorm, CouplingLayer, Linear
 from nvpflow.optimizer import Adam
+
+del _core
 
 __version__ = "0.1.0"
 
