@@ -8,7 +8,7 @@
 """
 
 try:
-    from nvpflow import _core
+    from nvpflow import _core  # noqa: F401
 except ModuleNotFoundError as error:
     if error.name != "nvpflow._core":
         raise
@@ -22,8 +22,6 @@ from nvpflow.files import load, save
 from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.layers import ActNorm, CouplingLayer, Linear
 from nvpflow.optimizer import Adam
-
-del _core
 
 __version__ = "0.1.0"
 
