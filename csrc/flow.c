@@ -83,7 +83,7 @@ static size_t *describe_coupling(nvp_layer *layer, const nvp_layer_config *confi
 /* How many samples make a tile: as many as keep the busiest layer's rows within the second-level cache. It depends on
  * the flow alone, so that results do not depend on the batch or the threads. */
 static size_t choose_tile(const nvp_flow *flow) {
-    enum { CACHE = 128 * 1024, SMALLEST = 64, LARGEST = 512 };
+    enum { CACHE = 256 * 1024, SMALLEST = 64, LARGEST = 512 };
     size_t rows = flow->scratch_rows + 4 * flow->dim, tile = LARGEST;
     while (tile > SMALLEST && rows > CACHE / (tile * flow->engine->real_size))
         tile /= 2;

@@ -10,6 +10,7 @@
 #include "vmath.h"
 #include "linear.h"
 #include "shallow.h"
+#include "one_input.h"
 #include "mlp.h"
 #include "layer.h"
 #include "affine_coupling.h"

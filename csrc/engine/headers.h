@@ -2,5 +2,10 @@
 #include "../checked.h"
 #include "../core.h"
 #include "../rng.h"
+#include "targets.h"
+#ifdef NVP_HAVE_X86_TARGETS
+#include <immintrin.h>
+#endif
+#include <float.h>
 #include <math.h>
 #include <string.h>

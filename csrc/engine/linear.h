@@ -85,8 +85,7 @@ INLINE void weight_gradient_block(size_t rows, size_t columns, const real *restr
                 sum[j][i] += load(d_out + j * tile + t) * x[i];
     }
     UNROLLED (j, rows)
-        UNROLLED (i, columns)
-            d_w[j * w_row + i] += sum_lanes(sum[j][i]);
+        add_sums_of_lanes(columns, sum[j], d_w + j * w_row);
 }
 
 INLINE void weight_gradient_rows(size_t rows, size_t n_in, const real *restrict d_out, const real *restrict in,

@@ -34,6 +34,8 @@ static void hidden_layer(nvp_activation activation, size_t n_out, size_t n_in, c
 
 /* *rows += what mlp_forward and mlp_vjp need; false: overflow. */
 static bool mlp_add_scratch_rows(const nvp_mlp *net, size_t *rows) {
+    if (has_one_input(net))
+        return nvp_add_product(1, 2 + knot_rows(net), rows);
     if (net->n_linears == 2)
         return nvp_add(*rows, 2 * BLOCK, rows);
     return nvp_add_product(2, net->total_hidden, rows) && nvp_add_product(2, net->widest_hidden, rows);
@@ -41,6 +43,10 @@ static bool mlp_add_scratch_rows(const nvp_mlp *net, size_t *rows) {
 
 /* in (inputs, T) -> out (outputs, T). scratch: as mlp_add_scratch_rows says; here 2 * widest_hidden rows. */
 static void mlp_forward(const nvp_mlp *net, const real *params, const real *in, real *out, real *scratch, size_t tile) {
+    if (has_one_input(net)) {
+        one_input_forward(net, params, in, out, scratch, tile);
+        return;
+    }
     if (net->n_linears == 2) {
         shallow_forward(net, params, in, out, tile);
         return;
@@ -61,7 +67,7 @@ static void activation_gradient(nvp_activation activation, size_t n, const real 
                                 real *restrict d_h) {
     if (activation == NVP_RELU) {
         for (size_t t = 0; t < n; t += LANES)
-            store(d_h + t, from_bits(less(splat(0), load(h + t)) & bits_of(load(d_h + t))));
+            store(d_h + t, keep(less(splat(0), load(h + t)), load(d_h + t)));
     } else {
         for (size_t t = 0; t < n; t += LANES)
             store(d_h + t, load(d_h + t) * load(d + t));
@@ -75,6 +81,10 @@ static void clear_rows(real *rows, size_t n, size_t tile) { memset(rows, 0, n * 
  * slopes of all hidden layers, and two rows of gradients that take turns. */
 static void mlp_vjp(const nvp_mlp *net, const real *params, const real *in, const real *d_out, real *d_in,
                     real *d_params, real *scratch, size_t tile) {
+    if (has_one_input(net)) {
+        one_input_vjp(net, params, in, d_out, d_in, d_params, scratch, tile);
+        return;
+    }
     if (net->n_linears == 2) {
         shallow_vjp(net, params, in, d_out, d_in, d_params, scratch, tile);
         return;

@@ -12,8 +12,6 @@ typedef struct {
     size_t n_states;
 } tile_rows;
 
-static size_t padded(size_t n) { return (n + LANES - 1) / LANES * LANES; }
-
 /* Cut the workspace into the rows of tiles of T samples. */
 static nvp_status reserve_tile(const nvp_pass *pass, bool gradient, size_t tile, tile_rows *rows) {
     const nvp_flow *flow = pass->flow;

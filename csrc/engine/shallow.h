@@ -5,7 +5,7 @@
  * sample sees the same operations in the same order, wherever in the tile it is. */
 
 #if NVP_VECTOR_BYTES == 64
-enum { BLOCK = 8 }; /* with COLUMNS, of 32 registers */
+enum { BLOCK = 4 }; /* with COLUMNS, of 32 registers */
 #else
 enum { BLOCK = 4 }; /* of 16 registers */
 #endif
@@ -102,49 +102,54 @@ static void shallow_forward(const nvp_mlp *mlp, const real *params, const real *
         shallow_forward_units(&net, false, in, out, tile);
 }
 
-/* Of `rows` hidden units in one vector: h = their values, d_h = the gradients of their pre-activations, and d_in += the
- * gradient of the input. */
-INLINE void shallow_backward_block(const shallow_net *net, bool relu, size_t first, size_t rows,
+/* Of `rows` hidden units in `columns` vectors: h = their values, d_h = the gradients of their pre-activations, and
+ * d_in += the gradient of the input. */
+INLINE void shallow_backward_block(const shallow_net *net, bool relu, size_t first, size_t rows, size_t columns,
                                    const real *restrict in, const real *restrict d_out, real *restrict d_in,
                                    real *restrict h, real *restrict d_h, size_t tile) {
-    vreal value[BLOCK][COLUMNS], d[BLOCK];
-    pre_activations(net, first, rows, 1, in, tile, value);
+    vreal d[BLOCK][COLUMNS];
+    pre_activations(net, first, rows, columns, in, tile, d);
     UNROLLED (j, rows)
-        d[j] = splat(0);
-    for (size_t o = 0; o < net->n_out; o++) {
-        const vreal d_o = load(d_out + o * tile);
+        UNROLLED (c, columns)
+            store(h + j * tile + c * LANES, d[j][c]);
+    UNROLLED (j, rows)
+        UNROLLED (c, columns)
+            d[j][c] = splat(0);
+    for (size_t o = 0; o < net->n_out; o++)
         UNROLLED (j, rows)
-            d[j] += net->w2[o * net->n_hidden + first + j] * d_o;
-    }
-    if (relu) {
-        UNROLLED (j, rows) {
-            d[j] = from_bits(less(splat(0), value[j][0]) & bits_of(d[j]));
-            value[j][0] = positive_part(value[j][0]);
+            UNROLLED (c, columns)
+                d[j][c] += net->w2[o * net->n_hidden + first + j] * load(d_out + o * tile + c * LANES);
+    UNROLLED (j, rows)
+        UNROLLED (c, columns) {
+            real *value = h + j * tile + c * LANES;
+            if (relu) {
+                d[j][c] = keep(less(splat(0), load(value)), d[j][c]);
+                store(value, positive_part(load(value)));
+            } else {
+                vreal slope, activated;
+                activate_lanes(net->activation, load(value), &activated, &slope);
+                d[j][c] *= slope;
+                store(value, activated);
+            }
+            store(d_h + j * tile + c * LANES, d[j][c]);
         }
-    } else {
-        for (size_t j = 0; j < rows; j++) {
-            vreal slope;
-            activate_lanes(net->activation, value[j][0], &value[j][0], &slope);
-            d[j] *= slope;
+    for (size_t i = 0; i < net->n_in; i++)
+        UNROLLED (c, columns) {
+            vreal sum = load(d_in + i * tile + c * LANES);
+            UNROLLED (j, rows)
+                sum += net->w1[(first + j) * net->n_in + i] * d[j][c];
+            store(d_in + i * tile + c * LANES, sum);
         }
-    }
-    UNROLLED (j, rows) {
-        store(h + j * tile, value[j][0]);
-        store(d_h + j * tile, d[j]);
-    }
-    for (size_t i = 0; i < net->n_in; i++) {
-        vreal sum = load(d_in + i * tile);
-        UNROLLED (j, rows)
-            sum += net->w1[(first + j) * net->n_in + i] * d[j];
-        store(d_in + i * tile, sum);
-    }
 }
 
 INLINE void shallow_backward_rows(const shallow_net *net, bool relu, size_t first, size_t rows, const real *in,
                                   const real *d_out, real *d_in, real *d_params, real *scratch, size_t tile) {
     real *h = scratch, *d_h = scratch + BLOCK * tile;
-    for (size_t t = 0; t < tile; t += LANES)
-        shallow_backward_block(net, relu, first, rows, in + t, d_out + t, d_in + t, h + t, d_h + t, tile);
+    const size_t whole = tile - tile % (COLUMNS * LANES);
+    for (size_t t = 0; t < whole; t += COLUMNS * LANES)
+        shallow_backward_block(net, relu, first, rows, COLUMNS, in + t, d_out + t, d_in + t, h + t, d_h + t, tile);
+    for (size_t t = whole; t < tile; t += LANES)
+        shallow_backward_block(net, relu, first, rows, 1, in + t, d_out + t, d_in + t, h + t, d_h + t, tile);
     if (!d_params)
         return;
     real *d_w1 = d_params + first * net->n_in, *d_b1 = d_params + net->n_hidden * net->n_in + first;

@@ -24,9 +24,18 @@ typedef integer vint;
 
 #define LANES (sizeof(vreal) / sizeof(real))
 
+/* n rounded up to whole vectors. */
+static size_t padded(size_t n) { return (n + LANES - 1) / LANES * LANES; }
+
 INLINE vreal splat(real x) { return x - (vreal){0}; }
 INLINE vint splat_int(integer x) { return x - (vint){0}; }
 INLINE vreal load(const real *p) { return *(const vreal *)p; }
+INLINE vreal load_unaligned(const real *p) {
+    vreal v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+INLINE void store_unaligned(real *p, vreal v) { memcpy(p, &v, sizeof v); }
 INLINE void store(real *p, vreal v) { *(vreal *)p = v; }
 
 INLINE vint bits_of(vreal v) {
@@ -41,29 +50,141 @@ INLINE vreal from_bits(vint bits) {
     return v;
 }
 
-/* Lane by lane: where the mask is all ones a, elsewhere b. */
-INLINE vreal select(vint mask, vreal a, vreal b) { return from_bits((mask & bits_of(a)) | (~mask & bits_of(b))); }
-INLINE vint less(vreal a, vreal b) { return (vint)LANE_MASK(a < b); }
+/* A condition for each lane. AVX-512 has registers of their own for them; elsewhere they are all ones or all zeros. */
+#if NVP_VECTOR_BYTES == 64 && NVP_PRECISION == 32
+typedef __mmask16 vmask;
+INLINE vmask less(vreal a, vreal b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ); }
+INLINE vreal select(vmask mask, vreal a, vreal b) { return (vreal)_mm512_mask_blend_ps(mask, (__m512)b, (__m512)a); }
+INLINE vreal keep(vmask mask, vreal v) { return (vreal)_mm512_maskz_mov_ps(mask, (__m512)v); }
+#elif NVP_VECTOR_BYTES == 64
+typedef __mmask8 vmask;
+INLINE vmask less(vreal a, vreal b) { return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_LT_OQ); }
+INLINE vreal select(vmask mask, vreal a, vreal b) { return (vreal)_mm512_mask_blend_pd(mask, (__m512d)b, (__m512d)a); }
+INLINE vreal keep(vmask mask, vreal v) { return (vreal)_mm512_maskz_mov_pd(mask, (__m512d)v); }
+#else
+typedef vint vmask;
+INLINE vmask less(vreal a, vreal b) { return (vint)LANE_MASK(a < b); }
+INLINE vreal select(vmask mask, vreal a, vreal b) { return from_bits((mask & bits_of(a)) | (~mask & bits_of(b))); }
+INLINE vreal keep(vmask mask, vreal v) { return from_bits(mask & bits_of(v)); } /* v or 0 */
+#endif
 
-/* max(v, 0), and NaN where v is NaN. */
-INLINE vreal positive_part(vreal v) { return from_bits(~less(v, splat(0)) & bits_of(v)); }
+/* Where the mask holds sum + v, elsewhere sum. */
+#if NVP_VECTOR_BYTES == 64 && NVP_PRECISION == 32
+INLINE vreal add_where(vmask mask, vreal sum, vreal v) {
+    return (vreal)_mm512_mask_add_ps((__m512)sum, mask, (__m512)sum, (__m512)v);
+}
+#elif NVP_VECTOR_BYTES == 64
+INLINE vreal add_where(vmask mask, vreal sum, vreal v) {
+    return (vreal)_mm512_mask_add_pd((__m512d)sum, mask, (__m512d)sum, (__m512d)v);
+}
+#else
+INLINE vreal add_where(vmask mask, vreal sum, vreal v) { return sum + keep(mask, v); }
+#endif
 
-/* The lanes added up, in an order that does not depend on anything. */
-INLINE real sum_lanes(vreal v) {
+/* The larger of a number and a value, and NaN where the value is NaN: x86 gives the second operand then. */
+#if NVP_VECTOR_BYTES == 64 && NVP_PRECISION == 32
+INLINE vreal larger(vreal a, vreal v) { return (vreal)_mm512_max_ps((__m512)a, (__m512)v); }
+#elif NVP_VECTOR_BYTES == 64
+INLINE vreal larger(vreal a, vreal v) { return (vreal)_mm512_max_pd((__m512d)a, (__m512d)v); }
+#elif NVP_VECTOR_BYTES == 32 && NVP_PRECISION == 32
+INLINE vreal larger(vreal a, vreal v) { return (vreal)_mm256_max_ps((__m256)a, (__m256)v); }
+#elif NVP_VECTOR_BYTES == 32
+INLINE vreal larger(vreal a, vreal v) { return (vreal)_mm256_max_pd((__m256d)a, (__m256d)v); }
+#else
+INLINE vreal larger(vreal a, vreal v) { return select(less(v, a), a, v); }
+#endif
+
+/* Square roots of numbers >= 0. */
+INLINE vreal square_root(vreal v) {
+#if NVP_VECTOR_BYTES == 64 && NVP_PRECISION == 32
+    return (vreal)_mm512_sqrt_ps((__m512)v);
+#elif NVP_VECTOR_BYTES == 64
+    return (vreal)_mm512_sqrt_pd((__m512d)v);
+#elif NVP_VECTOR_BYTES == 32 && NVP_PRECISION == 32
+    return (vreal)_mm256_sqrt_ps((__m256)v);
+#elif NVP_VECTOR_BYTES == 32
+    return (vreal)_mm256_sqrt_pd((__m256d)v);
+#else
+    real lanes[LANES];
+    memcpy(lanes, &v, sizeof v);
+    for (size_t i = 0; i < LANES; i++)
+        lanes[i] = (real)(NVP_PRECISION == 32 ? sqrtf((float)lanes[i]) : sqrt((double)lanes[i]));
+    memcpy(&v, lanes, sizeof v);
+    return v;
+#endif
+}
+
+INLINE vreal positive_part(vreal v) { return larger(splat(0), v); }
+
 #if defined(__GNUC__) || defined(__clang__)
-    /* Halves onto each other: pieces of 16 bytes are vectors for every target. */
-    typedef real quarter __attribute__((vector_size(16)));
-    quarter pieces[sizeof(vreal) / 16];
+/* Pieces of 16 bytes are vectors for every target. */
+typedef real vpiece __attribute__((vector_size(16)));
+
+/* The pieces of a vector added up: halves onto each other. */
+INLINE vpiece sum_pieces(vreal v) {
+    vpiece pieces[sizeof(vreal) / sizeof(vpiece)];
     memcpy(pieces, &v, sizeof v);
-    for (size_t width = sizeof(vreal) / 32; width > 0; width /= 2)
+    for (size_t width = sizeof pieces / sizeof *pieces / 2; width > 0; width /= 2)
         UNROLLED (i, width)
             pieces[i] += pieces[i + width];
-#if NVP_PRECISION == 32
-    return (pieces[0][0] + pieces[0][2]) + (pieces[0][1] + pieces[0][3]);
-#else
-    return pieces[0][0] + pieces[0][1];
+    return pieces[0];
+}
 #endif
+
+/* sums[i] += the lanes of v[i] added up, for four vectors. Where the compiler can shuffle, the vectors are folded into
+ * one whose every piece holds partial sums of all four. */
+#if defined(__clang__) || __GNUC__ >= 12
+#if NVP_VECTOR_BYTES == 64 && NVP_PRECISION == 32
+#define FOLD(x, y, a, b, c, d)                                                                                         \
+    __builtin_shufflevector(x, y, a, b, c, d, a + 4, b + 4, c + 4, d + 4, a + 8, b + 8, c + 8, d + 8, a + 12, b + 12,  \
+                            c + 12, d + 12)
+#elif NVP_VECTOR_BYTES == 32 && NVP_PRECISION == 32
+#define FOLD(x, y, a, b, c, d) __builtin_shufflevector(x, y, a, b, c, d, a + 4, b + 4, c + 4, d + 4)
+#elif NVP_PRECISION == 32
+#define FOLD(x, y, a, b, c, d) __builtin_shufflevector(x, y, a, b, c, d)
+#endif
+#endif
+
+#ifdef FOLD
+INLINE void add_sums_of_four(const vreal *v, real *sums) {
+    enum { N = LANES };
+    const vreal ab = FOLD(v[0], v[1], 0, N, 1, N + 1) + FOLD(v[0], v[1], 2, N + 2, 3, N + 3);
+    const vreal cd = FOLD(v[2], v[3], 0, N, 1, N + 1) + FOLD(v[2], v[3], 2, N + 2, 3, N + 3);
+    const vpiece all = sum_pieces(FOLD(ab, cd, 0, 1, N, N + 1) + FOLD(ab, cd, 2, 3, N + 2, N + 3));
+    UNROLLED (i, 4)
+        sums[i] += all[i];
+}
+
+/* The same for one, with the same roundings. */
+INLINE real sum_lanes(vreal v) {
+    const vreal four[4] = {v};
+    real sums[4] = {0};
+    add_sums_of_four(four, sums);
+    return sums[0];
+}
+#else
+INLINE real sum_lanes(vreal v) {
+#if defined(__GNUC__) || defined(__clang__)
+    const vpiece piece = sum_pieces(v);
+    return NVP_PRECISION == 32
+               ? (piece[0] + piece[2 % (16 / sizeof(real))]) + (piece[1] + piece[3 % (16 / sizeof(real))])
+               : piece[0] + piece[1];
 #else
     return v;
 #endif
+}
+
+INLINE void add_sums_of_four(const vreal *v, real *sums) {
+    UNROLLED (i, 4)
+        sums[i] += sum_lanes(v[i]);
+}
+#endif
+
+/* sums[i] += the lanes of v[i] added up, for n <= 16 vectors. The order is always the same: equal lanes have equal
+ * sums. */
+INLINE void add_sums_of_lanes(size_t n, const vreal *v, real *sums) {
+    UNROLLED (i, n / 4)
+        add_sums_of_four(v + 4 * i, sums + 4 * i);
+    UNROLLED (i, n % 4)
+        sums[n - n % 4 + i] += sum_lanes(v[n - n % 4 + i]);
 }
