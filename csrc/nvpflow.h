@@ -85,7 +85,8 @@ size_t nvp_flow_n_parameters(const nvp_flow *flow);
 size_t nvp_flow_layer_offset(const nvp_flow *flow, size_t layer);
 
 /* Starting parameters: each linear map uniform in +-1/sqrt(fan_in), where fan_in counts all D columns, as
- * torch.nn.Linear has it for full-shape networks; act norms start at the identity. */
+ * torch.nn.Linear has it for full-shape networks, with NVP_SCALE_TANH the last one 0.3 times that; act norms start at
+ * the identity. */
 void nvp_flow_initialize(const nvp_flow *flow, uint64_t seed, void *params);
 
 /* Scratch memory of the compute functions. It grows to what a call needs and is kept for the next one. One workspace

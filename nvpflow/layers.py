@@ -124,7 +124,8 @@ class CouplingLayer(Layer):
         c > 0, for ``scale="tanh"``.
     dtype : {"float32", "float64"}, default "float32"
     random_state : int, Generator, RandomState or None
-        Makes the starting parameters, which are uniform in +-1/sqrt(fan-in) as in ``torch.nn.Linear``.
+        Makes the starting parameters, which are uniform in +-1/sqrt(fan-in) as in ``torch.nn.Linear``; with
+        ``scale="tanh"`` the last map is 0.3 times that, for a start near the identity.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The exact density of scikit-learn's `make_moons`: what a flow fitted to the moons should learn."""
+"""The exact density of scikit-learn's `make_moons`, which a flow fitted to them should learn."""
 
 import math
 
@@ -8,9 +8,9 @@ from nvpflow._checks import check_real
 
 __all__ = ["entropy", "log_density"]
 
-# Beyond this drop, in nats, from where it is largest, an integrand adds nothing that a double can hold.
+# Where an integrand is so many nats below its maximum it adds nothing that a double can hold.
 DROP = 40.0
-# On what is left of it, a Gauss-Legendre rule of this order is exact to rounding, whatever the noise.
+# On the rest, a Gauss-Legendre rule of this order is exact to rounding, whatever the noise.
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(32)
 NODES, WEIGHTS = (NODES + 1) / 2, WEIGHTS / 2
 CHUNK = 4096
@@ -19,9 +19,9 @@ CHUNK = 4096
 def log_density(x, noise=0.1):
     """Exact log-density of ``sklearn.datasets.make_moons(..., noise=noise)``.
 
-    Half of the mass lies uniformly on the arc (cos t, sin t), half on (1 - cos t, 1/2 - sin t), 0 <= t <= pi, and
-    Gaussian noise moves every point. `make_moons` spreads its points evenly over the arcs, so this is its density in
-    the limit of many samples.
+    Half of the mass lies uniformly on the arc (cos t, sin t), half on (1 - cos t, 1/2 - sin t),
+    0 <= t <= pi, and Gaussian noise moves every point. `make_moons` spreads its points evenly over
+    the arcs, so this is its density in the limit of many samples.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def log_density(x, noise=0.1):
     Returns
     -------
     log_density : ndarray of float64, shape (n,)
-        In nats. Accurate to rounding everywhere, and finite for points thousands of standard deviations away.
+        In nats. Accurate to rounding, and finite thousands of standard deviations away, too.
 
     Raises
     ------
@@ -43,8 +43,8 @@ def log_density(x, noise=0.1):
     Examples
     --------
     >>> from nvpflow.moons import log_density
-    >>> log_density([[0.0, 1.0], [50.0, 0.0]]).round(2)
-    array([     -1.61, -115203.84])
+    >>> log_density([[0.0, 1.0], [3.0, 0.0]]).round(3)
+    array([ -0.453, -57.16 ])
     """
     noise = check_real("noise", noise, 0, low_open=True)
     x = _check_points(x)
@@ -82,7 +82,8 @@ def entropy(noise=0.1):
     1.008
     """
     noise = check_real("noise", noise, 1e-3)
-    # The moons are symmetric, so it is the expectation of -log p over the outer arc, which polar coordinates fit.
+    # The moons are symmetric: it is the expectation of -log p over the outer arc alone, taken in
+    # polar coordinates.
     reach = 9 * noise
     low = max(0.0, 1 - reach)
     nodes, weights = np.polynomial.legendre.leggauss(64)
@@ -94,7 +95,8 @@ def entropy(noise=0.1):
     total = 0.0
     for start in range(0, n_angles, CHUNK // len(r)):
         angle = (np.arange(start, min(start + CHUNK // len(r), n_angles)) + 0.5) * step - beyond
-        px, py = np.multiply.outer(np.cos(angle), r).ravel(), np.multiply.outer(np.sin(angle), r).ravel()
+        px = np.multiply.outer(np.cos(angle), r).ravel()
+        py = np.multiply.outer(np.sin(angle), r).ravel()
         integrand = np.exp(_log_arc(px, py, noise)) * _log_moons(px, py, noise)
         total -= float((integrand.reshape(-1, len(r)) @ r_weights).sum()) * step
     return total
@@ -108,21 +110,23 @@ def _log_moons(px, py, noise):
 def _log_arc(px, py, noise):
     """Log-density of the outer arc.
 
-    In polar coordinates (r, angle) it is that of the radius times a von Mises integral over the arc,
+    In polar coordinates (r, angle), with k = r / noise^2, it is
 
-        exp(-(r - 1)^2 / (2 noise^2)) / (2 pi^2 noise^2)  *  integral of exp(-k (1 - cos(t - angle))) dt,  k = r / noise^2,
+        exp(-(r - 1)^2 / (2 noise^2)) / (2 pi^2 noise^2) * integral of exp(-k (1 - cos(t - angle))),
 
-    whose integrand falls monotonically with the distance of t from the angle, round the circle on either side.
+    and the integrand falls monotonically with the distance of t from the angle, either way round.
     """
     r, angle = np.hypot(px, py), np.arctan2(py, px)
     with np.errstate(over="ignore"):  # a density that underflows even as a logarithm is -inf
         radial = -0.5 * ((r - 1) / noise) ** 2
         k = np.clip(r / noise / noise, 1e-300, 1e300)
-    # Distances at which the arc begins and ends: over the arc it holds the angle itself, elsewhere the opposite one.
+    # Either way round, the arc reaches from the angle itself to an end of the arc for a point above
+    # the centre, and from an end to the opposite of the angle for a point below.
     above = angle >= 0
-    distance = np.abs(angle)
-    first = _log_von_mises(np.where(above, 0, distance), np.where(above, distance, math.pi), k)
-    second = _log_von_mises(np.where(above, 0, math.pi - distance), np.where(above, math.pi - distance, math.pi), k)
+    first, second = (
+        _log_von_mises(np.where(above, 0, end), np.where(above, end, math.pi), k)
+        for end in (np.abs(angle), math.pi - np.abs(angle))
+    )
     return radial + np.logaddexp(first, second) - math.log(2 * math.pi**2) - 2 * math.log(noise)
 
 

@@ -1,8 +1,8 @@
 """Figures of two-dimensional flows: samples, densities, what every layer does, and training curves.
 
-Every function returns a `matplotlib.figure.Figure` that pyplot does not know of: a notebook shows it when it is the last
-value of a cell, ``figure.savefig(path)`` writes it, and nothing has to be closed. They need matplotlib
-(``pip install nvpflow[plot]``), which is imported when a figure is made.
+Every function returns a `matplotlib.figure.Figure` that pyplot does not know of: a notebook shows
+it when it is the last value of a cell, ``figure.savefig(path)`` writes it, and nothing has to be
+closed. They need matplotlib (``pip install nvpflow[plot]``), imported when a figure is made.
 """
 
 import functools
@@ -18,7 +18,7 @@ from nvpflow.layers import ActNorm
 __all__ = ["density", "evolution", "samples", "training"]
 
 BLUE, RED, GREY = "#2166ac", "#a01a58", "#8a8a8a"
-# Hues of the angles 0, 90, 180, 270 and 360 degrees. Opposite ones differ for every kind of colour vision.
+# Hues of the angles 0, 90, ..., 360 degrees. Opposite ones differ for every kind of colour vision.
 WHEEL = (BLUE, "#4fc3c9", "#f0b429", RED, BLUE)
 # Share of points that lie in the panels of `evolution`: a few far ones would make all others small.
 INSIDE = 0.995
@@ -56,16 +56,18 @@ def samples(data, samples):
     _scatter(axes[0], data, BLUE, limits)
     _scatter(axes[1], samples, RED, limits)
     axes[0].set_title(f"{len(data)} data points")
-    axes[1].set_title(f"{len(samples)} samples" + (f", {outside} of them outside" if outside else ""))
+    note = f", {outside} of them outside" if outside else ""
+    axes[1].set_title(f"{len(samples)} samples{note}")
     return figure
 
 
 def evolution(model, n=4000, random_state=0):
     """The same points on their way from the Gaussian through every layer to the data.
 
-    A point keeps its colour, which says where it started: the hue is the angle, and grey is the middle. The panels have
-    the same limits, all but one: a last `ActNorm` only changes to the units of the data, so it shares the panel of the
-    layer before it, which has limits of its own.
+    A point keeps its colour, which says where it started: the hue is the angle, and grey is the
+    middle. The panels have the same limits, but for the last one, which shows the data as large as
+    it can. A last `ActNorm` only changes to the units of the data, so it shares the panel of the
+    layer before it.
 
     Parameters
     ----------
@@ -90,14 +92,13 @@ def evolution(model, n=4000, random_state=0):
     flow = _check_model(model)
     n = check_int("n", n, 1)
     z = np.random.default_rng(seed_sequence(random_state)).normal(size=(n, 2)).astype(flow.dtype)
-    titles, states, rescaled = _stages(flow, z)
-    shared = _square_limits(np.concatenate(states[:-1] if rescaled else states))
+    titles, states = _stages(flow, z)
+    shared = _square_limits(np.concatenate(states[:-1]))
     columns = int(np.ceil(np.sqrt(len(states))))
     figure, axes = _figure(-(-len(states) // columns), columns, shared, width=3.2 * columns)
     colours = _origin_colours(z)
     for ax, title, state in zip(axes, titles, states):
-        own = rescaled and state is states[-1]
-        _scatter(ax, state, colours, _square_limits(state) if own else shared)
+        _scatter(ax, state, colours, _square_limits(state) if state is states[-1] else shared)
         ax.set_title(title)
         ax.tick_params(labelsize="small")
     for ax in axes[len(states) :]:
@@ -108,15 +109,16 @@ def evolution(model, n=4000, random_state=0):
 def density(model, exact=None, *, limits=None, resolution=400):
     """The learned log-density, beside the exact one if it is known, on the same colour scale.
 
-    Logarithms show what a density leaves behind between the modes and at the edges. The scale covers 10 nats; what lies
-    below has the darkest colour, and what is NaN is grey.
+    Logarithms show what a density leaves behind between the modes and at the edges. The scale
+    covers 10 nats; what lies below has the darkest colour, and what is NaN is grey.
 
     Parameters
     ----------
     model : Flow or fitted RealNVP
         Of two dimensions.
     exact : callable, optional
-        Takes points, shape (n, 2), to their log-densities in nats, shape (n,), as `nvpflow.moons.log_density` does.
+        Takes points, shape (n, 2), to their log-densities in nats, shape (n,), as
+        `nvpflow.moons.log_density` does.
     limits : ((low, high), (low, high)), optional
         Of the first and the second axis. Default: where the samples of the model are.
     resolution : int, default 400
@@ -136,17 +138,20 @@ def density(model, exact=None, *, limits=None, resolution=400):
     flow = _check_model(model)
     if exact is not None and not callable(exact):
         raise TypeError(f"exact must be callable, got {exact!r}")
-    limits = _limits(flow.sample(4000, random_state=0), INSIDE) if limits is None else _check_limits(limits)
+    if limits is None:
+        limits = _limits(flow.sample(4000, random_state=0), INSIDE, 0.2)
+    else:
+        limits = _check_limits(limits)
     points, shape = _pixels(limits, check_int("resolution", resolution, 2))
     images = {"learned log-density": flow.log_prob(points)}
     if exact is not None:
         images["exact log-density"] = _evaluate(exact, points)
-    # A spike of a few pixels must not set the scale.
-    top = max((np.quantile(v[np.isfinite(v)], 0.999) for v in images.values() if np.isfinite(v).any()), default=0)
-    figure, axes = _figure(1, len(images), limits, width=4.6 * len(images))
+    top = _top(images.values())
+    figure, axes = _figure(1, len(images), limits, width=4.6 * len(images) + 0.8, beside=0.8)
     for ax, (title, values) in zip(axes, images.items()):
+        values = np.where(values < np.inf, np.clip(values, top - 2 * DEPTH, top + DEPTH), np.nan)
         image = ax.imshow(
-            np.ma.masked_invalid(np.where(values == -np.inf, top - 2 * DEPTH, values)).reshape(shape),
+            values.reshape(shape),
             origin="lower",
             extent=(*limits[0], *limits[1]),
             vmin=top - DEPTH,
@@ -166,8 +171,10 @@ def training(history, entropy=None):
     Parameters
     ----------
     history : mapping
-        "train_nll" and perhaps "validation_nll", one entry per epoch, in nats: `RealNVP.history_`, or what `Flow.fit`
-        returned. The best validation NLL is marked: those parameters are kept.
+        "train_nll" and perhaps "validation_nll", one entry per epoch, in nats:
+        `RealNVP.history_`, or what `Flow.fit` returned. The best validation NLL is marked: the
+        parameters of that epoch are kept. The training NLL is that of the samples with the noise
+        that training adds to them, if any.
     entropy : float, optional
         Of the data's distribution, in nats; a dashed line. No model can do better on average.
 
@@ -192,9 +199,10 @@ def training(history, entropy=None):
         ax.plot(np.arange(1, len(curve) + 1), curve, color=colour, lw=1.4, label=name)
     if "validation" in curves and np.isfinite(curves["validation"]).any():
         best = int(np.nanargmin(curves["validation"]))
-        ax.plot(best + 1, curves["validation"][best], "o", color=RED, ms=6, label=f"best: epoch {best + 1}")
+        label = f"best: epoch {best + 1}"
+        ax.plot(best + 1, curves["validation"][best], "o", color=RED, ms=6, label=label)
     if entropy is not None:
-        ax.axhline(entropy, color="0.25", ls="--", lw=1.2, label=f"entropy: {entropy:.3f}")
+        ax.axhline(entropy, color=GREY, ls="--", lw=1.2, label=f"entropy: {entropy:.3f}")
     ax.set(xlabel="epoch", ylabel="NLL (nats)", title="Negative log-likelihood in training")
     ax.set(xlim=(0, max(2, len(curves["training"]))), ylim=_nll_limits(curves.values(), entropy))
     ax.spines[["top", "right"]].set_visible(False)
@@ -203,18 +211,17 @@ def training(history, entropy=None):
 
 
 def _stages(flow, z):
-    """Titles and states of the panels, and whether the last one is in other units than the rest."""
+    """Titles and states of the panels."""
     states = list(flow.trace(z))
     titles = ["Gaussian"] + [f"layer {i}" for i in range(1, len(states))]
-    rescaled = len(flow.layers) > 1 and isinstance(flow.layers[-1], ActNorm)
-    if rescaled:
+    if len(flow.layers) > 1 and isinstance(flow.layers[-1], ActNorm):
         del states[-2], titles[-1]
         titles[-1] += ", in data units"
-    return titles, states, rescaled
+    return titles, states
 
 
 def _origin_colours(z):
-    """A colour for each latent point: the hue is the angle, the saturation the share of the Gaussian within its radius."""
+    """A colour for each latent point, hue by angle and saturation by radius, without a seam."""
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
     wheel = LinearSegmentedColormap.from_list("wheel", WHEEL)
@@ -224,7 +231,7 @@ def _origin_colours(z):
 
 
 def _nll_limits(curves, entropy):
-    """From the lowest value to some way above most of them; a few huge epochs must not flatten the rest."""
+    """From the lowest value to some way above most: a few huge epochs must not flatten the rest."""
     finite = [curve[np.isfinite(curve)] for curve in curves]
     finite = [curve for curve in finite if len(curve)]
     if not finite:
@@ -234,7 +241,7 @@ def _nll_limits(curves, entropy):
     if entropy is not None:
         low, high = min(low, entropy), max(high, entropy)
     spread = max(high - low, 0.05)
-    high = min(low + 2.5 * spread, max(high, *(curve.max() for curve in finite)))
+    high = min(low + 4 * spread, max(high, *(curve.max() for curve in finite)))
     return low - 0.15 * spread, max(high, low + spread) + 0.1 * spread
 
 
@@ -242,25 +249,35 @@ def _pixels(limits, resolution):
     """Centres of the pixels, shape (rows * columns, 2), and (rows, columns)."""
     width, height = (high - low for low, high in limits)
     shape = (min(max(2, round(resolution * height / width)), 10 * resolution), resolution)
-    x, y = ((np.arange(n) + 0.5) / n * (high - low) + low for n, (low, high) in zip(shape[::-1], limits))
+    x, y = (
+        (np.arange(n) + 0.5) / n * (high - low) + low for n, (low, high) in zip(shape[::-1], limits)
+    )
     return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2), shape
 
 
 def _evaluate(exact, points):
     values = np.asarray(exact(points), dtype=float)
     if values.shape != (len(points),):
-        raise ValueError(f"exact must return shape ({len(points)},) for {len(points)} points, got {values.shape}")
+        raise ValueError(
+            f"exact must return shape ({len(points)},) for {len(points)} points, got {values.shape}"
+        )
     return values
 
 
-def _limits(points, share=1.0):
-    """Per axis, the range of that share of the finite points, and a margin."""
+def _top(images):
+    """The end of a colour scale for log-densities, which a spike of a few pixels must not set."""
+    finite = [values[np.isfinite(values)] for values in images]
+    return max((float(np.quantile(values, 0.999)) for values in finite if len(values)), default=0.0)
+
+
+def _limits(points, share=1.0, margin=0.12):
+    """Per axis, the range of that share of the finite points, and a margin relative to it."""
     points = points[np.isfinite(points).all(axis=1)].astype(float)
     if len(points) == 0:
         return (-1.0, 1.0), (-1.0, 1.0)
     low, high = np.quantile(points, [(1 - share) / 2, (1 + share) / 2], axis=0)
-    margin = 0.12 * np.maximum(high - low, 1e-6 * np.maximum(1e-30, np.abs(high)))
-    return tuple(zip((low - margin).tolist(), (high + margin).tolist()))
+    room = margin * np.maximum(high - low, 1e-6 * np.maximum(1e-30, np.abs(high)))
+    return tuple(zip((low - room).tolist(), (high + room).tolist()))
 
 
 def _square_limits(points):
@@ -281,10 +298,11 @@ def _scatter(ax, points, colours, limits):
     ax.set(xlim=limits[0], ylim=limits[1], aspect="equal")
 
 
-def _figure(rows, columns, limits, width):
-    """A figure and its panels, of a size that suits panels with these limits."""
+def _figure(rows, columns, limits, width, beside=0.0):
+    """A figure and its panels, of a height that suits panels with these limits; in inches."""
     (left, right), (bottom, top) = limits
-    height = (width / columns - 0.5) * min(max((top - bottom) / (right - left), 0.3), 2.5)
+    shape = min(max((top - bottom) / (right - left), 0.3), 2.5)
+    height = ((width - beside) / columns - 0.5) * shape
     figure = _new_figure((width, rows * (height + 0.65)))
     return figure, figure.subplots(rows, columns, squeeze=False).ravel()
 
@@ -295,15 +313,16 @@ def _new_figure(size):
 
 @functools.cache
 def _figure_class():
-    """A Figure that notebooks display although pyplot, which they otherwise rely on, does not know of it."""
+    """A Figure that notebooks display without pyplot, which they otherwise rely on."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("figures need matplotlib: pip install nvpflow[plot]") from error
+        message = f"figures need matplotlib: pip install nvpflow[plot] ({error})"
+        raise ImportError(message) from error
 
     class NotebookFigure(Figure):
         def _repr_png_(self):
-            """The image, and the size to show it at: half of its pixels, sharp on screens of high resolution."""
+            """The image, and half of its pixels as the size to show it at: sharp on any screen."""
             buffer = io.BytesIO()
             self.savefig(buffer, format="png")
             width, height = (self.get_size_inches() * self.dpi / 2).astype(int).tolist()
@@ -342,8 +361,11 @@ def _check_limits(limits):
         checked = np.asarray(limits, dtype=float)
     except (TypeError, ValueError):
         checked = np.empty(0)
-    if checked.shape != (2, 2) or not np.isfinite(checked).all() or not (checked[:, 0] < checked[:, 1]).all():
-        raise ValueError(f"limits must be ((low, high), (low, high)) with low < high, got {limits!r}")
+    valid = checked.shape == (2, 2) and np.isfinite(checked).all()
+    if not valid or not (checked[:, 0] < checked[:, 1]).all():
+        raise ValueError(
+            f"limits must be ((low, high), (low, high)) with low < high, got {limits!r}"
+        )
     return tuple(map(tuple, checked.tolist()))
 
 
@@ -354,9 +376,14 @@ def _check_history(history):
         if "validation_nll" in history:
             curves["validation"] = history["validation_nll"]
     except (KeyError, TypeError, IndexError):
-        raise TypeError("history must be a mapping with 'train_nll', such as RealNVP.history_") from None
+        raise TypeError(
+            "history must be a mapping with 'train_nll', such as RealNVP.history_, "
+            f"got {type(history).__name__}"
+        ) from None
     curves = {name: np.asarray(curve, dtype=float) for name, curve in curves.items()}
     for name, curve in curves.items():
         if curve.ndim != 1 or len(curve) == 0:
-            raise ValueError(f"the {name} curve of history must have shape (epochs,), got {curve.shape}")
+            raise ValueError(
+                f"the {name} curve of history must have shape (epochs,), got {curve.shape}"
+            )
     return curves

@@ -15,9 +15,12 @@ static bool affine_coupling_plan(nvp_layer *layer) {
            mlp_add_scratch_rows(&layer->net, &layer->scratch_rows);
 }
 
+/* The bounded layer starts nearer to the identity. At full size 64 layers of random networks stretch rounding errors by
+ * 1e7 or more (D = 16), at this size hardly at all, and fits to two moons came out better. */
 static void affine_coupling_initialize(const nvp_layer *layer, uint64_t seed, uint64_t *counter, real *params) {
-    mlp_initialize(&layer->net, seed, counter, params);
-    mlp_initialize(&layer->net, seed, counter, params + layer->net.n_params);
+    const double last = layer->scale == NVP_SCALE_EXP ? 1.0 : 0.3;
+    mlp_initialize(&layer->net, last, seed, counter, params);
+    mlp_initialize(&layer->net, last, seed, counter, params + layer->net.n_params);
 }
 
 /* The identity columns side by side, as the networks read them. */

@@ -119,12 +119,12 @@ static void mlp_vjp(const nvp_mlp *net, const real *params, const real *in, cons
     }
 }
 
-/* Each linear map uniform in +-1/sqrt(fan_in), as torch.nn.Linear. The bound counts the inputs that the mask leaves
- * out, so that the function is distributed as that of the full-shape network. */
-static void mlp_initialize(const nvp_mlp *net, uint64_t seed, uint64_t *counter, real *params) {
+/* Each linear map uniform in +-1/sqrt(fan_in), as torch.nn.Linear, the last one times `last`. The bound counts the
+ * inputs that the mask leaves out, so that the function is distributed as that of the full-shape network. */
+static void mlp_initialize(const nvp_mlp *net, double last, uint64_t seed, uint64_t *counter, real *params) {
     for (size_t k = 0; k < net->n_linears; k++) {
         const size_t fan_in = k ? net->widths[k] : net->full_inputs;
-        const double bound = 1.0 / sqrt((double)fan_in);
+        const double bound = (k + 1 == net->n_linears ? last : 1.0) / sqrt((double)fan_in);
         const size_t n = net->widths[k + 1] * (net->widths[k] + 1);
         for (size_t i = 0; i < n; i++) {
             double u[2];
