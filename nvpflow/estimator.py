@@ -40,7 +40,7 @@ class RealNVP:
     standardize : bool, default True
         Add an `ActNorm` layer that starts from the data's mean and standard deviation. Densities are in the units of the
         data either way.
-    max_iter : int, default 500
+    max_iter : int, default 1000
         Epochs at the most.
     batch_size : int or None, default 256
         Samples per update; None is the full batch.
@@ -53,12 +53,13 @@ class RealNVP:
         added to it: a bandwidth that falls with the number of samples as Silverman's does, and keeps the flow from
         putting spikes on them. 0 for none.
     early_stopping : bool, default True
-        Hold `validation_fraction` of the samples back, keep the parameters that do best on them, and stop when that has not
-        improved for `n_iter_no_change` epochs. False: all samples, all epochs, the last parameters.
+        Hold `validation_fraction` of the samples back and keep the parameters that do best on them. False: all samples, the
+        last parameters.
     validation_fraction : float, default 0.1
         In (0, 1).
-    n_iter_no_change : int or None, default 100
-        None: never stop before `max_iter`.
+    n_iter_no_change : int or None, default None
+        Stop when the validation NLL has not improved for so many epochs. None: never before `max_iter`, where the cosine
+        schedule ends.
     tol : float, default 0
         In nats; improvements of the validation NLL that are not larger do not count for `n_iter_no_change`.
     dtype : {"float32", "float64"}, default "float32"
@@ -105,14 +106,14 @@ class RealNVP:
         scale="tanh",
         scale_bound=SCALE_BOUND,
         standardize=True,
-        max_iter=500,
+        max_iter=1000,
         batch_size=256,
         learning_rate=5e-3,
         schedule="cosine",
         noise=0.25,
         early_stopping=True,
         validation_fraction=0.1,
-        n_iter_no_change=100,
+        n_iter_no_change=None,
         tol=0.0,
         dtype="float32",
         verbose=0,
