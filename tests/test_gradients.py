@@ -299,7 +299,7 @@ class TestRandomState:
 
     @both_precisions
     def test_weights_are_uniform_in_the_range_of_torch(self, dtype):
-        layer = nvpflow.CouplingLayer(10, (400, 900), dtype=dtype, random_state=0)
+        layer = nvpflow.CouplingLayer(10, (400, 900), scale="exp", dtype=dtype, random_state=0)
         for net in (layer.s_net, layer.b_net):
             for linear, fan_in in zip(net, (10, 400, 900)):
                 for values in (linear.weight, linear.bias):
@@ -353,17 +353,18 @@ class TestRandomState:
 class AdamByTheBook:
     """Kingma and Ba (2015), algorithm 1, in float64."""
 
-    def __init__(self, n, learning_rate=1e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
+    def __init__(self, parameters, learning_rate=1e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
+        self.parameters = parameters
         self.options = learning_rate, beta_1, beta_2, epsilon
-        self.m, self.v, self.t = np.zeros(n), np.zeros(n), 0
+        self.m, self.v, self.t = np.zeros(parameters.size), np.zeros(parameters.size), 0
 
-    def step(self, parameters, grad):
+    def step(self, grad):
         learning_rate, beta_1, beta_2, epsilon = self.options
         self.t += 1
         self.m = beta_1 * self.m + (1 - beta_1) * grad
         self.v = beta_2 * self.v + (1 - beta_2) * grad**2
         m_hat, v_hat = self.m / (1 - beta_1**self.t), self.v / (1 - beta_2**self.t)
-        parameters -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
+        self.parameters -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
 
 
 class TestAdam:
@@ -383,22 +384,22 @@ class TestAdam:
         grads[:, 0] = 0
         return grads.astype(np.float32)
 
-    def steps(self, adam, dtype):
+    def steps(self, optimizer, dtype, **options):
         """The way of the parameters, (n_steps, n)."""
         grads = self.gradients()
         parameters = np.linspace(-1, 1, grads.shape[1]).astype(dtype)
+        adam = optimizer(parameters, **options)
         way = []
         for grad in grads:
-            adam.step(parameters, grad.astype(dtype))
+            adam.step(grad.astype(dtype))
             way.append(parameters.astype("float64"))
         return np.array(way)
 
     @pytest.mark.parametrize("options", OPTIONS)
     @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-6), ("float64", 1e-14)])
     def test_against_the_formulas(self, dtype, tolerance, options):
-        n = self.gradients().shape[1]
-        ours = self.steps(nvpflow.Adam(np.zeros(n, dtype), **options), dtype)
-        expected = self.steps(AdamByTheBook(n, **options), "float64")
+        ours = self.steps(nvpflow.Adam, dtype, **options)
+        expected = self.steps(AdamByTheBook, "float64", **options)
         learning_rate = options.get("learning_rate", 1e-3)
         n_steps = np.arange(1, len(ours) + 1)[:, np.newaxis]
         # Each step adds its own rounding: of the parameter, and of the step relative to its length.
@@ -421,18 +422,18 @@ class TestAdam:
             parameter.grad = torch.tensor(grad)
             adam.step()
             expected.append(parameter.detach().numpy().copy())
-        ours = self.steps(nvpflow.Adam(grads.shape[1], **options), "float64")
+        ours = self.steps(nvpflow.Adam, "float64", **options)
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-12)
 
     def test_fit_is_adam_on_nll_and_grad(self):
         x, learning_rate = moons(80), 3e-3
         fitted, stepped = default_flow(3, 2, 8), default_flow(3, 2, 8)
         history = fitted.fit(x, max_iter=25, learning_rate=learning_rate)
-        adam, losses = AdamByTheBook(stepped.n_parameters, learning_rate), []
+        adam, losses = AdamByTheBook(stepped.parameters, learning_rate), []
         for _ in range(25):
             nll, grad = stepped.nll_and_grad(x)
             losses.append(nll)
-            adam.step(stepped.parameters, grad)
+            adam.step(grad)
         np.testing.assert_allclose(history["train_nll"], losses, rtol=1e-11)
         assert_close(fitted.parameters, stepped.parameters, 1e-11)
 
@@ -443,7 +444,8 @@ class TestAdam:
         x = moons(80)
         flow = default_flow(3, 2, 8)
         peer = oracle.Flow(
-            oracle.CouplingLayer(layer.mask.tolist(), (8,), "relu", "tanh") for layer in flow.layers
+            oracle.CouplingLayer(layer.mask.tolist(), (8,), "relu", "tanh", layer.scale_bound)
+            for layer in flow.layers
         ).double()
         peer.load_state_dict({k: torch.tensor(v) for k, v in flow.state_dict().items()}, strict=False)
         adam, losses = torch.optim.Adam(peer.parameters(), lr=3e-3), []

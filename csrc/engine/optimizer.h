@@ -1,13 +1,14 @@
 /* Adam: Kingma and Ba (2015), "Adam: a method for stochastic optimization", algorithm 1. */
 
 typedef struct {
-    real beta1, beta2, rate, root_correction, epsilon;
+    real beta1, beta2, rest1, rest2; /* rest = 1 - beta, which would lose its digits in single precision */
+    real rate, root_correction, epsilon;
 } adam_factors;
 
 INLINE void adam_lanes(const adam_factors *f, real *p, const real *grad, real *m, real *v) {
     const vreal g = load_unaligned(grad);
-    const vreal first = f->beta1 * load_unaligned(m) + (1 - f->beta1) * g;
-    const vreal second = f->beta2 * load_unaligned(v) + (1 - f->beta2) * g * g;
+    const vreal first = f->beta1 * load_unaligned(m) + f->rest1 * g;
+    const vreal second = f->beta2 * load_unaligned(v) + f->rest2 * g * g;
     store_unaligned(m, first);
     store_unaligned(v, second);
     store_unaligned(p, load_unaligned(p) - f->rate * first / (square_root(second) * f->root_correction + f->epsilon));
@@ -19,6 +20,8 @@ static void adam_step(const nvp_adam_options *options, size_t step, size_t n, vo
                  correction2 = 1 - pow(options->beta2, (double)step);
     const adam_factors f = {.beta1 = (real)options->beta1,
                             .beta2 = (real)options->beta2,
+                            .rest1 = (real)(1 - options->beta1),
+                            .rest2 = (real)(1 - options->beta2),
                             .rate = (real)(options->learning_rate / correction1),
                             .root_correction = (real)(1 / sqrt(correction2)),
                             .epsilon = (real)options->epsilon};
