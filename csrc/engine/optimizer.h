@@ -5,10 +5,17 @@ typedef struct {
     real rate, root_correction, epsilon;
 } adam_factors;
 
+/* Moments of parameters whose gradient has become zero decay; once they no longer matter they must not become subnormal
+ * numbers, with which some machines compute a hundred times slower. */
+INLINE vreal without_traces(vreal v) {
+    const vreal least = splat((real)(NVP_PRECISION == 32 ? 1e-30 : 1e-290));
+    return select(less(larger(-v, v), least), splat(0), v); /* NaN stays */
+}
+
 INLINE void adam_lanes(const adam_factors *f, real *p, const real *grad, real *m, real *v) {
     const vreal g = load_unaligned(grad);
-    const vreal first = f->beta1 * load_unaligned(m) + f->rest1 * g;
-    const vreal second = f->beta2 * load_unaligned(v) + f->rest2 * g * g;
+    const vreal first = without_traces(f->beta1 * load_unaligned(m) + f->rest1 * g);
+    const vreal second = without_traces(f->beta2 * load_unaligned(v) + f->rest2 * g * g);
     store_unaligned(m, first);
     store_unaligned(v, second);
     store_unaligned(p, load_unaligned(p) - f->rate * first / (square_root(second) * f->root_correction + f->epsilon));
