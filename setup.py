@@ -12,8 +12,8 @@ if sys.platform == "win32":
 else:
     # Contracting a * b + c is what makes multiply-adds; sqrt sets no errno that anybody reads; and only the
     # module's init function needs to be seen from outside.
-    compile_args = ["-std=c11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden", "-g0"]
-    link_args = []
+    compile_args = ["-std=c11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden", "-g0", "-pthread"]
+    link_args = ["-pthread"]
 
 setup(
     ext_modules=[

@@ -6,6 +6,7 @@
 #define NVP_CORE_H
 
 #include "nvpflow.h"
+#include "threads.h"
 #include <stdbool.h>
 
 /* The conditioner: Linear -> activation -> ... -> Linear. */
@@ -39,6 +40,7 @@ struct nvp_flow {
     nvp_dtype dtype;
     size_t dim, n_layers, n_params;
     size_t saved_rows, scratch_rows; /* the sum and the maximum over the layers */
+    size_t largest_layer;            /* the most parameters of a layer */
     size_t tile;                     /* samples that are taken through the whole flow at a time */
     nvp_layer *layers;
     size_t *indices; /* storage of every index list and width list above */
@@ -48,10 +50,16 @@ struct nvp_flow {
 struct nvp_workspace {
     void *block; /* as allocated */
     size_t capacity;
+    size_t n_threads; /* that a call may use */
+    nvp_team *team;   /* of the call under way; NULL: the caller alone */
     nvp_poll poll;
     void *poll_context;
     double polled_at;
 };
+
+/* Gather a team for a call that has so many multiply-adds to do; a small one is done before threads have started. */
+void nvp_workspace_gather(nvp_workspace *workspace, double work);
+void nvp_workspace_dismiss(nvp_workspace *workspace);
 
 /* `size` bytes at an address that every vector type accepts; NULL when there is no memory. The content is undefined. */
 void *nvp_workspace_reserve(nvp_workspace *workspace, size_t size);

@@ -109,6 +109,8 @@ static nvp_status describe_layers(nvp_flow *flow, const nvp_layer_config *config
             return NVP_ERROR_SIZE;
         if (layer->scratch_rows > flow->scratch_rows)
             flow->scratch_rows = layer->scratch_rows;
+        if (layer->n_params > flow->largest_layer)
+            flow->largest_layer = layer->n_params;
     }
     size_t bytes;
     if (!nvp_multiply(flow->n_params, flow->engine->real_size, &bytes))
@@ -171,7 +173,15 @@ void nvp_flow_initialize(const nvp_flow *flow, uint64_t seed, void *params) {
     flow->engine->initialize(flow, seed, params);
 }
 
-static nvp_status run(nvp_pass pass) { return pass.flow->engine->run(&pass); }
+/* A call that is one pass, by a team of its own where there is enough to do. */
+static nvp_status run_with_team(nvp_pass *pass) {
+    nvp_workspace_gather(pass->workspace, (double)pass->n * (double)pass->flow->n_params);
+    const nvp_status status = pass->flow->engine->run(pass);
+    nvp_workspace_dismiss(pass->workspace);
+    return status;
+}
+
+static nvp_status run(nvp_pass pass) { return run_with_team(&pass); }
 
 nvp_status nvp_forward(const nvp_flow *flow, const void *params, size_t n, const void *z, void *x, void *log_det,
                        nvp_workspace *workspace) {
@@ -232,7 +242,7 @@ nvp_status nvp_nll(const nvp_flow *flow, const void *params, size_t n, const voi
                      .sum_log_prob = true,
                      .nll_gradient = true,
                      .grad_params = grad};
-    nvp_status status = flow->engine->run(&pass);
+    nvp_status status = run_with_team(&pass);
     *nll = -pass.log_prob_sum / (double)n;
     return status;
 }

@@ -95,6 +95,10 @@ typedef struct nvp_workspace nvp_workspace;
 nvp_status nvp_workspace_create(nvp_workspace **workspace);
 void nvp_workspace_destroy(nvp_workspace *workspace); /* NULL is fine */
 
+/* How many threads a call may use, the calling one among them; 1 at first. They end with the call, small calls start
+ * none, and the results are the same to the last bit for any number. */
+void nvp_workspace_set_threads(nvp_workspace *workspace, size_t n_threads);
+
 /* Have calls that run longer ask `poll(context)` about every 50 ms whether to stop; non-zero ends the call with
  * NVP_INTERRUPTED. */
 typedef int (*nvp_poll)(void *context);

@@ -24,6 +24,47 @@ typedef struct {
 
 static size_t params_size(const training *t) { return t->flow->n_params * t->flow->engine->real_size; }
 
+/* The update, shared out over the team: worker i has every part p of the parameters with p % workers == i. */
+typedef struct {
+    const training *t;
+    const nvp_adam_options *adam;
+    atomic_bool finite;
+} update;
+
+enum { PART = 8192 }; /* parameters */
+
+typedef void (*part_function)(update *u, size_t from, size_t count);
+
+static void for_my_parts(update *u, size_t worker, part_function function) {
+    const size_t n = u->t->flow->n_params, stride = PART * nvp_team_size(u->t->workspace->team);
+    for (size_t from = worker * PART; from < n; from += stride)
+        function(u, from, n - from < PART ? n - from : PART);
+}
+
+static void *at(const training *t, void *buffer, size_t parameter) {
+    return (char *)buffer + parameter * t->flow->engine->real_size;
+}
+
+static void check_part(update *u, size_t from, size_t count) {
+    if (!u->t->flow->engine->all_finite(count, at(u->t, u->t->grad, from)))
+        atomic_store(&u->finite, false);
+}
+
+static void step_part(update *u, size_t from, size_t count) {
+    const training *t = u->t;
+    t->flow->engine->adam_step(u->adam, t->step, count, at(t, t->params, from), at(t, t->grad, from), at(t, t->m, from),
+                               at(t, t->v, from));
+}
+
+static void check_parts(void *context, size_t worker) { for_my_parts(context, worker, check_part); }
+static void step_parts(void *context, size_t worker) { for_my_parts(context, worker, step_part); }
+
+static void run_update(update *u, nvp_task task) {
+    nvp_team *team = u->t->workspace->team;
+    /* Worker 0 does its own parts only, so without the team there must be one part. */
+    nvp_team_run(u->t->flow->n_params > PART ? team : NULL, task, u);
+}
+
 static nvp_status prepare(training *t) {
     size_t bytes;
     if (!nvp_multiply(4, params_size(t), &bytes))
@@ -68,12 +109,17 @@ static nvp_status train_batch(training *t, size_t first, size_t count, double *n
         return status;
     t->n_seen += count;
     *nll = -pass.log_prob_sum / (double)count;
-    *finite = isfinite(*nll) && engine->all_finite(t->flow->n_params, t->grad);
     nvp_adam_options adam = t->options->adam;
     if (t->options->schedule == NVP_COSINE)
         adam.learning_rate *= 0.5 * (1 + cos(3.14159265358979323846 * (double)t->step / t->n_steps));
-    if (*finite)
-        engine->adam_step(&adam, ++t->step, t->flow->n_params, t->params, t->grad, t->m, t->v);
+    update u = {.t = t, .adam = &adam};
+    atomic_init(&u.finite, isfinite(*nll));
+    run_update(&u, check_parts);
+    *finite = atomic_load(&u.finite);
+    if (*finite) {
+        t->step++;
+        run_update(&u, step_parts);
+    }
     return nvp_interrupted(t->workspace) ? NVP_INTERRUPTED : NVP_OK;
 }
 
@@ -97,7 +143,16 @@ static nvp_status validate(training *t, double *nll) {
     *nll = NAN;
     if (t->n_validation == 0)
         return NVP_OK;
-    return nvp_nll(t->flow, t->params, t->n_validation, t->x_validation, nll, NULL, t->workspace);
+    nvp_pass pass = {.flow = t->flow,
+                     .params = t->params,
+                     .workspace = t->workspace,
+                     .n = t->n_validation,
+                     .inverse = true,
+                     .in = t->x_validation,
+                     .sum_log_prob = true};
+    const nvp_status status = t->flow->engine->run(&pass);
+    *nll = -pass.log_prob_sum / (double)t->n_validation;
+    return status;
 }
 
 static void keep(training *t, size_t epoch, nvp_train_result *result, double validation_nll) {
@@ -160,7 +215,10 @@ nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options
                   .x_validation = x_validation};
     nvp_status status = prepare(&t);
     if (status == NVP_OK) {
+        /* One team for all steps. */
+        nvp_workspace_gather(workspace, (double)t.batch_size * (double)flow->n_params * t.n_steps);
         status = run_epochs(&t, result);
+        nvp_workspace_dismiss(workspace);
         if (n_validation || result->diverged)
             memcpy(params, t.kept, params_size(&t));
     }

@@ -1,6 +1,7 @@
 """Checks of arguments that name what came and what was expected."""
 
 import operator
+import os
 import sys
 from numbers import Real
 
@@ -71,6 +72,17 @@ def check_mask(mask, data_dim):
 def alternating_mask(data_dim, layer):
     """[1, 0, 1, 0, ...] for even layers, [0, 1, 0, 1, ...] for odd ones."""
     return ((np.arange(data_dim) + layer + 1) % 2).astype(np.uint8)
+
+
+def count_threads(n_jobs):
+    """The number of threads that scikit-learn's `n_jobs` means: None is 1, -1 all processors, -2 all but one, ..."""
+    if n_jobs is None:
+        return 1
+    n_jobs = check_int("n_jobs", n_jobs, -sys.maxsize)
+    if n_jobs == 0:
+        raise ValueError("n_jobs must not be 0: None and 1 mean one thread, -1 all processors")
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return n_jobs if n_jobs > 0 else max(1, available + 1 + n_jobs)
 
 
 def check_hidden(hidden_dim):

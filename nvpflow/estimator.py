@@ -64,6 +64,8 @@ class RealNVP:
         In nats; improvements of the validation NLL that are not larger do not count for `n_iter_no_change`.
     dtype : {"float32", "float64"}, default "float32"
         Of the parameters and of every computation.
+    n_jobs : int or None, default None
+        Threads for `fit` and for the fitted `flow_`: None is 1, -1 all processors. The results do not depend on it.
     verbose : int, default 0
         Print about so many times ten lines of progress during `fit`.
     random_state : int, Generator, RandomState or None, default None
@@ -116,6 +118,7 @@ class RealNVP:
         n_iter_no_change=None,
         tol=0.0,
         dtype="float32",
+        n_jobs=None,
         verbose=0,
         random_state=None,
     ):
@@ -135,6 +138,7 @@ class RealNVP:
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.dtype = dtype
+        self.n_jobs = n_jobs
         self.verbose = verbose
         self.random_state = random_state
 
@@ -391,7 +395,9 @@ class RealNVP:
             )
         if self.standardize:
             layers.append(_standardization(X))
-        return Flow(layers)
+        flow = Flow(layers)
+        flow.n_jobs = self.n_jobs
+        return flow
 
     def _progress(self, callback, max_iter):
         """The callback of the user and, if verbose, a line now and then."""

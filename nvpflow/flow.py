@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 
 from nvpflow import _core
-from nvpflow._checks import alternating_mask, check_choice, check_int, check_real, draw_seeds
+from nvpflow._checks import alternating_mask, check_choice, check_int, check_real, count_threads, draw_seeds
 from nvpflow.layers import SCALE_BOUND, CouplingLayer, Layer, layer_from_config
 
 __all__ = ["ConvergenceWarning", "Flow"]
@@ -67,6 +67,18 @@ class Flow(_core.Flow):
             layer._in_flow = True
 
     layers = property(lambda self: self._layers, doc="tuple: the layers, in the order of `forward`.")
+
+    @property
+    def n_jobs(self):
+        """int: the threads that a call may use; set as in scikit-learn, -1 for all processors. 1 at first.
+
+        They end with the call, and small calls start none. The results are the same for any number, to the last bit.
+        """
+        return self._n_threads or 1
+
+    @n_jobs.setter
+    def n_jobs(self, value):
+        self._n_threads = count_threads(value)
 
     def sample(self, n, random_state=None):
         """Draw samples.

@@ -8,4 +8,5 @@
 #endif
 #include <float.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>

@@ -1,36 +1,70 @@
 /* The tile loop: a tile of samples goes through the whole flow, and back where gradients are wanted, before the next
  * one begins. Nothing of the size of the batch exists beside the caller's arrays. */
 
-/* The rows of one tile in the workspace. */
+/* What a worker has for the tile it is at, in the workspace. */
 typedef struct {
     real *states;    /* D rows for each state that is kept: all L + 1 for gradients, else two that take turns */
-    real *saved;     /* the layers' saved rows, one layer after the other */
+    real *saved;     /* the layers' saved rows, one layer after the other; NULL without gradients */
     real *scratch;   /* shared by the layers */
     real *d;         /* (D, T): the gradient of the current state */
     real *log_det;   /* (T) */
     real *d_log_det; /* (T) */
+    real *d_params;  /* of one layer, from this tile alone */
     size_t n_states;
 } tile_rows;
 
-/* Cut the workspace into the rows of tiles of T samples. */
-static nvp_status reserve_tile(const nvp_pass *pass, bool gradient, size_t tile, tile_rows *rows) {
-    const nvp_flow *flow = pass->flow;
-    size_t n_rows = 2, bytes;
-    rows->n_states = gradient ? flow->n_layers + 1 : 2;
-    if (!nvp_add_product(rows->n_states, flow->dim, &n_rows) || !nvp_add_product(1, flow->scratch_rows, &n_rows) ||
-        (gradient && (!nvp_add_product(1, flow->saved_rows, &n_rows) || !nvp_add_product(1, flow->dim, &n_rows))) ||
-        !nvp_multiply(n_rows, tile * sizeof(real), &bytes))
-        return NVP_ERROR_SIZE;
-    real *block = nvp_workspace_reserve(pass->workspace, bytes);
-    if (!block)
-        return NVP_ERROR_MEMORY;
-    rows->log_det = block;
-    rows->d_log_det = rows->log_det + tile;
-    rows->states = rows->d_log_det + tile;
-    rows->scratch = rows->states + rows->n_states * flow->dim * tile;
-    rows->d = rows->scratch + flow->scratch_rows * tile;
-    rows->saved = gradient ? rows->d + flow->dim * tile : NULL;
-    return NVP_OK;
+/* The tiles of a pass, taken one by one by the workers of a team. Sums over tiles are taken in the order of the tiles,
+ * so that they do not depend on the number of workers: whoever has a tile waits for its turn with each sum. A tile that
+ * was taken is always finished, so every turn comes. */
+typedef struct {
+    nvp_pass *pass;
+    char *block; /* of the workspace */
+    size_t tile; /* T */
+    size_t n_tiles;
+    bool gradient;
+    atomic_size_t next;   /* the tile that nobody has taken yet */
+    atomic_bool stopped;  /* no more tiles are taken: interrupted */
+    atomic_size_t *turns; /* for each layer's gradient, and last for the sum of log_prob, the tile whose turn it is */
+} tile_queue;
+
+enum { ALIGNMENT = 64 };
+
+static size_t n_states(const tile_queue *queue) { return queue->gradient ? queue->pass->flow->n_layers + 1 : 2; }
+
+/* Bytes for the turns, and for the rows of one worker; false: overflow. */
+static bool measure(const tile_queue *queue, size_t *turns, size_t *rows) {
+    const nvp_flow *flow = queue->pass->flow;
+    size_t n_rows = 2, numbers = 0;
+    if (!nvp_add_product(n_states(queue), flow->dim, &n_rows) || !nvp_add(n_rows, flow->scratch_rows, &n_rows))
+        return false;
+    if (queue->gradient && (!nvp_add(n_rows, flow->saved_rows, &n_rows) || !nvp_add(n_rows, flow->dim, &n_rows) ||
+                            !nvp_add(numbers, flow->largest_layer, &numbers)))
+        return false;
+    *rows = *turns = ALIGNMENT - 1; /* to round up */
+    if (!nvp_add_product(n_rows, queue->tile, &numbers) || !nvp_add_product(numbers, sizeof(real), rows) ||
+        !nvp_add_product(flow->n_layers + 1, sizeof *queue->turns, turns))
+        return false;
+    *rows -= *rows % ALIGNMENT;
+    *turns -= *turns % ALIGNMENT;
+    return true;
+}
+
+static tile_rows worker_rows(const tile_queue *queue, size_t worker) {
+    const nvp_flow *flow = queue->pass->flow;
+    const size_t tile = queue->tile;
+    size_t turns = 0, bytes = 0;
+    measure(queue, &turns, &bytes);
+    tile_rows rows = {.n_states = n_states(queue)};
+    rows.log_det = (real *)(void *)(queue->block + turns + worker * bytes);
+    rows.d_log_det = rows.log_det + tile;
+    rows.states = rows.d_log_det + tile;
+    rows.scratch = rows.states + rows.n_states * flow->dim * tile;
+    if (queue->gradient) {
+        rows.d = rows.scratch + flow->scratch_rows * tile;
+        rows.saved = rows.d + flow->dim * tile;
+        rows.d_params = rows.saved + flow->saved_rows * tile;
+    }
+    return rows;
 }
 
 static size_t source_row(const nvp_pass *pass, size_t sample) { return pass->rows ? pass->rows[sample] : sample; }
@@ -116,17 +150,19 @@ static const real *apply_layers(const nvp_pass *pass, const tile_rows *rows, siz
     return state;
 }
 
-/* log p(x) = log N(z) + log|det dz/dx|, whichever way x and z were reached. Takes the place of log_det. */
-static void finish_log_prob(nvp_pass *pass, const tile_rows *rows, const real *last, size_t first, size_t count,
-                            size_t tile) {
-    real *base = rows->scratch; /* no layer needs it any more; at least one row, see reserve_tile */
+/* log p(x) = log N(z) + log|det dz/dx|, whichever way x and z were reached. Returns the sum over the tile. */
+static double finish_log_prob(const nvp_pass *pass, const tile_rows *rows, const real *last, size_t first, size_t count,
+                              size_t tile) {
+    real *base = rows->scratch; /* no layer needs it any more; it has one row at least */
+    double sum = 0;
     base_log_prob(pass->flow->dim, pass->inverse ? last : rows->states, base, tile);
     for (size_t t = 0; t < count; t++) {
         const real log_prob = pass->inverse ? base[t] + rows->log_det[t] : base[t] - rows->log_det[t];
         if (pass->log_prob)
             ((real *)pass->log_prob)[first + t] = log_prob;
-        pass->log_prob_sum += (double)log_prob;
+        sum += (double)log_prob;
     }
+    return sum;
 }
 
 /* The incoming gradients of one tile, zero in the lanes that no sample fills. */
@@ -148,8 +184,43 @@ static void seed_gradient(const nvp_pass *pass, const tile_rows *rows, const rea
         memset(rows->d + d * tile + count, 0, (tile - count) * sizeof(real));
 }
 
-static void run_tile(nvp_pass *pass, const tile_rows *rows, size_t first, size_t count, size_t tile) {
+/* *sum += term, when it is the turn of tile k. */
+static void add_log_prob_in_turn(tile_queue *queue, size_t k, double term) {
+    atomic_size_t *turn = &queue->turns[queue->pass->flow->n_layers];
+    nvp_wait_for(turn, k);
+    queue->pass->log_prob_sum += term;
+    atomic_store_explicit(turn, k + 1, memory_order_release);
+}
+
+/* The gradient of layer l += d_params, when it is the turn of tile k. */
+static void add_gradient_in_turn(tile_queue *queue, size_t k, size_t l, const real *d_params) {
+    const nvp_layer *layer = &queue->pass->flow->layers[l];
+    real *sum = (real *)queue->pass->grad_params + layer->offset;
+    nvp_wait_for(&queue->turns[l], k);
+    for (size_t i = 0; i < layer->n_params; i++)
+        sum[i] += d_params[i];
+    atomic_store_explicit(&queue->turns[l], k + 1, memory_order_release);
+}
+
+/* Tile k back through all layers. */
+static void run_tile_back(tile_queue *queue, const tile_rows *rows, size_t k, size_t tile) {
+    const nvp_pass *pass = queue->pass;
+    real *d_params = pass->grad_params ? rows->d_params : NULL;
+    for (size_t i = pass->flow->n_layers; i-- > 0;) {
+        const layer_pass layer = step(pass, rows, i, tile);
+        if (d_params)
+            memset(d_params, 0, layer.layer->n_params * sizeof *d_params);
+        layer_types[layer.layer->type].vjp(&layer, rows->d_log_det, rows->d, d_params);
+        if (d_params)
+            add_gradient_in_turn(queue, k, (size_t)(layer.layer - pass->flow->layers), d_params);
+    }
+}
+
+static void run_tile(tile_queue *queue, const tile_rows *rows, size_t k) {
+    const nvp_pass *pass = queue->pass;
     const nvp_flow *flow = pass->flow;
+    const size_t first = k * queue->tile, left = pass->n - first;
+    const size_t count = left < queue->tile ? left : queue->tile, tile = padded(count);
     if (pass->in)
         load_tile(pass, pass->in, first, count, rows->states, tile);
     else
@@ -162,37 +233,63 @@ static void run_tile(nvp_pass *pass, const tile_rows *rows, size_t first, size_t
         store_tile(flow->dim, last, first, count, pass->out, tile);
     if (pass->log_det)
         memcpy((real *)pass->log_det + first, rows->log_det, count * sizeof(real));
-    if (pass->log_prob || pass->sum_log_prob)
-        finish_log_prob(pass, rows, last, first, count, tile);
-
-    if (!rows->saved)
+    if (pass->log_prob || pass->sum_log_prob) {
+        const double sum = finish_log_prob(pass, rows, last, first, count, tile);
+        if (pass->sum_log_prob)
+            add_log_prob_in_turn(queue, k, sum);
+    }
+    if (!queue->gradient)
         return;
     seed_gradient(pass, rows, last, first, count, tile);
-    for (size_t k = flow->n_layers; k-- > 0;) {
-        const layer_pass layer = step(pass, rows, k, tile);
-        real *d_params = pass->grad_params ? (real *)pass->grad_params + layer.layer->offset : NULL;
-        layer_types[layer.layer->type].vjp(&layer, rows->d_log_det, rows->d, d_params);
-    }
+    run_tile_back(queue, rows, k, tile);
     if (pass->grad_in)
         store_tile(flow->dim, rows->d, first, count, pass->grad_in, tile);
 }
 
+/* What each worker of the team does. */
+static void run_tiles(void *context, size_t worker) {
+    tile_queue *queue = context;
+    const tile_rows rows = worker_rows(queue, worker);
+    for (size_t n_done = 0; !atomic_load(&queue->stopped); n_done++) {
+        /* The calling thread alone may ask, and does so between its tiles. */
+        if (worker == 0 && n_done && nvp_interrupted(queue->pass->workspace)) {
+            atomic_store(&queue->stopped, true);
+            return;
+        }
+        const size_t k = atomic_fetch_add(&queue->next, 1);
+        if (k >= queue->n_tiles)
+            return;
+        run_tile(queue, &rows, k);
+    }
+}
+
 static nvp_status run_pass(nvp_pass *pass) {
     const nvp_flow *flow = pass->flow;
-    const bool gradient = pass->grad_in || pass->grad_params;
-    const size_t largest = padded(pass->n < flow->tile ? pass->n : flow->tile);
-    tile_rows rows;
-    const nvp_status status = reserve_tile(pass, gradient, largest, &rows);
-    if (status != NVP_OK)
-        return status;
+    nvp_team *team = pass->workspace->team;
+    tile_queue queue = {.pass = pass,
+                        .tile = padded(pass->n < flow->tile ? pass->n : flow->tile),
+                        .gradient = pass->grad_in || pass->grad_params};
+    queue.n_tiles = pass->n ? (pass->n - 1) / queue.tile + 1 : 0;
+    atomic_init(&queue.next, 0);
+    atomic_init(&queue.stopped, false);
+
+    size_t turns, bytes;
+    if (!measure(&queue, &turns, &bytes))
+        return NVP_ERROR_SIZE;
+    size_t total = turns;
+    if (!nvp_add_product(nvp_team_size(team), bytes, &total))
+        return NVP_ERROR_SIZE;
+    queue.block = nvp_workspace_reserve(pass->workspace, total);
+    if (!queue.block)
+        return NVP_ERROR_MEMORY;
+    queue.turns = (atomic_size_t *)(void *)queue.block;
+    for (size_t l = 0; l <= flow->n_layers; l++)
+        atomic_init(&queue.turns[l], 0);
+
     pass->log_prob_sum = 0;
     if (pass->grad_params)
         memset(pass->grad_params, 0, flow->n_params * sizeof(real));
-    for (size_t first = 0; first < pass->n; first += largest) {
-        if (first && nvp_interrupted(pass->workspace))
-            return NVP_INTERRUPTED;
-        const size_t left = pass->n - first, count = left < largest ? left : largest;
-        run_tile(pass, &rows, first, count, padded(count));
-    }
-    return NVP_OK;
+    /* One tile needs no team, and where there are two one helper is enough: the others find nothing left. */
+    nvp_team_run(queue.n_tiles > 1 ? team : NULL, run_tiles, &queue);
+    return atomic_load(&queue.stopped) ? NVP_INTERRUPTED : NVP_OK;
 }

@@ -23,6 +23,7 @@ typedef struct {
     nvp_workspace *workspace; /* the kept one; NULL while a call uses it */
     Py_ssize_t dim;
     int typenum;
+    Py_ssize_t n_threads; /* 0 counts as 1 */
 } TransformObject;
 
 extern PyType_Spec transform_spec;

@@ -43,6 +43,7 @@ int begin_call(Call *call, TransformObject *self) {
     }
     call->parameters = (PyArrayObject *)Py_NewRef(self->parameters);
     nvp_workspace_set_poll(call->workspace, check_signals, call);
+    nvp_workspace_set_threads(call->workspace, (size_t)self->n_threads);
     call->thread = PyEval_SaveThread();
     return 0;
 }

@@ -1,6 +1,10 @@
 /* nvpflow._core.Transform: a chain of invertible layers over a flat parameter buffer. */
 #include "binding.h"
-#include <math.h>
+
+#if PY_VERSION_HEX < 0x030C0000 /* the names of 3.12 */
+#include <structmember.h>
+#define Py_T_PYSSIZET T_PYSSIZET
+#endif
 
 /* The names that Python uses for the enumerations of nvpflow.h, in their order. */
 static const char *const layer_type_names[] = {"affine_coupling", "act_norm"};
@@ -418,6 +422,11 @@ static PyMethodDef transform_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static PyMemberDef transform_members[] = {
+    {"_n_threads", Py_T_PYSSIZET, offsetof(TransformObject, n_threads), 0, "int: how many threads a call may use."},
+    {NULL, 0, 0, 0, NULL},
+};
+
 static PyGetSetDef transform_attributes[] = {
     {"parameters", get_parameters, NULL, "ndarray, shape (n_parameters,): a view of the buffer that holds every "
      "parameter; writing to it changes the transform.", NULL},
@@ -438,6 +447,7 @@ static PyType_Slot transform_slots[] = {
     {Py_tp_dealloc, transform_dealloc},
     {Py_tp_methods, transform_methods},
     {Py_tp_getset, transform_attributes},
+    {Py_tp_members, transform_members},
     {0, NULL},
 };
 

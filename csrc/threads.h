@@ -1,0 +1,24 @@
+/* Threads that live as long as one call of the library, so that a fork, an exit or an exception never meets one. */
+#ifndef NVP_THREADS_H
+#define NVP_THREADS_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+typedef struct nvp_team nvp_team;
+typedef void (*nvp_task)(void *context, size_t worker);
+
+/* A team of n workers, the caller being worker 0. NULL when n is 1, or when threads are not to be had: that is a team
+ * of one, and no error. */
+nvp_team *nvp_team_start(size_t n);
+void nvp_team_stop(nvp_team *team);
+
+size_t nvp_team_size(const nvp_team *team);
+
+/* task(context, worker) on every worker; returns when all are done. */
+void nvp_team_run(nvp_team *team, nvp_task task, void *context);
+
+/* Waits until the counter has a value: spins, for what is waited for takes microseconds, and later lets others run. */
+void nvp_wait_for(atomic_size_t *counter, size_t value);
+
+#endif
