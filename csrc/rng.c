@@ -1,13 +1,4 @@
 #include "rng.h"
-#include <math.h>
-
-void nvp_normal_pair(uint64_t seed, nvp_stream stream, uint64_t counter, double out[2]) {
-    double u[2];
-    nvp_uniform_pair(seed, stream, counter, u);
-    double radius = sqrt(-2.0 * log(u[0])), angle = 6.283185307179586476925 * u[1];
-    out[0] = radius * cos(angle);
-    out[1] = radius * sin(angle);
-}
 
 /* An index below `bound`: the high half of a 64 x 64 bit product, whose bias of bound / 2^64 nobody can see. */
 static size_t scale_to(uint64_t random, size_t bound) {

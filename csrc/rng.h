@@ -37,9 +37,6 @@ static inline void nvp_uniform_pair(uint64_t seed, nvp_stream stream, uint64_t c
     }
 }
 
-/* Two independent standard normal numbers, by Box and Muller (1958). */
-void nvp_normal_pair(uint64_t seed, nvp_stream stream, uint64_t counter, double out[2]);
-
 /* Put 0, ..., n - 1 into a uniformly random order (Fisher and Yates). Shuffles with different `round` differ. */
 void nvp_shuffle(uint64_t seed, size_t round, size_t n, size_t *order);
 

@@ -8,6 +8,7 @@
 
 #include "vec.h"
 #include "vmath.h"
+#include "normals.h"
 #include "linear.h"
 #include "shallow.h"
 #include "one_input.h"

@@ -91,16 +91,17 @@ static void store_tile(size_t dim, const real *rows, size_t first, size_t count,
 static void add_normals(const nvp_pass *pass, nvp_stream stream, uint64_t first, const real *scale, size_t count,
                         real *rows, size_t tile) {
     const size_t dim = pass->flow->dim;
-    double pair[2];
-    uint64_t drawn = UINT64_MAX;
-    for (size_t t = 0; t < tile; t++)
-        for (size_t d = 0; d < dim; d++) {
-            const uint64_t q = (first + (t < count ? t : count - 1)) * dim + d;
-            if (q / 2 != drawn)
-                nvp_normal_pair(pass->seed, stream, drawn = q / 2, pair);
-            real *value = &rows[d * tile + t];
-            *value = scale ? *value + scale[d] * (real)pair[q % 2] : (real)pair[q % 2];
+    uint64_t q = first * dim;
+    normal_lanes normals;
+    draw_normals(pass->seed, stream, q / PER_BLOCK, &normals);
+    for (size_t t = 0; t < count; t++)
+        for (size_t d = 0; d < dim; d++, q++) {
+            const real draw = normal_number(pass->seed, stream, q, &normals);
+            rows[d * tile + t] = scale ? rows[d * tile + t] + scale[d] * draw : draw;
         }
+    for (size_t d = 0; d < dim; d++)
+        for (size_t t = count; t < tile; t++)
+            rows[d * tile + t] = rows[d * tile + count - 1];
 }
 
 /* log N(z; 0, I), T of them. */
