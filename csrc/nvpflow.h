@@ -184,10 +184,10 @@ typedef struct {
 /* Fit the parameters in place to x (n, D), n >= 1, by minimising the mean NLL.
  *
  * With validation data (n_validation > 0) the parameters of the epoch with the lowest validation NLL are kept,
- * otherwise those of the last epoch; when training diverges without validation data, the last ones whose loss was
- * finite. An epoch's train_nll is the mean of the losses of its batches, each before its update. `result` may be NULL;
- * it is filled in after NVP_INTERRUPTED, too, and the parameters are then the best so far, or without validation data
- * those of the last step. */
+ * otherwise those of the last epoch; when training diverges without validation data, the best ones
+ * by training loss. An epoch's train_nll is the mean of the losses of its batches, each before its update. `result` may
+ * be NULL; it is filled in after NVP_INTERRUPTED, too, and the parameters are then the best so far, or without
+ * validation data those of the last step. */
 nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *options, size_t n, const void *x,
                      size_t n_validation, const void *x_validation, nvp_train_result *result, nvp_workspace *workspace);
 

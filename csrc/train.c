@@ -14,8 +14,9 @@ typedef struct {
     size_t n, n_validation;
     const void *x, *x_validation;
 
-    void *block;               /* one allocation for the next four, as long as the parameters each */
-    void *grad, *m, *v, *kept; /* kept: what the caller gets in the end */
+    void *block;               /* one allocation for the next five, as long as the parameters each */
+    void *grad, *m, *v, *kept; /* kept: what the caller gets with validation data, or after divergence */
+    void *start;               /* where the epoch began */
     size_t *order;             /* of the samples; NULL for the full batch */
     size_t batch_size, step;
     double n_steps;  /* in all epochs */
@@ -67,13 +68,14 @@ static void run_update(update *u, nvp_task task) {
 
 static nvp_status prepare(training *t) {
     size_t bytes;
-    if (!nvp_multiply(4, params_size(t), &bytes))
+    if (!nvp_multiply(5, params_size(t), &bytes))
         return NVP_ERROR_SIZE;
     t->block = calloc(bytes ? bytes : 1, 1);
     if (!t->block)
         return NVP_ERROR_MEMORY;
     char *part = t->block;
     t->grad = part, t->m = part + params_size(t), t->v = part + 2 * params_size(t), t->kept = part + 3 * params_size(t);
+    t->start = part + 4 * params_size(t);
     memcpy(t->kept, t->params, params_size(t));
     t->batch_size = t->options->batch_size;
     if (t->batch_size == 0 || t->batch_size > t->n)
@@ -155,22 +157,20 @@ static nvp_status validate(training *t, double *nll) {
     return status;
 }
 
-static void keep(training *t, size_t epoch, nvp_train_result *result, double validation_nll) {
-    memcpy(t->kept, t->params, params_size(t));
+static void keep(training *t, const void *params, size_t epoch, double validation_nll, nvp_train_result *result) {
+    memcpy(t->kept, params, params_size(t));
     result->best_epoch = epoch;
     result->validation_nll = validation_nll;
 }
 
 static nvp_status run_epochs(training *t, nvp_train_result *result) {
     const nvp_train_options *options = t->options;
-    double best = INFINITY; /* what `patience` measures against */
+    double best = INFINITY, best_start = INFINITY; /* of the validation NLL, and of the training NLL */
     size_t improved_at = 0;
     for (size_t epoch = 1; epoch <= options->max_epochs; epoch++) {
         double nll, held_out;
         bool finite;
-        /* Without validation data the last parameters count; those that this epoch starts from were fine so far. */
-        if (t->n_validation == 0 && epoch > 1)
-            keep(t, epoch - 1, result, NAN);
+        memcpy(t->start, t->params, params_size(t));
         nvp_status status = train_epoch(t, epoch, &nll, &finite);
         if (status == NVP_OK)
             status = validate(t, &held_out);
@@ -178,33 +178,44 @@ static nvp_status run_epochs(training *t, nvp_train_result *result) {
             return status;
         result->epochs = epoch;
         result->diverged = !finite;
-        if (finite && (held_out < result->validation_nll || (isnan(result->validation_nll) && isfinite(held_out))))
-            keep(t, epoch, result, held_out);
+        if (t->n_validation && finite && held_out < result->validation_nll)
+            keep(t, t->params, epoch, held_out, result);
+        /* The training NLL is that of the parameters before the updates: they are what to go back to. */
+        if (t->n_validation == 0 && finite && nll < best_start) {
+            best_start = nll;
+            keep(t, t->start, epoch - 1, NAN, result);
+        }
         if (held_out < best - options->tolerance) {
             best = held_out;
             improved_at = epoch;
         }
         if (options->on_epoch && options->on_epoch(options->context, epoch, nll, held_out))
             break;
-        if (!finite)
-            return NVP_OK;
-        if (t->n_validation && options->patience && epoch - improved_at >= options->patience)
+        if (!finite || (t->n_validation && options->patience && epoch - improved_at >= options->patience))
             break;
     }
-    if (t->n_validation == 0 && !result->diverged)
-        keep(t, result->epochs, result, NAN);
     return NVP_OK;
+}
+
+/* The parameters that the caller gets. */
+static void settle(training *t, nvp_train_result *result) {
+    if (t->n_validation || result->diverged)
+        memcpy(t->params, t->kept, params_size(t));
+    else
+        result->best_epoch = result->epochs;
+    if (!isfinite(result->validation_nll))
+        result->validation_nll = NAN;
 }
 
 nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *options, size_t n, const void *x,
                      size_t n_validation, const void *x_validation, nvp_train_result *result,
                      nvp_workspace *workspace) {
     nvp_train_result unused;
-    if (!result)
-        result = &unused;
-    *result = (nvp_train_result){.validation_nll = NAN};
     if (n == 0)
         return NVP_ERROR_ARGUMENT;
+    if (!result)
+        result = &unused;
+    *result = (nvp_train_result){.validation_nll = INFINITY};
     training t = {.flow = flow,
                   .options = options,
                   .workspace = workspace,
@@ -219,8 +230,7 @@ nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options
         nvp_workspace_gather(workspace, (double)t.batch_size * (double)flow->n_params * t.n_steps);
         status = run_epochs(&t, result);
         nvp_workspace_dismiss(workspace);
-        if (n_validation || result->diverged)
-            memcpy(params, t.kept, params_size(&t));
+        settle(&t, result);
     }
     free(t.block);
     free(t.order);
