@@ -92,7 +92,6 @@ static size_t choose_tile(const nvp_flow *flow) {
 
 static nvp_status describe_layers(nvp_flow *flow, const nvp_layer_config *configs) {
     size_t *indices = flow->indices;
-    flow->scratch_rows = 1;
     for (size_t l = 0; l < flow->n_layers; l++) {
         nvp_layer *layer = &flow->layers[l];
         layer->type = configs[l].type;

@@ -312,6 +312,13 @@ class TestRandomState:
         assert not np.any(layer.s_net[0].weight == layer.b_net[0].weight)
 
     @both_precisions
+    def test_samples_come_with_their_log_density(self, dtype):
+        flow = default_flow(3, 3, 8, dtype)
+        x, log_prob = flow.sample_and_log_prob(1000, random_state=1)
+        np.testing.assert_array_equal(x, flow.sample(1000, random_state=1))
+        np.testing.assert_allclose(log_prob, flow.log_prob(x), rtol=1e-4 if dtype == "float32" else 1e-11)
+
+    @both_precisions
     def test_samples(self, dtype):
         flow = default_flow(2, 3, 8, dtype)
         first = flow.sample(100, random_state=1)

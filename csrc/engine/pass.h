@@ -9,6 +9,7 @@ typedef struct {
     real *d;         /* (D, T): the gradient of the current state */
     real *log_det;   /* (T) */
     real *d_log_det; /* (T) */
+    real *base;      /* (T): log N(z; 0, I) */
     real *d_params;  /* of one layer, from this tile alone */
     size_t n_states;
 } tile_rows;
@@ -34,7 +35,7 @@ static size_t n_states(const tile_queue *queue) { return queue->gradient ? queue
 /* Bytes for the turns, and for the rows of one worker; false: overflow. */
 static bool measure(const tile_queue *queue, size_t *turns, size_t *rows) {
     const nvp_flow *flow = queue->pass->flow;
-    size_t n_rows = 2, numbers = 0;
+    size_t n_rows = 3, numbers = 0;
     if (!nvp_add_product(n_states(queue), flow->dim, &n_rows) || !nvp_add(n_rows, flow->scratch_rows, &n_rows))
         return false;
     if (queue->gradient && (!nvp_add(n_rows, flow->saved_rows, &n_rows) || !nvp_add(n_rows, flow->dim, &n_rows) ||
@@ -57,7 +58,8 @@ static tile_rows worker_rows(const tile_queue *queue, size_t worker) {
     tile_rows rows = {.n_states = n_states(queue)};
     rows.log_det = (real *)(void *)(queue->block + turns + worker * bytes);
     rows.d_log_det = rows.log_det + tile;
-    rows.states = rows.d_log_det + tile;
+    rows.base = rows.d_log_det + tile;
+    rows.states = rows.base + tile;
     rows.scratch = rows.states + rows.n_states * flow->dim * tile;
     if (queue->gradient) {
         rows.d = rows.scratch + flow->scratch_rows * tile;
@@ -152,13 +154,10 @@ static const real *apply_layers(const nvp_pass *pass, const tile_rows *rows, siz
 }
 
 /* log p(x) = log N(z) + log|det dz/dx|, whichever way x and z were reached. Returns the sum over the tile. */
-static double finish_log_prob(const nvp_pass *pass, const tile_rows *rows, const real *last, size_t first, size_t count,
-                              size_t tile) {
-    real *base = rows->scratch; /* no layer needs it any more; it has one row at least */
+static double finish_log_prob(const nvp_pass *pass, const tile_rows *rows, size_t first, size_t count) {
     double sum = 0;
-    base_log_prob(pass->flow->dim, pass->inverse ? last : rows->states, base, tile);
     for (size_t t = 0; t < count; t++) {
-        const real log_prob = pass->inverse ? base[t] + rows->log_det[t] : base[t] - rows->log_det[t];
+        const real log_prob = pass->inverse ? rows->base[t] + rows->log_det[t] : rows->base[t] - rows->log_det[t];
         if (pass->log_prob)
             ((real *)pass->log_prob)[first + t] = log_prob;
         sum += (double)log_prob;
@@ -229,13 +228,18 @@ static void run_tile(tile_queue *queue, const tile_rows *rows, size_t k) {
     if (pass->noise)
         add_normals(pass, NVP_STREAM_NOISE, pass->noise_from + first, pass->noise, count, rows->states, tile);
 
+    const bool wants_log_prob = pass->log_prob || pass->sum_log_prob;
+    if (wants_log_prob && !pass->inverse) /* now: the layers may overwrite z */
+        base_log_prob(flow->dim, rows->states, rows->base, tile);
     const real *last = apply_layers(pass, rows, first, count, tile);
+    if (wants_log_prob && pass->inverse)
+        base_log_prob(flow->dim, last, rows->base, tile);
     if (pass->out)
         store_tile(flow->dim, last, first, count, pass->out, tile);
     if (pass->log_det)
         memcpy((real *)pass->log_det + first, rows->log_det, count * sizeof(real));
-    if (pass->log_prob || pass->sum_log_prob) {
-        const double sum = finish_log_prob(pass, rows, last, first, count, tile);
+    if (wants_log_prob) {
+        const double sum = finish_log_prob(pass, rows, first, count);
         if (pass->sum_log_prob)
             add_log_prob_in_turn(queue, k, sum);
     }

@@ -25,7 +25,7 @@ typedef integer vint;
 #define LANES (sizeof(vreal) / sizeof(real))
 
 /* n rounded up to whole vectors. */
-static size_t padded(size_t n) { return (n + LANES - 1) / LANES * LANES; }
+INLINE size_t padded(size_t n) { return (n + LANES - 1) / LANES * LANES; }
 
 INLINE vreal splat(real x) { return x - (vreal){0}; }
 INLINE vint splat_int(integer x) { return x - (vint){0}; }

@@ -1,0 +1,627 @@
+/* The C library tested from C, without Python. The last tests want the library compiled with -include failing_malloc.h.
+ */
+#define _POSIX_C_SOURCE 200809L /* setenv */
+#include "check.h"
+#include "nvpflow.h"
+#include "rng.h"
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* -- allocations that fail on demand -- */
+
+static long allocations_left = -1; /* the one after these fails; -1: none does */
+
+static bool allocation_fails(void) { return allocations_left >= 0 && allocations_left-- == 0; }
+void *test_malloc(size_t size);
+void *test_calloc(size_t n, size_t size);
+void *test_malloc(size_t size) { return allocation_fails() ? NULL : malloc(size); }
+void *test_calloc(size_t n, size_t size) { return allocation_fails() ? NULL : calloc(n, size); }
+
+/* -- small flows to test with, in double precision unless said -- */
+
+enum { DIM = 3, LAYERS = 4 };
+static const unsigned char masks[LAYERS][DIM] = {{1, 0, 1}, {0, 1, 0}, {0, 0, 0}, {1, 1, 0}};
+static const size_t hidden[2] = {5, 4};
+
+/* Couplings of both depths, all activations and both scales, and an act norm at the end. */
+static nvp_flow *make_flow(nvp_dtype dtype) {
+    nvp_layer_config layers[LAYERS + 1];
+    memset(layers, 0, sizeof layers);
+    for (int l = 0; l < LAYERS; l++) {
+        layers[l].mask = masks[l];
+        layers[l].hidden = hidden;
+        layers[l].n_hidden = l % 2 ? 2 : 1;
+        layers[l].activation = (nvp_activation)(l % NVP_N_ACTIVATIONS);
+        layers[l].scale = l % 2 ? NVP_SCALE_EXP : NVP_SCALE_TANH;
+        layers[l].scale_bound = 0.7;
+    }
+    layers[LAYERS].type = NVP_ACT_NORM;
+    nvp_flow *flow = NULL;
+    CHECK(nvp_flow_create(&flow, dtype, DIM, LAYERS + 1, layers) == NVP_OK);
+    return flow;
+}
+
+static nvp_workspace *make_workspace(void) {
+    nvp_workspace *workspace = NULL;
+    CHECK(nvp_workspace_create(&workspace) == NVP_OK);
+    return workspace;
+}
+
+/* Standard normal numbers by the central limit theorem: plain, and apart from the library's. */
+static void fill(double *values, size_t n, uint64_t seed) {
+    for (size_t i = 0; i < n; i++) {
+        values[i] = -6;
+        for (int k = 0; k < 12; k++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            values[i] += (double)(seed >> 11) * 0x1p-53;
+        }
+    }
+}
+
+typedef struct {
+    nvp_flow *flow;
+    nvp_workspace *workspace;
+    size_t n_params;
+    double *params, *grad;
+} fixture;
+
+static fixture set_up(void) {
+    fixture f = {make_flow(NVP_FLOAT64), make_workspace(), 0, NULL, NULL};
+    f.n_params = nvp_flow_n_parameters(f.flow);
+    f.params = calloc(f.n_params, sizeof(double));
+    f.grad = calloc(f.n_params, sizeof(double));
+    nvp_flow_initialize(f.flow, 1, f.params);
+    for (size_t i = f.n_params - 2 * DIM; i < f.n_params; i++) /* the act norm, which starts as the identity */
+        f.params[i] = 0.1 * (double)i - 0.1 * (double)f.n_params;
+    return f;
+}
+
+static void tear_down(fixture *f) {
+    free(f->params);
+    free(f->grad);
+    nvp_workspace_destroy(f->workspace);
+    nvp_flow_destroy(f->flow);
+}
+
+/* -- random numbers -- */
+
+static void test_philox(void) {
+    /* Known answers of the authors' library, Random123. */
+    static const struct {
+        uint32_t counter[4], key[2], answer[4];
+    } known[] = {
+        {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
+        {{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff},
+         {0xffffffff, 0xffffffff},
+         {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+        {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+         {0xa4093822, 0x299f31d0},
+         {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        uint32_t out[4];
+        nvp_philox4x32(known[i].counter, known[i].key, out);
+        CHECK(memcmp(out, known[i].answer, sizeof out) == 0);
+    }
+}
+
+static void test_shuffle(void) {
+    enum { N = 1000 };
+    size_t order[2][N];
+    bool seen[N] = {false};
+    nvp_shuffle(7, 1, N, order[0]);
+    nvp_shuffle(7, 2, N, order[1]);
+    for (size_t i = 0; i < N; i++)
+        seen[order[0][i]] = true;
+    size_t n_seen = 0, n_same = 0, n_fixed = 0;
+    for (size_t i = 0; i < N; i++) {
+        n_seen += seen[i];
+        n_same += order[0][i] == order[1][i];
+        n_fixed += order[0][i] == i;
+    }
+    CHECK(n_seen == N);
+    CHECK(n_same < 10 && n_fixed < 10); /* one is expected of each */
+}
+
+/* -- descriptions -- */
+
+static void test_bad_descriptions(void) {
+    const unsigned char mask[2] = {1, 0}, bad_mask[2] = {1, 2};
+    const size_t none[1] = {0}, huge[2] = {SIZE_MAX / 2, SIZE_MAX / 2};
+    const nvp_layer_config good = {.mask = mask, .hidden = hidden, .n_hidden = 1, .scale_bound = 1};
+    nvp_flow *flow;
+#define EXPECT(status, ...)                                                                                            \
+    do {                                                                                                               \
+        nvp_layer_config config = good;                                                                                \
+        __VA_ARGS__;                                                                                                   \
+        flow = (nvp_flow *)(void *)&config;                                                                            \
+        CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 1, &config) == (status));                                         \
+        CHECK((flow != NULL) == ((status) == NVP_OK));                                                                 \
+        nvp_flow_destroy(flow);                                                                                        \
+    } while (0)
+    EXPECT(NVP_OK, (void)config);
+    EXPECT(NVP_OK, config.n_hidden = 0);
+    EXPECT(NVP_ERROR_ARGUMENT, config.mask = bad_mask);
+    EXPECT(NVP_ERROR_ARGUMENT, config.mask = NULL);
+    EXPECT(NVP_ERROR_ARGUMENT, config.hidden = none);
+    EXPECT(NVP_ERROR_ARGUMENT, config.hidden = NULL);
+    EXPECT(NVP_ERROR_ARGUMENT, config.type = NVP_N_LAYER_TYPES);
+    EXPECT(NVP_ERROR_ARGUMENT, config.activation = NVP_N_ACTIVATIONS);
+    EXPECT(NVP_ERROR_ARGUMENT, config.scale = (nvp_scale)2);
+    EXPECT(NVP_ERROR_ARGUMENT, (config.scale = NVP_SCALE_TANH, config.scale_bound = 0));
+    EXPECT(NVP_ERROR_ARGUMENT, (config.scale = NVP_SCALE_TANH, config.scale_bound = (double)NAN));
+    EXPECT(NVP_ERROR_SIZE, config.hidden = huge);
+    EXPECT(NVP_ERROR_SIZE, (config.hidden = huge, config.n_hidden = 2));
+#undef EXPECT
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 0, 1, &good) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, &good) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 1, NULL) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_flow_create(&flow, (nvp_dtype)5, 2, 1, &good) == NVP_ERROR_ARGUMENT);
+    const nvp_layer_config act_norm = {.type = NVP_ACT_NORM};
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 4, 1, &act_norm) == NVP_ERROR_SIZE);
+    nvp_flow_destroy(NULL);
+    nvp_workspace_destroy(NULL);
+}
+
+static void test_instruction_sets(void) {
+    static const char *const names[] = {"baseline", "avx2", "avx512"};
+    double x[DIM * 50], expected[50], log_prob[50], grad[500], expected_grad[500];
+    fill(x, DIM * 50, 3);
+    int n_available = 0;
+    for (int i = 0; i < 3; i++) {
+        setenv("NVPFLOW_ISA", names[i], 1);
+        const nvp_layer_config act_norm = {.type = NVP_ACT_NORM};
+        nvp_flow *probe;
+        if (nvp_flow_create(&probe, NVP_FLOAT64, 1, 1, &act_norm) == NVP_ERROR_UNSUPPORTED)
+            continue;
+        CHECK(strcmp(nvp_flow_isa(probe), names[i]) == 0);
+        nvp_flow_destroy(probe);
+        fixture f = set_up();
+        double nll;
+        CHECK(f.n_params <= 500);
+        CHECK(nvp_log_prob(f.flow, f.params, 50, x, log_prob, f.workspace) == NVP_OK);
+        CHECK(nvp_nll(f.flow, f.params, 50, x, &nll, grad, f.workspace) == NVP_OK);
+        if (n_available++ == 0) {
+            memcpy(expected, log_prob, sizeof expected);
+            memcpy(expected_grad, grad, sizeof grad);
+        }
+        double worst = 0;
+        for (int t = 0; t < 50; t++)
+            worst = fmax(worst, fabs(log_prob[t] - expected[t]) / fabs(expected[t]));
+        for (size_t p = 0; p < f.n_params; p++)
+            worst = fmax(worst, fabs(grad[p] - expected_grad[p]));
+        CHECK(worst < 1e-13);
+        tear_down(&f);
+    }
+    CHECK(n_available >= 1);
+    setenv("NVPFLOW_ISA", "abacus", 1);
+    const nvp_layer_config act_norm = {.type = NVP_ACT_NORM};
+    nvp_flow *flow;
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 1, 1, &act_norm) == NVP_ERROR_UNSUPPORTED && !flow);
+    unsetenv("NVPFLOW_ISA");
+}
+
+/* -- passes -- */
+
+static void test_round_trip(void) {
+    enum { N = 777 };
+    fixture f = set_up();
+    static double z[N * DIM], x[N * DIM], back[N * DIM], there[N], again[N], log_prob[N],
+        states[(LAYERS + 2) * N * DIM];
+    fill(z, N * DIM, 1);
+    CHECK(nvp_forward(f.flow, f.params, N, z, x, there, f.workspace) == NVP_OK);
+    CHECK(nvp_inverse(f.flow, f.params, N, x, back, again, f.workspace) == NVP_OK);
+    CHECK(nvp_log_prob(f.flow, f.params, N, x, log_prob, f.workspace) == NVP_OK);
+    double worst = 0, worst_det = 0, worst_prob = 0;
+    for (size_t i = 0; i < N * DIM; i++)
+        worst = fmax(worst, fabs(back[i] - z[i]));
+    for (size_t t = 0; t < N; t++) {
+        double expected = -0.5 * DIM * log(2 * 3.14159265358979323846) + again[t];
+        for (size_t d = 0; d < DIM; d++)
+            expected -= 0.5 * back[t * DIM + d] * back[t * DIM + d];
+        worst_det = fmax(worst_det, fabs(there[t] + again[t]));
+        worst_prob = fmax(worst_prob, fabs(log_prob[t] - expected));
+    }
+    CHECK(worst < 1e-12 && worst_det < 1e-12 && worst_prob < 1e-12);
+    CHECK(nvp_trace(f.flow, f.params, 0, N, z, states, f.workspace) == NVP_OK);
+    CHECK(memcmp(states, z, sizeof z) == 0);
+    CHECK(memcmp(states + (LAYERS + 1) * N * DIM, x, sizeof x) == 0);
+    CHECK(nvp_trace(f.flow, f.params, 1, N, x, states, f.workspace) == NVP_OK);
+    CHECK(memcmp(states + (LAYERS + 1) * N * DIM, back, sizeof x) == 0);
+
+    /* The same samples alone, and without log_det. */
+    CHECK(nvp_forward(f.flow, f.params, 1, z + 500 * DIM, back, NULL, f.workspace) == NVP_OK);
+    CHECK(memcmp(back, x + 500 * DIM, DIM * sizeof *x) == 0);
+    CHECK(nvp_forward(f.flow, f.params, 0, NULL, NULL, NULL, f.workspace) == NVP_OK);
+    tear_down(&f);
+}
+
+/* Layer 0 of the fixture by the formulas, with loops over full-shape arrays. */
+static void test_one_layer_by_hand(void) {
+    fixture f = set_up();
+    const nvp_layer_config config = {.mask = masks[0],
+                                     .hidden = hidden,
+                                     .n_hidden = 1,
+                                     .activation = NVP_RELU,
+                                     .scale = NVP_SCALE_TANH,
+                                     .scale_bound = 0.7};
+    nvp_flow *layer;
+    CHECK(nvp_flow_create(&layer, NVP_FLOAT64, DIM, 1, &config) == NVP_OK);
+    const double z[DIM] = {0.3, -1.2, 0.8}, inputs[2] = {0.3, 0.8};
+    double out[2], x[DIM], log_det;
+    const double *w = f.params;
+    for (int net = 0; net < 2; net++) {
+        const double *w1 = w, *b1 = w1 + 10, *w2 = b1 + 5, *b2 = w2 + 5;
+        out[net] = b2[0];
+        for (int j = 0; j < 5; j++)
+            out[net] += w2[j] * fmax(0, w1[2 * j] * inputs[0] + w1[2 * j + 1] * inputs[1] + b1[j]);
+        w = b2 + 1;
+    }
+    const double s = 0.7 * tanh(out[0] / 0.7);
+    CHECK((size_t)(w - f.params) == nvp_flow_n_parameters(layer));
+    CHECK(nvp_flow_layer_offset(f.flow, 1) == nvp_flow_n_parameters(layer));
+    CHECK(nvp_forward(layer, f.params, 1, z, x, &log_det, f.workspace) == NVP_OK);
+    CHECK(x[0] == z[0] && x[2] == z[2]);
+    CHECK(fabs(x[1] - (z[1] * exp(s) + out[1])) < 1e-15 && fabs(log_det - s) < 1e-15);
+    nvp_flow_destroy(layer);
+    tear_down(&f);
+}
+
+static void test_sampling(void) {
+    enum { N = 100000 };
+    fixture f = set_up();
+    static double x[N * DIM], again[N * DIM], log_prob[N], expected[N];
+    CHECK(nvp_sample(f.flow, f.params, 5, N, x, log_prob, f.workspace) == NVP_OK);
+    CHECK(nvp_sample(f.flow, f.params, 5, 321, again, NULL, f.workspace) == NVP_OK);
+    CHECK(memcmp(x, again, 321 * DIM * sizeof *x) == 0);
+    CHECK(nvp_sample(f.flow, f.params, 6, 321, again, NULL, f.workspace) == NVP_OK);
+    CHECK(memcmp(x, again, 321 * DIM * sizeof *x) != 0);
+    CHECK(nvp_log_prob(f.flow, f.params, N, x, expected, f.workspace) == NVP_OK);
+    double worst = 0, moments[4] = {0};
+    for (size_t t = 0; t < N; t++)
+        worst = fmax(worst, fabs(log_prob[t] - expected[t]) / (1 + fabs(expected[t])));
+    CHECK(worst < 1e-10);
+    CHECK(nvp_inverse(f.flow, f.params, N, x, again, NULL, f.workspace) == NVP_OK);
+    for (size_t i = 0; i < N * DIM; i++)
+        for (int k = 0; k < 4; k++)
+            moments[k] += pow(again[i], k + 1) / (N * DIM);
+    /* Five standard errors of the moments of 300,000 standard normal numbers. */
+    CHECK(fabs(moments[0]) < 0.01 && fabs(moments[1] - 1) < 0.015 && fabs(moments[2]) < 0.04 &&
+          fabs(moments[3] - 3) < 0.1);
+    tear_down(&f);
+}
+
+static void test_threads(void) {
+    enum { N = 60000 };
+    fixture f = set_up();
+    static double x[N * DIM], log_prob[2][N];
+    double nll[2];
+    double *grads[2] = {f.grad, calloc(f.n_params, sizeof(double))};
+    fill(x, N * DIM, 9);
+    for (size_t i = 0; i < 2; i++) {
+        nvp_workspace_set_threads(f.workspace, i ? 5 : 1);
+        CHECK(nvp_log_prob(f.flow, f.params, N, x, log_prob[i], f.workspace) == NVP_OK);
+        CHECK(nvp_nll(f.flow, f.params, N, x, &nll[i], grads[i], f.workspace) == NVP_OK);
+    }
+    CHECK(memcmp(log_prob[0], log_prob[1], sizeof log_prob[0]) == 0);
+    CHECK(nll[0] == nll[1] && memcmp(grads[0], grads[1], f.n_params * sizeof(double)) == 0);
+    free(grads[1]);
+    tear_down(&f);
+}
+
+/* -- gradients, against central differences -- */
+
+enum { FEW = 19 };
+
+static double weighted(const double *out, const double *log_det, const double *d_out, const double *d_log_det) {
+    double sum = 0;
+    for (int i = 0; i < FEW * DIM; i++)
+        sum += out[i] * d_out[i];
+    for (int t = 0; t < FEW; t++)
+        sum += log_det[t] * d_log_det[t];
+    return sum;
+}
+
+static void test_vjp(int inverse) {
+    fixture f = set_up();
+    double in[FEW * DIM], d_out[FEW * DIM], d_log_det[FEW], d_in[FEW * DIM], out[FEW * DIM], log_det[FEW];
+    fill(in, FEW * DIM, 11);
+    fill(d_out, FEW * DIM, 12);
+    fill(d_log_det, FEW, 13);
+    nvp_status (*apply)(const nvp_flow *, const void *, size_t, const void *, void *, void *, nvp_workspace *) =
+        inverse ? nvp_inverse : nvp_forward;
+    nvp_status (*vjp)(const nvp_flow *, const void *, size_t, const void *, const void *, const void *, void *, void *,
+                      nvp_workspace *) = inverse ? nvp_inverse_vjp : nvp_forward_vjp;
+    CHECK(vjp(f.flow, f.params, FEW, in, d_out, d_log_det, d_in, f.grad, f.workspace) == NVP_OK);
+    const double h = 1e-6;
+    double worst = 0, values[2];
+    for (size_t i = 0; i < f.n_params + FEW * DIM; i++) {
+        double *number = i < f.n_params ? &f.params[i] : &in[i - f.n_params], kept = *number;
+        for (int side = 0; side < 2; side++) {
+            *number = kept + (side ? h : -h);
+            CHECK(apply(f.flow, f.params, FEW, in, out, log_det, f.workspace) == NVP_OK);
+            values[side] = weighted(out, log_det, d_out, d_log_det);
+        }
+        *number = kept;
+        const double exact = i < f.n_params ? f.grad[i] : d_in[i - f.n_params];
+        worst = fmax(worst, fabs((values[1] - values[0]) / (2 * h) - exact));
+    }
+    CHECK(worst < 1e-6);
+
+    /* Nothing in, nothing out; and what is not wanted may be NULL. */
+    CHECK(vjp(f.flow, f.params, FEW, in, d_out, d_log_det, out, NULL, f.workspace) == NVP_OK);
+    CHECK(memcmp(out, d_in, sizeof out) == 0);
+    CHECK(vjp(f.flow, f.params, FEW, in, NULL, NULL, out, f.grad, f.workspace) == NVP_OK);
+    double sum = 0;
+    for (size_t i = 0; i < f.n_params; i++)
+        sum += fabs(f.grad[i]);
+    for (int i = 0; i < FEW * DIM; i++)
+        sum += fabs(out[i]);
+    CHECK(sum == 0);
+    tear_down(&f);
+}
+
+static void test_nll_gradient(void) {
+    fixture f = set_up();
+    double x[FEW * DIM], nll, sides[2], log_prob[FEW], mean = 0;
+    fill(x, FEW * DIM, 14);
+    CHECK(nvp_nll(f.flow, f.params, FEW, x, &nll, f.grad, f.workspace) == NVP_OK);
+    CHECK(nvp_log_prob(f.flow, f.params, FEW, x, log_prob, f.workspace) == NVP_OK);
+    for (int t = 0; t < FEW; t++)
+        mean -= log_prob[t] / FEW;
+    CHECK(fabs(nll - mean) < 1e-13);
+    double worst = 0;
+    const double h = 1e-6;
+    for (size_t i = 0; i < f.n_params; i++) {
+        const double kept = f.params[i];
+        for (int side = 0; side < 2; side++) {
+            f.params[i] = kept + (side ? h : -h);
+            CHECK(nvp_nll(f.flow, f.params, FEW, x, &sides[side], NULL, f.workspace) == NVP_OK);
+        }
+        f.params[i] = kept;
+        worst = fmax(worst, fabs((sides[1] - sides[0]) / (2 * h) - f.grad[i]));
+    }
+    CHECK(worst < 1e-6);
+    CHECK(nvp_nll(f.flow, f.params, 0, x, &nll, NULL, f.workspace) == NVP_ERROR_ARGUMENT);
+    tear_down(&f);
+}
+
+/* A unit of a one-input network that no sample switches on has gradients of exactly zero: Adam would act on less. */
+static void test_dead_units(void) {
+    enum { N = 1000, H = 9 };
+    const unsigned char mask[2] = {1, 0};
+    const size_t width = H;
+    const nvp_layer_config config = {.mask = mask, .hidden = &width, .n_hidden = 1, .scale = NVP_SCALE_EXP};
+    nvp_workspace *workspace = make_workspace();
+    nvp_flow *flow;
+    float x[N * 2], params[2 * (3 * H + 1)], grad[2 * (3 * H + 1)];
+    double normals[N * 2], nll;
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 1, &config) == NVP_OK);
+    CHECK(nvp_flow_n_parameters(flow) == sizeof params / sizeof *params);
+    nvp_flow_initialize(flow, 3, params);
+    fill(normals, N * 2, 4);
+    for (int i = 0; i < N * 2; i++)
+        x[i] = (float)normals[i];
+    for (int j = 0; j < H; j++)
+        params[H + j] = -20; /* off for |x| < 20 / |w| */
+    CHECK(nvp_nll(flow, params, N, x, &nll, grad, workspace) == NVP_OK);
+    for (int i = 0; i < 3 * H; i++)
+        CHECK(grad[i] == 0);
+    CHECK(grad[3 * H] != 0);
+    nvp_workspace_destroy(workspace);
+    nvp_flow_destroy(flow);
+}
+
+/* -- training -- */
+
+static nvp_train_options options_of(size_t epochs, size_t batch_size) {
+    return (nvp_train_options){.max_epochs = epochs,
+                               .batch_size = batch_size,
+                               .seed = 1,
+                               .adam = {.learning_rate = 1e-2, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8}};
+}
+
+static bool all_finite(const double *values, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(values[i]))
+            return false;
+    return true;
+}
+
+/* Points on a bent line, x2 = x1^2 and x3 = x1, with noise. */
+static void make_data(double *x, size_t n, uint64_t seed) {
+    fill(x, n * DIM, seed);
+    for (size_t t = 0; t < n; t++) {
+        x[t * DIM + 1] = x[t * DIM] * x[t * DIM] + 0.2 * x[t * DIM + 1];
+        x[t * DIM + 2] = x[t * DIM] + 0.2 * x[t * DIM + 2];
+    }
+}
+
+enum { TRAIN = 300, HELD_OUT = 100 };
+static double train_x[TRAIN * DIM], held_out_x[HELD_OUT * DIM];
+
+static void test_training(void) {
+    fixture f = set_up();
+    double *start = malloc(f.n_params * sizeof(double)), *first = malloc(f.n_params * sizeof(double));
+    double before, after;
+    memcpy(start, f.params, f.n_params * sizeof(double));
+    CHECK(nvp_nll(f.flow, f.params, TRAIN, train_x, &before, NULL, f.workspace) == NVP_OK);
+    for (int run = 0; run < 3; run++) {
+        nvp_train_options options = options_of(100, 32);
+        options.schedule = NVP_COSINE;
+        options.seed = run == 2;
+        nvp_train_result result;
+        memcpy(f.params, start, f.n_params * sizeof(double));
+        CHECK(nvp_train(f.flow, f.params, &options, TRAIN, train_x, 0, NULL, &result, f.workspace) == NVP_OK);
+        CHECK(result.epochs == 100 && result.best_epoch == 100 && !result.diverged && isnan(result.validation_nll));
+        if (run == 0)
+            memcpy(first, f.params, f.n_params * sizeof(double));
+        /* The same seed gives the same bits, another one does not. */
+        CHECK((memcmp(first, f.params, f.n_params * sizeof(double)) == 0) == (run < 2));
+    }
+    CHECK(nvp_nll(f.flow, f.params, TRAIN, train_x, &after, NULL, f.workspace) == NVP_OK);
+    CHECK(after < before - 1);
+    free(start);
+    free(first);
+    tear_down(&f);
+}
+
+typedef struct {
+    size_t n, stop_at;
+    double validation_nll[400];
+} curves;
+
+static int record(void *context, size_t epoch, double train_nll, double validation_nll) {
+    curves *c = context;
+    CHECK(epoch == c->n + 1 && !isnan(train_nll));
+    c->validation_nll[c->n++] = validation_nll;
+    return epoch == c->stop_at;
+}
+
+static void test_validation(void) {
+    fixture f = set_up();
+    curves c = {0};
+    nvp_train_options options = options_of(400, 0);
+    options.on_epoch = record;
+    options.context = &c;
+    options.patience = 20;
+    nvp_train_result result;
+    CHECK(nvp_train(f.flow, f.params, &options, 30, train_x, HELD_OUT, held_out_x, &result, f.workspace) == NVP_OK);
+    CHECK(result.epochs == c.n && result.epochs == result.best_epoch + 20 && c.n < 400);
+    double nll, best = INFINITY;
+    for (size_t i = 0; i < c.n; i++)
+        best = fmin(best, c.validation_nll[i]);
+    CHECK(result.validation_nll == best && c.validation_nll[result.best_epoch - 1] == best);
+    CHECK(nvp_nll(f.flow, f.params, HELD_OUT, held_out_x, &nll, NULL, f.workspace) == NVP_OK && nll == best);
+    c = (curves){.stop_at = 3};
+    CHECK(nvp_train(f.flow, f.params, &options, 30, train_x, 0, NULL, &result, f.workspace) == NVP_OK);
+    CHECK(c.n == 3 && result.epochs == 3);
+    tear_down(&f);
+}
+
+static void test_divergence(void) {
+    fixture f = set_up();
+    double nll;
+    nvp_train_result result;
+    nvp_train_options options = options_of(1000, 0);
+    options.adam.learning_rate = 50;
+    CHECK(nvp_train(f.flow, f.params, &options, TRAIN, train_x, 0, NULL, &result, f.workspace) == NVP_OK);
+    CHECK(result.diverged && result.epochs < 1000);
+    CHECK(all_finite(f.params, f.n_params));
+    CHECK(nvp_nll(f.flow, f.params, TRAIN, train_x, &nll, NULL, f.workspace) == NVP_OK && isfinite(nll));
+
+    double spoilt[3 * DIM] = {1, 2, NAN}, start = f.params[0];
+    options.adam.learning_rate = 1e-3;
+    CHECK(nvp_train(f.flow, f.params, &options, 3, spoilt, 0, NULL, &result, f.workspace) == NVP_OK);
+    CHECK(result.diverged && result.epochs == 1 && f.params[0] == start);
+    CHECK(nvp_train(f.flow, f.params, &options, 0, spoilt, 0, NULL, NULL, f.workspace) == NVP_ERROR_ARGUMENT);
+    tear_down(&f);
+}
+
+static int stop_now(void *context) { return ++*(int *)context > 1; }
+
+static void test_interruption(void) {
+    fixture f = set_up();
+    int asked = 0;
+    nvp_train_result result;
+    nvp_train_options options = options_of(SIZE_MAX, 0);
+    nvp_workspace_set_poll(f.workspace, stop_now, &asked);
+    CHECK(nvp_train(f.flow, f.params, &options, TRAIN, train_x, 0, NULL, &result, f.workspace) == NVP_INTERRUPTED);
+    CHECK(asked == 2 && result.epochs > 0 && all_finite(f.params, f.n_params));
+    nvp_workspace_set_poll(f.workspace, NULL, NULL);
+    tear_down(&f);
+}
+
+static void test_adam(void) {
+    const nvp_adam_options options = {.learning_rate = 0.1, .beta1 = 0.8, .beta2 = 0.9, .epsilon = 1e-3};
+    enum { N = 21 };
+    double params[N], grad[N], m[N] = {0}, v[N] = {0}, expected[N], em[N] = {0}, ev[N] = {0};
+    fill(params, N, 1);
+    memcpy(expected, params, sizeof params);
+    for (size_t step = 1; step <= 10; step++) {
+        fill(grad, N, step);
+        CHECK(nvp_adam_step(NVP_FLOAT64, &options, step, N, params, grad, m, v) == NVP_OK);
+        for (int i = 0; i < N; i++) {
+            em[i] = 0.8 * em[i] + 0.2 * grad[i];
+            ev[i] = 0.9 * ev[i] + 0.1 * grad[i] * grad[i];
+            expected[i] -=
+                0.1 * em[i] / (1 - pow(0.8, (double)step)) / (sqrt(ev[i] / (1 - pow(0.9, (double)step))) + 1e-3);
+        }
+    }
+    double worst = 0;
+    for (int i = 0; i < N; i++)
+        worst = fmax(worst, fabs(params[i] - expected[i]));
+    CHECK(worst < 1e-14);
+    CHECK(nvp_adam_step(NVP_FLOAT64, &options, 0, N, params, grad, m, v) == NVP_ERROR_ARGUMENT);
+}
+
+/* -- every allocation may fail -- */
+
+static nvp_status use_everything(double *params) {
+    const unsigned char mask[2] = {1, 0};
+    const nvp_layer_config config = {.mask = mask, .hidden = hidden, .n_hidden = 1};
+    nvp_flow *flow = NULL;
+    nvp_workspace *workspace = NULL;
+    nvp_train_options options = options_of(1, 8);
+    nvp_status status = nvp_flow_create(&flow, NVP_FLOAT64, 2, 1, &config);
+    if (status == NVP_OK)
+        status = nvp_workspace_create(&workspace);
+    if (status == NVP_OK)
+        status = nvp_train(flow, params, &options, 20, train_x, 0, NULL, NULL, workspace);
+    nvp_workspace_destroy(workspace);
+    nvp_flow_destroy(flow);
+    return status;
+}
+
+static void test_failing_allocations(void) {
+    double params[64], start[64];
+    fill(start, 64, 2);
+    long n = 0;
+    for (;; n++) {
+        memcpy(params, start, sizeof params);
+        allocations_left = n;
+        const nvp_status status = use_everything(params);
+        const bool failed = allocations_left < 0;
+        allocations_left = -1;
+        if (!failed) {
+            CHECK(status == NVP_OK);
+            break;
+        }
+        CHECK(status == NVP_ERROR_MEMORY);
+        CHECK(memcmp(params, start, sizeof params) == 0);
+    }
+    CHECK(n >= 5); /* the library was compiled to use the allocator above */
+}
+
+static void test_statuses_have_words(void) {
+    for (int status = NVP_OK; status <= NVP_INTERRUPTED + 1; status++)
+        CHECK(strlen(nvp_status_string((nvp_status)status)) > 5);
+}
+
+int main(void) {
+    make_data(train_x, TRAIN, 21);
+    make_data(held_out_x, HELD_OUT, 22);
+    test_philox();
+    test_shuffle();
+    test_bad_descriptions();
+    test_instruction_sets();
+    test_round_trip();
+    test_one_layer_by_hand();
+    test_sampling();
+    test_threads();
+    test_vjp(0);
+    test_vjp(1);
+    test_nll_gradient();
+    test_dead_units();
+    test_training();
+    test_validation();
+    test_divergence();
+    test_interruption();
+    test_adam();
+    test_failing_allocations();
+    test_statuses_have_words();
+    return report();
+}

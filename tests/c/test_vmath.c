@@ -1,0 +1,151 @@
+/* The elementary functions of the engine in ulps against the C library in a wider format. Compiled once for each
+ * precision and vector width: -DNVP_PRECISION=32 or 64, -DNVP_VECTOR_BYTES=16, 32 or 64 and the flags for that. */
+#include "check.h"
+#include "engine/headers.h"
+
+#include "engine/vec.h"
+#include "engine/vmath.h"
+
+typedef vreal (*vector_function)(vreal);
+typedef long double (*exact_function)(long double);
+
+static vreal vexp_function(vreal v) { return vexp(v); }
+static vreal vtanh_function(vreal v) { return vtanh(v); }
+static vreal vsigmoid_function(vreal v) { return vsigmoid(v); }
+static vreal vlog_function(vreal v) { return vlog(v); }
+static vreal sine(vreal v) {
+    vreal s, c;
+    vsincos_of_turns(v, &s, &c);
+    return s;
+}
+static vreal cosine(vreal v) {
+    vreal s, c;
+    vsincos_of_turns(v, &s, &c);
+    return c;
+}
+
+static long double exact_sigmoid(long double x) { return 1 / (1 + expl(-x)); }
+static long double exact_sine(long double x) { return sinl(6.283185307179586476925286766559005768L * x); }
+static long double exact_cosine(long double x) { return cosl(6.283185307179586476925286766559005768L * x); }
+
+static real apply(vector_function function, real x) {
+    real lanes[LANES];
+    const vreal v = function(splat(x));
+    memcpy(lanes, &v, sizeof v);
+    for (size_t i = 1; i < LANES; i++)
+        if (memcmp(&lanes[i], &lanes[0], sizeof(real)))
+            CHECK(!"all lanes give the same");
+    return lanes[0];
+}
+
+#if NVP_PRECISION == 32
+#define NEXT_AFTER nextafterf
+#define LARGEST FLT_MAX
+#define SMALLEST_NORMAL FLT_MIN
+#define SUBNORMAL FLT_TRUE_MIN
+#define EPSILON FLT_EPSILON
+#define EXP_OVERFLOW 88.72284f /* exp of this is finite, of the next number it is not */
+#else
+#define NEXT_AFTER nextafter
+#define LARGEST DBL_MAX
+#define SMALLEST_NORMAL DBL_MIN
+#define SUBNORMAL DBL_TRUE_MIN
+#define EPSILON DBL_EPSILON
+#define EXP_OVERFLOW 709.782712893384
+#endif
+
+/* The distance of a result from the exact one in units of the last place of the exact one. */
+static double ulps(real result, long double exact) {
+    const real rounded = (real)exact;
+    if (isinf(rounded) || isinf(result))
+        return isinf(rounded) && isinf(result) && rounded == result ? 0 : 1e9;
+    const real size = (real)fabsl(exact);
+    const long double ulp = (long double)(NEXT_AFTER(size, (real)INFINITY) - size);
+    return (double)(fabsl((long double)result - exact) / ulp);
+}
+
+/* The greatest error over n points from low to high, evenly spaced, where the exact value is at least so large. */
+static double worst_of(vector_function function, exact_function exact, double low, double high, int n, double least) {
+    double worst = 0;
+    for (int i = 0; i <= n; i++) {
+        const real x = (real)(low + (high - low) * i / n);
+        const long double expected = exact((long double)x);
+        if (fabsl(expected) >= (long double)least)
+            worst = fmax(worst, ulps(apply(function, x), expected));
+    }
+    return worst;
+}
+
+static void test_within(const char *name, vector_function function, exact_function exact, double low, double high,
+                        double least, double allowed) {
+    const double worst = worst_of(function, exact, low, high, 200000, least);
+    printf("  %-8s on [%g, %g]: %.2f ulp\n", name, low, high, worst);
+    CHECK(worst <= allowed);
+}
+
+static void test_limits(void) {
+    const real infinity = (real)INFINITY, nan = (real)NAN;
+    CHECK(apply(vexp_function, 0) == 1);
+    CHECK(apply(vexp_function, infinity) == infinity);
+    CHECK(apply(vexp_function, -infinity) == 0);
+    CHECK(isnan(apply(vexp_function, nan)));
+    CHECK(isfinite(apply(vexp_function, (real)EXP_OVERFLOW - (real)EXP_OVERFLOW * EPSILON)));
+    CHECK(isinf(apply(vexp_function, (real)EXP_OVERFLOW + 2 * (real)EXP_OVERFLOW * EPSILON)));
+    CHECK(isinf(apply(vexp_function, LARGEST)));
+    CHECK(apply(vexp_function, -LARGEST) == 0);
+    CHECK(apply(vexp_function, (real)(NVP_PRECISION == 32 ? -103 : -745)) == SUBNORMAL);
+    CHECK(apply(vexp_function, (real)(NVP_PRECISION == 32 ? -104.5 : -746)) == 0);
+
+    CHECK(apply(vtanh_function, infinity) == 1 && apply(vtanh_function, -infinity) == -1);
+    CHECK(apply(vtanh_function, LARGEST) == 1 && apply(vtanh_function, -LARGEST) == -1);
+    CHECK(isnan(apply(vtanh_function, nan)));
+    CHECK(apply(vtanh_function, 0) == 0);
+    for (real x = SMALLEST_NORMAL; x < 100; x *= (real)3.7)
+        CHECK(apply(vtanh_function, -x) == -apply(vtanh_function, x));
+
+    CHECK(apply(vsigmoid_function, infinity) == 1 && apply(vsigmoid_function, -infinity) == 0);
+    CHECK(apply(vsigmoid_function, 0) == (real)0.5 && isnan(apply(vsigmoid_function, nan)));
+    CHECK(apply(vlog_function, 1) == 0);
+    CHECK(apply(sine, 0) == 0 && apply(cosine, 0) == 1 && apply(cosine, (real)0.5) == -1);
+    CHECK(isnan(apply(positive_part, nan)) && apply(positive_part, -1) == 0 && apply(positive_part, 2) == 2);
+}
+
+/* Sums over lanes do not depend on how many are taken at once. */
+static void test_sums(void) {
+    vreal v[7];
+    real sums[7] = {0};
+    for (int k = 0; k < 7; k++) {
+        real lanes[LANES];
+        for (size_t i = 0; i < LANES; i++)
+            lanes[i] = (real)1 / (real)(3 * k + (int)i + 1);
+        memcpy(&v[k], lanes, sizeof lanes);
+    }
+    add_sums_of_lanes(7, v, sums);
+    for (int k = 0; k < 7; k++) {
+        long double exact = 0;
+        for (size_t i = 0; i < LANES; i++)
+            exact += (long double)((real)1 / (real)(3 * k + (int)i + 1));
+        CHECK(sums[k] == sum_lanes(v[k]));
+        CHECK(fabsl(sums[k] - exact) <= 4 * (long double)EPSILON * exact);
+    }
+}
+
+int main(void) {
+    printf("%d bits, vectors of %d bytes\n", NVP_PRECISION, NVP_VECTOR_BYTES);
+    const double range = NVP_PRECISION == 32 ? 87.3 : 708.3, subnormal = NVP_PRECISION == 32 ? 103.9 : 745.1;
+    test_within("exp", vexp_function, expl, -range, (double)EXP_OVERFLOW, 0, 2);
+    test_within("exp", vexp_function, expl, -1, 1, 0, 2);
+    test_within("exp", vexp_function, expl, -subnormal, -range, 0, 2); /* subnormal results: an ulp is what they have */
+    test_within("tanh", vtanh_function, tanhl, -12, 12, 0, 3);
+    test_within("tanh", vtanh_function, tanhl, -0.7, 0.7, 0, 3);
+    test_within("tanh", vtanh_function, tanhl, -1e-6, 1e-6, 0, 3);
+    test_within("sigmoid", vsigmoid_function, exact_sigmoid, -80, 40, 0, 4);
+    test_within("log", vlog_function, logl, 1e-10, 1, 0, 2);
+    test_within("log", vlog_function, logl, 0.9, 1, 0, 2);
+    /* Near their zeros only the absolute error counts: they are multiplied by numbers of the size of 1. */
+    test_within("sine", sine, exact_sine, 0, 1, 0.01, 3);
+    test_within("cosine", cosine, exact_cosine, 0, 1, 0.01, 3);
+    test_limits();
+    test_sums();
+    return report();
+}
