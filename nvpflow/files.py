@@ -1,9 +1,6 @@
 """Files: a flow or a fitted estimator as one .npz without pickle."""
 
-import json
 import os
-import tempfile
-import zipfile
 
 import numpy as np
 
@@ -45,6 +42,8 @@ def save(model, path):
         flow, header, arrays = model, {"kind": "Flow", "flow": model.config()}, {}
     else:
         raise TypeError(f"model must be a Flow or a RealNVP, got {type(model).__name__}")
+    import json  # here, as others below: `import nvpflow` should take no longer than NumPy's
+
     text = json.dumps({"format": "nvpflow", "version": FORMAT_VERSION, **header})
     _write_atomically(path, header=np.array(text), parameters=flow.parameters, **arrays)
 
@@ -103,6 +102,8 @@ def _plain_params(model):
 
 
 def _write_atomically(path, **arrays):
+    import tempfile
+
     path = os.path.abspath(os.fspath(path))
     descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".nvpflow-")
     try:
@@ -119,6 +120,8 @@ def _write_atomically(path, **arrays):
 
 
 def _read_arrays(path):
+    import zipfile
+
     with open(path, "rb") as file:
         try:
             with np.load(file, allow_pickle=False) as archive:
@@ -128,6 +131,8 @@ def _read_arrays(path):
 
 
 def _read_header(path, arrays):
+    import json
+
     try:
         header = json.loads(str(arrays["header"][()]))
         if header["format"] != "nvpflow" or header["kind"] not in ("Flow", "RealNVP"):
