@@ -38,7 +38,7 @@ class Flow(nn.ModuleList):
         for layer in reversed(self):
             x, layer_log_det = layer.inverse(x)
             log_det = log_det + layer_log_det
-        base = torch.distributions.Normal(0.0, 1.0)
+        base = torch.distributions.Normal(0.0, 1.0, validate_args=False)
         return base.log_prob(x).sum(dim=1) + log_det
 
 

@@ -1,0 +1,358 @@
+"""Every speed claim of nvpflow, measured beside what a user would pick instead, in one run.
+
+    pip install ".[peers]"                                    # PyTorch and JAX; what is missing is left out
+    python benchmarks/speed.py [--repeats 5] [--json speed.json] [--chart speed.png]
+
+All sides run turn by turn (A B C A B C ...); a figure is the median over the turns, a ratio the median of the turns' ratios
+with the least and the greatest behind it. One thread unless a line says two. "of the peak" counts the multiply-adds of the
+compact networks alone, two operations each, once forward and twice backward, against the fused multiply-adds that one core
+does on registers (peak.c), measured in every turn.
+"""
+
+import argparse
+import gc
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+
+import numpy as np
+from sklearn.datasets import make_moons
+
+import nvpflow
+from moons import processor
+
+HERE = Path(__file__).parent
+VECTOR_FLAGS = {
+    "baseline": ["-DVECTOR_BYTES=16"],
+    "avx2": ["-DVECTOR_BYTES=32", "-mavx2", "-mfma"],
+    "avx512": ["-DVECTOR_BYTES=64", "-mavx512f", "-mfma"],
+}
+results = []
+
+
+class Peak:
+    """The program that measures the peak, compiled once for the instruction set that nvpflow uses here."""
+
+    def __init__(self, isa):
+        self.directory = tempfile.TemporaryDirectory()
+        self.program = Path(self.directory.name) / "peak"
+        compiler = os.environ.get("CC", "cc")
+        subprocess.run([compiler, "-O2", *VECTOR_FLAGS[isa], HERE / "peak.c", "-o", self.program], check=True)
+
+    def measure(self):
+        return float(subprocess.run([self.program], capture_output=True, text=True, check=True).stdout)
+
+
+def seconds_of(function):
+    gc.collect()
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def turns(sides, repeats, peak=None):
+    """{name: seconds of each turn}, the sides one after the other in each; "peak" is in GFLOP/s."""
+    for function in sides.values():
+        function()  # warm up, compile
+    found = {name: [] for name in sides}
+    if peak:
+        found["peak"] = []
+    for _ in range(repeats):
+        for name, function in sides.items():
+            found[name].append(seconds_of(function))
+        if peak:
+            found["peak"].append(peak.measure())
+    return found
+
+
+def spread(values):
+    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+
+
+def line(what, value, unit, claim=None, **more):
+    """Print one result and remember it. `value` is a list over the turns; `claim` the least that is promised."""
+    promised = "" if claim is None else f"   promised {claim}"
+    print(f"  {what:58s} {spread(value)} {unit}{promised}", flush=True)
+    results.append({"what": what, "values": value, "unit": unit, "promised": claim, **more})
+
+
+def ratios(found, peer, ours="nvpflow"):
+    return [theirs / mine for theirs, mine in zip(found[peer], found[ours])]
+
+
+def of_peak(found, operations, ours="nvpflow"):
+    return [100 * operations / seconds / (peak * 1e9) for seconds, peak in zip(found[ours], found["peak"])]
+
+
+def moons_data():
+    return make_moons(1000, noise=0.1, random_state=0)[0].astype(np.float32)
+
+
+def moons_flow(hidden, scale="exp", n_layers=8, n_jobs=1):
+    masks = [[1, 0], [0, 1]] * (n_layers // 2)
+    flow = nvpflow.Flow(
+        [nvpflow.CouplingLayer(2, hidden, mask, scale=scale, random_state=i) for i, mask in enumerate(masks)]
+    )
+    flow.n_jobs = n_jobs
+    return flow
+
+
+def multiply_adds(dim, hidden, n_layers):
+    """Of one sample through the compact networks, forward."""
+    return n_layers * 2 * hidden * dim  # two networks, dim/2 -> hidden -> dim/2
+
+
+def training(peak, repeats, torch_peer, jax_peer):
+    print("training, 1000 points, 8 layers, 1000 full-batch steps")
+    x = moons_data()
+    start = moons_flow(64)
+    state = start.state_dict()
+
+    def ours(hidden=64, n_jobs=1):
+        moons_flow(hidden, n_jobs=n_jobs).fit(x, max_iter=1000)
+
+    sides = {"nvpflow": ours, "two threads": lambda: ours(n_jobs=2)}
+    if torch_peer:
+        sides["PyTorch eager"] = lambda: torch_training(torch_peer, state, x, 1000)
+    if jax_peer:
+        parameters, masks = jax_peer.from_state(state, 8)
+        train = jax_peer.make_training(masks, 1000)
+        sides["JAX jit"] = lambda: train(parameters, x)[0].block_until_ready()
+    found = turns(sides, repeats, peak)
+    line("H = 64", found["nvpflow"], "s")
+    line("H = 64, of the peak", of_peak(found, 6 * multiply_adds(2, 64, 8) * 1e6), "%", 65)
+    if torch_peer:
+        line("H = 64, times as fast as PyTorch eager", ratios(found, "PyTorch eager"), "", 60)
+    if jax_peer:
+        line("H = 64, times as fast as JAX jit", ratios(found, "JAX jit"), "", 15)
+    line("H = 64, two threads, times as fast as one", ratios(found, "nvpflow", "two threads"), "", 1.8)
+    for hidden in (32, 128, 256):
+        found = turns({"nvpflow": lambda: ours(hidden)}, repeats, peak)
+        line(f"H = {hidden}, of the peak", of_peak(found, 6 * multiply_adds(2, hidden, 8) * 1e6), "%", 60)
+
+
+def torch_training(torch_peer, state, x, epochs):
+    flow = torch_peer.moons_flow()
+    flow.load_state_dict({name: torch_peer.torch.from_numpy(array.copy()) for name, array in state.items()})
+    torch_peer.train(flow, torch_peer.torch.from_numpy(x), epochs)
+
+
+def scoring(peak, repeats, torch_peer, jax_peer):
+    print("a million points, 8 layers, H = 64, trained")
+    flow = moons_flow(64)
+    flow.fit(moons_data(), max_iter=300)
+    state, n = flow.state_dict(), 1_000_000
+    x = make_moons(n, noise=0.1, random_state=1)[0].astype(np.float32)
+    two = flow.copy()
+    two.n_jobs = 2
+    sides = {"nvpflow": lambda: flow.log_prob(x), "two threads": lambda: two.log_prob(x),
+             "sampling": lambda: flow.sample(n, random_state=0)}  # fmt: skip
+    if torch_peer:
+        torch, theirs = torch_peer.torch, torch_peer.moons_flow()
+        theirs.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()})
+        batches = torch.from_numpy(x)
+
+        def torch_scoring(size):
+            with torch.no_grad():
+                for batch in batches.split(size):
+                    theirs.log_prob(batch)
+
+        def torch_sampling(size):
+            with torch.no_grad():
+                for _ in range(n // size):
+                    z = torch.randn(size, 2)
+                    for layer in theirs:
+                        z, _ = layer(z)
+
+        best = min((1_000, 10_000, 100_000), key=lambda size: seconds_of(lambda: torch_scoring(size)))
+        sides["PyTorch eager"] = lambda: torch_scoring(best)
+        sides["PyTorch eager, sampling"] = lambda: torch_sampling(best)
+    if jax_peer:
+        import jax
+
+        parameters, masks = jax_peer.from_state(state, 8)
+        score = jax.jit(lambda points: jax_peer.log_prob(parameters, masks, points))
+        draw = jax.jit(lambda key: jax_peer.forward(parameters, masks, jax.random.normal(key, (n, 2))))
+        points, key = jax.numpy.asarray(x), jax.random.key(0)
+        sides["JAX jit"] = lambda: score(points).block_until_ready()
+        sides["JAX jit, sampling"] = lambda: draw(key).block_until_ready()
+    found = turns(sides, repeats, peak)
+    line("scoring", found["nvpflow"], "s")
+    line("scoring, of the peak", of_peak(found, 2 * multiply_adds(2, 64, 8) * n), "%", 60)
+    line("sampling, times as fast as scoring", ratios(found, "nvpflow", "sampling"), "", 0.7)
+    line("scoring, two threads, times as fast as one", ratios(found, "nvpflow", "two threads"), "", 1.8)
+    for peer, claim in (("PyTorch eager", 10), ("JAX jit", 4)):
+        if peer in found:
+            line(f"scoring, times as fast as {peer}", ratios(found, peer), "", claim)
+            line(f"sampling, times as fast as {peer}", ratios(found, f"{peer}, sampling", "sampling"), "", claim)
+
+
+def one_point(repeats, torch_peer):
+    print("one point, array in, array out")
+    flow, n = moons_flow(64, "tanh"), 2000
+    x = np.zeros((1, 2), np.float32)
+
+    def ours():
+        for _ in range(n):
+            flow.log_prob(x)
+
+    sides = {"nvpflow": ours}
+    if torch_peer:
+        torch, theirs = torch_peer.torch, torch_peer.moons_flow()
+
+        def eager():
+            with torch.no_grad():
+                for _ in range(n // 20):
+                    theirs.log_prob(torch.from_numpy(x)).numpy()
+
+        sides["PyTorch eager"] = eager
+    found = turns(sides, repeats)
+    line("one point", [1e6 * seconds / n for seconds in found["nvpflow"]], "us", 3)
+    if torch_peer:
+        line("one point, times as fast as PyTorch eager", [20 * r for r in ratios(found, "PyTorch eager")], "", 100)
+
+
+def wide(peak, repeats, torch_peer):
+    print("wide: 64 dimensions, 10 layers, H = 512, the loss and its gradient")
+    masks = [[(i + d) % 2 for d in range(64)] for i in range(10)]
+    flow = nvpflow.Flow([nvpflow.CouplingLayer(64, 512, mask, random_state=i) for i, mask in enumerate(masks)])
+    for batch, claim in ((1024, 1.2), (256, 1.0)):
+        x = np.random.default_rng(0).normal(size=(batch, 64)).astype(np.float32)
+        sides = {"nvpflow": lambda: flow.nll_and_grad(x)}
+        if torch_peer:
+            torch = torch_peer.torch
+            theirs = torch_peer.Flow(torch_peer.CouplingLayer(64, 512, [float(m) for m in mask]) for mask in masks)
+            theirs.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in flow.state_dict().items()})
+            data = torch.from_numpy(x)
+
+            def eager():
+                theirs.zero_grad()
+                (-theirs.log_prob(data).mean()).backward()
+
+            sides["PyTorch eager"] = eager
+        found = turns(sides, 3 * repeats, peak)
+        operations = 6 * multiply_adds(64, 512, 10) * batch
+        line(f"batch {batch}, of the peak", of_peak(found, operations), "%", 70 if batch == 1024 else None)
+        if torch_peer:
+            line(f"batch {batch}, times as fast as PyTorch", ratios(found, "PyTorch eager"), "", claim)
+
+
+MEMORY = """
+import resource, numpy as np, nvpflow
+flow = nvpflow.Flow([nvpflow.CouplingLayer(16, 64, [(i + d) % 2 for d in range(16)], random_state=i) for i in range({n})])
+x = np.zeros((1024, 16), np.float32) + np.arange(16, dtype=np.float32)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+flow.nll_and_grad(x)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - 4 * flow.n_parameters * 2 / 1024)
+"""
+
+
+def growth(repeats):
+    print("growth")
+    peaks = {}
+    for n in (10, 160):
+        runs = [subprocess.run([sys.executable, "-c", MEMORY.format(n=n)], capture_output=True, text=True, check=True)
+                for _ in range(repeats)]  # fmt: skip
+        peaks[n] = [float(run.stdout) for run in runs]
+    line("peak memory, 160 layers over 10 layers", [a / b for a, b in zip(peaks[160], peaks[10])], "", 1.1)
+
+    def per_unit(make, sizes, unit):
+        found = turns({size: make(size) for size in sizes}, repeats)
+        costs = [statistics.median(found[size]) / unit(size) for size in sizes]
+        return [max(costs) / min(costs)]
+
+    x = np.random.default_rng(0).normal(size=(400_000, 2)).astype(np.float32)
+    flow = moons_flow(64, "tanh")
+    line("time per sample, 4,000 to 400,000 samples, worst/best",
+         per_unit(lambda n: lambda: flow.nll_and_grad(x[:n]), (4_000, 40_000, 400_000), lambda n: n), "", 1.15)  # fmt: skip
+    flows = {n: moons_flow(64, "tanh", n) for n in (2, 20, 200)}
+    line("time per layer, 2 to 200 layers, worst/best",
+         per_unit(lambda n: lambda: flows[n].nll_and_grad(x[:20_000]), (2, 20, 200), lambda n: n), "", 1.15)  # fmt: skip
+
+
+def packaging(repeats):
+    print("packaging")
+
+    def importing(module):
+        return lambda: subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+
+    found = turns({"numpy": importing("numpy"), "nvpflow": importing("nvpflow")}, 3 * repeats)
+    line("import nvpflow, over import numpy", ratios(found, "nvpflow", "numpy"), "", 1.2)
+    line("the extension", [Path(nvpflow._core.__file__).stat().st_size / 1e6], "MB", 2)
+
+
+def chart(path):
+    from matplotlib.figure import Figure
+
+    rows = [result for result in results if "times as fast as" in result["what"] and "threads" not in result["what"]]
+    figure = Figure(figsize=(9, 0.4 * len(rows) + 1), layout="constrained")
+    axes = figure.subplots()
+    medians = [statistics.median(row["values"]) for row in rows]
+    axes.barh([row["what"] for row in rows], medians, color="#2066ad")
+    axes.set_xscale("log")
+    axes.invert_yaxis()
+    axes.axvline(1, color="black", linewidth=0.8)
+    for y, median in enumerate(medians):
+        axes.text(median, y, f" {median:.3g}", va="center")
+    axes.set_xlabel("times as fast (logarithmic)")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+
+
+def import_peers():
+    torch_peer = jax_peer = None
+    try:
+        import peers as torch_peer
+
+        torch_peer.torch.set_num_threads(1)
+    except ModuleNotFoundError:
+        print("PyTorch is not installed: left out")
+    try:
+        import jax_peer
+    except ModuleNotFoundError:
+        print("JAX is not installed: left out")
+    return torch_peer, jax_peer
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5, help="turns")
+    parser.add_argument("--only", nargs="*", choices=["training", "scoring", "one_point", "wide", "growth", "packaging"])
+    parser.add_argument("--json", metavar="FILE", help="write all figures there")
+    parser.add_argument("--chart", metavar="FILE", help="draw the ratios there")
+    options = parser.parse_args()
+    torch_peer, jax_peer = import_peers()
+    isa = nvpflow.ActNorm(1).isa
+    peak = Peak(isa)
+    print(f"{processor()}, {os.cpu_count()} processors, {isa}; Python {platform.python_version()}, NumPy {np.__version__}"
+          + (f", PyTorch {torch_peer.torch.__version__}" if torch_peer else "")
+          + (f", JAX {jax_peer.jax.__version__}" if jax_peer else ""))  # fmt: skip
+    print(f"peak of one core: {peak.measure():.0f} GFLOP/s")
+    parts = {
+        "training": lambda: training(peak, options.repeats, torch_peer, jax_peer),
+        "scoring": lambda: scoring(peak, options.repeats, torch_peer, jax_peer),
+        "one_point": lambda: one_point(options.repeats, torch_peer),
+        "wide": lambda: wide(peak, options.repeats, torch_peer),
+        "growth": lambda: growth(options.repeats),
+        "packaging": lambda: packaging(options.repeats),
+    }
+    for name, part in parts.items():
+        if not options.only or name in options.only:
+            part()
+    if options.json:
+        Path(options.json).write_text(json.dumps({"processor": processor(), "isa": isa, "results": results}, indent=2))
+    if options.chart:
+        chart(options.chart)
+
+
+if __name__ == "__main__":
+    main()
