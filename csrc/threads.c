@@ -34,7 +34,7 @@ struct nvp_team {
 };
 
 static void relax(size_t waited) {
-    if (waited < 256) {
+    if (waited < 1024) {
 #if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
         __builtin_ia32_pause();
 #endif

@@ -251,10 +251,25 @@ static void run_tile(tile_queue *queue, const tile_rows *rows, size_t k) {
         store_tile(flow->dim, rows->d, first, count, pass->grad_in, tile);
 }
 
+/* The calling thread has just written the parameters. A helper that fetches them one by one as it needs them waits for
+ * each line of the other core's cache; asked for at once they come together. */
+static void fetch_parameters(const nvp_pass *pass) {
+#if defined(__GNUC__) || defined(__clang__)
+    enum { LINE = 64, MOST = 256 * 1024 };
+    const size_t bytes = pass->flow->n_params * sizeof(real);
+    for (size_t at = 0; at < bytes && at < MOST; at += LINE)
+        __builtin_prefetch((const char *)pass->params + at);
+#else
+    (void)pass;
+#endif
+}
+
 /* What each worker of the team does. */
 static void run_tiles(void *context, size_t worker) {
     tile_queue *queue = context;
     const tile_rows rows = worker_rows(queue, worker);
+    if (worker)
+        fetch_parameters(queue->pass);
     for (size_t n_done = 0; !atomic_load(&queue->stopped); n_done++) {
         /* The calling thread alone may ask, and does so between its tiles. */
         if (worker == 0 && n_done && nvp_interrupted(queue->pass->workspace)) {
