@@ -24,6 +24,8 @@ typedef struct {
     size_t dim;
     size_t offset, n_params; /* in the parameter buffer of the flow */
     size_t saved_rows;       /* rows of a tile that `apply` leaves to `vjp` */
+    size_t hidden_rows;      /* more of them, where the hidden layers are kept, which spares vjp computing them anew */
+    bool keeps_hidden;       /* whether there is room for that: saved_rows then has them behind the others */
     size_t saved_offset;     /* the rows of the layers before this one */
     size_t scratch_rows;     /* rows of a tile that `apply` and `vjp` need besides */
 
@@ -39,7 +41,8 @@ typedef struct nvp_engine nvp_engine;
 struct nvp_flow {
     nvp_dtype dtype;
     size_t dim, n_layers, n_params;
-    size_t saved_rows, scratch_rows; /* the sum and the maximum over the layers */
+    size_t saved_rows;                /* the sum over the layers */
+    size_t scratch_rows, hidden_rows; /* the maximum over the layers */
     size_t largest_layer;            /* the most parameters of a layer */
     size_t tile;                     /* samples that are taken through the whole flow at a time */
     nvp_layer *layers;

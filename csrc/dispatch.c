@@ -28,13 +28,17 @@ static const struct {
     {{&nvp_engine_f32_baseline, &nvp_engine_f64_baseline}, always},
 };
 
+enum { N_TARGETS = sizeof targets / sizeof *targets };
+
 const nvp_engine *nvp_choose_engine(nvp_dtype dtype) {
     const char *forced = getenv("NVPFLOW_ISA");
     if (forced && !*forced)
         forced = NULL;
-    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
+    for (size_t i = 0; i < N_TARGETS; i++) {
         const nvp_engine *engine = targets[i].engines[dtype];
-        if ((!forced || !strcmp(forced, engine->isa)) && targets[i].runs_here())
+        /* The last one is the baseline, whatever else it is called. */
+        const int named = !forced || !strcmp(forced, engine->isa) || (i == N_TARGETS - 1 && !strcmp(forced, "baseline"));
+        if (named && targets[i].runs_here())
             return engine;
     }
     return NULL;

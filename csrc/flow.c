@@ -84,10 +84,30 @@ static size_t *describe_coupling(nvp_layer *layer, const nvp_layer_config *confi
  * the flow alone, so that results do not depend on the batch or the threads. */
 static size_t choose_tile(const nvp_flow *flow) {
     enum { CACHE = 256 * 1024, SMALLEST = 64, LARGEST = 512 };
-    size_t rows = flow->scratch_rows + 4 * flow->dim, tile = LARGEST;
+    size_t rows = flow->scratch_rows + flow->hidden_rows + 4 * flow->dim, tile = LARGEST;
     while (tile > SMALLEST && rows > CACHE / (tile * flow->engine->real_size))
         tile /= 2;
     return tile;
+}
+
+/* Where each layer's saved rows lie. Hidden layers are kept as long as there is room for them: memory does not grow with
+ * depth, and a deeper flow computes those of its other layers twice. */
+static bool place_saved_rows(nvp_flow *flow) {
+    enum { ROOM = 3 * 1024 * 1024 };
+    size_t room = ROOM / (flow->tile * flow->engine->real_size);
+    for (size_t l = 0; l < flow->n_layers; l++) {
+        nvp_layer *layer = &flow->layers[l];
+        layer->keeps_hidden = layer->hidden_rows && layer->hidden_rows <= room;
+        if (layer->keeps_hidden) {
+            room -= layer->hidden_rows;
+            if (!nvp_add(layer->saved_rows, layer->hidden_rows, &layer->saved_rows))
+                return false;
+        }
+        layer->saved_offset = flow->saved_rows;
+        if (!nvp_add(flow->saved_rows, layer->saved_rows, &flow->saved_rows))
+            return false;
+    }
+    return true;
 }
 
 static nvp_status describe_layers(nvp_flow *flow, const nvp_layer_config *configs) {
@@ -97,17 +117,17 @@ static nvp_status describe_layers(nvp_flow *flow, const nvp_layer_config *config
         layer->type = configs[l].type;
         layer->dim = flow->dim;
         layer->offset = flow->n_params;
-        layer->saved_offset = flow->saved_rows;
         if (layer->type == NVP_AFFINE_COUPLING) {
             indices = describe_coupling(layer, &configs[l], indices);
             if (!plan_mlp(&layer->net))
                 return NVP_ERROR_SIZE;
         }
-        if (!flow->engine->plan_layer(layer) || !nvp_add_product(1, layer->n_params, &flow->n_params) ||
-            !nvp_add_product(1, layer->saved_rows, &flow->saved_rows))
+        if (!flow->engine->plan_layer(layer) || !nvp_add_product(1, layer->n_params, &flow->n_params))
             return NVP_ERROR_SIZE;
         if (layer->scratch_rows > flow->scratch_rows)
             flow->scratch_rows = layer->scratch_rows;
+        if (layer->hidden_rows > flow->hidden_rows)
+            flow->hidden_rows = layer->hidden_rows;
         if (layer->n_params > flow->largest_layer)
             flow->largest_layer = layer->n_params;
     }
@@ -115,7 +135,7 @@ static nvp_status describe_layers(nvp_flow *flow, const nvp_layer_config *config
     if (!nvp_multiply(flow->n_params, flow->engine->real_size, &bytes))
         return NVP_ERROR_SIZE;
     flow->tile = choose_tile(flow);
-    return NVP_OK;
+    return place_saved_rows(flow) ? NVP_OK : NVP_ERROR_SIZE;
 }
 
 nvp_status nvp_flow_create(nvp_flow **created, nvp_dtype dtype, size_t dim, size_t n_layers,

@@ -73,7 +73,7 @@ void nvp_flow_destroy(nvp_flow *flow); /* NULL is fine */
 size_t nvp_flow_dim(const nvp_flow *flow);
 size_t nvp_flow_n_layers(const nvp_flow *flow);
 nvp_dtype nvp_flow_dtype(const nvp_flow *flow);
-const char *nvp_flow_isa(const nvp_flow *flow); /* "baseline", "avx2" or "avx512" */
+const char *nvp_flow_isa(const nvp_flow *flow); /* "avx512", "avx2", "neon" or "baseline" */
 
 /* Length of the parameter buffer, and where the parameters of one layer begin in it.
  *

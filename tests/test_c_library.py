@@ -15,7 +15,7 @@ import nvpflow
 ROOT = Path(__file__).resolve().parent.parent
 CSRC, TESTS = ROOT / "csrc", ROOT / "tests" / "c"
 SOURCES = sorted(CSRC.glob("*.c"))
-SANITIZERS = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+SANITIZERS = ["-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the commands are those of gcc and clang")
 

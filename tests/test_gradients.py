@@ -10,6 +10,7 @@ import pytest
 import nvpflow
 
 ACTIVATIONS, SCALES, DTYPES = ("relu", "tanh", "silu"), ("exp", "tanh"), ("float32", "float64")
+pytestmark = pytest.mark.usefixtures("every_isa")
 both_precisions = pytest.mark.parametrize("dtype", DTYPES)
 
 

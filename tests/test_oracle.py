@@ -14,6 +14,7 @@ import nvpflow
 from digests import digest_error, norm_error
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
+pytestmark = pytest.mark.usefixtures("every_isa")
 every_group = pytest.mark.parametrize("group", cases.GROUPS)
 both_precisions = pytest.mark.parametrize("dtype", TOLERANCE)
 

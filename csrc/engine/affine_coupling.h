@@ -10,6 +10,7 @@ static bool affine_coupling_plan(nvp_layer *layer) {
     layer->n_params = layer->saved_rows = layer->scratch_rows = 0;
     return nvp_add_product(2, layer->net.n_params, &layer->n_params) &&
            nvp_add_product(2, layer->n_transformed, &layer->saved_rows) &&   /* s, exp(s) or exp(-s) */
+           mlp_hidden_rows(&layer->net, &layer->hidden_rows) && nvp_multiply(2, layer->hidden_rows, &layer->hidden_rows) &&
            nvp_add_product(2, layer->n_identity, &layer->scratch_rows) &&    /* the networks' input, its gradient */
            nvp_add_product(2, layer->n_transformed, &layer->scratch_rows) && /* the networks' outputs, or gradients */
            mlp_add_scratch_rows(&layer->net, &layer->scratch_rows);
@@ -38,6 +39,14 @@ INLINE vreal bounded_scale(const nvp_layer *layer, vreal raw) {
     return bound * vtanh(raw / bound);
 }
 
+/* Where the hidden layers of the s network (0) or the b network (1) are kept; NULL: nowhere. */
+static real *kept_hidden(const layer_pass *pass, size_t network) {
+    const nvp_layer *layer = pass->layer;
+    if (!pass->saved || !layer->keeps_hidden)
+        return NULL;
+    return pass->saved + (2 * layer->n_transformed + network * layer->hidden_rows / 2) * pass->tile;
+}
+
 static void affine_coupling_apply(const layer_pass *pass, real *log_det) {
     const nvp_layer *layer = pass->layer;
     const size_t tile = pass->tile, n = layer->n_transformed;
@@ -48,8 +57,8 @@ static void affine_coupling_apply(const layer_pass *pass, real *log_det) {
         memcpy(pass->out + layer->identity[i] * tile, input + i * tile, tile * sizeof *input);
     if (n == 0)
         return;
-    mlp_forward(&layer->net, pass->params, input, s_rows, hidden, tile);
-    mlp_forward(&layer->net, pass->params + layer->net.n_params, input, b_rows, hidden, tile);
+    mlp_forward(&layer->net, pass->params, input, s_rows, kept_hidden(pass, 0), hidden, tile);
+    mlp_forward(&layer->net, pass->params + layer->net.n_params, input, b_rows, kept_hidden(pass, 1), hidden, tile);
 
     for (size_t j = 0; j < n; j++) {
         const real *in = pass->in + layer->transformed[j] * tile;
@@ -98,8 +107,9 @@ static void affine_coupling_vjp(const layer_pass *pass, const real *d_log_det, r
 
     clear_rows(d_input, layer->n_identity, tile);
     const size_t n_net = layer->net.n_params;
-    mlp_vjp(&layer->net, pass->params, input, d_s, d_input, d_params, hidden, tile);
-    mlp_vjp(&layer->net, pass->params + n_net, input, d_b, d_input, d_params ? d_params + n_net : NULL, hidden, tile);
+    mlp_vjp(&layer->net, pass->params, input, d_s, d_input, d_params, kept_hidden(pass, 0), hidden, tile);
+    mlp_vjp(&layer->net, pass->params + n_net, input, d_b, d_input, d_params ? d_params + n_net : NULL,
+            kept_hidden(pass, 1), hidden, tile);
     for (size_t i = 0; i < layer->n_identity; i++) {
         real *d_row = d + layer->identity[i] * tile;
         for (size_t t = 0; t < tile; t += LANES)

@@ -6,6 +6,9 @@
 #ifdef NVP_HAVE_X86_TARGETS
 #include <immintrin.h>
 #endif
+#ifdef __aarch64__
+#include <arm_neon.h>
+#endif
 #include <float.h>
 #include <math.h>
 #include <stdatomic.h>

@@ -8,7 +8,7 @@
  * ROWS x COLUMNS vectors is accumulated in registers; every lane adds its terms in the same order whatever the block,
  * so a sample's result does not depend on its place in the tile. */
 
-#if NVP_VECTOR_BYTES == 64
+#if NVP_VECTOR_BYTES == 64 || defined(__aarch64__)
 enum { ROWS = 4, COLUMNS = 4 }; /* of 32 registers */
 #else
 enum { ROWS = 4, COLUMNS = 2 }; /* of 16 registers */
@@ -116,8 +116,119 @@ static void weight_gradient(size_t n_out, size_t n_in, const real *restrict d_ou
         weight_gradient_rows(1, n_in, d_out + j * tile, in, d_w + j * w_row, w_row, tile);
 }
 
+/* The same for many inputs: with the inputs transposed, (T, I), the weights lie in the lanes and no lanes have to be
+ * added up. PACKED rows of weights, of PACKED_COLUMNS vectors each, are accumulated in registers. */
+enum { PACKED = 2 * ROWS, PACKED_COLUMNS = COLUMNS / 2 };
+
+/* How many of n inputs or outputs fill vectors of their own. */
+INLINE size_t in_whole_vectors(size_t n) { return n - n % LANES; }
+
+/* columns (T, n) = rows (n, T) transposed, for n in whole vectors. */
+static void transpose(size_t n, const real *restrict rows, real *restrict columns, size_t tile) {
+    for (size_t i = 0; i < n; i += LANES)
+        for (size_t t = 0; t < tile; t += LANES) {
+            vreal square[LANES];
+            UNROLLED (k, LANES)
+                square[k] = load(rows + (i + k) * tile + t);
+            transpose_square(square);
+            UNROLLED (k, LANES)
+                store(columns + (t + k) * n + i, square[k]);
+        }
+}
+
+/* sum (rows, columns) = d_out (rows, T) times in (T, .), whose rows are `stride` apart. */
+INLINE void packed_products(size_t rows, size_t columns, const real *restrict d_out, const real *restrict in,
+                            size_t stride, vreal sum[PACKED][PACKED_COLUMNS], size_t tile) {
+    UNROLLED (j, rows)
+        UNROLLED (c, columns)
+            sum[j][c] = splat(0);
+    for (size_t t = 0; t < tile; t++) {
+        vreal x[PACKED_COLUMNS];
+        UNROLLED (c, columns)
+            x[c] = load(in + t * stride + c * LANES);
+        UNROLLED (j, rows) {
+            const vreal d = splat(d_out[j * tile + t]);
+            UNROLLED (c, columns)
+                sum[j][c] += d * x[c];
+        }
+    }
+}
+
+INLINE void packed_gradient_block(size_t rows, size_t columns, const real *restrict d_out, const real *restrict in,
+                                  size_t stride, real *restrict d_w, size_t w_row, size_t tile) {
+    vreal sum[PACKED][PACKED_COLUMNS];
+    packed_products(rows, columns, d_out, in, stride, sum, tile);
+    UNROLLED (j, rows)
+        UNROLLED (c, columns) {
+            real *w = d_w + j * w_row + c * LANES;
+            store_unaligned(w, load_unaligned(w) + sum[j][c]);
+        }
+}
+
+INLINE void packed_gradient_rows(size_t rows, size_t n_in, const real *restrict d_out, const real *restrict in,
+                                 real *restrict d_w, size_t w_row, size_t tile) {
+    const size_t whole = n_in - n_in % (PACKED_COLUMNS * LANES);
+    for (size_t i = 0; i < whole; i += PACKED_COLUMNS * LANES)
+        packed_gradient_block(rows, PACKED_COLUMNS, d_out, in + i, n_in, d_w + i, w_row, tile);
+    for (size_t i = whole; i < n_in; i += LANES)
+        packed_gradient_block(rows, 1, d_out, in + i, n_in, d_w + i, w_row, tile);
+}
+
+/* d_w (O, I), whose rows are w_row apart, += d_out (O, T) in (T, I), for I in whole vectors. */
+static void packed_gradient(size_t n_out, size_t n_in, const real *restrict d_out, const real *restrict in,
+                            real *restrict d_w, size_t w_row, size_t tile) {
+    const size_t whole = n_out - n_out % PACKED;
+    for (size_t j = 0; j < whole; j += PACKED)
+        packed_gradient_rows(PACKED, n_in, d_out + j * tile, in, d_w + j * w_row, w_row, tile);
+    for (size_t j = whole; j < n_out; j++)
+        packed_gradient_rows(1, n_in, d_out + j * tile, in, d_w + j * w_row, w_row, tile);
+}
+
+/* sum (PACKED, columns vectors), transposed, is added to w: `columns` * LANES rows of PACKED. */
+INLINE void add_transposed(size_t columns, vreal sum[PACKED][PACKED_COLUMNS], real *restrict w, size_t w_row) {
+    enum { RUN = LANES < PACKED ? LANES : PACKED }; /* sums that end up side by side */
+    for (size_t first = 0; first < PACKED * columns; first += LANES) {
+        vreal square[LANES];
+        UNROLLED (i, LANES) {
+            const size_t j = (first + i) % PACKED, c = (first + i) / PACKED;
+            square[i] = c < columns ? sum[j][c] : splat(0);
+        }
+        transpose_square(square);
+        UNROLLED (k, LANES)
+            for (size_t i = 0; i < LANES; i += RUN) {
+                const size_t j = (first + i) % PACKED, c = (first + i) / PACKED;
+                if (c < columns)
+                    add_run((RUN), w + (c * LANES + k) * w_row + j, square[k], i);
+            }
+    }
+}
+
+/* The same as packed_gradient for PACKED outputs, with the result transposed: d_w (I, PACKED) += (d_out in)^T. */
+INLINE void packed_gradient_transposed(size_t n_in, const real *restrict d_out, const real *restrict in,
+                                       real *restrict d_w, size_t w_row, size_t tile) {
+    const size_t whole = n_in - n_in % (PACKED_COLUMNS * LANES);
+    vreal sum[PACKED][PACKED_COLUMNS];
+    for (size_t i = 0; i < whole; i += PACKED_COLUMNS * LANES) {
+        packed_products(PACKED, PACKED_COLUMNS, d_out, in + i, n_in, sum, tile);
+        add_transposed(PACKED_COLUMNS, sum, d_w + i * w_row, w_row);
+    }
+    for (size_t i = whole; i < n_in; i += LANES) {
+        packed_products(PACKED, 1, d_out, in + i, n_in, sum, tile);
+        add_transposed(1, sum, d_w + i * w_row, w_row);
+    }
+}
+
+/* Rows of a tile that hold the transposed inputs of a linear map where that pays. */
+INLINE size_t transposed_rows(size_t n_out, size_t n_in) { return n_out < PACKED ? 0 : in_whole_vectors(n_in); }
+
+/* scratch: transposed_rows. */
 static void linear_weight_gradient(size_t n_out, size_t n_in, const real *restrict d_out, const real *restrict in,
-                                   real *restrict d_w, real *restrict d_b, size_t tile) {
-    weight_gradient(n_out, n_in, d_out, in, d_w, n_in, tile);
+                                   real *restrict d_w, real *restrict d_b, real *restrict scratch, size_t tile) {
+    const size_t packed = transposed_rows(n_out, n_in);
+    if (packed) {
+        transpose(packed, in, scratch, tile);
+        packed_gradient(n_out, packed, d_out, scratch, d_w, n_in, tile);
+    }
+    weight_gradient(n_out, n_in - packed, d_out, in + packed * tile, d_w + packed, n_in, tile);
     row_sums(n_out, d_out, d_b, tile);
 }

@@ -12,35 +12,39 @@ typedef struct {
     uint64_t first_block;
 } normal_lanes;
 
-/* The generator of rng.h in lanes: loops over lanes that the compiler turns into vectors. */
-INLINE void philox_lanes(uint64_t seed, nvp_stream stream, uint64_t first_block, uint32_t words[4][LANES]) {
-    uint32_t key0 = (uint32_t)seed, key1 = (uint32_t)(seed >> 32);
-    for (size_t b = 0; b < LANES; b++) {
-        words[0][b] = (uint32_t)(first_block + b), words[1][b] = (uint32_t)((first_block + b) >> 32);
-        words[2][b] = (uint32_t)stream, words[3][b] = 0;
-    }
-    for (int round = 0; round < 10; round++) {
-        for (size_t b = 0; b < LANES; b++) {
-            const uint64_t p0 = (uint64_t)0xD2511F53u * words[0][b], p1 = (uint64_t)0xCD9E8D57u * words[2][b];
-            words[0][b] = (uint32_t)(p1 >> 32) ^ words[1][b] ^ key0, words[1][b] = (uint32_t)p1;
-            words[2][b] = (uint32_t)(p0 >> 32) ^ words[3][b] ^ key1, words[3][b] = (uint32_t)p0;
+/* The generator of rng.h in lanes of 64 bits, of which the low halves matter. */
+INLINE void philox_lanes(uint64_t seed, nvp_stream stream, uint64_t first_block, uint64_t words[4][LANES]) {
+    enum { BLOCKS = sizeof(vwide) / sizeof(uint64_t) };
+    for (size_t b = 0; b < LANES; b++)
+        words[0][b] = first_block + b;
+    for (size_t b = 0; b < LANES; b += BLOCKS) {
+        uint32_t key0 = (uint32_t)seed, key1 = (uint32_t)(seed >> 32);
+        vwide c0, c1, c2 = splat_wide((uint64_t)stream), c3 = splat_wide(0);
+        memcpy(&c0, &words[0][b], sizeof c0);
+        c1 = c0 >> 32;
+        for (int round = 0; round < 10; round++) {
+            const vwide p0 = multiply_low(splat_wide(0xD2511F53u), c0), p1 = multiply_low(splat_wide(0xCD9E8D57u), c2);
+            c0 = (p1 >> 32) ^ c1 ^ splat_wide(key0), c1 = p1;
+            c2 = (p0 >> 32) ^ c3 ^ splat_wide(key1), c3 = p0;
+            key0 += 0x9E3779B9u, key1 += 0xBB67AE85u;
         }
-        key0 += 0x9E3779B9u, key1 += 0xBB67AE85u;
+        memcpy(&words[0][b], &c0, sizeof c0), memcpy(&words[1][b], &c1, sizeof c1);
+        memcpy(&words[2][b], &c2, sizeof c2), memcpy(&words[3][b], &c3, sizeof c3);
     }
 }
 
 static void draw_normals(uint64_t seed, nvp_stream stream, uint64_t first_block, normal_lanes *normals) {
-    uint32_t words[4][LANES];
+    uint64_t words[4][LANES];
     real uniform[PER_BLOCK][LANES];
     philox_lanes(seed, stream, first_block, words);
 #if NVP_PRECISION == 32
     for (size_t i = 0; i < 4; i++)
         for (size_t b = 0; b < LANES; b++)
-            uniform[i][b] = (float)words[i][b] * 0x1p-32f + 0x1p-33f; /* in (0, 1] */
+            uniform[i][b] = (float)(uint32_t)words[i][b] * 0x1p-32f + 0x1p-33f; /* in (0, 1] */
 #else
     for (size_t i = 0; i < 2; i++)
         for (size_t b = 0; b < LANES; b++) {
-            const uint64_t joined = (uint64_t)words[2 * i][b] << 32 | words[2 * i + 1][b];
+            const uint64_t joined = words[2 * i][b] << 32 | (uint32_t)words[2 * i + 1][b];
             uniform[i][b] = ((double)(joined >> 12) + 0.5) * 0x1p-52; /* in (0, 1) */
         }
 #endif

@@ -69,23 +69,45 @@ static tile_rows worker_rows(const tile_queue *queue, size_t worker) {
     return rows;
 }
 
-static size_t source_row(const nvp_pass *pass, size_t sample) { return pass->rows ? pass->rows[sample] : sample; }
+/* The other lanes of rows (D, T) repeat the last one of `count` samples. */
+static void fill_lanes(size_t dim, size_t count, real *rows, size_t tile) {
+    for (size_t d = 0; d < dim; d++)
+        for (size_t t = count; t < tile; t++)
+            rows[d * tile + t] = rows[d * tile + count - 1];
+}
 
-/* rows (D, T) = samples first, ..., first + count - 1 of `from` (., D); the other lanes repeat the last one. */
+/* rows (dim, T) = samples (count, dim), and back; where dim is a constant the compiler shuffles vectors. */
+INLINE void samples_to_rows(size_t dim, size_t count, const real *restrict samples, real *restrict rows, size_t tile) {
+    for (size_t d = 0; d < dim; d++)
+        for (size_t t = 0; t < count; t++)
+            rows[d * tile + t] = samples[t * dim + d];
+}
+
+INLINE void rows_to_samples(size_t dim, size_t count, const real *restrict rows, real *restrict samples, size_t tile) {
+    for (size_t t = 0; t < count; t++)
+        for (size_t d = 0; d < dim; d++)
+            samples[t * dim + d] = rows[d * tile + t];
+}
+
+/* rows (D, T) = samples first, ..., first + count - 1 of `from` (., D). */
 static void load_tile(const nvp_pass *pass, const real *from, size_t first, size_t count, real *rows, size_t tile) {
     const size_t dim = pass->flow->dim;
-    for (size_t t = 0; t < tile; t++) {
-        const real *sample = from + source_row(pass, first + (t < count ? t : count - 1)) * dim;
-        for (size_t d = 0; d < dim; d++)
-            rows[d * tile + t] = sample[d];
-    }
+    if (pass->rows)
+        for (size_t t = 0; t < count; t++)
+            for (size_t d = 0; d < dim; d++)
+                rows[d * tile + t] = from[pass->rows[first + t] * dim + d];
+    else if (dim == 2)
+        samples_to_rows(2, count, from + 2 * first, rows, tile);
+    else
+        samples_to_rows(dim, count, from + dim * first, rows, tile);
+    fill_lanes(dim, count, rows, tile);
 }
 
 static void store_tile(size_t dim, const real *rows, size_t first, size_t count, real *to, size_t tile) {
-    to += first * dim;
-    for (size_t t = 0; t < count; t++)
-        for (size_t d = 0; d < dim; d++)
-            to[t * dim + d] = rows[d * tile + t];
+    if (dim == 2)
+        rows_to_samples(2, count, rows, to + 2 * first, tile);
+    else
+        rows_to_samples(dim, count, rows, to + dim * first, tile);
 }
 
 /* rows (D, T) += scale * normal draws, or just the draws where scale is NULL. Draw q of the stream belongs to dimension
@@ -101,9 +123,7 @@ static void add_normals(const nvp_pass *pass, nvp_stream stream, uint64_t first,
             const real draw = normal_number(pass->seed, stream, q, &normals);
             rows[d * tile + t] = scale ? rows[d * tile + t] + scale[d] * draw : draw;
         }
-    for (size_t d = 0; d < dim; d++)
-        for (size_t t = count; t < tile; t++)
-            rows[d * tile + t] = rows[d * tile + count - 1];
+    fill_lanes(dim, count, rows, tile);
 }
 
 /* log N(z; 0, I), T of them. */

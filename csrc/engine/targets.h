@@ -6,4 +6,11 @@
 #define NVP_HAVE_X86_TARGETS 1
 #endif
 
+/* The name of the instruction set that it was told to target. */
+#ifdef __aarch64__
+#define NVP_BASELINE "neon"
+#else
+#define NVP_BASELINE "baseline"
+#endif
+
 #endif

@@ -22,6 +22,27 @@ typedef integer vint;
 #define LANE_MASK(comparison) (-(integer)(comparison))
 #endif
 
+/* Whole numbers of 64 bits. */
+#if defined(__GNUC__) || defined(__clang__)
+typedef uint64_t vwide __attribute__((vector_size(NVP_VECTOR_BYTES)));
+#else
+typedef uint64_t vwide;
+#endif
+INLINE vwide splat_wide(uint64_t x) { return x - (vwide){0}; }
+
+/* The products of the low halves. */
+INLINE vwide multiply_low(vwide a, vwide b) {
+#if NVP_VECTOR_BYTES == 64
+    return (vwide)_mm512_mul_epu32((__m512i)a, (__m512i)b);
+#elif NVP_VECTOR_BYTES == 32
+    return (vwide)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+#elif defined(__SSE2__)
+    return (vwide)_mm_mul_epu32((__m128i)a, (__m128i)b);
+#else
+    return (a & 0xFFFFFFFFu) * (b & 0xFFFFFFFFu);
+#endif
+}
+
 #define LANES (sizeof(vreal) / sizeof(real))
 
 /* n rounded up to whole vectors. */
@@ -63,7 +84,13 @@ INLINE vreal select(vmask mask, vreal a, vreal b) { return (vreal)_mm512_mask_bl
 INLINE vreal keep(vmask mask, vreal v) { return (vreal)_mm512_maskz_mov_pd(mask, (__m512d)v); }
 #else
 typedef vint vmask;
+#if defined(__SSE2__) && NVP_VECTOR_BYTES == 16 && NVP_PRECISION == 32
+INLINE vmask less(vreal a, vreal b) { return (vint)_mm_cmplt_ps((__m128)a, (__m128)b); }
+#elif defined(__SSE2__) && NVP_VECTOR_BYTES == 16 /* gcc 12 cannot compile the comparison of vectors in all its uses */
+INLINE vmask less(vreal a, vreal b) { return (vint)_mm_cmplt_pd((__m128d)a, (__m128d)b); }
+#else
 INLINE vmask less(vreal a, vreal b) { return (vint)LANE_MASK(a < b); }
+#endif
 INLINE vreal select(vmask mask, vreal a, vreal b) { return from_bits((mask & bits_of(a)) | (~mask & bits_of(b))); }
 INLINE vreal keep(vmask mask, vreal v) { return from_bits(mask & bits_of(v)); } /* v or 0 */
 #endif
@@ -90,6 +117,14 @@ INLINE vreal larger(vreal a, vreal v) { return (vreal)_mm512_max_pd((__m512d)a, 
 INLINE vreal larger(vreal a, vreal v) { return (vreal)_mm256_max_ps((__m256)a, (__m256)v); }
 #elif NVP_VECTOR_BYTES == 32
 INLINE vreal larger(vreal a, vreal v) { return (vreal)_mm256_max_pd((__m256d)a, (__m256d)v); }
+#elif defined(__SSE2__) && NVP_VECTOR_BYTES == 16 && NVP_PRECISION == 32
+INLINE vreal larger(vreal a, vreal v) { return (vreal)_mm_max_ps((__m128)a, (__m128)v); }
+#elif defined(__SSE2__) && NVP_VECTOR_BYTES == 16
+INLINE vreal larger(vreal a, vreal v) { return (vreal)_mm_max_pd((__m128d)a, (__m128d)v); }
+#elif defined(__aarch64__) && NVP_PRECISION == 32 /* NaN where either is */
+INLINE vreal larger(vreal a, vreal v) { return (vreal)vmaxq_f32((float32x4_t)a, (float32x4_t)v); }
+#elif defined(__aarch64__)
+INLINE vreal larger(vreal a, vreal v) { return (vreal)vmaxq_f64((float64x2_t)a, (float64x2_t)v); }
 #else
 INLINE vreal larger(vreal a, vreal v) { return select(less(v, a), a, v); }
 #endif
@@ -104,6 +139,14 @@ INLINE vreal square_root(vreal v) {
     return (vreal)_mm256_sqrt_ps((__m256)v);
 #elif NVP_VECTOR_BYTES == 32
     return (vreal)_mm256_sqrt_pd((__m256d)v);
+#elif defined(__SSE2__) && NVP_VECTOR_BYTES == 16 && NVP_PRECISION == 32
+    return (vreal)_mm_sqrt_ps((__m128)v);
+#elif defined(__SSE2__) && NVP_VECTOR_BYTES == 16
+    return (vreal)_mm_sqrt_pd((__m128d)v);
+#elif defined(__aarch64__) && NVP_PRECISION == 32
+    return (vreal)vsqrtq_f32((float32x4_t)v);
+#elif defined(__aarch64__)
+    return (vreal)vsqrtq_f64((float64x2_t)v);
 #else
     real lanes[LANES];
     memcpy(lanes, &v, sizeof v);
@@ -130,6 +173,61 @@ INLINE vpiece sum_pieces(vreal v) {
     return pieces[0];
 }
 #endif
+
+/* The lanes of two vectors in turn: of their first halves, and of their second halves. */
+#if defined(__clang__)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#elif defined(__GNUC__)
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (vint){__VA_ARGS__})
+#endif
+#ifdef SHUFFLE
+INLINE void interleave(vreal a, vreal b, vreal *first, vreal *second) {
+#if NVP_VECTOR_BYTES / (NVP_PRECISION / 8) == 16
+    *first = SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    *second = SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+#elif NVP_VECTOR_BYTES / (NVP_PRECISION / 8) == 8
+    *first = SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+    *second = SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+#elif NVP_VECTOR_BYTES / (NVP_PRECISION / 8) == 4
+    *first = SHUFFLE(a, b, 0, 4, 1, 5);
+    *second = SHUFFLE(a, b, 2, 6, 3, 7);
+#else
+    *first = SHUFFLE(a, b, 0, 2);
+    *second = SHUFFLE(a, b, 1, 3);
+#endif
+}
+
+/* LANES vectors as the rows of a square matrix, transposed: interleaving the first half of the rows with the second
+ * moves one bit of an element's column into its row, and log2(LANES) times moves all. */
+INLINE void transpose_square(vreal v[LANES]) {
+    vreal next[LANES];
+    for (size_t width = 1; width < LANES; width *= 2) {
+        UNROLLED (i, LANES / 2)
+            interleave(v[i], v[i + LANES / 2], &next[2 * i], &next[2 * i + 1]);
+        UNROLLED (i, LANES)
+            v[i] = next[i];
+    }
+}
+#else
+INLINE void transpose_square(vreal v[LANES]) { (void)v; }
+#endif
+
+/* w[0], ..., w[n - 1] += lanes first, ..., first + n - 1 of v; n is LANES, or half of it. */
+INLINE void add_run(size_t n, real *w, vreal v, size_t first) {
+#if defined(__GNUC__) || defined(__clang__)
+    if (n < LANES) {
+        typedef real vhalf __attribute__((vector_size(NVP_VECTOR_BYTES / 2)));
+        vhalf halves[2], sum;
+        memcpy(halves, &v, sizeof v);
+        memcpy(&sum, w, sizeof sum);
+        sum += halves[first / n];
+        memcpy(w, &sum, sizeof sum);
+        return;
+    }
+#endif
+    (void)n, (void)first;
+    store_unaligned(w, load_unaligned(w) + v);
+}
 
 /* sums[i] += the lanes of v[i] added up, for four vectors. Where the compiler can shuffle, the vectors are folded into
  * one whose every piece holds partial sums of all four. */
