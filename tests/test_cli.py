@@ -13,6 +13,7 @@ from sklearn.datasets import make_moons
 
 import nvpflow
 from nvpflow import cli, moons
+from nvpflow.cli import _arguments, _moons
 
 FIGURES = {"samples.png", "layers.png", "density.png", "training.png"}
 # Runs from any directory, whether the package is installed or not.
@@ -71,7 +72,7 @@ def test_the_defaults_come_close_to_the_entropy(tmp_path):
 
 def test_the_unbounded_scale_is_trained_as_it_was_published(tmp_path):
     options = cli._parser().parse_args(["moons", "--scale", "exp", "--dtype", "float64"])
-    model = cli._moons_model(options)
+    model = _moons._moons_model(options)
     assert (model.scale, model.dtype, model.max_iter) == ("exp", "float64", 1000)
     assert (model.standardize, model.early_stopping, model.batch_size) == (False, False, None)
     assert (model.noise, model.schedule, model.learning_rate) == (0, "constant", 1e-3)
@@ -96,7 +97,7 @@ def test_the_same_random_state_prints_the_same_scores(tmp_path):
 def test_scores_that_are_not_finite_are_reported_as_they_are(capsys):
     fresh = np.full(5000, -1.25, np.float32)
     fresh[:3] = [-np.inf, np.nan, np.inf]
-    cli._print_scores(np.full(10, -1.0), fresh, 1.0)
+    _moons._print_scores(np.full(10, -1.0), fresh, 1.0)
     printed = capsys.readouterr().out
     assert value("held-out NLL", printed) == value("gap", printed) == np.inf
     assert "3 of 5000 fresh points have no finite log-density" in printed
@@ -106,19 +107,19 @@ def test_scores_that_are_not_finite_are_reported_as_they_are(capsys):
 
 def test_scores_beyond_all_bounds_are_printed(capsys):
     fresh = np.array([-1.0, -1e300, -1e200, -2.0])
-    cli._print_scores(np.full(10, -np.inf), fresh, 1.0)
+    _moons._print_scores(np.full(10, -np.inf), fresh, 1.0)
     printed = capsys.readouterr().out
     assert value("training NLL", printed) == np.inf
     assert value("held-out NLL", printed) == 2.5e299 and "+- inf, 4 fresh points" in printed
-    cli._print_scores(np.full(10, -1.0), np.full(4, -np.inf), 1.0)
+    _moons._print_scores(np.full(10, -1.0), np.full(4, -np.inf), 1.0)
     assert "4 of 4 fresh points" in capsys.readouterr().out
 
 
 def test_a_diverging_training_is_a_warning_in_one_line(capsys, monkeypatch):
     model = nvpflow.RealNVP(2, 8, scale="exp", learning_rate=1e20, max_iter=20, random_state=0)
-    cli._fit(model, make_moons(100, noise=0.1, random_state=0)[0])
+    _arguments.fit_model(model, make_moons(100, noise=0.1, random_state=0)[0])
     lines = [line for line in capsys.readouterr().err.splitlines() if "epoch" not in line[:5]]
-    assert len(lines) == 1 and lines[0].startswith("warning: training diverged")
+    assert len(lines) == 1 and lines[0].startswith("nvpflow: warning: training diverged")
 
 
 @pytest.mark.parametrize(
@@ -150,12 +151,12 @@ def test_an_output_that_is_a_file_exits_with_1(tmp_path):
     result = run("moons", *QUICK, "--output", tmp_path / "taken")
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()  # before any training
-    assert line.startswith("python -m nvpflow moons: error: ") and "taken" in line
+    assert line.startswith("nvpflow: error: ") and "taken" in line
 
 
 def test_help_has_examples():
     result = run("moons", "--help")
-    assert result.returncode == 0 and "python -m nvpflow moons --scale exp" in result.stdout
+    assert result.returncode == 0 and "nvpflow moons --scale exp" in result.stdout
     assert "moons" in run("--help").stdout
     assert run("--version").stdout == f"nvpflow {nvpflow.__version__}\n"
 

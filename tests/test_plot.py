@@ -418,6 +418,12 @@ class TestCorner:
                 assert np.sum(heights * np.diff(edges)) == pytest.approx(inside)
         assert inside > 0.98
 
+    def test_samples_alone_are_called_samples(self):
+        ax, *_ = plot.corner(samples=self.DATA3).axes
+        assert [text.get_text() for text in ax.get_legend().get_texts()] == ["400 samples"]
+        data_colour = colours(plot.corner(self.DATA3).axes[3])[0]
+        assert not np.array_equal(colours(plot.corner(samples=self.DATA3).axes[3])[0], data_colour)
+
     @pytest.mark.parametrize("dim", [1, 2])
     def test_few_columns(self, dim):
         figure = plot.corner(self.DATA3[:, :dim])
@@ -429,7 +435,9 @@ class TestCorner:
             plot.corner(self.DATA3[:, 0])
         with pytest.raises(ValueError, match=r"samples must have shape \(n, 3\)"):
             plot.corner(self.DATA3, DATA)
-        with pytest.raises(ValueError, match="data must have at most 16 columns to be drawn, got 17"):
+        with pytest.raises(ValueError, match="data and samples must not both be missing"):
+            plot.corner()
+        with pytest.raises(ValueError, match="data points must have at most 16 columns to be drawn, got 17"):
             plot.corner(np.zeros((5, 17)))
         with pytest.raises(ValueError, match="data must be finite"):
             plot.corner([[np.inf, 1]])

@@ -8,6 +8,7 @@ from nvpflow.plot._checks import check_names, check_points
 
 # Columns of a corner plot; more panels than that cannot be told apart.
 MOST_COLUMNS = 16
+COLOURS = {"data points": BLUE, "samples": RED}
 
 
 def samples(data, samples, *, names=None, axes=None):
@@ -50,16 +51,17 @@ def samples(data, samples, *, names=None, axes=None):
     return figure
 
 
-def corner(data, samples=None, *, names=None, bins=None, axes=None):
+def corner(data=None, samples=None, *, names=None, bins=None, axes=None):
     """Data and samples over each other: a histogram of every column, and every pair of columns.
 
     The points of both are drawn in a random order, so that neither hides the other.
 
     Parameters
     ----------
-    data : array_like of real numbers, shape (n, D)
+    data : array_like of real numbers, shape (n, D), optional
         Finite, 1 <= D <= 16. Sets the limits: they leave out the outermost half per cent of a column.
     samples : array_like of real numbers, shape (m, D), optional
+        Without data, they set the limits.
     names : sequence of D str, optional
         Of the columns.
     bins : int, optional
@@ -76,18 +78,16 @@ def corner(data, samples=None, *, names=None, bins=None, axes=None):
     ImportError
         If matplotlib is missing.
     TypeError, ValueError
-        If an argument is unfit, or data and samples have different numbers of columns.
+        If an argument is unfit, there are neither data nor samples, or they have different numbers of columns.
     """
-    data = check_points("data", data, finite=True)
-    dim = data.shape[1]
-    if dim > MOST_COLUMNS:
-        raise ValueError(f"data must have at most {MOST_COLUMNS} columns to be drawn, got {dim}: choose some of them")
-    clouds = {"data": data} if samples is None else {"data": data, "samples": check_points("samples", samples, dim)}
+    clouds = _clouds(data, samples)
+    first = next(iter(clouds.values()))
+    dim = first.shape[1]
     names = check_names(names, dim)
     bins = count_bins(min(map(len, clouds.values()))) if bins is None else check_int("bins", bins, 1)
     figure, axes = panels(axes, dim * dim, dim, width=max(4.0, min(1.6 * dim + 2.2, 20.0)), gap=0.5)
     grid = axes.reshape(dim, dim)
-    limits = limits_of(data, INSIDE, 0.15)
+    limits = limits_of(first, INSIDE, 0.15)
     points, colours = _shuffled(clouds)
     for row in range(dim):
         for column in range(dim):
@@ -99,20 +99,31 @@ def corner(data, samples=None, *, names=None, bins=None, axes=None):
             else:
                 scatter(ax, points[:, [column, row]], colours, (limits[column], limits[row]), aspect="auto")
             _tick(ax, names, row, column, dim)
-    for position, (name, cloud) in enumerate(clouds.items()):
-        grid[0, 0].plot([], [], color=(BLUE, RED)[position], lw=5, label=f"{len(cloud)} {_noun(name)}")
+    for name, cloud in clouds.items():
+        grid[0, 0].plot([], [], color=COLOURS[name], lw=5, label=f"{len(cloud)} {name}")
     _legend(grid, dim)
     return figure
 
 
-def _noun(name):
-    return "data points" if name == "data" else name
+def _clouds(data, samples):
+    """{"data points": data, "samples": samples}, as far as they are there."""
+    clouds = {}
+    if data is not None:
+        clouds["data points"] = check_points("data", data, finite=True)
+    if samples is not None:
+        clouds["samples"] = check_points("samples", samples, None if data is None else clouds["data points"].shape[1])
+    if not clouds:
+        raise ValueError("data and samples must not both be missing")
+    for name, cloud in clouds.items():
+        if cloud.shape[1] > MOST_COLUMNS:
+            raise ValueError(f"{name} must have at most {MOST_COLUMNS} columns to be drawn, got {cloud.shape[1]}")
+    return clouds
 
 
 def _shuffled(clouds):
     """The points of all clouds in a random order, and their colours."""
     points = np.concatenate(list(clouds.values()))
-    colours = np.repeat([BLUE, RED][: len(clouds)], [len(cloud) for cloud in clouds.values()])
+    colours = np.repeat([COLOURS[name] for name in clouds], [len(cloud) for cloud in clouds.values()])
     order = np.random.default_rng(0).permutation(len(points))
     return points[order], colours[order]
 
@@ -121,9 +132,10 @@ def _histograms(ax, columns, limits, bins):
     """Heights count what lies outside of the limits, too: they are densities of all points."""
     edges = np.linspace(*limits, bins + 1)
     top = 0.0
-    for (name, column), colour in zip(columns.items(), (BLUE, RED)):
+    for name, column in columns.items():
+        solid = name == "data points"
         heights = np.histogram(column, edges)[0] / (len(column) * np.diff(edges))
-        ax.stairs(heights, edges, fill=name == "data", color=colour, alpha=0.35 if name == "data" else 1, lw=1.4)
+        ax.stairs(heights, edges, fill=solid, color=COLOURS[name], alpha=0.35 if solid else 1, lw=1.4)
         top = max(top, heights.max())
     ax.set(xlim=limits, ylim=(0, 1.08 * top or 1), yticks=[])
     open_frame(ax)
