@@ -152,7 +152,7 @@ def _read_npy(stream, source, chosen):
             f"{source} must hold an array of real numbers of shape (n, D), got dtype {values.dtype}, shape {values.shape}"
         )
     indices = chosen.indices(values.shape[1], None)
-    values = values[:, indices].astype(np.float64)
+    values = np.ascontiguousarray(values[:, indices], np.float64)
     return _checked(values, source, [index + 1 for index in indices]), None
 
 

@@ -9,7 +9,7 @@ BLUE, RED, GREY = "#2166ac", "#a01a58", "#8a8a8a"
 # Share of points that lie in a panel: a few far ones would make all others small.
 INSIDE = 0.995
 # Height over width of panels.
-FLATTEST, TALLEST = 0.3, 2.5
+FLATTEST, TALLEST = 0.3, 1.8
 
 
 def panels(axes, count, columns, width, shape=1.0, beside=0.0, gap=0.65):

@@ -127,7 +127,8 @@ def contours(model, data=None, *, mass=(0.5, 0.8, 0.95, 0.99), limits=None, reso
     ax.contourf(x, y, values, [*levels[::-1], levels[0] + 2e3], colors=colours[::-1])
     ax.contour(x, y, values, levels[::-1], colors="white", linewidths=0.8, linestyles="solid")
     if data is not None:
-        scatter(ax, data, RED, limits).set(sizes=[2.5], alpha=0.6)
+        dots = scatter(ax, data, RED, limits)
+        dots.set(sizes=0.4 * dots.get_sizes(), alpha=0.7)
     ax.set(xlim=limits[0], ylim=limits[1], aspect=aspect_of(limits), title="Highest-density regions")
     label(ax, names)
     _legend(ax, mass, levels, colours, None if data is None else flow.log_prob(data))

@@ -12,7 +12,7 @@ from nvpflow.plot._checks import check_model
 # Hues of the angles 0, 90, ..., 360 degrees. Opposite ones differ for every kind of colour vision.
 WHEEL = (BLUE, "#4fc3c9", "#f0b429", RED, BLUE)
 MILLISECONDS = 40  # of one frame
-HOLD = 20  # frames that the film rests at its beginning and at its end
+HOLD = 15  # frames that the film rests at its beginning and at its end
 
 
 def evolution(model, n=4000, random_state=0, *, axes=None):
@@ -54,7 +54,7 @@ def evolution(model, n=4000, random_state=0, *, axes=None):
     return figure
 
 
-def animation(model, n=2000, random_state=0, *, frames_per_layer=15, axes=None):
+def animation(model, n=2000, random_state=0, *, frames_per_layer=12, axes=None):
     """The panels of `evolution` as a film: the points move from layer to layer.
 
     Between two layers every point goes straight ahead; only where it is at the layers comes from the flow.
@@ -67,7 +67,7 @@ def animation(model, n=2000, random_state=0, *, frames_per_layer=15, axes=None):
         Points.
     random_state : int, Generator, RandomState or None, default 0
         Draws them.
-    frames_per_layer : int, default 15
+    frames_per_layer : int, default 12
         A frame takes 40 milliseconds.
     axes : matplotlib Axes, optional
         To draw on; default: a new figure.
@@ -88,10 +88,7 @@ def animation(model, n=2000, random_state=0, *, frames_per_layer=15, axes=None):
     stages, colours = _stages(check_model(model), n, random_state)
     frames_per_layer = check_int("frames_per_layer", frames_per_layer, 1)
     figure, (ax,) = panels(axes, 1, 1, width=5.0)
-    if axes is None:
-        figure.set_dpi(100)
     dots = scatter(ax, stages[0][1], colours, stages[0][2])
-    ax.set_title(stages[0][0])
 
     def draw(frame):
         place = min(max(0.0, (frame - HOLD) / frames_per_layer), len(stages) - 1)
@@ -106,6 +103,11 @@ def animation(model, n=2000, random_state=0, *, frames_per_layer=15, axes=None):
         return (dots,)
 
     frames = 2 * HOLD + (len(stages) - 1) * frames_per_layer + 1
+    if axes is None:  # one layout for all frames: that of the last, whose numbers are the longest
+        figure.set_dpi(100)
+        draw(frames)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
     return _animation_class()(figure, draw, frames=frames, interval=MILLISECONDS, blit=False)
 
 
