@@ -19,8 +19,8 @@ __all__ = ["TableError", "read_table", "write_table"]
 
 # The first one that the first line has separates its cells; white space does if it has none.
 DELIMITERS = "\t;|,"
-# Values that are formatted at once. A float has so many significant digits at the most that it can be read back exactly.
-CHUNK = 10_000
+CHUNK = 10_000  # values that are formatted at once
+# So many significant digits give the same float when they are read again.
 FORMATS = {np.dtype(np.float32): "%.9g", np.dtype(np.float64): "%.17g"}
 
 
@@ -38,8 +38,8 @@ def read_table(path, columns=None, *, delimiter=None, header=None, known=None):
     columns : sequence of str, optional
         Names of columns, and numbers such as "3" and "2-4", which count from 1. Default: all, or `known`.
     delimiter : str, optional
-        One character that separates cells of a CSV. Default: tab, semicolon, bar or comma, whichever the first line has,
-        else white space.
+        One character that separates cells of a CSV. Default: tab, semicolon, bar or comma, whichever the first
+        line has, else white space.
     header : bool, optional
         Whether the first line of a CSV holds names. Default: if none of its cells is a number.
     known : sequence of str, optional
@@ -149,7 +149,8 @@ def _read_npy(stream, source, chosen):
         raise TableError(f"{source} is not a whole NPY file of numbers: {error}") from error
     if values.dtype.kind not in "fiub" or values.ndim != 2:
         raise TableError(
-            f"{source} must hold an array of real numbers of shape (n, D), got dtype {values.dtype}, shape {values.shape}"
+            f"{source} must hold an array of real numbers of shape (n, D), "
+            f"got dtype {values.dtype}, shape {values.shape}"
         )
     indices = chosen.indices(values.shape[1], None)
     values = np.ascontiguousarray(values[:, indices], np.float64)
@@ -248,10 +249,9 @@ class _Lines:
             self.number += 1
         self.line = line
         if self.width is not None and self._count(line) != self.width:
-            cells = self._count(line)
-            raise TableError(
-                f"{self.source}, line {self.number}: {cells} cell{'s' * (cells > 1)}, but the first line has {self.width}"
-            )
+            count = self._count(line)
+            cells = f"{count} cell{'s' * (count > 1)}"
+            raise TableError(f"{self.source}, line {self.number}: {cells}, but the first line has {self.width}")
         return line
 
     def split(self, line):

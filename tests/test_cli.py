@@ -271,8 +271,8 @@ class TestFit:
 
     def test_every_option_reaches_its_parameter(self, room, tmp_path):
         options = (
-            "--n-layers 3 --hidden-dim 8,4 --activation tanh --scale exp --scale-bound 2.5 --no-standardize --max-iter 7 "
-            "--batch-size full --learning-rate 0.001 --schedule constant --noise 0 --no-early-stopping "
+            "--n-layers 3 --hidden-dim 8,4 --activation tanh --scale exp --scale-bound 2.5 --no-standardize "
+            "--max-iter 7 --batch-size full --learning-rate 0.001 --schedule constant --noise 0 --no-early-stopping "
             "--validation-fraction 0.2 --n-iter-no-change 3 --tol 0.5 --dtype float64 --n-jobs 1 --random-state 9"
         ).split()
         assert main("fit", room / "data.npy", "-o", tmp_path / "m.npz", "-q", *options) == 0
@@ -421,7 +421,7 @@ class TestSample:
 
 
 class TestPlot:
-    @pytest.mark.parametrize("kind", [None, "contours", "density", "samples", "evolution", "corner", "latent", "training"])
+    @pytest.mark.parametrize("kind", [None, *_plot.KINDS])
     def test_every_kind_of_figure(self, room, tmp_path, kind):
         path = tmp_path / "figure.png"
         assert main("plot", room / "model.npz", room / "data.csv", "-o", path, *(["--kind", kind] if kind else [])) == 0
@@ -440,7 +440,8 @@ class TestPlot:
         np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(50, 3)))
         assert main(*FIT, tmp_path / "x.npy", "-o", tmp_path / "m.npz") == 0
         drawn = []
-        monkeypatch.setattr(_plot.plot, "corner", lambda *data, names: drawn.append(data) or _plot.plot.samples(*[np.eye(2)] * 2))
+        corner = plot.corner
+        monkeypatch.setattr(plot, "corner", lambda *clouds, names: drawn.append(clouds) or corner(*clouds, names=names))
         assert main("plot", tmp_path / "m.npz", tmp_path / "x.npy", "-o", tmp_path / "c.png", "-n", 20) == 0
         assert [len(cloud) for cloud in drawn[0]] == [50, 20]
 

@@ -27,7 +27,9 @@ def shown(n_epochs, verbose=1, file=None, until=None):
     return file.getvalue()
 
 
-@pytest.mark.parametrize(("n_epochs", "verbose", "expected"), [(1000, 1, 10), (1000, 3, 30), (7, 1, 7), (1, 1, 1), (50, 0, 0)])
+@pytest.mark.parametrize(
+    ("n_epochs", "verbose", "expected"), [(1000, 1, 10), (1000, 3, 30), (7, 1, 7), (1, 1, 1), (50, 0, 0)]
+)
 def test_about_ten_lines_where_nobody_watches(n_epochs, verbose, expected):
     lines = shown(n_epochs, verbose).splitlines()
     assert len(lines) == expected

@@ -71,6 +71,10 @@ def _parser():
     )
     parser.add_argument("--version", action="version", version=f"nvpflow {nvpflow.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
-    for add in (_models.add_fit, _models.add_score, _models.add_sample, _plot.add_plot, _models.add_info, _moons.add_moons):
-        add(commands)
+    _models.add_fit(commands)
+    _models.add_score(commands)
+    _models.add_sample(commands)
+    _plot.add_plot(commands)
+    _models.add_info(commands)
+    _moons.add_moons(commands)
     return parser

@@ -102,7 +102,8 @@ def _fit(options):
     check_place(options.output)
     values, names = read_data(options)
     given = vars(options)
-    parameters = {name: given[name] for name in nvpflow.RealNVP().get_params() if name in given and name != "verbose"}
+    known = nvpflow.RealNVP().get_params().keys() - {"verbose"}
+    parameters = {name: given[name] for name in known if name in given}
     model = nvpflow.RealNVP(**parameters)
     shown = not options.quiet and (options.verbose or sys.stderr.isatty())
     seconds = fit_model(model, values, verbose=int(shown))
@@ -118,8 +119,8 @@ def add_score(commands):
     parser = add_command(
         commands,
         "score",
-        "Log-density of every row of a table, in nats. It takes the columns of the table that the model was fitted to,\n"
-        "by their names if both have names.",
+        "Log-density of every row of a table, in nats. It takes the columns that the model was fitted to, by their\n"
+        "names if table and model have names.",
         [
             "nvpflow score model.npz data.csv",
             "nvpflow score model.npz data.csv -o scores.csv",
@@ -182,7 +183,7 @@ def add_info(commands):
     parser = add_command(
         commands,
         "info",
-        "What a model file holds: columns, layers, parameters, how it was trained, and its negative log-likelihood (NLL).",
+        "What a model file holds: columns, layers, parameters, training and its negative log-likelihood (NLL).",
         ["nvpflow info model.npz"],
         help="what a model file holds",
     )

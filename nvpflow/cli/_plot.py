@@ -36,8 +36,8 @@ def add_plot(commands):
     parser = add_command(
         commands,
         "plot",
-        f"Draw a model, with the data of a table if one is given. Kinds of figures, two-dimensional if not said otherwise:\n"
-        f"{kinds}",
+        "Draw a model, with the data of a table if one is given. Kinds of figures, for two columns\n"
+        f"if not said otherwise:\n{kinds}",
         [
             "nvpflow plot model.npz data.csv -o model.png",
             "nvpflow plot model.npz -o layers.gif --kind evolution",

@@ -1,8 +1,8 @@
 """Figures of flows: samples, densities, what every layer does, latent space and training curves.
 
-Every function draws on the matplotlib axes that it is given, or makes a figure that pyplot does not know of: a notebook
-shows it when it is the last value of a cell, ``figure.savefig(path)`` writes it, and nothing has to be closed. They need
-matplotlib (``pip install nvpflow[plot]``), imported when a figure is made.
+Every function draws on the matplotlib axes that it is given, or makes a figure that pyplot does not know of: a
+notebook shows it when it is the last value of a cell, ``figure.savefig(path)`` writes it, and nothing has to be
+closed. They need matplotlib (``pip install nvpflow[plot]``), imported when a figure is made.
 
     samples     data beside samples, 2-D
     corner      data over samples, any dimension: histograms and all pairs of columns

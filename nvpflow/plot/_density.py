@@ -107,7 +107,7 @@ def contours(model, data=None, *, mass=(0.5, 0.8, 0.95, 0.99), limits=None, reso
     ImportError
         If matplotlib is missing.
     NotFittedError, TypeError, ValueError
-        If the model is not fitted or not two-dimensional, or an argument is unfit, or the density has no finite samples.
+        If the model is not fitted or not two-dimensional, an argument is unfit, or no sample has a finite density.
 
     References
     ----------

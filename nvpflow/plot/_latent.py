@@ -52,8 +52,8 @@ def latent(model, X, *, level=0.95, dimensions=None, axes=None):
 
     References
     ----------
-    Aldor-Noiman, Brown, Buja, Rolke and Stine (2013), "The power to see: a new graphical test of normality", The American
-    Statistician 67.
+    Aldor-Noiman, Brown, Buja, Rolke and Stine (2013), "The power to see: a new graphical test of normality", The
+    American Statistician 67.
     """
     flow = check_model(model, None)
     X = check_points("X", X, flow.data_dim, finite=True)
@@ -131,8 +131,8 @@ def _ranks(n):
 def _band(ranks, n, level):
     """Low and high ends, shape (ranks,), between which all uniform order statistics of these ranks lie at once.
 
-    They are partial sums of n + 1 exponential numbers over their total; sums of many are gamma numbers. The k-th smallest
-    and the k-th largest of the simulations are the band, with the largest k that leaves enough of them inside.
+    They are partial sums of n + 1 exponential numbers over their total; sums of many are gamma numbers. The k-th
+    smallest and the k-th largest of the simulations are the band, with the largest k that leaves enough of them inside.
     """
     steps = np.diff([0, *ranks, n + 1]).astype(float)
     sums = np.cumsum(np.random.default_rng(0).standard_gamma(steps, size=(SIMULATIONS, len(steps))), axis=1)
@@ -153,5 +153,5 @@ def _check_dimensions(dimensions, data_dim):
     if not checked or max(checked) >= data_dim:
         raise ValueError(f"dimensions must hold numbers from 0 to {data_dim - 1}, got {list(checked)}")
     if len(checked) > MOST_DIMENSIONS:
-        raise ValueError(f"at most {MOST_DIMENSIONS} dimensions fit into a figure, got {len(checked)}: choose dimensions")
+        raise ValueError(f"at most {MOST_DIMENSIONS} dimensions fit into a figure, got {len(checked)}")
     return checked

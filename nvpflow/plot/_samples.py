@@ -3,7 +3,19 @@
 import numpy as np
 
 from nvpflow._checks import check_int
-from nvpflow.plot._canvas import BLUE, INSIDE, RED, count_bins, inside, label, limits_of, open_frame, panels, scatter, shape_of
+from nvpflow.plot._canvas import (
+    BLUE,
+    INSIDE,
+    RED,
+    count_bins,
+    inside,
+    label,
+    limits_of,
+    open_frame,
+    panels,
+    scatter,
+    shape_of,
+)
 from nvpflow.plot._checks import check_names, check_points
 
 # Columns of a corner plot; more panels than that cannot be told apart.
