@@ -37,6 +37,8 @@ def save(model, path):
         flow = model._fitted_flow()
         header = {"kind": "RealNVP", "estimator": _plain_params(model), "flow": flow.config()}
         header |= {"n_iter": model.n_iter_, "best_iter": model.best_iter_}
+        if hasattr(model, "feature_names_in_"):
+            header["feature_names"] = [str(name) for name in model.feature_names_in_]
         arrays = {f"history.{name}": curve for name, curve in model.history_.items()}
     elif isinstance(model, Flow):
         flow, header, arrays = model, {"kind": "Flow", "flow": model.config()}, {}
@@ -82,6 +84,8 @@ def load(path):
         model = RealNVP(**header["estimator"])
         model.flow_, model.n_features_in_ = flow, flow.data_dim
         model.n_iter_, model.best_iter_ = header["n_iter"], header["best_iter"]
+        if "feature_names" in header:
+            model.feature_names_in_ = np.array(header["feature_names"], dtype=object)
         model.history_ = {name[8:]: array for name, array in arrays.items() if name.startswith("history.")}
         return model
     except (KeyError, TypeError, ValueError) as error:

@@ -1,16 +1,22 @@
 """The figures: their panels, the data in them, limits, colours; and notebooks that display them."""
 
+import copy
 import io
+import re
 import subprocess
 import sys
 
 import nbformat
 import numpy as np
 import pytest
+import scipy.stats
 from nbclient import NotebookClient
 
 import nvpflow
 from nvpflow import moons, plot
+from nvpflow.plot._density import DEPTH
+from nvpflow.plot._latent import _band, _ranks
+from nvpflow.plot._layers import HOLD, origin_colours
 
 DATA = np.random.default_rng(0).normal(size=(300, 2)) @ [[3.0, 1.0], [0.0, 0.5]] + [10, -2]
 
@@ -99,7 +105,7 @@ class TestEvolution:
 
     def test_colours_tell_the_angle(self):
         z = np.array([[3, 0], [0, 3], [-3, 0], [0, -3], [3, -1e-6], [1e-6, 0], [-1e-6, 0]])
-        rgb = plot._origin_colours(z)
+        rgb = origin_colours(z)
         distance = np.linalg.norm(rgb[:, None] - rgb, axis=-1)
         assert distance[:4, :4][~np.eye(4, dtype=bool)].min() > 0.3  # the four directions differ
         assert distance[0, 4] < 0.02  # and the hue has no seam,
@@ -179,7 +185,7 @@ class TestDensity:
         learned, exact = images(figure)
         assert learned.get_clim() == exact.get_clim()
         assert learned.get_cmap() == exact.get_cmap()
-        assert learned.get_clim()[1] - learned.get_clim()[0] == pytest.approx(plot.DEPTH)
+        assert learned.get_clim()[1] - learned.get_clim()[0] == pytest.approx(DEPTH)
         assert exact.colorbar is not None and exact.colorbar.vmin == learned.get_clim()[0]
         titles = [ax.get_title() for ax in figure.axes if ax.images]
         assert titles == ["learned log-density", "exact log-density"]
@@ -246,8 +252,17 @@ class TestTraining:
         assert best.get_ydata()[0] == pytest.approx(model.history_["validation_nll"].min())
         assert np.all(np.asarray(entropy.get_ydata()) == 1.5) and entropy.get_linestyle() == "--"
         labels = [text.get_text() for text in ax.get_legend().get_texts()]
-        best_label = f"best: epoch {model.best_iter_}"
+        best_label = f"kept: epoch {model.best_iter_}, {best.get_ydata()[0]:.3f}"
         assert labels == ["training", "validation", best_label, "entropy: 1.500"]
+
+    def test_a_model_tells_the_epoch_it_kept(self, model):
+        model = copy.copy(model)
+        model.best_iter_ = 7  # not the lowest one
+        (ax,) = plot.training(model).axes
+        assert ax.lines[2].get_xdata()[0] == 7
+        assert ax.lines[2].get_ydata()[0] == model.history_["validation_nll"][6]
+        with pytest.raises(nvpflow.NotFittedError):
+            plot.training(nvpflow.RealNVP())
 
     def test_the_training_curve_alone(self):
         (ax,) = plot.training({"train_nll": [3.0, 2.0, 1.5]}).axes
@@ -275,12 +290,304 @@ class TestTraining:
 
     def test_wrong_arguments(self):
         for history in (None, {}, [1.0, 2.0], {"validation_nll": [1.0]}):
-            with pytest.raises(TypeError, match="history must be a mapping with 'train_nll'"):
+            with pytest.raises(TypeError, match="history must be a fitted RealNVP or a mapping with 'train_nll'"):
                 plot.training(history)
         with pytest.raises(ValueError, match="the training curve of history must have shape"):
             plot.training({"train_nll": []})
         with pytest.raises(TypeError, match="entropy must be a real number"):
             plot.training({"train_nll": [1.0]}, entropy="1")
+
+
+def pixels(figure):
+    """RGB in 0..1, as Agg draws it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(50)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3] / 255
+
+
+def pixel_at(figure, ax, point, image):
+    """Colour of the image where the axes show that point."""
+    x, y = ax.transData.transform(point)
+    return image[int(image.shape[0] - y), int(x)]
+
+
+class TestContours:
+    LIMITS = ((-4, 4), (-4, 4))
+
+    @staticmethod
+    def gaussian():
+        """N(0, I): every region is a disc of radius sqrt(-2 log(1 - mass))."""
+        return nvpflow.Flow([nvpflow.ActNorm(2, dtype="float64")])
+
+    def test_the_contours_of_a_gaussian_are_circles_of_the_right_mass(self):
+        mass = (0.5, 0.9)
+        (ax,) = plot.contours(self.gaussian(), mass=mass, limits=self.LIMITS).axes
+        lines = ax.collections[1]
+        paths = sorted((path.vertices for path in lines.get_paths()), key=lambda path: np.abs(path).max())
+        for path, share in zip(paths, mass, strict=True):
+            radius = np.hypot(*path.T)
+            np.testing.assert_allclose(radius, np.sqrt(-2 * np.log(1 - share)), rtol=0.03)
+
+    def test_regions_are_filled_from_dark_to_light(self):
+        figure = plot.contours(self.gaussian(), mass=(0.5, 0.9), limits=self.LIMITS)
+        image = pixels(figure)
+        brightness = [pixel_at(figure, figure.axes[0], (r, 0), image).mean() for r in (0, 1.7, 3.5)]
+        assert brightness[0] < brightness[1] - 0.1 and brightness[1] < brightness[2] - 0.1
+        assert brightness[2] == 1
+
+    def test_the_legend_counts_the_data_in_nats(self):
+        flow = self.gaussian()
+        data = np.random.default_rng(0).normal(size=(500, 2))
+        (ax,) = plot.contours(flow, data, mass=(0.5,), names=("a", "b$")).axes
+        (text,) = [text.get_text() for text in ax.get_legend().get_texts()]
+        level = float(re.search(r"above (\S+) nats", text)[1])
+        assert level == pytest.approx(np.log(0.5 / (2 * np.pi)), abs=0.03)
+        share = float(re.search(r"(\S+) % of the data", text)[1])
+        assert share == pytest.approx(100 * np.mean(flow.log_prob(data) > level), abs=1)
+        np.testing.assert_allclose(ax.collections[-1].get_offsets(), data)
+        assert (ax.get_xlabel(), ax.get_ylabel()) == ("a", r"b\$")
+
+    def test_axes_of_different_units_still_make_a_panel(self):
+        data = np.random.default_rng(0).normal(size=(300, 2)) * [1e-3, 1e4]
+        flow = nvpflow.Flow([nvpflow.ActNorm(2)])
+        flow.layers[0].log_scale[:] = np.log([1e-3, 1e4])
+        figure = plot.contours(flow, data)
+        assert figure.axes[0].get_aspect() == "auto" and 0.3 < np.divide(*figure.get_size_inches()) < 3
+        assert plot.samples(data, data).axes[0].get_aspect() == "auto"
+
+    def test_points_without_density_are_outside(self):
+        flow = coupling_flow(4, scale="exp")
+        flow.layers[1].s_net[-1].weight[:] = 30
+        pixels(plot.contours(flow, limits=((-1e3, 1e3), (-1e3, 1e3)), resolution=40))
+
+    def test_wrong_arguments(self, model):
+        for mass in ((), (0,), (1.0,), (0.5, 2), 0.5, (np.nan,), (0.5, 0.5)):
+            with pytest.raises(ValueError, match="mass must"):
+                plot.contours(model, mass=mass)
+        with pytest.raises(TypeError, match="mass must be a sequence of real numbers"):
+            plot.contours(model, mass="most")
+        with pytest.raises(ValueError, match="model must have 2 dimensions to be drawn, got 1"):
+            plot.contours(nvpflow.Flow([nvpflow.ActNorm(1)]))
+        with pytest.raises(ValueError, match=r"data must have shape \(n, 2\) with n >= 1, got \(300,\)"):
+            plot.contours(model, DATA[:, 0])
+        with pytest.raises(ValueError, match="names must have 2 entries, one for each column, got 1"):
+            plot.contours(model, names=["x"])
+        with pytest.raises(TypeError, match="names must be a sequence of str"):
+            plot.contours(model, names="xy")
+
+
+class TestCorner:
+    DATA3 = np.random.default_rng(1).normal(size=(400, 3)) * [1, 10, 0.1] + [0, 5, -3]
+
+    def test_every_pair_is_below_the_diagonal(self):
+        samples = self.DATA3[:150] + 0.01
+        names = ["a", "b", "c"]
+        grid = np.reshape(plot.corner(self.DATA3, samples, names=names).axes, (3, 3))
+        both = np.concatenate([self.DATA3, samples])
+        for row in range(3):
+            for column in range(row):
+                points = offsets(grid[row, column])
+                np.testing.assert_allclose(sort_rows(points), sort_rows(both[:, [column, row]]))
+        assert [ax.get_xlabel() for ax in grid[2]] == names
+        assert [ax.get_ylabel() for ax in grid[1:, 0]] == names[1:]
+        assert not any(grid[i, j].axison for i in range(3) for j in range(i + 1, 3))
+        legend = [text.get_text() for text in grid[0, 0].get_legend().get_texts()]
+        assert legend == ["400 data points", "150 samples"]
+
+    def test_points_have_the_colours_of_their_cloud_in_mixed_order(self):
+        samples = self.DATA3[:150] + 100
+        ax = plot.corner(self.DATA3, samples).axes[3]
+        colour, is_sample = colours(ax), offsets(ax)[:, 0] > 50
+        assert is_sample.sum() == 150
+        assert len(np.unique(colour[is_sample], axis=0)) == len(np.unique(colour[~is_sample], axis=0)) == 1
+        assert not np.array_equal(colour[is_sample][0], colour[~is_sample][0])
+        assert is_sample[: len(is_sample) // 2].sum() == pytest.approx(75, abs=25)
+
+    def test_the_diagonal_holds_densities(self):
+        samples = self.DATA3[:200] + [0, 1e6, 0]  # of the second column, nothing is in view
+        grid = np.reshape(plot.corner(self.DATA3, samples, bins=20).axes, (3, 3))
+        for i in range(3):
+            data_bars, sample_bars = grid[i, i].patches
+            for bars, column in ((data_bars, self.DATA3[:, i]), (sample_bars, samples[:, i])):
+                heights, edges, _ = bars.get_data()
+                assert len(heights) == 20
+                inside = np.mean((column >= edges[0]) & (column <= edges[-1]))
+                assert np.sum(heights * np.diff(edges)) == pytest.approx(inside)
+        assert inside > 0.98
+
+    def test_samples_alone_are_called_samples(self):
+        ax, *_ = plot.corner(samples=self.DATA3).axes
+        assert [text.get_text() for text in ax.get_legend().get_texts()] == ["400 samples"]
+        data_colour = colours(plot.corner(self.DATA3).axes[3])[0]
+        assert not np.array_equal(colours(plot.corner(samples=self.DATA3).axes[3])[0], data_colour)
+
+    @pytest.mark.parametrize("dim", [1, 2])
+    def test_few_columns(self, dim):
+        figure = plot.corner(self.DATA3[:, :dim])
+        pixels(figure)
+        assert len(figure.axes) == dim**2
+
+    def test_wrong_arguments(self):
+        with pytest.raises(ValueError, match=r"data must have shape \(n, D\) with n >= 1, got \(400,\): reshape"):
+            plot.corner(self.DATA3[:, 0])
+        with pytest.raises(ValueError, match=r"samples must have shape \(n, 3\)"):
+            plot.corner(self.DATA3, DATA)
+        with pytest.raises(ValueError, match="data and samples must not both be missing"):
+            plot.corner()
+        with pytest.raises(ValueError, match="data points must have at most 16 columns to be drawn, got 17"):
+            plot.corner(np.zeros((5, 17)))
+        with pytest.raises(ValueError, match="data must be finite"):
+            plot.corner([[np.inf, 1]])
+        with pytest.raises(ValueError, match="bins must be at least 1"):
+            plot.corner(self.DATA3, bins=0)
+
+
+def sort_rows(points):
+    return points[np.lexsort(points.T)]
+
+
+class TestLatent:
+    @staticmethod
+    def identity(dim):
+        return nvpflow.Flow([nvpflow.ActNorm(dim, dtype="float64")])
+
+    def test_panels_show_the_latent_points(self, model):
+        hist, qq, *others = plot.latent(model, DATA).axes
+        assert len(others) == 2
+        Z = np.sort(model.transform(DATA)[:, 0].astype(float))
+        heights, edges, _ = hist.patches[0].get_data()
+        np.testing.assert_allclose(heights, np.histogram(Z, edges)[0] / 300 / np.diff(edges))
+        x, y = hist.lines[0].get_data()
+        np.testing.assert_allclose(y, scipy.stats.norm.pdf(x))
+        drawn = np.concatenate([line.get_xydata() for line in qq.lines[1:]])
+        drawn = drawn[drawn[:, 0].argsort()]
+        ranks = _ranks(300)
+        assert {1, 300} <= set(ranks) and len(ranks) > 60
+        np.testing.assert_allclose(drawn[:, 0], scipy.stats.norm.ppf(ranks / 301))
+        np.testing.assert_allclose(drawn[:, 1], Z[ranks - 1])
+        assert qq.get_xlabel() == "normal quantile" and qq.get_aspect() == 1
+
+    @pytest.mark.parametrize("n", [2, 10, 5000])
+    def test_the_band_holds_normal_samples_as_often_as_it_says(self, n):
+        ranks = _ranks(n)
+        low, high = _band(ranks, n, 0.9)
+        uniform = np.sort(np.random.default_rng(7).random((1000, n)), axis=1)[:, ranks - 1]
+        share = ((uniform >= low) & (uniform <= high)).all(axis=1).mean()
+        assert share == pytest.approx(0.9, abs=0.035)
+        # And it is fair: no rank is outside more often than the others, by the exact beta distribution.
+        beta = scipy.stats.beta(ranks, n + 1 - ranks)
+        outside = beta.cdf(low) + beta.sf(high)
+        assert outside.max() < 4 * outside.min()
+
+    def test_normal_points_are_inside_and_others_are_not(self):
+        x = np.random.default_rng(3).normal(size=(1000, 3)) * [1, 1.3, 1] + [0, 0, 0.4]
+        qq = plot.latent(self.identity(3), x).axes[1::2]
+        outside = [int((title.get_text().split() + ["0"])[0].replace("all", "0")) for title in (a.title for a in qq)]
+        assert outside[0] == 0 and outside[1] > 10 and outside[2] > 30
+        red = [len(ax.lines[2].get_xdata()) for ax in qq]
+        assert red == outside
+
+    def test_far_points_are_counted(self):
+        x = np.random.default_rng(3).normal(size=(100, 1))
+        x[:2] = [[1e30], [-50]]
+        _, qq = plot.latent(self.identity(1), x).axes
+        assert qq.get_title().endswith("2 not shown") and qq.get_xlim() == (-8, 8)
+        pixels(qq.figure)
+
+    def test_dimensions_and_given_axes(self):
+        x = np.random.default_rng(3).normal(size=(50, 30))
+        with pytest.raises(ValueError, match="at most 24 dimensions fit into a figure, got 30"):
+            plot.latent(self.identity(30), x)
+        axes = plot.latent(self.identity(30), x, dimensions=[4, 29]).axes
+        assert [ax.get_xlabel() for ax in axes[::2]] == ["$z_{5}$", "$z_{30}$"]
+        for wrong in ([30], [-1], []):
+            with pytest.raises(ValueError, match="dimensions must"):
+                plot.latent(self.identity(30), x, dimensions=wrong)
+        with pytest.raises(TypeError, match="dimensions must be a sequence of integers"):
+            plot.latent(self.identity(30), x, dimensions=3)
+
+    def test_wrong_arguments(self, model):
+        with pytest.raises(ValueError, match=r"X must have shape \(n, 2\)"):
+            plot.latent(model, DATA[:, :1])
+        with pytest.raises(ValueError, match="X must have at least 2 samples, got 1"):
+            plot.latent(model, DATA[:1])
+        with pytest.raises(ValueError, match="level must be finite and > 0 and < 1"):
+            plot.latent(model, DATA, level=1)
+        with pytest.raises(nvpflow.NotFittedError):
+            plot.latent(nvpflow.RealNVP(), DATA)
+
+
+class TestAnimation:
+    def test_the_frames_go_through_the_states(self, model):
+        film = plot.animation(model, n=100, random_state=3, frames_per_layer=2)
+        (ax,) = film._fig.axes
+        z = np.random.default_rng(nvpflow._checks.seed_sequence(3)).normal(size=(100, 2))
+        states = model.flow_.trace(z)
+        for layer, state in enumerate([*states[:8], states[9]]):
+            film._func(HOLD + 2 * layer)
+            np.testing.assert_allclose(offsets(ax), state, rtol=1e-6)
+            assert ax.get_title().startswith(f"layer {layer}" if layer else "Gaussian")
+        film._func(HOLD + 3)
+        np.testing.assert_allclose(offsets(ax), (states[1] + states[2]) / 2, rtol=1e-5, atol=1e-6)
+        film._draw_was_started = True  # or it warns that nobody saw it
+
+    def test_it_becomes_a_gif_that_moves(self, model, tmp_path):
+        from PIL import Image
+
+        film = plot.animation(model, n=50, frames_per_layer=1)
+        film.save(tmp_path / "layers.gif", writer="pillow", dpi=30)
+        with Image.open(tmp_path / "layers.gif") as gif:
+            assert gif.n_frames >= 9
+            first = np.asarray(gif.convert("RGB"), dtype=int)
+            gif.seek(gif.n_frames - 1)
+            last = np.asarray(gif.convert("RGB"), dtype=int)
+        assert np.abs(first - last).max() > 100
+
+    def test_wrong_arguments(self, model):
+        with pytest.raises(ValueError, match="frames_per_layer must be at least 1"):
+            plot.animation(model, frames_per_layer=0)
+        with pytest.raises(ValueError, match="model must have 2 dimensions"):
+            plot.animation(coupling_flow(2, dim=3))
+
+
+class TestAxes:
+    """Every figure can be drawn on axes that are there already."""
+
+    DRAW = {
+        "samples": (2, lambda model, axes: plot.samples(DATA, DATA, axes=axes)),
+        "corner": (4, lambda model, axes: plot.corner(DATA, DATA, axes=axes)),
+        "density": (1, lambda model, axes: plot.density(model, resolution=20, axes=axes)),
+        "contours": (1, lambda model, axes: plot.contours(model, DATA, resolution=20, axes=axes)),
+        "evolution": (9, lambda model, axes: plot.evolution(model, n=20, axes=axes)),
+        "latent": (4, lambda model, axes: plot.latent(model, DATA, axes=axes)),
+        "training": (1, lambda model, axes: plot.training(model, axes=axes)),
+    }
+
+    @pytest.mark.parametrize("name", DRAW)
+    def test_given_axes_are_drawn_on(self, name, model):
+        from matplotlib import rcParams
+        from matplotlib.figure import Figure
+
+        count, draw = self.DRAW[name]
+        figure, before = Figure(layout="constrained"), dict(rcParams)
+        axes = figure.subplots(1, count + 1, squeeze=False)[0]
+        assert draw(model, axes[0] if count == 1 else axes[:count]) is figure
+        pixels(figure)
+        assert all(ax.has_data() or not ax.axison for ax in axes[:count]) and not axes[count].has_data()
+        assert dict(rcParams) == before
+
+    @pytest.mark.parametrize("name", DRAW)
+    def test_wrong_axes(self, name, model):
+        from matplotlib.figure import Figure
+
+        count, draw = self.DRAW[name]
+        with pytest.raises(ValueError, match=f"axes must be {count} matplotlib Axes for this figure, got {count + 1}"):
+            draw(model, Figure().subplots(1, count + 1))
+        with pytest.raises(TypeError, match="axes must be matplotlib Axes, got str"):
+            draw(model, ["here"] * count)
 
 
 def run_python(code):

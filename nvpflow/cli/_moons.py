@@ -1,14 +1,6 @@
-"""The command line: ``python -m nvpflow <command>``.
-
-Results go to stdout; progress, warnings and errors go to stderr.
-"""
+"""The command that fits the two moons, whose exact density is known."""
 
 import argparse
-import os
-import sys
-import time
-import warnings
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -16,13 +8,9 @@ import numpy as np
 
 import nvpflow
 from nvpflow import moons, plot
+from nvpflow.cli._arguments import SEED, epochs, fit_model, integer, real
 
-__all__ = ["main"]
-
-PROGRAM = "python -m nvpflow"
-FAILED, INTERRUPTED = 1, 130  # argparse itself exits with 2
-
-MOONS_EPILOG = f"""\
+MOONS_EPILOG = """\
 writes to the output directory:
   samples.png    data beside samples of the model
   layers.png     the same points from the Gaussian through every layer to the data
@@ -31,53 +19,13 @@ writes to the output directory:
   model.npz      the model, for nvpflow.load
 
 examples:
-  {PROGRAM} moons
-  {PROGRAM} moons --n-samples 5000 --noise 0.05 --output fine_moons
-  {PROGRAM} moons --scale exp     # the published layer and its plain training
+  nvpflow moons
+  nvpflow moons --n-samples 5000 --noise 0.05 --output fine_moons
+  nvpflow moons --scale exp     # the published layer and its plain training
 """
 
 
-def main(arguments=None):
-    """Run a command.
-
-    Parameters
-    ----------
-    arguments : list of str, optional
-        Default: those of the process.
-
-    Returns
-    -------
-    int
-        Exit code: 0; 1 after an error; 130 after Ctrl-C. A wrong usage exits at once, with 2.
-    """
-    options = _parser().parse_args(arguments)
-    try:
-        options.run(options)
-        sys.stdout.flush()
-        return 0
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:  # nobody reads stdout any more, so nothing may be flushed to it at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except (ImportError, MemoryError, OSError, TypeError, ValueError) as error:
-        message = " ".join(str(error).split()) or type(error).__name__
-        print(f"{PROGRAM} {options.command}: error: {message}", file=sys.stderr)
-        return FAILED
-
-
-def _parser():
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM, description="Real NVP normalizing flows: density estimation and sampling."
-    )
-    parser.add_argument("--version", action="version", version=f"nvpflow {nvpflow.__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
-    _add_moons(commands)
-    return parser
-
-
-def _add_moons(commands):
+def add_moons(commands):
     parser = commands.add_parser(
         "moons",
         help="fit the two moons and draw what was learned",
@@ -88,9 +36,9 @@ def _add_moons(commands):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    count, positive = _integer(2), _integer(1)
+    count, positive = integer(2), integer(1)
     add("--n-samples", type=count, default=1000, metavar="N", help="training samples (1000)")
-    add("--noise", type=_noise, default=0.1, help="of the moons, standard deviation (0.1)")
+    add("--noise", type=real(1e-3), default=0.1, help="of the moons, standard deviation (0.1)")
     add("--layers", type=positive, default=8, metavar="N", help="coupling layers (8)")
     add("--hidden", type=positive, default=64, metavar="N", help="width of the networks (64)")
     add(
@@ -107,7 +55,7 @@ def _add_moons(commands):
         "without bound, trained on the raw full batch at a constant rate of 0.001, without early "
         "stopping (tanh)",
     )
-    add("--random-state", type=_integer(0, 2**32 - 2), default=0, metavar="N", help="seed (0)")
+    add("--random-state", type=SEED, default=0, metavar="N", help="seed (0)")
     add("--dtype", choices=("float32", "float64"), default="float32", help="precision (float32)")
     add("--output", type=Path, default=Path("moons"), metavar="DIR", help="for the files (moons)")
     add("--n-fresh", type=count, default=100_000, metavar="N", help="fresh points (100000)")
@@ -127,8 +75,8 @@ def _moons(options):
 
     model = _moons_model(options)
     print(f"{options.n_samples} samples of the two moons, noise {noise:g}; {model}", flush=True)
-    seconds = _fit(model, data)
-    print(f"trained in {seconds:.2f} s: {_epochs(model)}")
+    seconds = fit_model(model, data)
+    print(f"trained in {seconds:.2f} s: {epochs(model)}")
     log_density = model.score_samples(fresh)
     _print_scores(model.score_samples(data), log_density, entropy)
 
@@ -162,60 +110,6 @@ def _moons_model(options):
         **(plain if options.scale == "exp" else {}),
     )
     return model if options.epochs is None else model.set_params(max_iter=options.epochs)
-
-
-def _fit(model, data):
-    """Fit with progress on stderr; returns the seconds it took."""
-    start = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught, _progress(model.max_iter) as progress:
-        warnings.simplefilter("always")
-        model.fit(data, callback=progress)
-    seconds = time.perf_counter() - start
-    for warning in caught:
-        print(f"warning: {warning.message}", file=sys.stderr)
-    return seconds
-
-
-@contextmanager
-def _progress(n_epochs):
-    """A callback for `fit`: it moves a tqdm bar in a terminal, elsewhere it prints ten lines."""
-    bar = _bar(n_epochs)
-
-    def show(epoch, train_nll, validation_nll):
-        scores = _scores(train_nll, validation_nll)
-        if bar is not None:
-            bar.set_postfix_str(scores, refresh=False)
-            bar.update()
-        elif epoch * 10 // n_epochs != (epoch - 1) * 10 // n_epochs:
-            print(f"epoch {epoch}/{n_epochs}: {scores}", file=sys.stderr, flush=True)
-
-    try:
-        yield show
-    finally:
-        if bar is not None:
-            bar.close()
-
-
-def _bar(n_epochs):
-    if not sys.stderr.isatty():
-        return None
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return None
-    return tqdm(total=n_epochs, unit=" epochs", dynamic_ncols=True)
-
-
-def _scores(train_nll, validation_nll):
-    """Without validation data, its NLL is NaN."""
-    validation = "" if np.isnan(validation_nll) else f", validation NLL {validation_nll:.4f}"
-    return f"training NLL {train_nll:.4f}{validation}"
-
-
-def _epochs(model):
-    if not model.early_stopping:
-        return f"{model.n_iter_} epochs"
-    return f"{model.n_iter_} epochs, the parameters of epoch {model.best_iter_} kept"
 
 
 def _print_scores(training, fresh, entropy):
@@ -280,30 +174,3 @@ def _require_matplotlib():
     except ImportError as error:
         message = f"figures need matplotlib: pip install nvpflow[moons], or --no-plots ({error})"
         raise ImportError(message) from error
-
-
-def _integer(low, high=None):
-    """A type for argparse: an integer in a range."""
-
-    def convert(text):
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"must be an integer, got {text!r}") from None
-        if value < low:
-            raise argparse.ArgumentTypeError(f"must be at least {low}, got {text}")
-        if high is not None and value > high:
-            raise argparse.ArgumentTypeError(f"must be at most {high}, got {text}")
-        return value
-
-    return convert
-
-
-def _noise(text):
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
-    if not 1e-3 <= value < np.inf:
-        raise argparse.ArgumentTypeError(f"must be finite and at least 0.001, got {text}")
-    return value

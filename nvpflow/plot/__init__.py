@@ -1,0 +1,23 @@
+"""Figures of flows: samples, densities, what every layer does, latent space and training curves.
+
+Every function draws on the matplotlib axes that it is given, or makes a figure that pyplot does not know of: a
+notebook shows it when it is the last value of a cell, ``figure.savefig(path)`` writes it, and nothing has to be
+closed. They need matplotlib (``pip install nvpflow[plot]``), imported when a figure is made.
+
+    samples     data beside samples, 2-D
+    corner      data over samples, any dimension: histograms and all pairs of columns
+    density     the log-density as an image, 2-D
+    contours    the regions that hold 50 %, 80 %, ... of the probability, 2-D
+    evolution   a Gaussian on its way through the layers, 2-D
+    animation   the same as a film
+    latent      are the latent points standard normal? any dimension
+    training    training curves
+"""
+
+from nvpflow.plot._density import contours, density
+from nvpflow.plot._latent import latent
+from nvpflow.plot._layers import animation, evolution
+from nvpflow.plot._samples import corner, samples
+from nvpflow.plot._training import training
+
+__all__ = ["animation", "contours", "corner", "density", "evolution", "latent", "samples", "training"]

@@ -1,0 +1,122 @@
+"""What all figures share: the figure itself, its panels, their limits, colours and points."""
+
+import functools
+import io
+
+import numpy as np
+
+BLUE, RED, GREY = "#2166ac", "#a01a58", "#8a8a8a"
+# Share of points that lie in a panel: a few far ones would make all others small.
+INSIDE = 0.995
+# Height over width of panels.
+FLATTEST, TALLEST = 0.3, 1.8
+
+
+def panels(axes, count, columns, width, shape=1.0, beside=0.0, gap=0.65):
+    """The figure and `count` axes: those that the caller was given, or new ones.
+
+    New ones stand in `columns` columns in a figure `width` inches wide, `beside` of them for what stands at its right;
+    a panel's height is `shape` times its width, and `gap` inches more for its title and labels.
+    """
+    if axes is not None:
+        return _check_axes(axes, count)
+    rows = -(-count // columns)
+    height = ((width - beside) / columns - 0.5) * shape
+    figure = _figure_class()(figsize=(width, rows * (height + gap)), dpi=150, layout="compressed")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes[count:]:
+        ax.remove()
+    return figure, axes[:count]
+
+
+def shape_of(limits):
+    """Height over width of a panel with these limits: that of equal units, as far as a panel can have it."""
+    return float(np.clip(_ratio(limits), FLATTEST, TALLEST))
+
+
+def aspect_of(limits):
+    """Units of equal length, unless the axes are so different that this makes no panel."""
+    return "equal" if FLATTEST <= _ratio(limits) <= TALLEST else "auto"
+
+
+def _ratio(limits):
+    (left, right), (bottom, top) = limits
+    return (top - bottom) / (right - left)
+
+
+def limits_of(points, share=1.0, margin=0.12):
+    """Per axis, the range of that share of the finite points, and a margin relative to it."""
+    points = points[np.isfinite(points).all(axis=1)].astype(float)
+    if len(points) == 0:
+        return ((-1.0, 1.0),) * points.shape[1]
+    low, high = np.quantile(points, [(1 - share) / 2, (1 + share) / 2], axis=0)
+    room = margin * np.maximum(high - low, 1e-6 * np.maximum(1e-30, np.abs(high)))
+    return tuple(zip((low - room).tolist(), (high + room).tolist()))
+
+
+def square_limits(points):
+    """As `limits_of`, of the same length on both axes."""
+    limits = np.array(limits_of(points, INSIDE))
+    middle, half = limits.mean(axis=1), np.diff(limits).max() / 2
+    return tuple(zip((middle - half).tolist(), (middle + half).tolist()))
+
+
+def inside(points, limits):
+    """Which points lie in a panel with these limits."""
+    low, high = np.transpose(limits)
+    return ((points >= low) & (points <= high)).all(axis=1)
+
+
+def scatter(ax, points, colours, limits, aspect=None):
+    """Points of a size that suits their number."""
+    size = np.clip(14000 / max(1, len(points)), 1.5, 9)
+    dots = ax.scatter(points[:, 0], points[:, 1], s=size, c=colours, linewidths=0, rasterized=True)
+    ax.set(xlim=limits[0], ylim=limits[1], aspect=aspect or aspect_of(limits))
+    return dots
+
+
+def count_bins(n):
+    """Bins of a histogram of n points: more for more points, but not so many that the points' randomness shows."""
+    return int(np.clip(2 * n**0.4, 9, 60))
+
+
+def label(ax, names):
+    """Names of the two axes of a panel."""
+    ax.set(xlabel=names[0], ylabel=names[1])
+
+
+def open_frame(ax):
+    """No lines at the top and at the right."""
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _check_axes(axes, count):
+    from matplotlib.axes import Axes
+
+    flat = np.asarray(axes, dtype=object).ravel()
+    for ax in flat:
+        if not isinstance(ax, Axes):
+            raise TypeError(f"axes must be matplotlib Axes, got {type(ax).__name__}")
+    if len(flat) != count:
+        raise ValueError(f"axes must be {count} matplotlib Axes for this figure, got {len(flat)}")
+    return flat[0].figure, flat
+
+
+@functools.cache
+def _figure_class():
+    """A Figure that notebooks display without pyplot, which they otherwise rely on."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        message = f"figures need matplotlib: pip install nvpflow[plot] ({error})"
+        raise ImportError(message) from error
+
+    class NotebookFigure(Figure):
+        def _repr_png_(self):
+            """The image, and half of its pixels as the size to show it at: sharp on any screen."""
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png")
+            width, height = (self.get_size_inches() * self.dpi / 2).astype(int).tolist()
+            return buffer.getvalue(), {"width": width, "height": height}
+
+    return NotebookFigure

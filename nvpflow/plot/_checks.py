@@ -1,0 +1,67 @@
+"""Checks of what figures are made of."""
+
+import numpy as np
+
+from nvpflow.estimator import RealNVP
+from nvpflow.flow import Flow
+
+
+def check_model(model, data_dim=2):
+    """The flow of a Flow or a fitted RealNVP; with `data_dim` dimensions, unless that is None."""
+    if not isinstance(model, (Flow, RealNVP)):
+        raise TypeError(f"model must be a Flow or a RealNVP, got {type(model).__name__}")
+    flow = model._fitted_flow() if isinstance(model, RealNVP) else model
+    if data_dim is not None and flow.data_dim != data_dim:
+        raise ValueError(f"model must have {data_dim} dimensions to be drawn, got {flow.data_dim}")
+    return flow
+
+
+def check_points(name, points, data_dim=None, finite=False):
+    """An array of real numbers of shape (n, D); `data_dim` None is any D."""
+    points = np.asarray(points)
+    if points.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be an array of real numbers, got dtype {points.dtype}")
+    columns = "D" if data_dim is None else data_dim
+    fits = points.ndim == 2 and points.shape[1] >= 1 and data_dim in (None, points.shape[1])
+    if not fits or len(points) == 0:
+        hint = ": reshape(-1, 1) makes one column" if points.ndim == 1 and data_dim is None else ""
+        raise ValueError(f"{name} must have shape (n, {columns}) with n >= 1, got {points.shape}{hint}")
+    if finite and not np.isfinite(points).all():
+        raise ValueError(f"{name} must be finite, got NaN or infinity")
+    return points
+
+
+def check_names(names, data_dim):
+    """Names of the columns, by default x1, x2, ..."""
+    if names is None:
+        return [f"$x_{{{i + 1}}}$" for i in range(data_dim)]
+    if isinstance(names, str) or not np.iterable(names) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"names must be a sequence of str, got {names!r}")
+    if len(names) != data_dim:
+        raise ValueError(f"names must have {data_dim} entries, one for each column, got {len(names)}")
+    # A dollar sign starts mathematics in matplotlib; a column "price ($)" means none.
+    return [name.replace("$", r"\$") for name in names]
+
+
+def check_limits(limits):
+    try:
+        checked = np.asarray(limits, dtype=float)
+    except (TypeError, ValueError):
+        checked = np.empty(0)
+    valid = checked.shape == (2, 2) and np.isfinite(checked).all()
+    if not valid or not (checked[:, 0] < checked[:, 1]).all():
+        raise ValueError(f"limits must be ((low, high), (low, high)) with low < high, got {limits!r}")
+    return tuple(map(tuple, checked.tolist()))
+
+
+def check_shares(name, shares):
+    """Numbers in (0, 1), ascending, without duplicates."""
+    try:
+        checked = np.asarray(shares, dtype=float)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a sequence of real numbers, got {shares!r}") from None
+    if checked.ndim != 1 or len(checked) == 0 or not ((checked > 0) & (checked < 1)).all():
+        raise ValueError(f"{name} must be a sequence of numbers in (0, 1), got {shares!r}")
+    if len(np.unique(checked)) < len(checked):
+        raise ValueError(f"{name} must not hold a number twice, got {shares!r}")
+    return np.sort(checked)

@@ -1,0 +1,201 @@
+"""Densities of two-dimensional flows: as an image, and as contours."""
+
+import numpy as np
+
+from nvpflow._checks import check_int
+from nvpflow.plot._canvas import GREY, INSIDE, RED, aspect_of, label, limits_of, panels, scatter, shape_of
+from nvpflow.plot._checks import check_limits, check_model, check_names, check_points, check_shares
+
+# Nats from the top of the colour scale of `density` to its bottom.
+DEPTH = 10.0
+# Samples that set the levels of `contours`: the mass within a contour is right to about 0.3 %.
+N_LEVEL = 20_000
+
+
+def density(model, exact=None, *, limits=None, resolution=400, names=None, axes=None):
+    """The learned log-density, beside the exact one if it is known, on the same colour scale.
+
+    Logarithms show what a density leaves behind between the modes and at the edges. The scale covers 10 nats; what lies
+    below has the darkest colour, and what is NaN is grey.
+
+    Parameters
+    ----------
+    model : Flow or fitted RealNVP
+        Of two dimensions.
+    exact : callable, optional
+        Takes points, shape (n, 2), to their log-densities in nats, shape (n,), as `nvpflow.moons.log_density` does.
+    limits : ((low, high), (low, high)), optional
+        Of the first and the second axis. Default: where the samples of the model are.
+    resolution : int, default 400
+        Pixels along the first axis.
+    names : sequence of 2 str, optional
+        Of the columns.
+    axes : matplotlib Axes, or 2 of them with `exact`, optional
+        To draw on; default: a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is missing.
+    NotFittedError, TypeError, ValueError
+        If the model is not fitted or not two-dimensional, or an argument is unfit.
+    """
+    flow = check_model(model)
+    if exact is not None and not callable(exact):
+        raise TypeError(f"exact must be callable, got {exact!r}")
+    names, limits = check_names(names, 2), _limits(flow, limits)
+    points, shape = _pixels(limits, check_int("resolution", resolution, 2))
+    images = {"learned log-density": flow.log_prob(points)}
+    if exact is not None:
+        images["exact log-density"] = _evaluate(exact, points)
+    top = _top(images.values())
+    count = len(images)
+    figure, axes = panels(axes, count, count, width=4.6 * count + 0.8, shape=shape_of(limits), beside=0.8)
+    for ax, (title, values) in zip(axes, images.items()):
+        values = np.where(values < np.inf, np.clip(values, top - 2 * DEPTH, top + DEPTH), np.nan)
+        image = ax.imshow(
+            values.reshape(shape),
+            origin="lower",
+            extent=(*limits[0], *limits[1]),
+            vmin=top - DEPTH,
+            vmax=top,
+            cmap=_colormap("viridis", bad=GREY),
+            interpolation="bilinear",
+            aspect=aspect_of(limits),
+        )
+        ax.set_title(title)
+        label(ax, names)
+    scale = axes[-1].inset_axes((1.03, 0, 0.035, 1))
+    figure.colorbar(image, cax=scale, label="nats", extend="min", extendfrac=0.04)
+    return figure
+
+
+def contours(model, data=None, *, mass=(0.5, 0.8, 0.95, 0.99), limits=None, resolution=300, names=None, axes=None):
+    """The smallest regions that hold given shares of the probability: contours of the learned density.
+
+    A point lies in such a highest-density region if its log-density is above a level, which is a quantile of the
+    log-densities of the model's samples (Hyndman 1996). The legend gives the levels, in nats, and how many data points
+    each region holds: about the mass, if the model is right.
+
+    Parameters
+    ----------
+    model : Flow or fitted RealNVP
+        Of two dimensions.
+    data : array_like of real numbers, shape (n, 2), optional
+        Finite; drawn over the regions.
+    mass : sequence of float in (0, 1), default (0.5, 0.8, 0.95, 0.99)
+        Probabilities of the regions.
+    limits : ((low, high), (low, high)), optional
+        Of the first and the second axis. Default: where the samples of the model and the data are.
+    resolution : int, default 300
+        Points of the grid along the first axis.
+    names : sequence of 2 str, optional
+        Of the columns.
+    axes : matplotlib Axes, optional
+        To draw on; default: a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is missing.
+    NotFittedError, TypeError, ValueError
+        If the model is not fitted or not two-dimensional, an argument is unfit, or no sample has a finite density.
+
+    References
+    ----------
+    Hyndman (1996), "Computing and graphing highest density regions", The American Statistician 50.
+    """
+    flow = check_model(model)
+    data = None if data is None else check_points("data", data, 2, finite=True)
+    mass, names = check_shares("mass", mass), check_names(names, 2)
+    limits = _limits(flow, limits, data)
+    points, shape = _pixels(limits, check_int("resolution", resolution, 2))
+    levels = _levels(flow, mass)
+    figure, (ax,) = panels(axes, 1, 1, width=7.8, shape=max(0.5, shape_of(limits)), beside=2.6)
+    x, y = points[:, 0].reshape(shape), points[:, 1].reshape(shape)
+    values = np.nan_to_num(flow.log_prob(points).astype(float), nan=-np.inf).reshape(shape)
+    values = np.clip(values, levels[-1] - 1e3, levels[0] + 1e3)  # contours are found between finite numbers
+    colours = _shades(len(mass))
+    ax.contourf(x, y, values, [*levels[::-1], levels[0] + 2e3], colors=colours[::-1])
+    ax.contour(x, y, values, levels[::-1], colors="white", linewidths=0.8, linestyles="solid")
+    if data is not None:
+        dots = scatter(ax, data, RED, limits)
+        dots.set(sizes=0.4 * dots.get_sizes(), alpha=0.7)
+    ax.set(xlim=limits[0], ylim=limits[1], aspect=aspect_of(limits), title="Highest-density regions")
+    label(ax, names)
+    _legend(ax, mass, levels, colours, None if data is None else flow.log_prob(data))
+    return figure
+
+
+def _limits(flow, limits, data=None):
+    """The given limits, or those that show the samples, and the data if there are any."""
+    if limits is not None:
+        return check_limits(limits)
+    limits = limits_of(flow.sample(4000, random_state=0), INSIDE, 0.2)
+    if data is None:
+        return limits
+    return tuple((min(a), max(b)) for a, b in (zip(*pair) for pair in zip(limits, limits_of(data, INSIDE))))
+
+
+def _levels(flow, mass):
+    """The log-densities above which these shares of the samples lie, highest first."""
+    log_density = flow.sample_and_log_prob(N_LEVEL, random_state=0)[1].astype(float)
+    log_density = log_density[np.isfinite(log_density)]
+    levels = np.quantile(log_density, 1 - mass) if len(log_density) else np.zeros(1)
+    if len(log_density) == 0 or (len(mass) > 1 and not (np.diff(levels) < 0).all()):
+        raise ValueError("model must have a density that is finite and not constant at its samples to have contours")
+    return levels
+
+
+def _legend(ax, mass, levels, colours, log_density):
+    from matplotlib.patches import Patch
+
+    entries = []
+    for share, level, colour in zip(mass, levels, colours):
+        text = f"{100 * share:.4g} %: above {level:.2f} nats"
+        if log_density is not None:
+            text += f"\n   {100 * np.mean(log_density > level):.1f} % of the data"
+        entries.append(Patch(facecolor=colour, label=text))
+    title = "probability: log-density"
+    ax.legend(handles=entries, title=title, frameon=False, loc="upper left", bbox_to_anchor=(1.02, 1.02))
+
+
+def _shades(count):
+    """Blues from dark, for the innermost region, to light."""
+    from matplotlib import colormaps
+
+    return colormaps["Blues"](np.linspace(0.75, 0.22, count))
+
+
+def _pixels(limits, resolution):
+    """Centres of the pixels, shape (rows * columns, 2), and (rows, columns)."""
+    shape = (max(2, round(resolution * shape_of(limits))), resolution)
+    x, y = ((np.arange(n) + 0.5) / n * (high - low) + low for n, (low, high) in zip(shape[::-1], limits))
+    return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2), shape
+
+
+def _evaluate(exact, points):
+    values = np.asarray(exact(points), dtype=float)
+    if values.shape != (len(points),):
+        raise ValueError(f"exact must return shape ({len(points)},) for {len(points)} points, got {values.shape}")
+    return values
+
+
+def _top(images):
+    """The end of a colour scale for log-densities, which a spike of a few pixels must not set."""
+    finite = [values[np.isfinite(values)] for values in images]
+    return max((float(np.quantile(values, 0.999)) for values in finite if len(values)), default=0.0)
+
+
+def _colormap(name, bad):
+    from matplotlib import colormaps
+
+    return colormaps[name].with_extremes(bad=bad)

@@ -1,0 +1,157 @@
+"""Are the latent points standard normal, as they are if the model is right?"""
+
+from statistics import NormalDist
+
+import numpy as np
+
+from nvpflow._checks import check_int, check_real
+from nvpflow.plot._canvas import BLUE, GREY, RED, count_bins, open_frame, panels
+from nvpflow.plot._checks import check_model, check_points
+
+NORMAL = NormalDist()
+# Dimensions of one figure; two panels each.
+MOST_DIMENSIONS = 24
+# Quantiles of a QQ plot at the most.
+QUANTILES = 100
+# Random samples behind a confidence band: its level is right to about 0.002.
+SIMULATIONS = 10_000
+# What is further out is counted, not drawn.
+FAR = 8.0
+
+
+def latent(model, X, *, level=0.95, dimensions=None, axes=None):
+    """Histogram and QQ plot of every latent dimension against the standard normal distribution.
+
+    If the density is right, the latent points of data are standard normal. In the QQ plot, their order statistics lie
+    on the diagonal then, and with probability `level` all of the ones drawn are within the band, which is exact for
+    any number of points: it is pointwise at one level, chosen by simulation (Aldor-Noiman et al. 2013). Points outside
+    are red. Use samples that the model was not fitted to: on those it was fitted to it looks better than it is.
+
+    Parameters
+    ----------
+    model : Flow or fitted RealNVP
+    X : array_like of real numbers, shape (n, D)
+        Finite data, n >= 2.
+    level : float in (0, 1), default 0.95
+        Of the band of one dimension.
+    dimensions : sequence of int, optional
+        Those to draw, from 0. Default: all; 24 at the most.
+    axes : array_like of matplotlib Axes, optional
+        Two for each dimension: histogram, QQ plot, histogram, ...; default: a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is missing.
+    NotFittedError, TypeError, ValueError
+        If the model is not fitted, or an argument is unfit.
+
+    References
+    ----------
+    Aldor-Noiman, Brown, Buja, Rolke and Stine (2013), "The power to see: a new graphical test of normality", The
+    American Statistician 67.
+    """
+    flow = check_model(model, None)
+    X = check_points("X", X, flow.data_dim, finite=True)
+    if len(X) < 2:
+        raise ValueError(f"X must have at least 2 samples, got {len(X)}")
+    level = check_real("level", level, 0, 1, low_open=True)
+    dimensions = _check_dimensions(dimensions, flow.data_dim)
+    Z = flow.inverse(X)[0].astype(np.float64)
+    count = 2 * len(dimensions)
+    columns = min(count, 4)
+    figure, axes = panels(axes, count, columns, width=3.3 * columns, gap=0.8)
+    ranks = _ranks(len(X))
+    band = _band(ranks, len(X), level)
+    for i, d in enumerate(dimensions):
+        z = np.sort(Z[:, d])  # NaN last
+        _histogram(axes[2 * i], z, d)
+        _qq(axes[2 * i + 1], z, d, ranks, band, level)
+    return figure
+
+
+def _histogram(ax, z, d):
+    edges = np.linspace(-4.5, 4.5, count_bins(len(z)) + 1)
+    with np.errstate(invalid="ignore"):
+        heights = np.histogram(z, edges)[0] / (len(z) * np.diff(edges))
+    grid = np.linspace(-4.5, 4.5, 200)
+    ax.stairs(heights, edges, fill=True, color=BLUE, alpha=0.35, label=f"{len(z)} points")
+    ax.plot(grid, [NORMAL.pdf(value) for value in grid], color=RED, lw=1.4, label="N(0, 1)")
+    finite = z[np.isfinite(z)]
+    moments = f"mean {finite.mean():.2f}, sd {finite.std():.2f}" if len(finite) else "no finite point"
+    ax.set(xlim=(-4.5, 4.5), ylim=(0, max(0.56, 1.35 * heights.max())), title=moments)
+    ax.set(xlabel=_name(d), ylabel="density")
+    ax.legend(frameon=False, loc="upper right", fontsize="small", handlelength=1.2, borderaxespad=0.1)
+    ax.title.set_fontsize("medium")
+    open_frame(ax)
+
+
+def _qq(ax, z, d, ranks, band, level):
+    expected = _quantiles(ranks / (len(z) + 1))
+    low, high = map(_quantiles, band)
+    z = z[ranks - 1]
+    within = (z >= low) & (z <= high)
+    reach = min(FAR, 1.08 * max(np.abs(expected).max(), np.abs(z[np.isfinite(z)]).max(initial=0)))
+    ax.fill_between(expected, low, high, color=GREY, alpha=0.3, lw=0, label=f"{100 * level:g} % band")
+    ax.plot([-FAR, FAR], [-FAR, FAR], color=GREY, lw=1)
+    for mask, colour in ((within, BLUE), (~within, RED)):
+        ax.plot(expected[mask], z[mask], "o", color=colour, ms=2.6, mew=0)
+    outside = int((~within).sum())
+    title = f"{outside} of {len(z)} quantiles outside" if outside else f"all {len(z)} quantiles inside"
+    hidden = int((~(np.abs(z) <= FAR)).sum())
+    ax.set_title(title + (f", {hidden} not shown" if hidden else ""), fontsize="medium")
+    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    ax.set(xlabel="normal quantile", ylabel=f"quantile of {_name(d)}")
+    ax.legend(frameon=False, loc="upper left", fontsize="small", handlelength=1.2, borderaxespad=0.1)
+    open_frame(ax)
+
+
+def _name(d):
+    return f"$z_{{{d + 1}}}$"
+
+
+def _quantiles(probabilities):
+    """Of the standard normal distribution."""
+    tiny = np.finfo(float).tiny
+    return np.array([NORMAL.inv_cdf(p) for p in np.clip(probabilities, tiny, 1 - 2**-53)])
+
+
+def _ranks(n):
+    """Which order statistics are drawn, from 1: all of a few points, of many some at even steps of the quantile."""
+    ends = NORMAL.inv_cdf(0.5 / n)
+    steps = np.linspace(ends, -ends, QUANTILES)
+    chosen = [round(0.5 + n * NORMAL.cdf(step)) for step in steps] if n > QUANTILES else range(1, n + 1)
+    return np.unique(np.clip(chosen, 1, n))
+
+
+def _band(ranks, n, level):
+    """Low and high ends, shape (ranks,), between which all uniform order statistics of these ranks lie at once.
+
+    They are partial sums of n + 1 exponential numbers over their total; sums of many are gamma numbers. The k-th
+    smallest and the k-th largest of the simulations are the band, with the largest k that leaves enough of them inside.
+    """
+    steps = np.diff([0, *ranks, n + 1]).astype(float)
+    sums = np.cumsum(np.random.default_rng(0).standard_gamma(steps, size=(SIMULATIONS, len(steps))), axis=1)
+    uniform = sums[:, :-1] / sums[:, -1:]
+    place = uniform.argsort(axis=0).argsort(axis=0) + 1
+    outermost = np.minimum(place, SIMULATIONS + 1 - place).min(axis=1)
+    k = int(np.sort(outermost)[int((1 - level) * SIMULATIONS)])
+    ordered = np.sort(uniform, axis=0)
+    return ordered[k - 1], ordered[SIMULATIONS - k]
+
+
+def _check_dimensions(dimensions, data_dim):
+    if dimensions is None:
+        dimensions = range(data_dim)
+    if isinstance(dimensions, str) or not np.iterable(dimensions):
+        raise TypeError(f"dimensions must be a sequence of integers, got {dimensions!r}")
+    checked = [check_int("dimensions", d, 0) for d in dimensions]
+    if not checked or max(checked) >= data_dim:
+        raise ValueError(f"dimensions must hold numbers from 0 to {data_dim - 1}, got {list(checked)}")
+    if len(checked) > MOST_DIMENSIONS:
+        raise ValueError(f"at most {MOST_DIMENSIONS} dimensions fit into a figure, got {len(checked)}")
+    return checked

@@ -1,0 +1,147 @@
+"""What every layer does: the same points on their way from the Gaussian to the data."""
+
+import functools
+
+import numpy as np
+
+from nvpflow._checks import check_int, seed_sequence
+from nvpflow.layers import ActNorm
+from nvpflow.plot._canvas import BLUE, RED, panels, scatter, square_limits
+from nvpflow.plot._checks import check_model
+
+# Hues of the angles 0, 90, ..., 360 degrees. Opposite ones differ for every kind of colour vision.
+WHEEL = (BLUE, "#4fc3c9", "#f0b429", RED, BLUE)
+MILLISECONDS = 40  # of one frame
+HOLD = 15  # frames that the film rests at its beginning and at its end
+
+
+def evolution(model, n=4000, random_state=0, *, axes=None):
+    """The same points on their way from the Gaussian through every layer to the data.
+
+    A point keeps its colour, which says where it started: the hue is the angle, and grey is the middle. The panels have
+    the same limits, but for the last one, which shows the data as large as it can. A last `ActNorm` only changes to the
+    units of the data, so it shares the panel of the layer before it.
+
+    Parameters
+    ----------
+    model : Flow or fitted RealNVP
+        Of two dimensions.
+    n : int, default 4000
+        Points.
+    random_state : int, Generator, RandomState or None, default 0
+        Draws them.
+    axes : array_like of matplotlib Axes, optional
+        One for each panel; default: a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is missing.
+    NotFittedError, TypeError, ValueError
+        If the model is not fitted or not two-dimensional, or an argument is unfit.
+    """
+    stages, colours = _stages(check_model(model), n, random_state)
+    columns = int(np.ceil(np.sqrt(len(stages))))
+    figure, axes = panels(axes, len(stages), columns, width=3.2 * columns)
+    for ax, (title, state, limits) in zip(axes, stages):
+        scatter(ax, state, colours, limits)
+        ax.set_title(title)
+        ax.tick_params(labelsize="small")
+    return figure
+
+
+def animation(model, n=2000, random_state=0, *, frames_per_layer=12, axes=None):
+    """The panels of `evolution` as a film: the points move from layer to layer.
+
+    Between two layers every point goes straight ahead; only where it is at the layers comes from the flow.
+
+    Parameters
+    ----------
+    model : Flow or fitted RealNVP
+        Of two dimensions.
+    n : int, default 2000
+        Points.
+    random_state : int, Generator, RandomState or None, default 0
+        Draws them.
+    frames_per_layer : int, default 12
+        A frame takes 40 milliseconds.
+    axes : matplotlib Axes, optional
+        To draw on; default: a new figure.
+
+    Returns
+    -------
+    matplotlib.animation.FuncAnimation
+        ``animation.save("layers.gif", writer="pillow")`` writes it; a notebook plays it when it is the last value of a
+        cell.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is missing.
+    NotFittedError, TypeError, ValueError
+        If the model is not fitted or not two-dimensional, or an argument is unfit.
+    """
+    stages, colours = _stages(check_model(model), n, random_state)
+    frames_per_layer = check_int("frames_per_layer", frames_per_layer, 1)
+    figure, (ax,) = panels(axes, 1, 1, width=5.0)
+    dots = scatter(ax, stages[0][1], colours, stages[0][2])
+
+    def draw(frame):
+        place = min(max(0.0, (frame - HOLD) / frames_per_layer), len(stages) - 1)
+        before = min(int(place), len(stages) - 2)
+        share = place - before
+        share = share * share * (3 - 2 * share)  # starts and stops gently
+        (_, start, start_limits), (_, end, end_limits) = stages[before], stages[before + 1]
+        with np.errstate(invalid="ignore", over="ignore"):  # points that overflowed are not drawn
+            dots.set_offsets((1 - share) * start + share * end)
+        limits = (1 - share) * np.array(start_limits) + share * np.array(end_limits)
+        ax.set(xlim=limits[0], ylim=limits[1], title=stages[int(np.ceil(place))][0])
+        return (dots,)
+
+    frames = 2 * HOLD + (len(stages) - 1) * frames_per_layer + 1
+    if axes is None:  # one layout for all frames: that of the last, whose numbers are the longest
+        figure.set_dpi(100)
+        draw(frames)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+    return _animation_class()(figure, draw, frames=frames, interval=MILLISECONDS, blit=False)
+
+
+def _stages(flow, n, random_state):
+    """(title, points, limits) of every panel, and the points' colours."""
+    n = check_int("n", n, 1)
+    z = np.random.default_rng(seed_sequence(random_state)).normal(size=(n, 2)).astype(flow.dtype)
+    states = list(flow.trace(z))
+    titles = ["Gaussian"] + [f"layer {i}" for i in range(1, len(states))]
+    if len(flow.layers) > 1 and isinstance(flow.layers[-1], ActNorm):
+        del states[-2], titles[-1]
+        titles[-1] += ", in data units"
+    shared = square_limits(np.concatenate(states[:-1]))
+    limits = [shared] * (len(states) - 1) + [square_limits(states[-1])]
+    return list(zip(titles, states, limits)), origin_colours(z)
+
+
+def origin_colours(z):
+    """A colour for each latent point, hue by angle and saturation by radius, without a seam."""
+    from matplotlib.colors import LinearSegmentedColormap, to_rgb
+
+    wheel = LinearSegmentedColormap.from_list("wheel", WHEEL)
+    hue = wheel(np.arctan2(z[:, 1], z[:, 0]) / (2 * np.pi) % 1)[:, :3]
+    saturation = np.sqrt(-np.expm1(-(z**2).sum(axis=1, keepdims=True) / 2))
+    return saturation * hue + (1 - saturation) * np.array(to_rgb("0.75"))
+
+
+@functools.cache
+def _animation_class():
+    from matplotlib.animation import FuncAnimation
+
+    class NotebookAnimation(FuncAnimation):
+        def _repr_html_(self):
+            """A player with buttons."""
+            return self.to_jshtml()
+
+    return NotebookAnimation

@@ -1,0 +1,177 @@
+"""Data and samples of a model: do they look alike?"""
+
+import numpy as np
+
+from nvpflow._checks import check_int
+from nvpflow.plot._canvas import (
+    BLUE,
+    INSIDE,
+    RED,
+    count_bins,
+    inside,
+    label,
+    limits_of,
+    open_frame,
+    panels,
+    scatter,
+    shape_of,
+)
+from nvpflow.plot._checks import check_names, check_points
+
+# Columns of a corner plot; more panels than that cannot be told apart.
+MOST_COLUMNS = 16
+COLOURS = {"data points": BLUE, "samples": RED}
+
+
+def samples(data, samples, *, names=None, axes=None):
+    """Data beside samples, on the same axes.
+
+    Parameters
+    ----------
+    data : array_like of real numbers, shape (n, 2)
+        Finite. Sets the limits of both panels.
+    samples : array_like of real numbers, shape (m, 2)
+        If some lie outside of the panel, its title says how many.
+    names : sequence of 2 str, optional
+        Of the columns.
+    axes : 2 matplotlib Axes, optional
+        To draw on; default: a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is missing.
+    TypeError, ValueError
+        If an argument is not such an array, or `axes` are not two Axes.
+    """
+    data, samples = check_points("data", data, 2, finite=True), check_points("samples", samples, 2)
+    names = check_names(names, 2)
+    limits = limits_of(data)
+    outside = len(samples) - int(inside(samples, limits).sum())
+    figure, axes = panels(axes, 2, 2, width=9.0, shape=shape_of(limits))
+    scatter(axes[0], data, BLUE, limits)
+    scatter(axes[1], samples, RED, limits)
+    axes[0].set_title(f"{len(data)} data points")
+    note = f", {outside} of them outside" if outside else ""
+    axes[1].set_title(f"{len(samples)} samples{note}")
+    for ax in axes:
+        label(ax, names)
+    return figure
+
+
+def corner(data=None, samples=None, *, names=None, bins=None, axes=None):
+    """Data and samples over each other: a histogram of every column, and every pair of columns.
+
+    The points of both are drawn in a random order, so that neither hides the other.
+
+    Parameters
+    ----------
+    data : array_like of real numbers, shape (n, D), optional
+        Finite, 1 <= D <= 16. Sets the limits: they leave out the outermost half per cent of a column.
+    samples : array_like of real numbers, shape (m, D), optional
+        Without data, they set the limits.
+    names : sequence of D str, optional
+        Of the columns.
+    bins : int, optional
+        Of the histograms; their heights are densities. Default: more for more points, 9 to 60.
+    axes : array_like of matplotlib Axes, shape (D, D), optional
+        To draw on; default: a new figure. Those above the diagonal become empty.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is missing.
+    TypeError, ValueError
+        If an argument is unfit, there are neither data nor samples, or they have different numbers of columns.
+    """
+    clouds = _clouds(data, samples)
+    first = next(iter(clouds.values()))
+    dim = first.shape[1]
+    names = check_names(names, dim)
+    bins = count_bins(min(map(len, clouds.values()))) if bins is None else check_int("bins", bins, 1)
+    figure, axes = panels(axes, dim * dim, dim, width=max(4.0, min(1.6 * dim + 2.2, 20.0)), gap=0.5)
+    grid = axes.reshape(dim, dim)
+    limits = limits_of(first, INSIDE, 0.15)
+    points, colours = _shuffled(clouds)
+    for row in range(dim):
+        for column in range(dim):
+            ax = grid[row, column]
+            if column > row:
+                ax.set_axis_off()
+            elif column == row:
+                _histograms(ax, {name: cloud[:, row] for name, cloud in clouds.items()}, limits[row], bins)
+            else:
+                scatter(ax, points[:, [column, row]], colours, (limits[column], limits[row]), aspect="auto")
+            _tick(ax, names, row, column, dim)
+    for name, cloud in clouds.items():
+        grid[0, 0].plot([], [], color=COLOURS[name], lw=5, label=f"{len(cloud)} {name}")
+    _legend(grid, dim)
+    return figure
+
+
+def _clouds(data, samples):
+    """{"data points": data, "samples": samples}, as far as they are there."""
+    clouds = {}
+    if data is not None:
+        clouds["data points"] = check_points("data", data, finite=True)
+    if samples is not None:
+        clouds["samples"] = check_points("samples", samples, None if data is None else clouds["data points"].shape[1])
+    if not clouds:
+        raise ValueError("data and samples must not both be missing")
+    for name, cloud in clouds.items():
+        if cloud.shape[1] > MOST_COLUMNS:
+            raise ValueError(f"{name} must have at most {MOST_COLUMNS} columns to be drawn, got {cloud.shape[1]}")
+    return clouds
+
+
+def _shuffled(clouds):
+    """The points of all clouds in a random order, and their colours."""
+    points = np.concatenate(list(clouds.values()))
+    colours = np.repeat([COLOURS[name] for name in clouds], [len(cloud) for cloud in clouds.values()])
+    order = np.random.default_rng(0).permutation(len(points))
+    return points[order], colours[order]
+
+
+def _histograms(ax, columns, limits, bins):
+    """Heights count what lies outside of the limits, too: they are densities of all points."""
+    edges = np.linspace(*limits, bins + 1)
+    top = 0.0
+    for name, column in columns.items():
+        solid = name == "data points"
+        heights = np.histogram(column, edges)[0] / (len(column) * np.diff(edges))
+        ax.stairs(heights, edges, fill=solid, color=COLOURS[name], alpha=0.35 if solid else 1, lw=1.4)
+        top = max(top, heights.max())
+    ax.set(xlim=limits, ylim=(0, 1.08 * top or 1), yticks=[])
+    open_frame(ax)
+    ax.spines["left"].set_visible(False)
+
+
+def _tick(ax, names, row, column, dim):
+    """Labels and numbers along the bottom and the left only."""
+    from matplotlib.ticker import MaxNLocator
+
+    bottom, left = row == dim - 1, column == 0 and row > 0
+    ax.xaxis.set_major_locator(MaxNLocator(3))
+    if column < row:
+        ax.yaxis.set_major_locator(MaxNLocator(3))
+    ax.tick_params(labelbottom=bottom, labelleft=left, labelsize="small")
+    if bottom:
+        ax.set_xlabel(names[column])
+    if left:
+        ax.set_ylabel(names[row])
+
+
+def _legend(grid, dim):
+    """In the empty corner, which has room for it, or above the only panel."""
+    if dim == 1:
+        grid[0, 0].legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    else:
+        grid[0, 0].legend(frameon=False, loc="upper left", bbox_to_anchor=(1.05, 1)).set_in_layout(False)

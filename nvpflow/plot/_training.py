@@ -1,0 +1,90 @@
+"""Training curves."""
+
+import numpy as np
+
+from nvpflow._checks import check_real
+from nvpflow.estimator import RealNVP
+from nvpflow.plot._canvas import BLUE, GREY, RED, open_frame, panels
+
+
+def training(history, entropy=None, *, axes=None):
+    """Training curves: the negative log-likelihood after every epoch.
+
+    Parameters
+    ----------
+    history : fitted RealNVP, or mapping
+        "train_nll" and perhaps "validation_nll", one entry per epoch, in nats: `RealNVP.history_`, or what `Flow.fit`
+        returned. The epoch whose parameters were kept is marked: the model knows it, and for a mapping it is the one
+        with the best validation NLL. The training NLL is that of the samples with the noise that training adds to them,
+        if any.
+    entropy : float, optional
+        Of the data's distribution, in nats; a dashed line. No model can do better on average.
+    axes : matplotlib Axes, optional
+        To draw on; default: a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Its limits suit the later epochs; the first ones may be above.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is missing.
+    NotFittedError, TypeError, ValueError
+        If the model is not fitted, or an argument is unfit.
+    """
+    kept = None
+    if isinstance(history, RealNVP):
+        history._fitted_flow()
+        history, kept = history.history_, history.best_iter_
+    curves = _check_history(history)
+    if entropy is not None:
+        entropy = check_real("entropy", entropy)
+    figure, (ax,) = panels(axes, 1, 1, width=7.5, shape=0.5)
+    for (name, curve), colour in zip(curves.items(), (BLUE, RED)):
+        ax.plot(np.arange(1, len(curve) + 1), curve, color=colour, lw=1.4, label=name)
+    if "validation" in curves and np.isfinite(curves["validation"]).any():
+        best = int(np.nanargmin(curves["validation"])) + 1 if kept is None else kept
+        value = curves["validation"][best - 1]
+        ax.plot(best, value, "o", color=RED, ms=6, label=f"kept: epoch {best}, {value:.3f}")
+    if entropy is not None:
+        ax.axhline(entropy, color=GREY, ls="--", lw=1.2, label=f"entropy: {entropy:.3f}")
+    ax.set(xlabel="epoch", ylabel="NLL (nats per sample)", title="Negative log-likelihood in training")
+    ax.set(xlim=(0, max(2, len(curves["training"]))), ylim=_limits(curves.values(), entropy))
+    open_frame(ax)
+    ax.legend(frameon=False, loc="upper right")
+    return figure
+
+
+def _limits(curves, entropy):
+    """From the lowest value to some way above most: a few huge epochs must not flatten the rest."""
+    finite = [curve[np.isfinite(curve)] for curve in curves]
+    finite = [curve for curve in finite if len(curve)]
+    if not finite:
+        return None
+    low = min(curve.min() for curve in finite)
+    high = max(max(np.quantile(curve, 0.8), curve[-1]) for curve in finite)
+    if entropy is not None:
+        low, high = min(low, entropy), max(high, entropy)
+    spread = max(high - low, 0.05)
+    high = min(low + 4 * spread, max(high, *(curve.max() for curve in finite)))
+    return low - 0.15 * spread, max(high, low + spread) + 0.1 * spread
+
+
+def _check_history(history):
+    """{"training": curve} and, if there is one, "validation"."""
+    try:
+        curves = {"training": history["train_nll"]}
+        if "validation_nll" in history:
+            curves["validation"] = history["validation_nll"]
+    except (KeyError, TypeError, IndexError):
+        raise TypeError(
+            "history must be a fitted RealNVP or a mapping with 'train_nll', such as RealNVP.history_, "
+            f"got {type(history).__name__}"
+        ) from None
+    curves = {name: np.asarray(curve, dtype=float) for name, curve in curves.items()}
+    for name, curve in curves.items():
+        if curve.ndim != 1 or len(curve) == 0:
+            raise ValueError(f"the {name} curve of history must have shape (epochs,), got {curve.shape}")
+    return curves

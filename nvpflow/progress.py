@@ -1,0 +1,85 @@
+"""Progress of a training: a bar where somebody watches, lines elsewhere."""
+
+import sys
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+
+__all__ = ["progress"]
+
+
+@contextmanager
+def progress(n_epochs, verbose=1, file=None):
+    """A callback for `fit` that shows how far it is, with the training and the validation NLL.
+
+    In a terminal or a notebook that is a tqdm bar, if tqdm is installed; elsewhere about ten lines times `verbose`.
+
+    Parameters
+    ----------
+    n_epochs : int
+        Epochs at the most.
+    verbose : int, default 1
+        0 shows nothing.
+    file : text file, optional
+        Default: ``sys.stderr``. It is asked whether it is a terminal.
+
+    Yields
+    ------
+    callable
+        ``callback(epoch, train_nll, validation_nll)``, in nats; validation_nll is NaN without validation data.
+
+    Examples
+    --------
+    >>> import sys
+    >>> from nvpflow.progress import progress
+    >>> with progress(20, file=sys.stdout) as callback:
+    ...     for epoch in range(1, 5):
+    ...         callback(epoch, 2 - epoch / 4, float("nan"))
+    epoch 2/20: training NLL 1.5000
+    epoch 4/20: training NLL 1.0000
+    """
+    file = sys.stderr if file is None else file
+    bar = _bar(n_epochs, file) if verbose else None
+    parts = 10 * verbose
+
+    def show(epoch, train_nll, validation_nll):
+        if bar is not None:
+            bar.set_postfix_str(_scores(train_nll, validation_nll), refresh=False)
+            bar.update()
+        elif epoch * parts // n_epochs != (epoch - 1) * parts // n_epochs:
+            print(f"epoch {epoch}/{n_epochs}: {_scores(train_nll, validation_nll)}", file=file, flush=True)
+
+    try:
+        yield show
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def _scores(train_nll, validation_nll):
+    validation = "" if np.isnan(validation_nll) else f", validation NLL {validation_nll:.4f}"
+    return f"training NLL {train_nll:.4f}{validation}"
+
+
+def _bar(n_epochs, file):
+    """A tqdm bar, or None where there is no use for one."""
+    if not (_is_terminal(file) or _in_notebook()):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # in a notebook without widgets, tqdm recommends them
+            from tqdm.auto import tqdm
+    except ImportError:
+        return None
+    return tqdm(total=n_epochs, unit=" epochs", dynamic_ncols=True, file=file)
+
+
+def _is_terminal(file):
+    return hasattr(file, "isatty") and file.isatty()
+
+
+def _in_notebook():
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell is not None and "IPKernelApp" in shell.config
