@@ -80,21 +80,27 @@ static size_t *describe_coupling(nvp_layer *layer, const nvp_layer_config *confi
     return widths + config->n_hidden + 2;
 }
 
-/* How many samples make a tile: as many as keep the busiest layer's rows within the second-level cache. It depends on
- * the flow alone, so that results do not depend on the batch or the threads. */
-static size_t choose_tile(const nvp_flow *flow) {
+/* Bytes that a tile may take for what the way forward leaves to the way back. */
+enum { ROOM = 2 * 1024 * 1024 };
+
+/* How many samples make a tile: as many as keep the busiest layer's rows within the second-level cache, and fewer in
+ * deep flows, whose `kept_rows` for the way back would not fit their room. It depends on the flow alone, so that results
+ * do not depend on the batch or the threads. */
+static size_t choose_tile(const nvp_flow *flow, size_t kept_rows) {
     enum { CACHE = 256 * 1024, SMALLEST = 64, LARGEST = 512 };
-    size_t rows = flow->scratch_rows + flow->hidden_rows + 4 * flow->dim, tile = LARGEST;
-    while (tile > SMALLEST && rows > CACHE / (tile * flow->engine->real_size))
+    size_t busiest = flow->scratch_rows + flow->hidden_rows + 4 * flow->dim, tile = LARGEST;
+    while (tile > SMALLEST && (busiest > CACHE / (tile * flow->engine->real_size) ||
+                               kept_rows > ROOM / (tile * flow->engine->real_size)))
         tile /= 2;
     return tile;
 }
 
-/* Where each layer's saved rows lie. Hidden layers are kept as long as there is room for them: memory does not grow with
- * depth, and a deeper flow computes those of its other layers twice. */
-static bool place_saved_rows(nvp_flow *flow) {
-    enum { ROOM = 3 * 1024 * 1024 };
+/* Where each layer's saved rows lie. Hidden layers are kept as long as there is room for them: memory hardly grows with
+ * depth, and a deep flow computes those of its other layers twice. */
+static bool place_saved_rows(nvp_flow *flow, size_t kept_rows) {
     size_t room = ROOM / (flow->tile * flow->engine->real_size);
+    room -= kept_rows < room ? kept_rows : room;
+    flow->saved_rows = 0;
     for (size_t l = 0; l < flow->n_layers; l++) {
         nvp_layer *layer = &flow->layers[l];
         layer->keeps_hidden = layer->hidden_rows && layer->hidden_rows <= room;
@@ -111,7 +117,7 @@ static bool place_saved_rows(nvp_flow *flow) {
 }
 
 static nvp_status describe_layers(nvp_flow *flow, const nvp_layer_config *configs) {
-    size_t *indices = flow->indices;
+    size_t *indices = flow->indices, kept_rows = 0; /* the layers' states and saved rows */
     for (size_t l = 0; l < flow->n_layers; l++) {
         nvp_layer *layer = &flow->layers[l];
         layer->type = configs[l].type;
@@ -122,7 +128,8 @@ static nvp_status describe_layers(nvp_flow *flow, const nvp_layer_config *config
             if (!plan_mlp(&layer->net))
                 return NVP_ERROR_SIZE;
         }
-        if (!flow->engine->plan_layer(layer) || !nvp_add_product(1, layer->n_params, &flow->n_params))
+        if (!flow->engine->plan_layer(layer) || !nvp_add_product(1, layer->n_params, &flow->n_params) ||
+            !nvp_add_product(1, layer->saved_rows, &kept_rows))
             return NVP_ERROR_SIZE;
         if (layer->scratch_rows > flow->scratch_rows)
             flow->scratch_rows = layer->scratch_rows;
@@ -132,10 +139,11 @@ static nvp_status describe_layers(nvp_flow *flow, const nvp_layer_config *config
             flow->largest_layer = layer->n_params;
     }
     size_t bytes;
-    if (!nvp_multiply(flow->n_params, flow->engine->real_size, &bytes))
+    if (!nvp_multiply(flow->n_params, flow->engine->real_size, &bytes) ||
+        !nvp_add_product(flow->n_layers + 1, flow->dim, &kept_rows))
         return NVP_ERROR_SIZE;
-    flow->tile = choose_tile(flow);
-    return place_saved_rows(flow) ? NVP_OK : NVP_ERROR_SIZE;
+    flow->tile = choose_tile(flow, kept_rows);
+    return place_saved_rows(flow, kept_rows) ? NVP_OK : NVP_ERROR_SIZE;
 }
 
 nvp_status nvp_flow_create(nvp_flow **created, nvp_dtype dtype, size_t dim, size_t n_layers,

@@ -184,6 +184,32 @@ class TestLogDet:
             assert given == pytest.approx(np.linalg.slogdet(jacobian)[1], abs=1e-7)
 
 
+class TestDeepFlows:
+    """The chain rule over layers taken one by one. A deep flow has no room to keep all of its hidden layers; alone, each
+    layer has."""
+
+    @pytest.mark.parametrize("direction", ["forward", "inverse"])
+    @pytest.mark.parametrize("activation, hidden", [("relu", 300), ("silu", 150), ("tanh", (70, 90))])
+    def test_gradient_is_that_of_the_layers_one_by_one(self, direction, activation, hidden):
+        flow = default_flow(24, 17, hidden, activation=activation)
+        rng = np.random.RandomState(0)
+        start, d_out, d_log_det = rng.normal(size=(50, 17)), rng.normal(size=(50, 17)), rng.normal(size=50)
+        d_in, d_parameters = getattr(flow, f"{direction}_vjp")(start, d_out, d_log_det)
+
+        layers = [layer.copy() for layer in flow.layers][:: 1 if direction == "forward" else -1]
+        states = [start]
+        for layer in layers:
+            states.append(getattr(layer, direction)(states[-1])[0])
+        d, by_layer = d_out, []
+        for layer, state in zip(reversed(layers), reversed(states[:-1])):
+            d, of_layer = getattr(layer, f"{direction}_vjp")(state, d, d_log_det)
+            by_layer.append(of_layer)
+        if direction == "forward":
+            by_layer.reverse()
+        assert_close(d_in, d, 1e-12)
+        assert_close(d_parameters, np.concatenate(by_layer), 1e-12)
+
+
 class TestRoundTrip:
     """inverse(forward(z)) is z, and forward(inverse(x)) is x, through 64 layers of default size."""
 
