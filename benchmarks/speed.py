@@ -123,6 +123,8 @@ def training(peak, repeats, torch_peer, jax_peer):
     sides = {"nvpflow": ours, "two threads": lambda: ours(n_jobs=2)}
     if torch_peer:
         sides["PyTorch eager"] = lambda: torch_training(torch_peer, state, x, 1000)
+        if compiles(torch_peer.torch):
+            sides["torch.compile"] = compiled_training(torch_peer, state, x, 1000)
     if jax_peer:
         parameters, masks = jax_peer.from_state(state, 8)
         train = jax_peer.make_training(masks, 1000)
@@ -132,6 +134,8 @@ def training(peak, repeats, torch_peer, jax_peer):
     line("H = 64, of the peak", of_peak(found, 6 * multiply_adds(2, 64, 8) * 1e6), "%", 65)
     if torch_peer:
         line("H = 64, times as fast as PyTorch eager", ratios(found, "PyTorch eager"), "", 60)
+    if "torch.compile" in found:
+        line("H = 64, times as fast as torch.compile", ratios(found, "torch.compile"), "")
     if jax_peer:
         line("H = 64, times as fast as JAX jit", ratios(found, "JAX jit"), "", 15)
     line("H = 64, two threads, times as fast as one", ratios(found, "nvpflow", "two threads"), "", 1.8)
@@ -144,6 +148,35 @@ def torch_training(torch_peer, state, x, epochs):
     flow = torch_peer.moons_flow()
     flow.load_state_dict({name: torch_peer.torch.from_numpy(array.copy()) for name, array in state.items()})
     torch_peer.train(flow, torch_peer.torch.from_numpy(x), epochs)
+
+
+def compiles(torch):
+    """Whether torch.compile works here: it needs a C++ compiler."""
+    try:
+        torch.compile(lambda a: a + 1)(torch.zeros(1))
+    except Exception as error:
+        print(f"  torch.compile is left out: {type(error).__name__}")
+        return False
+    return True
+
+
+def compiled_training(torch_peer, state, x, epochs):
+    """A function of no arguments: the training with the loss, forward and backward, compiled once."""
+    torch, flow = torch_peer.torch, torch_peer.moons_flow()
+    x = torch.from_numpy(x)
+    loss_of = torch.compile(lambda x: -flow.log_prob(x).mean())
+
+    def run():
+        flow.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
+        optimizer = torch.optim.Adam(flow.parameters(), lr=1e-3)
+        for _ in range(epochs):
+            optimizer.zero_grad()
+            loss = loss_of(x)
+            loss.backward()
+            optimizer.step()
+            loss.item()
+
+    return run
 
 
 def scoring(peak, repeats, torch_peer, jax_peer):
@@ -221,16 +254,20 @@ def one_point(repeats, torch_peer):
         line("one point, times as fast as PyTorch eager", [20 * r for r in ratios(found, "PyTorch eager")], "", 100)
 
 
+def wide_flow(dim, hidden, n_layers=10):
+    masks = [[(i + d) % 2 for d in range(dim)] for i in range(n_layers)]
+    return nvpflow.Flow([nvpflow.CouplingLayer(dim, hidden, mask, random_state=i) for i, mask in enumerate(masks)])
+
+
 def wide(peak, repeats, torch_peer):
     print("wide: 64 dimensions, 10 layers, H = 512, the loss and its gradient")
-    masks = [[(i + d) % 2 for d in range(64)] for i in range(10)]
-    flow = nvpflow.Flow([nvpflow.CouplingLayer(64, 512, mask, random_state=i) for i, mask in enumerate(masks)])
+    flow = wide_flow(64, 512)
     for batch, claim in ((1024, 1.2), (256, 1.0)):
         x = np.random.default_rng(0).normal(size=(batch, 64)).astype(np.float32)
         sides = {"nvpflow": lambda: flow.nll_and_grad(x)}
         if torch_peer:
             torch = torch_peer.torch
-            theirs = torch_peer.Flow(torch_peer.CouplingLayer(64, 512, [float(m) for m in mask]) for mask in masks)
+            theirs = torch_peer.Flow(torch_peer.CouplingLayer(64, 512, layer.mask.tolist()) for layer in flow.layers)
             theirs.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in flow.state_dict().items()})
             data = torch.from_numpy(x)
 
@@ -271,18 +308,32 @@ def growth(repeats):
         line("peak memory at 10 layers, parameters set aside", peaks[10], "MB")
         line("peak memory, 160 layers over 10 layers", [a / b for a, b in zip(peaks[160], peaks[10])], "", 1.1)
 
-    def per_unit(make, sizes, unit):
-        found = turns({size: make(size) for size in sizes}, repeats)
-        costs = [statistics.median(found[size]) / unit(size) for size in sizes]
+    def medians(make, sizes):
+        found = turns({size: make(size) for size in sizes}, 3 * repeats)
+        return [statistics.median(found[size]) for size in sizes]
+
+    def per_unit(make, sizes):
+        costs = [seconds / size for seconds, size in zip(medians(make, sizes), sizes)]
+        return [max(costs) / min(costs)]
+
+    def per_further_unit(make, sizes):
+        """The same for what one unit more costs, where even none of them would cost something."""
+        seconds = medians(make, sizes)
+        costs = np.diff(seconds) / np.diff(sizes)
         return [max(costs) / min(costs)]
 
     x = np.random.default_rng(0).normal(size=(400_000, 2)).astype(np.float32)
     flow = moons_flow(64, "tanh")
     line("time per sample, 4,000 to 400,000 samples, worst/best",
-         per_unit(lambda n: lambda: flow.nll_and_grad(x[:n]), (4_000, 40_000, 400_000), lambda n: n), "", 1.15)  # fmt: skip
+         per_unit(lambda n: lambda: flow.nll_and_grad(x[:n]), (4_000, 40_000, 400_000)), "", 1.15)  # fmt: skip
     flows = {n: moons_flow(64, "tanh", n) for n in (2, 20, 200)}
     line("time per layer, 2 to 200 layers, worst/best",
-         per_unit(lambda n: lambda: flows[n].nll_and_grad(x[:20_000]), (2, 20, 200), lambda n: n), "", 1.15)  # fmt: skip
+         per_unit(lambda n: lambda: flows[n].nll_and_grad(x[:20_000]), (2, 20, 200)), "", 1.15)  # fmt: skip
+    for dim in (2, 64):
+        nets = {hidden: wide_flow(dim, hidden) for hidden in (8, 80, 800)}
+        points = np.random.default_rng(0).normal(size=(4_000, dim)).astype(np.float32)
+        line(f"time per further hidden unit, D = {dim}, 8 to 800, worst/best",
+             per_further_unit(lambda hidden: lambda: nets[hidden].nll_and_grad(points), tuple(nets)), "", 1.15)  # fmt: skip
 
 
 def packaging(repeats):
