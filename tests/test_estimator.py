@@ -76,8 +76,9 @@ class TestPartialFit:
             parts.set_params(batch_size=0).partial_fit(X)
 
     def test_divergence_goes_back(self):
-        model = make(scale="exp", learning_rate=1e3, noise=0, batch_size=None).partial_fit(X)
+        model = make(scale="exp", noise=0).partial_fit(X)
         before = model.flow_.parameters.copy()
+        model.set_params(learning_rate=1e3, batch_size=100)  # the first update spoils it, the second one meets that
         with pytest.warns(nvpflow.ConvergenceWarning, match="training diverged") as caught:
             model.partial_fit(X)
         assert caught[0].filename == __file__
