@@ -1,7 +1,7 @@
 """scikit-learn's conventions for estimators, without scikit-learn.
 
-Nearly all that scikit-learn asks of an estimator is a matter of names. Its tags and its NotFittedError are classes of its
-own: they are used when scikit-learn is there to ask for them, and nothing here imports it before.
+Nearly all that scikit-learn asks of an estimator is a matter of names. Its tags and its NotFittedError are classes of
+its own: they are used when scikit-learn is there to ask for them, and nothing here imports it before.
 """
 
 import functools

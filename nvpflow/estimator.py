@@ -16,9 +16,9 @@ __all__ = ["NotFittedError", "RealNVP"]
 class RealNVP(Transformer, Estimator):
     """Density estimation with a Real NVP flow.
 
-    Samples may come in anything that holds real numbers in the memory of the CPU: sequences, arrays, frames of pandas and
-    polars (their column names are checked as scikit-learn does), tensors without gradient. It is a density estimator and a
-    transformer to scikit-learn's pipelines, grid searches and cross-validation.
+    Samples may come in anything that holds real numbers in the memory of the CPU: sequences, arrays, frames of pandas
+    and polars (their column names are checked as scikit-learn does), tensors without gradient. To scikit-learn's
+    pipelines, grid searches and cross-validation it is a density estimator and a transformer.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ class RealNVP(Transformer, Estimator):
     tol : float, default 0
         In nats; improvements of the validation NLL that are not larger do not count for `n_iter_no_change`.
     warm_start : bool, default False
-        `fit` starts from the parameters that the model has, standardisation included; all that shapes the flow must be as
-        it was.
+        `fit` starts from the parameters that the model has, standardisation included; all that shapes the flow must be
+        as it was.
     dtype : {"float32", "float64"}, default "float32"
         Of the parameters and of every computation.
     n_jobs : int or None, default None
@@ -193,9 +193,9 @@ class RealNVP(Transformer, Estimator):
         """Train on samples that arrive in pieces: one epoch on this piece.
 
         The first call sets up the flow and, with `standardize`, its standardisation, so its piece should tell mean and
-        standard deviation roughly; later calls go on from the present parameters, also from those of `fit`. Adam's moments
-        last from call to call, `learning_rate` is constant, and no samples are held back. Calling it again with the same
-        samples trains for several epochs.
+        standard deviation roughly; later calls go on from the present parameters, also from those of `fit`. Adam's
+        moments last from call to call, `learning_rate` is constant, and no samples are held back. Calling it again with
+        the same samples trains for several epochs.
 
         Parameters
         ----------
@@ -206,8 +206,8 @@ class RealNVP(Transformer, Estimator):
         Returns
         -------
         self
-            `history_` has one more entry of "train_nll", the mean over the piece's batches, each before its update; the
-            curve of the validation is dropped.
+            `history_` has one more entry of "train_nll", the mean over the piece's batches, each before its update, NaN
+            if training diverged; the curve of the validation is dropped.
 
         Raises
         ------

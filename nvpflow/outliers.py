@@ -12,8 +12,8 @@ from nvpflow.estimator import RealNVP
 
 __all__ = ["FlowOutlierDetector"]
 
-TAIL = 0.05
-N_DRAWS = 20_000
+TAIL = 0.05  # the share of the fitted distribution that "auto" leaves outside
+N_DRAWS = 20_000  # samples that find its threshold: they place the share with a standard deviation of 0.0015
 
 
 class FlowOutlierDetector(Estimator):
@@ -25,8 +25,8 @@ class FlowOutlierDetector(Estimator):
         Those of `RealNVP`, under the same names.
     contamination : "auto" or float in (0, 0.5], default "auto"
         A float is the share of the training samples that count as outliers. "auto" knows no such share: outliers lie
-        outside of the region of highest density that holds 95 % of the fitted distribution, whatever the training samples
-        do. In both cases the flow is fitted to all samples, outliers included.
+        outside of the region of highest density that holds 95 % of the fitted distribution, whatever the training
+        samples do. In both cases the flow is fitted to all samples, outliers included.
 
     Attributes
     ----------
