@@ -22,6 +22,7 @@ from nvpflow.files import load, save
 from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.layers import ActNorm, CouplingLayer, Linear
 from nvpflow.optimizer import Adam
+from nvpflow.outliers import FlowOutlierDetector
 
 __version__ = "0.1.0"
 
@@ -31,6 +32,7 @@ __all__ = [
     "ConvergenceWarning",
     "CouplingLayer",
     "Flow",
+    "FlowOutlierDetector",
     "Linear",
     "NotFittedError",
     "RealNVP",

@@ -1,29 +1,24 @@
 """RealNVP: a density estimator with scikit-learn's conventions, without scikit-learn."""
 
-import inspect
-import warnings
-
 import numpy as np
 
-from nvpflow._checks import (
-    alternating_mask,
-    check_dtype,
-    check_int,
-    check_real,
-    draw_seeds,
-)
-from nvpflow.flow import Flow
-from nvpflow.layers import SCALE_BOUND, ActNorm, CouplingLayer
+from nvpflow import _fitting
+from nvpflow._arrays import check_samples
+from nvpflow._checks import check_dtype, check_int
+from nvpflow._frames import feature_names
+from nvpflow._sklearn import Estimator, NotFittedError, Transformer
+from nvpflow._streaming import Stream
+from nvpflow.layers import SCALE_BOUND
 
 __all__ = ["NotFittedError", "RealNVP"]
 
 
-class NotFittedError(ValueError, AttributeError):
-    """The estimator was used before `fit`."""
-
-
-class RealNVP:
+class RealNVP(Transformer, Estimator):
     """Density estimation with a Real NVP flow.
+
+    Samples may come in anything that holds real numbers in the memory of the CPU: sequences, arrays, frames of pandas
+    and polars (their column names are checked as scikit-learn does), tensors without gradient. To scikit-learn's
+    pipelines, grid searches and cross-validation it is a density estimator and a transformer.
 
     Parameters
     ----------
@@ -62,6 +57,9 @@ class RealNVP:
         schedule ends.
     tol : float, default 0
         In nats; improvements of the validation NLL that are not larger do not count for `n_iter_no_change`.
+    warm_start : bool, default False
+        `fit` starts from the parameters that the model has, standardisation included; all that shapes the flow must be
+        as it was.
     dtype : {"float32", "float64"}, default "float32"
         Of the parameters and of every computation.
     n_jobs : int or None, default None
@@ -78,10 +76,14 @@ class RealNVP:
     history_ : dict
         "train_nll" and, with `early_stopping`, "validation_nll": ndarrays, one entry per epoch, in nats.
     n_iter_ : int
-        Epochs that were run.
+        Epochs that were run; one for each `partial_fit`.
     best_iter_ : int
         The epoch whose parameters were kept.
+    n_samples_seen_ : int
+        Of `fit`, and of every `partial_fit` since.
     n_features_in_ : int
+    feature_names_in_ : ndarray of str objects, shape (D,)
+        Only after fitting to a frame whose column names are all strings.
 
     References
     ----------
@@ -117,6 +119,7 @@ class RealNVP:
         validation_fraction=0.1,
         n_iter_no_change=None,
         tol=0.0,
+        warm_start=False,
         dtype="float32",
         n_jobs=None,
         verbose=0,
@@ -137,10 +140,13 @@ class RealNVP:
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
+        self.warm_start = warm_start
         self.dtype = dtype
         self.n_jobs = n_jobs
         self.verbose = verbose
         self.random_state = random_state
+
+    _estimator_type = "density_estimator"
 
     def fit(self, X, y=None, *, callback=None):
         """Fit the flow to samples.
@@ -171,34 +177,62 @@ class RealNVP:
         -----
         Ctrl-C raises KeyboardInterrupt and leaves a fitted model with the best parameters so far.
         """
-        X = self._check_samples(X, minimum=2)
-        init_seed, split_seed, shuffle_seed = draw_seeds(self.random_state, 3)
-        train, validation = self._split(X, split_seed)
-        flow = self._new_flow(train, init_seed)
-        history = {}
-        max_iter = check_int("max_iter", self.max_iter, 1)
+        names = feature_names(X)
+        checked = check_samples("X", X, check_dtype(self.dtype), minimum=2)
+        fitted = {}
         try:
-            flow._fit(
-                history,
-                train,
-                max_iter=max_iter,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                schedule=self.schedule,
-                noise=self._bandwidth(train),
-                validation_data=validation,
-                n_iter_no_change=self.n_iter_no_change,
-                tol=self.tol,
-                random_state=shuffle_seed,
-                callback=self._progress(callback, max_iter),
-            )
+            _fitting.train(self, checked, fitted, callback)
         finally:
-            if "train_nll" in history:  # also when interrupted
-                self.flow_ = flow
-                self.n_features_in_ = X.shape[1]
-                self.n_iter_ = len(history["train_nll"])
-                self.best_iter_ = history["best_iter"]
-                self.history_ = {name: curve for name, curve in history.items() if name.endswith("_nll")}
+            if fitted:  # also when interrupted
+                vars(self).pop("_stream", None)
+                vars(self).update(fitted)
+                self._keep_features(names, checked.shape[1])
+        return self
+
+    def partial_fit(self, X, y=None):
+        """Train on samples that arrive in pieces: one epoch on this piece.
+
+        The first call sets up the flow and, with `standardize`, its standardisation, so its piece should tell mean and
+        standard deviation roughly; later calls go on from the present parameters, also from those of `fit`. Adam's
+        moments last from call to call, `learning_rate` is constant, and no samples are held back. Calling it again with
+        the same samples trains for several epochs.
+
+        Parameters
+        ----------
+        X : array_like of real numbers, shape (n, D)
+            Finite. The first piece: at least 2 samples, no constant column.
+        y : ignored
+
+        Returns
+        -------
+        self
+            `history_` has one more entry of "train_nll", the mean over the piece's batches, each before its update, NaN
+            if training diverged; the curve of the validation is dropped.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X or a parameter of the estimator is unfit. The model stays as it was.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If training diverged; the parameters from before the call were kept.
+        """
+        if hasattr(self, "flow_"):
+            checked = self._check_samples(X)
+            names = getattr(self, "feature_names_in_", None)
+            stream = getattr(self, "_stream", None) or Stream(self)
+            flow, n_seen, curve = self.flow_, self.n_samples_seen_ + len(checked), self.history_["train_nll"]
+        else:
+            names = feature_names(X)
+            checked = check_samples("X", X, check_dtype(self.dtype), minimum=2)
+            stream = Stream(self)
+            flow, n_seen, curve = stream.new_flow(self, checked), len(checked), []
+        curve = np.append(curve, stream.update(self, flow, checked, n_seen))
+        self._stream, self.flow_, self.history_, self.n_samples_seen_ = stream, flow, {"train_nll": curve}, n_seen
+        self.n_iter_ = self.best_iter_ = len(curve)
+        self._keep_features(names, checked.shape[1])
         return self
 
     def score_samples(self, X):
@@ -217,7 +251,8 @@ class RealNVP:
         ------
         NotFittedError, TypeError, ValueError
         """
-        return self._fitted_flow().log_prob(self._check_samples(X))
+        X = self._check_samples(X)
+        return self.flow_.log_prob(X)
 
     def score(self, X, y=None):
         """Mean log-density of the samples, in nats; higher is better.
@@ -235,7 +270,8 @@ class RealNVP:
         ------
         NotFittedError, TypeError, ValueError
         """
-        return -self._fitted_flow().nll(self._check_samples(X))
+        X = self._check_samples(X)
+        return -self.flow_.nll(X)
 
     def sample(self, n_samples=1, random_state=None):
         """Draw samples from the fitted density.
@@ -269,12 +305,14 @@ class RealNVP:
         Returns
         -------
         Z : ndarray, shape (n, D)
+            Or a frame, as `set_output` says.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
         """
-        return self._fitted_flow().inverse(self._check_samples(X))[0]
+        checked = self._check_samples(X)
+        return self._output(self.flow_.inverse(checked)[0], X)
 
     def inverse_transform(self, Z):
         """Take latent points to data, undoing `transform`.
@@ -291,147 +329,11 @@ class RealNVP:
         ------
         NotFittedError, TypeError, ValueError
         """
-        return self._fitted_flow().forward(self._check_samples(Z, "Z"))[0]
+        Z = self._check_samples(Z, "Z")
+        return self.flow_.forward(Z)[0]
 
     def save(self, path):
         """Write the fitted model to a file, which `nvpflow.load` reads. See there."""
         from nvpflow.files import save
 
         save(self, path)
-
-    @classmethod
-    def _parameter_names(cls):
-        return sorted(name for name in inspect.signature(cls.__init__).parameters if name != "self")
-
-    def get_params(self, deep=True):
-        """The parameters of the constructor and their values, as scikit-learn wants them."""
-        return {name: getattr(self, name) for name in self._parameter_names()}
-
-    def set_params(self, **params):
-        """Set parameters of the constructor; returns self.
-
-        Raises
-        ------
-        ValueError
-            If there is no such parameter; nothing has changed then.
-        """
-        names = self._parameter_names()
-        for name in params:
-            if name not in names:
-                raise ValueError(f"Invalid parameter {name!r} for RealNVP; valid parameters are {', '.join(names)}")
-        for name, value in params.items():
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self):
-        defaults = inspect.signature(type(self).__init__).parameters
-        changed = {
-            name: value
-            for name, value in self.get_params().items()
-            if type(value) is not type(defaults[name].default) or value != defaults[name].default
-        }
-        return f"RealNVP({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
-
-    def _fitted_flow(self):
-        if not hasattr(self, "flow_"):
-            raise NotFittedError("this RealNVP is not fitted yet: call fit first")
-        return self.flow_
-
-    def _check_samples(self, X, name="X", minimum=1):
-        """X in the dtype of the model, finite, with the number of columns that the model knows."""
-        fitting = minimum > 1
-        dtype = check_dtype(self.dtype) if fitting else self.flow_.dtype
-        X = np.asarray(X)
-        if X.dtype.kind not in "fiub":
-            raise TypeError(f"{name} must be an array of real numbers, got dtype {X.dtype}")
-        if X.ndim != 2:
-            hint = ": reshape(-1, 1) makes one column, reshape(1, -1) one sample" if X.ndim == 1 else ""
-            raise ValueError(f"{name} must have shape (n, D), got {X.shape}{hint}")
-        if X.shape[0] < minimum:
-            raise ValueError(f"{name} must have at least {minimum} sample(s), got shape {X.shape}")
-        if X.shape[1] < 1:
-            raise ValueError(f"{name} must have at least 1 feature, got shape {X.shape}")
-        if not fitting and X.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"{name} has {X.shape[1]} features, but RealNVP is expecting {self.n_features_in_} features as input"
-            )
-        with np.errstate(over="ignore"):
-            converted = np.ascontiguousarray(X, dtype)
-        if not np.isfinite(converted).all():
-            raise ValueError(f"{name} must be finite in {dtype}, got NaN or infinity")
-        return converted
-
-    def _split(self, X, seed):
-        """Samples to train on, and samples to validate with or None."""
-        if not self.early_stopping:
-            return X, None
-        fraction = check_real("validation_fraction", self.validation_fraction, 0, 1, low_open=True)
-        n_validation = min(max(1, round(fraction * len(X))), len(X) - 1)
-        order = np.random.default_rng(seed).permutation(len(X))
-        return X[order[n_validation:]], X[order[:n_validation]]
-
-    def _bandwidth(self, X):
-        """Standard deviations of the noise: the rate of Silverman (1986), "Density estimation", equation 4.14."""
-        n, dim = X.shape
-        return check_real("noise", self.noise, 0) * n ** (-1 / (dim + 4)) * X.std(axis=0, dtype=np.float64)
-
-    def _new_flow(self, X, seed):
-        n_layers, dim = check_int("n_layers", self.n_layers, 1), X.shape[1]
-        layers = []
-        for i in range(n_layers):
-            # In one dimension there is nothing to condition on: every layer transforms it.
-            mask = [0] if dim == 1 else alternating_mask(dim, i)
-            layers.append(
-                CouplingLayer(
-                    dim,
-                    self.hidden_dim,
-                    mask,
-                    activation=self.activation,
-                    scale=self.scale,
-                    scale_bound=self.scale_bound,
-                    dtype=self.dtype,
-                    random_state=np.random.SeedSequence([seed, i]),
-                )
-            )
-        if self.standardize:
-            layers.append(_standardization(X))
-        flow = Flow(layers)
-        flow.n_jobs = self.n_jobs
-        return flow
-
-    def _progress(self, callback, max_iter):
-        """The callback of the user and, if verbose, a line now and then."""
-        every = max(1, max_iter // (10 * self.verbose)) if self.verbose else 0
-        if not every:
-            return callback
-
-        def report(epoch, train_nll, validation_nll):
-            if epoch % every == 0 or epoch == max_iter:
-                held_out = "" if np.isnan(validation_nll) else f"  validation NLL {validation_nll:.4f}"
-                print(f"epoch {epoch}/{max_iter}  training NLL {train_nll:.4f}{held_out}", flush=True)
-            return callback(epoch, train_nll, validation_nll) if callback else False
-
-        return report
-
-
-def _standardization(X):
-    """An ActNorm that takes standardised samples to those of X."""
-    mean, deviation = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
-    constant = np.flatnonzero(X.min(axis=0) == X.max(axis=0))
-    if len(constant):
-        raise ValueError(
-            f"X must have no constant column, got one in column(s) {', '.join(map(str, constant[:10]))}: "
-            "a constant has no density"
-        )
-    coarse = np.flatnonzero(deviation < 1e3 * np.finfo(X.dtype).eps * np.abs(mean))
-    if len(coarse):
-        warnings.warn(
-            f"column(s) {', '.join(map(str, coarse[:10]))} of X vary by less than a thousand times the resolution of "
-            f"{X.dtype} at their mean: subtract the mean first{', or use dtype=float64' * (X.dtype == np.float32)}",
-            UserWarning,
-            stacklevel=4,
-        )
-    layer = ActNorm(X.shape[1], dtype=X.dtype)
-    layer.log_scale[:] = np.log(deviation)
-    layer.bias[:] = mean
-    return layer

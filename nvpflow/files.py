@@ -36,9 +36,9 @@ def save(model, path):
     if isinstance(model, RealNVP):
         flow = model._fitted_flow()
         header = {"kind": "RealNVP", "estimator": _plain_params(model), "flow": flow.config()}
-        header |= {"n_iter": model.n_iter_, "best_iter": model.best_iter_}
+        header |= {"n_iter": model.n_iter_, "best_iter": model.best_iter_, "n_samples_seen": model.n_samples_seen_}
         if hasattr(model, "feature_names_in_"):
-            header["feature_names"] = [str(name) for name in model.feature_names_in_]
+            header["feature_names_in"] = [str(name) for name in model.feature_names_in_]
         arrays = {f"history.{name}": curve for name, curve in model.history_.items()}
     elif isinstance(model, Flow):
         flow, header, arrays = model, {"kind": "Flow", "flow": model.config()}, {}
@@ -84,8 +84,9 @@ def load(path):
         model = RealNVP(**header["estimator"])
         model.flow_, model.n_features_in_ = flow, flow.data_dim
         model.n_iter_, model.best_iter_ = header["n_iter"], header["best_iter"]
-        if "feature_names" in header:
-            model.feature_names_in_ = np.array(header["feature_names"], dtype=object)
+        model.n_samples_seen_ = header.get("n_samples_seen", 0)  # the first files had none
+        if "feature_names_in" in header:
+            model.feature_names_in_ = np.asarray(header["feature_names_in"], dtype=object)
         model.history_ = {name[8:]: array for name, array in arrays.items() if name.startswith("history.")}
         return model
     except (KeyError, TypeError, ValueError) as error:

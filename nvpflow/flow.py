@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 
 from nvpflow import _core
+from nvpflow._arrays import as_array
 from nvpflow._checks import alternating_mask, check_choice, check_int, check_real, count_threads, draw_seeds
 from nvpflow.layers import SCALE_BOUND, CouplingLayer, Layer, layer_from_config
 
@@ -249,7 +250,7 @@ class Flow(_core.Flow):
 
     def _check_data(self, name, x):
         """Samples to train on: in the dtype of the flow, finite, at least one."""
-        x = np.asarray(x)
+        x = as_array(name, x)
         if x.dtype.kind not in "fiub":
             raise TypeError(f"{name} must be an array of real numbers, got dtype {x.dtype}")
         if x.ndim != 2 or x.shape[1] != self.data_dim or len(x) == 0:

@@ -368,9 +368,9 @@ def test_bad_estimators(bad):
 
 
 BAD_DATA = {
-    "one row": (POINTS[:1], ValueError, "X must have at least 2 sample(s), got shape (1, 2)"),
-    "one point": (POINTS[0], ValueError, "X must have shape (n, D), got (2,): reshape"),
-    "no features": (np.zeros((5, 0)), ValueError, "X must have at least 1 feature, got shape (5, 0)"),
+    "one row": (POINTS[:1], ValueError, "X has 1 sample(s) (shape=(1, 2)) while a minimum of 2 is required"),
+    "one point": (POINTS[0], ValueError, "X must have shape (n, D), got (2,). Reshape your data"),
+    "no features": (np.zeros((5, 0)), ValueError, "X has 0 feature(s) (shape=(5, 0)) while a minimum of 1 is required"),
     "nan": (np.array([[0, 1], [1, np.nan]]), ValueError, "X must be finite in float32, got NaN or infinity"),
     "text": (POINTS.astype(str), TypeError, "X must be an array of real numbers, got dtype <U"),
     "constant": (np.array([[0, 1], [1, 1], [3, 1.0]]), ValueError, "X must have no constant column, got one in column(s) 1"),

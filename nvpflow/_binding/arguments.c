@@ -64,15 +64,20 @@ static int check_shape(const TransformObject *self, PyArrayObject *array, const 
     return -1;
 }
 
+/* What is not an array yet is Python's to read: frames, tensors, DLPack, and the errors that they may give. */
+static PyArrayObject *as_array(PyObject *value, const char *name) {
+    if (PyArray_Check(value))
+        return (PyArrayObject *)Py_NewRef(value);
+    PyObject *module = PyImport_ImportModule("nvpflow._arrays");
+    PyObject *array = module ? PyObject_CallMethod(module, "as_array", "sO", name, value) : NULL;
+    Py_XDECREF(module);
+    return (PyArrayObject *)array;
+}
+
 PyArrayObject *convert_array(const TransformObject *self, PyObject *value, const char *name, int vector, npy_intp n) {
-    PyArrayObject *array;
-    if (PyArray_Check(value)) {
-        array = (PyArrayObject *)Py_NewRef(value);
-    } else {
-        array = (PyArrayObject *)PyArray_FROM_O(value);
-        if (!array)
-            return NULL;
-    }
+    PyArrayObject *array = as_array(value, name);
+    if (!array)
+        return NULL;
     PyArrayObject *converted = NULL;
     if (!(PyArray_ISINTEGER(array) || PyArray_ISFLOAT(array) || PyArray_ISBOOL(array))) {
         PyErr_Format(PyExc_TypeError, "%s must be an array of real numbers, got dtype %S", name,

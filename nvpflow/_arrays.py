@@ -1,0 +1,73 @@
+"""Whatever holds numbers, as a NumPy array."""
+
+import numpy as np
+
+__all__ = ["as_array", "check_samples"]
+
+
+def as_array(name, x):
+    """`x` as an ndarray of any dtype and shape. The C core calls this, too, for all that is not one yet.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument, for the messages.
+    x : array_like, or an object in the memory of the CPU with `__array__` or `__dlpack__`
+        Such as frames of pandas and polars, tensors of PyTorch without gradient, arrays of JAX.
+
+    Raises
+    ------
+    TypeError
+        If x is sparse, or its owner gives no array away: a tensor that requires gradients, or is on another device.
+    ValueError
+        If x is a sequence of sequences that differ in length.
+    """
+    if hasattr(x, "nnz") and hasattr(x, "toarray"):
+        raise TypeError(f"{name} must be dense, got a sparse {type(x).__name__}: use {name}.toarray()")
+    try:
+        # NumPy by itself would put an object that speaks nothing but DLPack into an array of objects.
+        if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
+            return np.from_dlpack(x)
+        array = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array of real numbers: {error}") from error
+    except (BufferError, RuntimeError, TypeError) as error:
+        raise TypeError(f"{name} must be an array of real numbers, got a {type(x).__name__}: {error}") from error
+    if array.dtype == object and array.ndim == 0:  # what NumPy makes of an object that it cannot read
+        raise TypeError(f"{name} must be an array of real numbers, got a {type(x).__name__}")
+    return array
+
+
+def check_samples(name, X, dtype, minimum=1):
+    """X as a contiguous array of shape (n, D) in that dtype, finite, n >= minimum; the words are scikit-learn's."""
+    X = as_array(name, X)
+    if X.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: {name} must be an array of real numbers, got dtype {X.dtype}")
+    if X.dtype == object:
+        X = _numbers(name, X)
+    if X.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be an array of real numbers, got dtype {X.dtype}")
+    if X.ndim != 2:
+        raise ValueError(
+            f"{name} must have shape (n, D), got {X.shape}. Reshape your data: {name}.reshape(-1, 1) makes one "
+            f"column, {name}.reshape(1, -1) one sample"
+        )
+    for axis, what, least in ((0, "sample(s)", minimum), (1, "feature(s)", 1)):
+        if X.shape[axis] < least:
+            raise ValueError(
+                f"{name} has {X.shape[axis]} {what} (shape={X.shape}) while a minimum of {least} is required."
+            )
+    with np.errstate(over="ignore"):
+        converted = np.ascontiguousarray(X, dtype)
+    if not np.isfinite(converted).all():
+        raise ValueError(f"{name} must be finite in {dtype}, got NaN or infinity")
+    return converted
+
+
+def _numbers(name, X):
+    """An array of objects, as frames give it for nullable or mixed columns, in float64."""
+    try:
+        return X.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name} must be an array of real numbers: {error}") from error

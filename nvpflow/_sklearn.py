@@ -1,0 +1,179 @@
+"""scikit-learn's conventions for estimators, without scikit-learn.
+
+Nearly all that scikit-learn asks of an estimator is a matter of names. Its tags and its NotFittedError are classes of
+its own: they are used when scikit-learn is there to ask for them, and nothing here imports it before.
+"""
+
+import functools
+import inspect
+import sys
+
+import numpy as np
+
+from nvpflow._arrays import check_samples
+from nvpflow._checks import check_choice
+from nvpflow._frames import check_feature_names, to_frame, transform_output
+
+__all__ = ["Estimator", "NotFittedError", "Transformer"]
+
+
+class NotFittedError(ValueError, AttributeError):
+    """The estimator was used before `fit`.
+
+    In a program that has imported scikit-learn it is a ``sklearn.exceptions.NotFittedError``, too.
+    """
+
+    def __new__(cls, *args):
+        exceptions = sys.modules.get("sklearn.exceptions")
+        return super().__new__(_join(cls, exceptions.NotFittedError) if exceptions else cls, *args)
+
+    def __reduce__(self):  # by the public name: nothing can import a class that was made at run time
+        return NotFittedError, self.args
+
+
+@functools.cache
+def _join(ours, theirs):
+    return type(ours.__name__, (ours, theirs), {"__module__": ours.__module__, "__doc__": ours.__doc__})
+
+
+class Estimator:
+    """Parameters, tags, and the check of what comes after `fit`.
+
+    A subclass has a `flow_` when it is fitted, and `n_features_in_`.
+    """
+
+    _estimator_type = None
+
+    @classmethod
+    def _parameter_names(cls):
+        return sorted(name for name in inspect.signature(cls.__init__).parameters if name != "self")
+
+    def get_params(self, deep=True):
+        """The parameters of the constructor and their values, as scikit-learn wants them."""
+        return {name: getattr(self, name) for name in self._parameter_names()}
+
+    def set_params(self, **params):
+        """Set parameters of the constructor; returns self.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter; nothing has changed then.
+        """
+        names = self._parameter_names()
+        for name in params:
+            if name not in names:
+                raise ValueError(
+                    f"Invalid parameter {name!r} for {type(self).__name__}; valid parameters are {', '.join(names)}"
+                )
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self):
+        defaults = inspect.signature(type(self).__init__).parameters
+        changed = {
+            name: value
+            for name, value in self.get_params().items()
+            if type(value) is not type(defaults[name].default) or value != defaults[name].default
+        }
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
+
+    def __sklearn_tags__(self):
+        """What scikit-learn (from 1.6) wants to know of an estimator. Only scikit-learn calls this."""
+        from sklearn.utils import Tags, TargetTags, TransformerTags
+
+        return Tags(
+            estimator_type=self._estimator_type,
+            target_tags=TargetTags(required=False),
+            transformer_tags=TransformerTags(preserves_dtype=[]) if isinstance(self, Transformer) else None,
+        )
+
+    def _keep_features(self, names, n_features):
+        self.n_features_in_ = n_features
+        vars(self).pop("feature_names_in_", None)
+        if names is not None:
+            self.feature_names_in_ = names
+
+    def _fitted_flow(self):
+        if not hasattr(self, "flow_"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
+        return self.flow_
+
+    def _check_samples(self, X, name="X"):
+        """X in the dtype of the fitted flow, finite, with the columns that it knows."""
+        flow = self._fitted_flow()
+        if name == "X":
+            check_feature_names(self, X)
+        checked = check_samples(name, X, flow.dtype)
+        if checked.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"{name} has {checked.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input"
+            )
+        return checked
+
+
+class Transformer:
+    """`fit_transform`, and frames as the output of `transform`."""
+
+    def fit_transform(self, X, y=None):
+        """Fit to X, then transform it. See `fit` and `transform`."""
+        return self.fit(X).transform(X)
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the columns of `transform`'s output: the class's in lower case, and a number.
+
+        Parameters
+        ----------
+        input_features : array_like of str, shape (D,), optional
+            Only checked.
+
+        Returns
+        -------
+        names : ndarray of str objects, shape (D,)
+
+        Raises
+        ------
+        NotFittedError
+        ValueError
+            If `input_features` are not those of `fit`, or not as many.
+        """
+        self._fitted_flow()
+        n_features = self.n_features_in_
+        if input_features is not None:
+            given, fitted = np.asarray(input_features, dtype=object), getattr(self, "feature_names_in_", None)
+            if fitted is not None and not np.array_equal(fitted, given):
+                raise ValueError("input_features is not equal to feature_names_in_")
+            if len(given) != n_features:
+                raise ValueError(
+                    f"input_features should have length equal to number of features ({n_features}), got {len(given)}"
+                )
+        return np.array([f"{type(self).__name__.lower()}{i}" for i in range(n_features)], dtype=object)
+
+    def set_output(self, *, transform=None):
+        """What `transform` returns.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"}, optional
+            "default" is an ndarray; None leaves it as it is.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+        """
+        if transform is not None:
+            # Under the name that sklearn.base.clone copies.
+            self._sklearn_output_config = {
+                "transform": check_choice("transform", transform, ("default", "pandas", "polars"))
+            }
+        return self
+
+    def _output(self, array, X):
+        kind = transform_output(self)
+        return array if kind == "default" else to_frame(kind, array, self.get_feature_names_out(), X)

@@ -1,0 +1,181 @@
+"""FlowOutlierDetector: scikit-learn's interface for outlier detection, by the density of a flow."""
+
+import inspect
+
+import numpy as np
+
+from nvpflow._arrays import check_samples
+from nvpflow._checks import check_choice, check_dtype, check_real, draw_seeds
+from nvpflow._frames import feature_names
+from nvpflow._sklearn import Estimator
+from nvpflow.estimator import RealNVP
+
+__all__ = ["FlowOutlierDetector"]
+
+TAIL = 0.05  # the share of the fitted distribution that "auto" leaves outside
+N_DRAWS = 20_000  # samples that find its threshold: they place the share with a standard deviation of 0.0015
+
+
+class FlowOutlierDetector(Estimator):
+    """Outlier detection: samples where the density that a Real NVP flow learned is low.
+
+    Parameters
+    ----------
+    *args, **parameters
+        Those of `RealNVP`, under the same names.
+    contamination : "auto" or float in (0, 0.5], default "auto"
+        A float is the share of the training samples that count as outliers. "auto" knows no such share: outliers lie
+        outside of the region of highest density that holds 95 % of the fitted distribution, whatever the training
+        samples do. In both cases the flow is fitted to all samples, outliers included.
+
+    Attributes
+    ----------
+    offset_ : float
+        The log-density, in nats, below which a sample is an outlier.
+    estimator_ : RealNVP
+        The fitted density; `flow_`, `n_iter_` and `history_` are its.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str objects, shape (D,)
+        Only after fitting to a frame whose column names are all strings.
+
+    References
+    ----------
+    Hyndman (1996), "Computing and graphing highest density regions", for "auto".
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> X = np.random.default_rng(0).normal(size=(500, 2))
+    >>> detector = nvpflow.FlowOutlierDetector(max_iter=50, random_state=0).fit(X)
+    >>> detector.predict([[0.0, 0.5], [6.0, -6.0]])
+    array([ 1, -1])
+    """
+
+    def __init__(self, *args, contamination="auto", **parameters):
+        vars(self).update(vars(RealNVP(*args, **parameters)))  # which only stores them
+        self.contamination = contamination
+
+    _flow_signature = inspect.signature(RealNVP.__init__)
+    __init__.__signature__ = _flow_signature.replace(
+        parameters=[
+            *_flow_signature.parameters.values(),
+            inspect.Parameter("contamination", inspect.Parameter.KEYWORD_ONLY, default="auto"),
+        ]
+    )
+
+    _estimator_type = "outlier_detector"
+
+    flow_ = property(lambda self: self.estimator_.flow_, doc="Flow: that of `estimator_`.")
+    n_iter_ = property(lambda self: self.estimator_.n_iter_, doc="int: that of `estimator_`.")
+    history_ = property(lambda self: self.estimator_.history_, doc="dict: that of `estimator_`.")
+
+    def fit(self, X, y=None):
+        """Fit the density, and set the threshold.
+
+        Parameters
+        ----------
+        X : array_like of real numbers, shape (n, D)
+            As for `RealNVP.fit`.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X or a parameter of the estimator is unfit. A detector fitted before stays as it was.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If training diverged; the best parameters were kept.
+        """
+        contamination = _check_contamination(self.contamination)
+        names = feature_names(X)
+        checked = check_samples("X", X, check_dtype(self.dtype), minimum=2)
+        parameters = self.get_params()
+        del parameters["contamination"]
+        estimator = RealNVP(**parameters)
+        if self.warm_start and hasattr(self, "estimator_"):
+            estimator.flow_ = self.flow_
+        estimator.fit(checked)
+        if contamination == "auto":
+            (seed,) = draw_seeds(self.random_state, 1)
+            scores, share = estimator.flow_.sample_and_log_prob(N_DRAWS, seed)[1], TAIL
+        else:
+            scores, share = estimator.score_samples(checked), contamination
+        self.estimator_ = estimator
+        self.offset_ = np.quantile(scores.astype(np.float64), share)
+        self._keep_features(names, checked.shape[1])
+        return self
+
+    def score_samples(self, X):
+        """Log-density of each sample: the lower, the more of an outlier.
+
+        Parameters
+        ----------
+        X : array_like of real numbers, shape (n, D)
+
+        Returns
+        -------
+        scores : ndarray of float64, shape (n,)
+            In nats.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+        """
+        X = self._check_samples(X)
+        return self.flow_.log_prob(X).astype(np.float64)
+
+    def decision_function(self, X):
+        """Log-density of each sample above the threshold: negative for outliers.
+
+        Parameters
+        ----------
+        X : array_like of real numbers, shape (n, D)
+
+        Returns
+        -------
+        decision : ndarray of float64, shape (n,)
+            ``score_samples(X) - offset_``, in nats.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+        """
+        X = self._check_samples(X)
+        return self.flow_.log_prob(X).astype(np.float64) - self.offset_
+
+    def predict(self, X):
+        """-1 for outliers, 1 for the others.
+
+        Parameters
+        ----------
+        X : array_like of real numbers, shape (n, D)
+
+        Returns
+        -------
+        labels : ndarray of int, shape (n,)
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+        """
+        X = self._check_samples(X)
+        return np.where(self.flow_.log_prob(X).astype(np.float64) < self.offset_, -1, 1)
+
+    def fit_predict(self, X, y=None):
+        """`fit`, then `predict` of the same samples."""
+        return self.fit(X).predict(X)
+
+
+def _check_contamination(value):
+    if isinstance(value, str):
+        return check_choice("contamination", value, ("auto",))
+    share = check_real("contamination", value, 0, low_open=True)
+    if share > 0.5:
+        raise ValueError(f"contamination must be at most 0.5, got {value!r}")
+    return share

@@ -1,0 +1,187 @@
+"""What RealNVP adds to a fit: going on from where it was; and the outlier detector on top of it."""
+
+import copy
+import inspect
+import pickle
+import re
+
+import numpy as np
+import pytest
+
+import nvpflow
+from nvpflow._streaming import Stream
+
+rng = np.random.RandomState(0)
+X = rng.normal(size=(300, 2)) @ [[1.0, 2.0], [0.0, 0.5]] + [5.0, -3.0]
+FRESH = rng.normal(size=(3000, 2)) @ [[1.0, 2.0], [0.0, 0.5]] + [5.0, -3.0]
+ENTROPY = 1 + np.log(2 * np.pi) + np.log(0.5)  # of these normal samples, exactly
+
+
+def make(cls=nvpflow.RealNVP, **parameters):
+    return cls(**dict(n_layers=2, hidden_dim=8, max_iter=20, random_state=0) | parameters)
+
+
+def stream(model, pieces, size=100):
+    for i in range(pieces):
+        start = i * size % len(X)
+        model.partial_fit(X[start : start + size])
+    return model
+
+
+class TestPartialFit:
+    def test_learns(self):
+        model = stream(make(), 1)
+        first = -model.score(FRESH)
+        stream(model, 300)
+        assert model.n_samples_seen_ == 30_100 and model.n_iter_ == 301 == len(model.history_["train_nll"])
+        # The pieces are the same 300 samples over and over; the entropy is what no model can beat on fresh ones.
+        assert ENTROPY - 0.02 < -model.score(FRESH) < min(ENTROPY + 0.06, first)
+
+    def test_moments_last(self):
+        """Full batches without noise are the steps of one Adam."""
+        model = make(noise=0, batch_size=None, dtype="float64")
+        flow = Stream(model).new_flow(model, X)
+        adam = nvpflow.Adam(flow.parameters, model.learning_rate)
+        for _ in range(20):
+            nll, grad = flow.nll_and_grad(X)
+            adam.step(grad)
+            model.partial_fit(X)
+            assert model.history_["train_nll"][-1] == pytest.approx(nll, rel=1e-9)
+        np.testing.assert_allclose(model.flow_.parameters, flow.parameters, rtol=1e-6, atol=1e-9)
+
+    def test_goes_on_after_a_copy(self):
+        model = stream(make(), 3)
+        twins = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+        before = model.flow_.parameters.copy()
+        for twin in twins:
+            stream(twin, 5)
+            np.testing.assert_array_equal(model.flow_.parameters, before)
+        stream(model, 5)
+        for twin in twins:
+            np.testing.assert_array_equal(twin.flow_.parameters, model.flow_.parameters)
+
+    def test_goes_on_after_fit(self):
+        model = make().fit(X)
+        before = model.score(X)
+        model.partial_fit(X[:1])  # later pieces may be small
+        assert model.n_samples_seen_ == 301 and list(model.history_) == ["train_nll"] and model.n_iter_ == 21
+        assert abs(model.score(X) - before) < 0.1
+        model.fit(X)
+        assert model.score(X) == before and model.n_samples_seen_ == 300
+
+    def test_minibatches(self):
+        whole, parts = (make(noise=0, batch_size=size).partial_fit(X) for size in (None, 50))
+        assert parts.score(FRESH) > whole.score(FRESH)  # six steps against one
+        with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+            parts.set_params(batch_size=0).partial_fit(X)
+
+    def test_divergence_goes_back(self):
+        model = make(scale="exp", noise=0).partial_fit(X)
+        before = model.flow_.parameters.copy()
+        model.set_params(learning_rate=1e3, batch_size=100)  # the first update spoils it, the second one meets that
+        with pytest.warns(nvpflow.ConvergenceWarning, match="training diverged") as caught:
+            model.partial_fit(X)
+        assert caught[0].filename == __file__
+        np.testing.assert_array_equal(model.flow_.parameters, before)
+
+    def test_bad_pieces_change_nothing(self):
+        model = make()
+        for bad, message in (
+            (X[:1], "X has 1 sample(s) (shape=(1, 2)) while a minimum of 2 is required"),
+            (np.ones((5, 2)), "X must have no constant column, got one in column(s) 0, 1"),
+            (X * np.nan, "X must be finite in float32"),
+        ):
+            with pytest.raises(ValueError, match=re.escape(message)):
+                model.partial_fit(bad)
+            assert vars(model).keys() == model.get_params().keys()
+        with pytest.raises(ValueError, match="learning_rate must be finite and > 0"):
+            model.set_params(learning_rate=-1.0).partial_fit(X)
+        assert vars(model).keys() == model.get_params().keys()
+        model.set_params(learning_rate=1e-3).partial_fit(X)
+        before = model.flow_.parameters.copy()
+        for bad, message in ((X[:, :1], "X has 1 features, but RealNVP is expecting 2"), (X[:0], "X has 0 sample(s)")):
+            with pytest.raises(ValueError, match=re.escape(message)):
+                model.partial_fit(bad)
+        np.testing.assert_array_equal(model.flow_.parameters, before)
+        assert model.n_samples_seen_ == 300
+
+
+class TestWarmStart:
+    def test_starts_from_the_fit(self):
+        model = make(warm_start=True).fit(X)
+        expected = model.flow_.copy()
+        model.set_params(max_iter=1, learning_rate=1e-12, noise=0).fit(X)
+        np.testing.assert_allclose(model.flow_.parameters, expected.parameters, atol=1e-9)
+        model.set_params(warm_start=False).fit(X)
+        assert np.abs(model.flow_.parameters - expected.parameters).max() > 1e-3
+
+    def test_needs_the_same_flow(self):
+        model = make(warm_start=True).fit(X)
+        flow, before = model.flow_, model.flow_.parameters.copy()
+        for change in (dict(hidden_dim=4), dict(n_layers=3), dict(scale="exp"), dict(dtype="float64")):
+            with pytest.raises(ValueError, match="warm_start needs the same features and the same n_layers"):
+                copy.copy(model).set_params(**change).fit(X)
+        with pytest.raises(ValueError, match="warm_start needs the same features"):
+            model.fit(X[:, :1])
+        assert model.flow_ is flow and model.n_features_in_ == 2
+        np.testing.assert_array_equal(flow.parameters, before)
+
+
+class TestFlowOutlierDetector:
+    def test_contamination_is_the_share_of_the_training_samples(self):
+        for share in (0.1, 0.5, 1 / 300):
+            labels = make(nvpflow.FlowOutlierDetector, contamination=share).fit_predict(X)
+            assert (labels == -1).sum() == round(share * len(X))
+
+    def test_auto_is_the_share_of_the_distribution(self):
+        """Fresh samples fall outside of the region of 95 % as often as that says, whatever X was contaminated with."""
+        detector = make(nvpflow.FlowOutlierDetector, hidden_dim=16, max_iter=200).fit(X)
+        assert 0.02 < (detector.predict(FRESH) == -1).mean() < 0.09
+        own = detector.estimator_.sample(20_000, random_state=1)
+        assert (detector.predict(own) == -1).mean() == pytest.approx(0.05, abs=0.008)
+
+    def test_outliers_are_found(self):
+        far = X[:20] + [0.0, 8.0]
+        detector = make(nvpflow.FlowOutlierDetector, max_iter=100, contamination=0.05).fit(X)
+        assert (detector.predict(far) == -1).all() and (detector.predict(FRESH) == 1).mean() > 0.9
+
+    def test_scores_agree(self):
+        detector = make(nvpflow.FlowOutlierDetector).fit(X)
+        scores, decision = detector.score_samples(FRESH), detector.decision_function(FRESH)
+        np.testing.assert_array_equal(scores, make().fit(X).score_samples(FRESH))
+        np.testing.assert_array_equal(decision, scores - detector.offset_)
+        np.testing.assert_array_equal(detector.predict(FRESH), np.where(decision < 0, -1, 1))
+        assert detector.n_iter_ == 20 and len(detector.history_["train_nll"]) == 20
+
+    def test_parameters_are_those_of_the_flow(self):
+        ours, theirs = (inspect.signature(cls).parameters for cls in (nvpflow.FlowOutlierDetector, nvpflow.RealNVP))
+        assert {name: ours[name].default for name in theirs} == {name: theirs[name].default for name in theirs}
+        assert ours.keys() - theirs.keys() == {"contamination"}
+        detector = nvpflow.FlowOutlierDetector(3, hidden_dim=(4, 4), contamination=0.2)
+        assert repr(detector) == "FlowOutlierDetector(contamination=0.2, hidden_dim=(4, 4), n_layers=3)"
+        with pytest.raises(TypeError, match="unexpected keyword argument 'layers'"):
+            nvpflow.FlowOutlierDetector(layers=3)
+        with pytest.raises(ValueError, match="Invalid parameter 'layers' for FlowOutlierDetector; valid"):
+            detector.set_params(layers=3)
+
+    def test_warm_start(self):
+        detector = make(nvpflow.FlowOutlierDetector, warm_start=True).fit(X)
+        expected = detector.flow_.copy()
+        detector.set_params(max_iter=1, learning_rate=1e-12, noise=0).fit(X)
+        np.testing.assert_allclose(detector.flow_.parameters, expected.parameters, atol=1e-9)
+
+    @pytest.mark.parametrize("bad, error, message", [
+        (0.0, ValueError, "contamination must be finite and > 0, got 0.0"),
+        (0.6, ValueError, "contamination must be at most 0.5, got 0.6"),
+        (np.nan, ValueError, "contamination must be finite"),
+        ("legacy", ValueError, "contamination must be one of 'auto', got 'legacy'"),
+        (None, TypeError, "contamination must be a real number, got None"),
+    ])  # fmt: skip
+    def test_bad_contamination(self, bad, error, message):
+        detector = make(nvpflow.FlowOutlierDetector).fit(X)
+        before = detector.decision_function(X)
+        with pytest.raises(error, match=re.escape(message)):
+            detector.set_params(contamination=bad).fit(X)
+        np.testing.assert_array_equal(detector.decision_function(X), before)
+        with pytest.raises(ValueError, match="X has 1 features, but FlowOutlierDetector is expecting 2"):
+            detector.predict(X[:, :1])

@@ -1,0 +1,119 @@
+"""The estimators in scikit-learn's hands."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+
+import nvpflow
+
+sklearn = pytest.importorskip("sklearn", minversion="1.6")
+from sklearn.base import clone, is_outlier_detector  # noqa: E402
+from sklearn.exceptions import NotFittedError  # noqa: E402
+from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
+from sklearn.pipeline import make_pipeline  # noqa: E402
+from sklearn.preprocessing import StandardScaler  # noqa: E402
+from sklearn.utils import estimator_checks  # noqa: E402
+from sklearn.utils.validation import check_is_fitted  # noqa: E402
+
+X = np.random.RandomState(0).normal(size=(90, 2)) @ [[1.0, 2.0], [0.0, 0.5]]
+SMALL = dict(n_layers=2, hidden_dim=8, max_iter=20, random_state=0)
+
+
+def make(cls=nvpflow.RealNVP, **parameters):
+    return cls(**SMALL | parameters)
+
+
+@pytest.mark.parametrize("estimator", [make(), make(nvpflow.FlowOutlierDetector)], ids=repr)
+def test_check_estimator(estimator):
+    with warnings.catch_warnings():
+        # scikit-learn would rather have its own base class, and its checks use what it deprecates itself.
+        warnings.filterwarnings("ignore", "Estimator .* does not inherit from", UserWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        results = estimator_checks.check_estimator(estimator, on_skip=None, on_fail=None)
+    failed = {r["check_name"]: r["exception"] for r in results if r["status"] not in ("passed", "skipped")}
+    skipped = {r["check_name"] for r in results if r["status"] == "skipped"}
+    assert not failed
+    assert len(results) > 40 and skipped <= {"check_array_api_input"}  # which wants an environment variable
+
+
+# Checks of scikit-learn's own estimators, which check_estimator leaves out.
+@pytest.mark.parametrize("name", [
+    "check_dataframe_column_names_consistency",
+    "check_transformer_get_feature_names_out",
+    "check_transformer_get_feature_names_out_pandas",
+    "check_set_output_transform",
+    "check_set_output_transform_pandas",
+    "check_global_output_transform_pandas",
+    "check_set_output_transform_polars",
+    "check_global_set_output_transform_polars",
+    "check_estimators_partial_fit_n_features",
+    "check_get_feature_names_out_error",
+])  # fmt: skip
+@pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names:UserWarning", "ignore::FutureWarning")
+def test_checks_of_transformers(name):
+    pytest.importorskip("pandas"), pytest.importorskip("polars")
+    getattr(estimator_checks, name)("RealNVP", make(max_iter=2))
+
+
+def test_checks_of_feature_names_in_the_detector():
+    pytest.importorskip("pandas")
+    estimator_checks.check_dataframe_column_names_consistency("FlowOutlierDetector", make(nvpflow.FlowOutlierDetector))
+
+
+def test_grid_search():
+    search = GridSearchCV(make(), {"hidden_dim": [2, (4, 4)], "scale": ["tanh", "exp"]}, cv=3).fit(X)
+    assert search.best_score_ == max(search.cv_results_["mean_test_score"])
+    assert search.best_estimator_.get_params().items() >= search.best_params_.items()
+    assert search.score(X) == search.best_estimator_.score(X)
+
+
+def test_cross_validation():
+    scores = cross_val_score(make(), X, cv=3)
+    expected = make().fit(X[30:]).score(X[:30])  # the first fold: KFold does not shuffle
+    assert scores.shape == (3,) and scores[0] == expected
+
+
+def test_pipelines():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=["a", "b"], index=np.arange(90) + 7)
+    density = make_pipeline(StandardScaler(), make()).fit(frame)
+    assert density.score_samples(frame).shape == (90,) and np.isfinite(density.score(frame))
+    assert "RealNVP" in density._repr_html_()
+    search = GridSearchCV(density, {"realnvp__hidden_dim": [2, 4]}, cv=2).fit(frame)
+    assert search.best_params_["realnvp__hidden_dim"] in (2, 4)
+
+    both = make_pipeline(make(), StandardScaler()).set_output(transform="pandas")
+    z = both.fit_transform(frame)
+    assert z.columns.tolist() == both.get_feature_names_out().tolist() == ["realnvp0", "realnvp1"]
+    assert z.index.tolist() == frame.index.tolist()
+    with sklearn.config_context(transform_output="polars"):
+        assert type(make().fit(X).transform(X)).__module__.startswith("polars")
+
+
+def test_clone():
+    model = make(hidden_dim=[4, 4]).set_output(transform="pandas").fit(X)
+    twin = clone(model)
+    assert twin.get_params() == model.get_params() and not hasattr(twin, "flow_")
+    assert type(twin.fit(X).transform(X)).__name__ == "DataFrame"
+
+
+def test_not_fitted_error():
+    for estimator in (make(), make(nvpflow.FlowOutlierDetector)):
+        for method in ("score_samples", "predict", "transform", "decision_function"):
+            if hasattr(estimator, method):
+                with pytest.raises(NotFittedError) as caught:
+                    getattr(estimator, method)(X)
+                assert isinstance(caught.value, nvpflow.NotFittedError)
+                again = pickle.loads(pickle.dumps(caught.value))
+                assert isinstance(again, NotFittedError) and isinstance(again, nvpflow.NotFittedError)
+                assert str(again) == f"this {type(estimator).__name__} is not fitted yet: call fit first"
+        with pytest.raises(NotFittedError):
+            check_is_fitted(estimator)
+        check_is_fitted(estimator.fit(X))
+
+
+def test_kinds():
+    assert is_outlier_detector(make(nvpflow.FlowOutlierDetector)) and not is_outlier_detector(make())
+    assert sklearn.utils.get_tags(make()).estimator_type == "density_estimator"
