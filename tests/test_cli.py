@@ -282,6 +282,7 @@ class TestFit:
             "standardize": False, "max_iter": 7, "batch_size": None, "learning_rate": 1e-3, "schedule": "constant",
             "noise": 0, "early_stopping": False, "validation_fraction": 0.2, "n_iter_no_change": 3, "tol": 0.5,
             "dtype": "float64", "n_jobs": 1, "random_state": 9, "verbose": 0,
+            "warm_start": False,  # of no use to a command that ends
         }  # fmt: skip
         assert not hasattr(nvpflow.load(tmp_path / "m.npz"), "feature_names_in_")
 
