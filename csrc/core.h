@@ -21,7 +21,7 @@ typedef struct {
 
 typedef struct {
     nvp_layer_type type;
-    size_t dim;
+    size_t dim, context_dim;
     size_t offset, n_params; /* in the parameter buffer of the flow */
     size_t saved_rows;       /* rows of a tile that `apply` leaves to `vjp` */
     size_t hidden_rows;      /* more of them, where the hidden layers are kept, which spares vjp computing them anew */
@@ -29,8 +29,8 @@ typedef struct {
     size_t saved_offset;     /* the rows of the layers before this one */
     size_t scratch_rows;     /* rows of a tile that `apply` and `vjp` need besides */
 
-    nvp_mlp net; /* the shape of the s network and of the b network */
-    size_t n_identity, n_transformed;
+    nvp_mlp net;                          /* the shape of the s network and of the b network */
+    size_t n_identity, n_transformed;     /* the networks' inputs are the identity columns, then the context */
     const size_t *identity, *transformed; /* their columns, in increasing order */
     nvp_scale scale;
     double scale_bound;
@@ -40,7 +40,7 @@ typedef struct nvp_engine nvp_engine;
 
 struct nvp_flow {
     nvp_dtype dtype;
-    size_t dim, n_layers, n_params;
+    size_t dim, context_dim, n_layers, n_params;
     size_t saved_rows;                /* the sum over the layers */
     size_t scratch_rows, hidden_rows; /* the maximum over the layers */
     size_t largest_layer;            /* the most parameters of a layer */
@@ -80,19 +80,26 @@ typedef struct {
     size_t n;
 
     const void *in;      /* (., D); NULL: draws from the base density */
-    const size_t *rows;  /* which n rows of `in`; NULL: the first n */
+    const void *context; /* (., C) */
+    const size_t *rows;  /* which n rows of `in`, `context` and `weight`; NULL: the first n */
     uint64_t seed;       /* of the draws */
     const void *noise;   /* (D): standard deviations of what is added to `in` */
     uint64_t noise_from; /* how many samples have had noise of this seed before */
 
     void *out, *log_det, *log_prob, *states;
+    const double *weight; /* (.): of the samples in the sum and the mean; NULL: all 1 */
+    double mean_weight;   /* of all data, of which these may be a batch; unused without weights */
     bool sum_log_prob;
-    double log_prob_sum;
+    double log_prob_sum; /* of log_prob times weight / mean_weight */
 
     bool nll_gradient;                   /* the incoming gradients are those of the mean NLL, */
     const void *grad_out, *grad_log_det; /* or these */
-    void *grad_in, *grad_params;         /* grad_params is overwritten */
+    void *grad_in, *grad_context;
+    void *grad_params; /* is overwritten */
 } nvp_pass;
+
+/* Whether there are samples to learn from, with their context and weights in their range; the mean weight of all. */
+bool nvp_check_data(const nvp_flow *flow, const nvp_data *data, double *mean_weight);
 
 struct nvp_engine {
     const char *isa;

@@ -66,7 +66,7 @@ static size_t *describe_coupling(nvp_layer *layer, const nvp_layer_config *confi
     for (size_t i = 0; i < dim; i++)
         columns[config->mask[i]][at[config->mask[i]]++] = i;
     size_t *widths = indices + dim;
-    widths[0] = n_identity;
+    widths[0] = n_identity + layer->context_dim;
     memcpy(widths + 1, config->hidden, config->n_hidden * sizeof *widths);
     widths[config->n_hidden + 1] = dim - n_identity;
 
@@ -75,7 +75,7 @@ static size_t *describe_coupling(nvp_layer *layer, const nvp_layer_config *confi
     layer->scale = config->scale, layer->scale_bound = config->scale_bound;
     layer->net.n_linears = config->n_hidden + 1;
     layer->net.widths = widths;
-    layer->net.full_inputs = dim;
+    layer->net.full_inputs = dim + layer->context_dim;
     layer->net.activation = config->activation;
     return widths + config->n_hidden + 2;
 }
@@ -88,7 +88,7 @@ enum { ROOM = 2 * 1024 * 1024 };
  * do not depend on the batch or the threads. */
 static size_t choose_tile(const nvp_flow *flow, size_t kept_rows) {
     enum { CACHE = 256 * 1024, SMALLEST = 64, LARGEST = 512 };
-    size_t busiest = flow->scratch_rows + flow->hidden_rows + 4 * flow->dim, tile = LARGEST;
+    size_t busiest = flow->scratch_rows + flow->hidden_rows + 4 * flow->dim + 2 * flow->context_dim, tile = LARGEST;
     while (tile > SMALLEST && (busiest > CACHE / (tile * flow->engine->real_size) ||
                                kept_rows > ROOM / (tile * flow->engine->real_size)))
         tile /= 2;
@@ -121,7 +121,7 @@ static nvp_status describe_layers(nvp_flow *flow, const nvp_layer_config *config
     for (size_t l = 0; l < flow->n_layers; l++) {
         nvp_layer *layer = &flow->layers[l];
         layer->type = configs[l].type;
-        layer->dim = flow->dim;
+        layer->dim = flow->dim, layer->context_dim = flow->context_dim;
         layer->offset = flow->n_params;
         if (layer->type == NVP_AFFINE_COUPLING) {
             indices = describe_coupling(layer, &configs[l], indices);
@@ -146,12 +146,14 @@ static nvp_status describe_layers(nvp_flow *flow, const nvp_layer_config *config
     return place_saved_rows(flow, kept_rows) ? NVP_OK : NVP_ERROR_SIZE;
 }
 
-nvp_status nvp_flow_create(nvp_flow **created, nvp_dtype dtype, size_t dim, size_t n_layers,
+nvp_status nvp_flow_create(nvp_flow **created, nvp_dtype dtype, size_t dim, size_t context_dim, size_t n_layers,
                            const nvp_layer_config *layers) {
     *created = NULL;
     if (dim == 0 || n_layers == 0 || !layers || (dtype != NVP_FLOAT32 && dtype != NVP_FLOAT64))
         return NVP_ERROR_ARGUMENT;
-    size_t n_indices = 1, bytes;
+    size_t n_indices = 1, columns, bytes;
+    if (!nvp_add(dim, context_dim, &columns))
+        return NVP_ERROR_SIZE;
     for (size_t l = 0; l < n_layers; l++) {
         if (!valid_config(dim, &layers[l]))
             return NVP_ERROR_ARGUMENT;
@@ -169,7 +171,8 @@ nvp_status nvp_flow_create(nvp_flow **created, nvp_dtype dtype, size_t dim, size
     nvp_flow *flow = calloc(1, sizeof *flow);
     if (!flow)
         return NVP_ERROR_MEMORY;
-    flow->dtype = dtype, flow->dim = dim, flow->n_layers = n_layers, flow->engine = engine;
+    flow->dtype = dtype, flow->dim = dim, flow->context_dim = context_dim, flow->n_layers = n_layers,
+    flow->engine = engine;
     flow->layers = calloc(n_layers, sizeof *flow->layers);
     flow->indices = calloc(n_indices, sizeof *flow->indices);
     nvp_status status = flow->layers && flow->indices ? describe_layers(flow, layers) : NVP_ERROR_MEMORY;
@@ -190,6 +193,7 @@ void nvp_flow_destroy(nvp_flow *flow) {
 }
 
 size_t nvp_flow_dim(const nvp_flow *flow) { return flow->dim; }
+size_t nvp_flow_context_dim(const nvp_flow *flow) { return flow->context_dim; }
 size_t nvp_flow_n_layers(const nvp_flow *flow) { return flow->n_layers; }
 nvp_dtype nvp_flow_dtype(const nvp_flow *flow) { return flow->dtype; }
 const char *nvp_flow_isa(const nvp_flow *flow) { return flow->engine->isa; }
@@ -202,6 +206,8 @@ void nvp_flow_initialize(const nvp_flow *flow, uint64_t seed, void *params) {
 
 /* A call that is one pass, by a team of its own where there is enough to do. */
 static nvp_status run_with_team(nvp_pass *pass) {
+    if (pass->flow->context_dim && !pass->context && pass->n)
+        return NVP_ERROR_ARGUMENT;
     nvp_workspace_gather(pass->workspace, (double)pass->n * (double)pass->flow->n_params);
     const nvp_status status = pass->flow->engine->run(pass);
     nvp_workspace_dismiss(pass->workspace);
@@ -210,94 +216,133 @@ static nvp_status run_with_team(nvp_pass *pass) {
 
 static nvp_status run(nvp_pass pass) { return run_with_team(&pass); }
 
-nvp_status nvp_forward(const nvp_flow *flow, const void *params, size_t n, const void *z, void *x, void *log_det,
-                       nvp_workspace *workspace) {
-    return run((nvp_pass){
-        .flow = flow, .params = params, .workspace = workspace, .n = n, .in = z, .out = x, .log_det = log_det});
+nvp_status nvp_forward(const nvp_flow *flow, const void *params, size_t n, const void *z, const void *context, void *x,
+                       void *log_det, nvp_workspace *workspace) {
+    return run((nvp_pass){.flow = flow,
+                          .params = params,
+                          .workspace = workspace,
+                          .n = n,
+                          .in = z,
+                          .context = context,
+                          .out = x,
+                          .log_det = log_det});
 }
 
-nvp_status nvp_inverse(const nvp_flow *flow, const void *params, size_t n, const void *x, void *z, void *log_det,
-                       nvp_workspace *workspace) {
+nvp_status nvp_inverse(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *context, void *z,
+                       void *log_det, nvp_workspace *workspace) {
     return run((nvp_pass){.flow = flow,
                           .params = params,
                           .workspace = workspace,
                           .n = n,
                           .inverse = true,
                           .in = x,
+                          .context = context,
                           .out = z,
                           .log_det = log_det});
 }
 
-nvp_status nvp_log_prob(const nvp_flow *flow, const void *params, size_t n, const void *x, void *log_prob,
-                        nvp_workspace *workspace) {
+nvp_status nvp_log_prob(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *context,
+                        void *log_prob, nvp_workspace *workspace) {
     return run((nvp_pass){.flow = flow,
                           .params = params,
                           .workspace = workspace,
                           .n = n,
                           .inverse = true,
                           .in = x,
+                          .context = context,
                           .log_prob = log_prob});
 }
 
-nvp_status nvp_trace(const nvp_flow *flow, const void *params, int inverse, size_t n, const void *in, void *states,
-                     nvp_workspace *workspace) {
+nvp_status nvp_trace(const nvp_flow *flow, const void *params, int inverse, size_t n, const void *in,
+                     const void *context, void *states, nvp_workspace *workspace) {
     return run((nvp_pass){.flow = flow,
                           .params = params,
                           .workspace = workspace,
                           .n = n,
                           .inverse = inverse != 0,
                           .in = in,
+                          .context = context,
                           .states = states});
 }
 
-nvp_status nvp_sample(const nvp_flow *flow, const void *params, uint64_t seed, size_t n, void *x, void *log_prob,
-                      nvp_workspace *workspace) {
-    return run((nvp_pass){
-        .flow = flow, .params = params, .workspace = workspace, .n = n, .seed = seed, .out = x, .log_prob = log_prob});
+nvp_status nvp_sample(const nvp_flow *flow, const void *params, uint64_t seed, size_t n, const void *context, void *x,
+                      void *log_prob, nvp_workspace *workspace) {
+    return run((nvp_pass){.flow = flow,
+                          .params = params,
+                          .workspace = workspace,
+                          .n = n,
+                          .context = context,
+                          .seed = seed,
+                          .out = x,
+                          .log_prob = log_prob});
 }
 
-nvp_status nvp_nll(const nvp_flow *flow, const void *params, size_t n, const void *x, double *nll, void *grad,
+bool nvp_check_data(const nvp_flow *flow, const nvp_data *data, double *mean_weight) {
+    if (data->n == 0 || (flow->context_dim && !data->context))
+        return false;
+    *mean_weight = 1;
+    if (!data->weight)
+        return true;
+    double sum = 0;
+    for (size_t i = 0; i < data->n; i++) {
+        if (!(data->weight[i] >= 0))
+            return false;
+        sum += data->weight[i];
+    }
+    *mean_weight = sum / (double)data->n;
+    return *mean_weight > 0 && isfinite(*mean_weight);
+}
+
+nvp_status nvp_nll(const nvp_flow *flow, const void *params, const nvp_data *data, double *nll, void *grad,
                    nvp_workspace *workspace) {
-    if (n == 0)
-        return NVP_ERROR_ARGUMENT;
     nvp_pass pass = {.flow = flow,
                      .params = params,
                      .workspace = workspace,
-                     .n = n,
+                     .n = data->n,
                      .inverse = true,
-                     .in = x,
+                     .in = data->x,
+                     .context = data->context,
+                     .weight = data->weight,
                      .sum_log_prob = true,
                      .nll_gradient = true,
                      .grad_params = grad};
+    if (!nvp_check_data(flow, data, &pass.mean_weight))
+        return NVP_ERROR_ARGUMENT;
     nvp_status status = run_with_team(&pass);
-    *nll = -pass.log_prob_sum / (double)n;
+    *nll = -pass.log_prob_sum / (double)data->n;
     return status;
 }
 
-nvp_status nvp_forward_vjp(const nvp_flow *flow, const void *params, size_t n, const void *z, const void *grad_x,
-                           const void *grad_log_det, void *grad_z, void *grad_params, nvp_workspace *workspace) {
+nvp_status nvp_forward_vjp(const nvp_flow *flow, const void *params, size_t n, const void *z, const void *context,
+                           const void *grad_x, const void *grad_log_det, void *grad_z, void *grad_context,
+                           void *grad_params, nvp_workspace *workspace) {
     return run((nvp_pass){.flow = flow,
                           .params = params,
                           .workspace = workspace,
                           .n = n,
                           .in = z,
+                          .context = context,
                           .grad_out = grad_x,
                           .grad_log_det = grad_log_det,
                           .grad_in = grad_z,
+                          .grad_context = grad_context,
                           .grad_params = grad_params});
 }
 
-nvp_status nvp_inverse_vjp(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *grad_z,
-                           const void *grad_log_det, void *grad_x, void *grad_params, nvp_workspace *workspace) {
+nvp_status nvp_inverse_vjp(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *context,
+                           const void *grad_z, const void *grad_log_det, void *grad_x, void *grad_context,
+                           void *grad_params, nvp_workspace *workspace) {
     return run((nvp_pass){.flow = flow,
                           .params = params,
                           .workspace = workspace,
                           .n = n,
                           .inverse = true,
                           .in = x,
+                          .context = context,
                           .grad_out = grad_z,
                           .grad_log_det = grad_log_det,
                           .grad_in = grad_x,
+                          .grad_context = grad_context,
                           .grad_params = grad_params});
 }
 

@@ -6,6 +6,8 @@
  *
  * Conventions
  *   - Samples are rows: an array of n samples of D dimensions is n * D numbers in C order.
+ *   - A conditional flow has a context of C > 0 numbers for each sample, an array of n * C numbers; every network reads
+ *     it beside its columns of the sample, and log p(x) means log p(x | context). Without one, C = 0, pass NULL.
  *   - Buffers are `const void *` or `void *` and hold float or double, as the dtype of the flow says.
  *   - `forward` generates (z -> x, layer 1 first); `inverse` scores (x -> z, layer L first).
  *   - Log-determinants, log-densities and losses are in nats.
@@ -65,12 +67,13 @@ typedef struct {
 
 typedef struct nvp_flow nvp_flow;
 
-/* Describe a flow of n_layers >= 1 layers over dim >= 1 dimensions. */
-nvp_status nvp_flow_create(nvp_flow **flow, nvp_dtype dtype, size_t dim, size_t n_layers,
+/* Describe a flow of n_layers >= 1 layers over dim >= 1 dimensions, with context_dim >= 0 columns of context. */
+nvp_status nvp_flow_create(nvp_flow **flow, nvp_dtype dtype, size_t dim, size_t context_dim, size_t n_layers,
                            const nvp_layer_config *layers);
 void nvp_flow_destroy(nvp_flow *flow); /* NULL is fine */
 
 size_t nvp_flow_dim(const nvp_flow *flow);
+size_t nvp_flow_context_dim(const nvp_flow *flow);
 size_t nvp_flow_n_layers(const nvp_flow *flow);
 nvp_dtype nvp_flow_dtype(const nvp_flow *flow);
 const char *nvp_flow_isa(const nvp_flow *flow); /* "avx512", "avx2", "neon" or "baseline" */
@@ -78,13 +81,14 @@ const char *nvp_flow_isa(const nvp_flow *flow); /* "avx512", "avx2", "neon" or "
 /* Length of the parameter buffer, and where the parameters of one layer begin in it.
  *
  * An affine coupling with I identity and T transformed columns holds its s network, then its b network; a network holds
- * for each linear map its weight (outputs x inputs, C order), then its bias. The first map has I inputs and the last T
- * outputs: weights of columns that the mask makes irrelevant do not exist. An act norm holds log_scale (D), bias (D).
+ * for each linear map its weight (outputs x inputs, C order), then its bias. The first map has I + C inputs, the
+ * context last, and the last T outputs: weights of columns that the mask makes irrelevant do not exist. An act norm
+ * holds log_scale (D), bias (D).
  */
 size_t nvp_flow_n_parameters(const nvp_flow *flow);
 size_t nvp_flow_layer_offset(const nvp_flow *flow, size_t layer);
 
-/* Starting parameters: each linear map uniform in +-1/sqrt(fan_in), where fan_in counts all D columns, as
+/* Starting parameters: each linear map uniform in +-1/sqrt(fan_in), where fan_in counts all D + C columns, as
  * torch.nn.Linear has it for full-shape networks, with NVP_SCALE_TANH the last one 0.3 times that; act norms start at
  * the identity. */
 void nvp_flow_initialize(const nvp_flow *flow, uint64_t seed, void *params);
@@ -104,41 +108,52 @@ void nvp_workspace_set_threads(nvp_workspace *workspace, size_t n_threads);
 typedef int (*nvp_poll)(void *context);
 void nvp_workspace_set_poll(nvp_workspace *workspace, nvp_poll poll, void *context);
 
-/* z (n, D) -> x (n, D) and log|det dx/dz| (n). log_det may be NULL. */
-nvp_status nvp_forward(const nvp_flow *flow, const void *params, size_t n, const void *z, void *x, void *log_det,
-                       nvp_workspace *workspace);
+/* z (n, D), context (n, C) -> x (n, D) and log|det dx/dz| (n). log_det may be NULL. */
+nvp_status nvp_forward(const nvp_flow *flow, const void *params, size_t n, const void *z, const void *context, void *x,
+                       void *log_det, nvp_workspace *workspace);
 
-/* x (n, D) -> z (n, D) and log|det dz/dx| (n). log_det may be NULL. */
-nvp_status nvp_inverse(const nvp_flow *flow, const void *params, size_t n, const void *x, void *z, void *log_det,
-                       nvp_workspace *workspace);
+/* x (n, D), context (n, C) -> z (n, D) and log|det dz/dx| (n). log_det may be NULL. */
+nvp_status nvp_inverse(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *context, void *z,
+                       void *log_det, nvp_workspace *workspace);
 
-/* x (n, D) -> log p(x) (n) = log N(z; 0, I) + log|det dz/dx|. */
-nvp_status nvp_log_prob(const nvp_flow *flow, const void *params, size_t n, const void *x, void *log_prob,
-                        nvp_workspace *workspace);
+/* x (n, D), context (n, C) -> log p(x) (n) = log N(z; 0, I) + log|det dz/dx|. */
+nvp_status nvp_log_prob(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *context,
+                        void *log_prob, nvp_workspace *workspace);
 
 /* The states on the way: states (L + 1, n, D), states[0] the input. inverse = 0: from z through layer 1, 2, ..., L;
  * otherwise from x through layer L, ..., 1. */
-nvp_status nvp_trace(const nvp_flow *flow, const void *params, int inverse, size_t n, const void *in, void *states,
-                     nvp_workspace *workspace);
+nvp_status nvp_trace(const nvp_flow *flow, const void *params, int inverse, size_t n, const void *in,
+                     const void *context, void *states, nvp_workspace *workspace);
 
-/* Draw x (n, D) from the flow. Sample i depends on the seed and on i alone. log_prob (n) may be NULL. */
-nvp_status nvp_sample(const nvp_flow *flow, const void *params, uint64_t seed, size_t n, void *x, void *log_prob,
-                      nvp_workspace *workspace);
+/* Draw x (n, D) from the flow, given context (n, C). Sample i depends on the seed, its context and on i alone. log_prob
+ * (n) may be NULL. */
+nvp_status nvp_sample(const nvp_flow *flow, const void *params, uint64_t seed, size_t n, const void *context, void *x,
+                      void *log_prob, nvp_workspace *workspace);
 
-/* Mean negative log-likelihood of x (n, D), n >= 1, and, unless grad is NULL, its gradient with respect to the
- * parameters. */
-nvp_status nvp_nll(const nvp_flow *flow, const void *params, size_t n, const void *x, double *nll, void *grad,
+/* Samples to learn from. */
+typedef struct {
+    size_t n;
+    const void *x;        /* (n, D) */
+    const void *context;  /* (n, C) */
+    const double *weight; /* (n): w >= 0, finite, as their sum, which is > 0; NULL: all 1 */
+} nvp_data;
+
+/* Mean negative log-likelihood of n >= 1 samples, sum(w nll) / sum(w), and, unless grad is NULL, its gradient with
+ * respect to the parameters. */
+nvp_status nvp_nll(const nvp_flow *flow, const void *params, const nvp_data *data, double *nll, void *grad,
                    nvp_workspace *workspace);
 
 /* Vector-Jacobian products. Given the gradients of a scalar with respect to the outputs of nvp_forward (grad_x (n, D),
- * grad_log_det (n)), the gradients with respect to its inputs: grad_z (n, D), grad_params. NULL for an incoming
- * gradient means zeros, NULL for an outgoing one that it is not wanted. */
-nvp_status nvp_forward_vjp(const nvp_flow *flow, const void *params, size_t n, const void *z, const void *grad_x,
-                           const void *grad_log_det, void *grad_z, void *grad_params, nvp_workspace *workspace);
+ * grad_log_det (n)), the gradients with respect to its inputs: grad_z (n, D), grad_context (n, C), grad_params. NULL
+ * for an incoming gradient means zeros, NULL for an outgoing one that it is not wanted. */
+nvp_status nvp_forward_vjp(const nvp_flow *flow, const void *params, size_t n, const void *z, const void *context,
+                           const void *grad_x, const void *grad_log_det, void *grad_z, void *grad_context,
+                           void *grad_params, nvp_workspace *workspace);
 
 /* The same for nvp_inverse. */
-nvp_status nvp_inverse_vjp(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *grad_z,
-                           const void *grad_log_det, void *grad_x, void *grad_params, nvp_workspace *workspace);
+nvp_status nvp_inverse_vjp(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *context,
+                           const void *grad_z, const void *grad_log_det, void *grad_x, void *grad_context,
+                           void *grad_params, nvp_workspace *workspace);
 
 /* Adam, Kingma and Ba (2015), algorithm 1. */
 typedef struct {
@@ -163,9 +178,9 @@ typedef struct {
     size_t batch_size; /* 0: the full batch, in its order; otherwise minibatches, shuffled anew every epoch */
     nvp_adam_options adam;
     nvp_schedule schedule;
-    /* Standard deviations (D), in the dtype of the flow, of normal noise that is added to every sample anew each time
-     * it is used; NULL for none. It smooths the density that is learned, as the bandwidth of a kernel estimate does:
-     * Rothfuss et al. (2019), "Noise regularization for conditional density estimation". */
+    /* Standard deviations (D), in the dtype of the flow, of normal noise that is added to every sample, not to its
+     * context, anew each time it is used; NULL for none. It smooths the density that is learned, as the bandwidth of a
+     * kernel estimate does: Rothfuss et al. (2019), "Noise regularization for conditional density estimation". */
     const void *noise;
     size_t patience;             /* stop after this many epochs without a better validation NLL; 0: never */
     double tolerance;            /* what counts as better: an NLL lower by more than this, in nats */
@@ -181,15 +196,17 @@ typedef struct {
     int diverged;          /* a loss or gradient was not finite: training stopped there */
 } nvp_train_result;
 
-/* Fit the parameters in place to x (n, D), n >= 1, by minimising the mean NLL.
+/* Fit the parameters in place by minimising the mean NLL of the training data, n >= 1. The loss of a minibatch of b
+ * samples is sum(w nll) / (b W), where W is the mean weight of all training data: its mean over the minibatches of an
+ * epoch is the loss of all, and its gradient estimates that of all without bias.
  *
- * With validation data (n_validation > 0) the parameters of the epoch with the lowest validation NLL are kept,
+ * With validation data, not NULL and n >= 1, the parameters of the epoch with the lowest validation NLL are kept,
  * otherwise those of the last epoch; when training diverges without validation data, the best ones
  * by training loss. An epoch's train_nll is the mean of the losses of its batches, each before its update. `result` may
  * be NULL; it is filled in after NVP_INTERRUPTED, too, and the parameters are then the best so far, or without
  * validation data those of the last step. */
-nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *options, size_t n, const void *x,
-                     size_t n_validation, const void *x_validation, nvp_train_result *result, nvp_workspace *workspace);
+nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *options, const nvp_data *data,
+                     const nvp_data *validation, nvp_train_result *result, nvp_workspace *workspace);
 
 #ifdef __cplusplus
 }

@@ -12,7 +12,8 @@ typedef struct {
     nvp_workspace *workspace;
     void *params;
     size_t n, n_validation;
-    const void *x, *x_validation;
+    nvp_data data, validation;
+    double mean_weight, mean_validation_weight;
 
     void *block;               /* one allocation for the next five, as long as the parameters each */
     void *grad, *m, *v, *kept; /* kept: what the caller gets with validation data, or after divergence */
@@ -98,7 +99,10 @@ static nvp_status train_batch(training *t, size_t first, size_t count, double *n
                      .workspace = t->workspace,
                      .n = count,
                      .inverse = true,
-                     .in = t->x,
+                     .in = t->data.x,
+                     .context = t->data.context,
+                     .weight = t->data.weight,
+                     .mean_weight = t->mean_weight,
                      .rows = t->order ? t->order + first : NULL,
                      .seed = t->options->seed,
                      .noise = t->options->noise,
@@ -150,7 +154,10 @@ static nvp_status validate(training *t, double *nll) {
                      .workspace = t->workspace,
                      .n = t->n_validation,
                      .inverse = true,
-                     .in = t->x_validation,
+                     .in = t->validation.x,
+                     .context = t->validation.context,
+                     .weight = t->validation.weight,
+                     .mean_weight = t->mean_validation_weight,
                      .sum_log_prob = true};
     const nvp_status status = t->flow->engine->run(&pass);
     *nll = -pass.log_prob_sum / (double)t->n_validation;
@@ -207,23 +214,19 @@ static void settle(training *t, nvp_train_result *result) {
         result->validation_nll = NAN;
 }
 
-nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *options, size_t n, const void *x,
-                     size_t n_validation, const void *x_validation, nvp_train_result *result,
-                     nvp_workspace *workspace) {
+nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *options, const nvp_data *data,
+                     const nvp_data *validation, nvp_train_result *result, nvp_workspace *workspace) {
     nvp_train_result unused;
-    if (n == 0)
+    training t = {.flow = flow, .options = options, .workspace = workspace, .params = params, .data = *data};
+    if (validation)
+        t.validation = *validation;
+    t.n = t.data.n, t.n_validation = t.validation.n;
+    if (!nvp_check_data(flow, &t.data, &t.mean_weight) ||
+        (t.n_validation && !nvp_check_data(flow, &t.validation, &t.mean_validation_weight)))
         return NVP_ERROR_ARGUMENT;
     if (!result)
         result = &unused;
     *result = (nvp_train_result){.validation_nll = INFINITY};
-    training t = {.flow = flow,
-                  .options = options,
-                  .workspace = workspace,
-                  .params = params,
-                  .n = n,
-                  .n_validation = n_validation,
-                  .x = x,
-                  .x_validation = x_validation};
     nvp_status status = prepare(&t);
     if (status == NVP_OK) {
         /* One team for all steps. */

@@ -8,7 +8,7 @@ import numpy as np
 from nvpflow import _core
 from nvpflow._arrays import as_array
 from nvpflow._checks import alternating_mask, check_choice, check_int, check_real, count_threads, draw_seeds
-from nvpflow.layers import SCALE_BOUND, CouplingLayer, Layer, layer_from_config
+from nvpflow.layers import SCALE_BOUND, CouplingLayer, Layer, layer_from_config, state_widths
 
 __all__ = ["ConvergenceWarning", "Flow"]
 
@@ -24,11 +24,15 @@ class Flow(_core.Flow):
 
         log p(x) = log N(z; 0, I) + log|det dz/dx|.
 
+    A flow of coupling layers with a context is conditional: its density is log p(x | context), and every method needs
+    the context, one row for each sample.
+
     Parameters
     ----------
     layers : sequence of CouplingLayer and ActNorm
-        At least one, all with the same number of dimensions and dtype. The flow takes them over: from now on their
-        parameters are views of the flow's, and no other flow can have them (`copy` them for that).
+        At least one, all with the same number of dimensions and dtype, coupling layers with the same context_dim. The
+        flow takes them over: from now on their parameters are views of the flow's, and no other flow can have them
+        (`copy` them for that).
 
     Attributes
     ----------
@@ -60,7 +64,9 @@ class Flow(_core.Flow):
         layers = tuple(layers) if np.iterable(layers) else (layers,)
         _check_layers(layers)
         first = layers[0]
-        super().__init__(first.data_dim, first.dtype, tuple(layer._description() for layer in layers))
+        descriptions = tuple(layer._description() for layer in layers)
+        context_dim = max(layer.context_dim for layer in layers)
+        super().__init__(first.data_dim, first.dtype, descriptions, context_dim=context_dim)
         self._layers = layers
         parameters = self.parameters
         for layer, offset in zip(layers, self._layer_offsets):
@@ -81,7 +87,7 @@ class Flow(_core.Flow):
     def n_jobs(self, value):
         self._n_threads = count_threads(value)
 
-    def sample(self, n, random_state=None):
+    def sample(self, n, random_state=None, context=None):
         """Draw samples.
 
         Parameters
@@ -89,20 +95,24 @@ class Flow(_core.Flow):
         n : int
         random_state : int, Generator, RandomState or None
             The same one gives the same samples, and the first of many are the same as few.
+        context : array_like, shape (n, C), or (C,) or (1, C) for all samples the same
+            Needed if the flow has a context.
 
         Returns
         -------
         x : ndarray, shape (n, D)
         """
-        return self.sample_and_log_prob(n, random_state)[0]
+        return self.sample_and_log_prob(n, random_state, context)[0]
 
-    def sample_and_log_prob(self, n, random_state=None):
+    def sample_and_log_prob(self, n, random_state=None, context=None):
         """Draw samples together with their log-densities, in one pass.
 
         Parameters
         ----------
         n : int
         random_state : int, Generator, RandomState or None
+        context : array_like, shape (n, C), (C,) or (1, C)
+            As in `sample`.
 
         Returns
         -------
@@ -112,11 +122,17 @@ class Flow(_core.Flow):
         """
         n = check_int("n", n, 0)
         (seed,) = draw_seeds(random_state, 1)
-        return self._sample(n, seed)
+        if context is not None:
+            context = as_array("context", context)
+            if context.shape in ((self.context_dim,), (1, self.context_dim)):
+                context = np.broadcast_to(context, (n, self.context_dim))
+        return self._sample(n, seed, context)
 
     def fit(
         self,
         x,
+        context=None,
+        sample_weight=None,
         *,
         max_iter=1000,
         batch_size=None,
@@ -134,6 +150,10 @@ class Flow(_core.Flow):
         Parameters
         ----------
         x : array_like, shape (n, D), n >= 1
+        context : array_like, shape (n, C), optional
+            Needed if the flow has a context.
+        sample_weight : array_like, shape (n,), optional
+            w >= 0, finite, not all zero: the loss is sum(w nll) / sum(w). Default: all 1.
         max_iter : int, default 1000
             Epochs at the most.
         batch_size : int or None
@@ -143,9 +163,10 @@ class Flow(_core.Flow):
             "cosine" lets the learning rate fall to 0 at `max_iter`, along half a period of a cosine.
         noise : float or array_like, shape (D,), optional
             Standard deviation, in the units of x, of normal noise that is added to every sample anew each time it is used.
-            It smooths the density that is learned, as the bandwidth of a kernel estimate does.
+            It smooths the density that is learned, as the bandwidth of a kernel estimate does. The context gets none.
         validation_data : array_like, shape (m, D), m >= 1, optional
-            The parameters that do best on these samples are kept; without them those of the last epoch.
+            Or a tuple (x, context) or (x, context, sample_weight) of such arrays, or None for one of the last two. The
+            parameters that do best on these samples are kept; without them those of the last epoch.
         n_iter_no_change : int or None
             Stop when the validation NLL has not fallen by more than `tol` for so many epochs. None: never.
         tol : float, default 0
@@ -176,6 +197,9 @@ class Flow(_core.Flow):
         -----
         An interruption (Ctrl-C) leaves the best parameters so far, or without validation data the last ones.
 
+        The loss of a minibatch of b samples is sum(w nll) / (b W), where W is the mean weight of all training data: so
+        its mean over an epoch is the loss of all, and its gradient estimates that of all without bias.
+
         References
         ----------
         Kingma and Ba (2015), "Adam: a method for stochastic optimization"; Loshchilov and Hutter (2017), "SGDR", equation
@@ -185,6 +209,8 @@ class Flow(_core.Flow):
         self._fit(
             history,
             x,
+            context,
+            sample_weight,
             max_iter=max_iter,
             batch_size=batch_size,
             learning_rate=learning_rate,
@@ -202,6 +228,8 @@ class Flow(_core.Flow):
         self,
         history,
         x,
+        context=None,
+        sample_weight=None,
         *,
         max_iter,
         batch_size,
@@ -215,15 +243,15 @@ class Flow(_core.Flow):
         callback,
     ):
         """`fit` that fills the dict `history` with more detail, also when it is interrupted."""
-        x = self._check_data("x", x)
+        data = self._check_data(("x", "context", "sample_weight"), x, context, sample_weight)
         if validation_data is not None:
-            validation_data = self._check_data("validation_data", validation_data)
+            validation_data = self._check_validation_data(validation_data)
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, got {callback!r}")
         (seed,) = draw_seeds(random_state, 1)
         try:
             self._train(
-                x,
+                data,
                 validation_data,
                 self._check_noise(noise),
                 history,
@@ -248,13 +276,29 @@ class Flow(_core.Flow):
                 stacklevel=4,
             )
 
-    def _check_data(self, name, x):
-        """Samples to train on: in the dtype of the flow, finite, at least one."""
+    def _check_data(self, names, x, context=None, sample_weight=None):
+        """Data to train on as the tuple that `_train` takes, which checks what is not checked here."""
+        x = self._check_finite(names[0], x, self.data_dim)
+        if context is not None and self.context_dim:
+            context = self._check_finite(names[1], context, self.context_dim)
+        return x, context, sample_weight
+
+    def _check_validation_data(self, data):
+        if not isinstance(data, tuple):
+            return self._check_data(("validation_data", "validation_data[1]", "validation_data[2]"), data)
+        if not 1 <= len(data) <= 3:
+            raise ValueError(
+                f"validation_data must be x, (x, context) or (x, context, sample_weight), got a tuple of {len(data)}"
+            )
+        return self._check_data([f"validation_data[{i}]" for i in range(3)], *data)
+
+    def _check_finite(self, name, x, columns):
+        """Samples or their context: in the dtype of the flow, finite, at least one."""
         x = as_array(name, x)
         if x.dtype.kind not in "fiub":
             raise TypeError(f"{name} must be an array of real numbers, got dtype {x.dtype}")
-        if x.ndim != 2 or x.shape[1] != self.data_dim or len(x) == 0:
-            raise ValueError(f"{name} must have shape (n, {self.data_dim}) with n >= 1, got {x.shape}")
+        if x.ndim != 2 or x.shape[1] != columns or len(x) == 0:
+            raise ValueError(f"{name} must have shape (n, {columns}) with n >= 1, got {x.shape}")
         with np.errstate(over="ignore"):
             converted = np.ascontiguousarray(x, self.dtype)
         bad = len(x) - int(np.isfinite(converted).all(axis=1).sum())
@@ -300,7 +344,7 @@ class Flow(_core.Flow):
         Returns
         -------
         dict of str to ndarray
-            "0.s_net.0.weight" (hidden, D), "0.s_net.0.bias" (hidden,), "0.s_net.2.weight" (D, hidden), ...; entries
+            "0.s_net.0.weight" (hidden, D + C), "0.s_net.0.bias" (hidden,), "0.s_net.2.weight" (D, hidden), ...; entries
             that a mask makes irrelevant are 0.
         """
         return {
@@ -338,7 +382,7 @@ class Flow(_core.Flow):
         Parameters
         ----------
         state : mapping of str to array_like
-            "0.s_net.0.weight" (hidden, D), "0.s_net.0.bias" (hidden,), "0.s_net.2.weight" (D, hidden), ... for
+            "0.s_net.0.weight" (hidden, D + C), "0.s_net.0.bias" (hidden,), "0.s_net.2.weight" (D, hidden), ... for
             layers 0, 1, ...; a prefix such as "layers." is fine, and "0.mask" (D,) is read if there is one.
         masks : sequence of array_like, optional
             One per layer. Default: those of the state dict, else 1, 0, 1, ... and 0, 1, 0, ... in turn.
@@ -364,7 +408,7 @@ class Flow(_core.Flow):
         for i in range(n_layers):
             mask = masks[i] if masks is not None else by_layer[i].get("mask")
             if mask is None and "s_net.0.weight" in by_layer[i]:
-                mask = alternating_mask(np.shape(by_layer[i]["s_net.0.weight"])[-1], i)
+                mask = alternating_mask(state_widths(by_layer[i])[-1], i)
             options = {"activation": activation, "scale": scale, "scale_bound": scale_bound, "dtype": dtype}
             layers.append(CouplingLayer.from_state_dict(by_layer[i], mask, **options))
         return cls(layers)
@@ -397,6 +441,13 @@ def _check_layers(layers):
                     f"layers must agree in {name}: layers[0] has {getattr(layers[0], name)}, "
                     f"layers[{i}] has {getattr(layer, name)}"
                 )
+    first, *others = [i for i, layer in enumerate(layers) if layer._reads_context] or [0]
+    for i in others:
+        if layers[i].context_dim != layers[first].context_dim:
+            raise ValueError(
+                f"coupling layers must agree in context_dim: layers[{first}] has {layers[first].context_dim}, "
+                f"layers[{i}] has {layers[i].context_dim}"
+            )
 
 
 def split_state(state):

@@ -37,6 +37,7 @@ class Layer(_core.Transform):
     """
 
     _in_flow = False
+    _reads_context = False  # whether the networks of a conditional flow's layer read the context
 
     def config(self):
         """The arguments that make such a layer again, as plain Python values, and its `type`."""
@@ -106,7 +107,8 @@ class CouplingLayer(Layer):
         x = m z + (1 - m) (z exp(s) + b),     log|det dx/dz| = sum of (1 - m) s
         z = m x + (1 - m) (x - b) exp(-s),    log|det dz/dx| = -sum of (1 - m) s
 
-    where s and b are two networks of the identity part alone, Linear -> activation -> ... -> Linear.
+    where s and b are two networks of the identity part alone, Linear -> activation -> ... -> Linear; in a conditional
+    flow they read the context, too.
 
     Parameters
     ----------
@@ -122,6 +124,8 @@ class CouplingLayer(Layer):
         "tanh": s = c tanh(output / c), which stays within +-c.
     scale_bound : float, default 1.0
         c > 0, for ``scale="tanh"``.
+    context_dim : int, default 0
+        C, the number of columns of the context, on which the density is conditional.
     dtype : {"float32", "float64"}, default "float32"
     random_state : int, Generator, RandomState or None
         Makes the starting parameters, which are uniform in +-1/sqrt(fan-in) as in ``torch.nn.Linear``; with
@@ -134,7 +138,8 @@ class CouplingLayer(Layer):
         linear map, the weight in C order and then the bias.
     s_net, b_net : tuple of Linear
         The linear maps as views of `parameters`. Only identity columns feed the networks and only transformed columns
-        leave them, so the first weight has shape (hidden, identity columns), the last (transformed columns, hidden).
+        leave them, so the first weight has shape (hidden, identity columns + C), the context last, and the last one
+        (transformed columns, hidden).
 
     Raises
     ------
@@ -155,6 +160,8 @@ class CouplingLayer(Layer):
     True
     """
 
+    _reads_context = True
+
     def __init__(
         self,
         data_dim,
@@ -164,6 +171,7 @@ class CouplingLayer(Layer):
         activation="relu",
         scale="tanh",
         scale_bound=SCALE_BOUND,
+        context_dim=0,
         dtype="float32",
         random_state=None,
     ):
@@ -175,7 +183,8 @@ class CouplingLayer(Layer):
         self._scale = check_choice("scale", scale, SCALES)
         self._scale_bound = check_real("scale_bound", scale_bound, 0, low_open=True)
         (seed,) = draw_seeds(random_state, 1)
-        super().__init__(data_dim, check_dtype(dtype), (self._description(),))
+        context_dim = check_int("context_dim", context_dim, 0)
+        super().__init__(data_dim, check_dtype(dtype), (self._description(),), context_dim=context_dim)
         self._initialize(seed)
 
     hidden_dim = property(lambda self: self._hidden_dim, doc="tuple of int: widths of the hidden layers.")
@@ -195,6 +204,7 @@ class CouplingLayer(Layer):
             "activation": self.activation,
             "scale": self.scale,
             "scale_bound": self.scale_bound,
+            "context_dim": self.context_dim,
         }
 
     def _description(self):
@@ -209,7 +219,7 @@ class CouplingLayer(Layer):
 
     def _networks(self):
         n_identity = int(self._mask.sum())
-        widths = (n_identity, *self._hidden_dim, self.data_dim - n_identity)
+        widths = (n_identity + self.context_dim, *self._hidden_dim, self.data_dim - n_identity)
         parameters, at, networks = self.parameters, 0, []
         for _ in range(2):
             maps = []
@@ -223,12 +233,13 @@ class CouplingLayer(Layer):
 
     def _state_views(self):
         identity, transformed = np.flatnonzero(self._mask == 1), np.flatnonzero(self._mask == 0)
-        full = (self.data_dim, *self._hidden_dim, self.data_dim)
+        full = (self.data_dim + self.context_dim, *self._hidden_dim, self.data_dim)
+        inputs = np.concatenate([identity, np.arange(self.data_dim, full[0])])
         views = {}
         for net_name, net in zip(("s_net", "b_net"), self._networks()):
             for k, linear in enumerate(net):
                 rows = transformed if k == len(net) - 1 else np.arange(full[k + 1])
-                columns = identity if k == 0 else np.arange(full[k])
+                columns = inputs if k == 0 else np.arange(full[k])
                 # torch.nn.Sequential counts the activations, too.
                 name = f"{net_name}.{2 * k}"
                 views[f"{name}.weight"] = linear.weight, (full[k + 1], full[k]), np.ix_(rows, columns)
@@ -244,8 +255,8 @@ class CouplingLayer(Layer):
         Parameters
         ----------
         state : mapping of str to array_like
-            "s_net.0.weight" (hidden, D), "s_net.0.bias" (hidden,), "s_net.2.weight" (D, hidden), ... and the same for
-            "b_net"; "mask" (D,) is read if there is one.
+            "s_net.0.weight" (hidden, D + C), "s_net.0.bias" (hidden,), "s_net.2.weight" (D, hidden), ... and the same
+            for "b_net"; "mask" (D,) is read if there is one.
         mask : array_like of 0 and 1, shape (D,), optional
             Default: that of the state dict, else 1, 0, 1, 0, ...
         activation, scale, scale_bound
@@ -264,12 +275,13 @@ class CouplingLayer(Layer):
         if dtype is None:
             dtype = np.result_type(np.float32, *(np.asarray(value).dtype for value in state.values()))
         layer = cls(
-            widths[0],
+            widths[-1],
             widths[1:-1],
             stored_mask if mask is None else mask,
             activation=activation,
             scale=scale,
             scale_bound=scale_bound,
+            context_dim=max(0, widths[0] - widths[-1]),
             dtype=dtype,
             random_state=0,
         )
@@ -359,7 +371,7 @@ def checked_state(state, shapes):
 
 
 def state_widths(state):
-    """(D, hidden widths ..., D) of a coupling layer's state dict, read off the weights of its s network."""
+    """(D + C, hidden widths ..., D) of a coupling layer's state dict, read off the weights of its s network."""
     widths, k = [], 0
     while (weight := state.get(f"s_net.{2 * k}.weight")) is not None:
         if np.ndim(weight) != 2:

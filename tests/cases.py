@@ -30,6 +30,7 @@ class Coupling:
     activation: str = "relu"
     scale: str = "tanh"
     scale_bound: float = 2.0
+    context_dim: int = 0
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,18 @@ class ActNorm:
 
 @dataclass(frozen=True)
 class Case:
-    """A flow and the number of samples that are put through it."""
+    """A flow and the number of samples that are put through it; ``weighted``: which count differently in the NLL."""
 
     group: str
     name: str
     dim: int
     n: int
     layers: tuple[Coupling | ActNorm, ...]
+    weighted: bool = False
+
+    @property
+    def context_dim(self):
+        return max(getattr(layer, "context_dim", 0) for layer in self.layers)
 
 
 @dataclass(frozen=True)
@@ -55,13 +61,16 @@ class Draw:
     """The numbers of a case: float64 arrays that hold float32 values.
 
     ``parameters`` are full-shape, under the keys of ``Flow.state_dict``. ``points`` (n, D) is the argument of both
-    directions, ``grad_output`` (n, D) and ``grad_log_det`` (n,) are the cotangents of both VJPs.
+    directions, ``grad_output`` (n, D) and ``grad_log_det`` (n,) are the cotangents of both VJPs. ``context`` (n, C) and
+    ``sample_weight`` (n,), with zeros among them, are None where the case has none.
     """
 
     parameters: dict[str, np.ndarray]
     points: np.ndarray
     grad_output: np.ndarray
     grad_log_det: np.ndarray
+    context: np.ndarray | None = None
+    sample_weight: np.ndarray | None = None
 
 
 def mask_of(kind, dim):
@@ -81,7 +90,7 @@ def mask_of(kind, dim):
 
 def linear_shapes(layer):
     """Full shapes (outputs, inputs) of the linear maps of one conditioner network."""
-    widths = (len(layer.mask), *layer.hidden, len(layer.mask))
+    widths = (len(layer.mask) + layer.context_dim, *layer.hidden, len(layer.mask))
     return list(zip(widths[1:], widths[:-1]))
 
 
@@ -114,6 +123,8 @@ def quantities(case):
         "inverse_vjp.grad_x": points,
         **{f"inverse_vjp.{key}": shape for key, shape in gradient.items()},
     }
+    if case.context_dim:
+        shapes |= {f"{way}_vjp.grad_context": (case.n, case.context_dim) for way in ("forward", "inverse")}
     if case.n:
         shapes |= {"nll": (), **{f"nll_grad.{key}": shape for key, shape in gradient.items()}}
     return shapes
@@ -143,6 +154,8 @@ def draw(case, attempt):
         points=_float32_values(rng.normal(size=(case.n, case.dim))),
         grad_output=_float32_values(rng.normal(size=(case.n, case.dim))),
         grad_log_det=_float32_values(rng.normal(size=case.n)),
+        context=_float32_values(rng.normal(size=(case.n, case.context_dim))) if case.context_dim else None,
+        sample_weight=np.maximum(0, _float32_values(rng.normal(1, 1, case.n))) if case.weighted else None,
     )
 
 
@@ -208,5 +221,33 @@ def _flows():
     yield Case("flows", "flow-default-8", 2, 50, (*default, ActNorm(2)))
 
 
-CASES = (*_single_layers(), *_activations(), *_deep_nets(), *_flows())
+def _conditional():
+    """Contexts narrow and wide, also the only input of the networks; single layers, and flows with weighted samples."""
+    for dim, context_dim, kind, hidden in itertools.product(
+        (1, 2, 7), (1, 3, 40), ("alternating", "zeros"), ((64,), (9, 5))
+    ):
+        layer = Coupling(mask_of(kind, dim), hidden, context_dim=context_dim)
+        widths = "x".join(map(str, hidden))
+        yield Case("context", f"context-D{dim}-C{context_dim}-{kind}-h{widths}", dim, 17, (layer,))
+
+    for dim, context_dim, (activation, scale) in itertools.product(
+        (1, 3), (1, 4), (("relu", "tanh"), ("tanh", "exp"), ("silu", "tanh"))
+    ):
+        layers = [
+            Coupling(tuple((i + d) % 2 for d in range(dim)), hidden, activation, scale, context_dim=context_dim)
+            for i, hidden in enumerate(((16,), (16,), (7, 6)))
+        ]
+        layers.insert(2, ActNorm(dim))
+        name = f"context-flow-D{dim}-C{context_dim}-{activation}-{scale}"
+        yield Case("context", name, dim, 700, tuple(layers), weighted=True)
+
+
+def _weighted():
+    """Sample weights without a context, in one tile and in more."""
+    for n in (2, 17, 1000):
+        layers = (Coupling((1, 0, 0), (5,)), Coupling((0, 1, 1), (9, 5), "silu"), ActNorm(3))
+        yield Case("weights", f"weights-n{n}", 3, n, layers, weighted=True)
+
+
+CASES = (*_single_layers(), *_activations(), *_deep_nets(), *_flows(), *_conditional(), *_weighted())
 GROUPS = tuple(dict.fromkeys(case.group for case in CASES))

@@ -43,6 +43,7 @@ def perturbed(draw, rng):
         points=change(draw.points),
         grad_output=change(draw.grad_output),
         grad_log_det=change(draw.grad_log_det),
+        context=None if draw.context is None else change(draw.context),
     )
 
 

@@ -13,7 +13,8 @@ import cases
 import nvpflow
 from digests import digest_error, norm_error
 
-TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
+# In float32 the worst of all cases and instruction sets is a sum over 700 samples that nearly cancel, in four lanes: 1.1e-5.
+TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
 pytestmark = pytest.mark.usefixtures("every_isa")
 every_group = pytest.mark.parametrize("group", cases.GROUPS)
 both_precisions = pytest.mark.parametrize("dtype", TOLERANCE)
@@ -44,6 +45,7 @@ def layer_of(spec, dtype):
         activation=spec.activation,
         scale=spec.scale,
         scale_bound=spec.scale_bound,
+        context_dim=spec.context_dim,
         dtype=dtype,
     )
 
@@ -71,7 +73,8 @@ def full_shape(case, flat):
             continue
         everything = [np.arange(width) for width in spec.hidden]
         identity, transformed = np.flatnonzero(spec.mask), np.flatnonzero(np.equal(spec.mask, 0))
-        inputs, outputs = [identity, *everything], [*everything, transformed]
+        context = len(spec.mask) + np.arange(spec.context_dim)
+        inputs, outputs = [np.r_[identity, context], *everything], [*everything, transformed]
         for net, (k, shape) in itertools.product(
             ("s_net", "b_net"), enumerate(cases.linear_shapes(spec))
         ):
@@ -91,19 +94,22 @@ def evaluate(case, draw, dtype):
     points, grad_output, grad_log_det = (
         array.astype(dtype) for array in (draw.points, draw.grad_output, draw.grad_log_det)
     )
+    context = None if draw.context is None else draw.context.astype(dtype)
     result = {}
-    result["forward.x"], result["forward.log_det"] = model.forward(points)
-    result["inverse.z"], result["inverse.log_det"] = model.inverse(points)
+    result["forward.x"], result["forward.log_det"] = model.forward(points, context)
+    result["inverse.z"], result["inverse.log_det"] = model.inverse(points, context)
     for direction, vjp, arg in (
         ("forward", model.forward_vjp, "z"),
         ("inverse", model.inverse_vjp, "x"),
     ):
-        grad, flat = vjp(points, grad_output, grad_log_det)
+        grad, flat, *grad_context = vjp(points, grad_output, grad_log_det, context)
         result[f"{direction}_vjp.grad_{arg}"] = grad
+        if context is not None:
+            (result[f"{direction}_vjp.grad_context"],) = grad_context
         result |= {f"{direction}_vjp.{k}": v for k, v in full_shape(case, flat).items()}
     if case.n:
-        nll, flat = flow.nll_and_grad(points)
-        assert nll == flow.nll(points)
+        nll, flat = flow.nll_and_grad(points, context, draw.sample_weight)
+        assert nll == flow.nll(points, context, draw.sample_weight)
         result["nll"] = np.asarray(nll)
         result |= {f"nll_grad.{k}": v for k, v in full_shape(case, flat).items()}
     for key, shape in cases.quantities(case).items():

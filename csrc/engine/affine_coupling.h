@@ -4,15 +4,15 @@
  *   forward  x = z * exp(s) + b      log_det += s
  *   inverse  z = (x - b) * exp(-s)   log_det -= s
  *
- * on the transformed columns, where s and b are networks of the identity columns, which pass unchanged. */
+ * on the transformed columns, where s and b are networks of the identity columns and the context. */
 
 static bool affine_coupling_plan(nvp_layer *layer) {
     layer->n_params = layer->saved_rows = layer->scratch_rows = 0;
     return nvp_add_product(2, layer->net.n_params, &layer->n_params) &&
-           nvp_add_product(2, layer->n_transformed, &layer->saved_rows) &&   /* s, exp(s) or exp(-s) */
+           nvp_add_product(2, layer->n_transformed, &layer->saved_rows) &&     /* s, exp(s) or exp(-s) */
            mlp_hidden_rows(&layer->net, &layer->hidden_rows) && nvp_multiply(2, layer->hidden_rows, &layer->hidden_rows) &&
-           nvp_add_product(2, layer->n_identity, &layer->scratch_rows) &&    /* the networks' input, its gradient */
-           nvp_add_product(2, layer->n_transformed, &layer->scratch_rows) && /* the networks' outputs, or gradients */
+           nvp_add_product(2, coupling_inputs(layer), &layer->scratch_rows) && /* the networks' input, its gradient */
+           nvp_add_product(2, layer->n_transformed, &layer->scratch_rows) &&   /* the networks' outputs, or gradients */
            mlp_add_scratch_rows(&layer->net, &layer->scratch_rows);
 }
 
@@ -22,14 +22,6 @@ static void affine_coupling_initialize(const nvp_layer *layer, uint64_t seed, ui
     const double last = layer->scale == NVP_SCALE_EXP ? 1.0 : 0.3;
     mlp_initialize(&layer->net, last, seed, counter, params);
     mlp_initialize(&layer->net, last, seed, counter, params + layer->net.n_params);
-}
-
-/* The identity columns side by side, as the networks read them. */
-static const real *gather_identity(const layer_pass *pass, real *rows) {
-    const nvp_layer *layer = pass->layer;
-    for (size_t i = 0; i < layer->n_identity; i++)
-        memcpy(rows + i * pass->tile, pass->in + layer->identity[i] * pass->tile, pass->tile * sizeof *rows);
-    return rows;
 }
 
 INLINE vreal bounded_scale(const nvp_layer *layer, vreal raw) {
@@ -50,13 +42,12 @@ static real *kept_hidden(const layer_pass *pass, size_t network) {
 static void affine_coupling_apply(const layer_pass *pass, real *log_det) {
     const nvp_layer *layer = pass->layer;
     const size_t tile = pass->tile, n = layer->n_transformed;
-    const real *input = gather_identity(pass, pass->scratch);
-    real *s_rows = pass->scratch + layer->n_identity * tile, *b_rows = s_rows + n * tile;
-    real *hidden = b_rows + n * tile;
-    for (size_t i = 0; i < layer->n_identity; i++)
-        memcpy(pass->out + layer->identity[i] * tile, input + i * tile, tile * sizeof *input);
+    pass_identity(pass);
     if (n == 0)
         return;
+    const real *input = gather_inputs(pass, pass->scratch);
+    real *s_rows = pass->scratch + coupling_inputs(layer) * tile, *b_rows = s_rows + n * tile;
+    real *hidden = b_rows + n * tile;
     mlp_forward(&layer->net, pass->params, input, s_rows, kept_hidden(pass, 0), hidden, tile);
     mlp_forward(&layer->net, pass->params + layer->net.n_params, input, b_rows, kept_hidden(pass, 1), hidden, tile);
 
@@ -86,9 +77,10 @@ static void affine_coupling_vjp(const layer_pass *pass, const real *d_log_det, r
     const size_t tile = pass->tile, n = layer->n_transformed;
     if (n == 0)
         return;
-    const real *input = gather_identity(pass, pass->scratch);
-    real *d_input = pass->scratch + layer->n_identity * tile;
-    real *d_s = d_input + layer->n_identity * tile, *d_b = d_s + n * tile, *hidden = d_b + n * tile;
+    const size_t n_inputs = coupling_inputs(layer);
+    const real *input = gather_inputs(pass, pass->scratch);
+    real *d_input = pass->scratch + n_inputs * tile;
+    real *d_s = d_input + n_inputs * tile, *d_b = d_s + n * tile, *hidden = d_b + n * tile;
     const real inverse_bound = layer->scale == NVP_SCALE_EXP ? 0 : (real)(1 / layer->scale_bound);
 
     for (size_t j = 0; j < n; j++) {
@@ -105,14 +97,10 @@ static void affine_coupling_vjp(const layer_pass *pass, const real *d_log_det, r
         }
     }
 
-    clear_rows(d_input, layer->n_identity, tile);
+    clear_rows(d_input, n_inputs, tile);
     const size_t n_net = layer->net.n_params;
     mlp_vjp(&layer->net, pass->params, input, d_s, d_input, d_params, kept_hidden(pass, 0), hidden, tile);
     mlp_vjp(&layer->net, pass->params + n_net, input, d_b, d_input, d_params ? d_params + n_net : NULL,
             kept_hidden(pass, 1), hidden, tile);
-    for (size_t i = 0; i < layer->n_identity; i++) {
-        real *d_row = d + layer->identity[i] * tile;
-        for (size_t t = 0; t < tile; t += LANES)
-            store(d_row + t, load(d_row + t) + load(d_input + i * tile + t));
-    }
+    scatter_input_gradient(pass, d_input, d);
 }

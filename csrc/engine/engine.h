@@ -14,6 +14,7 @@
 #include "one_input.h"
 #include "mlp.h"
 #include "layer.h"
+#include "coupling.h"
 #include "affine_coupling.h"
 #include "act_norm.h"
 #include "layers.h"

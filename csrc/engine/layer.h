@@ -4,11 +4,13 @@ typedef struct {
     const nvp_layer *layer;
     const real *params; /* of this layer */
     bool inverse;
-    const real *in; /* (D, T) */
-    real *out;      /* (D, T), apart from `in` */
-    real *saved;    /* saved_rows: what apply leaves to vjp; NULL when no gradient follows */
-    real *scratch;  /* scratch_rows */
-    size_t tile;    /* T */
+    const real *in;      /* (D, T) */
+    real *out;           /* (D, T), apart from `in` */
+    const real *context; /* (C, T) */
+    real *d_context;     /* (C, T); NULL where its gradient is not wanted */
+    real *saved;         /* saved_rows: what apply leaves to vjp; NULL when no gradient follows */
+    real *scratch;       /* scratch_rows */
+    size_t tile;         /* T */
 } layer_pass;
 
 typedef struct {
@@ -19,6 +21,6 @@ typedef struct {
     /* in -> out; log_det (T) += this layer's. */
     void (*apply)(const layer_pass *pass, real *log_det);
     /* After apply: d (D, T), the gradient of out, becomes that of in; d_log_det (T) is the gradient of log_det. Unless
-     * it is NULL, d_params += the gradient of the parameters. */
+     * they are NULL, d_params and pass->d_context += the gradients of the parameters and of the context. */
     void (*vjp)(const layer_pass *pass, const real *d_log_det, real *d, real *d_params);
 } layer_type;

@@ -5,8 +5,10 @@
 typedef struct {
     real *states;    /* D rows for each state that is kept: all L + 1 for gradients, else two that take turns */
     real *saved;     /* the layers' saved rows, one layer after the other; NULL without gradients */
+    real *context;   /* (C, T) */
     real *scratch;   /* shared by the layers */
     real *d;         /* (D, T): the gradient of the current state */
+    real *d_context; /* (C, T); NULL where it is not wanted */
     real *log_det;   /* (T) */
     real *d_log_det; /* (T) */
     real *base;      /* (T): log N(z; 0, I) */
@@ -36,10 +38,12 @@ static size_t n_states(const tile_queue *queue) { return queue->gradient ? queue
 static bool measure(const tile_queue *queue, size_t *turns, size_t *rows) {
     const nvp_flow *flow = queue->pass->flow;
     size_t n_rows = 3, numbers = 0;
-    if (!nvp_add_product(n_states(queue), flow->dim, &n_rows) || !nvp_add(n_rows, flow->scratch_rows, &n_rows))
+    if (!nvp_add_product(n_states(queue), flow->dim, &n_rows) || !nvp_add(n_rows, flow->context_dim, &n_rows) ||
+        !nvp_add(n_rows, flow->scratch_rows, &n_rows))
         return false;
-    if (queue->gradient && (!nvp_add(n_rows, flow->saved_rows, &n_rows) || !nvp_add(n_rows, flow->dim, &n_rows) ||
-                            !nvp_add(numbers, flow->largest_layer, &numbers)))
+    if (queue->gradient &&
+        (!nvp_add(n_rows, flow->saved_rows, &n_rows) || !nvp_add(n_rows, flow->dim, &n_rows) ||
+         !nvp_add(n_rows, flow->context_dim, &n_rows) || !nvp_add(numbers, flow->largest_layer, &numbers)))
         return false;
     *rows = *turns = ALIGNMENT - 1; /* to round up */
     if (!nvp_add_product(n_rows, queue->tile, &numbers) || !nvp_add_product(numbers, sizeof(real), rows) ||
@@ -60,14 +64,19 @@ static tile_rows worker_rows(const tile_queue *queue, size_t worker) {
     rows.d_log_det = rows.log_det + tile;
     rows.base = rows.d_log_det + tile;
     rows.states = rows.base + tile;
-    rows.scratch = rows.states + rows.n_states * flow->dim * tile;
+    rows.context = rows.states + rows.n_states * flow->dim * tile;
+    rows.scratch = rows.context + flow->context_dim * tile;
     if (queue->gradient) {
         rows.d = rows.scratch + flow->scratch_rows * tile;
-        rows.saved = rows.d + flow->dim * tile;
+        real *d_context = rows.d + flow->dim * tile;
+        rows.d_context = queue->pass->grad_context ? d_context : NULL;
+        rows.saved = d_context + flow->context_dim * tile;
         rows.d_params = rows.saved + flow->saved_rows * tile;
     }
     return rows;
 }
+
+static size_t source_row(const nvp_pass *pass, size_t sample) { return pass->rows ? pass->rows[sample] : sample; }
 
 /* The other lanes of rows (D, T) repeat the last one of `count` samples. */
 static void fill_lanes(size_t dim, size_t count, real *rows, size_t tile) {
@@ -89,13 +98,13 @@ INLINE void rows_to_samples(size_t dim, size_t count, const real *restrict rows,
             samples[t * dim + d] = rows[d * tile + t];
 }
 
-/* rows (D, T) = samples first, ..., first + count - 1 of `from` (., D). */
-static void load_tile(const nvp_pass *pass, const real *from, size_t first, size_t count, real *rows, size_t tile) {
-    const size_t dim = pass->flow->dim;
+/* rows (dim, T) = samples first, ..., first + count - 1 of `from` (., dim). */
+static void load_tile(const nvp_pass *pass, size_t dim, const real *from, size_t first, size_t count, real *rows,
+                      size_t tile) {
     if (pass->rows)
         for (size_t t = 0; t < count; t++)
             for (size_t d = 0; d < dim; d++)
-                rows[d * tile + t] = from[pass->rows[first + t] * dim + d];
+                rows[d * tile + t] = from[source_row(pass, first + t) * dim + d];
     else if (dim == 2)
         samples_to_rows(2, count, from + 2 * first, rows, tile);
     else
@@ -150,6 +159,8 @@ static layer_pass step(const nvp_pass *pass, const tile_rows *rows, size_t k, si
         .inverse = pass->inverse,
         .in = rows->states + k % rows->n_states * state,
         .out = rows->states + (k + 1) % rows->n_states * state,
+        .context = rows->context,
+        .d_context = rows->d_context,
         .saved = rows->saved ? rows->saved + layer->saved_offset * tile : NULL,
         .scratch = rows->scratch,
         .tile = tile,
@@ -173,35 +184,55 @@ static const real *apply_layers(const nvp_pass *pass, const tile_rows *rows, siz
     return state;
 }
 
-/* log p(x) = log N(z) + log|det dz/dx|, whichever way x and z were reached. Returns the sum over the tile. */
+/* How much a sample counts beside others, whose mean is 1. */
+static double relative_weight(const nvp_pass *pass, size_t sample) {
+    return pass->weight ? pass->weight[source_row(pass, sample)] / pass->mean_weight : 1;
+}
+
+/* log p(x) = log N(z) + log|det dz/dx|, whichever way x and z were reached. Returns the weighted sum over the tile. */
 static double finish_log_prob(const nvp_pass *pass, const tile_rows *rows, size_t first, size_t count) {
     double sum = 0;
     for (size_t t = 0; t < count; t++) {
         const real log_prob = pass->inverse ? rows->base[t] + rows->log_det[t] : rows->base[t] - rows->log_det[t];
         if (pass->log_prob)
             ((real *)pass->log_prob)[first + t] = log_prob;
-        sum += (double)log_prob;
+        sum += relative_weight(pass, first + t) * (double)log_prob;
     }
     return sum;
+}
+
+/* The gradients of the mean NLL: d/d(log det) = -w / n, d/dz = w z / n. */
+static void seed_nll_gradient(const nvp_pass *pass, const tile_rows *rows, const real *z, size_t first, size_t count,
+                              size_t tile) {
+    for (size_t t = 0; t < tile; t++)
+        rows->d_log_det[t] = t < count ? -(real)(relative_weight(pass, first + t) / (double)pass->n) : 0;
+    for (size_t d = 0; d < pass->flow->dim; d++)
+        for (size_t t = 0; t < tile; t += LANES)
+            store(rows->d + d * tile + t, load(z + d * tile + t) * -load(rows->d_log_det + t));
+}
+
+/* The gradients that the caller gave. */
+static void load_gradient(const nvp_pass *pass, const tile_rows *rows, size_t first, size_t count, size_t tile) {
+    const real *d_log_det = pass->grad_log_det;
+    for (size_t t = 0; t < tile; t++)
+        rows->d_log_det[t] = t < count && d_log_det ? d_log_det[first + t] : 0;
+    if (pass->grad_out)
+        load_tile(pass, pass->flow->dim, pass->grad_out, first, count, rows->d, tile);
+    else
+        clear_rows(rows->d, pass->flow->dim, tile);
 }
 
 /* The incoming gradients of one tile, zero in the lanes that no sample fills. */
 static void seed_gradient(const nvp_pass *pass, const tile_rows *rows, const real *last, size_t first, size_t count,
                           size_t tile) {
-    const size_t dim = pass->flow->dim;
-    const real *d_log_det = pass->grad_log_det;
-    const real weight = (real)(1 / (double)pass->n); /* d(mean NLL)/dz = z / n, d(mean NLL)/d(log det) = -1 / n */
-    for (size_t t = 0; t < tile; t++)
-        rows->d_log_det[t] = t >= count ? 0 : pass->nll_gradient ? -weight : d_log_det ? d_log_det[first + t] : 0;
     if (pass->nll_gradient)
-        for (size_t i = 0; i < dim * tile; i += LANES)
-            store(rows->d + i, load(last + i) * weight);
-    else if (pass->grad_out)
-        load_tile(pass, pass->grad_out, first, count, rows->d, tile);
+        seed_nll_gradient(pass, rows, last, first, count, tile);
     else
-        clear_rows(rows->d, dim, tile);
-    for (size_t d = 0; d < dim; d++)
+        load_gradient(pass, rows, first, count, tile);
+    for (size_t d = 0; d < pass->flow->dim; d++)
         memset(rows->d + d * tile + count, 0, (tile - count) * sizeof(real));
+    if (rows->d_context)
+        clear_rows(rows->d_context, pass->flow->context_dim, tile);
 }
 
 /* *sum += term, when it is the turn of tile k. */
@@ -242,11 +273,13 @@ static void run_tile(tile_queue *queue, const tile_rows *rows, size_t k) {
     const size_t first = k * queue->tile, left = pass->n - first;
     const size_t count = left < queue->tile ? left : queue->tile, tile = padded(count);
     if (pass->in)
-        load_tile(pass, pass->in, first, count, rows->states, tile);
+        load_tile(pass, flow->dim, pass->in, first, count, rows->states, tile);
     else
         add_normals(pass, NVP_STREAM_SAMPLE, first, NULL, count, rows->states, tile);
     if (pass->noise)
         add_normals(pass, NVP_STREAM_NOISE, pass->noise_from + first, pass->noise, count, rows->states, tile);
+    if (flow->context_dim)
+        load_tile(pass, flow->context_dim, pass->context, first, count, rows->context, tile);
 
     const bool wants_log_prob = pass->log_prob || pass->sum_log_prob;
     if (wants_log_prob && !pass->inverse) /* now: the layers may overwrite z */
@@ -269,6 +302,8 @@ static void run_tile(tile_queue *queue, const tile_rows *rows, size_t k) {
     run_tile_back(queue, rows, k, tile);
     if (pass->grad_in)
         store_tile(flow->dim, rows->d, first, count, pass->grad_in, tile);
+    if (rows->d_context)
+        store_tile(flow->context_dim, rows->d_context, first, count, pass->grad_context, tile);
 }
 
 /* The calling thread has just written the parameters. A helper that fetches them one by one as it needs them waits for
@@ -308,7 +343,7 @@ static nvp_status run_pass(nvp_pass *pass) {
     nvp_team *team = pass->workspace->team;
     tile_queue queue = {.pass = pass,
                         .tile = padded(pass->n < flow->tile ? pass->n : flow->tile),
-                        .gradient = pass->grad_in || pass->grad_params};
+                        .gradient = pass->grad_in || pass->grad_context || pass->grad_params};
     queue.n_tiles = pass->n ? (pass->n - 1) / queue.tile + 1 : 0;
     atomic_init(&queue.next, 0);
     atomic_init(&queue.stopped, false);

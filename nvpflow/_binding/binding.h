@@ -21,7 +21,7 @@ typedef struct {
     nvp_flow *flow; /* NULL until __init__ */
     PyArrayObject *parameters;
     nvp_workspace *workspace; /* the kept one; NULL while a call uses it */
-    Py_ssize_t dim;
+    Py_ssize_t dim, context_dim;
     int typenum;
     Py_ssize_t n_threads; /* 0 counts as 1 */
 } TransformObject;
@@ -40,13 +40,27 @@ int check_ready(const TransformObject *self);
 int parse_arguments(const char *method, const char *const *names, int n_required, int n_names, PyObject *const *args,
                     Py_ssize_t n_args, PyObject *keywords, PyObject **values);
 
-/* `value` as a C-contiguous, aligned array in the dtype of the transform, of shape (n, D), or (n,) if `vector`. A negative
- * n accepts any. New reference, or NULL with an exception that names the argument. */
-PyArrayObject *convert_array(const TransformObject *self, PyObject *value, const char *name, int vector, npy_intp n);
+/* `value` as a C-contiguous, aligned array of a dtype, of shape (n, columns), or (n,) for VECTOR columns. A negative n
+ * accepts any. New reference, or NULL with an exception that names the argument. */
+enum { VECTOR = -1 };
+PyArrayObject *convert_array(int typenum, PyObject *value, const char *name, npy_intp n, npy_intp columns);
 
-/* The same into *array, which is NULL for None. -1 with an exception. */
-int convert_optional(const TransformObject *self, PyObject *value, const char *name, int vector, npy_intp n,
+/* Samples (n, D) in the dtype of the transform. */
+static inline PyArrayObject *convert_samples(const TransformObject *self, PyObject *value, const char *name) {
+    return convert_array(self->typenum, value, name, -1, self->dim);
+}
+
+/* The same as convert_array into *array, which is NULL for NULL or None. -1 with an exception. */
+int convert_optional(int typenum, PyObject *value, const char *name, npy_intp n, npy_intp columns,
                      PyArrayObject **array);
+
+/* The context (n, C) of n samples into *array, which is NULL for a transform that has none. -1 with an exception, also
+ * where a context is missing or there should be none. */
+int convert_context(const TransformObject *self, PyObject *value, const char *name, npy_intp n, PyArrayObject **array);
+
+/* Sample weights (n), in double precision whatever the dtype; *array is NULL for none. -1 with an exception, also where
+ * a weight is negative, or not finite, or all are zero. */
+int convert_weights(PyObject *value, const char *name, npy_intp n, PyArrayObject **array);
 
 /* A call into the library: the workspace, and the references that keep its memory alive while the GIL is released. */
 typedef struct {
@@ -66,8 +80,16 @@ PyArrayObject *new_array(const TransformObject *self, int n_dims, npy_intp *shap
 
 static inline void *data_or_null(PyArrayObject *array) { return array ? PyArray_DATA(array) : NULL; }
 
-/* The pair (first, second); takes both references, either may be NULL after an error. */
-PyObject *pair(PyArrayObject *first, PyArrayObject *second);
+/* A tuple of n arrays, whose references it takes; any of them may be NULL after an error. */
+PyObject *pack(PyArrayObject *const *arrays, Py_ssize_t n);
+
+static inline PyObject *pair(PyArrayObject *first, PyArrayObject *second) {
+    return pack((PyArrayObject *[]){first, second}, 2);
+}
+
+#define CONTEXT_DOC                                                                                                    \
+    "context : array_like of real numbers, shape (n, C), optional\n"                                                   \
+    "    What the density is conditional on; needed if context_dim, C, is not 0.\n"
 
 PyObject *adam_step(PyObject *module, PyObject *args);
 

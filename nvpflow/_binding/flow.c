@@ -1,71 +1,84 @@
 /* nvpflow._core.Flow: a transform with a standard normal base density. */
 #include "binding.h"
 
-PyDoc_STRVAR(log_prob_doc, "log_prob($self, /, x)\n--\n\n"
+#define WEIGHT_DOC                                                                                                     \
+    "sample_weight : array_like of real numbers, shape (n,), optional\n"                                               \
+    "    w >= 0, finite, not all zero: the mean is sum(w nll) / sum(w). Default: all 1.\n"
+
+PyDoc_STRVAR(log_prob_doc, "log_prob($self, /, x, context=None)\n--\n\n"
 "Log-density of each sample, log p(x) = log N(z; 0, I) + log|det dz/dx|.\n\n"
-"Parameters\n----------\nx : array_like of real numbers, shape (n, D)\n\n"
+"Parameters\n----------\nx : array_like of real numbers, shape (n, D)\n" CONTEXT_DOC "\n"
 "Returns\n-------\nlog_prob : ndarray, shape (n,)\n    In nats, in the dtype of the flow.\n\n"
-"Raises\n------\nTypeError\n    If x is not made of real numbers.\nValueError\n    If its shape is not (n, D).\n\n"
+"Raises\n------\nTypeError\n    If x or context is not made of real numbers.\nValueError\n    If a shape is wrong.\n\n"
 "References\n----------\nDinh, Sohl-Dickstein and Bengio (2017), \"Density estimation using Real NVP\", equation 2.");
 
 static PyObject *flow_log_prob(PyObject *object, PyObject *const *args, Py_ssize_t n_args, PyObject *keywords) {
-    static const char *const names[] = {"x"};
+    static const char *const names[] = {"x", "context"};
     TransformObject *self = (TransformObject *)object;
-    PyObject *value;
-    if (check_ready(self) < 0 || parse_arguments("log_prob", names, 1, 1, args, n_args, keywords, &value) < 0)
+    PyObject *values[2];
+    if (check_ready(self) < 0 || parse_arguments("log_prob", names, 1, 2, args, n_args, keywords, values) < 0)
         return NULL;
-    PyArrayObject *x = convert_array(self, value, names[0], 0, -1);
+    PyArrayObject *x = convert_samples(self, values[0], names[0]), *context, *log_prob = NULL;
     if (!x)
         return NULL;
-    PyArrayObject *log_prob = new_array(self, 1, PyArray_DIMS(x));
     Call call;
-    if (log_prob && begin_call(&call, self) == 0) {
-        const nvp_status status = nvp_log_prob(self->flow, PyArray_DATA(call.parameters), (size_t)PyArray_DIM(x, 0),
-                                               PyArray_DATA(x), PyArray_DATA(log_prob), call.workspace);
+    if (convert_context(self, values[1], names[1], PyArray_DIM(x, 0), &context) == 0 &&
+        (log_prob = new_array(self, 1, PyArray_DIMS(x))) && begin_call(&call, self) == 0) {
+        const nvp_status status =
+            nvp_log_prob(self->flow, PyArray_DATA(call.parameters), (size_t)PyArray_DIM(x, 0), PyArray_DATA(x),
+                         data_or_null(context), PyArray_DATA(log_prob), call.workspace);
         if (end_call(&call, status) < 0)
             Py_CLEAR(log_prob);
     } else {
         Py_CLEAR(log_prob);
     }
     Py_DECREF(x);
+    Py_XDECREF(context);
     return (PyObject *)log_prob;
 }
 
-PyDoc_STRVAR(sample_doc, "_sample($self, n, seed, /)\n--\n\nDraw n samples; returns them and their log-densities.");
+PyDoc_STRVAR(sample_doc, "_sample($self, n, seed, context, /)\n--\n\n"
+"Draw n samples; returns them and their log-densities.");
 
 static PyObject *flow_sample(PyObject *object, PyObject *args) {
     TransformObject *self = (TransformObject *)object;
     Py_ssize_t n;
-    PyObject *seed_value;
-    if (check_ready(self) < 0 || !PyArg_ParseTuple(args, "nO", &n, &seed_value))
+    PyObject *seed_value, *context_value;
+    if (check_ready(self) < 0 || !PyArg_ParseTuple(args, "nOO", &n, &seed_value, &context_value))
         return NULL;
     const unsigned long long seed = PyLong_AsUnsignedLongLong(seed_value);
     if (PyErr_Occurred())
         return NULL;
     npy_intp shape[2] = {n, self->dim};
-    PyArrayObject *x = new_array(self, 2, shape), *log_prob = new_array(self, 1, shape);
+    PyArrayObject *context, *x = NULL, *log_prob = NULL;
     Call call;
-    if (!x || !log_prob || begin_call(&call, self) < 0) {
-        Py_XDECREF(x);
-        Py_XDECREF(log_prob);
-        return NULL;
-    }
-    const nvp_status status = nvp_sample(self->flow, PyArray_DATA(call.parameters), seed, (size_t)n, PyArray_DATA(x),
-                                         PyArray_DATA(log_prob), call.workspace);
-    if (end_call(&call, status) < 0)
+    if (convert_context(self, context_value, "context", n, &context) == 0 && (x = new_array(self, 2, shape)) &&
+        (log_prob = new_array(self, 1, shape)) && begin_call(&call, self) == 0) {
+        const nvp_status status =
+            nvp_sample(self->flow, PyArray_DATA(call.parameters), seed, (size_t)n, data_or_null(context),
+                       PyArray_DATA(x), PyArray_DATA(log_prob), call.workspace);
+        if (end_call(&call, status) < 0)
+            Py_CLEAR(x);
+    } else {
         Py_CLEAR(x);
+    }
+    Py_XDECREF(context);
     return pair(x, log_prob);
+}
+
+static nvp_data data_of(PyArrayObject *x, PyArrayObject *context, PyArrayObject *weight) {
+    return (nvp_data){(size_t)PyArray_DIM(x, 0), PyArray_DATA(x), data_or_null(context), data_or_null(weight)};
 }
 
 /* The mean NLL, and into *grad (a new reference) its gradient unless grad is NULL. -1 with an exception. */
 static int compute_nll(PyObject *object, const char *method, PyObject *const *args, Py_ssize_t n_args,
                        PyObject *keywords, double *nll, PyArrayObject **grad) {
-    static const char *const names[] = {"x"};
+    static const char *const names[] = {"x", "context", "sample_weight"};
     TransformObject *self = (TransformObject *)object;
-    PyObject *value;
-    if (check_ready(self) < 0 || parse_arguments(method, names, 1, 1, args, n_args, keywords, &value) < 0)
+    PyObject *values[3];
+    if (check_ready(self) < 0 || parse_arguments(method, names, 1, 3, args, n_args, keywords, values) < 0)
         return -1;
-    PyArrayObject *x = convert_array(self, value, names[0], 0, -1);
+    PyArrayObject *x = convert_samples(self, values[0], names[0]), *context = NULL, *weight = NULL;
     if (!x)
         return -1;
     const npy_intp n = PyArray_DIM(x, 0);
@@ -74,34 +87,41 @@ static int compute_nll(PyObject *object, const char *method, PyObject *const *ar
     Call call;
     if (n == 0) {
         PyErr_SetString(PyExc_ValueError, "x must have at least one sample, got shape (0, D): there is no mean of none");
-    } else if ((!grad || (*grad = new_array(self, 1, &n_params))) && begin_call(&call, self) == 0) {
-        const nvp_status status = nvp_nll(self->flow, PyArray_DATA(call.parameters), (size_t)n, PyArray_DATA(x), nll,
+    } else if (convert_context(self, values[1], names[1], n, &context) == 0 &&
+               convert_weights(values[2], names[2], n, &weight) == 0 &&
+               (!grad || (*grad = new_array(self, 1, &n_params))) && begin_call(&call, self) == 0) {
+        const nvp_data data = data_of(x, context, weight);
+        const nvp_status status = nvp_nll(self->flow, PyArray_DATA(call.parameters), &data, nll,
                                           grad ? PyArray_DATA(*grad) : NULL, call.workspace);
         failed = end_call(&call, status);
     }
     Py_DECREF(x);
+    Py_XDECREF(context);
+    Py_XDECREF(weight);
     if (failed && grad)
         Py_CLEAR(*grad);
     return failed;
 }
 
-PyDoc_STRVAR(nll_doc, "nll($self, /, x)\n--\n\n"
+PyDoc_STRVAR(nll_doc, "nll($self, /, x, context=None, sample_weight=None)\n--\n\n"
 "Mean negative log-likelihood of the samples, in nats.\n\n"
-"Parameters\n----------\nx : array_like of real numbers, shape (n, D), n >= 1\n\n"
+"Parameters\n----------\nx : array_like of real numbers, shape (n, D), n >= 1\n" CONTEXT_DOC WEIGHT_DOC "\n"
 "Returns\n-------\nnll : float\n\n"
-"Raises\n------\nTypeError\n    If x is not made of real numbers.\nValueError\n    If its shape is not (n, D) with n >= 1.");
+"Raises\n------\nTypeError\n    If an argument is not made of real numbers.\nValueError\n"
+"    If a shape is wrong, there is no sample, or a weight is outside of its range.");
 
 static PyObject *flow_nll(PyObject *self, PyObject *const *args, Py_ssize_t n_args, PyObject *keywords) {
     double nll;
     return compute_nll(self, "nll", args, n_args, keywords, &nll, NULL) < 0 ? NULL : PyFloat_FromDouble(nll);
 }
 
-PyDoc_STRVAR(nll_and_grad_doc, "nll_and_grad($self, /, x)\n--\n\n"
+PyDoc_STRVAR(nll_and_grad_doc, "nll_and_grad($self, /, x, context=None, sample_weight=None)\n--\n\n"
 "Mean negative log-likelihood of the samples and its gradient.\n\n"
-"Parameters\n----------\nx : array_like of real numbers, shape (n, D), n >= 1\n\n"
+"Parameters\n----------\nx : array_like of real numbers, shape (n, D), n >= 1\n" CONTEXT_DOC WEIGHT_DOC "\n"
 "Returns\n-------\nnll : float\n    In nats.\ngrad : ndarray, shape (n_parameters,)\n"
 "    Exact gradient with respect to ``parameters``, in their order.\n\n"
-"Raises\n------\nTypeError\n    If x is not made of real numbers.\nValueError\n    If its shape is not (n, D) with n >= 1.");
+"Raises\n------\nTypeError\n    If an argument is not made of real numbers.\nValueError\n"
+"    If a shape is wrong, there is no sample, or a weight is outside of its range.");
 
 static PyObject *flow_nll_and_grad(PyObject *self, PyObject *const *args, Py_ssize_t n_args, PyObject *keywords) {
     double nll;
@@ -186,52 +206,77 @@ static int report(const Training *training, const nvp_train_result *result, PyOb
     return failed ? -1 : 0;
 }
 
-PyDoc_STRVAR(train_doc, "_train($self, x, x_validation, noise, history, callback, max_iter, batch_size, learning_rate, cosine, "
-"patience, tol, seed, /)\n--\n\n"
-"Train in place and fill the dict `history`, also when interrupted.");
+/* Converted training or validation data; the arrays belong to it. */
+typedef struct {
+    PyArrayObject *x, *context, *weight;
+} Data;
+
+/* From (x, context, sample_weight), whose names stand in `names`. -1 with an exception; release it in any case. */
+static int convert_data(const TransformObject *self, PyObject *values, const char *const *names, Data *data) {
+    PyObject *x, *context, *weight;
+    if (!PyArg_ParseTuple(values, "OOO", &x, &context, &weight) || !(data->x = convert_samples(self, x, names[0])))
+        return -1;
+    const npy_intp n = PyArray_DIM(data->x, 0);
+    return convert_context(self, context, names[1], n, &data->context) < 0 ||
+                   convert_weights(weight, names[2], n, &data->weight) < 0
+               ? -1
+               : 0;
+}
+
+static void release_data(Data *data) {
+    Py_XDECREF(data->x);
+    Py_XDECREF(data->context);
+    Py_XDECREF(data->weight);
+}
+
+PyDoc_STRVAR(train_doc, "_train($self, data, validation_data, noise, history, callback, max_iter, batch_size, "
+"learning_rate, cosine, patience, tol, seed, /)\n--\n\n"
+"Train in place and fill the dict `history`, also when interrupted. Data are tuples (x, context, sample_weight).");
 
 static PyObject *flow_train(PyObject *object, PyObject *args) {
+    static const char *const names[] = {"x", "context", "sample_weight"};
+    static const char *const validation_names[] = {"validation_data[0]", "validation_data[1]", "validation_data[2]"};
     TransformObject *self = (TransformObject *)object;
-    PyObject *x_value, *validation_value, *noise_value, *history, *callback;
+    PyObject *values, *validation_values, *noise_value, *history, *callback;
     Py_ssize_t max_iter, batch_size, patience;
     unsigned long long seed;
     int cosine;
     nvp_train_options options = {.adam = {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8}};
     if (check_ready(self) < 0 ||
-        !PyArg_ParseTuple(args, "OOOO!OnndpndK", &x_value, &validation_value, &noise_value, &PyDict_Type, &history,
-                          &callback, &max_iter, &batch_size, &options.adam.learning_rate, &cosine, &patience,
-                          &options.tolerance, &seed))
+        !PyArg_ParseTuple(args, "O!OOO!OnndpndK", &PyTuple_Type, &values, &validation_values, &noise_value,
+                          &PyDict_Type, &history, &callback, &max_iter, &batch_size, &options.adam.learning_rate,
+                          &cosine, &patience, &options.tolerance, &seed))
         return NULL;
-    PyArrayObject *x = convert_array(self, x_value, "x", 0, -1), *validation = NULL, *noise = NULL;
-    if (!x || convert_optional(self, validation_value, "validation_data", 0, -1, &validation) < 0 ||
-        convert_optional(self, noise_value, "noise", 1, self->dim, &noise) < 0) {
-        Py_XDECREF(x);
-        Py_XDECREF(validation);
-        return NULL;
-    }
+    Data data = {0}, validation = {0};
+    PyArrayObject *noise = NULL;
     Training training = {.callback = callback == Py_None ? NULL : callback};
     options.max_epochs = (size_t)max_iter;
     options.batch_size = (size_t)batch_size;
     options.schedule = cosine ? NVP_COSINE : NVP_CONSTANT;
-    options.noise = data_or_null(noise);
     options.patience = (size_t)patience;
     options.seed = seed;
     options.on_epoch = on_epoch;
     options.context = &training;
-    nvp_train_result result = {0};
-    int failed = begin_call(&training.call, self);
+    int failed = convert_data(self, values, names, &data) < 0 ||
+                 (validation_values != Py_None &&
+                  convert_data(self, validation_values, validation_names, &validation) < 0) ||
+                 convert_optional(self->typenum, noise_value, "noise", self->dim, VECTOR, &noise) < 0 ||
+                 begin_call(&training.call, self) < 0;
     if (!failed) {
-        const nvp_status status = nvp_train(
-            self->flow, PyArray_DATA(training.call.parameters), &options, (size_t)PyArray_DIM(x, 0), PyArray_DATA(x),
-            validation ? (size_t)PyArray_DIM(validation, 0) : 0, data_or_null(validation), &result,
-            training.call.workspace);
+        const nvp_data train = data_of(data.x, data.context, data.weight);
+        const nvp_data held_out =
+            validation.x ? data_of(validation.x, validation.context, validation.weight) : (nvp_data){0};
+        nvp_train_result result = {0};
+        options.noise = data_or_null(noise);
+        const nvp_status status = nvp_train(self->flow, PyArray_DATA(training.call.parameters), &options, &train,
+                                            &held_out, &result, training.call.workspace);
         failed = end_call(&training.call, training.failed == 2 ? NVP_ERROR_MEMORY : status) < 0 || training.failed;
         failed = report(&training, &result, history) < 0 || failed;
     }
     PyMem_RawFree(training.train_nll);
     PyMem_RawFree(training.validation_nll);
-    Py_DECREF(x);
-    Py_XDECREF(validation);
+    release_data(&data);
+    release_data(&validation);
     Py_XDECREF(noise);
     if (failed)
         return NULL;

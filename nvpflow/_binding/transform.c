@@ -80,7 +80,7 @@ static size_t count_widths(PyObject *layers) {
     return n;
 }
 
-static nvp_flow *create_flow(int typenum, Py_ssize_t dim, PyObject *layers) {
+static nvp_flow *create_flow(int typenum, Py_ssize_t dim, Py_ssize_t context_dim, PyObject *layers) {
     const size_t n_layers = (size_t)PyTuple_GET_SIZE(layers);
     nvp_flow *flow = NULL;
     nvp_layer_config *configs = PyMem_Calloc(n_layers ? n_layers : 1, sizeof *configs);
@@ -92,8 +92,8 @@ static nvp_flow *create_flow(int typenum, Py_ssize_t dim, PyObject *layers) {
     for (size_t l = 0; l < n_layers; l++)
         if (read_layer(PyTuple_GET_ITEM(layers, (Py_ssize_t)l), dim, &configs[l], &next) < 0)
             goto done;
-    raise_status(nvp_flow_create(&flow, typenum == NPY_FLOAT ? NVP_FLOAT32 : NVP_FLOAT64, (size_t)dim, n_layers,
-                                 configs));
+    raise_status(nvp_flow_create(&flow, typenum == NPY_FLOAT ? NVP_FLOAT32 : NVP_FLOAT64, (size_t)dim,
+                                 (size_t)context_dim, n_layers, configs));
 done:
     PyMem_Free(configs);
     PyMem_Free(widths);
@@ -127,29 +127,32 @@ static int set_parameters(TransformObject *self, PyObject *value) {
 }
 
 static int transform_init(PyObject *object, PyObject *args, PyObject *keywords) {
-    static char *names[] = {"data_dim", "dtype", "layers", "parameters", NULL};
+    static char *names[] = {"data_dim", "dtype", "layers", "parameters", "context_dim", NULL};
     TransformObject *self = (TransformObject *)object;
-    Py_ssize_t dim;
+    Py_ssize_t dim, context_dim = 0;
     PyArray_Descr *dtype = NULL;
     PyObject *layers, *parameters = Py_None;
     if (self->flow) {
         PyErr_SetString(PyExc_RuntimeError, "a transform cannot be initialised twice");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "nO&O!|O", names, &dim, PyArray_DescrConverter, &dtype,
-                                     &PyTuple_Type, &layers, &parameters))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "nO&O!|On", names, &dim, PyArray_DescrConverter, &dtype,
+                                     &PyTuple_Type, &layers, &parameters, &context_dim))
         return -1;
     const int typenum = dtype->type_num;
     if (typenum != NPY_FLOAT && typenum != NPY_DOUBLE)
         PyErr_Format(PyExc_ValueError, "dtype must be float32 or float64, got %S", (PyObject *)dtype);
     else if (dim < 1)
         PyErr_Format(PyExc_ValueError, "data_dim must be at least 1, got %zd", dim);
+    else if (context_dim < 0)
+        PyErr_Format(PyExc_ValueError, "context_dim must be at least 0, got %zd", context_dim);
     else
-        self->flow = create_flow(typenum, dim, layers);
+        self->flow = create_flow(typenum, dim, context_dim, layers);
     Py_DECREF(dtype);
     if (!self->flow)
         return -1;
     self->dim = dim;
+    self->context_dim = context_dim;
     self->typenum = typenum;
     if (set_parameters(self, parameters) < 0) {
         nvp_flow_destroy(self->flow);
@@ -191,147 +194,154 @@ int check_ready(const TransformObject *self) {
 /* forward and inverse: samples in, (samples, log_det) out. */
 static PyObject *apply(TransformObject *self, const char *method, const char *const *names, int inverse,
                        PyObject *const *args, Py_ssize_t n_args, PyObject *keywords) {
-    PyObject *value;
-    if (check_ready(self) < 0 || parse_arguments(method, names, 1, 1, args, n_args, keywords, &value) < 0)
+    PyObject *values[2];
+    if (check_ready(self) < 0 || parse_arguments(method, names, 1, 2, args, n_args, keywords, values) < 0)
         return NULL;
-    PyArrayObject *in = convert_array(self, value, names[0], 0, -1);
+    PyArrayObject *in = convert_samples(self, values[0], names[0]), *context, *out = NULL, *log_det = NULL;
+    Call call;
     if (!in)
         return NULL;
-    PyArrayObject *out = new_array(self, 2, PyArray_DIMS(in)), *log_det = new_array(self, 1, PyArray_DIMS(in));
-    Call call;
-    if (!out || !log_det || begin_call(&call, self) < 0) {
-        Py_DECREF(in);
-        Py_XDECREF(out);
-        Py_XDECREF(log_det);
-        return NULL;
-    }
-    const nvp_status status = (inverse ? nvp_inverse : nvp_forward)(
-        self->flow, PyArray_DATA(call.parameters), (size_t)PyArray_DIM(in, 0), PyArray_DATA(in), PyArray_DATA(out),
-        PyArray_DATA(log_det), call.workspace);
-    if (end_call(&call, status) < 0)
+    if (convert_context(self, values[1], names[1], PyArray_DIM(in, 0), &context) == 0 &&
+        (out = new_array(self, 2, PyArray_DIMS(in))) && (log_det = new_array(self, 1, PyArray_DIMS(in))) &&
+        begin_call(&call, self) == 0) {
+        const nvp_status status = (inverse ? nvp_inverse : nvp_forward)(
+            self->flow, PyArray_DATA(call.parameters), (size_t)PyArray_DIM(in, 0), PyArray_DATA(in),
+            data_or_null(context), PyArray_DATA(out), PyArray_DATA(log_det), call.workspace);
+        if (end_call(&call, status) < 0)
+            Py_CLEAR(out);
+    } else {
         Py_CLEAR(out);
+    }
     Py_DECREF(in);
+    Py_XDECREF(context);
     return pair(out, log_det);
 }
 
-PyDoc_STRVAR(forward_doc, "forward($self, /, z)\n--\n\n"
+PyDoc_STRVAR(forward_doc, "forward($self, /, z, context=None)\n--\n\n"
 "Generate: take z through the layers, the first one first.\n\n"
-"Parameters\n----------\nz : array_like of real numbers, shape (n, D)\n    Latent points.\n\n"
+"Parameters\n----------\nz : array_like of real numbers, shape (n, D)\n    Latent points.\n" CONTEXT_DOC "\n"
 "Returns\n-------\nx : ndarray, shape (n, D)\nlog_det : ndarray, shape (n,)\n"
 "    log|det dx/dz| in nats. Both in the dtype of the transform.\n\n"
-"Raises\n------\nTypeError\n    If z is not made of real numbers.\nValueError\n    If its shape is not (n, D).\n\n"
+"Raises\n------\nTypeError\n    If z or context is not made of real numbers.\nValueError\n    If a shape is wrong.\n\n"
 "Notes\n-----\nNaN and infinity in a row give NaN or infinity in that row alone.");
 
 static PyObject *transform_forward(PyObject *self, PyObject *const *args, Py_ssize_t n_args, PyObject *keywords) {
-    static const char *const names[] = {"z"};
+    static const char *const names[] = {"z", "context"};
     return apply((TransformObject *)self, "forward", names, 0, args, n_args, keywords);
 }
 
-PyDoc_STRVAR(inverse_doc, "inverse($self, /, x)\n--\n\n"
+PyDoc_STRVAR(inverse_doc, "inverse($self, /, x, context=None)\n--\n\n"
 "Undo `forward`: take x through the inverses of the layers, the last one first.\n\n"
-"Parameters\n----------\nx : array_like of real numbers, shape (n, D)\n    Data points.\n\n"
+"Parameters\n----------\nx : array_like of real numbers, shape (n, D)\n    Data points.\n" CONTEXT_DOC "\n"
 "Returns\n-------\nz : ndarray, shape (n, D)\nlog_det : ndarray, shape (n,)\n"
 "    log|det dz/dx| in nats. Both in the dtype of the transform.\n\n"
-"Raises\n------\nTypeError\n    If x is not made of real numbers.\nValueError\n    If its shape is not (n, D).\n\n"
+"Raises\n------\nTypeError\n    If x or context is not made of real numbers.\nValueError\n    If a shape is wrong.\n\n"
 "Notes\n-----\nNaN and infinity in a row give NaN or infinity in that row alone.");
 
 static PyObject *transform_inverse(PyObject *self, PyObject *const *args, Py_ssize_t n_args, PyObject *keywords) {
-    static const char *const names[] = {"x"};
+    static const char *const names[] = {"x", "context"};
     return apply((TransformObject *)self, "inverse", names, 1, args, n_args, keywords);
 }
 
 static PyObject *vjp(TransformObject *self, const char *method, const char *const *names, int inverse,
                      PyObject *const *args, Py_ssize_t n_args, PyObject *keywords) {
-    PyObject *values[3];
-    if (check_ready(self) < 0 || parse_arguments(method, names, 3, 3, args, n_args, keywords, values) < 0)
+    PyObject *values[4];
+    if (check_ready(self) < 0 || parse_arguments(method, names, 3, 4, args, n_args, keywords, values) < 0)
         return NULL;
-    PyArrayObject *in = convert_array(self, values[0], names[0], 0, -1), *d_out = NULL, *d_log_det = NULL;
-    PyArrayObject *d_in = NULL, *d_params = NULL;
+    PyArrayObject *in = convert_samples(self, values[0], names[0]), *context = NULL, *d_out = NULL, *d_log_det = NULL;
+    PyArrayObject *d_in = NULL, *d_context = NULL, *d_params = NULL;
     Call call;
     if (!in)
         return NULL;
     const npy_intp n = PyArray_DIM(in, 0);
     npy_intp n_params = (npy_intp)nvp_flow_n_parameters(self->flow);
-    if (convert_optional(self, values[1], names[1], 0, n, &d_out) == 0 &&
-        convert_optional(self, values[2], names[2], 1, n, &d_log_det) == 0 &&
+    if (convert_optional(self->typenum, values[1], names[1], n, self->dim, &d_out) == 0 &&
+        convert_optional(self->typenum, values[2], names[2], n, VECTOR, &d_log_det) == 0 &&
+        convert_context(self, values[3], names[3], n, &context) == 0 &&
         (d_in = new_array(self, 2, PyArray_DIMS(in))) && (d_params = new_array(self, 1, &n_params)) &&
-        begin_call(&call, self) == 0) {
+        (!context || (d_context = new_array(self, 2, PyArray_DIMS(context)))) && begin_call(&call, self) == 0) {
         const nvp_status status = (inverse ? nvp_inverse_vjp : nvp_forward_vjp)(
-            self->flow, PyArray_DATA(call.parameters), (size_t)n, PyArray_DATA(in), data_or_null(d_out),
-            data_or_null(d_log_det), PyArray_DATA(d_in), PyArray_DATA(d_params), call.workspace);
+            self->flow, PyArray_DATA(call.parameters), (size_t)n, PyArray_DATA(in), data_or_null(context),
+            data_or_null(d_out), data_or_null(d_log_det), PyArray_DATA(d_in), data_or_null(d_context),
+            PyArray_DATA(d_params), call.workspace);
         if (end_call(&call, status) < 0)
             Py_CLEAR(d_in);
     } else {
         Py_CLEAR(d_in);
     }
     Py_DECREF(in);
+    Py_XDECREF(context);
     Py_XDECREF(d_out);
     Py_XDECREF(d_log_det);
-    return pair(d_in, d_params);
+    return pack((PyArrayObject *[]){d_in, d_params, d_context}, self->context_dim ? 3 : 2);
 }
 
-PyDoc_STRVAR(forward_vjp_doc, "forward_vjp($self, /, z, grad_x, grad_log_det)\n--\n\n"
+PyDoc_STRVAR(forward_vjp_doc, "forward_vjp($self, /, z, grad_x, grad_log_det, context=None)\n--\n\n"
 "Vector-Jacobian product of `forward`.\n\n"
 "For a scalar loss whose gradients with respect to ``x, log_det = forward(z)`` are known, its gradients with\n"
 "respect to z and to the parameters.\n\n"
 "Parameters\n----------\nz : array_like, shape (n, D)\ngrad_x : array_like, shape (n, D), or None for zeros\n"
-"grad_log_det : array_like, shape (n,), or None for zeros\n\n"
+"grad_log_det : array_like, shape (n,), or None for zeros\n" CONTEXT_DOC "\n"
 "Returns\n-------\ngrad_z : ndarray, shape (n, D)\ngrad_parameters : ndarray, shape (n_parameters,)\n"
-"    Flat, in the order of ``parameters``; summed over the samples.\n\n"
+"    Flat, in the order of ``parameters``; summed over the samples.\n"
+"grad_context : ndarray, shape (n, C)\n    Only with a context.\n\n"
 "Raises\n------\nTypeError\n    If an argument is not made of real numbers.\nValueError\n    If a shape is wrong.");
 
 static PyObject *transform_forward_vjp(PyObject *self, PyObject *const *args, Py_ssize_t n_args, PyObject *keywords) {
-    static const char *const names[] = {"z", "grad_x", "grad_log_det"};
+    static const char *const names[] = {"z", "grad_x", "grad_log_det", "context"};
     return vjp((TransformObject *)self, "forward_vjp", names, 0, args, n_args, keywords);
 }
 
-PyDoc_STRVAR(inverse_vjp_doc, "inverse_vjp($self, /, x, grad_z, grad_log_det)\n--\n\n"
+PyDoc_STRVAR(inverse_vjp_doc, "inverse_vjp($self, /, x, grad_z, grad_log_det, context=None)\n--\n\n"
 "Vector-Jacobian product of `inverse`.\n\n"
 "For a scalar loss whose gradients with respect to ``z, log_det = inverse(x)`` are known, its gradients with\n"
 "respect to x and to the parameters.\n\n"
 "Parameters\n----------\nx : array_like, shape (n, D)\ngrad_z : array_like, shape (n, D), or None for zeros\n"
-"grad_log_det : array_like, shape (n,), or None for zeros\n\n"
+"grad_log_det : array_like, shape (n,), or None for zeros\n" CONTEXT_DOC "\n"
 "Returns\n-------\ngrad_x : ndarray, shape (n, D)\ngrad_parameters : ndarray, shape (n_parameters,)\n"
-"    Flat, in the order of ``parameters``; summed over the samples.\n\n"
+"    Flat, in the order of ``parameters``; summed over the samples.\n"
+"grad_context : ndarray, shape (n, C)\n    Only with a context.\n\n"
 "Raises\n------\nTypeError\n    If an argument is not made of real numbers.\nValueError\n    If a shape is wrong.");
 
 static PyObject *transform_inverse_vjp(PyObject *self, PyObject *const *args, Py_ssize_t n_args, PyObject *keywords) {
-    static const char *const names[] = {"x", "grad_z", "grad_log_det"};
+    static const char *const names[] = {"x", "grad_z", "grad_log_det", "context"};
     return vjp((TransformObject *)self, "inverse_vjp", names, 1, args, n_args, keywords);
 }
 
-PyDoc_STRVAR(trace_doc, "trace($self, /, z, inverse=False)\n--\n\n"
+PyDoc_STRVAR(trace_doc, "trace($self, /, z, inverse=False, context=None)\n--\n\n"
 "The state after every layer.\n\n"
 "Parameters\n----------\nz : array_like of real numbers, shape (n, D)\n    Latent points; data points if `inverse`.\n"
-"inverse : bool\n    Go from data to latent points, through the last layer first.\n\n"
+"inverse : bool\n    Go from data to latent points, through the last layer first.\n" CONTEXT_DOC "\n"
 "Returns\n-------\nstates : ndarray, shape (L + 1, n, D)\n    ``states[0]`` is the input, ``states[k]`` the state after "
 "k layers.\n\n"
-"Raises\n------\nTypeError\n    If z is not made of real numbers.\nValueError\n    If its shape is not (n, D).");
+"Raises\n------\nTypeError\n    If z or context is not made of real numbers.\nValueError\n    If a shape is wrong.");
 
 static PyObject *transform_trace(PyObject *object, PyObject *const *args, Py_ssize_t n_args, PyObject *keywords) {
-    static const char *const names[] = {"z", "inverse"};
+    static const char *const names[] = {"z", "inverse", "context"};
     TransformObject *self = (TransformObject *)object;
-    PyObject *values[2];
-    if (check_ready(self) < 0 || parse_arguments("trace", names, 1, 2, args, n_args, keywords, values) < 0)
+    PyObject *values[3];
+    if (check_ready(self) < 0 || parse_arguments("trace", names, 1, 3, args, n_args, keywords, values) < 0)
         return NULL;
     const int inverse = values[1] ? PyObject_IsTrue(values[1]) : 0;
     if (inverse < 0)
         return NULL;
-    PyArrayObject *in = convert_array(self, values[0], names[0], 0, -1);
+    PyArrayObject *in = convert_samples(self, values[0], names[0]), *context, *states = NULL;
     if (!in)
         return NULL;
     npy_intp shape[3] = {(npy_intp)nvp_flow_n_layers(self->flow) + 1, PyArray_DIM(in, 0), self->dim};
-    PyArrayObject *states = new_array(self, 3, shape);
     Call call;
-    if (states && begin_call(&call, self) == 0) {
-        const nvp_status status = nvp_trace(self->flow, PyArray_DATA(call.parameters), inverse, (size_t)shape[1],
-                                            PyArray_DATA(in), PyArray_DATA(states), call.workspace);
+    if (convert_context(self, values[2], names[2], shape[1], &context) == 0 && (states = new_array(self, 3, shape)) &&
+        begin_call(&call, self) == 0) {
+        const nvp_status status =
+            nvp_trace(self->flow, PyArray_DATA(call.parameters), inverse, (size_t)shape[1], PyArray_DATA(in),
+                      data_or_null(context), PyArray_DATA(states), call.workspace);
         if (end_call(&call, status) < 0)
             Py_CLEAR(states);
     } else {
         Py_CLEAR(states);
     }
     Py_DECREF(in);
+    Py_XDECREF(context);
     return (PyObject *)states;
 }
 
@@ -380,6 +390,12 @@ static PyObject *get_data_dim(PyObject *object, void *closure) {
     (void)closure;
     TransformObject *self = (TransformObject *)object;
     return check_ready(self) < 0 ? NULL : PyLong_FromSsize_t(self->dim);
+}
+
+static PyObject *get_context_dim(PyObject *object, void *closure) {
+    (void)closure;
+    TransformObject *self = (TransformObject *)object;
+    return check_ready(self) < 0 ? NULL : PyLong_FromSsize_t(self->context_dim);
 }
 
 static PyObject *get_dtype(PyObject *object, void *closure) {
@@ -432,6 +448,7 @@ static PyGetSetDef transform_attributes[] = {
      "parameter; writing to it changes the transform.", NULL},
     {"n_parameters", get_n_parameters, NULL, "int: the number of parameters.", NULL},
     {"data_dim", get_data_dim, NULL, "int: D, the number of dimensions.", NULL},
+    {"context_dim", get_context_dim, NULL, "int: C, the number of columns of the context; 0 for none.", NULL},
     {"dtype", get_dtype, NULL, "numpy.dtype: float32 or float64, of the parameters and of every computation.", NULL},
     {"isa", get_isa, NULL, "str: the instruction set of the kernels in use.", NULL},
     {"_layer_offsets", get_layer_offsets, NULL, "tuple of int: where each layer begins in the parameters.", NULL},

@@ -23,11 +23,12 @@ void *test_calloc(size_t n, size_t size) { return allocation_fails() ? NULL : ca
 /* -- small flows to test with, in double precision unless said -- */
 
 enum { DIM = 3, LAYERS = 4 };
+#define SAMPLES(count, values) (&(nvp_data){.n = (count), .x = (values)})
 static const unsigned char masks[LAYERS][DIM] = {{1, 0, 1}, {0, 1, 0}, {0, 0, 0}, {1, 1, 0}};
 static const size_t hidden[2] = {5, 4};
 
 /* Couplings of both depths, all activations and both scales, and an act norm at the end. */
-static nvp_flow *make_flow(nvp_dtype dtype) {
+static nvp_flow *make_flow(nvp_dtype dtype, size_t context_dim) {
     nvp_layer_config layers[LAYERS + 1];
     memset(layers, 0, sizeof layers);
     for (int l = 0; l < LAYERS; l++) {
@@ -40,7 +41,7 @@ static nvp_flow *make_flow(nvp_dtype dtype) {
     }
     layers[LAYERS].type = NVP_ACT_NORM;
     nvp_flow *flow = NULL;
-    CHECK(nvp_flow_create(&flow, dtype, DIM, LAYERS + 1, layers) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, dtype, DIM, context_dim, LAYERS + 1, layers) == NVP_OK);
     return flow;
 }
 
@@ -68,8 +69,8 @@ typedef struct {
     double *params, *grad;
 } fixture;
 
-static fixture set_up(void) {
-    fixture f = {make_flow(NVP_FLOAT64), make_workspace(), 0, NULL, NULL};
+static fixture set_up_conditional(size_t context_dim) {
+    fixture f = {make_flow(NVP_FLOAT64, context_dim), make_workspace(), 0, NULL, NULL};
     f.n_params = nvp_flow_n_parameters(f.flow);
     f.params = calloc(f.n_params, sizeof(double));
     f.grad = calloc(f.n_params, sizeof(double));
@@ -78,6 +79,8 @@ static fixture set_up(void) {
         f.params[i] = 0.1 * (double)i - 0.1 * (double)f.n_params;
     return f;
 }
+
+static fixture set_up(void) { return set_up_conditional(0); }
 
 static void tear_down(fixture *f) {
     free(f->params);
@@ -138,7 +141,7 @@ static void test_bad_descriptions(void) {
         nvp_layer_config config = good;                                                                                \
         __VA_ARGS__;                                                                                                   \
         flow = (nvp_flow *)(void *)&config;                                                                            \
-        CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 1, &config) == (status));                                         \
+        CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 1, &config) == (status));                                      \
         CHECK((flow != NULL) == ((status) == NVP_OK));                                                                 \
         nvp_flow_destroy(flow);                                                                                        \
     } while (0)
@@ -156,12 +159,14 @@ static void test_bad_descriptions(void) {
     EXPECT(NVP_ERROR_SIZE, config.hidden = huge);
     EXPECT(NVP_ERROR_SIZE, (config.hidden = huge, config.n_hidden = 2));
 #undef EXPECT
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 0, 1, &good) == NVP_ERROR_ARGUMENT);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, &good) == NVP_ERROR_ARGUMENT);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 1, NULL) == NVP_ERROR_ARGUMENT);
-    CHECK(nvp_flow_create(&flow, (nvp_dtype)5, 2, 1, &good) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 0, 0, 1, &good) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 0, &good) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, SIZE_MAX - 1, 1, &good) == NVP_ERROR_SIZE);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, SIZE_MAX / 8, 1, &good) == NVP_ERROR_SIZE);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 1, NULL) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_flow_create(&flow, (nvp_dtype)5, 2, 0, 1, &good) == NVP_ERROR_ARGUMENT);
     const nvp_layer_config act_norm = {.type = NVP_ACT_NORM};
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 4, 1, &act_norm) == NVP_ERROR_SIZE);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 4, 0, 1, &act_norm) == NVP_ERROR_SIZE);
     nvp_flow_destroy(NULL);
     nvp_workspace_destroy(NULL);
 }
@@ -175,15 +180,15 @@ static void test_instruction_sets(void) {
         setenv("NVPFLOW_ISA", names[i], 1);
         const nvp_layer_config act_norm = {.type = NVP_ACT_NORM};
         nvp_flow *probe;
-        if (nvp_flow_create(&probe, NVP_FLOAT64, 1, 1, &act_norm) == NVP_ERROR_UNSUPPORTED)
+        if (nvp_flow_create(&probe, NVP_FLOAT64, 1, 0, 1, &act_norm) == NVP_ERROR_UNSUPPORTED)
             continue;
         CHECK(strcmp(nvp_flow_isa(probe), names[i]) == 0 || strcmp(nvp_flow_isa(probe), "neon") == 0);
         nvp_flow_destroy(probe);
         fixture f = set_up();
         double nll;
         CHECK(f.n_params <= 500);
-        CHECK(nvp_log_prob(f.flow, f.params, 50, x, log_prob, f.workspace) == NVP_OK);
-        CHECK(nvp_nll(f.flow, f.params, 50, x, &nll, grad, f.workspace) == NVP_OK);
+        CHECK(nvp_log_prob(f.flow, f.params, 50, x, NULL, log_prob, f.workspace) == NVP_OK);
+        CHECK(nvp_nll(f.flow, f.params, SAMPLES(50, x), &nll, grad, f.workspace) == NVP_OK);
         if (n_available++ == 0) {
             memcpy(expected, log_prob, sizeof expected);
             memcpy(expected_grad, grad, sizeof grad);
@@ -200,7 +205,7 @@ static void test_instruction_sets(void) {
     setenv("NVPFLOW_ISA", "abacus", 1);
     const nvp_layer_config act_norm = {.type = NVP_ACT_NORM};
     nvp_flow *flow;
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 1, 1, &act_norm) == NVP_ERROR_UNSUPPORTED && !flow);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 1, 0, 1, &act_norm) == NVP_ERROR_UNSUPPORTED && !flow);
     unsetenv("NVPFLOW_ISA");
 }
 
@@ -212,9 +217,9 @@ static void test_round_trip(void) {
     static double z[N * DIM], x[N * DIM], back[N * DIM], there[N], again[N], log_prob[N],
         states[(LAYERS + 2) * N * DIM];
     fill(z, N * DIM, 1);
-    CHECK(nvp_forward(f.flow, f.params, N, z, x, there, f.workspace) == NVP_OK);
-    CHECK(nvp_inverse(f.flow, f.params, N, x, back, again, f.workspace) == NVP_OK);
-    CHECK(nvp_log_prob(f.flow, f.params, N, x, log_prob, f.workspace) == NVP_OK);
+    CHECK(nvp_forward(f.flow, f.params, N, z, NULL, x, there, f.workspace) == NVP_OK);
+    CHECK(nvp_inverse(f.flow, f.params, N, x, NULL, back, again, f.workspace) == NVP_OK);
+    CHECK(nvp_log_prob(f.flow, f.params, N, x, NULL, log_prob, f.workspace) == NVP_OK);
     double worst = 0, worst_det = 0, worst_prob = 0;
     for (size_t i = 0; i < N * DIM; i++)
         worst = fmax(worst, fabs(back[i] - z[i]));
@@ -226,16 +231,16 @@ static void test_round_trip(void) {
         worst_prob = fmax(worst_prob, fabs(log_prob[t] - expected));
     }
     CHECK(worst < 1e-12 && worst_det < 1e-12 && worst_prob < 1e-12);
-    CHECK(nvp_trace(f.flow, f.params, 0, N, z, states, f.workspace) == NVP_OK);
+    CHECK(nvp_trace(f.flow, f.params, 0, N, z, NULL, states, f.workspace) == NVP_OK);
     CHECK(memcmp(states, z, sizeof z) == 0);
     CHECK(memcmp(states + (LAYERS + 1) * N * DIM, x, sizeof x) == 0);
-    CHECK(nvp_trace(f.flow, f.params, 1, N, x, states, f.workspace) == NVP_OK);
+    CHECK(nvp_trace(f.flow, f.params, 1, N, x, NULL, states, f.workspace) == NVP_OK);
     CHECK(memcmp(states + (LAYERS + 1) * N * DIM, back, sizeof x) == 0);
 
     /* The same samples alone, and without log_det. */
-    CHECK(nvp_forward(f.flow, f.params, 1, z + 500 * DIM, back, NULL, f.workspace) == NVP_OK);
+    CHECK(nvp_forward(f.flow, f.params, 1, z + 500 * DIM, NULL, back, NULL, f.workspace) == NVP_OK);
     CHECK(memcmp(back, x + 500 * DIM, DIM * sizeof *x) == 0);
-    CHECK(nvp_forward(f.flow, f.params, 0, NULL, NULL, NULL, f.workspace) == NVP_OK);
+    CHECK(nvp_forward(f.flow, f.params, 0, NULL, NULL, NULL, NULL, f.workspace) == NVP_OK);
     tear_down(&f);
 }
 
@@ -249,7 +254,7 @@ static void test_one_layer_by_hand(void) {
                                      .scale = NVP_SCALE_TANH,
                                      .scale_bound = 0.7};
     nvp_flow *layer;
-    CHECK(nvp_flow_create(&layer, NVP_FLOAT64, DIM, 1, &config) == NVP_OK);
+    CHECK(nvp_flow_create(&layer, NVP_FLOAT64, DIM, 0, 1, &config) == NVP_OK);
     const double z[DIM] = {0.3, -1.2, 0.8}, inputs[2] = {0.3, 0.8};
     double out[2], x[DIM], log_det;
     const double *w = f.params;
@@ -263,7 +268,7 @@ static void test_one_layer_by_hand(void) {
     const double s = 0.7 * tanh(out[0] / 0.7);
     CHECK((size_t)(w - f.params) == nvp_flow_n_parameters(layer));
     CHECK(nvp_flow_layer_offset(f.flow, 1) == nvp_flow_n_parameters(layer));
-    CHECK(nvp_forward(layer, f.params, 1, z, x, &log_det, f.workspace) == NVP_OK);
+    CHECK(nvp_forward(layer, f.params, 1, z, NULL, x, &log_det, f.workspace) == NVP_OK);
     CHECK(x[0] == z[0] && x[2] == z[2]);
     CHECK(fabs(x[1] - (z[1] * exp(s) + out[1])) < 1e-15 && fabs(log_det - s) < 1e-15);
     nvp_flow_destroy(layer);
@@ -274,17 +279,17 @@ static void test_sampling(void) {
     enum { N = 100000 };
     fixture f = set_up();
     static double x[N * DIM], again[N * DIM], log_prob[N], expected[N];
-    CHECK(nvp_sample(f.flow, f.params, 5, N, x, log_prob, f.workspace) == NVP_OK);
-    CHECK(nvp_sample(f.flow, f.params, 5, 321, again, NULL, f.workspace) == NVP_OK);
+    CHECK(nvp_sample(f.flow, f.params, 5, N, NULL, x, log_prob, f.workspace) == NVP_OK);
+    CHECK(nvp_sample(f.flow, f.params, 5, 321, NULL, again, NULL, f.workspace) == NVP_OK);
     CHECK(memcmp(x, again, 321 * DIM * sizeof *x) == 0);
-    CHECK(nvp_sample(f.flow, f.params, 6, 321, again, NULL, f.workspace) == NVP_OK);
+    CHECK(nvp_sample(f.flow, f.params, 6, 321, NULL, again, NULL, f.workspace) == NVP_OK);
     CHECK(memcmp(x, again, 321 * DIM * sizeof *x) != 0);
-    CHECK(nvp_log_prob(f.flow, f.params, N, x, expected, f.workspace) == NVP_OK);
+    CHECK(nvp_log_prob(f.flow, f.params, N, x, NULL, expected, f.workspace) == NVP_OK);
     double worst = 0, moments[4] = {0};
     for (size_t t = 0; t < N; t++)
         worst = fmax(worst, fabs(log_prob[t] - expected[t]) / (1 + fabs(expected[t])));
     CHECK(worst < 1e-10);
-    CHECK(nvp_inverse(f.flow, f.params, N, x, again, NULL, f.workspace) == NVP_OK);
+    CHECK(nvp_inverse(f.flow, f.params, N, x, NULL, again, NULL, f.workspace) == NVP_OK);
     for (size_t i = 0; i < N * DIM; i++)
         for (int k = 0; k < 4; k++)
             moments[k] += pow(again[i], k + 1) / (N * DIM);
@@ -303,8 +308,8 @@ static void test_threads(void) {
     fill(x, N * DIM, 9);
     for (size_t i = 0; i < 2; i++) {
         nvp_workspace_set_threads(f.workspace, i ? 5 : 1);
-        CHECK(nvp_log_prob(f.flow, f.params, N, x, log_prob[i], f.workspace) == NVP_OK);
-        CHECK(nvp_nll(f.flow, f.params, N, x, &nll[i], grads[i], f.workspace) == NVP_OK);
+        CHECK(nvp_log_prob(f.flow, f.params, N, x, NULL, log_prob[i], f.workspace) == NVP_OK);
+        CHECK(nvp_nll(f.flow, f.params, SAMPLES(N, x), &nll[i], grads[i], f.workspace) == NVP_OK);
     }
     CHECK(memcmp(log_prob[0], log_prob[1], sizeof log_prob[0]) == 0);
     CHECK(nll[0] == nll[1] && memcmp(grads[0], grads[1], f.n_params * sizeof(double)) == 0);
@@ -325,67 +330,135 @@ static double weighted(const double *out, const double *log_det, const double *d
     return sum;
 }
 
-static void test_vjp(int inverse) {
-    fixture f = set_up();
-    double in[FEW * DIM], d_out[FEW * DIM], d_log_det[FEW], d_in[FEW * DIM], out[FEW * DIM], log_det[FEW];
+/* Without a context (0) and with one. */
+static void test_vjp(int inverse, size_t context_dim) {
+    enum { MOST = 2 };
+    fixture f = set_up_conditional(context_dim);
+    double in[FEW * DIM], context[FEW * MOST], d_out[FEW * DIM], d_log_det[FEW], d_in[FEW * DIM], d_context[FEW * MOST],
+        out[FEW * DIM], log_det[FEW];
     fill(in, FEW * DIM, 11);
     fill(d_out, FEW * DIM, 12);
     fill(d_log_det, FEW, 13);
-    nvp_status (*apply)(const nvp_flow *, const void *, size_t, const void *, void *, void *, nvp_workspace *) =
-        inverse ? nvp_inverse : nvp_forward;
-    nvp_status (*vjp)(const nvp_flow *, const void *, size_t, const void *, const void *, const void *, void *, void *,
-                      nvp_workspace *) = inverse ? nvp_inverse_vjp : nvp_forward_vjp;
-    CHECK(vjp(f.flow, f.params, FEW, in, d_out, d_log_det, d_in, f.grad, f.workspace) == NVP_OK);
+    fill(context, FEW * MOST, 14);
+    nvp_status (*apply)(const nvp_flow *, const void *, size_t, const void *, const void *, void *, void *,
+                        nvp_workspace *) = inverse ? nvp_inverse : nvp_forward;
+    nvp_status (*vjp)(const nvp_flow *, const void *, size_t, const void *, const void *, const void *, const void *,
+                      void *, void *, void *, nvp_workspace *) = inverse ? nvp_inverse_vjp : nvp_forward_vjp;
+    CHECK(vjp(f.flow, f.params, FEW, in, context, d_out, d_log_det, d_in, d_context, f.grad, f.workspace) == NVP_OK);
+    const struct {
+        size_t n;
+        double *numbers;
+        const double *gradient;
+    } inputs[3] = {{f.n_params, f.params, f.grad}, {FEW * DIM, in, d_in}, {FEW * context_dim, context, d_context}};
     const double h = 1e-6;
     double worst = 0, values[2];
-    for (size_t i = 0; i < f.n_params + FEW * DIM; i++) {
-        double *number = i < f.n_params ? &f.params[i] : &in[i - f.n_params], kept = *number;
-        for (int side = 0; side < 2; side++) {
-            *number = kept + (side ? h : -h);
-            CHECK(apply(f.flow, f.params, FEW, in, out, log_det, f.workspace) == NVP_OK);
-            values[side] = weighted(out, log_det, d_out, d_log_det);
+    for (int k = 0; k < 3; k++)
+        for (size_t i = 0; i < inputs[k].n; i++) {
+            double *number = &inputs[k].numbers[i], kept = *number;
+            for (int side = 0; side < 2; side++) {
+                *number = kept + (side ? h : -h);
+                CHECK(apply(f.flow, f.params, FEW, in, context, out, log_det, f.workspace) == NVP_OK);
+                values[side] = weighted(out, log_det, d_out, d_log_det);
+            }
+            *number = kept;
+            worst = fmax(worst, fabs((values[1] - values[0]) / (2 * h) - inputs[k].gradient[i]));
         }
-        *number = kept;
-        const double exact = i < f.n_params ? f.grad[i] : d_in[i - f.n_params];
-        worst = fmax(worst, fabs((values[1] - values[0]) / (2 * h) - exact));
-    }
     CHECK(worst < 1e-6);
 
     /* Nothing in, nothing out; and what is not wanted may be NULL. */
-    CHECK(vjp(f.flow, f.params, FEW, in, d_out, d_log_det, out, NULL, f.workspace) == NVP_OK);
+    CHECK(vjp(f.flow, f.params, FEW, in, context, d_out, d_log_det, out, NULL, NULL, f.workspace) == NVP_OK);
     CHECK(memcmp(out, d_in, sizeof out) == 0);
-    CHECK(vjp(f.flow, f.params, FEW, in, NULL, NULL, out, f.grad, f.workspace) == NVP_OK);
+    CHECK(vjp(f.flow, f.params, FEW, in, context, d_out, d_log_det, NULL, out, NULL, f.workspace) == NVP_OK);
+    CHECK(memcmp(out, context_dim ? d_context : d_in, FEW * context_dim * sizeof *out) == 0);
+    CHECK(vjp(f.flow, f.params, FEW, in, context, NULL, NULL, out, d_context, f.grad, f.workspace) == NVP_OK);
     double sum = 0;
     for (size_t i = 0; i < f.n_params; i++)
         sum += fabs(f.grad[i]);
     for (int i = 0; i < FEW * DIM; i++)
         sum += fabs(out[i]);
+    for (size_t i = 0; i < FEW * context_dim; i++)
+        sum += fabs(d_context[i]);
     CHECK(sum == 0);
     tear_down(&f);
 }
 
-static void test_nll_gradient(void) {
-    fixture f = set_up();
-    double x[FEW * DIM], nll, sides[2], log_prob[FEW], mean = 0;
-    fill(x, FEW * DIM, 14);
-    CHECK(nvp_nll(f.flow, f.params, FEW, x, &nll, f.grad, f.workspace) == NVP_OK);
-    CHECK(nvp_log_prob(f.flow, f.params, FEW, x, log_prob, f.workspace) == NVP_OK);
+static void test_context(void) {
+    fixture f = set_up_conditional(2);
+    double x[FEW * DIM], context[FEW * 2], out[FEW * DIM], log_prob[2][FEW], nll;
+    fill(x, FEW * DIM, 15);
+    fill(context, FEW * 2, 16);
+    nvp_train_options options = {.max_epochs = 1};
+    CHECK(nvp_flow_context_dim(f.flow) == 2);
+    CHECK(nvp_log_prob(f.flow, f.params, FEW, x, NULL, log_prob, f.workspace) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_nll(f.flow, f.params, SAMPLES(FEW, x), &nll, NULL, f.workspace) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(FEW, x), NULL, NULL, f.workspace) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_forward(f.flow, f.params, 0, NULL, NULL, NULL, NULL, f.workspace) == NVP_OK);
+
+    /* Samples come with their log-density, and sample i has context i. */
+    CHECK(nvp_sample(f.flow, f.params, 5, FEW, context, out, log_prob[0], f.workspace) == NVP_OK);
+    CHECK(nvp_log_prob(f.flow, f.params, FEW, out, context, log_prob[1], f.workspace) == NVP_OK);
     for (int t = 0; t < FEW; t++)
-        mean -= log_prob[t] / FEW;
-    CHECK(fabs(nll - mean) < 1e-13);
+        CHECK(fabs(log_prob[0][t] - log_prob[1][t]) < 1e-10);
+    CHECK(nvp_log_prob(f.flow, f.params, 1, out + 7 * DIM, context + 7 * 2, log_prob[0], f.workspace) == NVP_OK);
+    CHECK(log_prob[0][0] == log_prob[1][7]);
+    CHECK(nvp_log_prob(f.flow, f.params, 1, out + 7 * DIM, context + 8 * 2, log_prob[0], f.workspace) == NVP_OK);
+    CHECK(log_prob[0][0] != log_prob[1][7]);
+    tear_down(&f);
+}
+
+/* Of FEW samples with these weights, NULL for none. */
+static void test_nll_gradient(const double *weight) {
+    fixture f = set_up();
+    double x[FEW * DIM], nll, sides[2], log_prob[FEW], sum = 0, weights = 0;
+    fill(x, FEW * DIM, 14);
+    const nvp_data data = {.n = FEW, .x = x, .weight = weight};
+    CHECK(nvp_nll(f.flow, f.params, &data, &nll, f.grad, f.workspace) == NVP_OK);
+    CHECK(nvp_log_prob(f.flow, f.params, FEW, x, NULL, log_prob, f.workspace) == NVP_OK);
+    for (int t = 0; t < FEW; t++) {
+        sum -= log_prob[t] * (weight ? weight[t] : 1);
+        weights += weight ? weight[t] : 1;
+    }
+    CHECK(fabs(nll - sum / weights) < 1e-13);
     double worst = 0;
     const double h = 1e-6;
     for (size_t i = 0; i < f.n_params; i++) {
         const double kept = f.params[i];
         for (int side = 0; side < 2; side++) {
             f.params[i] = kept + (side ? h : -h);
-            CHECK(nvp_nll(f.flow, f.params, FEW, x, &sides[side], NULL, f.workspace) == NVP_OK);
+            CHECK(nvp_nll(f.flow, f.params, &data, &sides[side], NULL, f.workspace) == NVP_OK);
         }
         f.params[i] = kept;
         worst = fmax(worst, fabs((sides[1] - sides[0]) / (2 * h) - f.grad[i]));
     }
     CHECK(worst < 1e-6);
-    CHECK(nvp_nll(f.flow, f.params, 0, x, &nll, NULL, f.workspace) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_nll(f.flow, f.params, SAMPLES(0, x), &nll, NULL, f.workspace) == NVP_ERROR_ARGUMENT);
+    tear_down(&f);
+}
+
+static void test_weights(void) {
+    static const double bad[][2] = {{1, -1}, {1, NAN}, {INFINITY, 1}, {0, 0}, {1e308, 1e308}};
+    fixture f = set_up();
+    double x[FEW * DIM], weight[FEW], nll[2], *grad = calloc(f.n_params, sizeof(double));
+    nvp_train_options options = {.max_epochs = 1};
+    fill(x, FEW * DIM, 14);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const nvp_data data = {.n = 2, .x = x, .weight = bad[i]};
+        CHECK(nvp_nll(f.flow, f.params, &data, nll, NULL, f.workspace) == NVP_ERROR_ARGUMENT);
+        CHECK(nvp_train(f.flow, f.params, &options, &data, NULL, NULL, f.workspace) == NVP_ERROR_ARGUMENT);
+        CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(2, x), &data, NULL, f.workspace) == NVP_ERROR_ARGUMENT);
+    }
+    fill(weight, FEW, 17);
+    for (int t = 0; t < FEW; t++)
+        weight[t] = t % 3 ? fabs(weight[t]) : 0;
+    test_nll_gradient(weight);
+    /* Equal weights are none; to the last bit where their mean is exact. */
+    for (int t = 0; t < FEW; t++)
+        weight[t] = 0x1p990;
+    CHECK(nvp_nll(f.flow, f.params, SAMPLES(FEW, x), &nll[0], grad, f.workspace) == NVP_OK);
+    CHECK(nvp_nll(f.flow, f.params, &(nvp_data){.n = FEW, .x = x, .weight = weight}, &nll[1], f.grad, f.workspace) ==
+          NVP_OK);
+    CHECK(nll[0] == nll[1] && memcmp(grad, f.grad, f.n_params * sizeof(double)) == 0);
+    free(grad);
     tear_down(&f);
 }
 
@@ -399,7 +472,7 @@ static void test_dead_units(void) {
     nvp_flow *flow;
     float x[N * 2], params[2 * (3 * H + 1)], grad[2 * (3 * H + 1)];
     double normals[N * 2], nll;
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 1, &config) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 1, &config) == NVP_OK);
     CHECK(nvp_flow_n_parameters(flow) == sizeof params / sizeof *params);
     nvp_flow_initialize(flow, 3, params);
     fill(normals, N * 2, 4);
@@ -407,7 +480,7 @@ static void test_dead_units(void) {
         x[i] = (float)normals[i];
     for (int j = 0; j < H; j++)
         params[H + j] = -20; /* off for |x| < 20 / |w| */
-    CHECK(nvp_nll(flow, params, N, x, &nll, grad, workspace) == NVP_OK);
+    CHECK(nvp_nll(flow, params, SAMPLES(N, x), &nll, grad, workspace) == NVP_OK);
     for (int i = 0; i < 3 * H; i++)
         CHECK(grad[i] == 0);
     CHECK(grad[3 * H] != 0);
@@ -448,21 +521,21 @@ static void test_training(void) {
     double *start = malloc(f.n_params * sizeof(double)), *first = malloc(f.n_params * sizeof(double));
     double before, after;
     memcpy(start, f.params, f.n_params * sizeof(double));
-    CHECK(nvp_nll(f.flow, f.params, TRAIN, train_x, &before, NULL, f.workspace) == NVP_OK);
+    CHECK(nvp_nll(f.flow, f.params, SAMPLES(TRAIN, train_x), &before, NULL, f.workspace) == NVP_OK);
     for (int run = 0; run < 3; run++) {
         nvp_train_options options = options_of(100, 32);
         options.schedule = NVP_COSINE;
         options.seed = run == 2;
         nvp_train_result result;
         memcpy(f.params, start, f.n_params * sizeof(double));
-        CHECK(nvp_train(f.flow, f.params, &options, TRAIN, train_x, 0, NULL, &result, f.workspace) == NVP_OK);
+        CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(TRAIN, train_x), NULL, &result, f.workspace) == NVP_OK);
         CHECK(result.epochs == 100 && result.best_epoch == 100 && !result.diverged && isnan(result.validation_nll));
         if (run == 0)
             memcpy(first, f.params, f.n_params * sizeof(double));
         /* The same seed gives the same bits, another one does not. */
         CHECK((memcmp(first, f.params, f.n_params * sizeof(double)) == 0) == (run < 2));
     }
-    CHECK(nvp_nll(f.flow, f.params, TRAIN, train_x, &after, NULL, f.workspace) == NVP_OK);
+    CHECK(nvp_nll(f.flow, f.params, SAMPLES(TRAIN, train_x), &after, NULL, f.workspace) == NVP_OK);
     CHECK(after < before - 1);
     free(start);
     free(first);
@@ -489,15 +562,16 @@ static void test_validation(void) {
     options.context = &c;
     options.patience = 20;
     nvp_train_result result;
-    CHECK(nvp_train(f.flow, f.params, &options, 30, train_x, HELD_OUT, held_out_x, &result, f.workspace) == NVP_OK);
+    CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(30, train_x), SAMPLES(HELD_OUT, held_out_x), &result,
+                    f.workspace) == NVP_OK);
     CHECK(result.epochs == c.n && result.epochs == result.best_epoch + 20 && c.n < 400);
     double nll, best = INFINITY;
     for (size_t i = 0; i < c.n; i++)
         best = fmin(best, c.validation_nll[i]);
     CHECK(result.validation_nll == best && c.validation_nll[result.best_epoch - 1] == best);
-    CHECK(nvp_nll(f.flow, f.params, HELD_OUT, held_out_x, &nll, NULL, f.workspace) == NVP_OK && nll == best);
+    CHECK(nvp_nll(f.flow, f.params, SAMPLES(HELD_OUT, held_out_x), &nll, NULL, f.workspace) == NVP_OK && nll == best);
     c = (curves){.stop_at = 3};
-    CHECK(nvp_train(f.flow, f.params, &options, 30, train_x, 0, NULL, &result, f.workspace) == NVP_OK);
+    CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(30, train_x), NULL, &result, f.workspace) == NVP_OK);
     CHECK(c.n == 3 && result.epochs == 3);
     tear_down(&f);
 }
@@ -508,16 +582,16 @@ static void test_divergence(void) {
     nvp_train_result result;
     nvp_train_options options = options_of(1000, 0);
     options.adam.learning_rate = 50;
-    CHECK(nvp_train(f.flow, f.params, &options, TRAIN, train_x, 0, NULL, &result, f.workspace) == NVP_OK);
+    CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(TRAIN, train_x), NULL, &result, f.workspace) == NVP_OK);
     CHECK(result.diverged && result.epochs < 1000);
     CHECK(all_finite(f.params, f.n_params));
-    CHECK(nvp_nll(f.flow, f.params, TRAIN, train_x, &nll, NULL, f.workspace) == NVP_OK && isfinite(nll));
+    CHECK(nvp_nll(f.flow, f.params, SAMPLES(TRAIN, train_x), &nll, NULL, f.workspace) == NVP_OK && isfinite(nll));
 
     double spoilt[3 * DIM] = {1, 2, NAN}, start = f.params[0];
     options.adam.learning_rate = 1e-3;
-    CHECK(nvp_train(f.flow, f.params, &options, 3, spoilt, 0, NULL, &result, f.workspace) == NVP_OK);
+    CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(3, spoilt), NULL, &result, f.workspace) == NVP_OK);
     CHECK(result.diverged && result.epochs == 1 && f.params[0] == start);
-    CHECK(nvp_train(f.flow, f.params, &options, 0, spoilt, 0, NULL, NULL, f.workspace) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(0, spoilt), NULL, NULL, f.workspace) == NVP_ERROR_ARGUMENT);
     tear_down(&f);
 }
 
@@ -529,7 +603,8 @@ static void test_interruption(void) {
     nvp_train_result result;
     nvp_train_options options = options_of(SIZE_MAX, 0);
     nvp_workspace_set_poll(f.workspace, stop_now, &asked);
-    CHECK(nvp_train(f.flow, f.params, &options, TRAIN, train_x, 0, NULL, &result, f.workspace) == NVP_INTERRUPTED);
+    CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(TRAIN, train_x), NULL, &result, f.workspace) ==
+          NVP_INTERRUPTED);
     CHECK(asked == 2 && result.epochs > 0 && all_finite(f.params, f.n_params));
     nvp_workspace_set_poll(f.workspace, NULL, NULL);
     tear_down(&f);
@@ -566,11 +641,11 @@ static nvp_status use_everything(double *params) {
     nvp_flow *flow = NULL;
     nvp_workspace *workspace = NULL;
     nvp_train_options options = options_of(1, 8);
-    nvp_status status = nvp_flow_create(&flow, NVP_FLOAT64, 2, 1, &config);
+    nvp_status status = nvp_flow_create(&flow, NVP_FLOAT64, 2, 0, 1, &config);
     if (status == NVP_OK)
         status = nvp_workspace_create(&workspace);
     if (status == NVP_OK)
-        status = nvp_train(flow, params, &options, 20, train_x, 0, NULL, NULL, workspace);
+        status = nvp_train(flow, params, &options, SAMPLES(20, train_x), NULL, NULL, workspace);
     nvp_workspace_destroy(workspace);
     nvp_flow_destroy(flow);
     return status;
@@ -612,9 +687,13 @@ int main(void) {
     test_one_layer_by_hand();
     test_sampling();
     test_threads();
-    test_vjp(0);
-    test_vjp(1);
-    test_nll_gradient();
+    for (size_t context_dim = 0; context_dim <= 2; context_dim++) {
+        test_vjp(0, context_dim);
+        test_vjp(1, context_dim);
+    }
+    test_context();
+    test_nll_gradient(NULL);
+    test_weights();
     test_dead_units();
     test_training();
     test_validation();
