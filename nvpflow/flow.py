@@ -25,7 +25,7 @@ class Flow(_core.Flow):
 
     Parameters
     ----------
-    layers : sequence of CouplingLayer and ActNorm
+    layers : sequence of layers
         At least one, all with the same number of dimensions and dtype. The flow takes them over: from now on their
         parameters are views of the flow's, and no other flow can have them (`copy` them for that).
 
@@ -402,7 +402,7 @@ def split_state(state):
     """A flow's state dict as {layer number: the layer's state dict}. What stands before the number is dropped."""
     by_layer = {}
     for key, value in state.items():
-        match = re.fullmatch(r"(?:.*?\.)??(\d+)\.((?:s_net|b_net)\.\d+\.\w+|mask|log_scale|bias)", key)
+        match = re.fullmatch(r"(?:.*?\.)??(\d+)\.((?:s_net|b_net|net)\.\d+\.\w+|mask|log_scale|bias|lu)", key)
         if not match:
             raise ValueError(f"state dict entry {key!r} is not of the form '<layer>.<name>', as '0.s_net.0.weight'")
         by_layer.setdefault(int(match[1]), {})[match[2]] = value
