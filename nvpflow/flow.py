@@ -7,7 +7,7 @@ import numpy as np
 
 from nvpflow import _core
 from nvpflow._checks import alternating_mask, check_choice, check_int, check_real, count_threads, draw_seeds
-from nvpflow.layers import SCALE_BOUND, CouplingLayer, Layer, layer_from_config
+from nvpflow.layers import SCALE_BOUND, ActNorm, CouplingLayer, Layer, layer_from_config
 
 __all__ = ["ConvergenceWarning", "Flow"]
 
@@ -112,6 +112,36 @@ class Flow(_core.Flow):
         n = check_int("n", n, 0)
         (seed,) = draw_seeds(random_state, 1)
         return self._sample(n, seed)
+
+    def initialize_act_norms(self, x):
+        """Set every `ActNorm` from data, so that what leaves it on the way to z has mean 0 and standard deviation 1.
+
+        The last layer's is set from x itself, each other one from what the layers behind it, set by then, make of x. It is
+        a start for `fit`, which trains the act norms on.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, D), n >= 2
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x is not finite and of that shape, or does not vary in some column where it reaches an act norm; nothing
+            has changed then.
+
+        References
+        ----------
+        Kingma and Dhariwal (2018), "Glow: generative flow with invertible 1x1 convolutions", section 3.1.
+        """
+        state, before = self._check_data("x", x), self.parameters.copy()
+        try:
+            for layer in reversed(self.layers):
+                if isinstance(layer, ActNorm):
+                    layer._standardize(state)
+                state, _ = layer.inverse(state)
+        except ValueError:
+            self.parameters[:] = before
+            raise
 
     def fit(
         self,

@@ -466,7 +466,7 @@ class ActNorm(Layer):
         x = z exp(log_scale) + bias,     log|det dx/dz| = sum of log_scale
 
     It starts as the identity. Set to the standard deviation and the mean of data it standardises them inside the flow,
-    so that log-densities are in the units of the data.
+    so that log-densities are in the units of the data; `Flow.initialize_act_norms` does so.
 
     Parameters
     ----------
@@ -496,6 +496,16 @@ class ActNorm(Layer):
 
     log_scale = property(lambda self: self.parameters[: self.data_dim], doc="ndarray, shape (D,)")
     bias = property(lambda self: self.parameters[self.data_dim :], doc="ndarray, shape (D,)")
+
+    def _standardize(self, x):
+        """Have `inverse` give x, finite samples, mean 0 and standard deviation 1."""
+        deviation = x.std(axis=0, dtype=np.float64)
+        constant = np.flatnonzero((x.min(axis=0) == x.max(axis=0)) | ~(deviation > 0))
+        if len(constant):
+            columns = ", ".join(map(str, constant[:10]))
+            raise ValueError(f"x must vary in every column where it reaches an ActNorm, got constants in column(s) {columns}")
+        self.log_scale[:] = np.log(deviation)
+        self.bias[:] = x.mean(axis=0, dtype=np.float64)
 
     def config(self):
         return {"type": "act_norm", "data_dim": self.data_dim}
