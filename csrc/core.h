@@ -29,11 +29,17 @@ typedef struct {
     size_t saved_offset;     /* the rows of the layers before this one */
     size_t scratch_rows;     /* rows of a tile that `apply` and `vjp` need besides */
 
-    nvp_mlp net;                          /* the shape of the s network and of the b network */
-    size_t n_identity, n_transformed;     /* the networks' inputs are the identity columns, then the context */
+    /* Of couplings: */
+    size_t n_networks;
+    nvp_mlp net;                          /* the shape of each; its inputs are the identity columns, then the context */
+    size_t n_identity, n_transformed;
     const size_t *identity, *transformed; /* their columns, in increasing order */
     nvp_scale scale;
     double scale_bound;
+    size_t n_bins;
+    double tail_bound;
+
+    const size_t *places; /* of a permutation: column i of z is column places[i] of x */
 } nvp_layer;
 
 typedef struct nvp_engine nvp_engine;

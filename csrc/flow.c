@@ -23,11 +23,11 @@ const char *nvp_status_string(nvp_status status) {
     return "unknown status";
 }
 
-static bool valid_config(size_t dim, const nvp_layer_config *config) {
-    if ((unsigned)config->type >= NVP_N_LAYER_TYPES)
-        return false;
-    if (config->type != NVP_AFFINE_COUPLING)
-        return true;
+static bool is_coupling(nvp_layer_type type) {
+    return type == NVP_AFFINE_COUPLING || type == NVP_ADDITIVE_COUPLING || type == NVP_SPLINE_COUPLING;
+}
+
+static bool valid_coupling(size_t dim, const nvp_layer_config *config) {
     if (!config->mask || (config->n_hidden && !config->hidden) || (unsigned)config->activation >= NVP_N_ACTIVATIONS)
         return false;
     for (size_t i = 0; i < dim; i++)
@@ -36,8 +36,22 @@ static bool valid_config(size_t dim, const nvp_layer_config *config) {
     for (size_t i = 0; i < config->n_hidden; i++)
         if (config->hidden[i] == 0)
             return false;
-    return config->scale == NVP_SCALE_EXP ||
-           (config->scale == NVP_SCALE_TANH && config->scale_bound > 0 && isfinite(config->scale_bound));
+    switch (config->type) {
+    case NVP_AFFINE_COUPLING:
+        return config->scale == NVP_SCALE_EXP ||
+               (config->scale == NVP_SCALE_TANH && config->scale_bound > 0 && isfinite(config->scale_bound));
+    case NVP_SPLINE_COUPLING:
+        return config->n_bins >= 2 && config->n_bins <= NVP_MAX_BINS && config->tail_bound > 0 &&
+               isfinite(config->tail_bound);
+    default:
+        return true;
+    }
+}
+
+static bool valid_config(size_t dim, const nvp_layer_config *config) {
+    if (is_coupling(config->type))
+        return valid_coupling(dim, config);
+    return config->type == NVP_PERMUTATION ? config->permutation != NULL : (unsigned)config->type < NVP_N_LAYER_TYPES;
 }
 
 static bool plan_mlp(nvp_mlp *net) {
@@ -56,8 +70,24 @@ static bool plan_mlp(nvp_mlp *net) {
     return true;
 }
 
-/* Fill in a coupling layer. `indices` has room for D columns and n_hidden + 2 widths; returns the room behind them. */
-static size_t *describe_coupling(nvp_layer *layer, const nvp_layer_config *config, size_t *indices) {
+/* How many networks a coupling has, and the outputs of each for a transformed column. */
+static size_t n_networks(const nvp_layer_config *config) {
+    return config->type == NVP_AFFINE_COUPLING && !config->shared_network ? 2 : 1;
+}
+
+static size_t outputs_per_column(const nvp_layer_config *config) {
+    switch (config->type) {
+    case NVP_SPLINE_COUPLING:
+        return 3 * config->n_bins - 1;
+    case NVP_AFFINE_COUPLING:
+        return config->shared_network ? 2 : 1;
+    default:
+        return 1;
+    }
+}
+
+/* Fill in a coupling layer. `indices` has room for D columns and n_hidden + 2 widths. */
+static bool describe_coupling(nvp_layer *layer, const nvp_layer_config *config, size_t *indices) {
     const size_t dim = layer->dim;
     size_t n_identity = 0, at[2] = {0, 0};
     for (size_t i = 0; i < dim; i++)
@@ -68,16 +98,38 @@ static size_t *describe_coupling(nvp_layer *layer, const nvp_layer_config *confi
     size_t *widths = indices + dim;
     widths[0] = n_identity + layer->context_dim;
     memcpy(widths + 1, config->hidden, config->n_hidden * sizeof *widths);
-    widths[config->n_hidden + 1] = dim - n_identity;
 
     layer->n_identity = n_identity, layer->n_transformed = dim - n_identity;
     layer->identity = columns[1], layer->transformed = columns[0];
     layer->scale = config->scale, layer->scale_bound = config->scale_bound;
+    layer->n_bins = config->n_bins, layer->tail_bound = config->tail_bound;
+    layer->n_networks = n_networks(config);
     layer->net.n_linears = config->n_hidden + 1;
     layer->net.widths = widths;
     layer->net.full_inputs = dim + layer->context_dim;
     layer->net.activation = config->activation;
-    return widths + config->n_hidden + 2;
+    return nvp_multiply(layer->n_transformed, outputs_per_column(config), &widths[config->n_hidden + 1]) &&
+           plan_mlp(&layer->net);
+}
+
+/* Fill in a permutation; `places` is D zeros. False: it is none. */
+static bool describe_permutation(nvp_layer *layer, const nvp_layer_config *config, size_t *places) {
+    for (size_t i = 0; i < layer->dim; i++) {
+        const size_t column = config->permutation[i];
+        if (column >= layer->dim || places[column])
+            return false;
+        places[column] = i + 1;
+    }
+    for (size_t i = 0; i < layer->dim; i++)
+        places[i]--;
+    layer->places = places;
+    return true;
+}
+
+/* How many indices a layer of this configuration has; false: overflow. */
+static bool count_indices(size_t dim, const nvp_layer_config *config, size_t *n) {
+    *n = is_coupling(config->type) || config->type == NVP_PERMUTATION ? dim : 0;
+    return !is_coupling(config->type) || (nvp_add(*n, config->n_hidden, n) && nvp_add(*n, 2, n));
 }
 
 /* Bytes that a tile may take for what the way forward leaves to the way back. */
@@ -123,11 +175,13 @@ static nvp_status describe_layers(nvp_flow *flow, const nvp_layer_config *config
         layer->type = configs[l].type;
         layer->dim = flow->dim, layer->context_dim = flow->context_dim;
         layer->offset = flow->n_params;
-        if (layer->type == NVP_AFFINE_COUPLING) {
-            indices = describe_coupling(layer, &configs[l], indices);
-            if (!plan_mlp(&layer->net))
-                return NVP_ERROR_SIZE;
-        }
+        if (is_coupling(layer->type) && !describe_coupling(layer, &configs[l], indices))
+            return NVP_ERROR_SIZE;
+        if (layer->type == NVP_PERMUTATION && !describe_permutation(layer, &configs[l], indices))
+            return NVP_ERROR_ARGUMENT;
+        size_t n_indices = 0;
+        count_indices(flow->dim, &configs[l], &n_indices);
+        indices += n_indices;
         if (!flow->engine->plan_layer(layer) || !nvp_add_product(1, layer->n_params, &flow->n_params) ||
             !nvp_add_product(1, layer->saved_rows, &kept_rows))
             return NVP_ERROR_SIZE;
@@ -155,11 +209,10 @@ nvp_status nvp_flow_create(nvp_flow **created, nvp_dtype dtype, size_t dim, size
     if (!nvp_add(dim, context_dim, &columns))
         return NVP_ERROR_SIZE;
     for (size_t l = 0; l < n_layers; l++) {
+        size_t n;
         if (!valid_config(dim, &layers[l]))
             return NVP_ERROR_ARGUMENT;
-        if (layers[l].type == NVP_AFFINE_COUPLING &&
-            (!nvp_add_product(1, dim, &n_indices) || !nvp_add_product(1, layers[l].n_hidden, &n_indices) ||
-             !nvp_add(n_indices, 2, &n_indices)))
+        if (!count_indices(dim, &layers[l], &n) || !nvp_add(n_indices, n, &n_indices))
             return NVP_ERROR_SIZE;
     }
     if (!nvp_multiply(n_indices, sizeof(size_t), &bytes) || !nvp_multiply(n_layers, sizeof(nvp_layer), &bytes))

@@ -40,8 +40,12 @@ const char *nvp_status_string(nvp_status status);
 typedef enum { NVP_FLOAT32, NVP_FLOAT64 } nvp_dtype;
 
 typedef enum {
-    NVP_AFFINE_COUPLING, /* Dinh, Sohl-Dickstein and Bengio (2017), equations 7 and 8 */
-    NVP_ACT_NORM,        /* x = z * exp(log_scale) + bias; Kingma and Dhariwal (2018), section 3.1 */
+    NVP_AFFINE_COUPLING,   /* Dinh, Sohl-Dickstein and Bengio (2017), equations 7 and 8 */
+    NVP_ACT_NORM,          /* x = z * exp(log_scale) + bias; Kingma and Dhariwal (2018), section 3.1 */
+    NVP_SPLINE_COUPLING,   /* rational-quadratic splines; Durkan, Bekasov, Murray and Papamakarios (2019) */
+    NVP_ADDITIVE_COUPLING, /* x = z + b; Dinh, Krueger and Bengio (2014) */
+    NVP_PERMUTATION,       /* x_i = z_p(i) */
+    NVP_LU_LINEAR,         /* x = L U z + b; Kingma and Dhariwal (2018), section 3.2 */
     NVP_N_LAYER_TYPES
 } nvp_layer_type;
 
@@ -52,17 +56,29 @@ typedef enum {
     NVP_SCALE_TANH /* s = bound * tanh(output / bound) */
 } nvp_scale;
 
+enum { NVP_MAX_BINS = 64 };
+
 /* What one layer is. nvp_flow_create copies all of it. */
 typedef struct {
     nvp_layer_type type;
 
-    /* The rest is read by NVP_AFFINE_COUPLING alone. */
+    /* Of couplings: */
     const unsigned char *mask; /* D entries, 1: identity and input of the networks, 0: transformed */
-    const size_t *hidden;      /* widths of the hidden layers of both networks, each at least 1 */
+    const size_t *hidden;      /* widths of the hidden layers of the networks, each at least 1 */
     size_t n_hidden;
     nvp_activation activation;
+
+    /* Of NVP_AFFINE_COUPLING: */
     nvp_scale scale;
     double scale_bound; /* > 0, for NVP_SCALE_TANH */
+    int shared_network; /* 0: s and b have a network each; otherwise they share one */
+
+    /* Of NVP_SPLINE_COUPLING: */
+    size_t n_bins;     /* 2 to NVP_MAX_BINS */
+    double tail_bound; /* > 0: the splines end at +- this number, beyond is the identity */
+
+    /* Of NVP_PERMUTATION: */
+    const size_t *permutation; /* D entries, each of 0, ..., D - 1 once */
 } nvp_layer_config;
 
 typedef struct nvp_flow nvp_flow;
@@ -80,17 +96,21 @@ const char *nvp_flow_isa(const nvp_flow *flow); /* "avx512", "avx2", "neon" or "
 
 /* Length of the parameter buffer, and where the parameters of one layer begin in it.
  *
- * An affine coupling with I identity and T transformed columns holds its s network, then its b network; a network holds
- * for each linear map its weight (outputs x inputs, C order), then its bias. The first map has I + C inputs, the
- * context last, and the last T outputs: weights of columns that the mask makes irrelevant do not exist. An act norm
- * holds log_scale (D), bias (D).
+ * A coupling with I identity and T transformed columns holds its networks; a network holds for each linear map its
+ * weight (outputs x inputs, C order), then its bias. The first map has I + C inputs, the context last: weights of columns
+ * that the mask makes irrelevant do not exist. An affine coupling has an s network and then a b network, of T outputs
+ * each, or one of 2 T outputs, s before b; an additive coupling has a b network; a spline coupling has one network whose
+ * outputs are, for each transformed column, K widths, K heights and K - 1 derivatives.
+ *
+ * An act norm holds log_scale (D), bias (D); an LU map a matrix (D, D) of L below, log diag U on and U above its
+ * diagonal, then its bias (D); a permutation nothing.
  */
 size_t nvp_flow_n_parameters(const nvp_flow *flow);
 size_t nvp_flow_layer_offset(const nvp_flow *flow, size_t layer);
 
 /* Starting parameters: each linear map uniform in +-1/sqrt(fan_in), where fan_in counts all D + C columns, as
- * torch.nn.Linear has it for full-shape networks, with NVP_SCALE_TANH the last one 0.3 times that; act norms start at
- * the identity. */
+ * torch.nn.Linear has it for full-shape networks, but the last one of all couplings without NVP_SCALE_EXP 0.3 times
+ * that; act norms and LU maps start at the identity. */
 void nvp_flow_initialize(const nvp_flow *flow, uint64_t seed, void *params);
 
 /* Scratch memory of the compute functions. It grows to what a call needs and is kept for the next one. One workspace

@@ -20,7 +20,15 @@ except ModuleNotFoundError as error:
 from nvpflow.estimator import NotFittedError, RealNVP
 from nvpflow.files import load, save
 from nvpflow.flow import ConvergenceWarning, Flow
-from nvpflow.layers import ActNorm, CouplingLayer, Linear
+from nvpflow.layers import (
+    ActNorm,
+    AdditiveCoupling,
+    CouplingLayer,
+    Linear,
+    LULinear,
+    Permutation,
+    SplineCoupling,
+)
 from nvpflow.optimizer import Adam
 from nvpflow.outliers import FlowOutlierDetector
 
@@ -29,13 +37,17 @@ __version__ = "0.1.0"
 __all__ = [
     "ActNorm",
     "Adam",
+    "AdditiveCoupling",
     "ConvergenceWarning",
     "CouplingLayer",
     "Flow",
     "FlowOutlierDetector",
+    "LULinear",
     "Linear",
     "NotFittedError",
+    "Permutation",
     "RealNVP",
+    "SplineCoupling",
     "load",
     "save",
 ]

@@ -8,7 +8,7 @@ import numpy as np
 from nvpflow import _core
 from nvpflow._arrays import as_array
 from nvpflow._checks import alternating_mask, check_choice, check_int, check_real, count_threads, draw_seeds
-from nvpflow.layers import SCALE_BOUND, CouplingLayer, Layer, layer_from_config, state_widths
+from nvpflow.layers import SCALE_BOUND, ActNorm, CouplingLayer, Layer, layer_from_config, state_widths
 
 __all__ = ["ConvergenceWarning", "Flow"]
 
@@ -29,7 +29,7 @@ class Flow(_core.Flow):
 
     Parameters
     ----------
-    layers : sequence of CouplingLayer and ActNorm
+    layers : sequence of layers
         At least one, all with the same number of dimensions and dtype, coupling layers with the same context_dim. The
         flow takes them over: from now on their parameters are views of the flow's, and no other flow can have them
         (`copy` them for that).
@@ -127,6 +127,39 @@ class Flow(_core.Flow):
             if context.shape in ((self.context_dim,), (1, self.context_dim)):
                 context = np.broadcast_to(context, (n, self.context_dim))
         return self._sample(n, seed, context)
+
+    def initialize_act_norms(self, x, context=None):
+        """Set every `ActNorm` from data, so that what leaves it on the way to z has mean 0 and standard deviation 1.
+
+        The last layer's is set from x itself, each other one from what the layers behind it, set by then, make of x. It is
+        a start for `fit`, which trains the act norms on.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, D), n >= 2
+        context : array_like, shape (n, C)
+            In a conditional flow.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x is not finite and of that shape, or does not vary in some column where it reaches an act norm; nothing
+            has changed then.
+
+        References
+        ----------
+        Kingma and Dhariwal (2018), "Glow: generative flow with invertible 1x1 convolutions", section 3.1.
+        """
+        state, context, _ = self._check_data(("x", "context"), x, context)
+        before = self.parameters.copy()
+        try:
+            for layer in reversed(self.layers):
+                if isinstance(layer, ActNorm):
+                    layer._standardize(state)
+                state, _ = layer.inverse(state, context if layer.context_dim else None)
+        except ValueError:
+            self.parameters[:] = before
+            raise
 
     def fit(
         self,
@@ -454,7 +487,7 @@ def split_state(state):
     """A flow's state dict as {layer number: the layer's state dict}. What stands before the number is dropped."""
     by_layer = {}
     for key, value in state.items():
-        match = re.fullmatch(r"(?:.*?\.)??(\d+)\.((?:s_net|b_net)\.\d+\.\w+|mask|log_scale|bias)", key)
+        match = re.fullmatch(r"(?:.*?\.)??(\d+)\.((?:s_net|b_net|net)\.\d+\.\w+|mask|log_scale|bias|lu)", key)
         if not match:
             raise ValueError(f"state dict entry {key!r} is not of the form '<layer>.<name>', as '0.s_net.0.weight'")
         by_layer.setdefault(int(match[1]), {})[match[2]] = value

@@ -13,12 +13,15 @@ from nvpflow._checks import (
     check_mask,
     check_real,
     draw_seeds,
+    seed_sequence,
 )
 
-__all__ = ["ActNorm", "CouplingLayer", "Linear"]
+__all__ = ["ActNorm", "AdditiveCoupling", "CouplingLayer", "LULinear", "Linear", "Permutation", "SplineCoupling"]
 
 ACTIVATIONS = ("relu", "tanh", "silu")
 SCALES = ("exp", "tanh")
+NETWORKS = ("separate", "shared")
+MAX_BINS = 64  # NVP_MAX_BINS of nvpflow.h
 # A transform then stretches at most e-fold; of 1/2, 1 and 2 it left the best density of fresh points on 1000 moons.
 SCALE_BOUND = 1.0
 
@@ -99,7 +102,81 @@ class Layer(_core.Transform):
         return f"{type(self).__name__}({arguments}, dtype='{self.dtype}')"
 
 
-class CouplingLayer(Layer):
+class Coupling(Layer):
+    """What coupling layers share: a mask, and networks of the identity columns and the context, the conditioner."""
+
+    _network_names = ("net",)
+    _outputs_per_column = 1  # of each network, for a transformed column
+
+    def _describe_conditioner(self, data_dim, hidden_dim, mask, activation):
+        """Check what all couplings have, and keep it. Returns data_dim."""
+        data_dim = check_int("data_dim", data_dim, 1)
+        self._hidden_dim = check_hidden(hidden_dim)
+        self._mask = check_mask(mask, data_dim)
+        self._mask.flags.writeable = False
+        self._activation = check_choice("activation", activation, ACTIVATIONS)
+        return data_dim
+
+    def _start(self, data_dim, context_dim, dtype, random_state):
+        """The C side of the layer, with random parameters."""
+        (seed,) = draw_seeds(random_state, 1)
+        context_dim = check_int("context_dim", context_dim, 0)
+        super().__init__(data_dim, check_dtype(dtype), (self._description(),), context_dim=context_dim)
+        self._initialize(seed)
+
+    hidden_dim = property(lambda self: self._hidden_dim, doc="tuple of int: widths of the hidden layers.")
+    mask = property(lambda self: self._mask, doc="ndarray of uint8, shape (D,): 1 marks the identity columns.")
+    activation = property(lambda self: self._activation, doc="str: the activation of the networks.")
+
+    def _conditioner_config(self):
+        return {
+            "data_dim": self.data_dim,
+            "hidden_dim": list(self.hidden_dim),
+            "mask": self.mask.tolist(),
+            "activation": self.activation,
+            "context_dim": self.context_dim,
+        }
+
+    def _conditioner_description(self):
+        return self._mask.tobytes(), self._hidden_dim, self._activation
+
+    def _full_outputs(self, columns):
+        """Which outputs of a full-shape network belong to these columns, in the order of the core."""
+        per_column = self._outputs_per_column
+        return np.add.outer(columns * per_column, np.arange(per_column)).ravel()
+
+    def _networks(self):
+        n_identity = int(self._mask.sum())
+        n_outputs = (self.data_dim - n_identity) * self._outputs_per_column
+        widths = (n_identity + self.context_dim, *self._hidden_dim, n_outputs)
+        parameters, at, networks = self.parameters, 0, []
+        for _ in self._network_names:
+            maps = []
+            for n_in, n_out in zip(widths[:-1], widths[1:]):
+                weight = parameters[at : at + n_out * n_in].reshape(n_out, n_in)
+                at += n_out * n_in
+                maps.append(Linear(weight, parameters[at : at + n_out]))
+                at += n_out
+            networks.append(tuple(maps))
+        return networks
+
+    def _state_views(self):
+        identity, transformed = np.flatnonzero(self._mask == 1), np.flatnonzero(self._mask == 0)
+        full = (self.data_dim + self.context_dim, *self._hidden_dim, self.data_dim * self._outputs_per_column)
+        inputs = np.concatenate([identity, np.arange(self.data_dim, full[0])])
+        views = {}
+        for net_name, net in zip(self._network_names, self._networks()):
+            for k, linear in enumerate(net):
+                rows = self._full_outputs(transformed) if k == len(net) - 1 else np.arange(full[k + 1])
+                columns = inputs if k == 0 else np.arange(full[k])
+                # torch.nn.Sequential counts the activations, too.
+                name = f"{net_name}.{2 * k}"
+                views[f"{name}.weight"] = linear.weight, (full[k + 1], full[k]), np.ix_(rows, columns)
+                views[f"{name}.bias"] = linear.bias, (full[k + 1],), rows
+        return views
+
+
+class CouplingLayer(Coupling):
     """Affine coupling layer of Real NVP.
 
     With the binary mask m (1: identity part) it maps, forward and back,
@@ -107,18 +184,19 @@ class CouplingLayer(Layer):
         x = m z + (1 - m) (z exp(s) + b),     log|det dx/dz| = sum of (1 - m) s
         z = m x + (1 - m) (x - b) exp(-s),    log|det dz/dx| = -sum of (1 - m) s
 
-    where s and b are two networks of the identity part alone, Linear -> activation -> ... -> Linear; in a conditional
-    flow they read the context, too.
+    where s and b are networks of the identity part and the context, Linear -> activation -> ... -> Linear.
 
     Parameters
     ----------
     data_dim : int
         D, the number of dimensions.
     hidden_dim : int or sequence of int, default 64
-        Width of the hidden layer, or of each hidden layer, of both networks.
+        Width of the hidden layer, or of each hidden layer, of the networks.
     mask : array_like of 0 and 1, shape (D,), optional
         1 marks the identity columns. Default: 1, 0, 1, 0, ...
     activation : {"relu", "tanh", "silu"}, default "relu"
+    networks : {"separate", "shared"}, default "separate"
+        "separate": s and b have a network each, as published. "shared": one network has the outputs of both.
     scale : {"tanh", "exp"}, default "tanh"
         "exp": s is the output of its network, as published; it may grow without limit outside of the training data.
         "tanh": s = c tanh(output / c), which stays within +-c.
@@ -139,7 +217,8 @@ class CouplingLayer(Layer):
     s_net, b_net : tuple of Linear
         The linear maps as views of `parameters`. Only identity columns feed the networks and only transformed columns
         leave them, so the first weight has shape (hidden, identity columns + C), the context last, and the last one
-        (transformed columns, hidden).
+        (transformed columns, hidden). With ``networks="shared"`` they are views of one network, and differ in the last
+        map alone.
 
     Raises
     ------
@@ -169,82 +248,49 @@ class CouplingLayer(Layer):
         mask=None,
         *,
         activation="relu",
+        networks="separate",
         scale="tanh",
         scale_bound=SCALE_BOUND,
         context_dim=0,
         dtype="float32",
         random_state=None,
     ):
-        data_dim = check_int("data_dim", data_dim, 1)
-        self._hidden_dim = check_hidden(hidden_dim)
-        self._mask = check_mask(mask, data_dim)
-        self._mask.flags.writeable = False
-        self._activation = check_choice("activation", activation, ACTIVATIONS)
+        data_dim = self._describe_conditioner(data_dim, hidden_dim, mask, activation)
+        self._shared = check_choice("networks", networks, NETWORKS) == "shared"
         self._scale = check_choice("scale", scale, SCALES)
         self._scale_bound = check_real("scale_bound", scale_bound, 0, low_open=True)
-        (seed,) = draw_seeds(random_state, 1)
-        context_dim = check_int("context_dim", context_dim, 0)
-        super().__init__(data_dim, check_dtype(dtype), (self._description(),), context_dim=context_dim)
-        self._initialize(seed)
+        self._start(data_dim, context_dim, dtype, random_state)
 
-    hidden_dim = property(lambda self: self._hidden_dim, doc="tuple of int: widths of the hidden layers.")
-    mask = property(lambda self: self._mask, doc="ndarray of uint8, shape (D,): 1 marks the identity columns.")
-    activation = property(lambda self: self._activation, doc="str: the activation of the networks.")
+    networks = property(lambda self: NETWORKS[self._shared], doc="str: whether s and b share a network.")
     scale = property(lambda self: self._scale, doc="str: how s is bounded.")
     scale_bound = property(lambda self: self._scale_bound, doc="float: c, for scale='tanh'.")
-    s_net = property(lambda self: self._networks()[0], doc="tuple of Linear: the network of s.")
-    b_net = property(lambda self: self._networks()[1], doc="tuple of Linear: the network of b.")
+    s_net = property(lambda self: self._half(0), doc="tuple of Linear: the network of s.")
+    b_net = property(lambda self: self._half(1), doc="tuple of Linear: the network of b.")
+    _network_names = property(lambda self: ("net",) if self._shared else ("s_net", "b_net"))
+    _outputs_per_column = property(lambda self: 2 if self._shared else 1)
 
     def config(self):
         return {
             "type": "affine_coupling",
-            "data_dim": self.data_dim,
-            "hidden_dim": list(self.hidden_dim),
-            "mask": self.mask.tolist(),
-            "activation": self.activation,
+            **self._conditioner_config(),
+            "networks": self.networks,
             "scale": self.scale,
             "scale_bound": self.scale_bound,
-            "context_dim": self.context_dim,
         }
 
     def _description(self):
-        return (
-            "affine_coupling",
-            self._mask.tobytes(),
-            self._hidden_dim,
-            self._activation,
-            self._scale,
-            self._scale_bound,
-        )
+        return "affine_coupling", *self._conditioner_description(), self._scale, self._scale_bound, self._shared
 
-    def _networks(self):
-        n_identity = int(self._mask.sum())
-        widths = (n_identity + self.context_dim, *self._hidden_dim, self.data_dim - n_identity)
-        parameters, at, networks = self.parameters, 0, []
-        for _ in range(2):
-            maps = []
-            for n_in, n_out in zip(widths[:-1], widths[1:]):
-                weight = parameters[at : at + n_out * n_in].reshape(n_out, n_in)
-                at += n_out * n_in
-                maps.append(Linear(weight, parameters[at : at + n_out]))
-                at += n_out
-            networks.append(tuple(maps))
-        return networks
+    def _half(self, k):
+        """The network of s, 0, or of b, 1."""
+        if not self._shared:
+            return self._networks()[k]
+        ((*trunk, last),) = self._networks()
+        half = slice(k * len(last.bias) // 2, (k + 1) * len(last.bias) // 2)
+        return *trunk, Linear(last.weight[half], last.bias[half])
 
-    def _state_views(self):
-        identity, transformed = np.flatnonzero(self._mask == 1), np.flatnonzero(self._mask == 0)
-        full = (self.data_dim + self.context_dim, *self._hidden_dim, self.data_dim)
-        inputs = np.concatenate([identity, np.arange(self.data_dim, full[0])])
-        views = {}
-        for net_name, net in zip(("s_net", "b_net"), self._networks()):
-            for k, linear in enumerate(net):
-                rows = transformed if k == len(net) - 1 else np.arange(full[k + 1])
-                columns = inputs if k == 0 else np.arange(full[k])
-                # torch.nn.Sequential counts the activations, too.
-                name = f"{net_name}.{2 * k}"
-                views[f"{name}.weight"] = linear.weight, (full[k + 1], full[k]), np.ix_(rows, columns)
-                views[f"{name}.bias"] = linear.bias, (full[k + 1],), rows
-        return views
+    def _full_outputs(self, columns):
+        return np.concatenate([columns + k * self.data_dim for k in range(self._outputs_per_column)])
 
     @classmethod
     def from_state_dict(
@@ -289,13 +335,158 @@ class CouplingLayer(Layer):
         return layer
 
 
+class AdditiveCoupling(Coupling):
+    """Additive coupling layer of NICE: a shift without a scale, which preserves volumes.
+
+        x = z + (1 - m) b,     log|det dx/dz| = 0
+
+    where b is a network of the identity part m z and the context, Linear -> activation -> ... -> Linear.
+
+    Parameters
+    ----------
+    data_dim, hidden_dim, mask, activation, context_dim
+        As in `CouplingLayer`.
+    dtype : {"float32", "float64"}, default "float32"
+    random_state : int, Generator, RandomState or None
+        Makes the starting parameters, as in `CouplingLayer` with ``scale="tanh"``.
+
+    Attributes
+    ----------
+    parameters : ndarray, shape (n_parameters,)
+        For each linear map the weight in C order and then the bias; a view that can be written to.
+    net : tuple of Linear
+        The linear maps as views of `parameters`, the last one with an output for each transformed column.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or outside of its range.
+
+    References
+    ----------
+    Dinh, Krueger and Bengio (2014), "NICE: non-linear independent components estimation", section 3.2.
+    """
+
+    def __init__(
+        self,
+        data_dim,
+        hidden_dim=64,
+        mask=None,
+        *,
+        activation="relu",
+        context_dim=0,
+        dtype="float32",
+        random_state=None,
+    ):
+        data_dim = self._describe_conditioner(data_dim, hidden_dim, mask, activation)
+        self._start(data_dim, context_dim, dtype, random_state)
+
+    net = property(lambda self: self._networks()[0], doc="tuple of Linear: the network of b.")
+
+    def config(self):
+        return {"type": "additive_coupling", **self._conditioner_config()}
+
+    def _description(self):
+        return "additive_coupling", *self._conditioner_description()
+
+
+class SplineCoupling(Coupling):
+    """Rational-quadratic spline coupling layer of neural spline flows.
+
+    On [-B, B] each transformed column goes through a monotone spline of K bins, outside it is unchanged. A network of the
+    identity part and the context, Linear -> activation -> ... -> Linear, gives the splines of each sample: for each transformed
+    column K widths and K heights (softmax), and the derivatives at the K - 1 inner knots (softplus). Data should be
+    standardised, so that they lie between the tails; an `ActNorm` behind the last layer does it inside the flow.
+
+    Parameters
+    ----------
+    data_dim, hidden_dim, mask, activation, context_dim
+        As in `CouplingLayer`.
+    n_bins : int, default 8
+        K, from 2 to 64.
+    tail_bound : float, default 4.0
+        B > 0.
+    dtype : {"float32", "float64"}, default "float32"
+    random_state : int, Generator, RandomState or None
+        Makes the starting parameters, as in `CouplingLayer` with ``scale="tanh"``: the layer starts near the identity,
+        which is what it is when all outputs of the network are 0.
+
+    Attributes
+    ----------
+    parameters : ndarray, shape (n_parameters,)
+        For each linear map the weight in C order and then the bias; a view that can be written to.
+    net : tuple of Linear
+        The linear maps as views of `parameters`, the last one with 3 K - 1 outputs for each transformed column: widths,
+        heights, derivatives.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or outside of its range.
+
+    Notes
+    -----
+    The spline is that of `inverse`, x -> z, which costs no more than evaluating it; `forward` solves a quadratic equation.
+    Bins have at least 1/1000 of the width and the height of the spline, derivatives are between 1e-3 and 1e6.
+
+    References
+    ----------
+    Durkan, Bekasov, Murray and Papamakarios (2019), "Neural spline flows", section 3.1 and appendix A.
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> layer = nvpflow.SplineCoupling(2, 64, mask=[1, 0], dtype="float64", random_state=0)
+    >>> z = np.array([[0.5, -1.0], [2.0, 0.0]])
+    >>> x, log_det = layer.forward(z)
+    >>> np.allclose(layer.inverse(x)[0], z)
+    True
+    """
+
+    def __init__(
+        self,
+        data_dim,
+        hidden_dim=64,
+        mask=None,
+        *,
+        activation="relu",
+        n_bins=8,
+        tail_bound=4.0,
+        context_dim=0,
+        dtype="float32",
+        random_state=None,
+    ):
+        data_dim = self._describe_conditioner(data_dim, hidden_dim, mask, activation)
+        self._n_bins = check_int("n_bins", n_bins, 2)
+        if self._n_bins > MAX_BINS:
+            raise ValueError(f"n_bins must be at most {MAX_BINS}, got {n_bins}")
+        self._tail_bound = check_real("tail_bound", tail_bound, 0, low_open=True)
+        self._start(data_dim, context_dim, dtype, random_state)
+
+    n_bins = property(lambda self: self._n_bins, doc="int: K.")
+    tail_bound = property(lambda self: self._tail_bound, doc="float: B.")
+    net = property(lambda self: self._networks()[0], doc="tuple of Linear: the network.")
+    _outputs_per_column = property(lambda self: 3 * self._n_bins - 1)
+
+    def config(self):
+        return {
+            "type": "spline_coupling",
+            **self._conditioner_config(),
+            "n_bins": self.n_bins,
+            "tail_bound": self.tail_bound,
+        }
+
+    def _description(self):
+        return "spline_coupling", *self._conditioner_description(), self._n_bins, self._tail_bound
+
+
 class ActNorm(Layer):
     """Elementwise affine layer: one scale and one shift per dimension.
 
         x = z exp(log_scale) + bias,     log|det dx/dz| = sum of log_scale
 
     It starts as the identity. Set to the standard deviation and the mean of data it standardises them inside the flow,
-    so that log-densities are in the units of the data.
+    so that log-densities are in the units of the data; `Flow.initialize_act_norms` does so.
 
     Parameters
     ----------
@@ -326,6 +517,16 @@ class ActNorm(Layer):
     log_scale = property(lambda self: self.parameters[: self.data_dim], doc="ndarray, shape (D,)")
     bias = property(lambda self: self.parameters[self.data_dim :], doc="ndarray, shape (D,)")
 
+    def _standardize(self, x):
+        """Have `inverse` give x, finite samples, mean 0 and standard deviation 1."""
+        deviation = x.std(axis=0, dtype=np.float64)
+        constant = np.flatnonzero((x.min(axis=0) == x.max(axis=0)) | ~(deviation > 0))
+        if len(constant):
+            columns = ", ".join(map(str, constant[:10]))
+            raise ValueError(f"x must vary in every column where it reaches an ActNorm, got constants in column(s) {columns}")
+        self.log_scale[:] = np.log(deviation)
+        self.bias[:] = x.mean(axis=0, dtype=np.float64)
+
     def config(self):
         return {"type": "act_norm", "data_dim": self.data_dim}
 
@@ -337,14 +538,134 @@ class ActNorm(Layer):
         return {"log_scale": (self.log_scale, shape, ...), "bias": (self.bias, shape, ...)}
 
 
-LAYER_TYPES = {"affine_coupling": CouplingLayer, "act_norm": ActNorm}
+class Permutation(Layer):
+    """A fixed permutation of the columns.
+
+        x_i = z_p(i),     log|det dx/dz| = 0
+
+    Parameters
+    ----------
+    data_dim : int
+        D, the number of dimensions.
+    permutation : array_like of int, shape (D,), optional
+        p, each of 0, ..., D - 1 once: ``x = z[:, permutation]``. Default: a random one.
+    dtype : {"float32", "float64"}, default "float32"
+    random_state : int, Generator, RandomState or None
+        Draws the permutation where none is given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or outside of its range.
+
+    Examples
+    --------
+    >>> import nvpflow
+    >>> nvpflow.Permutation(3, [2, 0, 1]).forward([[10.0, 20.0, 30.0]])[0]
+    array([[30., 10., 20.]], dtype=float32)
+    """
+
+    def __init__(self, data_dim, permutation=None, *, dtype="float32", random_state=None):
+        data_dim = check_int("data_dim", data_dim, 1)
+        if permutation is None:
+            permutation = np.random.default_rng(seed_sequence(random_state)).permutation(data_dim)
+        self._permutation = _check_permutation(permutation, data_dim)
+        super().__init__(data_dim, check_dtype(dtype), (self._description(),))
+
+    permutation = property(lambda self: np.array(self._permutation), doc="ndarray of int, shape (D,): p.")
+
+    def config(self):
+        return {"type": "permutation", "data_dim": self.data_dim, "permutation": list(self._permutation)}
+
+    def _description(self):
+        return "permutation", self._permutation
+
+    def _state_views(self):
+        return {}
+
+
+class LULinear(Layer):
+    """Invertible linear layer, by the LU decomposition of its matrix.
+
+        x = L U z + bias,     log|det dx/dz| = sum of log diag U
+
+    L is unit lower triangular and U upper triangular with a positive diagonal, so that the matrix is always invertible. It
+    starts as the identity. Together with a `Permutation` in front or behind, it is the decomposition P L U.
+
+    Parameters
+    ----------
+    data_dim : int
+        D, the number of dimensions.
+    dtype : {"float32", "float64"}, default "float32"
+
+    Attributes
+    ----------
+    parameters : ndarray, shape (D^2 + D,)
+        `lu` in C order, then `bias`; a view that can be written to.
+    lu : ndarray, shape (D, D)
+        View of `parameters`: L below the diagonal, U above it, and on it the logarithm of the diagonal of U.
+    bias : ndarray, shape (D,)
+        View of `parameters`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or outside of its range.
+
+    References
+    ----------
+    Kingma and Dhariwal (2018), "Glow: generative flow with invertible 1x1 convolutions", section 3.2.
+    """
+
+    def __init__(self, data_dim, *, dtype="float32"):
+        super().__init__(check_int("data_dim", data_dim, 1), check_dtype(dtype), (self._description(),))
+
+    lu = property(lambda self: self.parameters[: -self.data_dim].reshape(self.data_dim, -1), doc="ndarray, shape (D, D)")
+    bias = property(lambda self: self.parameters[-self.data_dim :], doc="ndarray, shape (D,)")
+
+    @property
+    def matrix(self):
+        """ndarray, shape (D, D): L U, computed anew."""
+        lower, upper = np.tril(self.lu, -1) + np.eye(self.data_dim, dtype=self.dtype), np.triu(self.lu, 1)
+        return lower @ (upper + np.diag(np.exp(np.diag(self.lu))))
+
+    def config(self):
+        return {"type": "lu_linear", "data_dim": self.data_dim}
+
+    def _description(self):
+        return ("lu_linear",)
+
+    def _state_views(self):
+        return {"lu": (self.lu, self.lu.shape, ...), "bias": (self.bias, self.bias.shape, ...)}
+
+
+def _check_permutation(permutation, data_dim):
+    """The permutation as a tuple of int."""
+    values = np.asarray(permutation)
+    if values.dtype.kind not in "iu":
+        raise TypeError(f"permutation must hold integers, got dtype {values.dtype}")
+    if values.shape != (data_dim,):
+        raise ValueError(f"permutation must have shape ({data_dim},), got {values.shape}")
+    if not np.array_equal(np.sort(values), np.arange(data_dim)):
+        raise ValueError(f"permutation must hold each of 0, ..., {data_dim - 1} once, got {permutation!r}")
+    return tuple(values.tolist())
+
+
+LAYER_TYPES = {
+    "affine_coupling": CouplingLayer,
+    "act_norm": ActNorm,
+    "spline_coupling": SplineCoupling,
+    "additive_coupling": AdditiveCoupling,
+    "permutation": Permutation,
+    "lu_linear": LULinear,
+}
 
 
 def layer_from_config(config, dtype):
     """A layer from what `Layer.config` gave, with starting parameters of no meaning."""
     arguments = dict(config)
     layer_type = LAYER_TYPES[check_choice("layer type", arguments.pop("type", None), tuple(LAYER_TYPES))]
-    if layer_type is CouplingLayer:
+    if issubclass(layer_type, Coupling):
         arguments["random_state"] = 0
     return layer_type(**arguments, dtype=dtype)
 

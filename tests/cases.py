@@ -11,7 +11,7 @@ draw is free of both, and stores it with the outputs.
 
 import itertools
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,7 +30,48 @@ class Coupling:
     activation: str = "relu"
     scale: str = "tanh"
     scale_bound: float = 2.0
+    networks: str = "separate"
     context_dim: int = 0
+
+    @property
+    def network_names(self):
+        return ("net",) if self.networks == "shared" else ("s_net", "b_net")
+
+    def outputs_of(self, column):
+        """The outputs of a full-shape network that belong to a column: s, or b, or s and b."""
+        return (column, len(self.mask) + column) if self.networks == "shared" else (column,)
+
+
+@dataclass(frozen=True)
+class Additive:
+    """An additive coupling layer; the fields are the arguments of ``nvpflow.AdditiveCoupling``."""
+
+    mask: tuple[int, ...]
+    hidden: tuple[int, ...] = (64,)
+    activation: str = "relu"
+    context_dim: int = 0
+    network_names = ("net",)
+
+    def outputs_of(self, column):
+        return (column,)
+
+
+@dataclass(frozen=True)
+class Spline:
+    """A spline coupling layer; the fields are the arguments of ``nvpflow.SplineCoupling``."""
+
+    mask: tuple[int, ...]
+    hidden: tuple[int, ...] = (64,)
+    activation: str = "relu"
+    n_bins: int = 8
+    tail_bound: float = 4.0
+    context_dim: int = 0
+    network_names = ("net",)
+
+    def outputs_of(self, column):
+        """Widths, heights, derivatives."""
+        n = 3 * self.n_bins - 1
+        return tuple(range(n * column, n * (column + 1)))
 
 
 @dataclass(frozen=True)
@@ -41,6 +82,20 @@ class ActNorm:
 
 
 @dataclass(frozen=True)
+class LULinear:
+    """An LU linear layer; the field is the argument of ``nvpflow.LULinear``."""
+
+    dim: int
+
+
+@dataclass(frozen=True)
+class Permutation:
+    """A permutation; the field is the argument of ``nvpflow.Permutation``."""
+
+    permutation: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Case:
     """A flow and the number of samples that are put through it; ``weighted``: which count differently in the NLL."""
 
@@ -48,7 +103,7 @@ class Case:
     name: str
     dim: int
     n: int
-    layers: tuple[Coupling | ActNorm, ...]
+    layers: tuple[Coupling | Additive | Spline | ActNorm | LULinear | Permutation, ...]
     weighted: bool = False
 
     @property
@@ -90,7 +145,8 @@ def mask_of(kind, dim):
 
 def linear_shapes(layer):
     """Full shapes (outputs, inputs) of the linear maps of one conditioner network."""
-    widths = (len(layer.mask) + layer.context_dim, *layer.hidden, len(layer.mask))
+    dim = len(layer.mask)
+    widths = (dim + layer.context_dim, *layer.hidden, dim * len(layer.outputs_of(0)))
     return list(zip(widths[1:], widths[:-1]))
 
 
@@ -101,8 +157,13 @@ def parameter_shapes(case):
         if isinstance(layer, ActNorm):
             shapes[f"{i}.log_scale"] = shapes[f"{i}.bias"] = (layer.dim,)
             continue
+        if isinstance(layer, LULinear):
+            shapes[f"{i}.lu"], shapes[f"{i}.bias"] = (layer.dim, layer.dim), (layer.dim,)
+            continue
+        if isinstance(layer, Permutation):
+            continue
         for net, (k, shape) in itertools.product(
-            ("s_net", "b_net"), enumerate(linear_shapes(layer))
+            layer.network_names, enumerate(linear_shapes(layer))
         ):
             shapes[f"{i}.{net}.{2 * k}.weight"] = shape
             shapes[f"{i}.{net}.{2 * k}.bias"] = shape[:1]
@@ -135,10 +196,12 @@ def _float32_values(array):
 
 
 def _draw_parameter(rng, case, key, shape):
-    """Uniform in +-1/sqrt(fan_in) for linear maps, as ``torch.nn.Linear``; normal for act norms."""
+    """Uniform in +-1/sqrt(fan_in) for linear maps, as ``torch.nn.Linear``; normal for the others."""
     layer = case.layers[int(key.split(".")[0])]
     if isinstance(layer, ActNorm):
         return _float32_values((0.3 if key.endswith("log_scale") else 1.0) * rng.normal(size=shape))
+    if isinstance(layer, LULinear):
+        return _float32_values((0.3 if key.endswith("lu") else 1.0) * rng.normal(size=shape) / np.sqrt(layer.dim))
     _, fan_in = linear_shapes(layer)[int(key.split(".")[2]) // 2]
     return _float32_values(rng.uniform(-1, 1, shape) / np.sqrt(fan_in))
 
@@ -249,5 +312,69 @@ def _weighted():
         yield Case("weights", f"weights-n{n}", 3, n, layers, weighted=True)
 
 
-CASES = (*_single_layers(), *_activations(), *_deep_nets(), *_flows(), *_conditional(), *_weighted())
+def _other_layers():
+    """Splines, additive couplings, shared networks, LU maps, permutations: alone and in flows."""
+    for dim, kind, n, hidden, activation, n_bins, tail_bound in (
+        (1, "zeros", 33, (5,), "relu", 8, 4.0),
+        (1, "ones", 3, (5,), "relu", 8, 4.0),
+        (2, "alternating", 1, (16,), "relu", 8, 4.0),
+        (2, "alternating", 17, (64,), "relu", 8, 4.0),
+        (2, "alternating", 1000, (64,), "relu", 8, 4.0),
+        (2, "zeros", 16, (), "relu", 4, 1.5),
+        (3, "random", 0, (7,), "tanh", 8, 4.0),
+        (3, "random", 33, (7,), "tanh", 5, 0.5),
+        (7, "random", 33, (9, 5), "silu", 2, 3.0),
+        (7, "random", 15, (9, 7, 5), "relu", 3, 3.0),
+        (3, "alternating", 17, (8,), "silu", 16, 3.0),
+        (64, "random", 15, (33,), "relu", 8, 4.0),
+    ):
+        layer = Spline(mask_of(kind, dim), hidden, activation, n_bins, tail_bound)
+        widths = "x".join(map(str, hidden))
+        name = f"spline-D{dim}-{kind}-n{n}-h{widths}-{activation}-K{n_bins}-B{tail_bound:g}"
+        yield Case("splines", name, dim, n, (layer,))
+    for dim, kind, n, hidden in (
+        (1, "zeros", 33, (5,)),
+        (2, "alternating", 1000, (64,)),
+        (7, "random", 33, (9, 5)),
+        (64, "random", 15, (33,)),
+    ):
+        widths = "x".join(map(str, hidden))
+        mask, end = mask_of(kind, dim), f"D{dim}-{kind}-n{n}-h{widths}"
+        yield Case("other couplings", f"additive-{end}", dim, n, (Additive(mask, hidden),))
+        for scale in ("exp", "tanh"):
+            layer = Coupling(mask, hidden, scale=scale, networks="shared")
+            yield Case("other couplings", f"shared-{scale}-{end}", dim, n, (layer,))
+    for dim, n in ((1, 17), (2, 1), (3, 33), (16, 100), (17, 15), (50, 33)):
+        yield Case("linear maps", f"lu-D{dim}-n{n}", dim, n, (LULinear(dim),))
+        order = tuple(np.random.RandomState(dim).permutation(dim).tolist())
+        yield Case("linear maps", f"permutation-D{dim}-n{n}", dim, n, (Permutation(order),))
+        plu = (Permutation(order), LULinear(dim), ActNorm(dim))
+        yield Case("linear maps", f"plu-D{dim}-n{n}", dim, n, plu)
+
+    for n in (1, 50):
+        layers = (
+            Spline((1, 0, 1, 0), (16,), n_bins=8),
+            Permutation((2, 0, 3, 1)),
+            Additive((0, 0, 1, 1), (8,), "tanh"),
+            LULinear(4),
+            Coupling((1, 1, 0, 0), (7, 5), "silu", networks="shared"),
+            Spline((0, 1, 0, 1), (9, 5), "silu", n_bins=5, tail_bound=3.0),
+            ActNorm(4),
+        )
+        yield Case("mixed flows", f"mixed-everything-n{n}", 4, n, layers)
+        given = tuple(replace(layer, context_dim=2) if hasattr(layer, "mask") else layer for layer in layers)
+        yield Case("mixed flows", f"mixed-context-n{n}", 4, n, given, weighted=True)
+        splines = tuple(Spline((1, 0) if i % 2 == 0 else (0, 1), (16,)) for i in range(4))
+        yield Case("mixed flows", f"mixed-splines-n{n}", 2, n, (*splines, ActNorm(2)))
+
+
+CASES = (
+    *_single_layers(),
+    *_activations(),
+    *_deep_nets(),
+    *_flows(),
+    *_conditional(),
+    *_weighted(),
+    *_other_layers(),
+)
 GROUPS = tuple(dict.fromkeys(case.group for case in CASES))

@@ -3,7 +3,8 @@
 For every case it looks for the first draw whose outputs are fit for comparison in float32, see `cases`:
 
 - all outputs are finite;
-- no ReLU has its input within `KINK_MARGIN` of its kink, so that rounding cannot flip one;
+- no ReLU has its input within `KINK_MARGIN` of its kink, and no spline within that of a knot, so that rounding cannot flip
+  one;
 - relative changes of one float32 epsilon in all parameters, points and cotangents move no output by more than
   `SENSITIVITY` in the measure of the tests, so that what the tests find is the code's error and not the problem's;
 - the oracle itself, run in float32, comes within `FLOAT32_ERROR` of its float64 outputs, which leaves out sums of many terms

@@ -36,18 +36,20 @@ def stored():
 
 
 def layer_of(spec, dtype):
-    if isinstance(spec, cases.ActNorm):
-        return nvpflow.ActNorm(spec.dim, dtype=dtype)
-    return nvpflow.CouplingLayer(
-        len(spec.mask),
-        spec.hidden,
-        mask=spec.mask,
-        activation=spec.activation,
-        scale=spec.scale,
-        scale_bound=spec.scale_bound,
-        context_dim=spec.context_dim,
-        dtype=dtype,
-    )
+    match spec:
+        case cases.ActNorm(dim):
+            return nvpflow.ActNorm(dim, dtype=dtype)
+        case cases.LULinear(dim):
+            return nvpflow.LULinear(dim, dtype=dtype)
+        case cases.Permutation(permutation):
+            return nvpflow.Permutation(len(permutation), permutation, dtype=dtype)
+    layer_type = {
+        cases.Coupling: nvpflow.CouplingLayer,
+        cases.Additive: nvpflow.AdditiveCoupling,
+        cases.Spline: nvpflow.SplineCoupling,
+    }[type(spec)]
+    options = dict(vars(spec))
+    return layer_type(len(spec.mask), options.pop("hidden"), **options, dtype=dtype)
 
 
 def flow_of(case, parameters, dtype):
@@ -71,12 +73,21 @@ def full_shape(case, flat):
             result[f"{i}.log_scale"] = take(spec.dim)
             result[f"{i}.bias"] = take(spec.dim)
             continue
+        if isinstance(spec, cases.LULinear):
+            result[f"{i}.lu"], result[f"{i}.bias"] = take(spec.dim, spec.dim), take(spec.dim)
+            continue
+        if isinstance(spec, cases.Permutation):
+            continue
         everything = [np.arange(width) for width in spec.hidden]
         identity, transformed = np.flatnonzero(spec.mask), np.flatnonzero(np.equal(spec.mask, 0))
         context = len(spec.mask) + np.arange(spec.context_dim)
-        inputs, outputs = [np.r_[identity, context], *everything], [*everything, transformed]
+        last = [spec.outputs_of(column) for column in transformed]
+        if isinstance(spec, cases.Coupling):  # first all of s, then all of b
+            last = list(zip(*last))
+        last = np.array(list(itertools.chain(*last)), int)
+        inputs, outputs = [np.r_[identity, context], *everything], [*everything, last]
         for net, (k, shape) in itertools.product(
-            ("s_net", "b_net"), enumerate(cases.linear_shapes(spec))
+            spec.network_names, enumerate(cases.linear_shapes(spec))
         ):
             weight, bias = np.zeros(shape, flat.dtype), np.zeros(shape[0], flat.dtype)
             weight[np.ix_(outputs[k], inputs[k])] = take(len(outputs[k]), len(inputs[k]))

@@ -4,24 +4,17 @@
  *   forward  x = z * exp(s) + b      log_det += s
  *   inverse  z = (x - b) * exp(-s)   log_det -= s
  *
- * on the transformed columns, where s and b are networks of the identity columns and the context. */
+ * on the transformed columns, where s and b are outputs of the conditioner: of two networks, or the first and the
+ * second half of one. */
 
 static bool affine_coupling_plan(nvp_layer *layer) {
-    layer->n_params = layer->saved_rows = layer->scratch_rows = 0;
-    return nvp_add_product(2, layer->net.n_params, &layer->n_params) &&
-           nvp_add_product(2, layer->n_transformed, &layer->saved_rows) &&     /* s, exp(s) or exp(-s) */
-           mlp_hidden_rows(&layer->net, &layer->hidden_rows) && nvp_multiply(2, layer->hidden_rows, &layer->hidden_rows) &&
-           nvp_add_product(2, coupling_inputs(layer), &layer->scratch_rows) && /* the networks' input, its gradient */
-           nvp_add_product(2, layer->n_transformed, &layer->scratch_rows) &&   /* the networks' outputs, or gradients */
-           mlp_add_scratch_rows(&layer->net, &layer->scratch_rows);
+    return conditioner_plan(layer) && nvp_add_product(2, layer->n_transformed, &layer->saved_rows); /* s, exp(+-s) */
 }
 
 /* The bounded layer starts nearer to the identity. At full size 64 layers of random networks stretch rounding errors by
  * 1e7 or more (D = 16), at this size hardly at all, and fits to two moons came out better. */
 static void affine_coupling_initialize(const nvp_layer *layer, uint64_t seed, uint64_t *counter, real *params) {
-    const double last = layer->scale == NVP_SCALE_EXP ? 1.0 : 0.3;
-    mlp_initialize(&layer->net, last, seed, counter, params);
-    mlp_initialize(&layer->net, last, seed, counter, params + layer->net.n_params);
+    conditioner_initialize(layer, layer->scale == NVP_SCALE_EXP ? 1.0 : 0.3, seed, counter, params);
 }
 
 INLINE vreal bounded_scale(const nvp_layer *layer, vreal raw) {
@@ -31,26 +24,10 @@ INLINE vreal bounded_scale(const nvp_layer *layer, vreal raw) {
     return bound * vtanh(raw / bound);
 }
 
-/* Where the hidden layers of the s network (0) or the b network (1) are kept; NULL: nowhere. */
-static real *kept_hidden(const layer_pass *pass, size_t network) {
-    const nvp_layer *layer = pass->layer;
-    if (!pass->saved || !layer->keeps_hidden)
-        return NULL;
-    return pass->saved + (2 * layer->n_transformed + network * layer->hidden_rows / 2) * pass->tile;
-}
-
 static void affine_coupling_apply(const layer_pass *pass, real *log_det) {
     const nvp_layer *layer = pass->layer;
     const size_t tile = pass->tile, n = layer->n_transformed;
-    pass_identity(pass);
-    if (n == 0)
-        return;
-    const real *input = gather_inputs(pass, pass->scratch);
-    real *s_rows = pass->scratch + coupling_inputs(layer) * tile, *b_rows = s_rows + n * tile;
-    real *hidden = b_rows + n * tile;
-    mlp_forward(&layer->net, pass->params, input, s_rows, kept_hidden(pass, 0), hidden, tile);
-    mlp_forward(&layer->net, pass->params + layer->net.n_params, input, b_rows, kept_hidden(pass, 1), hidden, tile);
-
+    const real *s_rows = conditioner_forward(pass), *b_rows = s_rows + n * tile;
     for (size_t j = 0; j < n; j++) {
         const real *in = pass->in + layer->transformed[j] * tile;
         real *out = pass->out + layer->transformed[j] * tile;
@@ -75,14 +52,8 @@ static void affine_coupling_apply(const layer_pass *pass, real *log_det) {
 static void affine_coupling_vjp(const layer_pass *pass, const real *d_log_det, real *d, real *d_params) {
     const nvp_layer *layer = pass->layer;
     const size_t tile = pass->tile, n = layer->n_transformed;
-    if (n == 0)
-        return;
-    const size_t n_inputs = coupling_inputs(layer);
-    const real *input = gather_inputs(pass, pass->scratch);
-    real *d_input = pass->scratch + n_inputs * tile;
-    real *d_s = d_input + n_inputs * tile, *d_b = d_s + n * tile, *hidden = d_b + n * tile;
+    real *d_s = conditioner_rows(pass), *d_b = d_s + n * tile;
     const real inverse_bound = layer->scale == NVP_SCALE_EXP ? 0 : (real)(1 / layer->scale_bound);
-
     for (size_t j = 0; j < n; j++) {
         const real *in = pass->in + layer->transformed[j] * tile, *out = pass->out + layer->transformed[j] * tile;
         real *d_row = d + layer->transformed[j] * tile;
@@ -96,11 +67,5 @@ static void affine_coupling_vjp(const layer_pass *pass, const real *d_log_det, r
             store(d_row + t, d_in);
         }
     }
-
-    clear_rows(d_input, n_inputs, tile);
-    const size_t n_net = layer->net.n_params;
-    mlp_vjp(&layer->net, pass->params, input, d_s, d_input, d_params, kept_hidden(pass, 0), hidden, tile);
-    mlp_vjp(&layer->net, pass->params + n_net, input, d_b, d_input, d_params ? d_params + n_net : NULL,
-            kept_hidden(pass, 1), hidden, tile);
-    scatter_input_gradient(pass, d_input, d);
+    conditioner_vjp(pass, d, d_params);
 }

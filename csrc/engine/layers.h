@@ -3,6 +3,12 @@ static const layer_type layer_types[NVP_N_LAYER_TYPES] = {
     [NVP_AFFINE_COUPLING] = {affine_coupling_plan, affine_coupling_initialize, affine_coupling_apply,
                              affine_coupling_vjp},
     [NVP_ACT_NORM] = {act_norm_plan, act_norm_initialize, act_norm_apply, act_norm_vjp},
+    [NVP_SPLINE_COUPLING] = {spline_coupling_plan, spline_coupling_initialize, spline_coupling_apply,
+                             spline_coupling_vjp},
+    [NVP_ADDITIVE_COUPLING] = {conditioner_plan, additive_coupling_initialize, additive_coupling_apply,
+                               additive_coupling_vjp},
+    [NVP_PERMUTATION] = {permutation_plan, permutation_initialize, permutation_apply, permutation_vjp},
+    [NVP_LU_LINEAR] = {lu_linear_plan, lu_linear_initialize, lu_linear_apply, lu_linear_vjp},
 };
 
 static bool plan_layer(nvp_layer *layer) { return layer_types[layer->type].plan(layer); }

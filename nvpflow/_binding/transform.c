@@ -7,7 +7,8 @@
 #endif
 
 /* The names that Python uses for the enumerations of nvpflow.h, in their order. */
-static const char *const layer_type_names[] = {"affine_coupling", "act_norm"};
+static const char *const layer_type_names[] = {"affine_coupling",   "act_norm",    "spline_coupling",
+                                               "additive_coupling", "permutation", "lu_linear"};
 static const char *const activation_names[] = {"relu", "tanh", "silu"};
 static const char *const scale_names[] = {"exp", "tanh"};
 
@@ -25,19 +26,73 @@ static int look_up(PyObject *value, const char *what, const char *const *names, 
 }
 #define LOOK_UP(value, what, names) look_up(value, what, names, (int)(sizeof(names) / sizeof *(names)))
 
-/* The hidden widths of one layer into `widths`. */
-static int read_hidden(PyObject *hidden, size_t *widths) {
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(hidden); i++) {
-        widths[i] = PyLong_AsSize_t(PyTuple_GET_ITEM(hidden, i));
+/* A tuple of sizes, which move to *sizes; -1 with an exception. */
+static int read_sizes(PyObject *tuple, size_t **sizes) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); i++) {
+        *(*sizes)++ = PyLong_AsSize_t(PyTuple_GET_ITEM(tuple, i));
         if (PyErr_Occurred())
             return -1;
     }
     return 0;
 }
 
-/* One layer from (type,) or (type, mask bytes, hidden tuple, activation, scale, scale_bound). The Python classes have
- * checked the values; this guards the memory. */
-static int read_layer(PyObject *description, Py_ssize_t dim, nvp_layer_config *config, size_t **widths) {
+/* What all couplings have: mask bytes, hidden tuple, activation. */
+static int read_conditioner(PyObject *mask, PyObject *hidden, PyObject *activation, Py_ssize_t dim,
+                            nvp_layer_config *config, size_t **sizes) {
+    if (PyBytes_GET_SIZE(mask) != dim) {
+        PyErr_Format(PyExc_ValueError, "mask must have length %zd, got %zd", dim, PyBytes_GET_SIZE(mask));
+        return -1;
+    }
+    const int activation_index = LOOK_UP(activation, "activation", activation_names);
+    config->mask = (const unsigned char *)PyBytes_AS_STRING(mask);
+    config->hidden = *sizes;
+    config->n_hidden = (size_t)PyTuple_GET_SIZE(hidden);
+    config->activation = (nvp_activation)activation_index;
+    return activation_index < 0 ? -1 : read_sizes(hidden, sizes);
+}
+
+#define CONDITIONER_FORMAT "O!O!O"
+#define CONDITIONER_TARGETS &PyBytes_Type, &mask, &PyTuple_Type, &hidden, &activation
+
+/* What stands behind the type, for each type. The Python classes have checked the values; this guards the memory. */
+static int read_options(PyObject *options, Py_ssize_t dim, nvp_layer_config *config, size_t **sizes) {
+    PyObject *mask, *hidden, *activation, *scale, *permutation;
+    Py_ssize_t n_bins;
+    switch (config->type) {
+    case NVP_AFFINE_COUPLING: {
+        if (!PyArg_ParseTuple(options, CONDITIONER_FORMAT "Odp", CONDITIONER_TARGETS, &scale, &config->scale_bound,
+                              &config->shared_network))
+            return -1;
+        const int scale_index = LOOK_UP(scale, "scale", scale_names);
+        config->scale = (nvp_scale)scale_index;
+        return scale_index < 0 ? -1 : read_conditioner(mask, hidden, activation, dim, config, sizes);
+    }
+    case NVP_ADDITIVE_COUPLING:
+        if (!PyArg_ParseTuple(options, CONDITIONER_FORMAT, CONDITIONER_TARGETS))
+            return -1;
+        return read_conditioner(mask, hidden, activation, dim, config, sizes);
+    case NVP_SPLINE_COUPLING:
+        if (!PyArg_ParseTuple(options, CONDITIONER_FORMAT "nd", CONDITIONER_TARGETS, &n_bins, &config->tail_bound))
+            return -1;
+        config->n_bins = (size_t)n_bins;
+        return read_conditioner(mask, hidden, activation, dim, config, sizes);
+    case NVP_PERMUTATION:
+        if (!PyArg_ParseTuple(options, "O!", &PyTuple_Type, &permutation))
+            return -1;
+        if (PyTuple_GET_SIZE(permutation) != dim) {
+            PyErr_Format(PyExc_ValueError, "permutation must have length %zd, got %zd", dim,
+                         PyTuple_GET_SIZE(permutation));
+            return -1;
+        }
+        config->permutation = *sizes;
+        return read_sizes(permutation, sizes);
+    default:
+        return 0;
+    }
+}
+
+/* One layer from (type, ...). */
+static int read_layer(PyObject *description, Py_ssize_t dim, nvp_layer_config *config, size_t **sizes) {
     if (!PyTuple_Check(description) || PyTuple_GET_SIZE(description) < 1) {
         PyErr_Format(PyExc_TypeError, "a layer must be described by a tuple, got %R", description);
         return -1;
@@ -46,36 +101,22 @@ static int read_layer(PyObject *description, Py_ssize_t dim, nvp_layer_config *c
     if (type < 0)
         return -1;
     config->type = (nvp_layer_type)type;
-    if (config->type != NVP_AFFINE_COUPLING)
-        return 0;
-    PyObject *type_name, *mask, *hidden, *activation, *scale;
-    if (!PyArg_ParseTuple(description, "OO!O!OOd", &type_name, &PyBytes_Type, &mask, &PyTuple_Type, &hidden, &activation,
-                          &scale, &config->scale_bound))
+    PyObject *options = PyTuple_GetSlice(description, 1, PyTuple_GET_SIZE(description));
+    if (!options)
         return -1;
-    if (PyBytes_GET_SIZE(mask) != dim) {
-        PyErr_Format(PyExc_ValueError, "mask must have length %zd, got %zd", dim, PyBytes_GET_SIZE(mask));
-        return -1;
-    }
-    const int activation_index = LOOK_UP(activation, "activation", activation_names);
-    const int scale_index = activation_index < 0 ? -1 : LOOK_UP(scale, "scale", scale_names);
-    if (scale_index < 0 || read_hidden(hidden, *widths) < 0)
-        return -1;
-    config->mask = (const unsigned char *)PyBytes_AS_STRING(mask);
-    config->hidden = *widths;
-    config->n_hidden = (size_t)PyTuple_GET_SIZE(hidden);
-    config->activation = (nvp_activation)activation_index;
-    config->scale = (nvp_scale)scale_index;
-    *widths += config->n_hidden;
-    return 0;
+    const int status = read_options(options, dim, config, sizes);
+    Py_DECREF(options); /* the description holds what config points to */
+    return status;
 }
 
-/* How many hidden widths the layers have together. */
-static size_t count_widths(PyObject *layers) {
+/* How many sizes the tuples of the layers have together. */
+static size_t count_sizes(PyObject *layers) {
     size_t n = 0;
     for (Py_ssize_t l = 0; l < PyTuple_GET_SIZE(layers); l++) {
         PyObject *layer = PyTuple_GET_ITEM(layers, l);
-        if (PyTuple_Check(layer) && PyTuple_GET_SIZE(layer) > 2 && PyTuple_Check(PyTuple_GET_ITEM(layer, 2)))
-            n += (size_t)PyTuple_GET_SIZE(PyTuple_GET_ITEM(layer, 2));
+        for (Py_ssize_t i = 0; PyTuple_Check(layer) && i < PyTuple_GET_SIZE(layer); i++)
+            if (PyTuple_Check(PyTuple_GET_ITEM(layer, i)))
+                n += (size_t)PyTuple_GET_SIZE(PyTuple_GET_ITEM(layer, i));
     }
     return n;
 }
@@ -84,8 +125,8 @@ static nvp_flow *create_flow(int typenum, Py_ssize_t dim, Py_ssize_t context_dim
     const size_t n_layers = (size_t)PyTuple_GET_SIZE(layers);
     nvp_flow *flow = NULL;
     nvp_layer_config *configs = PyMem_Calloc(n_layers ? n_layers : 1, sizeof *configs);
-    size_t *widths = PyMem_Calloc(count_widths(layers) + 1, sizeof *widths), *next = widths;
-    if (!configs || !widths) {
+    size_t *sizes = PyMem_Calloc(count_sizes(layers) + 1, sizeof *sizes), *next = sizes;
+    if (!configs || !sizes) {
         PyErr_NoMemory();
         goto done;
     }
@@ -96,7 +137,7 @@ static nvp_flow *create_flow(int typenum, Py_ssize_t dim, Py_ssize_t context_dim
                                  (size_t)context_dim, n_layers, configs));
 done:
     PyMem_Free(configs);
-    PyMem_Free(widths);
+    PyMem_Free(sizes);
     return flow;
 }
 
