@@ -22,6 +22,7 @@ from nvpflow.files import load, save
 from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.layers import ActNorm, CouplingLayer, Linear
 from nvpflow.optimizer import Adam
+from nvpflow.training import TrainingState
 
 __version__ = "0.1.0"
 
@@ -34,6 +35,7 @@ __all__ = [
     "Linear",
     "NotFittedError",
     "RealNVP",
+    "TrainingState",
     "load",
     "save",
 ]

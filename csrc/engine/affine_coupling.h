@@ -23,6 +23,11 @@ static void affine_coupling_initialize(const nvp_layer *layer, uint64_t seed, ui
     mlp_initialize(&layer->net, last, seed, counter, params + layer->net.n_params);
 }
 
+static void affine_coupling_mark_decaying(const nvp_layer *layer, real *marks) {
+    mlp_mark_decaying(&layer->net, marks);
+    mlp_mark_decaying(&layer->net, marks + layer->net.n_params);
+}
+
 /* The identity columns side by side, as the networks read them. */
 static const real *gather_identity(const layer_pass *pass, real *rows) {
     const nvp_layer *layer = pass->layer;
