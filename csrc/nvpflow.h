@@ -196,22 +196,21 @@ typedef struct {
 } nvp_train_result;
 
 /* The bytes of a training's state: all that lets a later call of nvp_train go on where one has stopped, so that
- * pause_after epochs and then the rest of max_epochs give the same bits as all at once. The memory is the caller's, aligned
- * as malloc's is, and holds zeros before the first call; a copy of it is a second training from the same point. The calls
- * on a state must agree in flow, data and options, but for pause_after. Training then goes on from the parameters in the
- * state, not from those that are passed. One that has diverged, or
- * run out of patience, stays so. */
+ * pause_after epochs and then the rest of max_epochs give the same bits as all at once. The memory is the caller's,
+ * aligned as malloc's is, and holds zeros before the first call; a copy of it is a second training from the same point.
+ * The calls on a state must agree in flow, data and options, but for pause_after. Training then goes on from the
+ * parameters in the state, not from those that are passed. One that has diverged, or run out of patience, stays so. */
 nvp_status nvp_train_state_size(const nvp_flow *flow, size_t *size);
 
 /* Fit the parameters in place to x (n, D), n >= 1, by minimising the mean NLL.
  *
- * With validation data (n_validation > 0) the parameters of the validated epoch with the lowest validation NLL are kept,
- * otherwise those of the last epoch; when training diverges without validation data, the best ones by training loss. The
- * parameters that come back have a finite NLL on x, unless those that came in had none: where that is not so at the end,
- * training counts as diverged and goes back to earlier ones. An epoch's train_nll is the mean of the losses of its
- * batches, each before its update. During the callback the parameters are those of the last step. `result` may be NULL; it
- * is filled in after NVP_INTERRUPTED, too, and the parameters are then the best so far, or where none were validated
- * those of the last step, which nobody has checked. */
+ * With validation data (n_validation > 0) the parameters of the validated epoch with the lowest validation NLL are
+ * kept, otherwise those of the last epoch; when training diverges without validation data, the best ones by training
+ * loss. The parameters that come back have a finite NLL on x, unless those that came in had none: where that is not so
+ * at the end, training counts as diverged and goes back to earlier ones. An epoch's train_nll is the mean of the losses
+ * of its batches, each before its update. During the callback the parameters are those of the last step. `result` may
+ * be NULL; it is filled in after NVP_INTERRUPTED, too, and the parameters are then the best so far, or where none were
+ * validated those of the last step, which nobody has checked. */
 nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *options, size_t n, const void *x,
                      size_t n_validation, const void *x_validation, nvp_train_result *result, nvp_workspace *workspace);
 

@@ -10,9 +10,9 @@
 /* What a training takes along from one call to the next; a caller's state begins with it. */
 typedef struct {
     uint64_t begun, ended, diverged, validated; /* ended: diverged or out of patience; validated: at least once */
-    uint64_t epochs, steps;              /* so far; an epoch that was broken off is done again */
-    uint64_t n_seen;                     /* samples used so far: each has noise of its own */
-    uint64_t best_epoch;                 /* whose parameters are kept, for their validation NLL, or else training NLL: */
+    uint64_t epochs, steps;                     /* so far; an epoch that was broken off is done again */
+    uint64_t n_seen;                            /* samples used so far: each has noise of its own */
+    uint64_t best_epoch; /* whose parameters are kept, for their validation NLL, or else training NLL: */
     double kept_validation_nll, kept_train_nll;
     uint64_t improved_at; /* the epoch with the last improvement that counts for patience, */
     double improved_nll;  /* and its validation NLL */
@@ -31,8 +31,8 @@ typedef struct {
     const void *x, *x_validation;
 
     progress *progress;
-    void *last, *m, *v, *average, *kept; /* rows of the state. last: where training stands, between calls; kept: what the
-                                            caller gets with validation data, or after divergence */
+    void *last, *m, *v, *average, *kept; /* rows of the state. last: where training stands, between calls; kept: what
+                                            the caller gets with validation data, or after divergence */
     void *own_state;                     /* allocated here, when the caller has none */
     void *block;                         /* one allocation for the next five */
     double *squares;                     /* of the gradient, summed up part by part */
@@ -242,8 +242,8 @@ static nvp_status run_epochs(training *t) {
     return status;
 }
 
-/* The parameters that the caller gets, whose NLL on the training data must be finite where it can be: a training that ends
- * well has not measured its last step, nor its averages, nor all samples with the same parameters. */
+/* The parameters that the caller gets, whose NLL on the training data must be finite where it can be: a training that
+ * ends well has not measured its last step, nor its averages, nor all samples with the same parameters. */
 static nvp_status settle(training *t, bool check, nvp_train_result *result) {
     const size_t bytes = t->flow->n_params * t->flow->engine->real_size;
     progress *p = t->progress;
@@ -252,7 +252,10 @@ static nvp_status settle(training *t, bool check, nvp_train_result *result) {
     const struct {
         const void *params;
         uint64_t epoch;
-    } candidates[] = {{best ? t->kept : t->options->average > 0 ? t->average : t->last, best ? p->best_epoch : p->epochs},
+    } candidates[] = {{best                      ? t->kept
+                       : t->options->average > 0 ? t->average
+                                                 : t->last,
+                       best ? p->best_epoch : p->epochs},
                       {t->kept, p->best_epoch},
                       {t->given, t->epochs_before}};
     nvp_status status = NVP_OK;
@@ -338,10 +341,8 @@ static nvp_status prepare(training *t) {
     if (t->progress->begun) {
         memcpy(t->params, t->last, bytes);
     } else {
-        *t->progress = (progress){.begun = true,
-                                  .kept_validation_nll = INFINITY,
-                                  .kept_train_nll = INFINITY,
-                                  .improved_nll = INFINITY};
+        *t->progress = (progress){
+            .begun = true, .kept_validation_nll = INFINITY, .kept_train_nll = INFINITY, .improved_nll = INFINITY};
         memcpy(t->average, t->params, bytes);
         memcpy(t->kept, t->params, bytes);
     }

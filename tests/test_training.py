@@ -97,6 +97,16 @@ class TestByTheBook:
         plain.fit(x, max_iter=30, learning_rate=1e-2)
         assert norms.max() > 0.5 and (np.abs(plain.parameters - average).max() > 1e-3) == bool(options)
 
+    def test_many_parameters(self):
+        """The update goes by parts of 8192 parameters; the last one is not full."""
+        x = np.random.RandomState(0).normal(size=(20, 3))
+        fitted, stepped = make_flow(3, (64, 64)), make_flow(3, (64, 64))
+        assert 2 * 8192 < fitted.n_parameters % 8192 + 2 * 8192 < fitted.n_parameters
+        options = OPTIONS["all"]
+        losses, _, average = fit_by_the_book(stepped, [x] * 6, learning_rate=1e-2, **options)
+        np.testing.assert_allclose(fitted.fit(x, max_iter=6, learning_rate=1e-2, **options)["train_nll"], losses, rtol=1e-11)
+        np.testing.assert_allclose(fitted.parameters, average, rtol=0, atol=1e-10)
+
     @every_option
     def test_minibatches(self, options):
         """All samples are the same one, so that the shuffling does not matter. Three steps make an epoch."""

@@ -1,5 +1,5 @@
-/* The update: Adam, Kingma and Ba (2015), "Adam: a method for stochastic optimization", algorithm 1, in one pass over the
- * parameters with what training adds to it:
+/* The update: Adam, Kingma and Ba (2015), "Adam: a method for stochastic optimization", algorithm 1, in one pass over
+ * the parameters with what training adds to it:
  *
  *   weight decay   p -= rate * decay * p before the step, where marked   Loshchilov and Hutter (2019), algorithm 2
  *   an average     average += weight * (p - average) after the step      Polyak and Juditsky (1992)

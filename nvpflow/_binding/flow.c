@@ -200,10 +200,11 @@ static PyObject *flow_train(PyObject *object, PyObject *args) {
     int cosine;
     nvp_train_options options = {.adam = {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8}};
     if (check_ready(self) < 0 ||
-        !PyArg_ParseTuple(args, "OOOO!OnndpndKnddddnnO!", &x_value, &validation_value, &noise_value, &PyDict_Type, &history,
-                          &callback, &max_iter, &batch_size, &options.adam.learning_rate, &cosine, &patience,
+        !PyArg_ParseTuple(args, "OOOO!OnndpndKnddddnnO!", &x_value, &validation_value, &noise_value, &PyDict_Type,
+                          &history, &callback, &max_iter, &batch_size, &options.adam.learning_rate, &cosine, &patience,
                           &options.tolerance, &seed, &warmup, &options.final_fraction, &options.max_grad_norm,
-                          &options.weight_decay, &options.average, &validate_every, &pause_after, &PyArray_Type, &state))
+                          &options.weight_decay, &options.average, &validate_every, &pause_after, &PyArray_Type,
+                          &state))
         return NULL;
     size_t state_size;
     if (raise_status(nvp_train_state_size(self->flow, &state_size)) < 0)
