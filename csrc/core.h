@@ -107,6 +107,17 @@ typedef struct {
 /* Whether there are samples to learn from, with their context and weights in their range; the mean weight of all. */
 bool nvp_check_data(const nvp_flow *flow, const nvp_data *data, double *mean_weight);
 
+/* One step of Adam and what training adds to it. Rows are as long as the parameters; NULL is "not wanted". */
+typedef struct {
+    const nvp_adam_options *adam;
+    size_t step;           /* the first is 1 */
+    double grad_scale;     /* what the gradient is multiplied by */
+    double weight_decay;   /* acts where `decays` is 1 */
+    double average_weight; /* average += average_weight * (params - average) */
+    void *params, *m, *v, *average;
+    const void *grad, *decays;
+} nvp_update;
+
 struct nvp_engine {
     const char *isa;
     size_t real_size;
@@ -115,9 +126,11 @@ struct nvp_engine {
     bool (*plan_layer)(nvp_layer *layer);
     void (*initialize)(const nvp_flow *flow, uint64_t seed, void *params);
     nvp_status (*run)(nvp_pass *pass);
-    void (*adam_step)(const nvp_adam_options *options, size_t step, size_t n, void *params, const void *grad, void *m,
-                      void *v);
-    bool (*all_finite)(size_t n, const void *values);
+    /* 1 for each parameter on which weight decay acts, 0 for the others. */
+    void (*mark_decaying)(const nvp_flow *flow, void *marks);
+    /* On parameters from, ..., from + n - 1 of the rows. */
+    void (*update)(const nvp_update *update, size_t from, size_t n);
+    double (*sum_of_squares)(size_t n, const void *values);
 };
 
 /* The engine for a precision: the widest instruction set of this machine, or the one that NVPFLOW_ISA names. NULL when

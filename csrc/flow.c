@@ -406,6 +406,8 @@ nvp_status nvp_adam_step(nvp_dtype dtype, const nvp_adam_options *options, size_
         return NVP_ERROR_UNSUPPORTED;
     if (step == 0)
         return NVP_ERROR_ARGUMENT;
-    engine->adam_step(options, step, n, params, grad, m, v);
+    const nvp_update update = {
+        .adam = options, .step = step, .grad_scale = 1, .params = params, .grad = grad, .m = m, .v = v};
+    engine->update(&update, 0, n);
     return NVP_OK;
 }

@@ -12,7 +12,7 @@
  *   - `forward` generates (z -> x, layer 1 first); `inverse` scores (x -> z, layer L first).
  *   - Log-determinants, log-densities and losses are in nats.
  *   - Every function that can fail returns a status; after a failure the outputs are unspecified, the parameters are
- *     untouched (nvp_train: those of the last completed step).
+ *     untouched (but by nvp_train when it was interrupted).
  *   - Input and output arrays must not overlap.
  */
 #ifndef NVPFLOW_H
@@ -184,47 +184,70 @@ typedef struct {
 nvp_status nvp_adam_step(nvp_dtype dtype, const nvp_adam_options *options, size_t step, size_t n, void *params,
                          const void *grad, void *m, void *v);
 
-/* Called after every epoch, counted from 1, also after one that diverged. validation_nll is NaN without validation
- * data. Non-zero stops the training in good order. */
+/* Called after every epoch, counted from 1, also after one that diverged. validation_nll is NaN where it was
+ * not measured. Non-zero stops the training in good order. */
 typedef int (*nvp_epoch_callback)(void *context, size_t epoch, double train_nll, double validation_nll);
 
 typedef enum {
-    NVP_CONSTANT, /* the learning rate of the options throughout */
-    NVP_COSINE    /* times (1 + cos(pi * step / steps)) / 2; Loshchilov and Hutter (2017), equation 5 */
+    NVP_CONSTANT, /* the learning rate of the options */
+    NVP_COSINE    /* half a period of a cosine down to final_fraction of it; Loshchilov and Hutter (2017), equation 5 */
 } nvp_schedule;
 
+/* Every option whose value is zero is off. */
 typedef struct {
     size_t max_epochs;
     size_t batch_size; /* 0: the full batch, in its order; otherwise minibatches, shuffled anew every epoch */
     nvp_adam_options adam;
-    nvp_schedule schedule;
+    nvp_schedule schedule; /* a function of the step, from the end of the warm-up to the last step of max_epochs */
+    double final_fraction; /* in [0, 1], of the learning rate: where NVP_COSINE ends */
+    size_t warmup;         /* the learning rate grows along a line for so many steps first */
+    double max_grad_norm;  /* a gradient with a larger Euclidean norm is scaled down to it: Pascanu, Mikolov and Bengio
+                            * (2013), "On the difficulty of training recurrent neural networks", algorithm 1 */
+    double weight_decay;   /* before each step, parameters shrink by learning rate times weight_decay of themselves:
+                            * Loshchilov and Hutter (2019), "Decoupled weight decay regularization", algorithm 2. It
+                            * acts on the weights of the networks, not on their biases nor on other layers. */
+    double average;        /* in [0, 1): decay of an exponential moving average of the parameters over the steps, with
+                            * bias correction. It is what is validated, kept and returned. Polyak and Juditsky (1992),
+                            * "Acceleration of stochastic approximation by averaging" */
     /* Standard deviations (D), in the dtype of the flow, of normal noise that is added to every sample, not to its
-     * context, anew each time it is used; NULL for none. It smooths the density that is learned, as the bandwidth of a
-     * kernel estimate does: Rothfuss et al. (2019), "Noise regularization for conditional density estimation". */
+     * context, anew each time it is used; NULL for none. It smooths the density that is learned, as the bandwidth of a kernel estimate does:
+     * Rothfuss et al. (2019), "Noise regularization for conditional density estimation". */
     const void *noise;
+    size_t validate_every;       /* epochs, and after the last one; 0 is 1 */
     size_t patience;             /* stop after this many epochs without a better validation NLL; 0: never */
     double tolerance;            /* what counts as better: an NLL lower by more than this, in nats */
     uint64_t seed;               /* of the shuffling and of the noise */
+    size_t pause_after;          /* return after this many epochs of the call; 0: at the end */
+    void *state;                 /* what to go on from, see nvp_train_state_size; NULL: begin, and keep nothing */
     nvp_epoch_callback on_epoch; /* may be NULL */
     void *context;
 } nvp_train_options;
 
 typedef struct {
-    size_t epochs;         /* completed */
-    size_t best_epoch;     /* the epoch whose parameters were kept */
-    double validation_nll; /* of the parameters kept; NaN without validation data */
+    size_t epochs;         /* completed, with those of earlier calls on the same state */
+    size_t best_epoch;     /* the epoch whose parameters the caller gets */
+    double validation_nll; /* of them; NaN where it was not measured */
     int diverged;          /* a loss or gradient was not finite: training stopped there */
 } nvp_train_result;
+
+/* The bytes of a training's state: all that lets a later call of nvp_train go on where one has stopped, so that
+ * pause_after epochs and then the rest of max_epochs give the same bits as all at once. The memory is the caller's,
+ * aligned as malloc's is, and holds zeros before the first call; a copy of it is a second training from the same point.
+ * The calls on a state must agree in flow, data and options, but for pause_after. Training then goes on from the
+ * parameters in the state, not from those that are passed. One that has diverged, or run out of patience, stays so. */
+nvp_status nvp_train_state_size(const nvp_flow *flow, size_t *size);
 
 /* Fit the parameters in place by minimising the mean NLL of the training data, n >= 1. The loss of a minibatch of b
  * samples is sum(w nll) / (b W), where W is the mean weight of all training data: its mean over the minibatches of an
  * epoch is the loss of all, and its gradient estimates that of all without bias.
  *
- * With validation data, not NULL and n >= 1, the parameters of the epoch with the lowest validation NLL are kept,
- * otherwise those of the last epoch; when training diverges without validation data, the best ones
- * by training loss. An epoch's train_nll is the mean of the losses of its batches, each before its update. `result` may
- * be NULL; it is filled in after NVP_INTERRUPTED, too, and the parameters are then the best so far, or without
- * validation data those of the last step. */
+ * With validation data, not NULL and n >= 1, the parameters of the validated epoch with the lowest validation NLL are
+ * kept, otherwise those of the last epoch; when training diverges without validation data, the best ones by training
+ * loss. The parameters that come back have a finite NLL on the training data, unless those that came in had none: where
+ * that is not so at the end, training counts as diverged and goes back to earlier ones. An epoch's train_nll is the mean
+ * of the losses of its batches, each before its update. During the callback the parameters are those of the last step.
+ * `result` may be NULL; it is filled in after NVP_INTERRUPTED, too, and the parameters are then the best so far, or where
+ * none were validated those of the last step, which nobody has checked. */
 nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *options, const nvp_data *data,
                      const nvp_data *validation, nvp_train_result *result, nvp_workspace *workspace);
 

@@ -8,17 +8,23 @@ static size_t scale_to(uint64_t random, size_t bound) {
     return (size_t)(r_hi * b_hi + (middle >> 32) + (middle2 >> 32));
 }
 
+/* SplitMix64: Steele, Lea and Flood (2014), "Fast splittable pseudorandom number generators". A shuffle takes its
+ * numbers one after the other, and these cost a quarter of Philox's. */
+static uint64_t next_random(uint64_t *state) {
+    uint64_t z = *state += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
 void nvp_shuffle(uint64_t seed, size_t round, size_t n, size_t *order) {
     for (size_t i = 0; i < n; i++)
         order[i] = i;
-    /* The round has a key of its own, drawn from the seed, so that no two rounds share counters however long they are.
-     */
     uint32_t bits[4];
     nvp_philox(seed, NVP_STREAM_SHUFFLE, round, bits);
-    uint64_t key = (uint64_t)bits[0] << 32 | bits[1];
+    uint64_t state = (uint64_t)bits[0] << 32 | bits[1];
     for (size_t i = n; i > 1; i--) {
-        nvp_philox(key, NVP_STREAM_SHUFFLE, i, bits);
-        size_t j = scale_to((uint64_t)bits[0] << 32 | bits[1], i);
+        size_t j = scale_to(next_random(&state), i);
         size_t swapped = order[i - 1];
         order[i - 1] = order[j];
         order[j] = swapped;

@@ -1,10 +1,26 @@
-/* Training: epochs of minibatches, Adam, and the parameters that did best. */
+/* Training: epochs of minibatches, clipped gradients, Adam, averages, and the parameters that did best. */
 #include "checked.h"
 #include "core.h"
 #include "rng.h"
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* What a training takes along from one call to the next; a caller's state begins with it. */
+typedef struct {
+    uint64_t begun, ended, diverged, validated; /* ended: diverged or out of patience; validated: at least once */
+    uint64_t epochs, steps;                     /* so far; an epoch that was broken off is done again */
+    uint64_t n_seen;                            /* samples used so far: each has noise of its own */
+    uint64_t best_epoch; /* whose parameters are kept, for their validation NLL, or else training NLL: */
+    double kept_validation_nll, kept_train_nll;
+    uint64_t improved_at; /* the epoch with the last improvement that counts for patience, */
+    double improved_nll;  /* and its validation NLL */
+} progress;
+
+/* The rest of a state is rows as long as the parameters. */
+enum { HEADER = 128, STATE_ROWS = 5 };
+_Static_assert(sizeof(progress) <= HEADER, "the rows begin behind the progress");
 
 typedef struct {
     const nvp_flow *flow;
@@ -15,85 +31,92 @@ typedef struct {
     nvp_data data, validation;
     double mean_weight, mean_validation_weight;
 
-    void *block;               /* one allocation for the next five, as long as the parameters each */
-    void *grad, *m, *v, *kept; /* kept: what the caller gets with validation data, or after divergence */
-    void *start;               /* where the epoch began */
-    size_t *order;             /* of the samples; NULL for the full batch */
-    size_t batch_size, step;
-    double n_steps;  /* in all epochs */
-    uint64_t n_seen; /* samples used so far, over all epochs */
+    progress *progress;
+    void *last, *m, *v, *average, *kept; /* rows of the state. last: where training stands, between calls; kept: what
+                                            the caller gets with validation data, or after divergence */
+    void *own_state;                     /* allocated here, when the caller has none */
+    void *block;                         /* one allocation for the next five */
+    double *squares;                     /* of the gradient, summed up part by part */
+    void *grad, *start, *given, *decays; /* start: where the epoch began; given: what the caller came with */
+    size_t *order;                       /* of the samples; NULL for the full batch */
+    size_t batch_size;
+    size_t epochs_before; /* this call */
+    double n_steps;       /* in all epochs */
+    nvp_adam_options adam;
+    nvp_update update;
 } training;
 
-static size_t params_size(const training *t) { return t->flow->n_params * t->flow->engine->real_size; }
-
 /* The update, shared out over the team: worker i has every part p of the parameters with p % workers == i. */
-typedef struct {
-    const training *t;
-    const nvp_adam_options *adam;
-    atomic_bool finite;
-} update;
 
 enum { PART = 8192 }; /* parameters */
 
-typedef void (*part_function)(update *u, size_t from, size_t count);
+typedef void (*part_function)(training *t, size_t from, size_t n);
 
-static void for_my_parts(update *u, size_t worker, part_function function) {
-    const size_t n = u->t->flow->n_params, stride = PART * nvp_team_size(u->t->workspace->team);
+static void for_my_parts(training *t, size_t worker, part_function function) {
+    const size_t n = t->flow->n_params, stride = PART * nvp_team_size(t->workspace->team);
     for (size_t from = worker * PART; from < n; from += stride)
-        function(u, from, n - from < PART ? n - from : PART);
+        function(t, from, n - from < PART ? n - from : PART);
 }
 
-static void *at(const training *t, void *buffer, size_t parameter) {
-    return (char *)buffer + parameter * t->flow->engine->real_size;
+static void square_part(training *t, size_t from, size_t n) {
+    const char *grad = t->grad;
+    t->squares[from / PART] = t->flow->engine->sum_of_squares(n, grad + from * t->flow->engine->real_size);
 }
 
-static void check_part(update *u, size_t from, size_t count) {
-    if (!u->t->flow->engine->all_finite(count, at(u->t, u->t->grad, from)))
-        atomic_store(&u->finite, false);
-}
+static void update_part(training *t, size_t from, size_t n) { t->flow->engine->update(&t->update, from, n); }
 
-static void step_part(update *u, size_t from, size_t count) {
-    const training *t = u->t;
-    t->flow->engine->adam_step(u->adam, t->step, count, at(t, t->params, from), at(t, t->grad, from), at(t, t->m, from),
-                               at(t, t->v, from));
-}
+static void square_parts(void *t, size_t worker) { for_my_parts(t, worker, square_part); }
+static void update_parts(void *t, size_t worker) { for_my_parts(t, worker, update_part); }
 
-static void check_parts(void *context, size_t worker) { for_my_parts(context, worker, check_part); }
-static void step_parts(void *context, size_t worker) { for_my_parts(context, worker, step_part); }
-
-static void run_update(update *u, nvp_task task) {
-    nvp_team *team = u->t->workspace->team;
+static void for_all_parts(training *t, nvp_task task) {
     /* Worker 0 does its own parts only, so without the team there must be one part. */
-    nvp_team_run(u->t->flow->n_params > PART ? team : NULL, task, u);
+    nvp_team_run(t->flow->n_params > PART ? t->workspace->team : NULL, task, t);
 }
 
-static nvp_status prepare(training *t) {
-    size_t bytes;
-    if (!nvp_multiply(5, params_size(t), &bytes))
-        return NVP_ERROR_SIZE;
-    t->block = calloc(bytes ? bytes : 1, 1);
-    if (!t->block)
-        return NVP_ERROR_MEMORY;
-    char *part = t->block;
-    t->grad = part, t->m = part + params_size(t), t->v = part + 2 * params_size(t), t->kept = part + 3 * params_size(t);
-    t->start = part + 4 * params_size(t);
-    memcpy(t->kept, t->params, params_size(t));
-    t->batch_size = t->options->batch_size;
-    if (t->batch_size == 0 || t->batch_size > t->n)
-        t->batch_size = t->n;
-    t->n_steps = (double)t->options->max_epochs * ceil((double)t->n / (double)t->batch_size);
-    if (t->batch_size == t->n)
-        return NVP_OK;
-    if (!nvp_multiply(t->n, sizeof *t->order, &bytes))
-        return NVP_ERROR_SIZE;
-    t->order = malloc(bytes);
-    return t->order ? NVP_OK : NVP_ERROR_MEMORY;
+static size_t n_parts(const nvp_flow *flow) { return flow->n_params / PART + 1; }
+
+/* Clipping by the global norm: Pascanu, Mikolov and Bengio (2013), algorithm 1. Parts are added in their order, so that
+ * the bits do not depend on the team. False where the gradient is not finite, or so large that Adam's v, a mean of its
+ * squares, would not be: a parameter with an infinite v never moves again. */
+static bool clip_gradient(training *t) {
+    for_all_parts(t, square_parts);
+    double sum = 0;
+    for (size_t i = 0; i * PART < t->flow->n_params; i++)
+        sum += t->squares[i];
+    const double norm = sqrt(sum), most = t->options->max_grad_norm;
+    t->update.grad_scale = most > 0 && norm > most ? most / norm : 1;
+    const double clipped = norm * t->update.grad_scale;
+    return isfinite(sum) && clipped * clipped <= (t->flow->dtype == NVP_FLOAT32 ? FLT_MAX : DBL_MAX);
+}
+
+/* The learning rate after `step` steps: a line up to its full size, then the schedule. */
+static double learning_rate(const nvp_train_options *options, double step, double n_steps) {
+    const double warmup = (double)options->warmup, full = options->adam.learning_rate;
+    if (step < warmup)
+        return full * ((step + 1) / warmup);
+    if (options->schedule == NVP_CONSTANT)
+        return full;
+    const double done = n_steps > warmup ? fmin(1, (step - warmup) / (n_steps - warmup)) : 1;
+    const double last = options->final_fraction;
+    return full * (last + (1 - last) * (0.5 * (1 + cos(3.14159265358979323846 * done))));
+}
+
+/* What the caller would get if training ended well here. */
+static const void *present(const training *t) { return t->options->average > 0 ? t->average : t->params; }
+
+/* One step along the gradient. An average with these weights is the exponential moving average divided by the sum
+ * 1 - decay^step of its weights, which is to it what Adam's bias correction is to m. */
+static void step(training *t) {
+    const double decay = t->options->average;
+    t->adam.learning_rate = learning_rate(t->options, (double)t->progress->steps, t->n_steps);
+    t->update.step = (size_t)++t->progress->steps;
+    t->update.average_weight = decay > 0 ? (1 - decay) / (1 - pow(decay, (double)t->update.step)) : 0;
+    for_all_parts(t, update_parts);
 }
 
 /* One update from the batch that begins at sample `first`; *nll is the batch's, before the update. *finite is false,
  * and nothing is updated, where the loss or its gradient is not finite. */
 static nvp_status train_batch(training *t, size_t first, size_t count, double *nll, bool *finite) {
-    const nvp_engine *engine = t->flow->engine;
     nvp_pass pass = {.flow = t->flow,
                      .params = t->params,
                      .workspace = t->workspace,
@@ -106,26 +129,18 @@ static nvp_status train_batch(training *t, size_t first, size_t count, double *n
                      .rows = t->order ? t->order + first : NULL,
                      .seed = t->options->seed,
                      .noise = t->options->noise,
-                     .noise_from = t->n_seen,
+                     .noise_from = t->progress->n_seen,
                      .sum_log_prob = true,
                      .nll_gradient = true,
                      .grad_params = t->grad};
-    nvp_status status = engine->run(&pass);
+    nvp_status status = t->flow->engine->run(&pass);
     if (status != NVP_OK)
         return status;
-    t->n_seen += count;
+    t->progress->n_seen += count;
     *nll = -pass.log_prob_sum / (double)count;
-    nvp_adam_options adam = t->options->adam;
-    if (t->options->schedule == NVP_COSINE)
-        adam.learning_rate *= 0.5 * (1 + cos(3.14159265358979323846 * (double)t->step / t->n_steps));
-    update u = {.t = t, .adam = &adam};
-    atomic_init(&u.finite, isfinite(*nll));
-    run_update(&u, check_parts);
-    *finite = atomic_load(&u.finite);
-    if (*finite) {
-        t->step++;
-        run_update(&u, step_parts);
-    }
+    *finite = isfinite(*nll) && clip_gradient(t);
+    if (*finite)
+        step(t);
     return nvp_interrupted(t->workspace) ? NVP_INTERRUPTED : NVP_OK;
 }
 
@@ -145,73 +160,201 @@ static nvp_status train_epoch(training *t, size_t epoch, double *nll, bool *fini
     return NVP_OK;
 }
 
-static nvp_status validate(training *t, double *nll) {
-    *nll = NAN;
-    if (t->n_validation == 0)
-        return NVP_OK;
+static nvp_status measure(training *t, const void *params, const nvp_data *data, double mean_weight, double *nll) {
     nvp_pass pass = {.flow = t->flow,
-                     .params = t->params,
+                     .params = params,
                      .workspace = t->workspace,
-                     .n = t->n_validation,
+                     .n = data->n,
                      .inverse = true,
-                     .in = t->validation.x,
-                     .context = t->validation.context,
-                     .weight = t->validation.weight,
-                     .mean_weight = t->mean_validation_weight,
+                     .in = data->x,
+                     .context = data->context,
+                     .weight = data->weight,
+                     .mean_weight = mean_weight,
                      .sum_log_prob = true};
     const nvp_status status = t->flow->engine->run(&pass);
-    *nll = -pass.log_prob_sum / (double)t->n_validation;
+    *nll = -pass.log_prob_sum / (double)data->n;
     return status;
 }
 
-static void keep(training *t, const void *params, size_t epoch, double validation_nll, nvp_train_result *result) {
-    memcpy(t->kept, params, params_size(t));
-    result->best_epoch = epoch;
-    result->validation_nll = validation_nll;
+static void keep(training *t, const void *params, size_t epoch) {
+    memcpy(t->kept, params, t->flow->n_params * t->flow->engine->real_size);
+    t->progress->best_epoch = epoch;
 }
 
-static nvp_status run_epochs(training *t, nvp_train_result *result) {
-    const nvp_train_options *options = t->options;
-    double best = INFINITY, best_start = INFINITY; /* of the validation NLL, and of the training NLL */
-    size_t improved_at = 0;
-    for (size_t epoch = 1; epoch <= options->max_epochs; epoch++) {
-        double nll, held_out;
-        bool finite;
-        memcpy(t->start, t->params, params_size(t));
-        nvp_status status = train_epoch(t, epoch, &nll, &finite);
-        if (status == NVP_OK)
-            status = validate(t, &held_out);
-        if (status != NVP_OK)
-            return status;
-        result->epochs = epoch;
-        result->diverged = !finite;
-        if (t->n_validation && finite && held_out < result->validation_nll)
-            keep(t, t->params, epoch, held_out, result);
-        /* The training NLL is that of the parameters before the updates: they are what to go back to. */
-        if (t->n_validation == 0 && finite && nll < best_start) {
-            best_start = nll;
-            keep(t, t->start, epoch - 1, NAN, result);
-        }
-        if (held_out < best - options->tolerance) {
-            best = held_out;
-            improved_at = epoch;
-        }
-        if (options->on_epoch && options->on_epoch(options->context, epoch, nll, held_out))
-            break;
-        if (!finite || (t->n_validation && options->patience && epoch - improved_at >= options->patience))
-            break;
+/* Keep the present parameters where they are the best so far. */
+static nvp_status validate(training *t, size_t epoch, double *nll) {
+    progress *p = t->progress;
+    const nvp_status status = measure(t, present(t), &t->validation, t->mean_validation_weight, nll);
+    if (status != NVP_OK)
+        return status;
+    p->validated = true;
+    if (*nll < p->kept_validation_nll) {
+        p->kept_validation_nll = *nll;
+        keep(t, present(t), epoch);
+    }
+    if (*nll < p->improved_nll - t->options->tolerance) {
+        p->improved_nll = *nll;
+        p->improved_at = epoch;
     }
     return NVP_OK;
 }
 
-/* The parameters that the caller gets. */
-static void settle(training *t, nvp_train_result *result) {
-    if (t->n_validation || result->diverged)
-        memcpy(t->params, t->kept, params_size(t));
-    else
-        result->best_epoch = result->epochs;
-    if (!isfinite(result->validation_nll))
-        result->validation_nll = NAN;
+/* Without validation data, keep where the epoch began if that is the best so far: the training NLL is that of the
+ * parameters before the updates. */
+static void keep_start(training *t, size_t epoch, double nll) {
+    if (nll < t->progress->kept_train_nll) {
+        t->progress->kept_train_nll = nll;
+        keep(t, t->start, epoch - 1);
+    }
+}
+
+static bool validates(const training *t, size_t epoch) {
+    const size_t every = t->options->validate_every;
+    return t->n_validation && (every < 2 || epoch % every == 0 || epoch == t->options->max_epochs);
+}
+
+static nvp_status run_epoch(training *t, size_t epoch, bool *stop) {
+    const nvp_train_options *options = t->options;
+    double nll, held_out = NAN;
+    bool finite;
+    if (t->n_validation == 0)
+        memcpy(t->start, present(t), t->flow->n_params * t->flow->engine->real_size);
+    nvp_status status = train_epoch(t, epoch, &nll, &finite);
+    const bool validated = finite && validates(t, epoch);
+    if (status == NVP_OK && validated)
+        status = validate(t, epoch, &held_out);
+    if (status != NVP_OK)
+        return status;
+    if (t->n_validation == 0 && finite)
+        keep_start(t, epoch, nll);
+    t->progress->epochs = epoch;
+    t->progress->diverged = !finite;
+    t->progress->ended =
+        !finite || (validated && options->patience && epoch - t->progress->improved_at >= options->patience);
+    *stop = t->progress->ended;
+    if (options->on_epoch && options->on_epoch(options->context, epoch, nll, held_out))
+        *stop = true;
+    return NVP_OK;
+}
+
+static nvp_status run_epochs(training *t) {
+    const size_t before = t->epochs_before, most = t->options->max_epochs, pause = t->options->pause_after;
+    size_t left = before < most ? most - before : 0;
+    if (pause && pause < left)
+        left = pause;
+    bool stop = t->progress->ended;
+    nvp_status status = NVP_OK;
+    for (size_t epoch = before + 1; left > 0 && !stop && status == NVP_OK; epoch++, left--)
+        status = run_epoch(t, epoch, &stop);
+    return status;
+}
+
+/* The parameters that the caller gets, whose NLL on the training data must be finite where it can be: a training that
+ * ends well has not measured its last step, nor its averages, nor all samples with the same parameters. */
+static nvp_status settle(training *t, bool check, nvp_train_result *result) {
+    const size_t bytes = t->flow->n_params * t->flow->engine->real_size;
+    progress *p = t->progress;
+    memcpy(t->last, t->params, bytes);
+    const bool best = p->validated || p->diverged;
+    const struct {
+        const void *params;
+        uint64_t epoch;
+    } candidates[] = {{best                      ? t->kept
+                       : t->options->average > 0 ? t->average
+                                                 : t->last,
+                       best ? p->best_epoch : p->epochs},
+                      {t->kept, p->best_epoch},
+                      {t->given, t->epochs_before}};
+    nvp_status status = NVP_OK;
+    double nll = NAN;
+    size_t i = 0;
+    for (; i < 3; i++) {
+        memcpy(t->params, candidates[i].params, bytes);
+        result->best_epoch = (size_t)candidates[i].epoch;
+        if (!check)
+            break;
+        status = measure(t, t->params, &t->data, t->mean_weight, &nll);
+        if (status != NVP_OK || isfinite(nll))
+            break;
+        p->ended = p->diverged = true;
+    }
+    result->epochs = (size_t)p->epochs;
+    result->diverged = p->diverged != 0;
+    result->validation_nll = p->validated && i < 2 && isfinite(p->kept_validation_nll) ? p->kept_validation_nll : NAN;
+    return status;
+}
+
+nvp_status nvp_train_state_size(const nvp_flow *flow, size_t *size) {
+    size_t row;
+    *size = HEADER;
+    return nvp_multiply(flow->n_params, flow->engine->real_size, &row) && nvp_add_product(STATE_ROWS, row, size)
+               ? NVP_OK
+               : NVP_ERROR_SIZE;
+}
+
+/* Where things are in the state and in the block. */
+static void lay_out(training *t, void *state) {
+    const size_t row = t->flow->n_params * t->flow->engine->real_size;
+    char *rows = (char *)state + HEADER;
+    t->progress = state;
+    t->last = rows, t->m = rows + row, t->v = rows + 2 * row, t->average = rows + 3 * row, t->kept = rows + 4 * row;
+    t->squares = t->block;
+    rows = (char *)(t->squares + n_parts(t->flow));
+    t->grad = rows, t->start = rows + row, t->given = rows + 2 * row, t->decays = rows + 3 * row;
+    t->adam = t->options->adam;
+    t->update = (nvp_update){.adam = &t->adam,
+                             .weight_decay = t->options->weight_decay,
+                             .params = t->params,
+                             .m = t->m,
+                             .v = t->v,
+                             .average = t->options->average > 0 ? t->average : NULL,
+                             .grad = t->grad,
+                             .decays = t->options->weight_decay > 0 ? t->decays : NULL};
+}
+
+static nvp_status allocate(training *t) {
+    size_t row, bytes, state_bytes;
+    if (!nvp_multiply(t->flow->n_params, t->flow->engine->real_size, &row) ||
+        !nvp_multiply(n_parts(t->flow), sizeof *t->squares, &bytes) || !nvp_add_product(4, row, &bytes) ||
+        nvp_train_state_size(t->flow, &state_bytes) != NVP_OK)
+        return NVP_ERROR_SIZE;
+    t->block = malloc(bytes);
+    if (!t->options->state)
+        t->own_state = calloc(state_bytes, 1);
+    if (!t->block || !(t->options->state || t->own_state))
+        return NVP_ERROR_MEMORY;
+    if (t->batch_size == t->n)
+        return NVP_OK;
+    if (!nvp_multiply(t->n, sizeof *t->order, &bytes))
+        return NVP_ERROR_SIZE;
+    t->order = malloc(bytes);
+    return t->order ? NVP_OK : NVP_ERROR_MEMORY;
+}
+
+/* Begin, or go on from the state. */
+static nvp_status prepare(training *t) {
+    t->batch_size = t->options->batch_size;
+    if (t->batch_size == 0 || t->batch_size > t->n)
+        t->batch_size = t->n;
+    t->n_steps = (double)t->options->max_epochs * ceil((double)t->n / (double)t->batch_size);
+    const nvp_status status = allocate(t);
+    if (status != NVP_OK)
+        return status;
+    lay_out(t, t->options->state ? t->options->state : t->own_state);
+    const size_t bytes = t->flow->n_params * t->flow->engine->real_size;
+    memcpy(t->given, t->params, bytes);
+    if (t->update.decays)
+        t->flow->engine->mark_decaying(t->flow, t->decays);
+    if (t->progress->begun) {
+        memcpy(t->params, t->last, bytes);
+    } else {
+        *t->progress = (progress){
+            .begun = true, .kept_validation_nll = INFINITY, .kept_train_nll = INFINITY, .improved_nll = INFINITY};
+        memcpy(t->average, t->params, bytes);
+        memcpy(t->kept, t->params, bytes);
+    }
+    t->epochs_before = (size_t)t->progress->epochs;
+    return NVP_OK;
 }
 
 nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *options, const nvp_data *data,
@@ -226,15 +369,20 @@ nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options
         return NVP_ERROR_ARGUMENT;
     if (!result)
         result = &unused;
-    *result = (nvp_train_result){.validation_nll = INFINITY};
+    *result = (nvp_train_result){.validation_nll = NAN};
     nvp_status status = prepare(&t);
     if (status == NVP_OK) {
         /* One team for all steps. */
         nvp_workspace_gather(workspace, (double)t.batch_size * (double)flow->n_params * t.n_steps);
-        status = run_epochs(&t, result);
+        status = run_epochs(&t);
+        const nvp_status settled = settle(&t, status == NVP_OK, result);
+        if (status == NVP_OK)
+            status = settled;
         nvp_workspace_dismiss(workspace);
-        settle(&t, result);
+        if (status != NVP_OK && status != NVP_INTERRUPTED)
+            memcpy(params, t.given, flow->n_params * flow->engine->real_size);
     }
+    free(t.own_state);
     free(t.block);
     free(t.order);
     return status;

@@ -31,6 +31,7 @@ from nvpflow.layers import (
 )
 from nvpflow.optimizer import Adam
 from nvpflow.outliers import FlowOutlierDetector
+from nvpflow.training import TrainingState
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,7 @@ __all__ = [
     "Permutation",
     "RealNVP",
     "SplineCoupling",
+    "TrainingState",
     "load",
     "save",
 ]

@@ -9,6 +9,7 @@ from nvpflow import _core
 from nvpflow._arrays import as_array
 from nvpflow._checks import alternating_mask, check_choice, check_int, check_real, count_threads, draw_seeds
 from nvpflow.layers import SCALE_BOUND, ActNorm, CouplingLayer, Layer, layer_from_config, state_widths
+from nvpflow.training import TrainingState
 
 __all__ = ["ConvergenceWarning", "Flow"]
 
@@ -171,12 +172,20 @@ class Flow(_core.Flow):
         batch_size=None,
         learning_rate=1e-3,
         schedule="constant",
+        final_fraction=0.0,
+        warmup=0,
+        max_grad_norm=None,
+        weight_decay=0.0,
+        average=0.0,
         noise=None,
         validation_data=None,
+        validate_every=1,
         n_iter_no_change=None,
         tol=0.0,
         random_state=None,
         callback=None,
+        pause_after=None,
+        state=None,
     ):
         """Minimise the mean negative log-likelihood of x with Adam, from the present parameters.
 
@@ -193,28 +202,50 @@ class Flow(_core.Flow):
             None: the full batch. Otherwise minibatches, shuffled anew every epoch.
         learning_rate : float, default 1e-3
         schedule : {"constant", "cosine"}, default "constant"
-            "cosine" lets the learning rate fall to 0 at `max_iter`, along half a period of a cosine.
+            "cosine" lets the learning rate fall, step by step, along half a period of a cosine that ends with `max_iter`.
+        final_fraction : float, default 0
+            In [0, 1): the fraction of `learning_rate` where "cosine" ends.
+        warmup : int or float, default 0
+            The learning rate first grows along a line, for so many steps; a float in [0, 1) is a share of all steps.
+        max_grad_norm : float, optional
+            A gradient whose Euclidean norm is larger is scaled down to it.
+        weight_decay : float, default 0
+            Decoupled from the gradient (AdamW): before each step, parameters shrink by ``learning_rate * weight_decay`` of
+            themselves, with the learning rate of the step. It acts on the weights of the networks' linear maps alone, not
+            on biases nor on `ActNorm`.
+        average : float, default 0
+            In [0, 1): decay of an exponential moving average of the parameters along the steps, such as 0.999, with bias
+            correction. The average is what is validated, kept and left in the flow. 0: none.
         noise : float or array_like, shape (D,), optional
             Standard deviation, in the units of x, of normal noise that is added to every sample anew each time it is used.
             It smooths the density that is learned, as the bandwidth of a kernel estimate does. The context gets none.
         validation_data : array_like, shape (m, D), m >= 1, optional
             Or a tuple (x, context) or (x, context, sample_weight) of such arrays, or None for one of the last two. The
             parameters that do best on these samples are kept; without them those of the last epoch.
+        validate_every : int, default 1
+            Epochs from one validation to the next. The epoch `max_iter` is always validated.
         n_iter_no_change : int or None
-            Stop when the validation NLL has not fallen by more than `tol` for so many epochs. None: never.
+            Stop when the validation NLL has not fallen by more than `tol` for so many epochs. None: never. It is looked at
+            where an epoch is validated.
         tol : float, default 0
             In nats.
         random_state : int, Generator, RandomState or None
             For the shuffling and the noise.
         callback : callable, optional
-            ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN without
-            validation data. A true result stops the training.
+            ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN where it
+            was not measured. A true result stops the training. Meanwhile the flow has the parameters of the last step.
+        pause_after : int, optional
+            Return after so many epochs, to go on later with the same `state`. `max_iter` stays the number of all epochs.
+        state : TrainingState, optional
+            Filled, if empty; otherwise training goes on from there, wherever the flow's parameters are now. With the same
+            arguments, and an integer `random_state`, the parts give the same bits as the whole. The history is that of the
+            call.
 
         Returns
         -------
         history : dict
             "train_nll", ndarray, shape (epochs,): the mean over the epoch's batches, each before its update, in nats;
-            with validation data "validation_nll", ndarray, shape (epochs,): after the epoch.
+            with validation data "validation_nll", ndarray, shape (epochs,): after the epoch, NaN where not measured.
 
         Raises
         ------
@@ -224,7 +255,8 @@ class Flow(_core.Flow):
         Warns
         -----
         ConvergenceWarning
-            If a loss or a gradient was not finite. Training stopped there and went back to the best parameters.
+            If a loss or a gradient was not finite. Training stopped there and went back to the best parameters. The NLL of
+            x at the end is finite, too, if it was at the beginning.
 
         Notes
         -----
@@ -236,7 +268,10 @@ class Flow(_core.Flow):
         References
         ----------
         Kingma and Ba (2015), "Adam: a method for stochastic optimization"; Loshchilov and Hutter (2017), "SGDR", equation
-        5; Rothfuss et al. (2019), "Noise regularization for conditional density estimation".
+        5, and (2019), "Decoupled weight decay regularization", algorithm 2; Pascanu, Mikolov and Bengio (2013), "On the
+        difficulty of training recurrent neural networks", algorithm 1; Polyak and Juditsky (1992), "Acceleration of
+        stochastic approximation by averaging"; Rothfuss et al. (2019), "Noise regularization for conditional density
+        estimation".
         """
         history = {}
         self._fit(
@@ -248,12 +283,20 @@ class Flow(_core.Flow):
             batch_size=batch_size,
             learning_rate=learning_rate,
             schedule=schedule,
+            final_fraction=final_fraction,
+            warmup=warmup,
+            max_grad_norm=max_grad_norm,
+            weight_decay=weight_decay,
+            average=average,
             noise=noise,
             validation_data=validation_data,
+            validate_every=validate_every,
             n_iter_no_change=n_iter_no_change,
             tol=tol,
             random_state=random_state,
             callback=callback,
+            pause_after=pause_after,
+            state=state,
         )
         return {name: history[name] for name in history if name.endswith("_nll")}
 
@@ -274,6 +317,14 @@ class Flow(_core.Flow):
         tol,
         random_state,
         callback,
+        final_fraction=0.0,
+        warmup=0,
+        max_grad_norm=None,
+        weight_decay=0.0,
+        average=0.0,
+        validate_every=1,
+        pause_after=None,
+        state=None,
     ):
         """`fit` that fills the dict `history` with more detail, also when it is interrupted."""
         data = self._check_data(("x", "context", "sample_weight"), x, context, sample_weight)
@@ -281,7 +332,14 @@ class Flow(_core.Flow):
             validation_data = self._check_validation_data(validation_data)
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, got {callback!r}")
+        if state is None:
+            state = TrainingState()
+        elif not isinstance(state, TrainingState):
+            raise TypeError(f"state must be a TrainingState, got {state!r}")
         (seed,) = draw_seeds(random_state, 1)
+        max_iter = check_int("max_iter", max_iter, 0)
+        batch_size = 0 if batch_size is None else check_int("batch_size", batch_size, 1)
+        n_steps = max_iter * -(-len(data[0]) // (batch_size or len(data[0])))
         try:
             self._train(
                 data,
@@ -289,22 +347,31 @@ class Flow(_core.Flow):
                 self._check_noise(noise),
                 history,
                 callback,
-                check_int("max_iter", max_iter, 0),
-                0 if batch_size is None else check_int("batch_size", batch_size, 1),
+                max_iter,
+                batch_size,
                 check_real("learning_rate", learning_rate, 0, low_open=True),
                 check_choice("schedule", schedule, ("constant", "cosine")) == "cosine",
                 0 if n_iter_no_change is None else check_int("n_iter_no_change", n_iter_no_change, 1),
                 check_real("tol", tol, 0),
                 seed,
+                _check_warmup(warmup, n_steps),
+                check_real("final_fraction", final_fraction, 0, 1),
+                0.0 if max_grad_norm is None else check_real("max_grad_norm", max_grad_norm, 0, low_open=True),
+                check_real("weight_decay", weight_decay, 0),
+                check_real("average", average, 0, 1),
+                check_int("validate_every", validate_every, 1),
+                0 if pause_after is None else check_int("pause_after", pause_after, 1),
+                state._memory_for(self),
             )
         finally:
+            state.n_iter = history.get("n_iter", state.n_iter)
             if validation_data is None:
                 history.pop("validation_nll", None)
         if history["diverged"]:
-            epoch = len(history["train_nll"])
             warnings.warn(
-                f"training diverged: the loss or its gradient was not finite in epoch {epoch}; the parameters of "
-                f"epoch {history['best_iter']} were kept. A smaller learning_rate or scale='tanh' may help.",
+                f"training diverged: the loss or its gradient was not finite in epoch {history['n_iter']}; the parameters "
+                f"of epoch {history['best_iter']} were kept. A smaller learning_rate, max_grad_norm or scale='tanh' may "
+                "help.",
                 ConvergenceWarning,
                 stacklevel=4,
             )
@@ -458,6 +525,13 @@ def _restore_flow(config, parameters):
     flow = Flow.from_config(config)
     flow.parameters[:] = parameters
     return flow
+
+
+def _check_warmup(warmup, n_steps):
+    """The warm-up in steps; a float is a share of them."""
+    if isinstance(warmup, (float, np.floating)):
+        return round(check_real("warmup", warmup, 0, 1) * n_steps)
+    return check_int("warmup", warmup, 0)
 
 
 def _check_layers(layers):

@@ -23,6 +23,11 @@ static void conditioner_initialize(const nvp_layer *layer, double last, uint64_t
         mlp_initialize(&layer->net, last, seed, counter, params + k * layer->net.n_params);
 }
 
+static void conditioner_mark_decaying(const nvp_layer *layer, real *marks) {
+    for (size_t k = 0; k < layer->n_networks; k++)
+        mlp_mark_decaying(&layer->net, marks + k * layer->net.n_params);
+}
+
 /* The networks' input (conditioner_inputs, T): the identity columns, then the context, side by side. */
 static const real *gather_inputs(const layer_pass *pass) {
     const nvp_layer *layer = pass->layer;

@@ -32,6 +32,7 @@ const nvp_engine NVP_ENGINE = {
     .plan_layer = plan_layer,
     .initialize = initialize,
     .run = run_pass,
-    .adam_step = adam_step,
-    .all_finite = all_finite,
+    .mark_decaying = mark_decaying,
+    .update = update_parameters,
+    .sum_of_squares = sum_of_squares,
 };

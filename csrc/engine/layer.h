@@ -1,4 +1,4 @@
-/* What a layer type provides. A new type is a file with these four functions and a line in layers.h. */
+/* What a layer type provides. A new type is a file with these functions and a line in layers.h. */
 
 typedef struct {
     const nvp_layer *layer;
@@ -23,4 +23,6 @@ typedef struct {
     /* After apply: d (D, T), the gradient of out, becomes that of in; d_log_det (T) is the gradient of log_det. Unless
      * they are NULL, d_params and pass->d_context += the gradients of the parameters and of the context. */
     void (*vjp)(const layer_pass *pass, const real *d_log_det, real *d, real *d_params);
+    /* marks = 1 for the parameters on which weight decay acts; they come as zeros. NULL: it acts on none. */
+    void (*mark_decaying)(const nvp_layer *layer, real *marks);
 } layer_type;

@@ -164,3 +164,13 @@ static void mlp_initialize(const nvp_mlp *net, double last, uint64_t seed, uint6
         }
     }
 }
+
+/* Weights decay, biases do not: they do not make the function steeper. */
+static void mlp_mark_decaying(const nvp_mlp *net, real *marks) {
+    for (size_t k = 0; k < net->n_linears; k++) {
+        const size_t n_weights = net->widths[k + 1] * net->widths[k];
+        for (size_t i = 0; i < n_weights; i++)
+            marks[i] = 1;
+        marks += n_weights + net->widths[k + 1];
+    }
+}

@@ -1,9 +1,21 @@
-/* Adam: Kingma and Ba (2015), "Adam: a method for stochastic optimization", algorithm 1. */
+/* The update: Adam, Kingma and Ba (2015), "Adam: a method for stochastic optimization", algorithm 1, in one pass over
+ * the parameters with what training adds to it:
+ *
+ *   weight decay   p -= rate * decay * p before the step, where marked   Loshchilov and Hutter (2019), algorithm 2
+ *   an average     average += weight * (p - average) after the step      Polyak and Juditsky (1992)
+ *
+ * and the sum of squares that clipping needs. */
 
 typedef struct {
     real beta1, beta2, rest1, rest2; /* rest = 1 - beta, which would lose its digits in single precision */
     real rate, root_correction, epsilon;
-} adam_factors;
+    real grad_scale, decay, average_weight;
+} update_factors;
+
+typedef struct {
+    real *params, *m, *v, *average;
+    const real *grad, *decays;
+} update_rows;
 
 /* Moments of parameters whose gradient has become zero decay; once they no longer matter they must not become subnormal
  * numbers, with which some machines compute a hundred times slower. */
@@ -12,51 +24,70 @@ INLINE vreal without_traces(vreal v) {
     return select(less(larger(-v, v), least), splat(0), v); /* NaN stays */
 }
 
-INLINE void adam_lanes(const adam_factors *f, real *p, const real *grad, real *m, real *v) {
-    const vreal g = load_unaligned(grad);
-    const vreal first = without_traces(f->beta1 * load_unaligned(m) + f->rest1 * g);
-    const vreal second = without_traces(f->beta2 * load_unaligned(v) + f->rest2 * g * g);
-    store_unaligned(m, first);
-    store_unaligned(v, second);
-    store_unaligned(p, load_unaligned(p) - f->rate * first / (square_root(second) * f->root_correction + f->epsilon));
+/* The first `count` lanes; the others are zeros. */
+INLINE vreal load_first(const real *p, size_t count) {
+    vreal v = splat(0);
+    memcpy(&v, p, count * sizeof *p);
+    return v;
 }
 
-static void adam_step(const nvp_adam_options *options, size_t step, size_t n, void *params, const void *grad, void *m,
-                      void *v) {
-    const double correction1 = 1 - pow(options->beta1, (double)step),
-                 correction2 = 1 - pow(options->beta2, (double)step);
-    const adam_factors f = {.beta1 = (real)options->beta1,
-                            .beta2 = (real)options->beta2,
-                            .rest1 = (real)(1 - options->beta1),
-                            .rest2 = (real)(1 - options->beta2),
-                            .rate = (real)(options->learning_rate / correction1),
-                            .root_correction = (real)(1 / sqrt(correction2)),
-                            .epsilon = (real)options->epsilon};
-    real *p = params, *first = m, *second = v;
-    const real *g = grad;
-    const size_t whole = n - n % LANES;
-    for (size_t i = 0; i < whole; i += LANES)
-        adam_lanes(&f, p + i, g + i, first + i, second + i);
-    if (whole < n) {
-        real rest[4][LANES] = {{0}};
-        const size_t bytes = (n - whole) * sizeof(real);
-        memcpy(rest[0], p + whole, bytes), memcpy(rest[1], g + whole, bytes);
-        memcpy(rest[2], first + whole, bytes), memcpy(rest[3], second + whole, bytes);
-        adam_lanes(&f, rest[0], rest[1], rest[2], rest[3]);
-        memcpy(p + whole, rest[0], bytes);
-        memcpy(first + whole, rest[2], bytes), memcpy(second + whole, rest[3], bytes);
+INLINE void store_first(real *p, vreal v, size_t count) { memcpy(p, &v, count * sizeof *p); }
+
+INLINE void update_lanes(const update_factors *f, const update_rows *rows, size_t at, size_t count) {
+    const vreal g = f->grad_scale * load_first(rows->grad + at, count);
+    const vreal first = without_traces(f->beta1 * load_first(rows->m + at, count) + f->rest1 * g);
+    const vreal second = without_traces(f->beta2 * load_first(rows->v + at, count) + f->rest2 * g * g);
+    store_first(rows->m + at, first, count);
+    store_first(rows->v + at, second, count);
+    vreal p = load_first(rows->params + at, count);
+    if (rows->decays)
+        p -= f->decay * load_first(rows->decays + at, count) * p;
+    p -= f->rate * first / (square_root(second) * f->root_correction + f->epsilon);
+    store_first(rows->params + at, p, count);
+    if (rows->average) {
+        const vreal average = load_first(rows->average + at, count);
+        store_first(rows->average + at, average + f->average_weight * (p - average), count);
     }
 }
 
-static bool all_finite(size_t n, const void *values) {
-    /* A number minus itself is zero, unless it is not finite: then it is NaN. */
-    const real *v = values;
+static void update_parameters(const nvp_update *update, size_t from, size_t n) {
+    const nvp_adam_options *adam = update->adam;
+    const double correction1 = 1 - pow(adam->beta1, (double)update->step),
+                 correction2 = 1 - pow(adam->beta2, (double)update->step);
+    const update_factors f = {.beta1 = (real)adam->beta1,
+                              .beta2 = (real)adam->beta2,
+                              .rest1 = (real)(1 - adam->beta1),
+                              .rest2 = (real)(1 - adam->beta2),
+                              .rate = (real)(adam->learning_rate / correction1),
+                              .root_correction = (real)(1 / sqrt(correction2)),
+                              .epsilon = (real)adam->epsilon,
+                              .grad_scale = (real)update->grad_scale,
+                              .decay = (real)(adam->learning_rate * update->weight_decay),
+                              .average_weight = (real)update->average_weight};
+    const update_rows rows = {.params = (real *)update->params + from,
+                              .m = (real *)update->m + from,
+                              .v = (real *)update->v + from,
+                              .average = update->average ? (real *)update->average + from : NULL,
+                              .grad = (const real *)update->grad + from,
+                              .decays = update->decays ? (const real *)update->decays + from : NULL};
     const size_t whole = n - n % LANES;
-    vreal sums = splat(0);
     for (size_t i = 0; i < whole; i += LANES)
-        sums += load_unaligned(v + i) - load_unaligned(v + i);
-    real sum = sum_lanes(sums);
+        update_lanes(&f, &rows, i, LANES);
+    if (whole < n)
+        update_lanes(&f, &rows, whole, n - whole);
+}
+
+/* In double precision, where no square of a float overflows. NaN or infinity where a value is not finite. */
+static double sum_of_squares(size_t n, const void *values) {
+    const real *v = values;
+    double sums[LANES] = {0}, sum = 0;
+    const size_t whole = n - n % LANES;
+    for (size_t i = 0; i < whole; i += LANES)
+        for (size_t b = 0; b < LANES; b++)
+            sums[b] += (double)v[i + b] * (double)v[i + b];
     for (size_t i = whole; i < n; i++)
-        sum += v[i] - v[i];
-    return sum == 0;
+        sums[i - whole] += (double)v[i] * (double)v[i];
+    for (size_t b = 0; b < LANES; b++)
+        sum += sums[b];
+    return sum;
 }

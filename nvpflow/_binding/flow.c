@@ -135,8 +135,8 @@ static PyObject *flow_nll_and_grad(PyObject *self, PyObject *const *args, Py_ssi
 typedef struct {
     Call call;
     PyObject *callback;             /* Python's, or NULL */
-    double *train_nll, *validation_nll; /* the curves so far */
-    size_t capacity;
+    double *train_nll, *validation_nll; /* the curves of this call so far */
+    size_t n_epochs, capacity;
     int failed; /* a Python exception is set, or (2) there was no memory */
 } Training;
 
@@ -159,12 +159,12 @@ static int grow_curves(Training *training, size_t epochs) {
 /* Only a Python callback needs the GIL. */
 static int on_epoch(void *context, size_t epoch, double train_nll, double validation_nll) {
     Training *training = context;
-    if (grow_curves(training, epoch) < 0) {
+    if (grow_curves(training, training->n_epochs + 1) < 0) {
         training->failed = 2;
         return 1;
     }
-    training->train_nll[epoch - 1] = train_nll;
-    training->validation_nll[epoch - 1] = validation_nll;
+    training->train_nll[training->n_epochs] = train_nll;
+    training->validation_nll[training->n_epochs++] = validation_nll;
     if (!training->callback)
         return 0;
     PyEval_RestoreThread(training->call.thread);
@@ -195,8 +195,9 @@ static PyObject *curve(const double *values, size_t n) {
 static int report(const Training *training, const nvp_train_result *result, PyObject *history) {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    const int failed = set_item(history, "train_nll", curve(training->train_nll, result->epochs)) < 0 ||
-                       set_item(history, "validation_nll", curve(training->validation_nll, result->epochs)) < 0 ||
+    const int failed = set_item(history, "train_nll", curve(training->train_nll, training->n_epochs)) < 0 ||
+                       set_item(history, "validation_nll", curve(training->validation_nll, training->n_epochs)) < 0 ||
+                       set_item(history, "n_iter", PyLong_FromSize_t(result->epochs)) < 0 ||
                        set_item(history, "best_iter", PyLong_FromSize_t(result->best_epoch)) < 0 ||
                        set_item(history, "diverged", PyBool_FromLong(result->diverged)) < 0;
     if (type) {
@@ -229,8 +230,9 @@ static void release_data(Data *data) {
     Py_XDECREF(data->weight);
 }
 
-PyDoc_STRVAR(train_doc, "_train($self, data, validation_data, noise, history, callback, max_iter, batch_size, "
-"learning_rate, cosine, patience, tol, seed, /)\n--\n\n"
+PyDoc_STRVAR(train_doc, "_train($self, data, validation_data, noise, history, callback, max_iter, batch_size, learning_rate, "
+"cosine, patience, tol, seed, warmup, final_fraction, max_grad_norm, weight_decay, average, validate_every, pause_after, "
+"state, /)\n--\n\n"
 "Train in place and fill the dict `history`, also when interrupted. Data are tuples (x, context, sample_weight).");
 
 static PyObject *flow_train(PyObject *object, PyObject *args) {
@@ -238,15 +240,25 @@ static PyObject *flow_train(PyObject *object, PyObject *args) {
     static const char *const validation_names[] = {"validation_data[0]", "validation_data[1]", "validation_data[2]"};
     TransformObject *self = (TransformObject *)object;
     PyObject *values, *validation_values, *noise_value, *history, *callback;
-    Py_ssize_t max_iter, batch_size, patience;
+    Py_ssize_t max_iter, batch_size, patience, warmup, validate_every, pause_after;
+    PyArrayObject *state;
     unsigned long long seed;
     int cosine;
     nvp_train_options options = {.adam = {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8}};
     if (check_ready(self) < 0 ||
-        !PyArg_ParseTuple(args, "O!OOO!OnndpndK", &PyTuple_Type, &values, &validation_values, &noise_value,
-                          &PyDict_Type, &history, &callback, &max_iter, &batch_size, &options.adam.learning_rate,
-                          &cosine, &patience, &options.tolerance, &seed))
+        !PyArg_ParseTuple(args, "O!OOO!OnndpndKnddddnnO!", &PyTuple_Type, &values, &validation_values, &noise_value,
+                          &PyDict_Type, &history, &callback, &max_iter, &batch_size, &options.adam.learning_rate, &cosine, &patience,
+                          &options.tolerance, &seed, &warmup, &options.final_fraction, &options.max_grad_norm,
+                          &options.weight_decay, &options.average, &validate_every, &pause_after, &PyArray_Type,
+                          &state))
         return NULL;
+    size_t state_size;
+    if (raise_status(nvp_train_state_size(self->flow, &state_size)) < 0)
+        return NULL;
+    if (PyArray_TYPE(state) != NPY_UINT8 || !PyArray_ISCARRAY(state) || (size_t)PyArray_SIZE(state) != state_size) {
+        PyErr_Format(PyExc_ValueError, "state must be %zu writeable bytes", state_size);
+        return NULL;
+    }
     Data data = {0}, validation = {0};
     PyArrayObject *noise = NULL;
     Training training = {.callback = callback == Py_None ? NULL : callback};
@@ -254,6 +266,10 @@ static PyObject *flow_train(PyObject *object, PyObject *args) {
     options.batch_size = (size_t)batch_size;
     options.schedule = cosine ? NVP_COSINE : NVP_CONSTANT;
     options.patience = (size_t)patience;
+    options.warmup = (size_t)warmup;
+    options.validate_every = (size_t)validate_every;
+    options.pause_after = (size_t)pause_after;
+    options.state = PyArray_DATA(state);
     options.seed = seed;
     options.on_epoch = on_epoch;
     options.context = &training;
@@ -281,6 +297,17 @@ static PyObject *flow_train(PyObject *object, PyObject *args) {
     if (failed)
         return NULL;
     Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(train_state_size_doc, "_train_state_size($self, /)\n--\n\nBytes of the state of a training.");
+
+static PyObject *flow_train_state_size(PyObject *object, PyObject *unused) {
+    (void)unused;
+    const TransformObject *self = (TransformObject *)object;
+    size_t size;
+    if (check_ready(self) < 0 || raise_status(nvp_train_state_size(self->flow, &size)) < 0)
+        return NULL;
+    return PyLong_FromSize_t(size);
 }
 
 PyObject *adam_step(PyObject *module, PyObject *args) {
@@ -316,6 +343,7 @@ static PyMethodDef flow_methods[] = {
     FAST_METHOD("nll_and_grad", flow_nll_and_grad, nll_and_grad_doc),
     {"_sample", flow_sample, METH_VARARGS, sample_doc},
     {"_train", flow_train, METH_VARARGS, train_doc},
+    {"_train_state_size", flow_train_state_size, METH_NOARGS, train_state_size_doc},
     {NULL, NULL, 0, NULL},
 };
 

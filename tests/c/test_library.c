@@ -595,6 +595,89 @@ static void test_divergence(void) {
     tear_down(&f);
 }
 
+/* All options at once. */
+static nvp_train_options rich_options(void) {
+    nvp_train_options options = options_of(30, 64);
+    options.schedule = NVP_COSINE;
+    options.final_fraction = 0.1;
+    options.warmup = 10;
+    options.max_grad_norm = 1;
+    options.weight_decay = 0.1;
+    options.average = 0.9;
+    options.validate_every = 4;
+    return options;
+}
+
+/* A training in parts, which keeps all that it needs in its state, is the training at once. */
+static void test_parts_of_a_training(void) {
+    fixture f = set_up();
+    const size_t bytes = f.n_params * sizeof(double);
+    double *whole = malloc(bytes);
+    size_t size = 0;
+    CHECK(nvp_train_state_size(f.flow, &size) == NVP_OK && size > 5 * bytes);
+    for (int validated = 0; validated < 2; validated++) {
+        const size_t n_held_out = validated ? HELD_OUT : 0;
+        nvp_train_options options = rich_options();
+        nvp_train_result results[2];
+        void *state = calloc(1, size);
+        nvp_flow_initialize(f.flow, 1, f.params);
+        CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(TRAIN, train_x), SAMPLES(n_held_out, held_out_x), &results[0],
+                        f.workspace) == NVP_OK);
+        memcpy(whole, f.params, bytes);
+        nvp_flow_initialize(f.flow, 1, f.params);
+        options.state = state;
+        for (size_t part = 1; part <= 5; part++) {
+            options.pause_after = part < 5 ? part : 0;
+            CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(TRAIN, train_x), SAMPLES(n_held_out, held_out_x),
+                            &results[1], f.workspace) == NVP_OK);
+            CHECK(results[1].epochs == (part < 5 ? part * (part + 1) / 2 : 30));
+        }
+        CHECK(memcmp(whole, f.params, bytes) == 0);
+        CHECK(results[1].best_epoch == results[0].best_epoch && results[0].epochs == 30);
+        CHECK(validated ? results[0].validation_nll == results[1].validation_nll : isnan(results[1].validation_nll));
+        CHECK(validated ? results[0].best_epoch % 4 == 0 || results[0].best_epoch == 30 : results[0].best_epoch == 30);
+        free(state);
+    }
+    free(whole);
+    tear_down(&f);
+}
+
+/* Where the gradient is scaled to nothing, the weights of linear maps shrink and nothing else moves. */
+static void test_weight_decay(void) {
+    fixture f = set_up();
+    nvp_train_options options = options_of(10, 0);
+    options.weight_decay = 5;
+    options.max_grad_norm = 1e-100;
+    for (size_t i = 0; i < f.n_params; i++)
+        f.params[i] = 1;
+    CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(TRAIN, train_x), NULL, NULL, f.workspace) == NVP_OK);
+    size_t n_weights = 0, n_others = 0;
+    for (size_t i = 0; i < f.n_params; i++) {
+        n_weights += fabs(f.params[i] - pow(0.95, 10)) < 1e-14;
+        n_others += f.params[i] == 1;
+    }
+    /* By hand, for two networks in each coupling of the fixture. */
+    CHECK(n_weights == 2 * ((2 * 5 + 5 * 1) + (1 * 5 + 5 * 4 + 4 * 2) + (0 * 5 + 5 * 3) + (2 * 5 + 5 * 4 + 4 * 1)));
+    CHECK(n_others == f.n_params - n_weights);
+    tear_down(&f);
+}
+
+static void test_divergence_with_every_option(void) {
+    fixture f = set_up();
+    nvp_train_result result;
+    nvp_train_options options = rich_options();
+    options.adam.learning_rate = 1e200;
+    for (int validated = 0; validated < 2; validated++) {
+        double nll;
+        nvp_flow_initialize(f.flow, 1, f.params);
+        CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(TRAIN, train_x), SAMPLES(validated ? HELD_OUT : 0, held_out_x),
+                        &result, f.workspace) == NVP_OK);
+        CHECK(result.diverged && result.epochs < 30 && all_finite(f.params, f.n_params));
+        CHECK(nvp_nll(f.flow, f.params, SAMPLES(TRAIN, train_x), &nll, NULL, f.workspace) == NVP_OK && isfinite(nll));
+    }
+    tear_down(&f);
+}
+
 static int stop_now(void *context) { return ++*(int *)context > 1; }
 
 static void test_interruption(void) {
@@ -640,12 +723,12 @@ static nvp_status use_everything(double *params) {
     const nvp_layer_config config = {.mask = mask, .hidden = hidden, .n_hidden = 1};
     nvp_flow *flow = NULL;
     nvp_workspace *workspace = NULL;
-    nvp_train_options options = options_of(1, 8);
+    nvp_train_options options = rich_options();
     nvp_status status = nvp_flow_create(&flow, NVP_FLOAT64, 2, 0, 1, &config);
     if (status == NVP_OK)
         status = nvp_workspace_create(&workspace);
     if (status == NVP_OK)
-        status = nvp_train(flow, params, &options, SAMPLES(20, train_x), NULL, NULL, workspace);
+        status = nvp_train(flow, params, &options, SAMPLES(20, train_x), SAMPLES(20, held_out_x), NULL, workspace);
     nvp_workspace_destroy(workspace);
     nvp_flow_destroy(flow);
     return status;
@@ -697,7 +780,10 @@ int main(void) {
     test_dead_units();
     test_training();
     test_validation();
+    test_parts_of_a_training();
+    test_weight_decay();
     test_divergence();
+    test_divergence_with_every_option();
     test_interruption();
     test_adam();
     test_failing_allocations();
