@@ -186,7 +186,7 @@ typedef struct {
     double tolerance;            /* what counts as better: an NLL lower by more than this, in nats */
     uint64_t seed;               /* of the shuffling and of the noise */
     nvp_epoch_callback on_epoch; /* may be NULL */
-    void *context;
+    void *context;               /* for on_epoch */
 } nvp_train_options;
 
 typedef struct {
