@@ -220,7 +220,7 @@ typedef struct {
     size_t pause_after;          /* return after this many epochs of the call; 0: at the end */
     void *state;                 /* what to go on from, see nvp_train_state_size; NULL: begin, and keep nothing */
     nvp_epoch_callback on_epoch; /* may be NULL */
-    void *context;
+    void *context;               /* for on_epoch */
 } nvp_train_options;
 
 typedef struct {

@@ -59,6 +59,12 @@ class Flow(_core.Flow):
     >>> x = flow.sample(3, random_state=0)
     >>> flow.log_prob(x).shape
     (3,)
+
+    A conditional density of one number, given two:
+
+    >>> flow = nvpflow.Flow([nvpflow.CouplingLayer(1, 16, [0], context_dim=2, random_state=0)])
+    >>> flow.sample(3, context=[0.5, 1.0]).shape
+    (3, 1)
     """
 
     def __init__(self, layers):

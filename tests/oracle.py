@@ -266,8 +266,8 @@ def build(case, parameters, dtype=torch.float64):
 def vjp(flow, function, points, context, grad_output, grad_log_det):
     """Gradients of sum(grad_output * output) + sum(grad_log_det * log_det).
 
-    Returns that with respect to the points, (n, D), that with respect to the context, (n, C) or None, and a dict of those
-    with respect to the parameters.
+    Returns that with respect to the points, (n, D), that with respect to the context, (n, C) or None, and a dict of
+    those with respect to the parameters.
     """
     inputs = [value.clone().requires_grad_(True) for value in (points, context) if value is not None]
     names, parameters = list(dict(flow.named_parameters())), list(flow.parameters())
