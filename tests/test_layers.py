@@ -161,6 +161,26 @@ class TestSpline:
             left, right = function(below[:, None])[1], function(above[:, None])[1]
             np.testing.assert_allclose(left, right, rtol=0, atol=50 * tolerance)
 
+    def two_bins(self, output, dtype):
+        """Two equal bins on [-1, 1], with this output for the derivative at the knot, 0."""
+        layer = spline(1, (), [0], n_bins=2, tail_bound=1, dtype=dtype)
+        layer.net[0].bias[:] = [0, 0, 0, 0, output]
+        return layer
+
+    def test_position_in_steep_bins_is_accurate(self):
+        """Where the first form of the quadratic formula cancels."""
+        z = np.linspace(-0.99, -0.01, 50, dtype="float32")[:, None]
+        single, double = (self.two_bins(3000, dtype).forward(z)[0] for dtype in ("float32", "float64"))
+        np.testing.assert_allclose(single, double, rtol=0, atol=1e-6)
+
+    @both_precisions
+    @pytest.mark.parametrize("output", [-1e30, -100, -12, -1, 0, 1, 100, 1e5, 1e7, 1e30])
+    def test_derivative_at_a_knot(self, output, dtype):
+        expected = min(1e-3 + np.logaddexp(0, output + np.log(np.expm1(1 - 1e-3))), 1e6)
+        for sign, direction in ((1, "inverse"), (-1, "forward")):
+            log_det = getattr(self.two_bins(output, dtype), direction)([[0.0]])[1][0]
+            assert log_det == pytest.approx(sign * np.log(expected), abs=16 * float(np.finfo(dtype).eps))
+
     @pytest.mark.parametrize("strength", [0.5, 3, 20])
     def test_density_integrates_to_one(self, strength):
         layer, _ = self.curve(strength, n_bins=8)

@@ -60,13 +60,19 @@ INLINE void softmax(size_t n, const real *rows, size_t tile, vreal *p) {
         p[k] *= inverse;
 }
 
+/* The logarithm of positive numbers, and NaN of NaN, which vlog does not take. */
+INLINE vreal log_of_positive(vreal v) {
+    const vmask positive = less(splat(0), v);
+    return select(positive, vlog(select(positive, v, splat(1))), v);
+}
+
 /* The derivative at a knot from the conditioner's output, and its slope there: SMALLEST_DERIVATIVE + log(1 + exp(v)),
  * which is accurate on both sides. */
 INLINE vreal knot_derivative(vreal raw, vreal *slope) {
     const vreal one = splat(1), v = raw + DERIVATIVE_OFFSET, cap = splat(LARGEST_DERIVATIVE);
     const vreal power = vexp(-larger(-v, v)), sum = power + one; /* exp(-|v|) */
     /* log(1 + e) = e log(s) / (s - 1) with s = 1 + e as rounded; the roundings cancel. */
-    const vreal log_sum = select(less(one, sum), vlog(sum) * (power / (sum - one)), power);
+    const vreal log_sum = select(less(one, sum), log_of_positive(sum) * (power / (sum - one)), power);
     const vreal derivative = positive_part(v) + log_sum + SMALLEST_DERIVATIVE;
     const vmask capped = less(cap, v);
     *slope = select(capped, splat(0), select(less(v, splat(0)), power, one) / sum);
@@ -153,7 +159,7 @@ INLINE vreal solve_for_position(const spline_grid *grid, const vreal found[SPLIN
  * softmaxes into p. */
 INLINE vreal spline_lanes(const spline_grid *grid, bool inverse, const real *outputs, size_t tile, vreal v,
                           vreal p[2][NVP_MAX_BINS], vreal found[SPLINE_ROWS], vreal *log_derivative) {
-    const vreal zero = splat(0), bound = splat(grid->bound);
+    const vreal bound = splat(grid->bound);
     const vmask inside = less(-bound, v) & less(v, bound);
     const size_t from = inverse ? X : Z, to = inverse ? Z : X;
     const vreal along = keep(inside, v) + bound;
@@ -165,8 +171,7 @@ INLINE vreal spline_lanes(const spline_grid *grid, bool inverse, const real *out
                 share = (along - bin_start(grid, found, from)) / bin_size(grid, found, from);
     found[POSITION] = inverse ? clamp_to_one(share) : solve_for_position(grid, found, clamp_to_one(share));
     const spline_point at = spline_at(grid, found, found[POSITION]);
-    /* The logarithm is that of positive normal numbers; NaN must stay NaN. */
-    const vreal log_slope = select(less(zero, at.derivative), vlog(at.derivative), at.derivative);
+    const vreal log_slope = log_of_positive(at.derivative);
     *log_derivative = keep(inside, inverse ? log_slope : -log_slope);
     found[BIN] = select(inside, found[BIN], splat(-1));
     return select(inside, start + (inverse ? at.height * at.ratio : at.width * at.t) - bound, v);

@@ -22,16 +22,18 @@ void *test_calloc(size_t n, size_t size) { return allocation_fails() ? NULL : ca
 
 /* -- small flows to test with, in double precision unless said -- */
 
-enum { DIM = 3, LAYERS = 4 };
+enum { DIM = 3, COUPLINGS = 7, LAYERS = COUPLINGS + 3 };
 #define SAMPLES(count, values) (&(nvp_data){.n = (count), .x = (values)})
-static const unsigned char masks[LAYERS][DIM] = {{1, 0, 1}, {0, 1, 0}, {0, 0, 0}, {1, 1, 0}};
-static const size_t hidden[2] = {5, 4};
+static const unsigned char masks[COUPLINGS][DIM] = {{1, 0, 1}, {0, 1, 0}, {0, 0, 0}, {1, 1, 0},
+                                                    {0, 1, 1}, {0, 1, 0}, {1, 0, 0}};
+static const size_t hidden[2] = {5, 4}, permutation[DIM] = {2, 0, 1};
 
-/* Couplings of both depths, all activations and both scales, and an act norm at the end. */
+/* Affine couplings of both depths, all activations and both scales, one with a shared network; a spline and an additive
+ * coupling; a permutation; and at the end an LU map and an act norm. */
 static nvp_flow *make_flow(nvp_dtype dtype, size_t context_dim) {
-    nvp_layer_config layers[LAYERS + 1];
+    nvp_layer_config layers[LAYERS];
     memset(layers, 0, sizeof layers);
-    for (int l = 0; l < LAYERS; l++) {
+    for (int l = 0; l < COUPLINGS; l++) {
         layers[l].mask = masks[l];
         layers[l].hidden = hidden;
         layers[l].n_hidden = l % 2 ? 2 : 1;
@@ -39,9 +41,17 @@ static nvp_flow *make_flow(nvp_dtype dtype, size_t context_dim) {
         layers[l].scale = l % 2 ? NVP_SCALE_EXP : NVP_SCALE_TANH;
         layers[l].scale_bound = 0.7;
     }
-    layers[LAYERS].type = NVP_ACT_NORM;
+    layers[4].shared_network = 1;
+    layers[5].type = NVP_SPLINE_COUPLING;
+    layers[5].n_bins = 4;
+    layers[5].tail_bound = 3;
+    layers[6].type = NVP_ADDITIVE_COUPLING;
+    layers[COUPLINGS].type = NVP_PERMUTATION;
+    layers[COUPLINGS].permutation = permutation;
+    layers[COUPLINGS + 1].type = NVP_LU_LINEAR;
+    layers[COUPLINGS + 2].type = NVP_ACT_NORM;
     nvp_flow *flow = NULL;
-    CHECK(nvp_flow_create(&flow, dtype, DIM, context_dim, LAYERS + 1, layers) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, dtype, DIM, context_dim, LAYERS, layers) == NVP_OK);
     return flow;
 }
 
@@ -75,8 +85,8 @@ static fixture set_up_conditional(size_t context_dim) {
     f.params = calloc(f.n_params, sizeof(double));
     f.grad = calloc(f.n_params, sizeof(double));
     nvp_flow_initialize(f.flow, 1, f.params);
-    for (size_t i = f.n_params - 2 * DIM; i < f.n_params; i++) /* the act norm, which starts as the identity */
-        f.params[i] = 0.1 * (double)i - 0.1 * (double)f.n_params;
+    for (size_t i = nvp_flow_layer_offset(f.flow, COUPLINGS); i < f.n_params; i++) /* what starts as the identity */
+        f.params[i] = 0.05 * (double)i - 0.05 * (double)f.n_params + 0.2;
     return f;
 }
 
@@ -133,7 +143,8 @@ static void test_shuffle(void) {
 
 static void test_bad_descriptions(void) {
     const unsigned char mask[2] = {1, 0}, bad_mask[2] = {1, 2};
-    const size_t none[1] = {0}, huge[2] = {SIZE_MAX / 2, SIZE_MAX / 2};
+    const size_t none[1] = {0}, twice[2] = {1, 1}, beyond[2] = {0, 2}, order[2] = {1, 0},
+                 huge[2] = {SIZE_MAX / 2, SIZE_MAX / 2};
     const nvp_layer_config good = {.mask = mask, .hidden = hidden, .n_hidden = 1, .scale_bound = 1};
     nvp_flow *flow;
 #define EXPECT(status, ...)                                                                                            \
@@ -156,6 +167,19 @@ static void test_bad_descriptions(void) {
     EXPECT(NVP_ERROR_ARGUMENT, config.scale = (nvp_scale)2);
     EXPECT(NVP_ERROR_ARGUMENT, (config.scale = NVP_SCALE_TANH, config.scale_bound = 0));
     EXPECT(NVP_ERROR_ARGUMENT, (config.scale = NVP_SCALE_TANH, config.scale_bound = (double)NAN));
+    EXPECT(NVP_OK, config.type = NVP_ADDITIVE_COUPLING);
+    EXPECT(NVP_ERROR_ARGUMENT, (config.type = NVP_ADDITIVE_COUPLING, config.mask = NULL));
+    const nvp_layer_config spline = {
+        .type = NVP_SPLINE_COUPLING, .mask = mask, .hidden = hidden, .n_hidden = 1, .n_bins = 8, .tail_bound = 3};
+    EXPECT(NVP_OK, config = spline);
+    EXPECT(NVP_ERROR_ARGUMENT, (config = spline, config.n_bins = 1));
+    EXPECT(NVP_ERROR_ARGUMENT, (config = spline, config.n_bins = NVP_MAX_BINS + 1));
+    EXPECT(NVP_ERROR_ARGUMENT, (config = spline, config.tail_bound = 0));
+    EXPECT(NVP_ERROR_ARGUMENT, (config = spline, config.tail_bound = (double)INFINITY));
+    EXPECT(NVP_ERROR_ARGUMENT, config.type = NVP_PERMUTATION);
+    EXPECT(NVP_OK, (config.type = NVP_PERMUTATION, config.permutation = order));
+    EXPECT(NVP_ERROR_ARGUMENT, (config.type = NVP_PERMUTATION, config.permutation = twice));
+    EXPECT(NVP_ERROR_ARGUMENT, (config.type = NVP_PERMUTATION, config.permutation = beyond));
     EXPECT(NVP_ERROR_SIZE, config.hidden = huge);
     EXPECT(NVP_ERROR_SIZE, (config.hidden = huge, config.n_hidden = 2));
 #undef EXPECT
@@ -167,6 +191,8 @@ static void test_bad_descriptions(void) {
     CHECK(nvp_flow_create(&flow, (nvp_dtype)5, 2, 0, 1, &good) == NVP_ERROR_ARGUMENT);
     const nvp_layer_config act_norm = {.type = NVP_ACT_NORM};
     CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 4, 0, 1, &act_norm) == NVP_ERROR_SIZE);
+    const nvp_layer_config lu = {.type = NVP_LU_LINEAR};
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 4, 0, 1, &lu) == NVP_ERROR_SIZE);
     nvp_flow_destroy(NULL);
     nvp_workspace_destroy(NULL);
 }
@@ -215,7 +241,7 @@ static void test_round_trip(void) {
     enum { N = 777 };
     fixture f = set_up();
     static double z[N * DIM], x[N * DIM], back[N * DIM], there[N], again[N], log_prob[N],
-        states[(LAYERS + 2) * N * DIM];
+        states[(LAYERS + 1) * N * DIM];
     fill(z, N * DIM, 1);
     CHECK(nvp_forward(f.flow, f.params, N, z, NULL, x, there, f.workspace) == NVP_OK);
     CHECK(nvp_inverse(f.flow, f.params, N, x, NULL, back, again, f.workspace) == NVP_OK);
@@ -233,9 +259,9 @@ static void test_round_trip(void) {
     CHECK(worst < 1e-12 && worst_det < 1e-12 && worst_prob < 1e-12);
     CHECK(nvp_trace(f.flow, f.params, 0, N, z, NULL, states, f.workspace) == NVP_OK);
     CHECK(memcmp(states, z, sizeof z) == 0);
-    CHECK(memcmp(states + (LAYERS + 1) * N * DIM, x, sizeof x) == 0);
+    CHECK(memcmp(states + LAYERS * N * DIM, x, sizeof x) == 0);
     CHECK(nvp_trace(f.flow, f.params, 1, N, x, NULL, states, f.workspace) == NVP_OK);
-    CHECK(memcmp(states + (LAYERS + 1) * N * DIM, back, sizeof x) == 0);
+    CHECK(memcmp(states + LAYERS * N * DIM, back, sizeof x) == 0);
 
     /* The same samples alone, and without log_det. */
     CHECK(nvp_forward(f.flow, f.params, 1, z + 500 * DIM, NULL, back, NULL, f.workspace) == NVP_OK);
@@ -657,7 +683,9 @@ static void test_weight_decay(void) {
         n_others += f.params[i] == 1;
     }
     /* By hand, for two networks in each coupling of the fixture. */
-    CHECK(n_weights == 2 * ((2 * 5 + 5 * 1) + (1 * 5 + 5 * 4 + 4 * 2) + (0 * 5 + 5 * 3) + (2 * 5 + 5 * 4 + 4 * 1)));
+    /* Of the affine couplings, the one with a shared network, the spline with 11 outputs a column, the additive one. */
+    CHECK(n_weights == 2 * ((2 * 5 + 5 * 1) + (1 * 5 + 5 * 4 + 4 * 2) + (0 * 5 + 5 * 3) + (2 * 5 + 5 * 4 + 4 * 1)) +
+                           (2 * 5 + 5 * 2) + (1 * 5 + 5 * 4 + 4 * 22) + (1 * 5 + 5 * 2));
     CHECK(n_others == f.n_params - n_weights);
     tear_down(&f);
 }
