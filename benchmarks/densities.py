@@ -1,7 +1,7 @@
 """Densities that can be sampled and whose logarithm is known exactly, in float64, to judge models of densities by.
 
-Those of two dimensions are the toys of the literature on normalizing flows: shapes and scales of pinwheel, checkerboard, eight
-Gaussians and spirals follow FFJORD (Grathwohl et al., 2019), moons and circles scikit-learn.
+Those of two dimensions are the toys of the literature on normalizing flows: pinwheel, checkerboard, eight Gaussians and
+spirals have the shapes and scales of FFJORD (Grathwohl et al., 2019), moons and circles those of scikit-learn.
 """
 
 import math
@@ -19,8 +19,8 @@ CHUNK = 256
 class Density:
     """A density over `dim` dimensions.
 
-    Those of two dimensions have a `box`, the half-width of a square about the origin that holds all mass but what rounding
-    loses, and a `step`, the grid on which the midpoint rule integrates them.
+    Those of two dimensions have a `box`, the half-width of a square about the origin that holds all mass but what
+    rounding loses, and a `step`, the grid on which the midpoint rule integrates them.
     """
 
     dim = 2
@@ -78,7 +78,8 @@ class Circles(Density):
 
     def log_prob(self, x):
         r, variance = np.hypot(*x.T), self.noise**2
-        circles = [np.log(i0e(r * radius / variance)) - (r - radius) ** 2 / (2 * variance) for radius in (1, self.factor)]
+        radii = (1, self.factor)
+        circles = [np.log(i0e(r * radius / variance)) - (r - radius) ** 2 / (2 * variance) for radius in radii]
         return np.logaddexp(*circles) - math.log(4 * math.pi * variance)
 
 
@@ -131,8 +132,8 @@ class CorrelatedGaussians(GaussianMixture):
 class Pinwheel(Density):
     """Five blades: long normal distributions, each turned by an angle that grows with the radius, exp(r) / 4.
 
-    As this turn keeps areas, the density is that of the straight blades at the point turned back. (FFJORD's angle depends on
-    the coordinate along the blade, almost the same, but its map folds over itself far out.)
+    As this turn keeps areas, the density is that of the straight blades at the point turned back. (FFJORD's angle
+    depends on the coordinate along the blade, almost the same, but its map folds over itself far out.)
     """
 
     box, step = 6.5, 0.025
@@ -177,8 +178,8 @@ class Checkerboard(Density):
 class Spirals(Density):
     """Two arms, (-t cos t, t sin t) / 3 and its opposite, t = 3 pi sqrt(uniform), with normal noise of deviation 0.1.
 
-    The density is an integral over t, done panel by panel with Gauss-Legendre rules. Its logarithm is accurate to 1e-9 where
-    the samples are and to 1e-6 up to ten standard deviations away.
+    The density is an integral over t, done panel by panel with Gauss-Legendre rules. Its logarithm is accurate to 1e-9
+    where the samples are and to 1e-6 up to ten standard deviations away.
     """
 
     box, step, noise, end = 4.2, 0.06, 0.1, 3 * math.pi

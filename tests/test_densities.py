@@ -27,14 +27,15 @@ def test_integrates_to_one(name):
     assert masses(name).sum() == pytest.approx(1, abs=1e-8)
 
 
+@pytest.mark.parametrize("cells", [100, 10])
 @pytest.mark.parametrize("name", PLANE)
-def test_samples_fall_into_cells_as_the_density_says(name):
+def test_samples_fall_into_cells_as_the_density_says(name, cells):
     density, n = DENSITIES[name], 50_000
     x = density.sample(n, np.random.default_rng(1))
     assert x.shape == (n, 2)
-    # Whole cells of the grid together, about a hundred of them on a side.
+    # About so many cells on a side, each of whole cells of the grid.
     side = len(masses(name))
-    ratio = max(1, side // 100)
+    ratio = max(1, side // cells)
     bins = -(-side // ratio)
     mass = np.zeros((bins * ratio, bins * ratio))
     mass[:side, :side] = masses(name)
