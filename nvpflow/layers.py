@@ -105,6 +105,7 @@ class Layer(_core.Transform):
 class Coupling(Layer):
     """What coupling layers share: a mask, and networks of the identity columns and the context, the conditioner."""
 
+    _reads_context = True
     _network_names = ("net",)
     _outputs_per_column = 1  # of each network, for a transformed column
 
@@ -239,7 +240,6 @@ class CouplingLayer(Coupling):
     True
     """
 
-    _reads_context = True
 
     def __init__(
         self,
