@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-from nvpflow._arrays import check_samples
+from nvpflow._arrays import as_array, check_samples
 from nvpflow._checks import check_choice
 from nvpflow._frames import check_feature_names, to_frame, transform_output
 
@@ -113,13 +113,34 @@ class Estimator:
             )
         return checked
 
+    def _check_context(self, context, n):
+        """The context of n samples in the dtype of the fitted flow, finite; one row may stand for all."""
+        flow = self._fitted_flow()
+        n_columns = flow.context_dim
+        if context is None and n_columns == 0:
+            return None
+        if context is None:
+            raise ValueError(f"context must be given, as to fit: {n_columns} column(s)")
+        if n_columns == 0:
+            raise ValueError(f"context must be None, as {type(self).__name__} was fitted without, got {context!r}")
+        context = as_array("context", context)
+        if context.shape == (n_columns,):
+            context = context[np.newaxis]
+        checked = check_samples("context", context, flow.dtype)
+        if checked.shape not in ((1, n_columns), (n, n_columns)):
+            raise ValueError(
+                f"context must have shape ({n}, {n_columns}), or ({n_columns},) or (1, {n_columns}) for all samples, got "
+                f"{context.shape}"
+            )
+        return np.ascontiguousarray(np.broadcast_to(checked, (n, n_columns)))
+
 
 class Transformer:
     """`fit_transform`, and frames as the output of `transform`."""
 
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X, y=None, *, context=None, **fit_params):
         """Fit to X, then transform it. See `fit` and `transform`."""
-        return self.fit(X).transform(X)
+        return self.fit(X, context=context, **fit_params).transform(X, context)
 
     def get_feature_names_out(self, input_features=None):
         """Names of the columns of `transform`'s output: the class's in lower case, and a number.

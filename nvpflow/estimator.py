@@ -3,8 +3,8 @@
 import numpy as np
 
 from nvpflow import _fitting
-from nvpflow._arrays import check_samples
 from nvpflow._checks import check_dtype, check_int
+from nvpflow._data import check_data
 from nvpflow._frames import feature_names
 from nvpflow._sklearn import Estimator, NotFittedError, Transformer
 from nvpflow._streaming import Stream
@@ -20,6 +20,9 @@ class RealNVP(Transformer, Estimator):
     and polars (their column names are checked as scikit-learn does), tensors without gradient. To scikit-learn's
     pipelines, grid searches and cross-validation it is a density estimator and a transformer.
 
+    Fitted with a `context`, C numbers that come with each sample, it is a conditional density, p(x | context), and every
+    method after `fit` needs the context, too.
+
     Parameters
     ----------
     n_layers : int, default 8
@@ -33,8 +36,8 @@ class RealNVP(Transformer, Estimator):
     scale_bound : float, default 1.0
         For ``scale="tanh"``.
     standardize : bool, default True
-        Add an `ActNorm` layer that starts from the data's mean and standard deviation. Densities are in the units of the
-        data either way.
+        Add an `ActNorm` layer that starts from the data's mean and standard deviation, and standardise the context for
+        training. Densities, and the context that `flow_` reads, are in the units of the data either way.
     max_iter : int, default 1000
         Epochs at the most.
     batch_size : int or None, default 256
@@ -65,14 +68,15 @@ class RealNVP(Transformer, Estimator):
     n_jobs : int or None, default None
         Threads for `fit` and for the fitted `flow_`: None is 1, -1 all processors. The results do not depend on it.
     verbose : int, default 0
-        Print about so many times ten lines of progress during `fit`.
+        Progress of `fit`, with the training and the validation NLL: 0 for none. From 1 on it is a tqdm bar on stderr in a
+        terminal or a notebook, where tqdm is installed, and elsewhere about ten lines times `verbose`.
     random_state : int, Generator, RandomState or None, default None
         An int makes `fit` and `sample` give the same bits every time.
 
     Attributes
     ----------
     flow_ : Flow
-        The fitted flow: `n_layers` coupling layers and, if `standardize`, one `ActNorm`.
+        The fitted flow: `n_layers` coupling layers and, if `standardize`, one `ActNorm`. Its `context_dim` is C.
     history_ : dict
         "train_nll" and, with `early_stopping`, "validation_nll": ndarrays, one entry per epoch, in nats.
     n_iter_ : int
@@ -80,7 +84,7 @@ class RealNVP(Transformer, Estimator):
     best_iter_ : int
         The epoch whose parameters were kept.
     n_samples_seen_ : int
-        Of `fit`, and of every `partial_fit` since.
+        Of `fit`, and of every `partial_fit` since; those of weight 0 do not count.
     n_features_in_ : int
     feature_names_in_ : ndarray of str objects, shape (D,)
         Only after fitting to a frame whose column names are all strings.
@@ -88,7 +92,8 @@ class RealNVP(Transformer, Estimator):
     References
     ----------
     Dinh, Sohl-Dickstein and Bengio (2017), "Density estimation using Real NVP"; Rothfuss et al. (2019), "Noise
-    regularization for conditional density estimation".
+    regularization for conditional density estimation"; Winkler, Worrall, Hoogeboom and Welling (2019), "Learning likelihoods
+    with conditional normalizing flows".
 
     Examples
     --------
@@ -98,6 +103,15 @@ class RealNVP(Transformer, Estimator):
     >>> model.score_samples(X).shape
     (500,)
     >>> model.sample(3).shape
+    (3, 2)
+
+    A conditional density, and samples of it where the context is 0.5:
+
+    >>> context = np.random.default_rng(1).uniform(size=(500, 1))
+    >>> model = nvpflow.RealNVP(max_iter=50, random_state=0).fit(X + context, context=context)
+    >>> model.score_samples(X + context, context).shape
+    (500,)
+    >>> model.sample(3, context=[0.5]).shape
     (3, 2)
     """
 
@@ -148,7 +162,7 @@ class RealNVP(Transformer, Estimator):
 
     _estimator_type = "density_estimator"
 
-    def fit(self, X, y=None, *, callback=None):
+    def fit(self, X, y=None, *, context=None, sample_weight=None, callback=None):
         """Fit the flow to samples.
 
         Parameters
@@ -156,8 +170,14 @@ class RealNVP(Transformer, Estimator):
         X : array_like of real numbers, shape (n, D)
             At least 2 samples, finite, no constant column.
         y : ignored
+        context : array_like of real numbers, shape (n, C), optional
+            Finite. The density is then conditional on it. A constant column teaches nothing.
+        sample_weight : array_like of real numbers, shape (n,), optional
+            Finite, >= 0, and at least 2 of them > 0: how much each sample counts in the loss, the validation and the
+            standardisation. Only their ratios matter; a sample of weight 0 is as good as absent. Default: all 1.
         callback : callable, optional
-            ``callback(epoch, train_nll, validation_nll)`` after every epoch; a true result stops the training.
+            ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN without
+            `early_stopping`. A true result stops the training.
 
         Returns
         -------
@@ -166,7 +186,7 @@ class RealNVP(Transformer, Estimator):
         Raises
         ------
         TypeError, ValueError
-            If X or a parameter of the estimator is unfit. A model fitted before stays as it was.
+            If an argument or a parameter of the estimator is unfit. A model fitted before stays as it was.
 
         Warns
         -----
@@ -176,20 +196,25 @@ class RealNVP(Transformer, Estimator):
         Notes
         -----
         Ctrl-C raises KeyboardInterrupt and leaves a fitted model with the best parameters so far.
+
+        A sample of weight 2 is the same as two such samples where nothing is drawn at random for each: with
+        ``early_stopping=False, noise=0, batch_size=None``, up to rounding. Otherwise two samples have two chances to be
+        held out, noise of their own each, and minibatches of their own, so that the fits agree in distribution alone. For
+        `noise`, the number of samples is (sum w)^2 / sum w^2.
         """
         names = feature_names(X)
-        checked = check_samples("X", X, check_dtype(self.dtype), minimum=2)
+        data = check_data(X, context, sample_weight, check_dtype(self.dtype), minimum=2)
         fitted = {}
         try:
-            _fitting.train(self, checked, fitted, callback)
+            _fitting.train(self, data, fitted, callback)
         finally:
             if fitted:  # also when interrupted
                 vars(self).pop("_stream", None)
                 vars(self).update(fitted)
-                self._keep_features(names, checked.shape[1])
+                self._keep_features(names, data.x.shape[1])
         return self
 
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X, y=None, *, context=None, sample_weight=None):
         """Train on samples that arrive in pieces: one epoch on this piece.
 
         The first call sets up the flow and, with `standardize`, its standardisation, so its piece should tell mean and
@@ -202,6 +227,10 @@ class RealNVP(Transformer, Estimator):
         X : array_like of real numbers, shape (n, D)
             Finite. The first piece: at least 2 samples, no constant column.
         y : ignored
+        context : array_like of real numbers, shape (n, C)
+            In all pieces or in none. The first one sets the units that the context is standardised to.
+        sample_weight : array_like of real numbers, shape (n,), optional
+            As in `fit`; only their ratios within the piece matter.
 
         Returns
         -------
@@ -212,7 +241,7 @@ class RealNVP(Transformer, Estimator):
         Raises
         ------
         TypeError, ValueError
-            If X or a parameter of the estimator is unfit. The model stays as it was.
+            If an argument or a parameter of the estimator is unfit. The model stays as it was.
 
         Warns
         -----
@@ -221,46 +250,51 @@ class RealNVP(Transformer, Estimator):
         """
         if hasattr(self, "flow_"):
             checked = self._check_samples(X)
+            data = check_data(checked, self._check_context(context, len(checked)), sample_weight, self.flow_.dtype)
             names = getattr(self, "feature_names_in_", None)
-            stream = getattr(self, "_stream", None) or Stream(self)
-            flow, n_seen, curve = self.flow_, self.n_samples_seen_ + len(checked), self.history_["train_nll"]
+            stream = getattr(self, "_stream", None) or Stream(self, data)
+            flow, n_seen, curve = self.flow_, self.n_samples_seen_ + len(data.x), self.history_["train_nll"]
         else:
             names = feature_names(X)
-            checked = check_samples("X", X, check_dtype(self.dtype), minimum=2)
-            stream = Stream(self)
-            flow, n_seen, curve = stream.new_flow(self, checked), len(checked), []
-        curve = np.append(curve, stream.update(self, flow, checked, n_seen))
+            data = check_data(X, context, sample_weight, check_dtype(self.dtype), minimum=2)
+            stream = Stream(self, data)
+            flow, n_seen, curve = stream.new_flow(self, data), len(data.x), []
+        curve = np.append(curve, stream.update(self, flow, data, n_seen))
         self._stream, self.flow_, self.history_, self.n_samples_seen_ = stream, flow, {"train_nll": curve}, n_seen
         self.n_iter_ = self.best_iter_ = len(curve)
-        self._keep_features(names, checked.shape[1])
+        self._keep_features(names, data.x.shape[1])
         return self
 
-    def score_samples(self, X):
+    def score_samples(self, X, context=None):
         """Log-density of each sample.
 
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
+        context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
+            Needed by a model that was fitted with a context.
 
         Returns
         -------
         log_density : ndarray, shape (n,)
-            In nats, of the data's own units.
+            In nats, of the data's own units; given the context, if there is one.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
         """
         X = self._check_samples(X)
-        return self.flow_.log_prob(X)
+        return self.flow_.log_prob(X, self._check_context(context, len(X)))
 
-    def score(self, X, y=None):
+    def score(self, X, y=None, context=None):
         """Mean log-density of the samples, in nats; higher is better.
 
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D), n >= 1
         y : ignored
+        context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
+            Needed by a model that was fitted with a context.
 
         Returns
         -------
@@ -271,9 +305,9 @@ class RealNVP(Transformer, Estimator):
         NotFittedError, TypeError, ValueError
         """
         X = self._check_samples(X)
-        return -self.flow_.nll(X)
+        return -self.flow_.nll(X, self._check_context(context, len(X)))
 
-    def sample(self, n_samples=1, random_state=None):
+    def sample(self, n_samples=1, random_state=None, context=None):
         """Draw samples from the fitted density.
 
         Parameters
@@ -282,6 +316,8 @@ class RealNVP(Transformer, Estimator):
         random_state : int, Generator, RandomState or None
             None: the estimator's own, so that an estimator with an integer random_state gives the same samples every
             time, as scikit-learn's GaussianMixture does.
+        context : array_like of real numbers, shape (n_samples, C), or (C,) or (1, C) for all samples the same
+            Needed by a model that was fitted with a context.
 
         Returns
         -------
@@ -293,14 +329,17 @@ class RealNVP(Transformer, Estimator):
         """
         flow = self._fitted_flow()
         n_samples = check_int("n_samples", n_samples, 1)
-        return flow.sample(n_samples, self.random_state if random_state is None else random_state)
+        context = self._check_context(context, n_samples)
+        return flow.sample(n_samples, self.random_state if random_state is None else random_state, context)
 
-    def transform(self, X):
+    def transform(self, X, context=None):
         """Take data to the latent space, where a fitted density is standard normal.
 
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
+        context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
+            Needed by a model that was fitted with a context.
 
         Returns
         -------
@@ -312,14 +351,16 @@ class RealNVP(Transformer, Estimator):
         NotFittedError, TypeError, ValueError
         """
         checked = self._check_samples(X)
-        return self._output(self.flow_.inverse(checked)[0], X)
+        return self._output(self.flow_.inverse(checked, self._check_context(context, len(checked)))[0], X)
 
-    def inverse_transform(self, Z):
+    def inverse_transform(self, Z, context=None):
         """Take latent points to data, undoing `transform`.
 
         Parameters
         ----------
         Z : array_like of real numbers, shape (n, D)
+        context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
+            Needed by a model that was fitted with a context.
 
         Returns
         -------
@@ -330,7 +371,7 @@ class RealNVP(Transformer, Estimator):
         NotFittedError, TypeError, ValueError
         """
         Z = self._check_samples(Z, "Z")
-        return self.flow_.forward(Z)[0]
+        return self.flow_.forward(Z, self._check_context(context, len(Z)))[0]
 
     def save(self, path):
         """Write the fitted model to a file, which `nvpflow.load` reads. See there."""

@@ -7,7 +7,15 @@ import numpy as np
 
 from nvpflow import _core
 from nvpflow._arrays import as_array
-from nvpflow._checks import alternating_mask, check_choice, check_int, check_real, count_threads, draw_seeds
+from nvpflow._checks import (
+    alternating_mask,
+    check_callback,
+    check_choice,
+    check_int,
+    check_real,
+    count_threads,
+    draw_seeds,
+)
 from nvpflow.layers import SCALE_BOUND, ActNorm, CouplingLayer, Layer, layer_from_config, state_widths
 from nvpflow.training import TrainingState
 
@@ -336,8 +344,7 @@ class Flow(_core.Flow):
         data = self._check_data(("x", "context", "sample_weight"), x, context, sample_weight)
         if validation_data is not None:
             validation_data = self._check_validation_data(validation_data)
-        if callback is not None and not callable(callback):
-            raise TypeError(f"callback must be callable, got {callback!r}")
+        check_callback(callback)
         if state is None:
             state = TrainingState()
         elif not isinstance(state, TrainingState):

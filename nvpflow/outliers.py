@@ -4,8 +4,8 @@ import inspect
 
 import numpy as np
 
-from nvpflow._arrays import check_samples
 from nvpflow._checks import check_choice, check_dtype, check_real, draw_seeds
+from nvpflow._data import check_data
 from nvpflow._frames import feature_names
 from nvpflow._sklearn import Estimator
 from nvpflow.estimator import RealNVP
@@ -24,7 +24,7 @@ class FlowOutlierDetector(Estimator):
     *args, **parameters
         Those of `RealNVP`, under the same names.
     contamination : "auto" or float in (0, 0.5], default "auto"
-        A float is the share of the training samples that count as outliers. "auto" knows no such share: outliers lie
+        A float is the share of the training samples, by their weights, that count as outliers. "auto" knows no such share: outliers lie
         outside of the region of highest density that holds 95 % of the fitted distribution, whatever the training
         samples do. In both cases the flow is fitted to all samples, outliers included.
 
@@ -69,7 +69,7 @@ class FlowOutlierDetector(Estimator):
     n_iter_ = property(lambda self: self.estimator_.n_iter_, doc="int: that of `estimator_`.")
     history_ = property(lambda self: self.estimator_.history_, doc="dict: that of `estimator_`.")
 
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, *, sample_weight=None):
         """Fit the density, and set the threshold.
 
         Parameters
@@ -77,6 +77,8 @@ class FlowOutlierDetector(Estimator):
         X : array_like of real numbers, shape (n, D)
             As for `RealNVP.fit`.
         y : ignored
+        sample_weight : array_like of real numbers, shape (n,), optional
+            As for `RealNVP.fit`.
 
         Returns
         -------
@@ -85,7 +87,7 @@ class FlowOutlierDetector(Estimator):
         Raises
         ------
         TypeError, ValueError
-            If X or a parameter of the estimator is unfit. A detector fitted before stays as it was.
+            If an argument or a parameter of the estimator is unfit. A detector fitted before stays as it was.
 
         Warns
         -----
@@ -94,21 +96,21 @@ class FlowOutlierDetector(Estimator):
         """
         contamination = _check_contamination(self.contamination)
         names = feature_names(X)
-        checked = check_samples("X", X, check_dtype(self.dtype), minimum=2)
+        x, _, weight = check_data(X, None, sample_weight, check_dtype(self.dtype), minimum=2)
         parameters = self.get_params()
         del parameters["contamination"]
         estimator = RealNVP(**parameters)
         if self.warm_start and hasattr(self, "estimator_"):
             estimator.flow_ = self.flow_
-        estimator.fit(checked)
+        estimator.fit(x, sample_weight=weight)
         if contamination == "auto":
             (seed,) = draw_seeds(self.random_state, 1)
-            scores, share = estimator.flow_.sample_and_log_prob(N_DRAWS, seed)[1], TAIL
+            offset = _quantile(estimator.flow_.sample_and_log_prob(N_DRAWS, seed)[1], TAIL)
         else:
-            scores, share = estimator.score_samples(checked), contamination
+            offset = _quantile(estimator.score_samples(x), contamination, weight)
         self.estimator_ = estimator
-        self.offset_ = np.quantile(scores.astype(np.float64), share)
-        self._keep_features(names, checked.shape[1])
+        self.offset_ = offset
+        self._keep_features(names, x.shape[1])
         return self
 
     def score_samples(self, X):
@@ -167,9 +169,16 @@ class FlowOutlierDetector(Estimator):
         X = self._check_samples(X)
         return np.where(self.flow_.log_prob(X).astype(np.float64) < self.offset_, -1, 1)
 
-    def fit_predict(self, X, y=None):
+    def fit_predict(self, X, y=None, *, sample_weight=None):
         """`fit`, then `predict` of the same samples."""
-        return self.fit(X).predict(X)
+        return self.fit(X, sample_weight=sample_weight).predict(X)
+
+
+def _quantile(scores, share, weight=None):
+    """The score that this share of the weight is below. Each sample's weight lies half below and half above its score."""
+    order = np.argsort(scores)
+    weight = np.ones(len(scores)) if weight is None else weight[order]
+    return np.interp(share, (np.cumsum(weight) - weight / 2) / weight.sum(), scores[order].astype(np.float64))
 
 
 def _check_contamination(value):
