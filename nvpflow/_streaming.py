@@ -7,7 +7,8 @@ import numpy as np
 from nvpflow._checks import check_int, draw_seeds
 from nvpflow._context import ContextScaler
 from nvpflow._fitting import bandwidth, new_flow
-from nvpflow.flow import ConvergenceWarning
+from nvpflow._units import Units
+from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.optimizer import Adam
 
 __all__ = ["Stream"]
@@ -27,8 +28,11 @@ class Stream:
 
     def new_flow(self, model, data):
         """A flow for the first piece."""
-        flow = new_flow(model, data, self.init_seed)
-        self.scaler.to_own_units(flow)
+        inner = new_flow(model, data, self.init_seed)
+        self.scaler.to_own_units(inner)
+        units = Units.of(data, model.standardize, whiten=False)
+        flow = Flow([layer.copy() for layer in inner.layers] + units.layers())
+        flow.n_jobs = model.n_jobs
         return flow
 
     def update(self, model, flow, data, n_seen):

@@ -45,10 +45,10 @@ class TestWhatItLearns:
         """On fresh points the flow is as good as the density that made them, up to 0.06 nats; its samples are like these."""
         x, context, _ = self.draw(4000, 0, dim)
         fresh, fresh_context, known = self.draw(4000, 1, dim)
-        model = nvpflow.RealNVP(4, 32, max_iter=60, random_state=0).fit(x, context=context)
+        model = nvpflow.RealNVP(4, 32, scale="tanh", max_iter=60, random_state=0).fit(x, context=context)
         divergence = known.mean() - model.score(fresh, context=fresh_context)
         assert -0.01 < divergence < 0.06
-        unconditional = nvpflow.RealNVP(4, 32, max_iter=60, random_state=0).fit(x)
+        unconditional = nvpflow.RealNVP(4, 32, scale="tanh", max_iter=60, random_state=0).fit(x)
         assert known.mean() - unconditional.score(fresh) > 0.5
 
         at = [1000 + 40 * 0.5, 3 + 0.02 * 0.8]
@@ -180,7 +180,8 @@ class TestContext:
             if epoch == 20:
                 raise KeyboardInterrupt
 
-        model, whole = make(max_iter=30, schedule="constant"), make(max_iter=20, schedule="constant")
+        plain = dict(schedule="constant", warmup=0, n_init=1)
+        model, whole = make(max_iter=30, **plain), make(max_iter=20, **plain)
         with pytest.raises(KeyboardInterrupt):
             model.fit(X, context=CONTEXT, callback=interrupt)
         expected = whole.fit(X, context=CONTEXT).score_samples(X, CONTEXT)
@@ -260,7 +261,8 @@ class TestSampleWeight:
         x = np.where(far[:, None], X + 50, X)
         weight = np.where(far, 1e-9, 1.0)
         history = make(max_iter=200).fit(x, sample_weight=weight).history_["validation_nll"]
-        assert np.isfinite(history).all() and history[-1] < 6
+        # Measured now and then, and after the last epoch.
+        assert np.isfinite(history).sum() >= 20 and history[-1] < 6
 
     def test_minibatches_of_a_piece_estimate_its_gradient_without_bias(self):
         """With parameters that stand still, their mean is the gradient of the whole, and the NLL is that of the whole."""
