@@ -287,7 +287,7 @@ class RealNVP(Transformer, Estimator):
         X = self._check_samples(X)
         return self.flow_.log_prob(X, self._check_context(context, len(X)))
 
-    def score(self, X, y=None, context=None):
+    def score(self, X, y=None, context=None, sample_weight=None):
         """Mean log-density of the samples, in nats; higher is better.
 
         Parameters
@@ -296,6 +296,8 @@ class RealNVP(Transformer, Estimator):
         y : ignored
         context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
             Needed by a model that was fitted with a context.
+        sample_weight : array_like of real numbers, shape (n,), optional
+            w >= 0, finite, not all zero, for the weighted mean sum(w log p) / sum(w). Default: all 1.
 
         Returns
         -------
@@ -306,7 +308,7 @@ class RealNVP(Transformer, Estimator):
         NotFittedError, TypeError, ValueError
         """
         X = self._check_samples(X)
-        return -self.flow_.nll(X, self._check_context(context, len(X)))
+        return -self.flow_.nll(X, self._check_context(context, len(X)), sample_weight)
 
     def sample(self, n_samples=1, random_state=None, context=None):
         """Draw samples from the fitted density.

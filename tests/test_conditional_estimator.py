@@ -307,6 +307,14 @@ class TestSampleWeight:
         with pytest.raises(error, match=re.escape(message)):
             make().partial_fit(X, sample_weight=weight)
 
+    def test_score(self):
+        model = make(dtype="float64").fit(X)
+        assert model.score(X, sample_weight=WEIGHT) == pytest.approx(np.average(model.score_samples(X), weights=WEIGHT))
+        assert model.score(X, sample_weight=WEIGHT) != pytest.approx(model.score(X))
+        for bad, message in ((WEIGHT[:5], "sample_weight must have shape (120,)"), (-WEIGHT, "sample_weight must be finite")):
+            with pytest.raises(ValueError, match=re.escape(message)):
+                model.score(X, sample_weight=bad)
+
     def test_contamination_is_a_share_of_the_weight(self):
         for share in (0.1, 0.3, 0.5):
             detector = make(nvpflow.FlowOutlierDetector, contamination=share)

@@ -99,6 +99,24 @@ def test_pipelines():
         assert type(make().fit(X).transform(X)).__module__.startswith("polars")
 
 
+def test_weights_and_contexts_go_through():
+    """As arguments of fit they are passed on by searches, which split them as they split X, and by pipelines."""
+    weight, context = np.arange(1.0, 91.0), X[:, :1] + 1
+    search = GridSearchCV(make(), {"hidden_dim": [2, 4]}, cv=2).fit(X, sample_weight=weight)
+    width = search.best_params_["hidden_dim"]
+    expected = make(hidden_dim=width).fit(X, sample_weight=weight)
+    np.testing.assert_array_equal(search.best_estimator_.score_samples(X), expected.score_samples(X))
+    first = make(hidden_dim=width).fit(X[45:], sample_weight=weight[45:])
+    scores = first.score(X[:45], sample_weight=weight[:45]), first.score(X[:45])  # older ones do not weight the score
+    assert search.cv_results_["split0_test_score"][search.best_index_] in scores
+
+    pipeline = make_pipeline(StandardScaler(), make())
+    pipeline.fit(X, realnvp__context=context, realnvp__sample_weight=weight)
+    scaled = pipeline[0].transform(X)
+    expected = make().fit(scaled, context=context, sample_weight=weight)
+    np.testing.assert_array_equal(pipeline[1].score_samples(scaled, context), expected.score_samples(scaled, context))
+
+
 def test_clone():
     model = make(hidden_dim=[4, 4]).set_output(transform="pandas").fit(X)
     twin = clone(model)
