@@ -1,7 +1,7 @@
 """The context of an estimator is standardised for training, and a fitted flow reads it in its own units.
 
-A network reads the context by its first map alone, W c + v. On a standardised context (c - mean) / scale that is the map
-(W / scale) c + (v - (W / scale) mean): what is trained on the one can be written to read the other, so that the
+A network reads the context by its first map alone, W c + v. On a standardised context (c - mean) / scale that is the
+map (W / scale) c + (v - (W / scale) mean): what is trained on the one can be written to read the other, so that the
 standardisation leaves nothing behind that a fitted model, or its file, would have to carry along.
 """
 
@@ -13,7 +13,7 @@ __all__ = ["ContextScaler"]
 
 
 class ContextScaler:
-    """Mean and standard deviation, by the weights, of the columns of a context; 0 and 1 if it is not to be standardised.
+    """Mean and standard deviation, by the weights, of the columns of a context; 0 and 1 if not to be standardised.
 
     A constant column keeps its unit, and is 0 in training.
     """

@@ -23,7 +23,7 @@ class Data(NamedTuple):
 
 
 def check_data(X, context, sample_weight, dtype, minimum=1):
-    """Arguments of `fit` as Data. Rows of weight 0, which count for nothing, are dropped; the mean of the weights is 1."""
+    """Arguments of `fit` as Data. Rows of weight 0, which count for nothing, are dropped; the mean weight is 1."""
     x = check_samples("X", X, dtype, minimum)
     context = None if context is None else check_samples("context", context, dtype)
     if context is not None and len(context) != len(x):
@@ -34,7 +34,7 @@ def check_data(X, context, sample_weight, dtype, minimum=1):
     data = Data(x, context, weight) if weight.all() else Data(x, context, weight).rows(weight > 0)
     if len(data.x) < minimum:
         raise ValueError(
-            f"sample_weight must be more than zero for a minimum of {minimum} sample(s), got {len(data.x)} such weight(s)"
+            f"sample_weight must be more than zero for a minimum of {minimum} sample(s), got {len(data.x)} such weights"
         )
     relative = data.weight / data.weight.max()  # whose sum cannot overflow
     return data._replace(weight=relative / relative.mean())
@@ -58,8 +58,8 @@ def warn_of_coarse_columns(name, x, mean, deviation, stacklevel):
     coarse = np.flatnonzero(deviation < 1e3 * np.finfo(x.dtype).eps * np.abs(mean))
     if len(coarse):
         warnings.warn(
-            f"column(s) {', '.join(map(str, coarse[:10]))} of {name} vary by less than a thousand times the resolution of "
-            f"{x.dtype} at their mean: subtract the mean first{', or use dtype=float64' * (x.dtype == np.float32)}",
+            f"column(s) {', '.join(map(str, coarse[:10]))} of {name} vary by less than a thousand times the resolution "
+            f"of {x.dtype} at their mean: subtract the mean first{', or use dtype=float64' * (x.dtype == np.float32)}",
             UserWarning,
             stacklevel=stacklevel + 1,
         )

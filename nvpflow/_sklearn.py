@@ -70,14 +70,23 @@ class Estimator:
             setattr(self, name, value)
         return self
 
-    def __repr__(self):
+    def _changed_params(self):
+        """The parameters that are not the defaults."""
         defaults = inspect.signature(type(self).__init__).parameters
-        changed = {
+        return {
             name: value
             for name, value in self.get_params().items()
             if type(value) is not type(defaults[name].default) or value != defaults[name].default
         }
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
+
+    def __repr__(self):
+        changed = ", ".join(f"{name}={value!r}" for name, value in self._changed_params().items())
+        return f"{type(self).__name__}({changed})"
+
+    def _repr_html_(self):
+        from nvpflow._display import estimator_html
+
+        return estimator_html(self)
 
     def __sklearn_tags__(self):
         """What scikit-learn (from 1.6) wants to know of an estimator. Only scikit-learn calls this."""
@@ -129,8 +138,8 @@ class Estimator:
         checked = check_samples("context", context, flow.dtype)
         if checked.shape not in ((1, n_columns), (n, n_columns)):
             raise ValueError(
-                f"context must have shape ({n}, {n_columns}), or ({n_columns},) or (1, {n_columns}) for all samples, got "
-                f"{context.shape}"
+                f"context must have shape ({n}, {n_columns}), or ({n_columns},) or (1, {n_columns}) for all samples, "
+                f"got {context.shape}"
             )
         return np.ascontiguousarray(np.broadcast_to(checked, (n, n_columns)))
 

@@ -20,8 +20,8 @@ class RealNVP(Transformer, Estimator):
     and polars (their column names are checked as scikit-learn does), tensors without gradient. To scikit-learn's
     pipelines, grid searches and cross-validation it is a density estimator and a transformer.
 
-    Fitted with a `context`, C numbers that come with each sample, it is a conditional density, p(x | context), and every
-    method after `fit` needs the context, too.
+    Fitted with a `context`, C numbers that come with each sample, it is a conditional density, p(x | context), and
+    every method after `fit` needs the context, too.
 
     Parameters
     ----------
@@ -82,8 +82,9 @@ class RealNVP(Transformer, Estimator):
     n_jobs : int or None, default None
         Threads for `fit` and for the fitted `flow_`: None is 1, -1 all processors. The results do not depend on it.
     verbose : int, default 0
-        Progress of `fit`, with the training and the validation NLL: 0 for none. From 1 on it is a tqdm bar on stderr in a
-        terminal or a notebook, where tqdm is installed, and elsewhere about ten lines times `verbose`.
+        0: silent. From 1 on, `fit` shows its progress with the training and the validation NLL: a tqdm bar in a
+        terminal or a notebook, where tqdm is installed, and elsewhere about ten lines times `verbose`, on stderr. See
+        `nvpflow.progress`.
     random_state : int, Generator, RandomState or None, default None
         An int makes `fit` and `sample` give the same bits every time.
 
@@ -106,8 +107,8 @@ class RealNVP(Transformer, Estimator):
     References
     ----------
     Dinh, Sohl-Dickstein and Bengio (2017), "Density estimation using Real NVP"; Rothfuss et al. (2019), "Noise
-    regularization for conditional density estimation"; Winkler, Worrall, Hoogeboom and Welling (2019), "Learning likelihoods
-    with conditional normalizing flows".
+    regularization for conditional density estimation"; Winkler, Worrall, Hoogeboom and Welling (2019), "Learning
+    likelihoods with conditional normalizing flows"; Kish (1965), "Survey sampling", for the weighted `noise`.
 
     Examples
     --------
@@ -202,8 +203,8 @@ class RealNVP(Transformer, Estimator):
             Finite, >= 0, and at least 2 of them > 0: how much each sample counts in the loss, the validation and the
             standardisation. Only their ratios matter; a sample of weight 0 is as good as absent. Default: all 1.
         callback : callable, optional
-            ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN without
-            `early_stopping`. A true result stops the training.
+            ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN
+            without `early_stopping`. A true result stops the training.
 
         Returns
         -------
@@ -225,8 +226,8 @@ class RealNVP(Transformer, Estimator):
 
         A sample of weight 2 is the same as two such samples where nothing is drawn at random for each: with
         ``early_stopping=False, noise=0, batch_size=None``, up to rounding. Otherwise two samples have two chances to be
-        held out, noise of their own each, and minibatches of their own, so that the fits agree in distribution alone. For
-        `noise`, the number of samples is (sum w)^2 / sum w^2.
+        held out, noise of their own each, and minibatches of their own, so that the fits agree in distribution alone.
+        For `noise`, the number of samples is (sum w)^2 / sum w^2.
         """
         names = feature_names(X)
         data = check_data(X, context, sample_weight, check_dtype(self.dtype), minimum=2)
@@ -312,7 +313,7 @@ class RealNVP(Transformer, Estimator):
         X = self._check_samples(X)
         return self.flow_.log_prob(X, self._check_context(context, len(X)))
 
-    def score(self, X, y=None, context=None):
+    def score(self, X, y=None, context=None, sample_weight=None):
         """Mean log-density of the samples, in nats; higher is better.
 
         Parameters
@@ -321,6 +322,8 @@ class RealNVP(Transformer, Estimator):
         y : ignored
         context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
             Needed by a model that was fitted with a context.
+        sample_weight : array_like of real numbers, shape (n,), optional
+            w >= 0, finite, not all zero, for the weighted mean sum(w log p) / sum(w). Default: all 1.
 
         Returns
         -------
@@ -331,7 +334,7 @@ class RealNVP(Transformer, Estimator):
         NotFittedError, TypeError, ValueError
         """
         X = self._check_samples(X)
-        return -self.flow_.nll(X, self._check_context(context, len(X)))
+        return -self.flow_.nll(X, self._check_context(context, len(X)), sample_weight)
 
     def sample(self, n_samples=1, random_state=None, context=None):
         """Draw samples from the fitted density.

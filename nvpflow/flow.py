@@ -526,12 +526,43 @@ class Flow(_core.Flow):
             layers.append(CouplingLayer.from_state_dict(by_layer[i], mask, **options))
         return cls(layers)
 
+    def summary(self):
+        """A table of the layers, in text.
+
+        Returns
+        -------
+        summary : str
+            For each layer, in the order of `forward`: its type; the mask, 1 for identity columns, or the permutation;
+            the widths of its networks; how many parameters it has, and where they begin in `parameters`. Then totals,
+            dtype and the instruction set of the kernels.
+
+        Examples
+        --------
+        >>> import nvpflow
+        >>> flow = nvpflow.Flow([nvpflow.CouplingLayer(2, 64, [1, 0]), nvpflow.ActNorm(2)])
+        >>> print(flow.summary())  # doctest: +ELLIPSIS
+        layer  type           columns  networks                        parameters  offset
+        ---------------------------------------------------------------------------------
+        0      CouplingLayer  10       s_net, b_net: 1 > 64 > 1, relu         386       0
+        1      ActNorm                                                          4     386
+        ---------------------------------------------------------------------------------
+        2 layers, 2 dimensions, 390 parameters, float32, ...
+        """
+        from nvpflow._display import flow_summary
+
+        return flow_summary(self)
+
     def __reduce__(self):
         return _restore_flow, (self.config(), np.array(self.parameters))
 
     def __repr__(self):
         layers = "\n".join(f"    {layer!r}," for layer in self.layers)
         return f"Flow([\n{layers}\n])"
+
+    def _repr_html_(self):
+        from nvpflow._display import flow_html
+
+        return flow_html(self)
 
 
 def _restore_flow(config, parameters):

@@ -101,6 +101,11 @@ class Layer(_core.Transform):
         arguments = ", ".join(f"{name}={value!r}" for name, value in config.items())
         return f"{type(self).__name__}({arguments}, dtype='{self.dtype}')"
 
+    def _repr_html_(self):
+        from nvpflow._display import layer_html
+
+        return layer_html(self)
+
 
 class Coupling(Layer):
     """What coupling layers share: a mask, and networks of the identity columns and the context, the conditioner."""

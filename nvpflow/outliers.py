@@ -24,9 +24,9 @@ class FlowOutlierDetector(Estimator):
     *args, **parameters
         Those of `RealNVP`, under the same names.
     contamination : "auto" or float in (0, 0.5], default "auto"
-        A float is the share of the training samples, by their weights, that count as outliers. "auto" knows no such share: outliers lie
-        outside of the region of highest density that holds 95 % of the fitted distribution, whatever the training
-        samples do. In both cases the flow is fitted to all samples, outliers included.
+        A float is the share of the training samples, by their weights, that count as outliers. "auto" knows no such
+        share: outliers lie outside of the region of highest density that holds 95 % of the fitted distribution,
+        whatever the training samples do. In both cases the flow is fitted to all samples, outliers included.
 
     Attributes
     ----------
@@ -175,7 +175,7 @@ class FlowOutlierDetector(Estimator):
 
 
 def _quantile(scores, share, weight=None):
-    """The score that this share of the weight is below. Each sample's weight lies half below and half above its score."""
+    """The score that this share of the weight is below; of a sample's own weight half is below its score."""
     order = np.argsort(scores)
     weight = np.ones(len(scores)) if weight is None else weight[order]
     return np.interp(share, (np.cumsum(weight) - weight / 2) / weight.sum(), scores[order].astype(np.float64))

@@ -42,7 +42,7 @@ class TestWhatItLearns:
 
     @pytest.mark.parametrize("dim", [1, 2])
     def test_a_known_conditional_density(self, dim):
-        """On fresh points the flow is as good as the density that made them, up to 0.06 nats; its samples are like these."""
+        """On fresh points the flow is as good as the density that made them, up to 0.06 nats; so are its samples."""
         x, context, _ = self.draw(4000, 0, dim)
         fresh, fresh_context, known = self.draw(4000, 1, dim)
         model = nvpflow.RealNVP(4, 32, scale="tanh", max_iter=60, random_state=0).fit(x, context=context)
@@ -144,7 +144,8 @@ class TestContext:
     def test_columns_that_the_precision_does_not_resolve_are_told(self):
         coarse = CONTEXT + [0, 1e6]
         for fit in (make().fit, make().partial_fit):
-            with pytest.warns(UserWarning, match=r"column\(s\) 1 of context vary by less than .* dtype=float64") as caught:
+            message = r"column\(s\) 1 of context vary by less than .* or use dtype=float64"
+            with pytest.warns(UserWarning, match=message) as caught:
                 fit(X, context=coarse)
             assert caught[0].filename == __file__
 
@@ -204,7 +205,7 @@ class TestContext:
     @pytest.mark.parametrize("context, error, message", [
         (None, ValueError, "context must be given, as to fit: 2 column(s)"),
         (CONTEXT[:5], ValueError, "context must have shape (120, 2), or (2,) or (1, 2) for all samples, got (5, 2)"),
-        (CONTEXT[:, :1], ValueError, "context must have shape (120, 2), or (2,) or (1, 2) for all samples, got (120, 1)"),
+        (CONTEXT[:, :1], ValueError, "(120, 2), or (2,) or (1, 2) for all samples, got (120, 1)"),
         ([np.inf, 0.0], ValueError, "context must be finite in float32"),
         (["a", "b"], TypeError, "context must be an array of real numbers"),
     ])  # fmt: skip
@@ -253,7 +254,8 @@ class TestSampleWeight:
         for factor in (1e-300, 2.0**-10, 1e307):
             given = make().fit(X, sample_weight=WEIGHT * factor).score_samples(X)
             np.testing.assert_allclose(given, expected, rtol=1e-4)
-        np.testing.assert_array_equal(make().fit(X, sample_weight=[3] * 120).score_samples(X), make().fit(X).score_samples(X))
+        equal = make().fit(X, sample_weight=[3] * 120)
+        np.testing.assert_array_equal(equal.score_samples(X), make().fit(X).score_samples(X))
 
     def test_the_validation_is_weighted(self):
         """Held-out samples keep their weights: those of nearly no weight have no say in the validation NLL."""
@@ -265,7 +267,7 @@ class TestSampleWeight:
         assert np.isfinite(history).sum() >= 20 and history[-1] < 6
 
     def test_minibatches_of_a_piece_estimate_its_gradient_without_bias(self):
-        """With parameters that stand still, their mean is the gradient of the whole, and the NLL is that of the whole."""
+        """Where the parameters stand still, the mean of their gradients is that of the whole, and so is their NLL."""
 
         class Recorder(list):
             step = list.append
@@ -279,7 +281,8 @@ class TestSampleWeight:
         np.testing.assert_allclose(np.mean(grads, axis=0), expected, rtol=1e-9, atol=1e-12)
 
     def test_standardisation(self):
-        model = make(max_iter=1, learning_rate=1e-12, early_stopping=False, dtype="float64").fit(X, sample_weight=WEIGHT)
+        model = make(max_iter=1, learning_rate=1e-12, early_stopping=False, dtype="float64")
+        model.fit(X, sample_weight=WEIGHT)
         mean, deviation = moments(X, WEIGHT)
         np.testing.assert_allclose(model.flow_.layers[-1].bias, mean, rtol=1e-6)
         np.testing.assert_allclose(np.exp(model.flow_.layers[-1].log_scale), deviation, rtol=1e-6)
@@ -305,6 +308,14 @@ class TestSampleWeight:
             np.testing.assert_array_equal(model.score_samples(X), before)
         with pytest.raises(error, match=re.escape(message)):
             make().partial_fit(X, sample_weight=weight)
+
+    def test_score(self):
+        model = make(dtype="float64").fit(X)
+        assert model.score(X, sample_weight=WEIGHT) == pytest.approx(np.average(model.score_samples(X), weights=WEIGHT))
+        assert model.score(X, sample_weight=WEIGHT) != pytest.approx(model.score(X))
+        for bad, message in ((WEIGHT[:5], "sample_weight must have shape (120,)"), (-WEIGHT, "sample_weight must be finite")):
+            with pytest.raises(ValueError, match=re.escape(message)):
+                model.score(X, sample_weight=bad)
 
     def test_contamination_is_a_share_of_the_weight(self):
         for share in (0.1, 0.3, 0.5):
