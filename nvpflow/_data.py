@@ -23,21 +23,39 @@ class Data(NamedTuple):
 
 
 def check_data(X, context, sample_weight, dtype, minimum=1):
-    """Arguments of `fit` as Data. Rows of weight 0, which count for nothing, are dropped; the mean weight is 1."""
+    """Arguments of `fit` as Data, in an order of their own: the same for the same rows in any order.
+
+    Rows of weight 0, which count for nothing, are dropped, and equal rows become one with the sum of their weights, so that
+    a row that comes twice is a row of weight 2, also to what is drawn at random. The mean weight is 1.
+    """
     x = check_samples("X", X, dtype, minimum)
     context = None if context is None else check_samples("context", context, dtype)
     if context is not None and len(context) != len(x):
         raise ValueError(f"context must have one row for each of {len(x)} samples, got shape {context.shape}")
     if sample_weight is None:
-        return Data(x, context)
+        return _canonical(Data(x, context))
     weight = _check_weights(sample_weight, len(x))
     data = Data(x, context, weight) if weight.all() else Data(x, context, weight).rows(weight > 0)
     if len(data.x) < minimum:
         raise ValueError(
             f"sample_weight must be more than zero for a minimum of {minimum} sample(s), got {len(data.x)} such weights"
         )
-    relative = data.weight / data.weight.max()  # whose sum cannot overflow
-    return data._replace(weight=relative / relative.mean())
+    return _canonical(data._replace(weight=data.weight / data.weight.max()))  # whose sum cannot overflow
+
+
+def _canonical(data):
+    """The rows sorted, equal ones put together."""
+    rows = data.x if data.context is None else np.hstack([data.x, data.context])
+    order = np.lexsort(rows.T[::-1])
+    rows = rows[order]
+    first = np.ones(len(rows), bool)
+    first[1:] = (rows[1:] != rows[:-1]).any(axis=1)
+    data = data.rows(order)
+    if data.weight is None and first.all():
+        return data
+    weight = np.ones(len(rows)) if data.weight is None else data.weight
+    weight = np.add.reduceat(weight, np.flatnonzero(first))
+    return data.rows(first)._replace(weight=weight / weight.mean())
 
 
 def effective_size(data):

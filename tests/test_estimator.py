@@ -31,7 +31,7 @@ def stream(model, pieces, size=100):
 
 class TestPartialFit:
     def test_learns(self):
-        model = stream(make(), 1)
+        model = stream(make(scale="tanh"), 1)
         first = -model.score(FRESH)
         stream(model, 300)
         assert model.n_samples_seen_ == 30_100 and model.n_iter_ == 301 == len(model.history_["train_nll"])

@@ -18,7 +18,7 @@ from sklearn.utils import estimator_checks  # noqa: E402
 from sklearn.utils.validation import check_is_fitted  # noqa: E402
 
 X = np.random.RandomState(0).normal(size=(90, 2)) @ [[1.0, 2.0], [0.0, 0.5]]
-SMALL = dict(n_layers=2, hidden_dim=8, max_iter=20, random_state=0)
+SMALL = dict(n_layers=2, hidden_dim=8, max_iter=100, random_state=0)
 
 
 def make(cls=nvpflow.RealNVP, **parameters):
@@ -27,13 +27,11 @@ def make(cls=nvpflow.RealNVP, **parameters):
 
 CLASSES = nvpflow.RealNVP, nvpflow.FlowOutlierDetector
 DETERMINISTIC = dict(dtype="float64", early_stopping=False, noise=0, batch_size=None)
-# Noise, held-out samples and minibatches are drawn row by row: a row of weight 2 is two rows in distribution alone.
-STOCHASTIC = {"check_sample_weight_equivalence_on_dense_data"}
 
 
-@pytest.mark.parametrize(("options", "left_out"), [(DETERMINISTIC, set()), ({}, STOCHASTIC)])
+@pytest.mark.parametrize("options", [DETERMINISTIC, {}], ids=["deterministic", "default"])
 @pytest.mark.parametrize("cls", CLASSES)
-def test_check_estimator(cls, options, left_out):
+def test_check_estimator(cls, options):
     with warnings.catch_warnings():
         # scikit-learn would rather have its own base class, and its checks use what it deprecates itself.
         warnings.filterwarnings("ignore", "Estimator .* does not inherit from", UserWarning)
@@ -41,7 +39,7 @@ def test_check_estimator(cls, options, left_out):
         results = estimator_checks.check_estimator(make(cls, **options), on_skip=None, on_fail=None)
     failed = {r["check_name"]: r["exception"] for r in results if r["status"] not in ("passed", "skipped")}
     skipped = {r["check_name"] for r in results if r["status"] == "skipped"}
-    assert failed.keys() == left_out, failed
+    assert not failed, failed
     assert len(results) > 40 and skipped <= {"check_array_api_input"}  # which wants an environment variable
 
 
