@@ -53,7 +53,8 @@ def estimator_html(estimator):
         return _box(estimator, content, "not fitted")
     results = [(name, _number(getattr(estimator, name))) for name in FITTED if hasattr(estimator, name)]
     results += [(f"last {name}", f"{curve[-1]:.4f}") for name, curve in estimator.history_.items() if len(curve)]
-    return _box(estimator, f"{_fold('parameters', content)}{_table(results)}{_fold('flow_', flow_html(estimator.flow_))}")
+    parts = _fold("parameters", content), _table(results), _fold("flow_", flow_html(estimator.flow_))
+    return _box(estimator, "".join(parts))
 
 
 def _layer_rows(flow):

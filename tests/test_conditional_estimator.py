@@ -313,8 +313,8 @@ class TestSampleWeight:
         model = make(dtype="float64").fit(X)
         assert model.score(X, sample_weight=WEIGHT) == pytest.approx(np.average(model.score_samples(X), weights=WEIGHT))
         assert model.score(X, sample_weight=WEIGHT) != pytest.approx(model.score(X))
-        for bad, message in ((WEIGHT[:5], "sample_weight must have shape (120,)"), (-WEIGHT, "sample_weight must be finite")):
-            with pytest.raises(ValueError, match=re.escape(message)):
+        for bad, what in ((WEIGHT[:5], "have shape (120,)"), (-WEIGHT, "be finite and >= 0")):
+            with pytest.raises(ValueError, match=re.escape(f"sample_weight must {what}")):
                 model.score(X, sample_weight=bad)
 
     def test_contamination_is_a_share_of_the_weight(self):
