@@ -171,6 +171,12 @@ class FlowOutlierDetector(Estimator):
         """`fit`, then `predict` of the same samples."""
         return self.fit(X).predict(X)
 
+    def save(self, path):
+        """Write the fitted detector to a file, which `nvpflow.load` reads. See there."""
+        from nvpflow.files import save
+
+        save(self, path)
+
 
 def _check_contamination(value):
     if isinstance(value, str):
