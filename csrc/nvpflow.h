@@ -100,8 +100,8 @@ void nvp_flow_destroy(nvp_flow *flow); /* NULL is fine */
  * taken is bounded by a multiple of their own. */
 nvp_status nvp_flow_decode(nvp_flow **flow, size_t n, const double *numbers);
 
-/* Read a flow and its parameters from an .npz file that nvpflow's `save` has written, be it of a flow or of an estimator
- * around one, of up to 4 GiB. Only its members "description", the numbers above, and "parameters" are looked at. After
+/* Read a flow and its parameters from an .npz file of up to 4 GiB that nvpflow's `save` has written, be it of a flow or
+ * of an estimator around one. Only its members "description", the numbers above, and "parameters" are looked at. After
  * success nvp_flow_destroy releases *flow and free() releases *params; after a failure both are NULL.
  *
  * The content need not be trusted: every size is checked before it is used, checksums are compared, and parameters must

@@ -21,11 +21,11 @@ KINDS = ("Flow", "RealNVP", "FlowOutlierDetector")
 def save(model, path):
     """Write a `Flow`, a fitted `RealNVP` or a fitted `FlowOutlierDetector` to a file.
 
-    The file is an .npz, whatever its name, but for the ending .safetensors, which makes one for the package of that name.
-    Both hold no pickle: "header", a JSON text with the format's version and the whole configuration; "parameters", the flat
-    array; "description", the configuration of the flow as plain numbers, for the C library (`nvp_flow_load` of nvpflow.h
-    reads an .npz); and for an estimator the training curves. The file is written beside its place and moved there when
-    complete, so that a file of that name is whole at any time.
+    The file is an .npz, whatever its name, but for the ending .safetensors, which makes one for the package of that
+    name. Neither holds a pickle, but "header", a JSON text with the format's version and the whole configuration;
+    "parameters", the flat array; "description", the flow's configuration as plain numbers, for `nvp_flow_load` of the C
+    library, which reads an .npz; and for an estimator the training curves. The file is written beside its place and moved
+    there when complete, so that a file of that name is whole at any time.
 
     Parameters
     ----------
@@ -60,8 +60,8 @@ def save(model, path):
 def load(path):
     """Read what `save` wrote, whatever its name.
 
-    Files need not be trusted: nothing in them is ever executed, every size is checked before it is used, and a flow is made
-    only when the file holds all of its parameters.
+    Files need not be trusted: nothing in them is ever executed, every size is checked before it is used, and a flow is
+    made only when the file holds all of its parameters.
 
     Parameters
     ----------

@@ -1,10 +1,12 @@
 """The C library without Python: it compiles without a warning, and its own tests pass, also under the sanitizers."""
 
+import io
 import os
 import re
 import shutil
 import subprocess
 import sysconfig
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -109,10 +111,12 @@ def make_model(context_dim=0, dtype="float64"):
 
 
 def test_loading(library, tmp_path):
+    """Also of thousands of damaged files, which the sanitizers watch."""
     flags, objects = library
     make_model(2).save(tmp_path / "flow.npz")
     make_model(dtype="float32").save(tmp_path / "single.npz")
-    nvpflow.RealNVP(2, 3, max_iter=2, random_state=0).fit(np.random.RandomState(0).normal(size=(9, 5))).save(tmp_path / "model.npz")
+    X = np.random.RandomState(0).normal(size=(9, 5))
+    nvpflow.RealNVP(2, 3, max_iter=2, random_state=0).fit(X).save(tmp_path / "model.npz")
     nvpflow.Flow([nvpflow.Permutation(3)]).save(tmp_path / "empty.npz")
     program = tmp_path / "test_load"
     warnings = ["-Wall", "-Wextra", "-Werror"]
@@ -127,10 +131,11 @@ def score(library, tmp_path_factory):
     flags, objects = library
     program = tmp_path_factory.mktemp("score") / "score"
     shim = program.with_suffix(".c")
+    # What failing_malloc.h makes of malloc and calloc.
     shim.write_text(
         "#include <stdlib.h>\n"
-        "void *test_malloc(size_t size); void *test_malloc(size_t size) { return malloc(size); }\n"
-        "void *test_calloc(size_t n, size_t size); void *test_calloc(size_t n, size_t size) { return calloc(n, size); }\n"
+        "void *test_malloc(size_t size) { return malloc(size); }\n"
+        "void *test_calloc(size_t n, size_t size) { return calloc(n, size); }\n"
     )
     warnings = ["-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror"]
     source = ROOT / "examples" / "score.c"
@@ -173,6 +178,53 @@ def test_the_example_scores_with_an_estimator(score, tmp_path):
     assert run.returncode == 1 and "x.csv: this is no whole nvpflow file" in run.stderr
     run = score(tmp_path / "none.npz", "")
     assert run.returncode == 1 and "none.npz: the file cannot be read" in run.stderr
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_arrays_that_do_not_fit_are_refused(score, tmp_path):
+    """Archives without a fault, but for what is in them; Python refuses them, too."""
+    path = tmp_path / "flow.npz"
+    make_model().save(path)
+    whole = path.read_bytes()
+    with np.load(path) as file:
+        arrays = dict(file)
+    parameters, description = arrays["parameters"], arrays["description"]
+    huge, other_version = description.copy(), description.copy()
+    huge[np.flatnonzero(description == 7)[-1]] = 1e11  # the hidden layer of the second coupling
+    other_version[0] = 2
+    not_finite = parameters.copy()
+    not_finite[-1] = np.nan
+    files = {name: io.BytesIO() for name in ("compressed", "twice")}
+    np.savez_compressed(files["compressed"], **arrays)
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(files["twice"], "w") as target:
+        for name in (*source.namelist(), "parameters.npy"):
+            target.writestr(name, source.read(name))
+    for i, change in enumerate(
+        (
+            {"parameters": parameters[:-1]},
+            {"parameters": np.append(parameters, 0)},
+            {"parameters": parameters[:, None]},
+            {"parameters": parameters.astype(">f8")},
+            {"parameters": parameters.astype("f4")},
+            {"parameters": parameters.view("i8")},
+            {"parameters": not_finite},
+            {"description": description[:-1]},
+            {"description": np.append(description, 1)},
+            {"description": description.astype("f4")},
+            {"description": huge},
+            {"description": other_version},
+        )
+    ):
+        files[i] = io.BytesIO()
+        np.savez(files[i], **arrays | change)
+    for name, file in files.items():
+        path.write_bytes(file.getvalue())
+        run = score(path, "1,2,3\n")
+        assert run.returncode == 1 and "this is no whole nvpflow file" in run.stderr, name
+        with pytest.raises(ValueError, match="flow.npz"):
+            nvpflow.load(path)
+    path.write_bytes(whole)
+    assert score(path, "1,2,3\n").returncode == 0
 
 
 TARGETS = {

@@ -88,6 +88,24 @@ static size_t find(content whole, const void *bytes, size_t n_bytes, int n) {
     return whole.size;
 }
 
+/* No byte of the two arrays can change unnoticed. */
+static void test_checksums(content whole) {
+    static const char *const names[] = {"parameters.npy", "description.npy"};
+    size_t n_loaded = 0;
+    for (int i = 0; i < 2; i++) {
+        size_t at = find(whole, names[i], strlen(names[i]), 0);
+        while (at < whole.size && whole.bytes[at] != 0x93) /* the first byte of an array */
+            at++;
+        CHECK(at < whole.size);
+        for (; at < whole.size && memcmp(whole.bytes + at, "PK", 2) != 0; at++) {
+            whole.bytes[at] ^= 4;
+            n_loaded += load_copy(whole.bytes, whole.size) != NVP_ERROR_FORMAT;
+            whole.bytes[at] ^= 4;
+        }
+    }
+    CHECK(n_loaded == 0);
+}
+
 /* Flips of bits, bytes of every kind, and pieces copied elsewhere; half of them in the directory, where all sizes are.
  */
 static void test_mutations(content whole) {
@@ -173,6 +191,7 @@ int main(int n_arguments, char **arguments) {
         largest = 0;
         test_loads(arguments[i], whole);
         test_truncations(whole);
+        test_checksums(whole);
         test_mutations(whole);
         CHECK(largest < 100 * whole.size);
         test_failing_allocations(arguments[i]);
