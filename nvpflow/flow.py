@@ -16,7 +16,7 @@ from nvpflow._checks import (
     count_threads,
     draw_seeds,
 )
-from nvpflow.layers import SCALE_BOUND, ActNorm, CouplingLayer, Layer, layer_from_config, state_widths
+from nvpflow.layers import SCALE_BOUND, ActNorm, CouplingLayer, Layer, layer_from_config, state_dtype, state_widths
 from nvpflow.training import TrainingState
 
 __all__ = ["ConvergenceWarning", "Flow"]
@@ -434,7 +434,7 @@ class Flow(_core.Flow):
 
     def copy(self):
         """An independent flow with the same parameters."""
-        return Flow([layer.copy() for layer in self.layers])
+        return _restore_flow(self.config(), self.parameters, self.n_jobs)
 
     def config(self):
         """What makes such a flow again, as plain Python values, but for the parameters."""
@@ -467,12 +467,12 @@ class Flow(_core.Flow):
         }
 
     def load_state_dict(self, state):
-        """Set all parameters from arrays of the names and shapes of `state_dict`.
+        """Set all parameters from arrays, or tensors of PyTorch, of the names and shapes of `state_dict`.
 
         Raises
         ------
-        ValueError
-            If a name is missing or unknown, or a shape is wrong; nothing has changed then.
+        TypeError, ValueError
+            If an entry holds no real numbers, a name is missing or unknown, or a shape is wrong; nothing has changed then.
         """
         before = self.parameters.copy()
         try:
@@ -516,7 +516,7 @@ class Flow(_core.Flow):
         if masks is not None and len(masks) != n_layers:
             raise ValueError(f"masks must have one entry for each of {n_layers} layers, got {len(masks)}")
         if dtype is None:
-            dtype = np.result_type(np.float32, *(np.asarray(value).dtype for value in state.values()))
+            dtype = state_dtype(state)
         layers = []
         for i in range(n_layers):
             mask = masks[i] if masks is not None else by_layer[i].get("mask")
@@ -553,7 +553,7 @@ class Flow(_core.Flow):
         return flow_summary(self)
 
     def __reduce__(self):
-        return _restore_flow, (self.config(), np.array(self.parameters))
+        return _restore_flow, (self.config(), np.array(self.parameters), self.n_jobs)
 
     def __repr__(self):
         layers = "\n".join(f"    {layer!r}," for layer in self.layers)
@@ -565,9 +565,10 @@ class Flow(_core.Flow):
         return flow_html(self)
 
 
-def _restore_flow(config, parameters):
+def _restore_flow(config, parameters, n_jobs=1):
     flow = Flow.from_config(config)
     flow.parameters[:] = parameters
+    flow.n_jobs = n_jobs
     return flow
 
 

@@ -180,6 +180,12 @@ def _quantile(scores, share, weight=None):
     weight = np.ones(len(scores)) if weight is None else weight[order]
     return np.interp(share, (np.cumsum(weight) - weight / 2) / weight.sum(), scores[order].astype(np.float64))
 
+    def save(self, path):
+        """Write the fitted detector to a file, which `nvpflow.load` reads. See there."""
+        from nvpflow.files import save
+
+        save(self, path)
+
 
 def _check_contamination(value):
     if isinstance(value, str):
