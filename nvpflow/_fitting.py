@@ -217,7 +217,7 @@ def bandwidth(model, data, n):
     The power of n was measured on two moons: Silverman's for two dimensions, -1/6, suits a kernel estimate, which needs its
     noise in the end; a flow needs it only against spikes, and the more samples the less.
     """
-    return check_real("noise", model.noise, 0) * n**-0.4 * moments(data.x, data.weight)[1]
+    return check_real("noise", model.noise, 0) * n**-0.45 * moments(data.x, data.weight)[1]
 
 
 def _split(model, data, seed):
