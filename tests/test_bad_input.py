@@ -505,7 +505,11 @@ INTERRUPTED = """
     def interrupt():
         sent.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGINT)
-    threading.Timer(1.0, interrupt).start()
+    train = nvpflow.Flow._fit
+    def begin(*args, **options):
+        threading.Timer(0.5, interrupt).start()
+        train(*args, **options)
+    nvpflow.Flow._fit = begin
     try:
         model.fit(X)
     except KeyboardInterrupt:
