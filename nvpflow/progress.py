@@ -43,12 +43,16 @@ def progress(n_epochs, verbose=1, file=None):
     bar = _bar(n_epochs, file) if verbose else None
     parts = 10 * verbose
 
+    validation = np.nan  # the last one known: a fit may validate only now and then
+
     def show(epoch, train_nll, validation_nll):
+        nonlocal validation
+        validation = validation if np.isnan(validation_nll) else validation_nll
         if bar is not None:
-            bar.set_postfix_str(_scores(train_nll, validation_nll), refresh=False)
+            bar.set_postfix_str(_scores(train_nll, validation), refresh=False)
             bar.update()
         elif epoch * parts // n_epochs != (epoch - 1) * parts // n_epochs:
-            print(f"epoch {epoch}/{n_epochs}: {_scores(train_nll, validation_nll)}", file=file, flush=True)
+            print(f"epoch {epoch}/{n_epochs}: {_scores(train_nll, validation)}", file=file, flush=True)
 
     try:
         yield show

@@ -285,6 +285,9 @@ class TestTraining:
     def test_overfitting_stays_in_view(self):
         train = np.linspace(2, 0.5, 100)
         validation = np.concatenate([np.linspace(2, 1, 30), np.linspace(1, 3, 70)])
+        seldom = np.where(np.arange(100) % 7 == 0, validation, np.nan)
+        (ax,) = plot.training({"train_nll": train, "validation_nll": seldom}).axes
+        np.testing.assert_array_equal(ax.lines[1].get_ydata(), validation[::7])
         (ax,) = plot.training({"train_nll": train, "validation_nll": validation}).axes
         assert ax.get_ylim()[0] < 0.5 and ax.get_ylim()[1] > 3
 

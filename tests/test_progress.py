@@ -37,6 +37,14 @@ def test_about_ten_lines_where_nobody_watches(n_epochs, verbose, expected):
         assert lines[-1] == f"epoch {n_epochs}/{n_epochs}: training NLL {n_epochs / 10:.4f}"
 
 
+def test_the_last_validation_nll_stays_until_the_next():
+    file = io.StringIO()
+    with progress(3, 1, file) as show:
+        for epoch, validation in enumerate((NAN, 1.5, NAN), start=1):
+            show(epoch, 1.0, validation)
+    assert [line.partition(", ")[2] for line in file.getvalue().splitlines()] == ["", *["validation NLL 1.5000"] * 2]
+
+
 def test_the_validation_nll_is_shown_if_there_is_one():
     file = io.StringIO()
     with progress(1, file=file) as callback:

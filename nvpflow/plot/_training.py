@@ -43,7 +43,8 @@ def training(history, entropy=None, *, axes=None):
         entropy = check_real("entropy", entropy)
     figure, (ax,) = panels(axes, 1, 1, width=7.5, shape=0.5)
     for (name, curve), colour in zip(curves.items(), (BLUE, RED)):
-        ax.plot(np.arange(1, len(curve) + 1), curve, color=colour, lw=1.4, label=name)
+        known = ~np.isnan(curve)  # a fit may validate only now and then
+        ax.plot(np.arange(1, len(curve) + 1)[known], curve[known], color=colour, lw=1.4, label=name)
     if "validation" in curves and np.isfinite(curves["validation"]).any():
         best = int(np.nanargmin(curves["validation"])) + 1 if kept is None else kept
         value = curves["validation"][best - 1]
