@@ -5,6 +5,7 @@ hold, and knows the dtype and the shape of an array before it reads it.
 """
 
 import contextlib
+import errno
 import os
 import re
 
@@ -54,6 +55,10 @@ def _open_npz(path):
             yield Npz(archive, os.fstat(file.fileno()).st_size)
     except (EOFError, NotImplementedError, OverflowError, struct.error, zipfile.BadZipFile) as error:
         raise ValueError(f"the archive is damaged: {error or type(error).__name__}") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise ValueError("the archive is damaged: an offset is negative") from error  # that zipfile went to
 
 
 @contextlib.contextmanager

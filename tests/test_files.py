@@ -460,7 +460,7 @@ def test_spoiled_archives(models, tmp_path):
 @both_kinds
 @every_model
 def test_damaged_bytes(models, name, ending, tmp_path):
-    """Bits flip, bytes take odd values, files end early: nothing but ValueError and OSError, and little memory."""
+    """Bytes take odd values, files end early: nothing but ValueError, which names the file, and little memory."""
     path = save_to(tmp_path, models[name], ending)
     whole, rng = path.read_bytes(), np.random.default_rng(0)
     n_refused = 0
@@ -476,9 +476,9 @@ def test_damaged_bytes(models, name, ending, tmp_path):
             overwrite(path, content)
             try:
                 nvpflow.load(path)
-            except (OSError, ValueError) as error:
+            except ValueError as error:
                 n_refused += 1
-                assert isinstance(error, OSError) or str(error).startswith(str(path))
+                assert str(error).startswith(str(path))
     assert n_refused > 200
 
 
