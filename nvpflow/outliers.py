@@ -173,18 +173,18 @@ class FlowOutlierDetector(Estimator):
         """`fit`, then `predict` of the same samples."""
         return self.fit(X, sample_weight=sample_weight).predict(X)
 
+    def save(self, path):
+        """Write the fitted detector to a file, which `nvpflow.load` reads. See there."""
+        from nvpflow.files import save
+
+        save(self, path)
+
 
 def _quantile(scores, share, weight=None):
     """The score that this share of the weight is below; of a sample's own weight half is below its score."""
     order = np.argsort(scores)
     weight = np.ones(len(scores)) if weight is None else weight[order]
     return np.interp(share, (np.cumsum(weight) - weight / 2) / weight.sum(), scores[order].astype(np.float64))
-
-    def save(self, path):
-        """Write the fitted detector to a file, which `nvpflow.load` reads. See there."""
-        from nvpflow.files import save
-
-        save(self, path)
 
 
 def _check_contamination(value):
