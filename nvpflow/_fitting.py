@@ -1,6 +1,7 @@
 """How `RealNVP` trains: the flow that it builds, the samples that it holds back, the noise that it adds."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def train(model, X, fitted, callback=None):
     flow = new_flow(model, training, init_seed)
     if model.warm_start and hasattr(model, "flow_"):
         _start_from(flow, model.flow_)
-    history = {}
+    history: dict[str, Any] = {}
     max_iter = check_int("max_iter", model.max_iter, 1)
     try:
         flow._fit(

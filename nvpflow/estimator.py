@@ -1,19 +1,26 @@
 """RealNVP: a density estimator with scikit-learn's conventions, without scikit-learn."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
 import numpy as np
 
 from nvpflow import _fitting
 from nvpflow._arrays import check_samples
 from nvpflow._checks import check_dtype, check_int
 from nvpflow._frames import feature_names
-from nvpflow._sklearn import Estimator, NotFittedError, Transformer
+from nvpflow._sklearn import NotFittedError, Transformer
 from nvpflow._streaming import Stream
+from nvpflow._typing import Activation, ArrayLike, Callback, DTypeLike, Floats, PathLike, Scale, Schedule, Seed
+from nvpflow.flow import Flow
 from nvpflow.layers import SCALE_BOUND
 
 __all__ = ["NotFittedError", "RealNVP"]
 
 
-class RealNVP(Transformer, Estimator):
+class RealNVP(Transformer):
     """Density estimation with a Real NVP flow.
 
     Samples may come in anything that holds real numbers in the memory of the CPU: sequences, arrays, frames of pandas
@@ -103,28 +110,28 @@ class RealNVP(Transformer, Estimator):
 
     def __init__(
         self,
-        n_layers=8,
-        hidden_dim=64,
+        n_layers: int = 8,
+        hidden_dim: int | Sequence[int] = 64,
         *,
-        activation="relu",
-        scale="tanh",
-        scale_bound=SCALE_BOUND,
-        standardize=True,
-        max_iter=1000,
-        batch_size=256,
-        learning_rate=5e-3,
-        schedule="cosine",
-        noise=0.25,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=None,
-        tol=0.0,
-        warm_start=False,
-        dtype="float32",
-        n_jobs=None,
-        verbose=0,
-        random_state=None,
-    ):
+        activation: Activation = "relu",
+        scale: Scale = "tanh",
+        scale_bound: float = SCALE_BOUND,
+        standardize: bool = True,
+        max_iter: int = 1000,
+        batch_size: int | None = 256,
+        learning_rate: float = 5e-3,
+        schedule: Schedule = "cosine",
+        noise: float = 0.25,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int | None = None,
+        tol: float = 0.0,
+        warm_start: bool = False,
+        dtype: DTypeLike = "float32",
+        n_jobs: int | None = None,
+        verbose: int = 0,
+        random_state: Seed = None,
+    ) -> None:
         self.n_layers = n_layers
         self.hidden_dim = hidden_dim
         self.activation = activation
@@ -148,7 +155,13 @@ class RealNVP(Transformer, Estimator):
 
     _estimator_type = "density_estimator"
 
-    def fit(self, X, y=None, *, callback=None):
+    flow_: Flow
+    history_: dict[str, Floats]
+    n_iter_: int
+    best_iter_: int
+    n_samples_seen_: int
+
+    def fit(self, X: ArrayLike, y: object = None, *, callback: Callback | None = None) -> Self:
         """Fit the flow to samples.
 
         Parameters
@@ -179,7 +192,7 @@ class RealNVP(Transformer, Estimator):
         """
         names = feature_names(X)
         checked = check_samples("X", X, check_dtype(self.dtype), minimum=2)
-        fitted = {}
+        fitted: dict[str, Any] = {}
         try:
             _fitting.train(self, checked, fitted, callback)
         finally:
@@ -189,7 +202,7 @@ class RealNVP(Transformer, Estimator):
                 self._keep_features(names, checked.shape[1])
         return self
 
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X: ArrayLike, y: object = None) -> Self:
         """Train on samples that arrive in pieces: one epoch on this piece.
 
         The first call sets up the flow and, with `standardize`, its standardisation, so its piece should tell mean and
@@ -228,14 +241,14 @@ class RealNVP(Transformer, Estimator):
             names = feature_names(X)
             checked = check_samples("X", X, check_dtype(self.dtype), minimum=2)
             stream = Stream(self)
-            flow, n_seen, curve = stream.new_flow(self, checked), len(checked), []
+            flow, n_seen, curve = stream.new_flow(self, checked), len(checked), np.empty(0)
         curve = np.append(curve, stream.update(self, flow, checked, n_seen))
         self._stream, self.flow_, self.history_, self.n_samples_seen_ = stream, flow, {"train_nll": curve}, n_seen
         self.n_iter_ = self.best_iter_ = len(curve)
         self._keep_features(names, checked.shape[1])
         return self
 
-    def score_samples(self, X):
+    def score_samples(self, X: ArrayLike) -> Floats:
         """Log-density of each sample.
 
         Parameters
@@ -254,7 +267,7 @@ class RealNVP(Transformer, Estimator):
         X = self._check_samples(X)
         return self.flow_.log_prob(X)
 
-    def score(self, X, y=None):
+    def score(self, X: ArrayLike, y: object = None) -> float:
         """Mean log-density of the samples, in nats; higher is better.
 
         Parameters
@@ -273,7 +286,7 @@ class RealNVP(Transformer, Estimator):
         X = self._check_samples(X)
         return -self.flow_.nll(X)
 
-    def sample(self, n_samples=1, random_state=None):
+    def sample(self, n_samples: int = 1, random_state: Seed = None) -> Floats:
         """Draw samples from the fitted density.
 
         Parameters
@@ -295,7 +308,7 @@ class RealNVP(Transformer, Estimator):
         n_samples = check_int("n_samples", n_samples, 1)
         return flow.sample(n_samples, self.random_state if random_state is None else random_state)
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> Any:  # an ndarray, or a frame
         """Take data to the latent space, where a fitted density is standard normal.
 
         Parameters
@@ -314,7 +327,7 @@ class RealNVP(Transformer, Estimator):
         checked = self._check_samples(X)
         return self._output(self.flow_.inverse(checked)[0], X)
 
-    def inverse_transform(self, Z):
+    def inverse_transform(self, Z: ArrayLike) -> Floats:
         """Take latent points to data, undoing `transform`.
 
         Parameters
@@ -332,7 +345,7 @@ class RealNVP(Transformer, Estimator):
         Z = self._check_samples(Z, "Z")
         return self.flow_.forward(Z)[0]
 
-    def save(self, path):
+    def save(self, path: PathLike) -> None:
         """Write the fitted model to a file, which `nvpflow.load` reads. See there."""
         from nvpflow.files import save
 

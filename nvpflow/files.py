@@ -1,9 +1,12 @@
 """Files: a flow or a fitted estimator as one .npz without pickle."""
 
+from __future__ import annotations
+
 import os
 
 import numpy as np
 
+from nvpflow._typing import PathLike
 from nvpflow.estimator import RealNVP
 from nvpflow.flow import Flow
 
@@ -12,7 +15,7 @@ __all__ = ["load", "save"]
 FORMAT_VERSION = 1
 
 
-def save(model, path):
+def save(model: Flow | RealNVP, path: PathLike) -> None:
     """Write a `Flow` or a fitted `RealNVP` to a file.
 
     The file is an .npz that holds no pickle: "header", a JSON text with the format's version and the whole configuration,
@@ -50,7 +53,7 @@ def save(model, path):
     _write_atomically(path, header=np.array(text), parameters=flow.parameters, **arrays)
 
 
-def load(path):
+def load(path: PathLike) -> Flow | RealNVP:
     """Read what `save` wrote.
 
     Parameters

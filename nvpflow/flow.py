@@ -1,13 +1,18 @@
 """A flow: layers over a standard normal base density."""
 
+from __future__ import annotations
+
 import re
 import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 
 from nvpflow import _core
 from nvpflow._arrays import as_array
 from nvpflow._checks import alternating_mask, check_choice, check_int, check_real, count_threads, draw_seeds
+from nvpflow._typing import Activation, ArrayLike, Callback, DTypeLike, Floats, PathLike, Scale, Schedule, Seed
 from nvpflow.layers import SCALE_BOUND, ActNorm, CouplingLayer, Layer, layer_from_config, state_widths
 from nvpflow.training import TrainingState
 
@@ -67,7 +72,7 @@ class Flow(_core.Flow):
     (3, 1)
     """
 
-    def __init__(self, layers):
+    def __init__(self, layers: Sequence[Layer] | Layer) -> None:
         layers = tuple(layers) if np.iterable(layers) else (layers,)
         _check_layers(layers)
         first = layers[0]
@@ -80,10 +85,13 @@ class Flow(_core.Flow):
             layer._rebind(parameters[offset : offset + layer.n_parameters])
             layer._in_flow = True
 
-    layers = property(lambda self: self._layers, doc="tuple: the layers, in the order of `forward`.")
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """tuple: the layers, in the order of `forward`."""
+        return self._layers
 
     @property
-    def n_jobs(self):
+    def n_jobs(self) -> int:
         """int: the threads that a call may use; set as in scikit-learn, -1 for all processors. 1 at first.
 
         They end with the call, and small calls start none. The results are the same for any number, to the last bit.
@@ -91,10 +99,10 @@ class Flow(_core.Flow):
         return self._n_threads or 1
 
     @n_jobs.setter
-    def n_jobs(self, value):
+    def n_jobs(self, value: int | None) -> None:
         self._n_threads = count_threads(value)
 
-    def sample(self, n, random_state=None, context=None):
+    def sample(self, n: int, random_state: Seed = None, context: ArrayLike | None = None) -> Floats:
         """Draw samples.
 
         Parameters
@@ -111,7 +119,9 @@ class Flow(_core.Flow):
         """
         return self.sample_and_log_prob(n, random_state, context)[0]
 
-    def sample_and_log_prob(self, n, random_state=None, context=None):
+    def sample_and_log_prob(
+        self, n: int, random_state: Seed = None, context: ArrayLike | None = None
+    ) -> tuple[Floats, Floats]:
         """Draw samples together with their log-densities, in one pass.
 
         Parameters
@@ -135,7 +145,7 @@ class Flow(_core.Flow):
                 context = np.broadcast_to(context, (n, self.context_dim))
         return self._sample(n, seed, context)
 
-    def initialize_act_norms(self, x, context=None):
+    def initialize_act_norms(self, x: ArrayLike, context: ArrayLike | None = None) -> None:
         """Set every `ActNorm` from data, so that what leaves it on the way to z has mean 0 and standard deviation 1.
 
         The last layer's is set from x itself, each other one from what the layers behind it, set by then, make of x. It is
@@ -170,29 +180,29 @@ class Flow(_core.Flow):
 
     def fit(
         self,
-        x,
-        context=None,
-        sample_weight=None,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         *,
-        max_iter=1000,
-        batch_size=None,
-        learning_rate=1e-3,
-        schedule="constant",
-        final_fraction=0.0,
-        warmup=0,
-        max_grad_norm=None,
-        weight_decay=0.0,
-        average=0.0,
-        noise=None,
-        validation_data=None,
-        validate_every=1,
-        n_iter_no_change=None,
-        tol=0.0,
-        random_state=None,
-        callback=None,
-        pause_after=None,
-        state=None,
-    ):
+        max_iter: int = 1000,
+        batch_size: int | None = None,
+        learning_rate: float = 1e-3,
+        schedule: Schedule = "constant",
+        final_fraction: float = 0.0,
+        warmup: float = 0,
+        max_grad_norm: float | None = None,
+        weight_decay: float = 0.0,
+        average: float = 0.0,
+        noise: ArrayLike | None = None,
+        validation_data: ArrayLike | tuple[ArrayLike | None, ...] | None = None,
+        validate_every: int = 1,
+        n_iter_no_change: int | None = None,
+        tol: float = 0.0,
+        random_state: Seed = None,
+        callback: Callback | None = None,
+        pause_after: int | None = None,
+        state: TrainingState | None = None,
+    ) -> dict[str, Floats]:
         """Minimise the mean negative log-likelihood of x with Adam, from the present parameters.
 
         Parameters
@@ -279,7 +289,7 @@ class Flow(_core.Flow):
         stochastic approximation by averaging"; Rothfuss et al. (2019), "Noise regularization for conditional density
         estimation".
         """
-        history = {}
+        history: dict[str, Any] = {}
         self._fit(
             history,
             x,
@@ -425,26 +435,26 @@ class Flow(_core.Flow):
             raise ValueError(f"noise must be finite and >= 0, got {noise!r}")
         return np.ascontiguousarray(np.broadcast_to(deviations, self.data_dim), self.dtype) if deviations.any() else None
 
-    def copy(self):
+    def copy(self) -> Flow:
         """An independent flow with the same parameters."""
         return Flow([layer.copy() for layer in self.layers])
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         """What makes such a flow again, as plain Python values, but for the parameters."""
         return {"dtype": self.dtype.name, "layers": [layer.config() for layer in self.layers]}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
         """A flow from what `config` gave, with starting parameters of no meaning."""
         return cls([layer_from_config(layer, config["dtype"]) for layer in config["layers"]])
 
-    def save(self, path):
+    def save(self, path: PathLike) -> None:
         """Write the flow to a file, which `nvpflow.load` reads. See there."""
         from nvpflow.files import save
 
         save(self, path)
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Floats]:
         """Copies of all parameters under the names of a PyTorch `Sequential` of such layers.
 
         Returns
@@ -459,7 +469,7 @@ class Flow(_core.Flow):
             for name, array in layer.state_dict().items()
         }
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
         """Set all parameters from arrays of the names and shapes of `state_dict`.
 
         Raises
@@ -481,8 +491,15 @@ class Flow(_core.Flow):
 
     @classmethod
     def from_state_dict(
-        cls, state, *, masks=None, activation="relu", scale="exp", scale_bound=SCALE_BOUND, dtype=None
-    ):
+        cls,
+        state: Mapping[str, ArrayLike],
+        *,
+        masks: Sequence[ArrayLike] | None = None,
+        activation: Activation = "relu",
+        scale: Scale = "exp",
+        scale_bound: float = SCALE_BOUND,
+        dtype: DTypeLike | None = None,
+    ) -> Self:
         """The flow that PyTorch coupling layers with these parameters compute.
 
         Parameters
@@ -515,8 +532,10 @@ class Flow(_core.Flow):
             mask = masks[i] if masks is not None else by_layer[i].get("mask")
             if mask is None and "s_net.0.weight" in by_layer[i]:
                 mask = alternating_mask(state_widths(by_layer[i])[-1], i)
-            options = {"activation": activation, "scale": scale, "scale_bound": scale_bound, "dtype": dtype}
-            layers.append(CouplingLayer.from_state_dict(by_layer[i], mask, **options))
+            layer = CouplingLayer.from_state_dict(
+                by_layer[i], mask, activation=activation, scale=scale, scale_bound=scale_bound, dtype=dtype
+            )
+            layers.append(layer)
         return cls(layers)
 
     def __reduce__(self):
@@ -565,7 +584,7 @@ def _check_layers(layers):
 
 def split_state(state):
     """A flow's state dict as {layer number: the layer's state dict}. What stands before the number is dropped."""
-    by_layer = {}
+    by_layer: dict[int, dict[str, ArrayLike]] = {}
     for key, value in state.items():
         match = re.fullmatch(r"(?:.*?\.)??(\d+)\.((?:s_net|b_net|net)\.\d+\.\w+|mask|log_scale|bias|lu)", key)
         if not match:

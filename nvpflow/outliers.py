@@ -1,14 +1,20 @@
 """FlowOutlierDetector: scikit-learn's interface for outlier detection, by the density of a flow."""
 
+from __future__ import annotations
+
 import inspect
+from typing import Any, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow._arrays import check_samples
 from nvpflow._checks import check_choice, check_dtype, check_real, draw_seeds
 from nvpflow._frames import feature_names
 from nvpflow._sklearn import Estimator
+from nvpflow._typing import ArrayLike, DTypeLike, Floats, Ints, Seed
 from nvpflow.estimator import RealNVP
+from nvpflow.flow import Flow
 
 __all__ = ["FlowOutlierDetector"]
 
@@ -51,12 +57,19 @@ class FlowOutlierDetector(Estimator):
     array([ 1, -1])
     """
 
-    def __init__(self, *args, contamination="auto", **parameters):
+    # Parameters of `RealNVP` that are read here, and what `fit` learns.
+    dtype: DTypeLike
+    random_state: Seed
+    warm_start: bool
+    estimator_: RealNVP
+    offset_: float
+
+    def __init__(self, *args: Any, contamination: float | Literal["auto"] = "auto", **parameters: Any) -> None:
         vars(self).update(vars(RealNVP(*args, **parameters)))  # which only stores them
         self.contamination = contamination
 
     _flow_signature = inspect.signature(RealNVP.__init__)
-    __init__.__signature__ = _flow_signature.replace(
+    __init__.__signature__ = _flow_signature.replace(  # type: ignore[attr-defined]
         parameters=[
             *_flow_signature.parameters.values(),
             inspect.Parameter("contamination", inspect.Parameter.KEYWORD_ONLY, default="auto"),
@@ -65,11 +78,22 @@ class FlowOutlierDetector(Estimator):
 
     _estimator_type = "outlier_detector"
 
-    flow_ = property(lambda self: self.estimator_.flow_, doc="Flow: that of `estimator_`.")
-    n_iter_ = property(lambda self: self.estimator_.n_iter_, doc="int: that of `estimator_`.")
-    history_ = property(lambda self: self.estimator_.history_, doc="dict: that of `estimator_`.")
+    @property
+    def flow_(self) -> Flow:
+        """Flow: that of `estimator_`."""
+        return self.estimator_.flow_
 
-    def fit(self, X, y=None):
+    @property
+    def n_iter_(self) -> int:
+        """int: that of `estimator_`."""
+        return self.estimator_.n_iter_
+
+    @property
+    def history_(self) -> dict[str, Floats]:
+        """dict: that of `estimator_`."""
+        return self.estimator_.history_
+
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Fit the density, and set the threshold.
 
         Parameters
@@ -111,7 +135,7 @@ class FlowOutlierDetector(Estimator):
         self._keep_features(names, checked.shape[1])
         return self
 
-    def score_samples(self, X):
+    def score_samples(self, X: ArrayLike) -> npt.NDArray[np.float64]:
         """Log-density of each sample: the lower, the more of an outlier.
 
         Parameters
@@ -130,7 +154,7 @@ class FlowOutlierDetector(Estimator):
         X = self._check_samples(X)
         return self.flow_.log_prob(X).astype(np.float64)
 
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike) -> npt.NDArray[np.float64]:
         """Log-density of each sample above the threshold: negative for outliers.
 
         Parameters
@@ -149,7 +173,7 @@ class FlowOutlierDetector(Estimator):
         X = self._check_samples(X)
         return self.flow_.log_prob(X).astype(np.float64) - self.offset_
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> Ints:
         """-1 for outliers, 1 for the others.
 
         Parameters
@@ -167,7 +191,7 @@ class FlowOutlierDetector(Estimator):
         X = self._check_samples(X)
         return np.where(self.flow_.log_prob(X).astype(np.float64) < self.offset_, -1, 1)
 
-    def fit_predict(self, X, y=None):
+    def fit_predict(self, X: ArrayLike, y: object = None) -> Ints:
         """`fit`, then `predict` of the same samples."""
         return self.fit(X).predict(X)
 

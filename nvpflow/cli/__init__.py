@@ -6,6 +6,7 @@ Results go to stdout; progress, warnings and errors go to stderr.
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 
 import nvpflow
 from nvpflow.cli import _models, _moons, _plot
@@ -26,7 +27,7 @@ Tables are CSV, NPY or Parquet files. `nvpflow <command> --help` says more.
 """
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Parameters

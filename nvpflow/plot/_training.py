@@ -1,13 +1,25 @@
 """Training curves."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from nvpflow._checks import check_real
+from nvpflow._typing import ArrayLike
 from nvpflow.estimator import RealNVP
 from nvpflow.plot._canvas import BLUE, GREY, RED, open_frame, panels
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-def training(history, entropy=None, *, axes=None):
+
+def training(
+    history: RealNVP | Mapping[str, ArrayLike], entropy: float | None = None, *, axes: Axes | None = None
+) -> Figure:
     """Training curves: the negative log-likelihood after every epoch.
 
     Parameters
@@ -37,7 +49,7 @@ def training(history, entropy=None, *, axes=None):
     kept = None
     if isinstance(history, RealNVP):
         history._fitted_flow()
-        history, kept = history.history_, history.best_iter_
+        kept, history = history.best_iter_, history.history_
     curves = _check_history(history)
     if entropy is not None:
         entropy = check_real("entropy", entropy)
