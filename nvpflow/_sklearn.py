@@ -57,11 +57,30 @@ class Estimator:
         return sorted(name for name in inspect.signature(cls.__init__).parameters if name != "self")
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The parameters of the constructor and their values, as scikit-learn wants them."""
+        """The parameters of the constructor and their values, as scikit-learn wants them.
+
+        Parameters
+        ----------
+        deep : ignored
+            No parameter is an estimator.
+
+        Returns
+        -------
+        params : dict of str to object
+        """
         return {name: getattr(self, name) for name in self._parameter_names()}
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters of the constructor; returns self.
+        """Set parameters of the constructor.
+
+        Parameters
+        ----------
+        **params : object
+            Values by name. `fit` checks them.
+
+        Returns
+        -------
+        self
 
         Raises
         ------
@@ -126,7 +145,23 @@ class Transformer(Estimator):
     """`fit_transform`, and frames as the output of `transform`."""
 
     def fit_transform(self, X: ArrayLike, y: object = None) -> Any:  # as `transform`
-        """Fit to X, then transform it. See `fit` and `transform`."""
+        """Fit to X, then transform it. See `fit` and `transform`.
+
+        Parameters
+        ----------
+        X : array_like of real numbers, shape (n, D)
+        y : ignored
+
+        Returns
+        -------
+        Z : ndarray, shape (n, D)
+            Or a frame, as `set_output` says.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `fit`.
+        """
         return self.fit(X).transform(X)  # type: ignore[attr-defined]
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> npt.NDArray[np.object_]:

@@ -346,7 +346,19 @@ class RealNVP(Transformer):
         return self.flow_.forward(Z)[0]
 
     def save(self, path: PathLike) -> None:
-        """Write the fitted model to a file, which `nvpflow.load` reads. See there."""
+        """Write the fitted model to a file, which `nvpflow.load` reads. See there.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        OSError
+            If the file cannot be written.
+        """
         from nvpflow.files import save
 
         save(self, path)

@@ -35,6 +35,15 @@ def save(model: Flow | RealNVP, path: PathLike) -> None:
         If the estimator is not fitted.
     OSError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> import nvpflow, tempfile
+    >>> flow = nvpflow.Flow([nvpflow.ActNorm(2)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     nvpflow.save(flow, f"{folder}/flow.npz")
+    ...     nvpflow.load(f"{folder}/flow.npz").n_parameters
+    4
     """
     if isinstance(model, RealNVP):
         flow = model._fitted_flow()
@@ -70,6 +79,11 @@ def load(path: PathLike) -> Flow | RealNVP:
         If the file cannot be read.
     ValueError
         If it is not such a file, or its parts do not fit together. Nothing in it is ever executed.
+
+    Examples
+    --------
+    >>> import nvpflow
+    >>> model = nvpflow.load("model.npz")  # doctest: +SKIP
     """
     arrays = _read_arrays(path)
     header = _read_header(path, arrays)

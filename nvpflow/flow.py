@@ -26,7 +26,7 @@ class ConvergenceWarning(UserWarning):
 class Flow(_core.Flow):
     """Layers over a standard normal base density.
 
-    `forward` generates data x from latent points z, through the first layer first; `inverse` goes back; the density is
+    `forward` generates data x from latent points z, through the first layer first; `inverse` goes back; the density is::
 
         log p(x) = log N(z; 0, I) + log|det dz/dx|.
 
@@ -436,20 +436,55 @@ class Flow(_core.Flow):
         return np.ascontiguousarray(np.broadcast_to(deviations, self.data_dim), self.dtype) if deviations.any() else None
 
     def copy(self) -> Flow:
-        """An independent flow with the same parameters."""
+        """An independent flow with the same parameters.
+
+        Returns
+        -------
+        Flow
+        """
         return Flow([layer.copy() for layer in self.layers])
 
     def config(self) -> dict[str, Any]:
-        """What makes such a flow again, as plain Python values, but for the parameters."""
+        """What makes such a flow again, as plain Python values, but for the parameters.
+
+        Returns
+        -------
+        config : dict
+            "dtype", and "layers": what `config` of each layer gives.
+        """
         return {"dtype": self.dtype.name, "layers": [layer.config() for layer in self.layers]}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """A flow from what `config` gave, with starting parameters of no meaning."""
+        """A flow from what `config` gave, with starting parameters of no meaning.
+
+        Parameters
+        ----------
+        config : mapping
+
+        Returns
+        -------
+        Flow
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it describes no flow.
+        """
         return cls([layer_from_config(layer, config["dtype"]) for layer in config["layers"]])
 
     def save(self, path: PathLike) -> None:
-        """Write the flow to a file, which `nvpflow.load` reads. See there."""
+        """Write the flow to a file, which `nvpflow.load` reads. See there.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
         from nvpflow.files import save
 
         save(self, path)
@@ -471,6 +506,11 @@ class Flow(_core.Flow):
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
         """Set all parameters from arrays of the names and shapes of `state_dict`.
+
+        Parameters
+        ----------
+        state : mapping of str to array_like
+            Entries that a mask makes irrelevant are ignored.
 
         Raises
         ------

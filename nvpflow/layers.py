@@ -32,7 +32,20 @@ SCALE_BOUND = 1.0
 
 
 class Linear(NamedTuple):
-    """The linear map y = weight @ x + bias; both arrays are views of a layer's parameters."""
+    """The linear map y = weight @ x + bias; both arrays are views of a layer's parameters.
+
+    Parameters
+    ----------
+    weight : ndarray, shape (outputs, inputs)
+    bias : ndarray, shape (outputs,)
+
+    Examples
+    --------
+    >>> import nvpflow
+    >>> layer = nvpflow.CouplingLayer(3, 16, mask=[1, 1, 0])
+    >>> [linear.weight.shape for linear in layer.s_net]
+    [(16, 2), (1, 16)]
+    """
 
     weight: Floats
     bias: Floats
@@ -63,7 +76,13 @@ class Layer(_core.Transform):
         raise TypeError(f"{type(self).__name__} does not describe a layer")
 
     def copy(self) -> Self:
-        """An independent layer with the same parameters, in no flow."""
+        """An independent layer with the same parameters, in no flow.
+
+        Returns
+        -------
+        Layer
+            Of the same class.
+        """
         twin = layer_from_config(self.config(), self.dtype)
         twin.parameters[:] = self.parameters
         return twin
@@ -209,7 +228,7 @@ class Coupling(Layer):
 class CouplingLayer(Coupling):
     """Affine coupling layer of Real NVP.
 
-    With the binary mask m (1: identity part) it maps, forward and back,
+    With the binary mask m (1: identity part) it maps, forward and back::
 
         x = m z + (1 - m) (z exp(s) + b),     log|det dx/dz| = sum of (1 - m) s
         z = m x + (1 - m) (x - b) exp(-s),    log|det dz/dx| = -sum of (1 - m) s
@@ -398,6 +417,8 @@ class CouplingLayer(Coupling):
 class AdditiveCoupling(Coupling):
     """Additive coupling layer of NICE: a shift without a scale, which preserves volumes.
 
+    It maps::
+
         x = z + (1 - m) b,     log|det dx/dz| = 0
 
     where b is a network of the identity part m z and the context, Linear -> activation -> ... -> Linear.
@@ -425,6 +446,13 @@ class AdditiveCoupling(Coupling):
     References
     ----------
     Dinh, Krueger and Bengio (2014), "NICE: non-linear independent components estimation", section 3.2.
+
+    Examples
+    --------
+    >>> import nvpflow
+    >>> x, log_det = nvpflow.AdditiveCoupling(2, 16, random_state=0).forward([[0.5, -1.0]])
+    >>> float(x[0, 0]), float(log_det[0])  # the identity column; volumes stay
+    (0.5, 0.0)
     """
 
     def __init__(
@@ -463,12 +491,14 @@ class SplineCoupling(Coupling):
 
     Parameters
     ----------
-    data_dim, hidden_dim, mask, activation, context_dim
+    data_dim, hidden_dim, mask, activation
         As in `CouplingLayer`.
     n_bins : int, default 8
         K, from 2 to 64.
     tail_bound : float, default 4.0
         B > 0.
+    context_dim : int, default 0
+        As in `CouplingLayer`.
     dtype : {"float32", "float64"}, default "float32"
     random_state : int, Generator, RandomState or None
         Makes the starting parameters, as in `CouplingLayer` with ``scale="tanh"``: the layer starts near the identity,
@@ -560,6 +590,8 @@ class SplineCoupling(Coupling):
 class ActNorm(Layer):
     """Elementwise affine layer: one scale and one shift per dimension.
 
+    It maps::
+
         x = z exp(log_scale) + bias,     log|det dx/dz| = sum of log_scale
 
     It starts as the identity. Set to the standard deviation and the mean of data it standardises them inside the flow,
@@ -586,6 +618,14 @@ class ActNorm(Layer):
     References
     ----------
     Kingma and Dhariwal (2018), "Glow: generative flow with invertible 1x1 convolutions", section 3.1.
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> layer = nvpflow.ActNorm(2)
+    >>> layer.log_scale[:], layer.bias[:] = np.log([2.0, 3.0]), [10.0, 20.0]
+    >>> layer.forward([[1.0, 1.0]])[0]
+    array([[12., 23.]], dtype=float32)
     """
 
     def __init__(self, data_dim: int, *, dtype: DTypeLike = "float32") -> None:
@@ -624,6 +664,8 @@ class ActNorm(Layer):
 
 class Permutation(Layer):
     """A fixed permutation of the columns.
+
+    It maps::
 
         x_i = z_p(i),     log|det dx/dz| = 0
 
@@ -681,6 +723,8 @@ class Permutation(Layer):
 class LULinear(Layer):
     """Invertible linear layer, by the LU decomposition of its matrix.
 
+    It maps::
+
         x = L U z + bias,     log|det dx/dz| = sum of log diag U
 
     L is unit lower triangular and U upper triangular with a positive diagonal, so that the matrix is always invertible. It
@@ -709,6 +753,17 @@ class LULinear(Layer):
     References
     ----------
     Kingma and Dhariwal (2018), "Glow: generative flow with invertible 1x1 convolutions", section 3.2.
+
+    Examples
+    --------
+    >>> import nvpflow
+    >>> layer = nvpflow.LULinear(2, dtype="float64")
+    >>> layer.lu[1, 0] = 0.5
+    >>> layer.matrix
+    array([[1. , 0. ],
+           [0.5, 1. ]])
+    >>> layer.forward([[2.0, 3.0]])[0]
+    array([[2., 4.]])
     """
 
     def __init__(self, data_dim: int, *, dtype: DTypeLike = "float32") -> None:

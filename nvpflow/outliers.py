@@ -192,7 +192,23 @@ class FlowOutlierDetector(Estimator):
         return np.where(self.flow_.log_prob(X).astype(np.float64) < self.offset_, -1, 1)
 
     def fit_predict(self, X: ArrayLike, y: object = None) -> Ints:
-        """`fit`, then `predict` of the same samples."""
+        """`fit`, then `predict` of the same samples.
+
+        Parameters
+        ----------
+        X : array_like of real numbers, shape (n, D)
+        y : ignored
+
+        Returns
+        -------
+        labels : ndarray of int, shape (n,)
+            1 and -1.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `fit`.
+        """
         return self.fit(X).predict(X)
 
 

@@ -73,6 +73,17 @@ def read_table(
     TableError
         If it has no rows, rows of different lengths, a cell that is no finite number (the message says in which row and
         column), or not those columns.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from nvpflow.tables import read_table
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "data.csv")
+    ...     _ = path.write_text("age,name,height\\n30,Ada,1.7\\n")
+    ...     read_table(path, ["height", "1"])
+    (array([[ 1.7, 30. ]]), ['height', 'age'])
     """
     source = "standard input" if os.fspath(path) == "-" else os.fspath(path)
     chosen = _Choice(source, columns, known)
@@ -103,6 +114,14 @@ def write_table(path: PathLike, values: Floats, names: Sequence[str] | None = No
         If the file is to be a Parquet file and pyarrow is missing.
     OSError
         If it cannot be written.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nvpflow.tables import write_table
+    >>> write_table("-", np.array([[0.5, 2.0]]), ["a", "b"])
+    a,b
+    0.5,2
     """
     suffix = Path(path).suffix.lower()
     if os.fspath(path) == "-":

@@ -43,7 +43,12 @@ class TrainingState:
         self._memory: npt.NDArray[np.uint8] | None = None
 
     def copy(self) -> TrainingState:
-        """An independent state of the same content."""
+        """An independent state of the same content.
+
+        Returns
+        -------
+        TrainingState
+        """
         other = TrainingState()
         other.n_iter, other._flow_kind = self.n_iter, self._flow_kind
         other._memory = None if self._memory is None else self._memory.copy()

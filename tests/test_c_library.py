@@ -99,6 +99,26 @@ def test_library(library, tmp_path):
     run_tests(program)
 
 
+PLAIN_ALLOCATOR = """
+#include <stdlib.h>
+void *test_malloc(size_t size) { return malloc(size); }
+void *test_calloc(size_t n, size_t size) { return calloc(n, size); }
+"""
+
+
+def test_the_documented_program(library, tmp_path):
+    flags, objects = library
+    (text,) = re.findall(r"```c\n(.*?)```", (ROOT / "docs" / "c_api.md").read_text(), re.DOTALL)
+    (tmp_path / "documented.c").write_text(text)
+    (tmp_path / "allocator.c").write_text(PLAIN_ALLOCATOR)
+    sources, program = sorted(tmp_path.glob("*.c")), tmp_path / "documented"
+    warnings = ["-Wall", "-Wextra", "-Werror"]
+    compile_c(default_compiler(), *flags, *warnings, f"-I{CSRC}", *sources, *objects, "-lm", "-pthread", "-o", program)
+    before, after = map(float, subprocess.run([program], capture_output=True, check=True, text=True).stdout.split())
+    entropy = 4.22  # of the normal distribution that it learns, log(2 pi e 4)
+    assert before > 6 and abs(after - entropy) < 0.1
+
+
 TARGETS = {
     "baseline": (16, []),
     "avx2": (32, ["-mavx2", "-mfma"]),

@@ -39,6 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         Exit code: 0; 1 after an error; 130 after Ctrl-C. A wrong usage exits at once, with 2.
+
+    Examples
+    --------
+    >>> from nvpflow.cli import main
+    >>> main(["fit", "data.csv", "-o", "model.npz"])  # doctest: +SKIP
+    0
     """
     options = _parser().parse_args(arguments)
     try:

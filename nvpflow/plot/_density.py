@@ -69,6 +69,14 @@ def density(
         If matplotlib is missing.
     NotFittedError, TypeError, ValueError
         If the model is not fitted or not two-dimensional, or an argument is unfit.
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> from nvpflow import plot
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> figure = plot.density(model)  # figure.savefig("density.png") writes it
     """
     flow = check_model(model)
     if exact is not None and not callable(exact):
@@ -147,6 +155,14 @@ def contours(
     References
     ----------
     Hyndman (1996), "Computing and graphing highest density regions", The American Statistician 50.
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> from nvpflow import plot
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> figure = plot.contours(model, X, mass=[0.5, 0.9])
     """
     flow = check_model(model)
     data = None if data is None else check_points("data", data, 2, finite=True)

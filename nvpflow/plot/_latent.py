@@ -69,6 +69,14 @@ def latent(
     ----------
     Aldor-Noiman, Brown, Buja, Rolke and Stine (2013), "The power to see: a new graphical test of normality", The
     American Statistician 67.
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> from nvpflow import plot
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> figure = plot.latent(model, X)
     """
     flow = check_model(model, None)
     X = check_points("X", X, flow.data_dim, finite=True)

@@ -52,6 +52,14 @@ def evolution(model: Model, n: int = 4000, random_state: Seed = 0, *, axes: Axes
         If matplotlib is missing.
     NotFittedError, TypeError, ValueError
         If the model is not fitted or not two-dimensional, or an argument is unfit.
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> from nvpflow import plot
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> figure = plot.evolution(model)
     """
     stages, colours = _stages(check_model(model), n, random_state)
     columns = int(np.ceil(np.sqrt(len(stages))))
@@ -95,6 +103,15 @@ def animation(
         If matplotlib is missing.
     NotFittedError, TypeError, ValueError
         If the model is not fitted or not two-dimensional, or an argument is unfit.
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> from nvpflow import plot
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> film = plot.animation(model, n=100, frames_per_layer=1)
+    >>> html = film.to_jshtml()  # or film.save("layers.gif", writer="pillow")
     """
     stages, colours = _stages(check_model(model), n, random_state)
     frames_per_layer = check_int("frames_per_layer", frames_per_layer, 1)

@@ -58,6 +58,14 @@ def samples(
         If matplotlib is missing.
     TypeError, ValueError
         If an argument is not such an array, or `axes` are not two Axes.
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> from nvpflow import plot
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> figure = plot.samples(X, model.sample(200))
     """
     data, samples = check_points("data", data, 2, finite=True), check_points("samples", samples, 2)
     names = check_names(names, 2)
@@ -109,6 +117,14 @@ def corner(
         If matplotlib is missing.
     TypeError, ValueError
         If an argument is unfit, there are neither data nor samples, or they have different numbers of columns.
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> from nvpflow import plot
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> figure = plot.corner(X, model.sample(200), names=["width", "height"])
     """
     clouds = _clouds(data, samples)
     first = next(iter(clouds.values()))

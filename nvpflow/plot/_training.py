@@ -45,6 +45,14 @@ def training(
         If matplotlib is missing.
     NotFittedError, TypeError, ValueError
         If the model is not fitted, or an argument is unfit.
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> from nvpflow import plot
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> figure = plot.training(model)
     """
     kept = None
     if isinstance(history, RealNVP):
