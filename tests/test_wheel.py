@@ -75,7 +75,7 @@ def test_sdist_holds_what_builds_and_tests(sdist):
         path.relative_to(ROOT).as_posix()
         for folder in folders
         for path in (ROOT / folder).rglob("*.*")
-        if path.is_file() and path.suffix not in (".so", ".pyc") and "_build" not in path.parts
+        if path.is_file() and path.suffix not in (".so", ".pyc") and not {"_build", "generated"} & set(path.parts)
     }
     assert not wanted - names
     assert {"LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "setup.py"} <= names
