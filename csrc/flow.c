@@ -17,6 +17,10 @@ const char *nvp_status_string(nvp_status status) {
         return "an argument is outside of its range";
     case NVP_ERROR_UNSUPPORTED:
         return "NVPFLOW_ISA names an instruction set that is not available here";
+    case NVP_ERROR_FILE:
+        return "the file cannot be read";
+    case NVP_ERROR_FORMAT:
+        return "this is no whole nvpflow file";
     case NVP_INTERRUPTED:
         return "interrupted";
     }

@@ -31,6 +31,8 @@ typedef enum {
     NVP_ERROR_SIZE,        /* a product of sizes does not fit in size_t */
     NVP_ERROR_ARGUMENT,    /* an argument is outside of its documented range */
     NVP_ERROR_UNSUPPORTED, /* NVPFLOW_ISA names an instruction set that this machine or build lacks */
+    NVP_ERROR_FILE,        /* a file cannot be read */
+    NVP_ERROR_FORMAT,      /* a file is of another format, or damaged */
     NVP_INTERRUPTED        /* the poll function or a callback asked to stop */
 } nvp_status;
 
@@ -87,6 +89,25 @@ typedef struct nvp_flow nvp_flow;
 nvp_status nvp_flow_create(nvp_flow **flow, nvp_dtype dtype, size_t dim, size_t context_dim, size_t n_layers,
                            const nvp_layer_config *layers);
 void nvp_flow_destroy(nvp_flow *flow); /* NULL is fine */
+
+/* The same flow from n plain numbers, as model files hold it: 1 (the version of this list); nvp_dtype; D; C; L; and for
+ * each layer its nvp_layer_type, followed by the fields of nvp_layer_config that belong to it, in this order:
+ *   couplings        activation, n_hidden, the hidden widths, the mask (D numbers), and then
+ *     affine         scale, scale_bound, shared_network
+ *     spline         n_bins, tail_bound
+ *   permutation      its D entries
+ * NVP_ERROR_ARGUMENT or NVP_ERROR_SIZE where they do not describe a flow. They need not be trusted: the memory that is
+ * taken is bounded by a multiple of their own. */
+nvp_status nvp_flow_decode(nvp_flow **flow, size_t n, const double *numbers);
+
+/* Read a flow and its parameters from an .npz file of up to 4 GiB that nvpflow's `save` has written, be it of a flow or
+ * of an estimator around one. Only its members "description", the numbers above, and "parameters" are looked at. After
+ * success nvp_flow_destroy releases *flow and free() releases *params; after a failure both are NULL.
+ *
+ * The content need not be trusted: every size is checked before it is used, checksums are compared, and parameters must
+ * be finite; otherwise NVP_ERROR_FORMAT. The memory that is taken is bounded by a multiple of the file's size. */
+nvp_status nvp_flow_load(const char *path, nvp_flow **flow, void **params);
+nvp_status nvp_flow_load_bytes(const void *bytes, size_t n, nvp_flow **flow, void **params); /* of a file in memory */
 
 size_t nvp_flow_dim(const nvp_flow *flow);
 size_t nvp_flow_context_dim(const nvp_flow *flow);

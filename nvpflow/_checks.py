@@ -55,6 +55,12 @@ def check_dtype(dtype):
     return checked.newbyteorder("=")
 
 
+def check_callback(callback):
+    """It must be callable or None."""
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be callable, got {callback!r}")
+
+
 def check_mask(mask, data_dim):
     """The mask as a uint8 array of zeros and ones of length `data_dim`."""
     if mask is None:

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from nvpflow._arrays import check_samples
+from nvpflow._arrays import as_array, check_samples
 from nvpflow._checks import check_choice
 from nvpflow._frames import check_feature_names, to_frame, transform_output
 from nvpflow._typing import ArrayLike
@@ -97,14 +97,23 @@ class Estimator:
             setattr(self, name, value)
         return self
 
-    def __repr__(self):
+    def _changed_params(self):
+        """The parameters that are not the defaults."""
         defaults = inspect.signature(type(self).__init__).parameters
-        changed = {
+        return {
             name: value
             for name, value in self.get_params().items()
             if type(value) is not type(defaults[name].default) or value != defaults[name].default
         }
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
+
+    def __repr__(self):
+        changed = ", ".join(f"{name}={value!r}" for name, value in self._changed_params().items())
+        return f"{type(self).__name__}({changed})"
+
+    def _repr_html_(self):
+        from nvpflow._display import estimator_html
+
+        return estimator_html(self)
 
     def __sklearn_tags__(self):
         """What scikit-learn (from 1.6) wants to know of an estimator. Only scikit-learn calls this."""
@@ -140,17 +149,43 @@ class Estimator:
             )
         return checked
 
+    def _check_context(self, context, n):
+        """The context of n samples in the dtype of the fitted flow, finite; one row may stand for all."""
+        flow = self._fitted_flow()
+        n_columns = flow.context_dim
+        if context is None and n_columns == 0:
+            return None
+        if context is None:
+            raise ValueError(f"context must be given, as to fit: {n_columns} column(s)")
+        if n_columns == 0:
+            raise ValueError(f"context must be None, as {type(self).__name__} was fitted without, got {context!r}")
+        context = as_array("context", context)
+        if context.shape == (n_columns,):
+            context = context[np.newaxis]
+        checked = check_samples("context", context, flow.dtype)
+        if checked.shape not in ((1, n_columns), (n, n_columns)):
+            raise ValueError(
+                f"context must have shape ({n}, {n_columns}), or ({n_columns},) or (1, {n_columns}) for all samples, "
+                f"got {context.shape}"
+            )
+        return np.ascontiguousarray(np.broadcast_to(checked, (n, n_columns)))
+
 
 class Transformer(Estimator):
     """`fit_transform`, and frames as the output of `transform`."""
 
-    def fit_transform(self, X: ArrayLike, y: object = None) -> Any:  # as `transform`
+    def fit_transform(
+        self, X: ArrayLike, y: object = None, *, context: ArrayLike | None = None, **fit_params: Any
+    ) -> Any:  # as `transform`
         """Fit to X, then transform it. See `fit` and `transform`.
 
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
         y : ignored
+        context : array_like of real numbers, shape (n, C), optional
+        **fit_params : object
+            Further arguments of `fit`.
 
         Returns
         -------
@@ -162,7 +197,7 @@ class Transformer(Estimator):
         TypeError, ValueError
             As `fit`.
         """
-        return self.fit(X).transform(X)  # type: ignore[attr-defined]
+        return self.fit(X, context=context, **fit_params).transform(X, context)  # type: ignore[attr-defined]
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> npt.NDArray[np.object_]:
         """Names of the columns of `transform`'s output: the class's in lower case, and a number.

@@ -5,30 +5,38 @@ import warnings
 import numpy as np
 
 from nvpflow._checks import check_int, draw_seeds
+from nvpflow._context import ContextScaler
 from nvpflow._fitting import bandwidth, new_flow
-from nvpflow.flow import ConvergenceWarning
+from nvpflow._units import Units
+from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.optimizer import Adam
 
 __all__ = ["Stream"]
 
 
 class Stream:
-    """What lasts from one piece to the next: the random numbers and Adam's moments.
+    """What lasts from one piece to the next: the random numbers, Adam's moments, and the units of the context.
 
     Nobody knows how many samples will come, so the learning rate is constant and none are held back.
     """
 
-    def __init__(self, model):
+    def __init__(self, model, data):
         self.init_seed, seed = draw_seeds(model.random_state, 2)
         self.rng = np.random.default_rng(seed)
+        self.scaler = ContextScaler(data, model.standardize)
         self.adam = None
 
-    def new_flow(self, model, X):
+    def new_flow(self, model, data):
         """A flow for the first piece."""
-        return new_flow(model, X, self.init_seed)
+        inner = new_flow(model, data, self.init_seed)
+        self.scaler.to_own_units(inner)
+        units = Units.of(data, model.standardize, whiten=False)
+        flow = Flow([layer.copy() for layer in inner.layers] + units.layers())
+        flow.n_jobs = model.n_jobs
+        return flow
 
-    def update(self, model, flow, X, n_seen):
-        """One epoch on X, in minibatches, from the flow's present parameters.
+    def update(self, model, flow, data, n_seen):
+        """One epoch on the data, in minibatches, from the flow's present parameters.
 
         Parameters
         ----------
@@ -36,36 +44,47 @@ class Stream:
             For its parameters.
         flow : Flow
             Updated. Should a loss or gradient not be finite, it goes back to what it was, with a ConvergenceWarning.
-        X : ndarray, shape (n, D), n >= 1
+        data : Data, n >= 1
         n_seen : int
-            Samples seen so far, with X: the noise falls with them.
+            Samples seen so far, with these: the noise falls with them.
 
         Returns
         -------
         nll : float
             Mean over the minibatches, each before its update, in nats; NaN after a divergence.
         """
-        batch_size = len(X) if model.batch_size is None else check_int("batch_size", model.batch_size, 1)
-        noise = bandwidth(model, X, n_seen)
+        batch_size = len(data.x) if model.batch_size is None else check_int("batch_size", model.batch_size, 1)
+        noise = bandwidth(model, data, n_seen)
         adam = self._bind_adam(model, flow)
         before = flow.parameters.copy()
-        order, total = self.rng.permutation(len(X)), 0.0
-        for start in range(0, len(X), batch_size):
-            batch = X[order[start : start + batch_size]]
-            nll, grad = flow.nll_and_grad(batch + noise * self.rng.standard_normal(batch.shape))
+        self.scaler.to_standardized(flow)
+        try:
+            nll = self._epoch(flow, adam, self.scaler.transform(data), batch_size, noise)
+        finally:
+            self.scaler.to_own_units(flow)
+        if np.isnan(nll):
+            flow.parameters[:] = before
+            self.adam = None
+            warnings.warn(
+                "training diverged: the loss or its gradient was not finite; the parameters from before this call "
+                "were kept. A smaller learning_rate or scale='tanh' may help.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        return nll
+
+    def _epoch(self, flow, adam, data, batch_size, noise):
+        """The mean NLL, or NaN as soon as a loss or gradient is not finite. The loss is that of `Flow.fit`."""
+        order, total, n = self.rng.permutation(len(data.x)), 0.0, len(data.x)
+        for start in range(0, n, batch_size):
+            x, context, weight = data.rows(order[start : start + batch_size])
+            nll, grad = flow.nll_and_grad(x + noise * self.rng.standard_normal(x.shape), context, weight)
             if not (np.isfinite(nll) and np.isfinite(grad).all()):
-                flow.parameters[:] = before
-                self.adam = None
-                warnings.warn(
-                    "training diverged: the loss or its gradient was not finite; the parameters from before this call "
-                    "were kept. A smaller learning_rate or scale='tanh' may help.",
-                    ConvergenceWarning,
-                    stacklevel=3,
-                )
                 return np.nan
-            adam.step(grad)
-            total += nll * len(batch)
-        return total / len(X)
+            share = len(x) / n if weight is None else float(weight.sum() / data.weight.sum())
+            adam.step(grad * (share * n / len(x)))
+            total += share * nll
+        return total
 
     def _bind_adam(self, model, flow):
         """Adam on the flow's parameters: a copied or unpickled model has its moments, but the parameters elsewhere."""

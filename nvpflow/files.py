@@ -1,4 +1,4 @@
-"""Files: a flow or a fitted estimator as one .npz without pickle."""
+"""Files: a flow or a fitted estimator as one .npz or .safetensors, without pickle."""
 
 from __future__ import annotations
 
@@ -6,35 +6,47 @@ import os
 
 import numpy as np
 
+from nvpflow import _core
+from nvpflow._checks import check_int, check_real, count_threads
+from nvpflow._containers import open_container, write_npz, write_safetensors
+from nvpflow._description import describe
 from nvpflow._typing import PathLike
 from nvpflow.estimator import RealNVP
 from nvpflow.flow import Flow
+from nvpflow.outliers import FlowOutlierDetector
 
 __all__ = ["load", "save"]
 
 FORMAT_VERSION = 1
+KINDS = ("Flow", "RealNVP", "FlowOutlierDetector")
 
 
-def save(model: Flow | RealNVP, path: PathLike) -> None:
-    """Write a `Flow` or a fitted `RealNVP` to a file.
+def save(model: Flow | RealNVP | FlowOutlierDetector, path: PathLike) -> None:
+    """Write a `Flow`, a fitted `RealNVP` or a fitted `FlowOutlierDetector` to a file.
 
-    The file is an .npz that holds no pickle: "header", a JSON text with the format's version and the whole configuration,
-    and "parameters", the flat array; for an estimator the training curves, too. It is written beside its place and moved
+    The file is an .npz, whatever its name, but for the ending .safetensors, which makes one for the package of that
+    name. Neither holds a pickle, but "header", a JSON text with the format's version and the whole configuration;
+    "parameters", the flat array; "description", the flow's configuration as plain numbers, for `nvp_flow_load` of the C
+    library, which reads an .npz; and for an estimator the training curves. The file is written beside its place and moved
     there when complete, so that a file of that name is whole at any time.
 
     Parameters
     ----------
-    model : Flow or RealNVP
+    model : Flow, RealNVP or FlowOutlierDetector
     path : str or path-like
 
     Raises
     ------
     TypeError
-        If it is neither.
+        If it is none of them.
+    ValueError
+        If parameters are not finite.
     NotFittedError
         If the estimator is not fitted.
     OSError
         If the file cannot be written.
+    ImportError
+        If the ending is .safetensors, and that package is not there.
 
     Examples
     --------
@@ -45,25 +57,23 @@ def save(model: Flow | RealNVP, path: PathLike) -> None:
     ...     nvpflow.load(f"{folder}/flow.npz").n_parameters
     4
     """
-    if isinstance(model, RealNVP):
-        flow = model._fitted_flow()
-        header = {"kind": "RealNVP", "estimator": _plain_params(model), "flow": flow.config()}
-        header |= {"n_iter": model.n_iter_, "best_iter": model.best_iter_, "n_samples_seen": model.n_samples_seen_}
-        if hasattr(model, "feature_names_in_"):
-            header["feature_names_in"] = [str(name) for name in model.feature_names_in_]
-        arrays = {f"history.{name}": curve for name, curve in model.history_.items()}
-    elif isinstance(model, Flow):
-        flow, header, arrays = model, {"kind": "Flow", "flow": model.config()}, {}
-    else:
-        raise TypeError(f"model must be a Flow or a RealNVP, got {type(model).__name__}")
+    header, flow, arrays = _contents(model)
+    if not np.isfinite(flow.parameters).all():
+        raise ValueError("the parameters of model must be finite, got NaN or infinity")
+    arrays["parameters"], arrays["description"] = flow.parameters, describe(header["flow"])
+    arrays = {name: array.astype(array.dtype.newbyteorder("<"), copy=False) for name, array in arrays.items()}
     import json  # here, as others below: `import nvpflow` should take no longer than NumPy's
 
     text = json.dumps({"format": "nvpflow", "version": FORMAT_VERSION, **header})
-    _write_atomically(path, header=np.array(text), parameters=flow.parameters, **arrays)
+    path = os.path.abspath(os.fspath(path))
+    _write_atomically(path, write_safetensors if path.endswith(".safetensors") else write_npz, text, arrays)
 
 
-def load(path: PathLike) -> Flow | RealNVP:
-    """Read what `save` wrote.
+def load(path: PathLike) -> Flow | RealNVP | FlowOutlierDetector:
+    """Read what `save` wrote, whatever its name.
+
+    Files need not be trusted: nothing in them is ever executed, every size is checked before it is used, and a flow is
+    made only when the file holds all of its parameters.
 
     Parameters
     ----------
@@ -71,43 +81,51 @@ def load(path: PathLike) -> Flow | RealNVP:
 
     Returns
     -------
-    Flow or RealNVP
+    Flow, RealNVP or FlowOutlierDetector
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If it is not such a file, or its parts do not fit together. Nothing in it is ever executed.
+        If it is not such a file, or its parts do not fit together.
+    ImportError
+        If it is a .safetensors file, and that package is not there.
 
     Examples
     --------
     >>> import nvpflow
     >>> model = nvpflow.load("model.npz")  # doctest: +SKIP
     """
-    arrays = _read_arrays(path)
-    header = _read_header(path, arrays)
+    what = "is not an nvpflow file"
     try:
-        flow = Flow.from_config(header["flow"])
-        parameters = arrays["parameters"]
-        if parameters.shape != (flow.n_parameters,) or parameters.dtype != flow.dtype:
-            raise ValueError(
-                f"parameters must have shape ({flow.n_parameters},) and dtype {flow.dtype}, "
-                f"got {parameters.shape} and {parameters.dtype}"
-            )
-        flow.parameters[:] = parameters
-        if header["kind"] == "Flow":
-            return flow
-        model = RealNVP(**header["estimator"])
-        model.flow_, model.n_features_in_ = flow, flow.data_dim
-        model.n_iter_, model.best_iter_ = header["n_iter"], header["best_iter"]
-        model.n_samples_seen_ = header.get("n_samples_seen", 0)  # the first files had none
-        if "feature_names_in" in header:
-            model.feature_names_in_ = np.asarray(header["feature_names_in"], dtype=object)
-        model.history_ = {name[8:]: array for name, array in arrays.items() if name.startswith("history.")}
-        return model
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{os.fspath(path)} is damaged: {error}") from error
+        with open_container(path) as file:
+            header = _read_header(file)
+            what = "is damaged"
+            return _restore(header, file)
+    except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{os.fspath(path)} {what}: {reason}") from error
+
+
+def _contents(model):
+    """The header of a model's file, its flow, and arrays that go with it."""
+    if isinstance(model, Flow):
+        return {"kind": "Flow", "flow": model.config()}, model, {}
+    if isinstance(model, FlowOutlierDetector):
+        model._fitted_flow()
+        header, flow, arrays = _contents(model.estimator_)
+        header |= {"kind": "FlowOutlierDetector", "detector": _plain_params(model), "offset": float(model.offset_)}
+    elif isinstance(model, RealNVP):
+        flow = model._fitted_flow()
+        header = {"kind": "RealNVP", "estimator": _plain_params(model), "flow": flow.config()}
+        header |= {"n_iter": model.n_iter_, "best_iter": model.best_iter_, "n_samples_seen": model.n_samples_seen_}
+        arrays = {f"history.{name}": np.asarray(curve, np.float64) for name, curve in model.history_.items()}
+    else:
+        raise TypeError(f"model must be a Flow, a RealNVP or a FlowOutlierDetector, got {type(model).__name__}")
+    if hasattr(model, "feature_names_in_"):
+        header["feature_names_in"] = [str(name) for name in model.feature_names_in_]
+    return header, flow, arrays
 
 
 def _plain_params(model):
@@ -123,46 +141,80 @@ def _plain_params(model):
     return params
 
 
-def _write_atomically(path, **arrays):
-    import tempfile
+def _write_atomically(path, write, *content):
+    import secrets
 
-    path = os.path.abspath(os.fspath(path))
-    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".nvpflow-")
+    temporary = os.path.join(os.path.dirname(path), f".nvpflow-{secrets.token_hex(8)}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, **arrays)
-        # mkstemp makes the file private; give it the mode that open() would have.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
+        with open(temporary, "xb") as file:
+            write(file, *content)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        if os.path.exists(temporary):
+            os.unlink(temporary)
         raise
 
 
-def _read_arrays(path):
-    import zipfile
-
-    with open(path, "rb") as file:
-        try:
-            with np.load(file, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
-        except (AttributeError, EOFError, TypeError, ValueError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{os.fspath(path)} is not an nvpflow file: {error}") from error
-
-
-def _read_header(path, arrays):
+def _read_header(file):
     import json
 
-    try:
-        header = json.loads(str(arrays["header"][()]))
-        if header["format"] != "nvpflow" or header["kind"] not in ("Flow", "RealNVP"):
-            raise ValueError("its header is another format's")
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{os.fspath(path)} is not an nvpflow file: {error}") from error
+    header = json.loads(file.header)
+    if not isinstance(header, dict) or header.get("format") != "nvpflow" or header.get("kind") not in KINDS:
+        raise ValueError("its header is another format's")
     if header["version"] != FORMAT_VERSION:
-        raise ValueError(
-            f"{os.fspath(path)} has format version {header['version']}; this nvpflow reads version {FORMAT_VERSION}"
-        )
+        raise ValueError(f"it has format version {header['version']!r:.100}, this nvpflow reads {FORMAT_VERSION}")
     return header
+
+
+def _restore(header, file):
+    flow = _restore_flow(header["flow"], file)
+    if header["kind"] == "Flow":
+        return flow
+    model = _restore_estimator(header, flow, file)
+    if header["kind"] == "FlowOutlierDetector":
+        detector = FlowOutlierDetector(**header["detector"])
+        detector.estimator_, detector.offset_ = model, np.float64(check_real("offset", header["offset"]))
+        model = detector
+    model._keep_features(_restore_names(header, flow), flow.data_dim)
+    return model
+
+
+def _restore_flow(config, file):
+    description = describe(config)
+    if "description" in file.names:  # the first files had none
+        if not np.array_equal(file.read("description", "float64", len(description)), description):
+            raise ValueError("header and description are those of different flows")
+    try:
+        n_parameters = _core.count_parameters(description)
+    except MemoryError as error:
+        raise ValueError(f"its flow is too large: {error}") from error
+    parameters = file.read("parameters", config["dtype"], n_parameters)
+    if not np.isfinite(parameters).all():
+        raise ValueError("parameters must be finite, got NaN or infinity")
+    flow = Flow.from_config(config)
+    flow.parameters[:] = parameters
+    return flow
+
+
+def _restore_estimator(header, flow, file):
+    model = RealNVP(**header["estimator"])
+    flow.n_jobs = count_threads(model.n_jobs)
+    model.flow_, model.n_features_in_ = flow, flow.data_dim
+    model.n_iter_ = check_int("n_iter", header["n_iter"], 0)
+    model.best_iter_ = check_int("best_iter", header["best_iter"], 0)
+    model.n_samples_seen_ = check_int("n_samples_seen", header.get("n_samples_seen", 0), 0)  # the first files had none
+    model.history_ = {
+        name: np.array(file.read(f"history.{name}", "float64", model.n_iter_), np.float64)
+        for name in ("train_nll", "validation_nll")
+        if f"history.{name}" in file.names
+    }
+    return model
+
+
+def _restore_names(header, flow):
+    names = header.get("feature_names_in")
+    if names is None:
+        return None
+    if not (isinstance(names, list) and len(names) == flow.data_dim and all(isinstance(name, str) for name in names)):
+        raise ValueError(f"feature_names_in must be {flow.data_dim} texts, got {names!r:.200}")
+    return np.array(names, dtype=object)

@@ -11,9 +11,17 @@ import numpy as np
 
 from nvpflow import _core
 from nvpflow._arrays import as_array
-from nvpflow._checks import alternating_mask, check_choice, check_int, check_real, count_threads, draw_seeds
+from nvpflow._checks import (
+    alternating_mask,
+    check_callback,
+    check_choice,
+    check_int,
+    check_real,
+    count_threads,
+    draw_seeds,
+)
 from nvpflow._typing import Activation, ArrayLike, Callback, DTypeLike, Floats, PathLike, Scale, Schedule, Seed
-from nvpflow.layers import SCALE_BOUND, ActNorm, CouplingLayer, Layer, layer_from_config, state_widths
+from nvpflow.layers import SCALE_BOUND, ActNorm, CouplingLayer, Layer, layer_from_config, state_dtype, state_widths
 from nvpflow.training import TrainingState
 
 __all__ = ["ConvergenceWarning", "Flow"]
@@ -346,8 +354,7 @@ class Flow(_core.Flow):
         data = self._check_data(("x", "context", "sample_weight"), x, context, sample_weight)
         if validation_data is not None:
             validation_data = self._check_validation_data(validation_data)
-        if callback is not None and not callable(callback):
-            raise TypeError(f"callback must be callable, got {callback!r}")
+        check_callback(callback)
         if state is None:
             state = TrainingState()
         elif not isinstance(state, TrainingState):
@@ -442,7 +449,7 @@ class Flow(_core.Flow):
         -------
         Flow
         """
-        return Flow([layer.copy() for layer in self.layers])
+        return _restore_flow(self.config(), self.parameters, self.n_jobs)
 
     def config(self) -> dict[str, Any]:
         """What makes such a flow again, as plain Python values, but for the parameters.
@@ -505,7 +512,7 @@ class Flow(_core.Flow):
         }
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
-        """Set all parameters from arrays of the names and shapes of `state_dict`.
+        """Set all parameters from arrays, or tensors of PyTorch, of the names and shapes of `state_dict`.
 
         Parameters
         ----------
@@ -514,8 +521,8 @@ class Flow(_core.Flow):
 
         Raises
         ------
-        ValueError
-            If a name is missing or unknown, or a shape is wrong; nothing has changed then.
+        TypeError, ValueError
+            If an entry holds no real numbers, a name is missing or unknown, or a shape is wrong; nothing has changed then.
         """
         before = self.parameters.copy()
         try:
@@ -566,7 +573,7 @@ class Flow(_core.Flow):
         if masks is not None and len(masks) != n_layers:
             raise ValueError(f"masks must have one entry for each of {n_layers} layers, got {len(masks)}")
         if dtype is None:
-            dtype = np.result_type(np.float32, *(np.asarray(value).dtype for value in state.values()))
+            dtype = state_dtype(state)
         layers = []
         for i in range(n_layers):
             mask = masks[i] if masks is not None else by_layer[i].get("mask")
@@ -578,17 +585,49 @@ class Flow(_core.Flow):
             layers.append(layer)
         return cls(layers)
 
+    def summary(self) -> str:
+        """A table of the layers, in text.
+
+        Returns
+        -------
+        summary : str
+            For each layer, in the order of `forward`: its type; the mask, 1 for identity columns, or the permutation;
+            the widths of its networks; how many parameters it has, and where they begin in `parameters`. Then totals,
+            dtype and the instruction set of the kernels.
+
+        Examples
+        --------
+        >>> import nvpflow
+        >>> flow = nvpflow.Flow([nvpflow.CouplingLayer(2, 64, [1, 0]), nvpflow.ActNorm(2)])
+        >>> print(flow.summary())  # doctest: +ELLIPSIS
+        layer  type           columns  networks                        parameters  offset
+        ---------------------------------------------------------------------------------
+        0      CouplingLayer  10       s_net, b_net: 1 > 64 > 1, relu         386       0
+        1      ActNorm                                                          4     386
+        ---------------------------------------------------------------------------------
+        2 layers, 2 dimensions, 390 parameters, float32, ...
+        """
+        from nvpflow._display import flow_summary
+
+        return flow_summary(self)
+
     def __reduce__(self):
-        return _restore_flow, (self.config(), np.array(self.parameters))
+        return _restore_flow, (self.config(), np.array(self.parameters), self.n_jobs)
 
     def __repr__(self):
         layers = "\n".join(f"    {layer!r}," for layer in self.layers)
         return f"Flow([\n{layers}\n])"
 
+    def _repr_html_(self):
+        from nvpflow._display import flow_html
 
-def _restore_flow(config, parameters):
+        return flow_html(self)
+
+
+def _restore_flow(config, parameters, n_jobs=1):
     flow = Flow.from_config(config)
     flow.parameters[:] = parameters
+    flow.n_jobs = n_jobs
     return flow
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nvpflow import _core
+from nvpflow._arrays import as_array
 from nvpflow._checks import (
     check_choice,
     check_dtype,
@@ -107,12 +108,12 @@ class Layer(_core.Transform):
         Parameters
         ----------
         state : mapping of str to array_like
-            Entries that the mask makes irrelevant are ignored.
+            Such as tensors of PyTorch. Entries that the mask makes irrelevant are ignored.
 
         Raises
         ------
-        ValueError
-            If a name is missing or unknown, or a shape is wrong; nothing has changed then.
+        TypeError, ValueError
+            If an entry holds no real numbers, a name is missing or unknown, or a shape is wrong; nothing has changed then.
         """
         views = self._state_views()
         arrays = checked_state(state, {name: shape for name, (_, shape, _) in views.items()})
@@ -127,6 +128,11 @@ class Layer(_core.Transform):
         del config["type"]
         arguments = ", ".join(f"{name}={value!r}" for name, value in config.items())
         return f"{type(self).__name__}({arguments}, dtype='{self.dtype}')"
+
+    def _repr_html_(self):
+        from nvpflow._display import layer_html
+
+        return layer_html(self)
 
 
 class Coupling(Layer):
@@ -398,7 +404,7 @@ class CouplingLayer(Coupling):
         stored_mask = state.pop("mask", None)
         widths = state_widths(state)
         if dtype is None:
-            dtype = np.result_type(np.float32, *(np.asarray(value).dtype for value in state.values()))
+            dtype = state_dtype(state)
         layer = cls(
             widths[-1],
             widths[1:-1],
@@ -702,7 +708,7 @@ class Permutation(Layer):
         data_dim = check_int("data_dim", data_dim, 1)
         if permutation is None:
             permutation = np.random.default_rng(seed_sequence(random_state)).permutation(data_dim)
-        self._permutation = _check_permutation(permutation, data_dim)
+        self._permutation = check_permutation(permutation, data_dim)
         super().__init__(data_dim, check_dtype(dtype), (self._description(),))
 
     @property
@@ -795,7 +801,7 @@ class LULinear(Layer):
         return {"lu": (self.lu, self.lu.shape, ...), "bias": (self.bias, self.bias.shape, ...)}
 
 
-def _check_permutation(permutation, data_dim):
+def check_permutation(permutation, data_dim):
     """The permutation as a tuple of int."""
     values = np.asarray(permutation)
     if values.dtype.kind not in "iu":
@@ -838,13 +844,19 @@ def checked_state(state, shapes):
     if missing or unknown:
         what = "misses" if missing else "has the unknown"
         raise ValueError(f"state dict {what} {', '.join(map(repr, sorted(missing or unknown)))}")
-    arrays = {name: np.asarray(state[name]) for name in shapes}
+    arrays = {name: as_array(f"state dict entry {name!r}", state[name]) for name in shapes}
     for name, array in arrays.items():
         if array.dtype.kind not in "fiu":
             raise TypeError(f"state dict entry {name!r} must hold real numbers, got dtype {array.dtype}")
         if array.shape != shapes[name]:
             raise ValueError(f"state dict entry {name!r} must have shape {shapes[name]}, got {array.shape}")
     return arrays
+
+
+def state_dtype(state):
+    """float64 if any array of a state dict is, else float32."""
+    wide = any(as_array(f"state dict entry {name!r}", value).dtype == np.float64 for name, value in state.items())
+    return np.dtype(np.float64 if wide else np.float32)
 
 
 def state_widths(state):

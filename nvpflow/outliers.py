@@ -8,11 +8,11 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from nvpflow._arrays import check_samples
 from nvpflow._checks import check_choice, check_dtype, check_real, draw_seeds
+from nvpflow._data import check_data
 from nvpflow._frames import feature_names
 from nvpflow._sklearn import Estimator
-from nvpflow._typing import ArrayLike, DTypeLike, Floats, Ints, Seed
+from nvpflow._typing import ArrayLike, DTypeLike, Floats, Ints, PathLike, Seed
 from nvpflow.estimator import RealNVP
 from nvpflow.flow import Flow
 
@@ -30,9 +30,9 @@ class FlowOutlierDetector(Estimator):
     *args, **parameters
         Those of `RealNVP`, under the same names.
     contamination : "auto" or float in (0, 0.5], default "auto"
-        A float is the share of the training samples that count as outliers. "auto" knows no such share: outliers lie
-        outside of the region of highest density that holds 95 % of the fitted distribution, whatever the training
-        samples do. In both cases the flow is fitted to all samples, outliers included.
+        A float is the share of the training samples, by their weights, that count as outliers. "auto" knows no such
+        share: outliers lie outside of the region of highest density that holds 95 % of the fitted distribution,
+        whatever the training samples do. In both cases the flow is fitted to all samples, outliers included.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class FlowOutlierDetector(Estimator):
         """dict: that of `estimator_`."""
         return self.estimator_.history_
 
-    def fit(self, X: ArrayLike, y: object = None) -> Self:
+    def fit(self, X: ArrayLike, y: object = None, *, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the density, and set the threshold.
 
         Parameters
@@ -101,6 +101,8 @@ class FlowOutlierDetector(Estimator):
         X : array_like of real numbers, shape (n, D)
             As for `RealNVP.fit`.
         y : ignored
+        sample_weight : array_like of real numbers, shape (n,), optional
+            As for `RealNVP.fit`.
 
         Returns
         -------
@@ -109,7 +111,7 @@ class FlowOutlierDetector(Estimator):
         Raises
         ------
         TypeError, ValueError
-            If X or a parameter of the estimator is unfit. A detector fitted before stays as it was.
+            If an argument or a parameter of the estimator is unfit. A detector fitted before stays as it was.
 
         Warns
         -----
@@ -118,21 +120,21 @@ class FlowOutlierDetector(Estimator):
         """
         contamination = _check_contamination(self.contamination)
         names = feature_names(X)
-        checked = check_samples("X", X, check_dtype(self.dtype), minimum=2)
+        x, _, weight = check_data(X, None, sample_weight, check_dtype(self.dtype), minimum=2)
         parameters = self.get_params()
         del parameters["contamination"]
         estimator = RealNVP(**parameters)
         if self.warm_start and hasattr(self, "estimator_"):
             estimator.flow_ = self.flow_
-        estimator.fit(checked)
+        estimator.fit(x, sample_weight=weight)
         if contamination == "auto":
             (seed,) = draw_seeds(self.random_state, 1)
-            scores, share = estimator.flow_.sample_and_log_prob(N_DRAWS, seed)[1], TAIL
+            offset = _quantile(estimator.flow_.sample_and_log_prob(N_DRAWS, seed)[1], TAIL)
         else:
-            scores, share = estimator.score_samples(checked), contamination
+            offset = _quantile(estimator.score_samples(x), contamination, weight)
         self.estimator_ = estimator
-        self.offset_ = np.quantile(scores.astype(np.float64), share)
-        self._keep_features(names, checked.shape[1])
+        self.offset_ = offset
+        self._keep_features(names, x.shape[1])
         return self
 
     def score_samples(self, X: ArrayLike) -> npt.NDArray[np.float64]:
@@ -191,13 +193,15 @@ class FlowOutlierDetector(Estimator):
         X = self._check_samples(X)
         return np.where(self.flow_.log_prob(X).astype(np.float64) < self.offset_, -1, 1)
 
-    def fit_predict(self, X: ArrayLike, y: object = None) -> Ints:
+    def fit_predict(self, X: ArrayLike, y: object = None, *, sample_weight: ArrayLike | None = None) -> Ints:
         """`fit`, then `predict` of the same samples.
 
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
         y : ignored
+        sample_weight : array_like of real numbers, shape (n,), optional
+            As for `fit`.
 
         Returns
         -------
@@ -209,7 +213,32 @@ class FlowOutlierDetector(Estimator):
         TypeError, ValueError
             As `fit`.
         """
-        return self.fit(X).predict(X)
+        return self.fit(X, sample_weight=sample_weight).predict(X)
+
+    def save(self, path: PathLike) -> None:
+        """Write the fitted detector to a file, which `nvpflow.load` reads. See there.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        NotFittedError
+            If the detector is not fitted.
+        OSError
+            If the file cannot be written.
+        """
+        from nvpflow.files import save
+
+        save(self, path)
+
+
+def _quantile(scores, share, weight=None):
+    """The score that this share of the weight is below; of a sample's own weight half is below its score."""
+    order = np.argsort(scores)
+    weight = np.ones(len(scores)) if weight is None else weight[order]
+    return np.interp(share, (np.cumsum(weight) - weight / 2) / weight.sum(), scores[order].astype(np.float64))
 
 
 def _check_contamination(value):

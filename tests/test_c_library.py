@@ -1,13 +1,16 @@
 """The C library without Python: it compiles without a warning, and its own tests pass, also under the sanitizers."""
 
+import io
 import os
 import re
 import shutil
 import subprocess
 import sysconfig
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import nvpflow
@@ -46,8 +49,8 @@ def compile_library(compiler, flags, directory, sources=SOURCES):
     return objects
 
 
-def run_tests(program, **environment):
-    run = subprocess.run([program], capture_output=True, text=True, env=os.environ | environment)
+def run_tests(program, *arguments, **environment):
+    run = subprocess.run([program, *arguments], capture_output=True, text=True, env=os.environ | environment)
     print(run.stdout)
     assert run.returncode == 0, run.stdout + run.stderr
     assert re.search(r"^[1-9]\d* passed, 0 failed$", run.stdout, re.MULTILINE)
@@ -117,6 +120,141 @@ def test_the_documented_program(library, tmp_path):
     before, after = map(float, subprocess.run([program], capture_output=True, check=True, text=True).stdout.split())
     entropy = 4.22  # of the normal distribution that it learns, log(2 pi e 4)
     assert before > 6 and abs(after - entropy) < 0.1
+
+
+def make_model(context_dim=0, dtype="float64"):
+    """A flow with a layer of every type."""
+    options = {"context_dim": context_dim, "dtype": dtype, "random_state": 0}
+    flow = nvpflow.Flow(
+        [
+            nvpflow.CouplingLayer(3, (5, 4), [1, 0, 1], activation="silu", **options),
+            nvpflow.CouplingLayer(3, 7, [0, 1, 0], networks="shared", scale="exp", **options),
+            nvpflow.Permutation(3, [2, 0, 1], dtype=dtype),
+            nvpflow.SplineCoupling(3, 6, [1, 1, 0], n_bins=5, tail_bound=3, activation="tanh", **options),
+            nvpflow.AdditiveCoupling(3, (), [0, 0, 1], **options),
+            nvpflow.LULinear(3, dtype=dtype),
+            nvpflow.ActNorm(3, dtype=dtype),
+        ]
+    )
+    flow.parameters[-18:] = np.linspace(-0.3, 0.4, 18)
+    return flow
+
+
+def test_loading(library, tmp_path):
+    """Also of thousands of damaged files, which the sanitizers watch."""
+    flags, objects = library
+    make_model(2).save(tmp_path / "flow.npz")
+    make_model(dtype="float32").save(tmp_path / "single.npz")
+    X = np.random.RandomState(0).normal(size=(9, 5))
+    nvpflow.RealNVP(2, 3, max_iter=2, random_state=0).fit(X).save(tmp_path / "model.npz")
+    nvpflow.Flow([nvpflow.Permutation(3)]).save(tmp_path / "empty.npz")
+    program = tmp_path / "test_load"
+    warnings = ["-Wall", "-Wextra", "-Werror"]
+    source = TESTS / "test_load.c"
+    compile_c(default_compiler(), *flags, *warnings, f"-I{CSRC}", source, *objects, "-lm", "-pthread", "-o", program)
+    run_tests(program, *tmp_path.glob("*.npz"))
+
+
+@pytest.fixture(scope="module")
+def score(library, tmp_path_factory):
+    """examples/score.c, built."""
+    flags, objects = library
+    program = tmp_path_factory.mktemp("score") / "score"
+    shim = program.with_suffix(".c")
+    # What failing_malloc.h makes of malloc and calloc.
+    shim.write_text(
+        "#include <stdlib.h>\n"
+        "void *test_malloc(size_t size) { return malloc(size); }\n"
+        "void *test_calloc(size_t n, size_t size) { return calloc(n, size); }\n"
+    )
+    warnings = ["-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror"]
+    source = ROOT / "examples" / "score.c"
+    compile_c(
+        default_compiler(), *flags, *warnings, f"-I{CSRC}", source, shim, *objects, "-lm", "-pthread", "-o", program
+    )  # fmt: skip
+    return lambda model, text: subprocess.run([program, model], input=text, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("context_dim", [0, 2])
+@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-6), ("float32", 1e-4)])
+def test_the_example_scores_as_python_does(score, context_dim, dtype, tolerance, tmp_path):
+    flow = make_model(context_dim, dtype)
+    flow.save(tmp_path / "flow.npz")
+    table = np.random.RandomState(0).normal(size=(3000, 3 + context_dim))
+    run = score(tmp_path / "flow.npz", "\n".join(",".join(map(repr, row)) for row in table.tolist()) + "\n")
+    assert (run.returncode, run.stderr) == (0, "")
+    expected = flow.log_prob(table[:, :3], table[:, 3:] if context_dim else None)
+    np.testing.assert_allclose(np.array(run.stdout.split(), float), expected, rtol=0, atol=tolerance)
+
+
+def test_the_example_scores_with_an_estimator(score, tmp_path):
+    X = np.random.RandomState(0).normal(size=(100, 2))
+    model = nvpflow.RealNVP(max_iter=5, dtype="float64", random_state=0).fit(X)
+    model.save(tmp_path / "model.npz")
+    np.savetxt(tmp_path / "x.csv", X, delimiter=",", newline="\r\n")
+    run = score(tmp_path / "model.npz", (tmp_path / "x.csv").read_text())
+    np.testing.assert_allclose(np.array(run.stdout.split(), float), model.score_samples(X), rtol=0, atol=1e-6)
+    assert score(tmp_path / "model.npz", "").stdout == ""
+    for text, message in (
+        ("1,2\n3\n", "row 2: expected 2 numbers with commas between them"),
+        ("1,2,3\n", "row 1: expected 2 numbers"),
+        ("x,y\n1,2\n", "row 1: expected 2 numbers"),
+        ("1,nan\n", "row 1: expected 2 numbers"),
+        ("1,2\n3,", "row 2: expected 2 numbers"),
+    ):
+        run = score(tmp_path / "model.npz", text)
+        assert run.returncode == 1 and message in run.stderr
+    run = score(tmp_path / "x.csv", "")
+    assert run.returncode == 1 and "x.csv: this is no whole nvpflow file" in run.stderr
+    run = score(tmp_path / "none.npz", "")
+    assert run.returncode == 1 and "none.npz: the file cannot be read" in run.stderr
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_arrays_that_do_not_fit_are_refused(score, tmp_path):
+    """Archives without a fault, but for what is in them; Python refuses them, too."""
+    path = tmp_path / "flow.npz"
+    make_model().save(path)
+    whole = path.read_bytes()
+    with np.load(path) as file:
+        arrays = dict(file)
+    parameters, description = arrays["parameters"], arrays["description"]
+    huge, other_version = description.copy(), description.copy()
+    huge[np.flatnonzero(description == 7)[-1]] = 1e11  # the hidden layer of the second coupling
+    other_version[0] = 2
+    not_finite = parameters.copy()
+    not_finite[-1] = np.nan
+    files = {name: io.BytesIO() for name in ("compressed", "twice")}
+    np.savez_compressed(files["compressed"], **arrays)
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(files["twice"], "w") as target:
+        for name in (*source.namelist(), "parameters.npy"):
+            target.writestr(name, source.read(name))
+    for i, change in enumerate(
+        (
+            {"parameters": parameters[:-1]},
+            {"parameters": np.append(parameters, 0)},
+            {"parameters": parameters[:, None]},
+            {"parameters": parameters.astype(">f8")},
+            {"parameters": parameters.astype("f4")},
+            {"parameters": parameters.view("i8")},
+            {"parameters": not_finite},
+            {"description": description[:-1]},
+            {"description": np.append(description, 1)},
+            {"description": description.astype("f4")},
+            {"description": huge},
+            {"description": other_version},
+        )
+    ):
+        files[i] = io.BytesIO()
+        np.savez(files[i], **arrays | change)
+    for name, file in files.items():
+        path.write_bytes(file.getvalue())
+        run = score(path, "1,2,3\n")
+        assert run.returncode == 1 and "this is no whole nvpflow file" in run.stderr, name
+        with pytest.raises(ValueError, match="flow.npz"):
+            nvpflow.load(path)
+    path.write_bytes(whole)
+    assert score(path, "1,2,3\n").returncode == 0
 
 
 TARGETS = {

@@ -70,7 +70,7 @@ def test_the_defaults_come_close_to_the_entropy(tmp_path):
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["model.npz"]
     assert -0.01 < value("gap", result.stdout) < 0.2
     model = nvpflow.load(tmp_path / "here" / "model.npz")
-    expected = nvpflow.RealNVP(8, 64, random_state=0).get_params()
+    expected = nvpflow.RealNVP(8, random_state=0).get_params()
     assert model.get_params() == expected
 
 
@@ -271,7 +271,7 @@ class TestFit:
 
     def test_every_option_reaches_its_parameter(self, room, tmp_path):
         options = (
-            "--n-layers 3 --hidden-dim 8,4 --activation tanh --scale exp --scale-bound 2.5 --no-standardize "
+            "--n-layers 3 --hidden-dim 8,4 --activation tanh --scale exp --scale-bound 2.5 --n-bins 4 --tail-bound 3.5 --n-init 3 --warmup 0.25 --average 0.5 --no-standardize "
             "--max-iter 7 --batch-size full --learning-rate 0.001 --schedule constant --noise 0 --no-early-stopping "
             "--validation-fraction 0.2 --n-iter-no-change 3 --tol 0.5 --dtype float64 --n-jobs 1 --random-state 9"
         ).split()
@@ -279,7 +279,7 @@ class TestFit:
         params = nvpflow.load(tmp_path / "m.npz").get_params()
         assert params == {
             "n_layers": 3, "hidden_dim": [8, 4], "activation": "tanh", "scale": "exp", "scale_bound": 2.5,
-            "standardize": False, "max_iter": 7, "batch_size": None, "learning_rate": 1e-3, "schedule": "constant",
+            "n_bins": 4, "tail_bound": 3.5, "n_init": 3, "warmup": 0.25, "average": 0.5, "standardize": False, "max_iter": 7, "batch_size": None, "learning_rate": 1e-3, "schedule": "constant",
             "noise": 0, "early_stopping": False, "validation_fraction": 0.2, "n_iter_no_change": 3, "tol": 0.5,
             "dtype": "float64", "n_jobs": 1, "random_state": 9, "verbose": 0,
             "warm_start": False,  # of no use to a command that ends
@@ -356,7 +356,7 @@ class TestFit:
 
 class TestScore:
     def test_log_densities_of_the_rows(self, room, tmp_path, capsys):
-        expected = nvpflow.load(room / "model.npz").score_samples(np.load(room / "data.npy"))
+        expected = nvpflow.load(room / "model.npz").flow_.log_prob(np.load(room / "data.npy"))
         assert main("score", room / "model.npz", room / "data.csv") == 0
         printed = capsys.readouterr().out
         assert printed.startswith("log_density\n")
@@ -370,7 +370,7 @@ class TestScore:
         x = np.load(room / "data.npy")[:5].tolist()
         (tmp_path / "other.csv").write_text("weight,id,height\n" + "".join(f"{b!r},id,{a!r}\n" for a, b in x))
         assert main("score", room / "model.npz", tmp_path / "other.csv") == 0
-        expected = nvpflow.load(room / "model.npz").score_samples(x)
+        expected = nvpflow.load(room / "model.npz").flow_.log_prob(x)
         np.testing.assert_array_equal(numbers(capsys.readouterr().out)[:, 0].astype(np.float32), expected)
 
     def test_a_flow_without_an_estimator(self, room, tmp_path, capsys):
@@ -466,7 +466,7 @@ def test_info_says_what_the_file_holds(room, tmp_path, capsys):
     assert main("info", room / "model.npz") == 0
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert lines["columns"] == "2: height, weight"
-    assert lines["layers"] == "2 CouplingLayer, 1 ActNorm"
+    assert lines["layers"] == "2 SplineCoupling, 1 LULinear, 1 ActNorm"
     assert lines["parameters"] == f"{model.flow_.n_parameters}, float32"
     assert lines["model"] == "RealNVP(hidden_dim=8, max_iter=20, n_layers=2, random_state=5)"
     best = model.history_["validation_nll"].min()

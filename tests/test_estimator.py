@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import nvpflow
+from nvpflow._data import Data
 from nvpflow._streaming import Stream
 
 rng = np.random.RandomState(0)
@@ -30,7 +31,7 @@ def stream(model, pieces, size=100):
 
 class TestPartialFit:
     def test_learns(self):
-        model = stream(make(), 1)
+        model = stream(make(scale="tanh"), 1)
         first = -model.score(FRESH)
         stream(model, 300)
         assert model.n_samples_seen_ == 30_100 and model.n_iter_ == 301 == len(model.history_["train_nll"])
@@ -40,7 +41,7 @@ class TestPartialFit:
     def test_moments_last(self):
         """Full batches without noise are the steps of one Adam."""
         model = make(noise=0, batch_size=None, dtype="float64")
-        flow = Stream(model).new_flow(model, X)
+        flow = Stream(model, Data(X)).new_flow(model, Data(X))
         adam = nvpflow.Adam(flow.parameters, model.learning_rate)
         for _ in range(20):
             nll, grad = flow.nll_and_grad(X)

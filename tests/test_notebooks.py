@@ -1,5 +1,6 @@
 """The notebooks run from a clean kernel, and are stored with what they show."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ pytest.importorskip("matplotlib")
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+FRAMEWORKS = ("torch", "jax")
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:tmp|home|root|Users|private|var|work)/")
 
 
@@ -33,6 +35,8 @@ def texts(cell):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_runs(path, tmp_path):
+    if path.name == "embedding.ipynb" and not any(map(importlib.util.find_spec, FRAMEWORKS)):
+        pytest.skip("needs PyTorch or JAX")
     notebook = run(nbformat.read(path, as_version=4), tmp_path)
     figures = [
         output
@@ -58,3 +62,14 @@ def test_is_stored_with_its_outputs(path):
 
 def test_there_are_notebooks():
     assert NOTEBOOKS
+
+
+def test_embedding_without_frameworks(monkeypatch, capsys):
+    """Its cells run, and say what is missing."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in FRAMEWORKS else found(name))
+    (path,) = (path for path in NOTEBOOKS if path.name == "embedding.ipynb")
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    exec("\n".join(cells), {})
+    said = capsys.readouterr().out.split("\n")
+    assert said.count("PyTorch is not installed") + said.count("JAX is not installed") == len(cells) - 1

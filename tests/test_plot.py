@@ -23,7 +23,7 @@ DATA = np.random.default_rng(0).normal(size=(300, 2)) @ [[3.0, 1.0], [0.0, 0.5]]
 
 @pytest.fixture(scope="module")
 def model():
-    return nvpflow.RealNVP(n_layers=8, hidden_dim=8, max_iter=20, random_state=0).fit(DATA)
+    return nvpflow.RealNVP(n_layers=8, hidden_dim=8, n_init=1, max_iter=20, random_state=0).fit(DATA)
 
 
 def coupling_flow(n_layers, dim=2, **options):
@@ -85,6 +85,12 @@ class TestEvolution:
         axes = plot.evolution(model, n=50).axes
         titles = ["Gaussian", *(f"layer {i}" for i in range(1, 8)), "layer 8, in data units"]
         assert [ax.get_title() for ax in axes] == titles
+
+    def test_whitened_data_have_no_panel_more(self, model):
+        """Both layers at the end, an LU map and an act norm, change units alone."""
+        layers = [layer.copy() for layer in model.flow_.layers]
+        flow = nvpflow.Flow([*layers[:-1], nvpflow.LULinear(2), layers[-1]])
+        assert len(plot.evolution(flow, n=20).axes) == 9
 
     def test_the_same_points_go_through_the_layers(self, model):
         axes = plot.evolution(model, n=200, random_state=3).axes

@@ -91,3 +91,74 @@ def test_a_notebook_gets_a_bar():
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     text = "".join(str(output) for output in notebook.cells[0].outputs)
     assert "5/5" in text and "epoch 3/5" not in text and "Warning" not in text
+
+
+class TestVerbose:
+    X = np.random.default_rng(0).normal(size=(60, 2))
+
+    @pytest.mark.parametrize(
+        ("verbose", "lines"), [(0, 0), (False, 0), (1, 10), (True, 10), (2, 20), (np.int64(1), 10)]
+    )
+    @pytest.mark.parametrize("cls", [nvpflow.RealNVP, nvpflow.FlowOutlierDetector])
+    def test_levels(self, cls, verbose, lines, capsys):
+        model = cls(2, 4, max_iter=40, random_state=0, verbose=verbose).fit(self.X)
+        out, err = capsys.readouterr()
+        assert out == "" and len(err.splitlines()) == lines
+        if lines:
+            train, validation = (model.history_[name][-1] for name in ("train_nll", "validation_nll"))
+            assert err.splitlines()[-1] == f"epoch 40/40: training NLL {train:.4f}, validation NLL {validation:.4f}"
+
+    def test_a_bar(self, monkeypatch):
+        pytest.importorskip("tqdm")
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        nvpflow.RealNVP(2, 4, max_iter=40, random_state=0, verbose=1, early_stopping=False).fit(self.X)
+        text = sys.stderr.getvalue()
+        assert "40/40" in text and "training NLL" in text and "validation" not in text
+
+    def test_it_changes_nothing(self, capsys):
+        loud, silent = (nvpflow.RealNVP(2, 4, max_iter=10, random_state=0, verbose=verbose) for verbose in (1, 0))
+        np.testing.assert_array_equal(loud.fit(self.X).flow_.parameters, silent.fit(self.X).flow_.parameters)
+
+    @pytest.mark.parametrize("verbose", [0, 1])
+    def test_a_callback_beside_it(self, verbose, capsys):
+        """It is called after each epoch, ends the training by a true result, and has seen what is in the history."""
+        epochs = []
+
+        def stop_after_seven(epoch, train_nll, validation_nll):
+            epochs.append((epoch, train_nll, validation_nll))
+            return epoch == 7
+
+        model = nvpflow.RealNVP(2, 4, max_iter=10, random_state=0, verbose=verbose)
+        model.fit(self.X, callback=stop_after_seven)
+        assert len(capsys.readouterr().err.splitlines()) == 7 * verbose
+        assert model.n_iter_ == 7
+        np.testing.assert_array_equal(
+            epochs, np.column_stack([range(1, 8), model.history_["train_nll"], model.history_["validation_nll"]])
+        )
+        model.set_params(early_stopping=False).fit(self.X, callback=stop_after_seven)
+        assert list(model.history_) == ["train_nll"] and np.isnan(epochs[-1][2])
+
+    @pytest.mark.parametrize("verbose", [0, 1])
+    def test_an_error_in_the_callback(self, verbose, capsys):
+        def fail_at_five(epoch, train_nll, validation_nll):
+            assert epoch < 5, "five"
+
+        model = nvpflow.RealNVP(2, 4, max_iter=10, random_state=0, verbose=verbose)
+        with pytest.raises(AssertionError, match="five"):
+            model.fit(self.X, callback=fail_at_five)
+        with pytest.raises(TypeError, match="callback must be callable, got 3"):
+            model.fit(self.X, callback=3)
+
+    @pytest.mark.parametrize(
+        ("bad", "error", "message"),
+        [
+            (-1, ValueError, "verbose must be at least 0, got -1"),
+            ("yes", TypeError, "verbose must be an integer, got 'yes'"),
+            (None, TypeError, "verbose must be an integer, got None"),
+        ],
+    )
+    def test_bad_levels(self, bad, error, message):
+        model = nvpflow.RealNVP(2, 4, max_iter=3, verbose=bad)
+        with pytest.raises(error, match=message):
+            model.fit(self.X)
+        assert not hasattr(model, "flow_")

@@ -18,23 +18,28 @@ from sklearn.utils import estimator_checks  # noqa: E402
 from sklearn.utils.validation import check_is_fitted  # noqa: E402
 
 X = np.random.RandomState(0).normal(size=(90, 2)) @ [[1.0, 2.0], [0.0, 0.5]]
-SMALL = dict(n_layers=2, hidden_dim=8, max_iter=20, random_state=0)
+SMALL = dict(n_layers=2, hidden_dim=8, max_iter=100, random_state=0)
 
 
 def make(cls=nvpflow.RealNVP, **parameters):
     return cls(**SMALL | parameters)
 
 
-@pytest.mark.parametrize("estimator", [make(), make(nvpflow.FlowOutlierDetector)], ids=repr)
-def test_check_estimator(estimator):
+CLASSES = nvpflow.RealNVP, nvpflow.FlowOutlierDetector
+DETERMINISTIC = dict(dtype="float64", early_stopping=False, noise=0, batch_size=None)
+
+
+@pytest.mark.parametrize("options", [DETERMINISTIC, {}], ids=["deterministic", "default"])
+@pytest.mark.parametrize("cls", CLASSES)
+def test_check_estimator(cls, options):
     with warnings.catch_warnings():
         # scikit-learn would rather have its own base class, and its checks use what it deprecates itself.
         warnings.filterwarnings("ignore", "Estimator .* does not inherit from", UserWarning)
         warnings.simplefilter("ignore", FutureWarning)
-        results = estimator_checks.check_estimator(estimator, on_skip=None, on_fail=None)
+        results = estimator_checks.check_estimator(make(cls, **options), on_skip=None, on_fail=None)
     failed = {r["check_name"]: r["exception"] for r in results if r["status"] not in ("passed", "skipped")}
     skipped = {r["check_name"] for r in results if r["status"] == "skipped"}
-    assert not failed
+    assert not failed, failed
     assert len(results) > 40 and skipped <= {"check_array_api_input"}  # which wants an environment variable
 
 
@@ -90,6 +95,24 @@ def test_pipelines():
     assert z.index.tolist() == frame.index.tolist()
     with sklearn.config_context(transform_output="polars"):
         assert type(make().fit(X).transform(X)).__module__.startswith("polars")
+
+
+def test_weights_and_contexts_go_through():
+    """As arguments of fit they are passed on by searches, which split them as they split X, and by pipelines."""
+    weight, context = np.arange(1.0, 91.0), X[:, :1] + 1
+    search = GridSearchCV(make(), {"hidden_dim": [2, 4]}, cv=2).fit(X, sample_weight=weight)
+    width = search.best_params_["hidden_dim"]
+    expected = make(hidden_dim=width).fit(X, sample_weight=weight)
+    np.testing.assert_array_equal(search.best_estimator_.score_samples(X), expected.score_samples(X))
+    first = make(hidden_dim=width).fit(X[45:], sample_weight=weight[45:])
+    scores = first.score(X[:45], sample_weight=weight[:45]), first.score(X[:45])  # older ones do not weight the score
+    assert search.cv_results_["split0_test_score"][search.best_index_] in scores
+
+    pipeline = make_pipeline(StandardScaler(), make())
+    pipeline.fit(X, realnvp__context=context, realnvp__sample_weight=weight)
+    scaled = pipeline[0].transform(X)
+    expected = make().fit(scaled, context=context, sample_weight=weight)
+    np.testing.assert_array_equal(pipeline[1].score_samples(scaled, context), expected.score_samples(scaled, context))
 
 
 def test_clone():

@@ -2,10 +2,29 @@
 #define NVPFLOW_IMPORTS_NUMPY
 #include "binding.h"
 
+/* So that the size of a flow is known before any memory is taken for it. */
+static PyObject *count_parameters(PyObject *module, PyObject *value) {
+    (void)module;
+    PyArrayObject *numbers = (PyArrayObject *)PyArray_FROM_OTF(value, NPY_DOUBLE, NPY_ARRAY_IN_ARRAY);
+    if (!numbers)
+        return NULL;
+    nvp_flow *flow;
+    const nvp_status status = nvp_flow_decode(&flow, (size_t)PyArray_SIZE(numbers), PyArray_DATA(numbers));
+    Py_DECREF(numbers);
+    if (raise_status(status) < 0)
+        return NULL;
+    const size_t n = nvp_flow_n_parameters(flow);
+    nvp_flow_destroy(flow);
+    return PyLong_FromSize_t(n);
+}
+
 static PyMethodDef module_functions[] = {
     {"adam_step", adam_step, METH_VARARGS,
      "adam_step(parameters, grad, m, v, step, learning_rate, beta_1, beta_2, epsilon)\n--\n\n"
      "One step of Adam, in place."},
+    {"count_parameters", count_parameters, METH_O,
+     "count_parameters(description)\n--\n\n"
+     "How many parameters a flow has, from the numbers of nvp_flow_decode."},
     {NULL, NULL, 0, NULL},
 };
 

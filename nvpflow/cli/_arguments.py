@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 import nvpflow
-from nvpflow.progress import progress
 from nvpflow.tables import read_table
 
 
@@ -176,9 +175,10 @@ def flow_of(model):
 def fit_model(model, data, verbose=1):
     """Fit with progress on stderr; returns the seconds it took."""
     start = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught, progress(model.max_iter, verbose) as callback:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model.fit(data, callback=callback)
+        model.set_params(verbose=verbose).fit(data)
+    model.set_params(verbose=0)  # a matter of this command, not of the model
     seconds = time.perf_counter() - start
     for warning in caught:
         print(f"nvpflow: warning: {warning.message}", file=sys.stderr)

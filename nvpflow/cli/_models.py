@@ -49,13 +49,18 @@ def add_fit(commands):
         ("n_layers", positive, "coupling layers"),
         ("hidden_dim", _widths, "width of the networks' hidden layer, or of several, as in 64,64"),
         ("activation", ("relu", "tanh", "silu"), "of the networks"),
-        ("scale", ("tanh", "exp"), "tanh: bounded; exp: the published layer"),
+        ("scale", ("spline", "tanh", "exp"), "splines; tanh: affine, bounded; exp: the published layer"),
         ("scale_bound", real(0, low_open=True), "of the tanh scale"),
+        ("n_bins", integer(2), "bins of the splines"),
+        ("tail_bound", real(0, low_open=True), "reach of the splines, in standard deviations"),
         ("standardize", bool, "start from the data's mean and standard deviation"),
-        ("max_iter", positive, "epochs at the most"),
+        ("n_init", positive, "starts, the best of which goes on"),
+        ("max_iter", or_none("auto", positive), "epochs, or auto"),
         ("batch_size", or_none("full", positive), "samples per update, or full"),
         ("learning_rate", real(0, low_open=True), "of Adam"),
         ("schedule", ("cosine", "constant"), "of the learning rate"),
+        ("warmup", real(0, high=1), "share of the updates in which the learning rate grows"),
+        ("average", real(0, high=1), "decay of the moving average of the parameters; 0 for none"),
         ("noise", real(0), "bandwidth of the noise that smooths the density; 0 for none"),
         ("early_stopping", bool, "keep the parameters that do best on held-out rows"),
         ("validation_fraction", real(0, low_open=True, high=1), "of the rows, held out"),
@@ -89,7 +94,7 @@ def _word(name, default):
     """A default as it is written in the help."""
     words = {True: "yes", False: "no"} if isinstance(default, bool) else {}
     if default is None:
-        return {"n_iter_no_change": "never", "n_jobs": "1", "random_state": "another one every time"}.get(name, "none")
+        return {"max_iter": "auto", "n_iter_no_change": "never", "n_jobs": "1", "random_state": "another one every time"}.get(name, "none")
     return words.get(default, str(default))
 
 

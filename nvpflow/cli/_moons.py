@@ -41,20 +41,20 @@ def add_moons(commands):
     add("--n-samples", type=count, default=1000, metavar="N", help="training samples (1000)")
     add("--noise", type=real(1e-3), default=0.1, help="of the moons, standard deviation (0.1)")
     add("--layers", type=positive, default=8, metavar="N", help="coupling layers (8)")
-    add("--hidden", type=positive, default=64, metavar="N", help="width of the networks (64)")
+    add("--hidden", type=positive, metavar="N", help="width of the networks (that of RealNVP; 64 with --scale exp)")
     add(
         "--epochs",
         type=positive,
         metavar="N",
-        help=f"at the most ({nvpflow.RealNVP().max_iter}; 1000 with --scale exp)",
+        help="so many (as many as RealNVP thinks right; 1000 with --scale exp)",
     )
     add(
         "--scale",
-        choices=("tanh", "exp"),
-        default="tanh",
-        help="tanh: bounded scales and the defaults of nvpflow.RealNVP; exp: the published layer "
-        "without bound, trained on the raw full batch at a constant rate of 0.001, without early "
-        "stopping (tanh)",
+        choices=("spline", "tanh", "exp"),
+        default="spline",
+        help="spline: the defaults of nvpflow.RealNVP; tanh: affine layers with bounded scales instead; "
+        "exp: the published layer without bound, trained on the raw full batch at a constant rate of "
+        "0.001, without early stopping (spline)",
     )
     add("--random-state", type=SEED, default=0, metavar="N", help="seed (0)")
     add("--dtype", choices=("float32", "float64"), default="float32", help="precision (float32)")
@@ -99,18 +99,21 @@ def _moons_model(options):
         batch_size=None,
         learning_rate=1e-3,
         schedule="constant",
+        warmup=0,
+        average=0,
         noise=0,
         early_stopping=False,
+        hidden_dim=64,
     )
     model = nvpflow.RealNVP(
         options.layers,
-        options.hidden,
         scale=options.scale,
         dtype=options.dtype,
         random_state=options.random_state,
         **(plain if options.scale == "exp" else {}),
     )
-    return model if options.epochs is None else model.set_params(max_iter=options.epochs)
+    given = {"max_iter": options.epochs, "hidden_dim": options.hidden}
+    return model.set_params(**{name: value for name, value in given.items() if value is not None})
 
 
 def _print_scores(training, fresh, entropy):

@@ -9,7 +9,7 @@ import numpy as np
 
 from nvpflow._checks import check_int, seed_sequence
 from nvpflow._typing import Seed
-from nvpflow.layers import ActNorm
+from nvpflow.layers import ActNorm, LULinear
 from nvpflow.plot._canvas import BLUE, RED, panels, scatter, square_limits
 from nvpflow.plot._checks import AxesLike, Model, check_model
 
@@ -145,12 +145,20 @@ def _stages(flow, n, random_state):
     z = np.random.default_rng(seed_sequence(random_state)).normal(size=(n, 2)).astype(flow.dtype)
     states = list(flow.trace(z))
     titles = ["Gaussian"] + [f"layer {i}" for i in range(1, len(states))]
-    if len(flow.layers) > 1 and isinstance(flow.layers[-1], ActNorm):
-        del states[-2], titles[-1]
+    n_units = _count_units(flow.layers)
+    if n_units:
+        del states[-1 - n_units : -1], titles[-n_units:]
         titles[-1] += ", in data units"
     shared = square_limits(np.concatenate(states[:-1]))
     limits = [shared] * (len(states) - 1) + [square_limits(states[-1])]
     return list(zip(titles, states, limits)), origin_colours(z)
+
+
+def _count_units(layers):
+    """How many layers at the end only change to the units of the data: an act norm, and an LU map before it."""
+    if len(layers) < 2 or not isinstance(layers[-1], ActNorm):
+        return 0
+    return 2 if len(layers) > 2 and isinstance(layers[-2], LULinear) else 1
 
 
 def origin_colours(z):

@@ -1,0 +1,212 @@
+/* Reading a flow from an .npz file: a zip archive (PKWARE, APPNOTE.TXT 6.3) whose members are arrays in NumPy's format
+ * (numpy.lib.format, version 1.0). Only what numpy.savez writes is accepted: members are stored, not compressed, so
+ * that none can be larger than the file. */
+#include "checked.h"
+#include "nvpflow.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    const unsigned char *bytes;
+    size_t size;
+} span;
+
+/* The unsigned integer that some bytes hold, the least significant first. */
+static uint64_t integer(const unsigned char *bytes, size_t n) {
+    uint64_t value = 0;
+    while (n--)
+        value = value << 8 | bytes[n];
+    return value;
+}
+
+static size_t integer16(const unsigned char *bytes) { return (size_t)integer(bytes, 2); }
+static size_t integer32(const unsigned char *bytes) { return (size_t)integer(bytes, 4); }
+
+/* n bytes of a span from an offset on; false: there are none. */
+static bool part(span of, size_t offset, size_t n, span *found) {
+    if (offset > of.size || n > of.size - offset)
+        return false;
+    *found = (span){of.bytes + offset, n};
+    return true;
+}
+
+static bool equal(span a, const char *text) { return a.size == strlen(text) && memcmp(a.bytes, text, a.size) == 0; }
+
+static bool begins_with(span a, const char *signature) { return a.size >= 4 && memcmp(a.bytes, signature, 4) == 0; }
+
+/* CRC-32 of ISO 3309, four bits at a time. */
+static uint32_t checksum(span data) {
+    static const uint32_t table[16] = {0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
+                                       0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
+                                       0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c};
+    uint32_t crc = 0xffffffff;
+    for (size_t i = 0; i < data.size; i++) {
+        crc ^= data.bytes[i];
+        crc = crc >> 4 ^ table[crc & 15];
+        crc = crc >> 4 ^ table[crc & 15];
+    }
+    return ~crc;
+}
+
+/* -- the archive -- */
+
+/* The central directory, which ends where the record of its own place begins: the last 22 bytes, as savez writes no
+ * comment. */
+static bool find_directory(span file, span *directory) {
+    enum { END = 22 };
+    span end;
+    if (file.size < END || !part(file, file.size - END, END, &end) || !begins_with(end, "PK\5\6"))
+        return false;
+    const size_t size = integer32(end.bytes + 12), offset = integer32(end.bytes + 16);
+    return part(file, offset, size, directory) && directory->bytes + size == end.bytes;
+}
+
+/* The content that an entry of the directory stands for. */
+static bool read_member(span file, span entry, span name, span *content) {
+    enum { LOCAL = 30 };
+    const size_t flags = integer16(entry.bytes + 8), method = integer16(entry.bytes + 10);
+    const size_t packed = integer32(entry.bytes + 20), size = integer32(entry.bytes + 24);
+    const size_t offset = integer32(entry.bytes + 42);
+    span local, local_name;
+    if (method != 0 || flags & 1 || packed != size || !part(file, offset, LOCAL, &local) ||
+        !begins_with(local, "PK\3\4"))
+        return false;
+    const size_t name_size = integer16(local.bytes + 26), extra_size = integer16(local.bytes + 28);
+    return name_size == name.size && part(file, offset + LOCAL, name_size, &local_name) &&
+           memcmp(local_name.bytes, name.bytes, name.size) == 0 &&
+           part(file, offset + LOCAL + name_size + extra_size, size, content) &&
+           checksum(*content) == integer32(entry.bytes + 16);
+}
+
+/* The one member of a name. */
+static bool find_member(span file, const char *wanted, span *content) {
+    enum { ENTRY = 46 };
+    span directory, entry, name;
+    bool found = false;
+    if (!find_directory(file, &directory))
+        return false;
+    for (size_t at = 0; at < directory.size;) {
+        if (!part(directory, at, ENTRY, &entry) || !begins_with(entry, "PK\1\2") ||
+            !part(directory, at + ENTRY, integer16(entry.bytes + 28), &name))
+            return false;
+        at += ENTRY + name.size + integer16(entry.bytes + 30) + integer16(entry.bytes + 32);
+        if (!equal(name, wanted))
+            continue;
+        if (found || !read_member(file, entry, name, content))
+            return false;
+        found = true;
+    }
+    return found;
+}
+
+/* -- the arrays -- */
+
+/* The numbers of an array of one dimension. Its header is the text that NumPy writes for so many, then blanks. */
+static bool find_array(span file, const char *name, size_t real_size, span *data) {
+    enum { PREFIX = 10 };
+    span content = {0}, header = {0};
+    if (!find_member(file, name, &content) || content.size < PREFIX || memcmp(content.bytes, "\x93NUMPY\1\0", 8) != 0 ||
+        !part(content, PREFIX, integer16(content.bytes + 8), &header) ||
+        !part(content, PREFIX + header.size, content.size - PREFIX - header.size, data) || data->size % real_size)
+        return false;
+    char text[100];
+    const int length = snprintf(text, sizeof text, "{'descr': '<f%zu', 'fortran_order': False, 'shape': (%zu,), }",
+                                real_size, data->size / real_size);
+    if (length < 0 || (size_t)length >= header.size || memcmp(header.bytes, text, (size_t)length) != 0 ||
+        header.bytes[header.size - 1] != '\n')
+        return false;
+    for (size_t i = (size_t)length; i < header.size - 1; i++)
+        if (header.bytes[i] != ' ')
+            return false;
+    return true;
+}
+
+/* Reals as the machine has them; NULL: no memory. */
+static void *copy_reals(span data, size_t real_size) {
+    char *reals = malloc(data.size + 1);
+    for (size_t i = 0; reals && i < data.size; i += real_size) {
+        const uint64_t bits = integer(data.bytes + i, real_size);
+        const uint32_t half = (uint32_t)bits;
+        memcpy(reals + i, real_size == sizeof half ? (const void *)&half : &bits, real_size);
+    }
+    return reals;
+}
+
+static bool all_finite(const void *reals, size_t n, nvp_dtype dtype) {
+    const float *singles = reals;
+    const double *doubles = reals;
+    for (size_t i = 0; i < n; i++)
+        if (!(dtype == NVP_FLOAT32 ? isfinite(singles[i]) : isfinite(doubles[i])))
+            return false;
+    return true;
+}
+
+static nvp_status load_flow(span file, nvp_flow **flow) {
+    span data;
+    if (!find_array(file, "description.npy", sizeof(double), &data))
+        return NVP_ERROR_FORMAT;
+    double *numbers = copy_reals(data, sizeof *numbers);
+    if (!numbers)
+        return NVP_ERROR_MEMORY;
+    const nvp_status status = nvp_flow_decode(flow, data.size / sizeof *numbers, numbers);
+    free(numbers);
+    return status == NVP_ERROR_ARGUMENT || status == NVP_ERROR_SIZE ? NVP_ERROR_FORMAT : status;
+}
+
+static nvp_status load_parameters(span file, const nvp_flow *flow, void **params) {
+    const nvp_dtype dtype = nvp_flow_dtype(flow);
+    const size_t real_size = dtype == NVP_FLOAT32 ? sizeof(float) : sizeof(double), n = nvp_flow_n_parameters(flow);
+    span data;
+    if (!find_array(file, "parameters.npy", real_size, &data) || data.size / real_size != n)
+        return NVP_ERROR_FORMAT;
+    *params = copy_reals(data, real_size);
+    if (!*params)
+        return NVP_ERROR_MEMORY;
+    return all_finite(*params, n, dtype) ? NVP_OK : NVP_ERROR_FORMAT;
+}
+
+nvp_status nvp_flow_load_bytes(const void *bytes, size_t n, nvp_flow **flow, void **params) {
+    const span file = {bytes, n};
+    *flow = NULL, *params = NULL;
+    nvp_status status = load_flow(file, flow);
+    if (status == NVP_OK)
+        status = load_parameters(file, *flow, params);
+    if (status != NVP_OK) {
+        nvp_flow_destroy(*flow);
+        free(*params);
+        *flow = NULL, *params = NULL;
+    }
+    return status;
+}
+
+/* All that is in a file, to be freed. */
+static nvp_status read_file(const char *path, unsigned char **bytes, size_t *n) {
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return NVP_ERROR_FILE;
+    nvp_status status = NVP_ERROR_FILE;
+    const long size = fseek(file, 0, SEEK_END) ? -1 : ftell(file);
+    if (size >= 0 && (unsigned long)size < SIZE_MAX && fseek(file, 0, SEEK_SET) == 0) {
+        *n = (size_t)size;
+        *bytes = malloc(*n + 1);
+        if (!*bytes)
+            status = NVP_ERROR_MEMORY;
+        else if (fread(*bytes, 1, *n, file) == *n)
+            status = NVP_OK;
+    }
+    fclose(file);
+    return status;
+}
+
+nvp_status nvp_flow_load(const char *path, nvp_flow **flow, void **params) {
+    unsigned char *bytes = NULL;
+    size_t n = 0;
+    *flow = NULL, *params = NULL;
+    nvp_status status = read_file(path, &bytes, &n);
+    if (status == NVP_OK)
+        status = nvp_flow_load_bytes(bytes, n, flow, params);
+    free(bytes);
+    return status;
+}

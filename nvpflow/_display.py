@@ -1,0 +1,119 @@
+"""How flows, layers and estimators look: tables in text and, for notebooks, in HTML."""
+
+import html
+
+__all__ = ["estimator_html", "flow_html", "flow_summary", "layer_html"]
+
+HEADINGS = "layer", "type", "columns", "networks", "parameters", "offset"
+LEFT = 4  # so many of these are words, the others numbers, which are set flush right
+WIDEST = 16  # entries of a mask that are shown; half as many of a permutation
+FITTED = "n_features_in_", "n_samples_seen_", "n_iter_", "best_iter_", "offset_"
+
+# All colours are the page's own or half transparent, so that the tables look right in the light and in the dark.
+TABLE_STYLE = "border-collapse: collapse; color: inherit; background: transparent"
+CELL_STYLE = "padding: 0.1em 0.7em; border-bottom: 1px solid rgba(128, 128, 128, 0.4); background: transparent"
+
+
+class Text(str):
+    """A text of several lines that the interpreter shows as such."""
+
+    __repr__ = str.__str__
+
+
+def flow_summary(flow):
+    """The table of a flow's layers and its totals, in text."""
+    rows = [HEADINGS, *_layer_rows(flow)]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = []
+    for row in rows:
+        words = [word.ljust(width) for word, width in zip(row[:LEFT], widths)]
+        numbers = [number.rjust(width) for number, width in zip(row[LEFT:], widths[LEFT:])]
+        lines.append("  ".join(words + numbers))
+    rule = "-" * len(lines[0])
+    return Text("\n".join([lines[0], rule, *lines[1:], rule, _totals(flow)]))
+
+
+def flow_html(flow):
+    """The same in HTML."""
+    return _box(flow, _table(_layer_rows(flow), HEADINGS) + html.escape(_totals(flow)))
+
+
+def layer_html(layer):
+    """The configuration of a layer, its dtype and its size, in HTML."""
+    shortened = {"mask": _columns(layer), "permutation": _columns(layer)}
+    options = [(name, shortened.get(name, repr(value))) for name, value in layer.config().items() if name != "type"]
+    return _box(layer, _table([*options, ("dtype", str(layer.dtype)), ("parameters", f"{layer.n_parameters:,}")]))
+
+
+def estimator_html(estimator):
+    """The parameters of an estimator, changed ones in bold, and what came of the fit, in HTML."""
+    changed = estimator._changed_params()
+    content = _table([(name, repr(value)) for name, value in estimator.get_params().items()], bold=changed)
+    if not hasattr(estimator, "flow_"):
+        return _box(estimator, content, "not fitted")
+    results = [(name, _number(getattr(estimator, name))) for name in FITTED if hasattr(estimator, name)]
+    results += [(f"last {name}", f"{curve[-1]:.4f}") for name, curve in estimator.history_.items() if len(curve)]
+    parts = _fold("parameters", content), _table(results), _fold("flow_", flow_html(estimator.flow_))
+    return _box(estimator, "".join(parts))
+
+
+def _layer_rows(flow):
+    """For each layer the texts that stand under the HEADINGS."""
+    return [
+        (str(i), type(layer).__name__, _columns(layer), _networks(layer), f"{layer.n_parameters:,}", f"{offset:,}")
+        for i, (layer, offset) in enumerate(zip(flow.layers, flow._layer_offsets))
+    ]
+
+
+def _columns(layer):
+    """The mask of a coupling layer, 1 for the identity columns, or a permutation; the beginning, if it is long."""
+    if hasattr(layer, "permutation"):
+        entries, separator, widest = layer.permutation, " ", WIDEST // 2
+    else:
+        entries, separator, widest = getattr(layer, "mask", ()), "", WIDEST
+    shown = separator.join(map(str, entries[:widest]))
+    return shown if len(entries) <= widest else f"{shown}{separator}... ({len(entries)})"
+
+
+def _networks(layer):
+    """The widths of a coupling layer's networks, from the identity columns and the context to the outputs."""
+    if not hasattr(layer, "_network_names"):
+        return ""
+    first, *others = layer._networks()[0]
+    widths = [first.weight.shape[1], len(first.bias), *(len(linear.bias) for linear in others)]
+    return f"{', '.join(layer._network_names)}: {' > '.join(map(str, widths))}, {layer.activation}"
+
+
+def _number(value):
+    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+
+
+def _totals(flow):
+    context = f" given {flow.context_dim} of context" * (flow.context_dim > 0)
+    return (
+        f"{len(flow.layers)} layers, {flow.data_dim} dimensions{context}, {flow.n_parameters:,} parameters, "
+        f"{flow.dtype}, {flow.isa}"
+    )
+
+
+def _table(rows, headings=None, bold=()):
+    """Rows of texts as a table; of those named in `bold`, the first text is the name."""
+    lines = [_line("th", headings, "")] if headings else []
+    lines += [_line("td", row, "font-weight: bold; " * (row[0] in bold)) for row in rows]
+    return f'<table style="{TABLE_STYLE}">{"".join(lines)}</table>'
+
+
+def _line(tag, row, style):
+    cells = "".join(
+        f'<{tag} style="{style}{CELL_STYLE}; text-align: {"left" if i < LEFT else "right"}">{html.escape(cell)}</{tag}>'
+        for i, cell in enumerate(row)
+    )
+    return f"<tr>{cells}</tr>"
+
+
+def _fold(title, content):
+    return f"<details><summary>{html.escape(title)}</summary>{content}</details>"
+
+
+def _box(thing, content, note=""):
+    return f"<div><b>{html.escape(type(thing).__name__)}</b> {html.escape(note)}{content}</div>"

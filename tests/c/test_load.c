@@ -1,0 +1,202 @@
+/* The loader tested from C on the files that are given: it reads them, and survives whatever is done to their bytes.
+ * The library is compiled with -include failing_malloc.h. */
+#include "check.h"
+#include "nvpflow.h"
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* -- allocations that fail on demand, and are never much larger than the file -- */
+
+static long allocations_left = -1; /* the one after these fails; -1: none does */
+static size_t largest;
+
+static bool allocation_fails(size_t size) {
+    if (size > largest)
+        largest = size;
+    return allocations_left >= 0 && allocations_left-- == 0;
+}
+void *test_malloc(size_t size);
+void *test_calloc(size_t n, size_t size);
+void *test_malloc(size_t size) { return allocation_fails(size) ? NULL : malloc(size); }
+void *test_calloc(size_t n, size_t size) { return allocation_fails(n * size) ? NULL : calloc(n, size); }
+
+static uint64_t state = 1;
+static size_t draw(size_t n) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (size_t)(state >> 33) % n;
+}
+
+typedef struct {
+    unsigned char *bytes;
+    size_t size;
+} content;
+
+static content read_all(const char *path) {
+    content whole = {NULL, 0};
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return whole;
+    whole.bytes = malloc(1 << 20);
+    whole.size = fread(whole.bytes, 1, 1 << 20, file);
+    fclose(file);
+    return whole;
+}
+
+/* Load a copy that ends where its memory does, so that the sanitizers see a read beyond. */
+static nvp_status load_copy(const unsigned char *bytes, size_t n) {
+    unsigned char *copy = malloc(n ? n : 1);
+    nvp_flow *flow;
+    void *params;
+    memcpy(copy, bytes, n);
+    const nvp_status status = nvp_flow_load_bytes(copy, n, &flow, &params);
+    CHECK((status == NVP_OK) == (flow != NULL) && (status == NVP_OK) == (params != NULL));
+    nvp_flow_destroy(flow);
+    free(params);
+    free(copy);
+    return status;
+}
+
+static void test_loads(const char *path, content whole) {
+    nvp_flow *flow, *same;
+    void *params, *same_params;
+    CHECK(nvp_flow_load(path, &flow, &params) == NVP_OK);
+    CHECK(nvp_flow_load_bytes(whole.bytes, whole.size, &same, &same_params) == NVP_OK);
+    const size_t n = nvp_flow_n_parameters(flow), size = nvp_flow_dtype(flow) == NVP_FLOAT32 ? 4 : 8;
+    CHECK(nvp_flow_n_parameters(same) == n && memcmp(params, same_params, n * size) == 0);
+    nvp_flow_destroy(flow);
+    nvp_flow_destroy(same);
+    free(params);
+    free(same_params);
+    CHECK(nvp_flow_load("no/such/file", &flow, &params) == NVP_ERROR_FILE && !flow && !params);
+}
+
+static void test_truncations(content whole) {
+    size_t n_loaded = 0;
+    for (size_t n = 0; n < whole.size; n++)
+        n_loaded += load_copy(whole.bytes, n) != NVP_ERROR_FORMAT;
+    CHECK(n_loaded == 0);
+}
+
+/* Where some bytes are in a file for the n-th time; its size if nowhere. */
+static size_t find(content whole, const void *bytes, size_t n_bytes, int n) {
+    for (size_t i = 0; i + n_bytes <= whole.size; i++)
+        if (memcmp(whole.bytes + i, bytes, n_bytes) == 0 && n-- == 0)
+            return i;
+    return whole.size;
+}
+
+/* No byte of the two arrays can change unnoticed. */
+static void test_checksums(content whole) {
+    static const char *const names[] = {"parameters.npy", "description.npy"};
+    size_t n_loaded = 0;
+    for (int i = 0; i < 2; i++) {
+        size_t at = find(whole, names[i], strlen(names[i]), 0);
+        while (at < whole.size && whole.bytes[at] != 0x93) /* the first byte of an array */
+            at++;
+        CHECK(at < whole.size);
+        for (; at < whole.size && memcmp(whole.bytes + at, "PK", 2) != 0; at++) {
+            whole.bytes[at] ^= 4;
+            n_loaded += load_copy(whole.bytes, whole.size) != NVP_ERROR_FORMAT;
+            whole.bytes[at] ^= 4;
+        }
+    }
+    CHECK(n_loaded == 0);
+}
+
+/* Flips of bits, bytes of every kind, and pieces copied elsewhere; half of them in the directory, where all sizes are.
+ */
+static void test_mutations(content whole) {
+    enum { ROUNDS = 20000 };
+    unsigned char *spoiled = malloc(whole.size);
+    const size_t directory = find(whole, "PK\1\2", 4, 0);
+    size_t n_refused = 0;
+    CHECK(directory < whole.size);
+    for (int round = 0; round < ROUNDS; round++) {
+        memcpy(spoiled, whole.bytes, whole.size);
+        for (size_t k = 1 + draw(3); k-- > 0;) {
+            const size_t from = draw(2) ? directory : 0, at = from + draw(whole.size - from);
+            static const unsigned char extremes[] = {0, 1, 0x7f, 0x80, 0xff};
+            if (draw(3) == 0)
+                spoiled[at] ^= (unsigned char)(1u << draw(8));
+            else if (draw(2) == 0)
+                spoiled[at] = extremes[draw(sizeof extremes)];
+            else
+                memmove(spoiled + at, whole.bytes + draw(whole.size - 8), whole.size - at < 8 ? whole.size - at : 8);
+        }
+        const nvp_status status = load_copy(spoiled, whole.size);
+        CHECK(status == NVP_OK || status == NVP_ERROR_FORMAT); /* what nobody reads may change: dates, other members */
+        n_refused += status == NVP_ERROR_FORMAT;
+    }
+    CHECK(n_refused > ROUNDS / 4);
+    free(spoiled);
+}
+
+/* The numbers behind the checksums: no list of them leads to more memory than a multiple of its own. */
+static void test_numbers(void) {
+    enum { N = 29, ROUNDS = 100000 };
+    static const double good[N] = {1, 0, 3, 1, 5,                 /* float32, D = 3, C = 1, 5 layers */
+                                   0, 2, 1, 4, 1, 0, 1, 1, .7, 1, /* affine */
+                                   2, 0, 0, 0, 0, 1, 8, 3,        /* spline */
+                                   4, 2, 0, 1,                    /* permutation */
+                                   5, 1};                         /* LU, act norm */
+    static const double odd[] = {-1, 0.5, 0x1p31, 0x1p32, 0x1p52, 0x1p53, 0x1p63, 0x1p64, 1e300, INFINITY, NAN};
+    double numbers[N];
+    size_t n_good = 0;
+    nvp_flow *flow;
+    CHECK(nvp_flow_decode(&flow, N, good) == NVP_OK);
+    CHECK(nvp_flow_n_parameters(flow) == (3 * 4 + 4) + (4 * 2 + 2) + (2 * 46 + 46) + (9 + 3) + 6);
+    nvp_flow_destroy(flow);
+    for (size_t n = 0; n < N; n++)
+        CHECK(nvp_flow_decode(&flow, n, good) == NVP_ERROR_ARGUMENT && !flow);
+    largest = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        memcpy(numbers, good, sizeof numbers);
+        for (size_t k = 1 + draw(3); k-- > 0;)
+            numbers[draw(N)] = draw(2) ? odd[draw(sizeof odd / sizeof *odd)] : (double)draw(10);
+        const nvp_status status = nvp_flow_decode(&flow, N, numbers);
+        CHECK(status == NVP_OK || status == NVP_ERROR_ARGUMENT || status == NVP_ERROR_SIZE);
+        n_good += status == NVP_OK;
+        nvp_flow_destroy(flow);
+    }
+    CHECK(n_good > 0 && n_good < ROUNDS / 2);
+    CHECK(largest < 100 * sizeof numbers);
+}
+
+static void test_failing_allocations(const char *path) {
+    nvp_flow *flow;
+    void *params;
+    long n = 0;
+    for (;; n++) {
+        allocations_left = n;
+        const nvp_status status = nvp_flow_load(path, &flow, &params);
+        const bool failed = allocations_left < 0;
+        allocations_left = -1;
+        CHECK(status == (failed ? NVP_ERROR_MEMORY : NVP_OK));
+        nvp_flow_destroy(flow);
+        free(params);
+        if (!failed)
+            break;
+    }
+    CHECK(n >= 8); /* the library was compiled to use the allocator above */
+}
+
+int main(int n_arguments, char **arguments) {
+    CHECK(n_arguments > 1);
+    for (int i = 1; i < n_arguments; i++) {
+        const content whole = read_all(arguments[i]);
+        CHECK(whole.size > 100);
+        largest = 0;
+        test_loads(arguments[i], whole);
+        test_truncations(whole);
+        test_checksums(whole);
+        test_mutations(whole);
+        CHECK(largest < 100 * whole.size);
+        test_failing_allocations(arguments[i]);
+        free(whole.bytes);
+    }
+    test_numbers();
+    return report();
+}
