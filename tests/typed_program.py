@@ -25,7 +25,16 @@ assert_type(model.history_, dict[str, Floats])
 assert_type(model.n_features_in_, int)
 assert_type(model.set_params(tol=0.1).partial_fit(X), nvpflow.RealNVP)
 
-detector = nvpflow.FlowOutlierDetector(2, 8, max_iter=2, contamination=0.1).fit(X)
+weights, labels = np.ones(50), X[:, :1]
+of_context = nvpflow.RealNVP(2, 8, n_bins=4, n_init=1, max_iter=2, warmup=3, average=0)
+assert_type(of_context.fit(X, context=labels, sample_weight=weights), nvpflow.RealNVP)
+assert_type(of_context.score_samples(X, labels), Floats)
+assert_type(of_context.score(X, context=labels, sample_weight=weights), float)
+assert_type(of_context.sample(3, context=[0.5]), Floats)
+assert_type(of_context.inverse_transform(of_context.transform(X, labels), labels), Floats)
+assert_type(of_context.partial_fit(X, context=labels, sample_weight=weights), nvpflow.RealNVP)
+
+detector = nvpflow.FlowOutlierDetector(2, 8, max_iter=2, contamination=0.1).fit(X, sample_weight=weights)
 assert_type(detector.predict(X), npt.NDArray[np.integer[Any]])
 assert_type(detector.decision_function(X), npt.NDArray[np.float64])
 
@@ -43,6 +52,7 @@ assert_type(flow.forward(X), tuple[Floats, Floats])
 assert_type(flow.nll_and_grad(X, sample_weight=np.ones(50)), tuple[float, Floats])
 assert_type(flow.forward_vjp(X, None, None), tuple[Floats, Floats])
 assert_type(flow.trace(X, inverse=True), Floats)
+assert_type(flow.summary(), str)
 assert_type(flow.parameters, Floats)
 assert_type(flow.dtype, np.dtype[np.floating[Any]])
 flow.parameters[:] *= 0.5
