@@ -327,7 +327,7 @@ HEADERS = {
 
 @pytest.fixture(scope="module")
 def small_model():
-    return nvpflow.RealNVP(1, 4, max_iter=5, dtype="float64", random_state=0).fit(POINTS)
+    return nvpflow.RealNVP(1, 4, scale="tanh", n_init=1, max_iter=5, dtype="float64", random_state=0).fit(POINTS)
 
 
 @pytest.mark.parametrize("case", HEADERS)

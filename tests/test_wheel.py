@@ -70,7 +70,7 @@ def wheel(sdist, tmp_path_factory):
 def test_sdist_holds_what_builds_and_tests(sdist):
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    folders = ("csrc", "docs", "nvpflow", "tests")
+    folders = ("csrc", "docs", "examples", "nvpflow", "tests")
     wanted = {
         path.relative_to(ROOT).as_posix()
         for folder in folders
