@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import re
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,8 @@ class Npz:
     """What `write_npz` wrote. As members are not compressed, none can be larger than the file."""
 
     def __init__(self, archive, file_size):
-        self.archive, self.members = archive, {}
+        self.archive = archive
+        self.members: dict[str, Any] = {}
         for member in archive.infolist():
             name = member.filename.removesuffix(".npy")
             if name in self.members:

@@ -19,7 +19,7 @@ class Data(NamedTuple):
 
     def rows(self, index):
         """The part that `index` selects."""
-        return Data(*(None if array is None else array[index] for array in self))
+        return Data(*(None if array is None else array[index] for array in self))  # type: ignore[arg-type]
 
 
 def check_data(X, context, sample_weight, dtype, minimum=1):
@@ -40,7 +40,8 @@ def check_data(X, context, sample_weight, dtype, minimum=1):
         raise ValueError(
             f"sample_weight must be more than zero for a minimum of {minimum} sample(s), got {len(data.x)} such weights"
         )
-    return _canonical(data._replace(weight=data.weight / data.weight.max()))  # whose sum cannot overflow
+    largest = data.weight.max()  # type: ignore[union-attr]
+    return _canonical(data._replace(weight=data.weight / largest))  # whose sum cannot overflow
 
 
 def _canonical(data):

@@ -3,6 +3,7 @@ it makes."""
 
 import warnings
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -130,7 +131,8 @@ class _Start:
 
     def run(self, seed, callback, pause_after=None):
         """Train on, to the end or for so many epochs."""
-        model, part, shift = self.model, {}, self.units.log_det
+        model, shift = self.model, self.units.log_det
+        part: dict[str, Any] = {}
 
         def in_own_units(epoch, train_nll, validation_nll):
             return callback(epoch, train_nll + shift, validation_nll + shift)

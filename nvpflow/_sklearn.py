@@ -4,15 +4,20 @@ Nearly all that scikit-learn asks of an estimator is a matter of names. Its tags
 its own: they are used when scikit-learn is there to ask for them, and nothing here imports it before.
 """
 
+from __future__ import annotations
+
 import functools
 import inspect
 import sys
+from typing import Any, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow._arrays import as_array, check_samples
 from nvpflow._checks import check_choice
 from nvpflow._frames import check_feature_names, to_frame, transform_output
+from nvpflow._typing import ArrayLike
 
 __all__ = ["Estimator", "NotFittedError", "Transformer"]
 
@@ -25,7 +30,8 @@ class NotFittedError(ValueError, AttributeError):
 
     def __new__(cls, *args):
         exceptions = sys.modules.get("sklearn.exceptions")
-        return super().__new__(_join(cls, exceptions.NotFittedError) if exceptions else cls, *args)
+        made = _join(cls, exceptions.NotFittedError) if exceptions else cls  # type: ignore[arg-type]
+        return super().__new__(made, *args)
 
     def __reduce__(self):  # by the public name: nothing can import a class that was made at run time
         return NotFittedError, self.args
@@ -42,18 +48,39 @@ class Estimator:
     A subclass has a `flow_` when it is fitted, and `n_features_in_`.
     """
 
-    _estimator_type = None
+    _estimator_type: str | None = None
+    n_features_in_: int
+    feature_names_in_: npt.NDArray[np.object_]
 
     @classmethod
     def _parameter_names(cls):
         return sorted(name for name in inspect.signature(cls.__init__).parameters if name != "self")
 
-    def get_params(self, deep=True):
-        """The parameters of the constructor and their values, as scikit-learn wants them."""
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters of the constructor and their values, as scikit-learn wants them.
+
+        Parameters
+        ----------
+        deep : ignored
+            No parameter is an estimator.
+
+        Returns
+        -------
+        params : dict of str to object
+        """
         return {name: getattr(self, name) for name in self._parameter_names()}
 
-    def set_params(self, **params):
-        """Set parameters of the constructor; returns self.
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters of the constructor.
+
+        Parameters
+        ----------
+        **params : object
+            Values by name. `fit` checks them.
+
+        Returns
+        -------
+        self
 
         Raises
         ------
@@ -144,14 +171,35 @@ class Estimator:
         return np.ascontiguousarray(np.broadcast_to(checked, (n, n_columns)))
 
 
-class Transformer:
+class Transformer(Estimator):
     """`fit_transform`, and frames as the output of `transform`."""
 
-    def fit_transform(self, X, y=None, *, context=None, **fit_params):
-        """Fit to X, then transform it. See `fit` and `transform`."""
-        return self.fit(X, context=context, **fit_params).transform(X, context)
+    def fit_transform(
+        self, X: ArrayLike, y: object = None, *, context: ArrayLike | None = None, **fit_params: Any
+    ) -> Any:  # as `transform`
+        """Fit to X, then transform it. See `fit` and `transform`.
 
-    def get_feature_names_out(self, input_features=None):
+        Parameters
+        ----------
+        X : array_like of real numbers, shape (n, D)
+        y : ignored
+        context : array_like of real numbers, shape (n, C), optional
+        **fit_params : object
+            Further arguments of `fit`.
+
+        Returns
+        -------
+        Z : ndarray, shape (n, D)
+            Or a frame, as `set_output` says.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `fit`.
+        """
+        return self.fit(X, context=context, **fit_params).transform(X, context)  # type: ignore[attr-defined]
+
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> npt.NDArray[np.object_]:
         """Names of the columns of `transform`'s output: the class's in lower case, and a number.
 
         Parameters
@@ -181,7 +229,7 @@ class Transformer:
                 )
         return np.array([f"{type(self).__name__.lower()}{i}" for i in range(n_features)], dtype=object)
 
-    def set_output(self, *, transform=None):
+    def set_output(self, *, transform: Literal["default", "pandas", "polars"] | None = None) -> Self:
         """What `transform` returns.
 
         Parameters

@@ -1,19 +1,36 @@
 """RealNVP: a density estimator with scikit-learn's conventions, without scikit-learn."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
 import numpy as np
 
 from nvpflow import _fitting
 from nvpflow._checks import check_dtype, check_int
 from nvpflow._data import check_data
 from nvpflow._frames import feature_names
-from nvpflow._sklearn import Estimator, NotFittedError, Transformer
+from nvpflow._sklearn import NotFittedError, Transformer
 from nvpflow._streaming import Stream
+from nvpflow._typing import (
+    Activation,
+    ArrayLike,
+    Callback,
+    DTypeLike,
+    EstimatorScale,
+    Floats,
+    PathLike,
+    Schedule,
+    Seed,
+)
+from nvpflow.flow import Flow
 from nvpflow.layers import SCALE_BOUND
 
 __all__ = ["NotFittedError", "RealNVP"]
 
 
-class RealNVP(Transformer, Estimator):
+class RealNVP(Transformer):
     """Density estimation with a Real NVP flow.
 
     Samples may come in anything that holds real numbers in the memory of the CPU: sequences, arrays, frames of pandas
@@ -91,7 +108,8 @@ class RealNVP(Transformer, Estimator):
     Attributes
     ----------
     flow_ : Flow
-        The fitted flow: `n_layers` coupling layers and, if `standardize`, the layers that lead to the units of the data. Its `context_dim` is C.
+        The fitted flow: `n_layers` coupling layers and, if `standardize`, the layers that lead to the units of the
+        data. Its `context_dim` is C.
     history_ : dict
         "train_nll" and, with `early_stopping`, "validation_nll": ndarrays, one entry per epoch, in nats.
     n_iter_ : int
@@ -134,33 +152,33 @@ class RealNVP(Transformer, Estimator):
     # steps on two moons; "gap" is that to the true density, over random states, in nats.
     def __init__(
         self,
-        n_layers=8,  # 4 and 6 were worse on spirals and circles, 10 no better
-        hidden_dim=32,  # 24 was worse on spirals, 64 gained nothing
+        n_layers: int = 8,  # 4 and 6 were worse on spirals and circles, 10 no better
+        hidden_dim: int | Sequence[int] = 32,  # 24 was worse on spirals, 64 gained nothing
         *,
-        activation="relu",  # tanh and SiLU: up to twice the gap on moons
-        scale="spline",  # affine layers: seven times the gap on moons
-        scale_bound=SCALE_BOUND,
-        n_bins=6,  # 16 overfits moons, 8 gains on a checkerboard and loses on moons
-        tail_bound=5.0,  # 3: twice the gap on moons; 8: a larger one on circles
-        standardize=True,
-        n_init=2,  # the second one, whitened, is the better one of correlated tables; 4 gained on two spirals alone
-        max_iter=None,
-        batch_size=256,  # as good as twice as many samples in half as many steps
-        learning_rate=5e-3,  # 2e-3 needed twice the steps, 1e-2 had worse bad cases
-        schedule="cosine",
-        warmup=0.05,
-        average=0.995,  # 0.999 lags behind the schedule, none is a little worse
-        noise=1.3,  # less: spikes on 1000 moons; more: blurs moons of noise 0.05
-        early_stopping=True,
-        validation_fraction=0.1,  # 0.05 and 0.2 made no difference
-        n_iter_no_change=None,
-        tol=0.0,
-        warm_start=False,
-        dtype="float32",
-        n_jobs=None,
-        verbose=0,
-        random_state=None,
-    ):
+        activation: Activation = "relu",  # tanh and SiLU: up to twice the gap on moons
+        scale: EstimatorScale = "spline",  # affine layers: seven times the gap on moons
+        scale_bound: float = SCALE_BOUND,
+        n_bins: int = 6,  # 16 overfits moons, 8 gains on a checkerboard and loses on moons
+        tail_bound: float = 5.0,  # 3: twice the gap on moons; 8: a larger one on circles
+        standardize: bool = True,
+        n_init: int = 2,  # the second, whitened, is the better one of correlated tables; 4 gained on two spirals alone
+        max_iter: int | None = None,
+        batch_size: int | None = 256,  # as good as twice as many samples in half as many steps
+        learning_rate: float = 5e-3,  # 2e-3 needed twice the steps, 1e-2 had worse bad cases
+        schedule: Schedule = "cosine",
+        warmup: float = 0.05,
+        average: float = 0.995,  # 0.999 lags behind the schedule, none is a little worse
+        noise: float = 1.3,  # less: spikes on 1000 moons; more: blurs moons of noise 0.05
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,  # 0.05 and 0.2 made no difference
+        n_iter_no_change: int | None = None,
+        tol: float = 0.0,
+        warm_start: bool = False,
+        dtype: DTypeLike = "float32",
+        n_jobs: int | None = None,
+        verbose: int = 0,
+        random_state: Seed = None,
+    ) -> None:
         self.n_layers = n_layers
         self.hidden_dim = hidden_dim
         self.activation = activation
@@ -189,7 +207,21 @@ class RealNVP(Transformer, Estimator):
 
     _estimator_type = "density_estimator"
 
-    def fit(self, X, y=None, *, context=None, sample_weight=None, callback=None):
+    flow_: Flow
+    history_: dict[str, Floats]
+    n_iter_: int
+    best_iter_: int
+    n_samples_seen_: int
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: object = None,
+        *,
+        context: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        callback: Callback | None = None,
+    ) -> Self:
         """Fit the flow to samples.
 
         Parameters
@@ -231,7 +263,7 @@ class RealNVP(Transformer, Estimator):
         """
         names = feature_names(X)
         data = check_data(X, context, sample_weight, check_dtype(self.dtype), minimum=2)
-        fitted = {}
+        fitted: dict[str, Any] = {}
         try:
             _fitting.train(self, data, fitted, callback)
         finally:
@@ -241,7 +273,14 @@ class RealNVP(Transformer, Estimator):
                 self._keep_features(names, data.x.shape[1])
         return self
 
-    def partial_fit(self, X, y=None, *, context=None, sample_weight=None):
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: object = None,
+        *,
+        context: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Train on samples that arrive in pieces: one epoch on this piece.
 
         The first call sets up the flow and, with `standardize`, its standardisation, so its piece should tell mean and
@@ -285,14 +324,14 @@ class RealNVP(Transformer, Estimator):
             names = feature_names(X)
             data = check_data(X, context, sample_weight, check_dtype(self.dtype), minimum=2)
             stream = Stream(self, data)
-            flow, n_seen, curve = stream.new_flow(self, data), len(data.x), []
+            flow, n_seen, curve = stream.new_flow(self, data), len(data.x), np.empty(0)
         curve = np.append(curve, stream.update(self, flow, data, n_seen))
         self._stream, self.flow_, self.history_, self.n_samples_seen_ = stream, flow, {"train_nll": curve}, n_seen
         self.n_iter_ = self.best_iter_ = len(curve)
         self._keep_features(names, data.x.shape[1])
         return self
 
-    def score_samples(self, X, context=None):
+    def score_samples(self, X: ArrayLike, context: ArrayLike | None = None) -> Floats:
         """Log-density of each sample.
 
         Parameters
@@ -313,7 +352,13 @@ class RealNVP(Transformer, Estimator):
         X = self._check_samples(X)
         return self.flow_.log_prob(X, self._check_context(context, len(X)))
 
-    def score(self, X, y=None, context=None, sample_weight=None):
+    def score(
+        self,
+        X: ArrayLike,
+        y: object = None,
+        context: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
         """Mean log-density of the samples, in nats; higher is better.
 
         Parameters
@@ -336,7 +381,7 @@ class RealNVP(Transformer, Estimator):
         X = self._check_samples(X)
         return -self.flow_.nll(X, self._check_context(context, len(X)), sample_weight)
 
-    def sample(self, n_samples=1, random_state=None, context=None):
+    def sample(self, n_samples: int = 1, random_state: Seed = None, context: ArrayLike | None = None) -> Floats:
         """Draw samples from the fitted density.
 
         Parameters
@@ -361,7 +406,7 @@ class RealNVP(Transformer, Estimator):
         context = self._check_context(context, n_samples)
         return flow.sample(n_samples, self.random_state if random_state is None else random_state, context)
 
-    def transform(self, X, context=None):
+    def transform(self, X: ArrayLike, context: ArrayLike | None = None) -> Any:  # an ndarray, or a frame
         """Take data to the latent space, where a fitted density is standard normal.
 
         Parameters
@@ -382,7 +427,7 @@ class RealNVP(Transformer, Estimator):
         checked = self._check_samples(X)
         return self._output(self.flow_.inverse(checked, self._check_context(context, len(checked)))[0], X)
 
-    def inverse_transform(self, Z, context=None):
+    def inverse_transform(self, Z: ArrayLike, context: ArrayLike | None = None) -> Floats:
         """Take latent points to data, undoing `transform`.
 
         Parameters
@@ -402,8 +447,20 @@ class RealNVP(Transformer, Estimator):
         Z = self._check_samples(Z, "Z")
         return self.flow_.forward(Z, self._check_context(context, len(Z)))[0]
 
-    def save(self, path):
-        """Write the fitted model to a file, which `nvpflow.load` reads. See there."""
+    def save(self, path: PathLike) -> None:
+        """Write the fitted model to a file, which `nvpflow.load` reads. See there.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        OSError
+            If the file cannot be written.
+        """
         from nvpflow.files import save
 
         save(self, path)

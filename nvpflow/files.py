@@ -1,5 +1,7 @@
 """Files: a flow or a fitted estimator as one .npz or .safetensors, without pickle."""
 
+from __future__ import annotations
+
 import os
 
 import numpy as np
@@ -8,6 +10,7 @@ from nvpflow import _core
 from nvpflow._checks import check_int, check_real, count_threads
 from nvpflow._containers import open_container, write_npz, write_safetensors
 from nvpflow._description import describe
+from nvpflow._typing import PathLike
 from nvpflow.estimator import RealNVP
 from nvpflow.flow import Flow
 from nvpflow.outliers import FlowOutlierDetector
@@ -18,7 +21,7 @@ FORMAT_VERSION = 1
 KINDS = ("Flow", "RealNVP", "FlowOutlierDetector")
 
 
-def save(model, path):
+def save(model: Flow | RealNVP | FlowOutlierDetector, path: PathLike) -> None:
     """Write a `Flow`, a fitted `RealNVP` or a fitted `FlowOutlierDetector` to a file.
 
     The file is an .npz, whatever its name, but for the ending .safetensors, which makes one for the package of that
@@ -44,6 +47,15 @@ def save(model, path):
         If the file cannot be written.
     ImportError
         If the ending is .safetensors, and that package is not there.
+
+    Examples
+    --------
+    >>> import nvpflow, tempfile
+    >>> flow = nvpflow.Flow([nvpflow.ActNorm(2)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     nvpflow.save(flow, f"{folder}/flow.npz")
+    ...     nvpflow.load(f"{folder}/flow.npz").n_parameters
+    4
     """
     header, flow, arrays = _contents(model)
     if not np.isfinite(flow.parameters).all():
@@ -57,7 +69,7 @@ def save(model, path):
     _write_atomically(path, write_safetensors if path.endswith(".safetensors") else write_npz, text, arrays)
 
 
-def load(path):
+def load(path: PathLike) -> Flow | RealNVP | FlowOutlierDetector:
     """Read what `save` wrote, whatever its name.
 
     Files need not be trusted: nothing in them is ever executed, every size is checked before it is used, and a flow is
@@ -79,6 +91,11 @@ def load(path):
         If it is not such a file, or its parts do not fit together.
     ImportError
         If it is a .safetensors file, and that package is not there.
+
+    Examples
+    --------
+    >>> import nvpflow
+    >>> model = nvpflow.load("model.npz")  # doctest: +SKIP
     """
     what = "is not an nvpflow file"
     try:

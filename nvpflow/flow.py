@@ -1,7 +1,11 @@
 """A flow: layers over a standard normal base density."""
 
+from __future__ import annotations
+
 import re
 import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 
@@ -16,6 +20,7 @@ from nvpflow._checks import (
     count_threads,
     draw_seeds,
 )
+from nvpflow._typing import Activation, ArrayLike, Callback, DTypeLike, Floats, PathLike, Scale, Schedule, Seed
 from nvpflow.layers import SCALE_BOUND, ActNorm, CouplingLayer, Layer, layer_from_config, state_dtype, state_widths
 from nvpflow.training import TrainingState
 
@@ -29,7 +34,7 @@ class ConvergenceWarning(UserWarning):
 class Flow(_core.Flow):
     """Layers over a standard normal base density.
 
-    `forward` generates data x from latent points z, through the first layer first; `inverse` goes back; the density is
+    `forward` generates data x from latent points z, through the first layer first; `inverse` goes back; the density is::
 
         log p(x) = log N(z; 0, I) + log|det dz/dx|.
 
@@ -75,7 +80,7 @@ class Flow(_core.Flow):
     (3, 1)
     """
 
-    def __init__(self, layers):
+    def __init__(self, layers: Sequence[Layer] | Layer) -> None:
         layers = tuple(layers) if np.iterable(layers) else (layers,)
         _check_layers(layers)
         first = layers[0]
@@ -88,10 +93,13 @@ class Flow(_core.Flow):
             layer._rebind(parameters[offset : offset + layer.n_parameters])
             layer._in_flow = True
 
-    layers = property(lambda self: self._layers, doc="tuple: the layers, in the order of `forward`.")
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """tuple: the layers, in the order of `forward`."""
+        return self._layers
 
     @property
-    def n_jobs(self):
+    def n_jobs(self) -> int:
         """int: the threads that a call may use; set as in scikit-learn, -1 for all processors. 1 at first.
 
         They end with the call, and small calls start none. The results are the same for any number, to the last bit.
@@ -99,10 +107,10 @@ class Flow(_core.Flow):
         return self._n_threads or 1
 
     @n_jobs.setter
-    def n_jobs(self, value):
+    def n_jobs(self, value: int | None) -> None:
         self._n_threads = count_threads(value)
 
-    def sample(self, n, random_state=None, context=None):
+    def sample(self, n: int, random_state: Seed = None, context: ArrayLike | None = None) -> Floats:
         """Draw samples.
 
         Parameters
@@ -119,7 +127,9 @@ class Flow(_core.Flow):
         """
         return self.sample_and_log_prob(n, random_state, context)[0]
 
-    def sample_and_log_prob(self, n, random_state=None, context=None):
+    def sample_and_log_prob(
+        self, n: int, random_state: Seed = None, context: ArrayLike | None = None
+    ) -> tuple[Floats, Floats]:
         """Draw samples together with their log-densities, in one pass.
 
         Parameters
@@ -143,7 +153,7 @@ class Flow(_core.Flow):
                 context = np.broadcast_to(context, (n, self.context_dim))
         return self._sample(n, seed, context)
 
-    def initialize_act_norms(self, x, context=None):
+    def initialize_act_norms(self, x: ArrayLike, context: ArrayLike | None = None) -> None:
         """Set every `ActNorm` from data, so that what leaves it on the way to z has mean 0 and standard deviation 1.
 
         The last layer's is set from x itself, each other one from what the layers behind it, set by then, make of x. It is
@@ -178,29 +188,29 @@ class Flow(_core.Flow):
 
     def fit(
         self,
-        x,
-        context=None,
-        sample_weight=None,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         *,
-        max_iter=1000,
-        batch_size=None,
-        learning_rate=1e-3,
-        schedule="constant",
-        final_fraction=0.0,
-        warmup=0,
-        max_grad_norm=None,
-        weight_decay=0.0,
-        average=0.0,
-        noise=None,
-        validation_data=None,
-        validate_every=1,
-        n_iter_no_change=None,
-        tol=0.0,
-        random_state=None,
-        callback=None,
-        pause_after=None,
-        state=None,
-    ):
+        max_iter: int = 1000,
+        batch_size: int | None = None,
+        learning_rate: float = 1e-3,
+        schedule: Schedule = "constant",
+        final_fraction: float = 0.0,
+        warmup: float = 0,
+        max_grad_norm: float | None = None,
+        weight_decay: float = 0.0,
+        average: float = 0.0,
+        noise: ArrayLike | None = None,
+        validation_data: ArrayLike | tuple[ArrayLike | None, ...] | None = None,
+        validate_every: int = 1,
+        n_iter_no_change: int | None = None,
+        tol: float = 0.0,
+        random_state: Seed = None,
+        callback: Callback | None = None,
+        pause_after: int | None = None,
+        state: TrainingState | None = None,
+    ) -> dict[str, Floats]:
         """Minimise the mean negative log-likelihood of x with Adam, from the present parameters.
 
         Parameters
@@ -287,7 +297,7 @@ class Flow(_core.Flow):
         stochastic approximation by averaging"; Rothfuss et al. (2019), "Noise regularization for conditional density
         estimation".
         """
-        history = {}
+        history: dict[str, Any] = {}
         self._fit(
             history,
             x,
@@ -432,26 +442,61 @@ class Flow(_core.Flow):
             raise ValueError(f"noise must be finite and >= 0, got {noise!r}")
         return np.ascontiguousarray(np.broadcast_to(deviations, self.data_dim), self.dtype) if deviations.any() else None
 
-    def copy(self):
-        """An independent flow with the same parameters."""
+    def copy(self) -> Flow:
+        """An independent flow with the same parameters.
+
+        Returns
+        -------
+        Flow
+        """
         return _restore_flow(self.config(), self.parameters, self.n_jobs)
 
-    def config(self):
-        """What makes such a flow again, as plain Python values, but for the parameters."""
+    def config(self) -> dict[str, Any]:
+        """What makes such a flow again, as plain Python values, but for the parameters.
+
+        Returns
+        -------
+        config : dict
+            "dtype", and "layers": what `config` of each layer gives.
+        """
         return {"dtype": self.dtype.name, "layers": [layer.config() for layer in self.layers]}
 
     @classmethod
-    def from_config(cls, config):
-        """A flow from what `config` gave, with starting parameters of no meaning."""
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """A flow from what `config` gave, with starting parameters of no meaning.
+
+        Parameters
+        ----------
+        config : mapping
+
+        Returns
+        -------
+        Flow
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it describes no flow.
+        """
         return cls([layer_from_config(layer, config["dtype"]) for layer in config["layers"]])
 
-    def save(self, path):
-        """Write the flow to a file, which `nvpflow.load` reads. See there."""
+    def save(self, path: PathLike) -> None:
+        """Write the flow to a file, which `nvpflow.load` reads. See there.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
         from nvpflow.files import save
 
         save(self, path)
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Floats]:
         """Copies of all parameters under the names of a PyTorch `Sequential` of such layers.
 
         Returns
@@ -466,8 +511,13 @@ class Flow(_core.Flow):
             for name, array in layer.state_dict().items()
         }
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
         """Set all parameters from arrays, or tensors of PyTorch, of the names and shapes of `state_dict`.
+
+        Parameters
+        ----------
+        state : mapping of str to array_like
+            Entries that a mask makes irrelevant are ignored.
 
         Raises
         ------
@@ -488,8 +538,15 @@ class Flow(_core.Flow):
 
     @classmethod
     def from_state_dict(
-        cls, state, *, masks=None, activation="relu", scale="exp", scale_bound=SCALE_BOUND, dtype=None
-    ):
+        cls,
+        state: Mapping[str, ArrayLike],
+        *,
+        masks: Sequence[ArrayLike] | None = None,
+        activation: Activation = "relu",
+        scale: Scale = "exp",
+        scale_bound: float = SCALE_BOUND,
+        dtype: DTypeLike | None = None,
+    ) -> Self:
         """The flow that PyTorch coupling layers with these parameters compute.
 
         Parameters
@@ -522,11 +579,13 @@ class Flow(_core.Flow):
             mask = masks[i] if masks is not None else by_layer[i].get("mask")
             if mask is None and "s_net.0.weight" in by_layer[i]:
                 mask = alternating_mask(state_widths(by_layer[i])[-1], i)
-            options = {"activation": activation, "scale": scale, "scale_bound": scale_bound, "dtype": dtype}
-            layers.append(CouplingLayer.from_state_dict(by_layer[i], mask, **options))
+            layer = CouplingLayer.from_state_dict(
+                by_layer[i], mask, activation=activation, scale=scale, scale_bound=scale_bound, dtype=dtype
+            )
+            layers.append(layer)
         return cls(layers)
 
-    def summary(self):
+    def summary(self) -> str:
         """A table of the layers, in text.
 
         Returns
@@ -604,7 +663,7 @@ def _check_layers(layers):
 
 def split_state(state):
     """A flow's state dict as {layer number: the layer's state dict}. What stands before the number is dropped."""
-    by_layer = {}
+    by_layer: dict[int, dict[str, ArrayLike]] = {}
     for key, value in state.items():
         match = re.fullmatch(r"(?:.*?\.)??(\d+)\.((?:s_net|b_net|net)\.\d+\.\w+|mask|log_scale|bias|lu)", key)
         if not match:

@@ -1,8 +1,12 @@
 """The layers that a flow is made of. Each is an invertible transform with an exact log-determinant."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow import _core
 from nvpflow._arrays import as_array
@@ -16,6 +20,7 @@ from nvpflow._checks import (
     draw_seeds,
     seed_sequence,
 )
+from nvpflow._typing import Activation, ArrayLike, DTypeLike, Floats, Ints, Scale, Seed
 
 __all__ = ["ActNorm", "AdditiveCoupling", "CouplingLayer", "LULinear", "Linear", "Permutation", "SplineCoupling"]
 
@@ -28,10 +33,26 @@ SCALE_BOUND = 1.0
 
 
 class Linear(NamedTuple):
-    """The linear map y = weight @ x + bias; both arrays are views of a layer's parameters."""
+    """The linear map y = weight @ x + bias; both arrays are views of a layer's parameters.
 
-    weight: np.ndarray
-    bias: np.ndarray
+    Parameters
+    ----------
+    weight : ndarray, shape (outputs, inputs)
+    bias : ndarray, shape (outputs,)
+
+    Examples
+    --------
+    >>> import nvpflow
+    >>> layer = nvpflow.CouplingLayer(3, 16, mask=[1, 1, 0])
+    >>> [linear.weight.shape for linear in layer.s_net]
+    [(16, 2), (1, 16)]
+    """
+
+    weight: Floats
+    bias: Floats
+
+
+StateView: TypeAlias = tuple[Floats, tuple[int, ...], Any]
 
 
 class Layer(_core.Transform):
@@ -43,25 +64,31 @@ class Layer(_core.Transform):
     _in_flow = False
     _reads_context = False  # whether the networks of a conditional flow's layer read the context
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         """The arguments that make such a layer again, as plain Python values, and its `type`."""
         raise TypeError(f"{type(self).__name__} does not describe a layer")
 
-    def _description(self):
+    def _description(self) -> tuple[Any, ...]:
         """The tuple that `_core.Transform` understands."""
         raise TypeError(f"{type(self).__name__} does not describe a layer")
 
-    def _state_views(self):
+    def _state_views(self) -> dict[str, StateView]:
         """For each name in the state dict (view of the parameters, full shape, index into it)."""
         raise TypeError(f"{type(self).__name__} does not describe a layer")
 
-    def copy(self):
-        """An independent layer with the same parameters, in no flow."""
+    def copy(self) -> Self:
+        """An independent layer with the same parameters, in no flow.
+
+        Returns
+        -------
+        Layer
+            Of the same class.
+        """
         twin = layer_from_config(self.config(), self.dtype)
         twin.parameters[:] = self.parameters
         return twin
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Floats]:
         """Copies of the parameters in the full shapes and under the names of the PyTorch module.
 
         Returns
@@ -75,7 +102,7 @@ class Layer(_core.Transform):
             state[name][index] = view
         return state
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
         """Set the parameters from arrays of the names and shapes of `state_dict`.
 
         Parameters
@@ -112,8 +139,18 @@ class Coupling(Layer):
     """What coupling layers share: a mask, and networks of the identity columns and the context, the conditioner."""
 
     _reads_context = True
-    _network_names = ("net",)
-    _outputs_per_column = 1  # of each network, for a transformed column
+    _hidden_dim: tuple[int, ...]
+    _mask: npt.NDArray[np.uint8]
+    _activation: Activation
+
+    @property
+    def _network_names(self) -> tuple[str, ...]:
+        return ("net",)
+
+    @property
+    def _outputs_per_column(self) -> int:
+        """Of each network, for a transformed column."""
+        return 1
 
     def _describe_conditioner(self, data_dim, hidden_dim, mask, activation):
         """Check what all couplings have, and keep it. Returns data_dim."""
@@ -131,9 +168,20 @@ class Coupling(Layer):
         super().__init__(data_dim, check_dtype(dtype), (self._description(),), context_dim=context_dim)
         self._initialize(seed)
 
-    hidden_dim = property(lambda self: self._hidden_dim, doc="tuple of int: widths of the hidden layers.")
-    mask = property(lambda self: self._mask, doc="ndarray of uint8, shape (D,): 1 marks the identity columns.")
-    activation = property(lambda self: self._activation, doc="str: the activation of the networks.")
+    @property
+    def hidden_dim(self) -> tuple[int, ...]:
+        """tuple of int: widths of the hidden layers."""
+        return self._hidden_dim
+
+    @property
+    def mask(self) -> npt.NDArray[np.uint8]:
+        """ndarray of uint8, shape (D,): 1 marks the identity columns."""
+        return self._mask
+
+    @property
+    def activation(self) -> Activation:
+        """str: the activation of the networks."""
+        return self._activation
 
     def _conditioner_config(self):
         return {
@@ -152,7 +200,7 @@ class Coupling(Layer):
         per_column = self._outputs_per_column
         return np.add.outer(columns * per_column, np.arange(per_column)).ravel()
 
-    def _networks(self):
+    def _networks(self) -> list[tuple[Linear, ...]]:
         n_identity = int(self._mask.sum())
         n_outputs = (self.data_dim - n_identity) * self._outputs_per_column
         widths = (n_identity + self.context_dim, *self._hidden_dim, n_outputs)
@@ -167,11 +215,11 @@ class Coupling(Layer):
             networks.append(tuple(maps))
         return networks
 
-    def _state_views(self):
+    def _state_views(self) -> dict[str, StateView]:
         identity, transformed = np.flatnonzero(self._mask == 1), np.flatnonzero(self._mask == 0)
         full = (self.data_dim + self.context_dim, *self._hidden_dim, self.data_dim * self._outputs_per_column)
         inputs = np.concatenate([identity, np.arange(self.data_dim, full[0])])
-        views = {}
+        views: dict[str, StateView] = {}
         for net_name, net in zip(self._network_names, self._networks()):
             for k, linear in enumerate(net):
                 rows = self._full_outputs(transformed) if k == len(net) - 1 else np.arange(full[k + 1])
@@ -186,7 +234,7 @@ class Coupling(Layer):
 class CouplingLayer(Coupling):
     """Affine coupling layer of Real NVP.
 
-    With the binary mask m (1: identity part) it maps, forward and back,
+    With the binary mask m (1: identity part) it maps, forward and back::
 
         x = m z + (1 - m) (z exp(s) + b),     log|det dx/dz| = sum of (1 - m) s
         z = m x + (1 - m) (x - b) exp(-s),    log|det dz/dx| = -sum of (1 - m) s
@@ -246,36 +294,60 @@ class CouplingLayer(Coupling):
     True
     """
 
-
     def __init__(
         self,
-        data_dim,
-        hidden_dim=64,
-        mask=None,
+        data_dim: int,
+        hidden_dim: int | Sequence[int] = 64,
+        mask: ArrayLike | None = None,
         *,
-        activation="relu",
-        networks="separate",
-        scale="tanh",
-        scale_bound=SCALE_BOUND,
-        context_dim=0,
-        dtype="float32",
-        random_state=None,
-    ):
+        activation: Activation = "relu",
+        networks: Literal["separate", "shared"] = "separate",
+        scale: Scale = "tanh",
+        scale_bound: float = SCALE_BOUND,
+        context_dim: int = 0,
+        dtype: DTypeLike = "float32",
+        random_state: Seed = None,
+    ) -> None:
         data_dim = self._describe_conditioner(data_dim, hidden_dim, mask, activation)
         self._shared = check_choice("networks", networks, NETWORKS) == "shared"
         self._scale = check_choice("scale", scale, SCALES)
         self._scale_bound = check_real("scale_bound", scale_bound, 0, low_open=True)
         self._start(data_dim, context_dim, dtype, random_state)
 
-    networks = property(lambda self: NETWORKS[self._shared], doc="str: whether s and b share a network.")
-    scale = property(lambda self: self._scale, doc="str: how s is bounded.")
-    scale_bound = property(lambda self: self._scale_bound, doc="float: c, for scale='tanh'.")
-    s_net = property(lambda self: self._half(0), doc="tuple of Linear: the network of s.")
-    b_net = property(lambda self: self._half(1), doc="tuple of Linear: the network of b.")
-    _network_names = property(lambda self: ("net",) if self._shared else ("s_net", "b_net"))
-    _outputs_per_column = property(lambda self: 2 if self._shared else 1)
+    @property
+    def networks(self) -> str:
+        """str: whether s and b share a network."""
+        return NETWORKS[self._shared]
 
-    def config(self):
+    @property
+    def scale(self) -> Scale:
+        """str: how s is bounded."""
+        return self._scale
+
+    @property
+    def scale_bound(self) -> float:
+        """float: c, for scale='tanh'."""
+        return self._scale_bound
+
+    @property
+    def s_net(self) -> tuple[Linear, ...]:
+        """tuple of Linear: the network of s."""
+        return self._half(0)
+
+    @property
+    def b_net(self) -> tuple[Linear, ...]:
+        """tuple of Linear: the network of b."""
+        return self._half(1)
+
+    @property
+    def _network_names(self) -> tuple[str, ...]:
+        return ("net",) if self._shared else ("s_net", "b_net")
+
+    @property
+    def _outputs_per_column(self) -> int:
+        return 2 if self._shared else 1
+
+    def config(self) -> dict[str, Any]:
         return {
             "type": "affine_coupling",
             **self._conditioner_config(),
@@ -284,10 +356,10 @@ class CouplingLayer(Coupling):
             "scale_bound": self.scale_bound,
         }
 
-    def _description(self):
+    def _description(self) -> tuple[Any, ...]:
         return "affine_coupling", *self._conditioner_description(), self._scale, self._scale_bound, self._shared
 
-    def _half(self, k):
+    def _half(self, k: int) -> tuple[Linear, ...]:
         """The network of s, 0, or of b, 1."""
         if not self._shared:
             return self._networks()[k]
@@ -300,8 +372,15 @@ class CouplingLayer(Coupling):
 
     @classmethod
     def from_state_dict(
-        cls, state, mask=None, *, activation="relu", scale="exp", scale_bound=SCALE_BOUND, dtype=None
-    ):
+        cls,
+        state: Mapping[str, ArrayLike],
+        mask: ArrayLike | None = None,
+        *,
+        activation: Activation = "relu",
+        scale: Scale = "exp",
+        scale_bound: float = SCALE_BOUND,
+        dtype: DTypeLike | None = None,
+    ) -> Self:
         """The layer that a PyTorch module with these parameters computes.
 
         Parameters
@@ -344,6 +423,8 @@ class CouplingLayer(Coupling):
 class AdditiveCoupling(Coupling):
     """Additive coupling layer of NICE: a shift without a scale, which preserves volumes.
 
+    It maps::
+
         x = z + (1 - m) b,     log|det dx/dz| = 0
 
     where b is a network of the identity part m z and the context, Linear -> activation -> ... -> Linear.
@@ -371,28 +452,38 @@ class AdditiveCoupling(Coupling):
     References
     ----------
     Dinh, Krueger and Bengio (2014), "NICE: non-linear independent components estimation", section 3.2.
+
+    Examples
+    --------
+    >>> import nvpflow
+    >>> x, log_det = nvpflow.AdditiveCoupling(2, 16, random_state=0).forward([[0.5, -1.0]])
+    >>> float(x[0, 0]), float(log_det[0])  # the identity column; volumes stay
+    (0.5, 0.0)
     """
 
     def __init__(
         self,
-        data_dim,
-        hidden_dim=64,
-        mask=None,
+        data_dim: int,
+        hidden_dim: int | Sequence[int] = 64,
+        mask: ArrayLike | None = None,
         *,
-        activation="relu",
-        context_dim=0,
-        dtype="float32",
-        random_state=None,
-    ):
+        activation: Activation = "relu",
+        context_dim: int = 0,
+        dtype: DTypeLike = "float32",
+        random_state: Seed = None,
+    ) -> None:
         data_dim = self._describe_conditioner(data_dim, hidden_dim, mask, activation)
         self._start(data_dim, context_dim, dtype, random_state)
 
-    net = property(lambda self: self._networks()[0], doc="tuple of Linear: the network of b.")
+    @property
+    def net(self) -> tuple[Linear, ...]:
+        """tuple of Linear: the network of b."""
+        return self._networks()[0]
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return {"type": "additive_coupling", **self._conditioner_config()}
 
-    def _description(self):
+    def _description(self) -> tuple[Any, ...]:
         return "additive_coupling", *self._conditioner_description()
 
 
@@ -406,12 +497,14 @@ class SplineCoupling(Coupling):
 
     Parameters
     ----------
-    data_dim, hidden_dim, mask, activation, context_dim
+    data_dim, hidden_dim, mask, activation
         As in `CouplingLayer`.
     n_bins : int, default 8
         K, from 2 to 64.
     tail_bound : float, default 4.0
         B > 0.
+    context_dim : int, default 0
+        As in `CouplingLayer`.
     dtype : {"float32", "float64"}, default "float32"
     random_state : int, Generator, RandomState or None
         Makes the starting parameters, as in `CouplingLayer` with ``scale="tanh"``: the layer starts near the identity,
@@ -451,17 +544,17 @@ class SplineCoupling(Coupling):
 
     def __init__(
         self,
-        data_dim,
-        hidden_dim=64,
-        mask=None,
+        data_dim: int,
+        hidden_dim: int | Sequence[int] = 64,
+        mask: ArrayLike | None = None,
         *,
-        activation="relu",
-        n_bins=8,
-        tail_bound=4.0,
-        context_dim=0,
-        dtype="float32",
-        random_state=None,
-    ):
+        activation: Activation = "relu",
+        n_bins: int = 8,
+        tail_bound: float = 4.0,
+        context_dim: int = 0,
+        dtype: DTypeLike = "float32",
+        random_state: Seed = None,
+    ) -> None:
         data_dim = self._describe_conditioner(data_dim, hidden_dim, mask, activation)
         self._n_bins = check_int("n_bins", n_bins, 2)
         if self._n_bins > MAX_BINS:
@@ -469,12 +562,26 @@ class SplineCoupling(Coupling):
         self._tail_bound = check_real("tail_bound", tail_bound, 0, low_open=True)
         self._start(data_dim, context_dim, dtype, random_state)
 
-    n_bins = property(lambda self: self._n_bins, doc="int: K.")
-    tail_bound = property(lambda self: self._tail_bound, doc="float: B.")
-    net = property(lambda self: self._networks()[0], doc="tuple of Linear: the network.")
-    _outputs_per_column = property(lambda self: 3 * self._n_bins - 1)
+    @property
+    def n_bins(self) -> int:
+        """int: K."""
+        return self._n_bins
 
-    def config(self):
+    @property
+    def tail_bound(self) -> float:
+        """float: B."""
+        return self._tail_bound
+
+    @property
+    def net(self) -> tuple[Linear, ...]:
+        """tuple of Linear: the network."""
+        return self._networks()[0]
+
+    @property
+    def _outputs_per_column(self) -> int:
+        return 3 * self._n_bins - 1
+
+    def config(self) -> dict[str, Any]:
         return {
             "type": "spline_coupling",
             **self._conditioner_config(),
@@ -482,12 +589,14 @@ class SplineCoupling(Coupling):
             "tail_bound": self.tail_bound,
         }
 
-    def _description(self):
+    def _description(self) -> tuple[Any, ...]:
         return "spline_coupling", *self._conditioner_description(), self._n_bins, self._tail_bound
 
 
 class ActNorm(Layer):
     """Elementwise affine layer: one scale and one shift per dimension.
+
+    It maps::
 
         x = z exp(log_scale) + bias,     log|det dx/dz| = sum of log_scale
 
@@ -515,13 +624,28 @@ class ActNorm(Layer):
     References
     ----------
     Kingma and Dhariwal (2018), "Glow: generative flow with invertible 1x1 convolutions", section 3.1.
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> layer = nvpflow.ActNorm(2)
+    >>> layer.log_scale[:], layer.bias[:] = np.log([2.0, 3.0]), [10.0, 20.0]
+    >>> layer.forward([[1.0, 1.0]])[0]
+    array([[12., 23.]], dtype=float32)
     """
 
-    def __init__(self, data_dim, *, dtype="float32"):
+    def __init__(self, data_dim: int, *, dtype: DTypeLike = "float32") -> None:
         super().__init__(check_int("data_dim", data_dim, 1), check_dtype(dtype), (self._description(),))
 
-    log_scale = property(lambda self: self.parameters[: self.data_dim], doc="ndarray, shape (D,)")
-    bias = property(lambda self: self.parameters[self.data_dim :], doc="ndarray, shape (D,)")
+    @property
+    def log_scale(self) -> Floats:
+        """ndarray, shape (D,)"""
+        return self.parameters[: self.data_dim]
+
+    @property
+    def bias(self) -> Floats:
+        """ndarray, shape (D,)"""
+        return self.parameters[self.data_dim :]
 
     def _standardize(self, x):
         """Have `inverse` give x, finite samples, mean 0 and standard deviation 1."""
@@ -533,19 +657,21 @@ class ActNorm(Layer):
         self.log_scale[:] = np.log(deviation)
         self.bias[:] = x.mean(axis=0, dtype=np.float64)
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return {"type": "act_norm", "data_dim": self.data_dim}
 
-    def _description(self):
+    def _description(self) -> tuple[Any, ...]:
         return ("act_norm",)
 
-    def _state_views(self):
+    def _state_views(self) -> dict[str, StateView]:
         shape = (self.data_dim,)
         return {"log_scale": (self.log_scale, shape, ...), "bias": (self.bias, shape, ...)}
 
 
 class Permutation(Layer):
     """A fixed permutation of the columns.
+
+    It maps::
 
         x_i = z_p(i),     log|det dx/dz| = 0
 
@@ -571,27 +697,39 @@ class Permutation(Layer):
     array([[30., 10., 20.]], dtype=float32)
     """
 
-    def __init__(self, data_dim, permutation=None, *, dtype="float32", random_state=None):
+    def __init__(
+        self,
+        data_dim: int,
+        permutation: ArrayLike | None = None,
+        *,
+        dtype: DTypeLike = "float32",
+        random_state: Seed = None,
+    ) -> None:
         data_dim = check_int("data_dim", data_dim, 1)
         if permutation is None:
             permutation = np.random.default_rng(seed_sequence(random_state)).permutation(data_dim)
         self._permutation = check_permutation(permutation, data_dim)
         super().__init__(data_dim, check_dtype(dtype), (self._description(),))
 
-    permutation = property(lambda self: np.array(self._permutation), doc="ndarray of int, shape (D,): p.")
+    @property
+    def permutation(self) -> Ints:
+        """ndarray of int, shape (D,): p."""
+        return np.array(self._permutation)
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return {"type": "permutation", "data_dim": self.data_dim, "permutation": list(self._permutation)}
 
-    def _description(self):
+    def _description(self) -> tuple[Any, ...]:
         return "permutation", self._permutation
 
-    def _state_views(self):
+    def _state_views(self) -> dict[str, StateView]:
         return {}
 
 
 class LULinear(Layer):
     """Invertible linear layer, by the LU decomposition of its matrix.
+
+    It maps::
 
         x = L U z + bias,     log|det dx/dz| = sum of log diag U
 
@@ -621,27 +759,45 @@ class LULinear(Layer):
     References
     ----------
     Kingma and Dhariwal (2018), "Glow: generative flow with invertible 1x1 convolutions", section 3.2.
+
+    Examples
+    --------
+    >>> import nvpflow
+    >>> layer = nvpflow.LULinear(2, dtype="float64")
+    >>> layer.lu[1, 0] = 0.5
+    >>> layer.matrix
+    array([[1. , 0. ],
+           [0.5, 1. ]])
+    >>> layer.forward([[2.0, 3.0]])[0]
+    array([[2., 4.]])
     """
 
-    def __init__(self, data_dim, *, dtype="float32"):
+    def __init__(self, data_dim: int, *, dtype: DTypeLike = "float32") -> None:
         super().__init__(check_int("data_dim", data_dim, 1), check_dtype(dtype), (self._description(),))
 
-    lu = property(lambda self: self.parameters[: -self.data_dim].reshape(self.data_dim, -1), doc="ndarray, shape (D, D)")
-    bias = property(lambda self: self.parameters[-self.data_dim :], doc="ndarray, shape (D,)")
+    @property
+    def lu(self) -> Floats:
+        """ndarray, shape (D, D)"""
+        return self.parameters[: -self.data_dim].reshape(self.data_dim, -1)
 
     @property
-    def matrix(self):
+    def bias(self) -> Floats:
+        """ndarray, shape (D,)"""
+        return self.parameters[-self.data_dim :]
+
+    @property
+    def matrix(self) -> Floats:
         """ndarray, shape (D, D): L U, computed anew."""
         lower, upper = np.tril(self.lu, -1) + np.eye(self.data_dim, dtype=self.dtype), np.triu(self.lu, 1)
         return lower @ (upper + np.diag(np.exp(np.diag(self.lu))))
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return {"type": "lu_linear", "data_dim": self.data_dim}
 
-    def _description(self):
+    def _description(self) -> tuple[Any, ...]:
         return ("lu_linear",)
 
-    def _state_views(self):
+    def _state_views(self) -> dict[str, StateView]:
         return {"lu": (self.lu, self.lu.shape, ...), "bias": (self.bias, self.bias.shape, ...)}
 
 

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow._checks import check_real
 
@@ -16,7 +17,7 @@ NODES, WEIGHTS = (NODES + 1) / 2, WEIGHTS / 2
 CHUNK = 4096
 
 
-def log_density(x, noise=0.1):
+def log_density(x: npt.ArrayLike, noise: float = 0.1) -> npt.NDArray[np.float64]:
     """Exact log-density of ``sklearn.datasets.make_moons(..., noise=noise)``.
 
     Half of the mass lies uniformly on the arc (cos t, sin t), half on (1 - cos t, 1/2 - sin t),
@@ -55,7 +56,7 @@ def log_density(x, noise=0.1):
     return result
 
 
-def entropy(noise=0.1):
+def entropy(noise: float = 0.1) -> float:
     """Differential entropy of ``sklearn.datasets.make_moons(..., noise=noise)``.
 
     No model can have a lower expected negative log-likelihood.

@@ -4,6 +4,7 @@ import numpy as np
 
 from nvpflow import _core
 from nvpflow._checks import check_real
+from nvpflow._typing import ArrayLike, Floats
 
 __all__ = ["Adam"]
 
@@ -41,7 +42,14 @@ class Adam:
     True
     """
 
-    def __init__(self, parameters, learning_rate=1e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
+    def __init__(
+        self,
+        parameters: Floats,
+        learning_rate: float = 1e-3,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+    ) -> None:
         if not isinstance(parameters, np.ndarray):
             raise TypeError(f"parameters must be a numpy array, got {type(parameters).__name__}")
         if parameters.dtype not in (np.float32, np.float64):
@@ -58,15 +66,15 @@ class Adam:
         self._v = np.zeros_like(parameters)
 
     @property
-    def learning_rate(self):
+    def learning_rate(self) -> float:
         """float: the step size, > 0."""
         return self._learning_rate
 
     @learning_rate.setter
-    def learning_rate(self, value):
+    def learning_rate(self, value: float) -> None:
         self._learning_rate = check_real("learning_rate", value, 0, low_open=True)
 
-    def step(self, grad):
+    def step(self, grad: ArrayLike) -> None:
         """Update the parameters in place.
 
         Parameters

@@ -1,14 +1,20 @@
 """FlowOutlierDetector: scikit-learn's interface for outlier detection, by the density of a flow."""
 
+from __future__ import annotations
+
 import inspect
+from typing import Any, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow._checks import check_choice, check_dtype, check_real, draw_seeds
 from nvpflow._data import check_data
 from nvpflow._frames import feature_names
 from nvpflow._sklearn import Estimator
+from nvpflow._typing import ArrayLike, DTypeLike, Floats, Ints, PathLike, Seed
 from nvpflow.estimator import RealNVP
+from nvpflow.flow import Flow
 
 __all__ = ["FlowOutlierDetector"]
 
@@ -51,12 +57,19 @@ class FlowOutlierDetector(Estimator):
     array([ 1, -1])
     """
 
-    def __init__(self, *args, contamination="auto", **parameters):
+    # Parameters of `RealNVP` that are read here, and what `fit` learns.
+    dtype: DTypeLike
+    random_state: Seed
+    warm_start: bool
+    estimator_: RealNVP
+    offset_: float
+
+    def __init__(self, *args: Any, contamination: float | Literal["auto"] = "auto", **parameters: Any) -> None:
         vars(self).update(vars(RealNVP(*args, **parameters)))  # which only stores them
         self.contamination = contamination
 
     _flow_signature = inspect.signature(RealNVP.__init__)
-    __init__.__signature__ = _flow_signature.replace(
+    __init__.__signature__ = _flow_signature.replace(  # type: ignore[attr-defined]
         parameters=[
             *_flow_signature.parameters.values(),
             inspect.Parameter("contamination", inspect.Parameter.KEYWORD_ONLY, default="auto"),
@@ -65,11 +78,22 @@ class FlowOutlierDetector(Estimator):
 
     _estimator_type = "outlier_detector"
 
-    flow_ = property(lambda self: self.estimator_.flow_, doc="Flow: that of `estimator_`.")
-    n_iter_ = property(lambda self: self.estimator_.n_iter_, doc="int: that of `estimator_`.")
-    history_ = property(lambda self: self.estimator_.history_, doc="dict: that of `estimator_`.")
+    @property
+    def flow_(self) -> Flow:
+        """Flow: that of `estimator_`."""
+        return self.estimator_.flow_
 
-    def fit(self, X, y=None, *, sample_weight=None):
+    @property
+    def n_iter_(self) -> int:
+        """int: that of `estimator_`."""
+        return self.estimator_.n_iter_
+
+    @property
+    def history_(self) -> dict[str, Floats]:
+        """dict: that of `estimator_`."""
+        return self.estimator_.history_
+
+    def fit(self, X: ArrayLike, y: object = None, *, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the density, and set the threshold.
 
         Parameters
@@ -113,7 +137,7 @@ class FlowOutlierDetector(Estimator):
         self._keep_features(names, x.shape[1])
         return self
 
-    def score_samples(self, X):
+    def score_samples(self, X: ArrayLike) -> npt.NDArray[np.float64]:
         """Log-density of each sample: the lower, the more of an outlier.
 
         Parameters
@@ -132,7 +156,7 @@ class FlowOutlierDetector(Estimator):
         X = self._check_samples(X)
         return self.flow_.log_prob(X).astype(np.float64)
 
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike) -> npt.NDArray[np.float64]:
         """Log-density of each sample above the threshold: negative for outliers.
 
         Parameters
@@ -151,7 +175,7 @@ class FlowOutlierDetector(Estimator):
         X = self._check_samples(X)
         return self.flow_.log_prob(X).astype(np.float64) - self.offset_
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> Ints:
         """-1 for outliers, 1 for the others.
 
         Parameters
@@ -169,12 +193,42 @@ class FlowOutlierDetector(Estimator):
         X = self._check_samples(X)
         return np.where(self.flow_.log_prob(X).astype(np.float64) < self.offset_, -1, 1)
 
-    def fit_predict(self, X, y=None, *, sample_weight=None):
-        """`fit`, then `predict` of the same samples."""
+    def fit_predict(self, X: ArrayLike, y: object = None, *, sample_weight: ArrayLike | None = None) -> Ints:
+        """`fit`, then `predict` of the same samples.
+
+        Parameters
+        ----------
+        X : array_like of real numbers, shape (n, D)
+        y : ignored
+        sample_weight : array_like of real numbers, shape (n,), optional
+            As for `fit`.
+
+        Returns
+        -------
+        labels : ndarray of int, shape (n,)
+            1 and -1.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `fit`.
+        """
         return self.fit(X, sample_weight=sample_weight).predict(X)
 
-    def save(self, path):
-        """Write the fitted detector to a file, which `nvpflow.load` reads. See there."""
+    def save(self, path: PathLike) -> None:
+        """Write the fitted detector to a file, which `nvpflow.load` reads. See there.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        NotFittedError
+            If the detector is not fitted.
+        OSError
+            If the file cannot be written.
+        """
         from nvpflow.files import save
 
         save(self, path)

@@ -2,15 +2,19 @@
 
 import sys
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 import numpy as np
+
+from nvpflow._typing import Callback
 
 __all__ = ["progress"]
 
 
 @contextmanager
-def progress(n_epochs, verbose=1, file=None):
+def progress(n_epochs: int, verbose: int = 1, file: TextIO | None = None) -> Iterator[Callback]:
     """A callback for `fit` that shows how far it is, with the training and the validation NLL.
 
     In a terminal or a notebook that is a tqdm bar, if tqdm is installed; elsewhere about ten lines times `verbose`.

@@ -4,16 +4,22 @@ The format of what is read is that of the content; the format of what is written
 "-" is standard input and standard output.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import itertools
 import os
 import re
 import sys
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+
+from nvpflow._typing import Floats, PathLike
 
 __all__ = ["TableError", "read_table", "write_table"]
 
@@ -28,7 +34,14 @@ class TableError(ValueError):
     """A file does not hold the table that was expected."""
 
 
-def read_table(path, columns=None, *, delimiter=None, header=None, known=None):
+def read_table(
+    path: PathLike,
+    columns: Sequence[str] | None = None,
+    *,
+    delimiter: str | None = None,
+    header: bool | None = None,
+    known: Sequence[str] | None = None,
+) -> tuple[npt.NDArray[np.float64], list[str] | None]:
     """Read a table of finite numbers.
 
     Parameters
@@ -60,6 +73,17 @@ def read_table(path, columns=None, *, delimiter=None, header=None, known=None):
     TableError
         If it has no rows, rows of different lengths, a cell that is no finite number (the message says in which row and
         column), or not those columns.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from nvpflow.tables import read_table
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "data.csv")
+    ...     _ = path.write_text("age,name,height\\n30,Ada,1.7\\n")
+    ...     read_table(path, ["height", "1"])
+    (array([[ 1.7, 30. ]]), ['height', 'age'])
     """
     source = "standard input" if os.fspath(path) == "-" else os.fspath(path)
     chosen = _Choice(source, columns, known)
@@ -72,7 +96,7 @@ def read_table(path, columns=None, *, delimiter=None, header=None, known=None):
         return _read_text(stream, source, chosen, delimiter, header)
 
 
-def write_table(path, values, names=None):
+def write_table(path: PathLike, values: Floats, names: Sequence[str] | None = None) -> None:
     """Write a table of numbers, from which the same numbers can be read again.
 
     Parameters
@@ -90,6 +114,14 @@ def write_table(path, values, names=None):
         If the file is to be a Parquet file and pyarrow is missing.
     OSError
         If it cannot be written.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nvpflow.tables import write_table
+    >>> write_table("-", np.array([[0.5, 2.0]]), ["a", "b"])
+    a,b
+    0.5,2
     """
     suffix = Path(path).suffix.lower()
     if os.fspath(path) == "-":

@@ -1,6 +1,11 @@
 """What a training takes along from one call of `Flow.fit` to the next."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 __all__ = ["TrainingState"]
 
@@ -32,12 +37,18 @@ class TrainingState:
     (100, 80)
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.n_iter = 0
-        self._flow_kind = self._memory = None
+        self._flow_kind: dict[str, Any] | None = None
+        self._memory: npt.NDArray[np.uint8] | None = None
 
-    def copy(self):
-        """An independent state of the same content."""
+    def copy(self) -> TrainingState:
+        """An independent state of the same content.
+
+        Returns
+        -------
+        TrainingState
+        """
         other = TrainingState()
         other.n_iter, other._flow_kind = self.n_iter, self._flow_kind
         other._memory = None if self._memory is None else self._memory.copy()

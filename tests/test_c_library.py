@@ -36,13 +36,13 @@ def compile_c(compiler, *arguments):
     return run.stderr
 
 
-def compile_library(compiler, flags, directory):
+def compile_library(compiler, flags, directory, sources=SOURCES):
     """The objects of the library, compiled two at a time."""
-    objects = [directory / f"{source.stem}.o" for source in SOURCES]
+    objects = [directory / f"{source.stem}.o" for source in sources]
     with ThreadPoolExecutor(2) as pool:
         jobs = [
             pool.submit(compile_c, compiler, *flags, "-c", source, "-o", target)
-            for source, target in zip(SOURCES, objects)
+            for source, target in zip(sources, objects)
         ]
         for job in jobs:
             job.result()
@@ -69,7 +69,16 @@ def test_knows_nothing_of_python():
         assert "Python.h" not in path.read_text(), path
 
 
-@pytest.fixture(scope="module", params=["plain", "sanitized"])
+def sources_without_vectors(directory):
+    """A copy of the library that takes every compiler for one without vector extension, as MSVC is."""
+    copy = Path(shutil.copytree(CSRC, directory / "csrc"))
+    for path in copy.rglob("*.[ch]"):
+        text = re.sub(r"defined\(__\w+__\)|__GNUC__ >= 12", "0", path.read_text())
+        path.write_text(re.sub(r"#ifdef __(clang|aarch64)__", "#if 0", text))
+    return sorted(copy.glob("*.c"))
+
+
+@pytest.fixture(scope="module", params=["plain", "without vectors", "sanitized"])
 def library(request, tmp_path_factory):
     """Flags, and the objects of the library compiled with them and with an allocator that can fail."""
     compiler, flags = default_compiler(), SANITIZERS if request.param == "sanitized" else ["-O2"]
@@ -80,7 +89,8 @@ def library(request, tmp_path_factory):
         if subprocess.run(probe, capture_output=True).returncode or subprocess.run([directory / "empty"]).returncode:
             pytest.skip(f"{compiler} has no sanitizers here")
     with_allocator = [*flags, "-include", TESTS / "failing_malloc.h"]
-    return flags, compile_library(compiler, with_allocator, directory)
+    sources = sources_without_vectors(directory) if request.param == "without vectors" else SOURCES
+    return flags, compile_library(compiler, with_allocator, directory, sources)
 
 
 def test_library(library, tmp_path):
@@ -90,6 +100,26 @@ def test_library(library, tmp_path):
     source = TESTS / "test_library.c"
     compile_c(default_compiler(), *flags, *warnings, f"-I{CSRC}", source, *objects, "-lm", "-pthread", "-o", program)
     run_tests(program)
+
+
+PLAIN_ALLOCATOR = """
+#include <stdlib.h>
+void *test_malloc(size_t size) { return malloc(size); }
+void *test_calloc(size_t n, size_t size) { return calloc(n, size); }
+"""
+
+
+def test_the_documented_program(library, tmp_path):
+    flags, objects = library
+    (text,) = re.findall(r"```c\n(.*?)```", (ROOT / "docs" / "c_api.md").read_text(), re.DOTALL)
+    (tmp_path / "documented.c").write_text(text)
+    (tmp_path / "allocator.c").write_text(PLAIN_ALLOCATOR)
+    sources, program = sorted(tmp_path.glob("*.c")), tmp_path / "documented"
+    warnings = ["-Wall", "-Wextra", "-Werror"]
+    compile_c(default_compiler(), *flags, *warnings, f"-I{CSRC}", *sources, *objects, "-lm", "-pthread", "-o", program)
+    before, after = map(float, subprocess.run([program], capture_output=True, check=True, text=True).stdout.split())
+    entropy = 4.22  # of the normal distribution that it learns, log(2 pi e 4)
+    assert before > 6 and abs(after - entropy) < 0.1
 
 
 def make_model(context_dim=0, dtype="float64"):

@@ -75,7 +75,7 @@ static void linear_input_gradient(size_t n_out, size_t n_in, const real *restric
 
 INLINE void weight_gradient_block(size_t rows, size_t columns, const real *restrict d_out, const real *restrict in,
                                   real *restrict d_w, size_t w_row, size_t tile) {
-    vreal sum[ROWS][COLUMNS] = {{{0}}};
+    vreal sum[ROWS][COLUMNS] = {0};
     for (size_t t = 0; t < tile; t += LANES) {
         vreal x[COLUMNS];
         UNROLLED (i, columns)

@@ -8,7 +8,7 @@
 enum { PER_BLOCK = NVP_PRECISION == 32 ? 4 : 2 };
 
 typedef struct {
-    vreal values[PER_BLOCK]; /* values[i] lane b: number i of block first_block + b */
+    real values[PER_BLOCK][LANES]; /* values[i][b]: number i of block first_block + b */
     uint64_t first_block;
 } normal_lanes;
 
@@ -52,8 +52,8 @@ static void draw_normals(uint64_t seed, nvp_stream stream, uint64_t first_block,
         const vreal radius = square_root((real)-2 * vlog(load_unaligned(uniform[i])));
         vreal sine, cosine;
         vsincos_of_turns(load_unaligned(uniform[i + 1]), &sine, &cosine);
-        normals->values[i] = radius * cosine;
-        normals->values[i + 1] = radius * sine;
+        store_unaligned(normals->values[i], radius * cosine);
+        store_unaligned(normals->values[i + 1], radius * sine);
     }
     normals->first_block = first_block;
 }

@@ -6,6 +6,7 @@ Results go to stdout; progress, warnings and errors go to stderr.
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 
 import nvpflow
 from nvpflow.cli import _models, _moons, _plot
@@ -26,7 +27,7 @@ Tables are CSV, NPY or Parquet files. `nvpflow <command> --help` says more.
 """
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Parameters
@@ -38,6 +39,12 @@ def main(arguments=None):
     -------
     int
         Exit code: 0; 1 after an error; 130 after Ctrl-C. A wrong usage exits at once, with 2.
+
+    Examples
+    --------
+    >>> from nvpflow.cli import main
+    >>> main(["fit", "data.csv", "-o", "model.npz"])  # doctest: +SKIP
+    0
     """
     options = _parser().parse_args(arguments)
     try:

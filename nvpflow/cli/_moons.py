@@ -3,6 +3,7 @@
 import argparse
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +83,7 @@ def _moons(options):
 
     path = options.output / "model.npz"
     model.save(path)
-    again = nvpflow.load(path).score_samples(fresh)
+    again = nvpflow.load(path).score_samples(fresh)  # type: ignore[union-attr]
     if not np.array_equal(again, log_density, equal_nan=True):
         raise ValueError(f"{path} was loaded again and gives other log-densities than the model")
     print(f"wrote {path}: loaded again, it gives the same log-densities")
@@ -92,7 +93,7 @@ def _moons(options):
 
 def _moons_model(options):
     """The estimator's defaults or, for the unbounded scale, what was published with it."""
-    plain = dict(
+    plain: dict[str, Any] = dict(
         standardize=False,
         max_iter=1000,
         batch_size=None,

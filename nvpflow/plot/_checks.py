@@ -1,9 +1,22 @@
 """Checks of what figures are made of."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow.estimator import RealNVP
 from nvpflow.flow import Flow
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Model: TypeAlias = Flow | RealNVP
+Limits: TypeAlias = tuple[tuple[float, float], tuple[float, float]]
+AxesLike: TypeAlias = "Axes | Sequence[Axes] | npt.NDArray[Any]"
 
 
 def check_model(model, data_dim=2):
@@ -31,7 +44,7 @@ def check_points(name, points, data_dim=None, finite=False):
     return points
 
 
-def check_names(names, data_dim):
+def check_names(names: Sequence[str] | None, data_dim):
     """Names of the columns, by default x1, x2, ..."""
     if names is None:
         return [f"$x_{{{i + 1}}}$" for i in range(data_dim)]

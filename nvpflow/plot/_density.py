@@ -1,10 +1,28 @@
 """Densities of two-dimensional flows: as an image, and as contours."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from nvpflow._checks import check_int
+from nvpflow._typing import ArrayLike
 from nvpflow.plot._canvas import GREY, INSIDE, RED, aspect_of, label, limits_of, panels, scatter, shape_of
-from nvpflow.plot._checks import check_limits, check_model, check_names, check_points, check_shares
+from nvpflow.plot._checks import (
+    AxesLike,
+    Limits,
+    Model,
+    check_limits,
+    check_model,
+    check_names,
+    check_points,
+    check_shares,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Nats from the top of the colour scale of `density` to its bottom.
 DEPTH = 10.0
@@ -12,7 +30,15 @@ DEPTH = 10.0
 N_LEVEL = 20_000
 
 
-def density(model, exact=None, *, limits=None, resolution=400, names=None, axes=None):
+def density(
+    model: Model,
+    exact: Callable[[Any], ArrayLike] | None = None,
+    *,
+    limits: Limits | None = None,
+    resolution: int = 400,
+    names: Sequence[str] | None = None,
+    axes: AxesLike | None = None,
+) -> Figure:
     """The learned log-density, beside the exact one if it is known, on the same colour scale.
 
     Logarithms show what a density leaves behind between the modes and at the edges. The scale covers 10 nats; what lies
@@ -43,6 +69,14 @@ def density(model, exact=None, *, limits=None, resolution=400, names=None, axes=
         If matplotlib is missing.
     NotFittedError, TypeError, ValueError
         If the model is not fitted or not two-dimensional, or an argument is unfit.
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> from nvpflow import plot
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> figure = plot.density(model)  # figure.savefig("density.png") writes it
     """
     flow = check_model(model)
     if exact is not None and not callable(exact):
@@ -74,7 +108,16 @@ def density(model, exact=None, *, limits=None, resolution=400, names=None, axes=
     return figure
 
 
-def contours(model, data=None, *, mass=(0.5, 0.8, 0.95, 0.99), limits=None, resolution=300, names=None, axes=None):
+def contours(
+    model: Model,
+    data: ArrayLike | None = None,
+    *,
+    mass: Sequence[float] = (0.5, 0.8, 0.95, 0.99),
+    limits: Limits | None = None,
+    resolution: int = 300,
+    names: Sequence[str] | None = None,
+    axes: AxesLike | None = None,
+) -> Figure:
     """The smallest regions that hold given shares of the probability: contours of the learned density.
 
     A point lies in such a highest-density region if its log-density is above a level, which is a quantile of the
@@ -112,6 +155,14 @@ def contours(model, data=None, *, mass=(0.5, 0.8, 0.95, 0.99), limits=None, reso
     References
     ----------
     Hyndman (1996), "Computing and graphing highest density regions", The American Statistician 50.
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> from nvpflow import plot
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> figure = plot.contours(model, X, mass=[0.5, 0.9])
     """
     flow = check_model(model)
     data = None if data is None else check_points("data", data, 2, finite=True)

@@ -1,12 +1,20 @@
 """Are the latent points standard normal, as they are if the model is right?"""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nvpflow._checks import check_int, check_real
+from nvpflow._typing import ArrayLike
 from nvpflow.plot._canvas import BLUE, GREY, RED, count_bins, open_frame, panels
-from nvpflow.plot._checks import check_model, check_points
+from nvpflow.plot._checks import AxesLike, Model, check_model, check_points
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NORMAL = NormalDist()
 # Dimensions of one figure; two panels each.
@@ -19,7 +27,14 @@ SIMULATIONS = 10_000
 FAR = 8.0
 
 
-def latent(model, X, *, level=0.95, dimensions=None, axes=None):
+def latent(
+    model: Model,
+    X: ArrayLike,
+    *,
+    level: float = 0.95,
+    dimensions: Sequence[int] | None = None,
+    axes: AxesLike | None = None,
+) -> Figure:
     """Histogram and QQ plot of every latent dimension against the standard normal distribution.
 
     If the density is right, the latent points of data are standard normal. In the QQ plot, their order statistics lie
@@ -54,6 +69,14 @@ def latent(model, X, *, level=0.95, dimensions=None, axes=None):
     ----------
     Aldor-Noiman, Brown, Buja, Rolke and Stine (2013), "The power to see: a new graphical test of normality", The
     American Statistician 67.
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> from nvpflow import plot
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> figure = plot.latent(model, X)
     """
     flow = check_model(model, None)
     X = check_points("X", X, flow.data_dim, finite=True)

@@ -1,13 +1,22 @@
 """What every layer does: the same points on their way from the Gaussian to the data."""
 
+from __future__ import annotations
+
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nvpflow._checks import check_int, seed_sequence
+from nvpflow._typing import Seed
 from nvpflow.layers import ActNorm, LULinear
 from nvpflow.plot._canvas import BLUE, RED, panels, scatter, square_limits
-from nvpflow.plot._checks import check_model
+from nvpflow.plot._checks import AxesLike, Model, check_model
+
+if TYPE_CHECKING:
+    from matplotlib.animation import FuncAnimation
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Hues of the angles 0, 90, ..., 360 degrees. Opposite ones differ for every kind of colour vision.
 WHEEL = (BLUE, "#4fc3c9", "#f0b429", RED, BLUE)
@@ -15,7 +24,7 @@ MILLISECONDS = 40  # of one frame
 HOLD = 15  # frames that the film rests at its beginning and at its end
 
 
-def evolution(model, n=4000, random_state=0, *, axes=None):
+def evolution(model: Model, n: int = 4000, random_state: Seed = 0, *, axes: AxesLike | None = None) -> Figure:
     """The same points on their way from the Gaussian through every layer to the data.
 
     A point keeps its colour, which says where it started: the hue is the angle, and grey is the middle. The panels have
@@ -43,6 +52,14 @@ def evolution(model, n=4000, random_state=0, *, axes=None):
         If matplotlib is missing.
     NotFittedError, TypeError, ValueError
         If the model is not fitted or not two-dimensional, or an argument is unfit.
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> from nvpflow import plot
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> figure = plot.evolution(model)
     """
     stages, colours = _stages(check_model(model), n, random_state)
     columns = int(np.ceil(np.sqrt(len(stages))))
@@ -54,7 +71,9 @@ def evolution(model, n=4000, random_state=0, *, axes=None):
     return figure
 
 
-def animation(model, n=2000, random_state=0, *, frames_per_layer=12, axes=None):
+def animation(
+    model: Model, n: int = 2000, random_state: Seed = 0, *, frames_per_layer: int = 12, axes: Axes | None = None
+) -> FuncAnimation:
     """The panels of `evolution` as a film: the points move from layer to layer.
 
     Between two layers every point goes straight ahead; only where it is at the layers comes from the flow.
@@ -84,6 +103,15 @@ def animation(model, n=2000, random_state=0, *, frames_per_layer=12, axes=None):
         If matplotlib is missing.
     NotFittedError, TypeError, ValueError
         If the model is not fitted or not two-dimensional, or an argument is unfit.
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> from nvpflow import plot
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> film = plot.animation(model, n=100, frames_per_layer=1)
+    >>> html = film.to_jshtml()  # or film.save("layers.gif", writer="pillow")
     """
     stages, colours = _stages(check_model(model), n, random_state)
     frames_per_layer = check_int("frames_per_layer", frames_per_layer, 1)

@@ -1,8 +1,14 @@
 """Data and samples of a model: do they look alike?"""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from nvpflow._checks import check_int
+from nvpflow._typing import ArrayLike
 from nvpflow.plot._canvas import (
     BLUE,
     INSIDE,
@@ -16,14 +22,19 @@ from nvpflow.plot._canvas import (
     scatter,
     shape_of,
 )
-from nvpflow.plot._checks import check_names, check_points
+from nvpflow.plot._checks import AxesLike, check_names, check_points
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Columns of a corner plot; more panels than that cannot be told apart.
 MOST_COLUMNS = 16
 COLOURS = {"data points": BLUE, "samples": RED}
 
 
-def samples(data, samples, *, names=None, axes=None):
+def samples(
+    data: ArrayLike, samples: ArrayLike, *, names: Sequence[str] | None = None, axes: AxesLike | None = None
+) -> Figure:
     """Data beside samples, on the same axes.
 
     Parameters
@@ -47,6 +58,14 @@ def samples(data, samples, *, names=None, axes=None):
         If matplotlib is missing.
     TypeError, ValueError
         If an argument is not such an array, or `axes` are not two Axes.
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> from nvpflow import plot
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> figure = plot.samples(X, model.sample(200))
     """
     data, samples = check_points("data", data, 2, finite=True), check_points("samples", samples, 2)
     names = check_names(names, 2)
@@ -63,7 +82,14 @@ def samples(data, samples, *, names=None, axes=None):
     return figure
 
 
-def corner(data=None, samples=None, *, names=None, bins=None, axes=None):
+def corner(
+    data: ArrayLike | None = None,
+    samples: ArrayLike | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    bins: int | None = None,
+    axes: AxesLike | None = None,
+) -> Figure:
     """Data and samples over each other: a histogram of every column, and every pair of columns.
 
     The points of both are drawn in a random order, so that neither hides the other.
@@ -91,6 +117,14 @@ def corner(data=None, samples=None, *, names=None, bins=None, axes=None):
         If matplotlib is missing.
     TypeError, ValueError
         If an argument is unfit, there are neither data nor samples, or they have different numbers of columns.
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> from nvpflow import plot
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> figure = plot.corner(X, model.sample(200), names=["width", "height"])
     """
     clouds = _clouds(data, samples)
     first = next(iter(clouds.values()))
@@ -142,7 +176,7 @@ def _shuffled(clouds):
 
 def _histograms(ax, columns, limits, bins):
     """Heights count what lies outside of the limits, too: they are densities of all points."""
-    edges = np.linspace(*limits, bins + 1)
+    edges = np.linspace(limits[0], limits[1], bins + 1)
     top = 0.0
     for name, column in columns.items():
         solid = name == "data points"

@@ -1,13 +1,25 @@
 """Training curves."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from nvpflow._checks import check_real
+from nvpflow._typing import ArrayLike
 from nvpflow.estimator import RealNVP
 from nvpflow.plot._canvas import BLUE, GREY, RED, open_frame, panels
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-def training(history, entropy=None, *, axes=None):
+
+def training(
+    history: RealNVP | Mapping[str, ArrayLike], entropy: float | None = None, *, axes: Axes | None = None
+) -> Figure:
     """Training curves: the negative log-likelihood after every epoch.
 
     Parameters
@@ -33,11 +45,19 @@ def training(history, entropy=None, *, axes=None):
         If matplotlib is missing.
     NotFittedError, TypeError, ValueError
         If the model is not fitted, or an argument is unfit.
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> from nvpflow import plot
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> figure = plot.training(model)
     """
     kept = None
     if isinstance(history, RealNVP):
         history._fitted_flow()
-        history, kept = history.history_, history.best_iter_
+        kept, history = history.best_iter_, history.history_
     curves = _check_history(history)
     if entropy is not None:
         entropy = check_real("entropy", entropy)

@@ -1,0 +1,104 @@
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import disjoint_base
+
+from nvpflow._typing import ArrayLike, Callback, Floats
+
+_Data = tuple[ArrayLike, ArrayLike | None, ArrayLike | None]
+
+@disjoint_base
+class Transform:
+    _n_threads: int
+    def __init__(
+        self,
+        data_dim: int,
+        dtype: npt.DTypeLike,
+        layers: tuple[tuple[Any, ...], ...],
+        parameters: Floats | None = None,
+        context_dim: int = 0,
+    ) -> None: ...
+    @property
+    def parameters(self) -> Floats: ...
+    @property
+    def n_parameters(self) -> int: ...
+    @property
+    def data_dim(self) -> int: ...
+    @property
+    def context_dim(self) -> int: ...
+    @property
+    def dtype(self) -> np.dtype[np.floating[Any]]: ...
+    @property
+    def isa(self) -> str: ...
+    @property
+    def _layer_offsets(self) -> tuple[int, ...]: ...
+    def forward(self, z: ArrayLike, context: ArrayLike | None = None) -> tuple[Floats, Floats]: ...
+    def inverse(self, x: ArrayLike, context: ArrayLike | None = None) -> tuple[Floats, Floats]: ...
+    @overload
+    def forward_vjp(
+        self, z: ArrayLike, grad_x: ArrayLike | None, grad_log_det: ArrayLike | None, context: None = None
+    ) -> tuple[Floats, Floats]: ...
+    @overload
+    def forward_vjp(
+        self, z: ArrayLike, grad_x: ArrayLike | None, grad_log_det: ArrayLike | None, context: ArrayLike
+    ) -> tuple[Floats, Floats, Floats]: ...
+    @overload
+    def inverse_vjp(
+        self, x: ArrayLike, grad_z: ArrayLike | None, grad_log_det: ArrayLike | None, context: None = None
+    ) -> tuple[Floats, Floats]: ...
+    @overload
+    def inverse_vjp(
+        self, x: ArrayLike, grad_z: ArrayLike | None, grad_log_det: ArrayLike | None, context: ArrayLike
+    ) -> tuple[Floats, Floats, Floats]: ...
+    def trace(self, z: ArrayLike, inverse: bool = False, context: ArrayLike | None = None) -> Floats: ...
+    def _initialize(self, seed: int, /) -> None: ...
+    def _rebind(self, parameters: Floats, /) -> None: ...
+
+class Flow(Transform):
+    def log_prob(self, x: ArrayLike, context: ArrayLike | None = None) -> Floats: ...
+    def nll(
+        self, x: ArrayLike, context: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> float: ...
+    def nll_and_grad(
+        self, x: ArrayLike, context: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> tuple[float, Floats]: ...
+    def _sample(self, n: int, seed: int, context: ArrayLike | None, /) -> tuple[Floats, Floats]: ...
+    def _train(
+        self,
+        data: _Data,
+        validation_data: _Data | None,
+        noise: Floats | None,
+        history: dict[str, Any],
+        callback: Callback | None,
+        max_iter: int,
+        batch_size: int,
+        learning_rate: float,
+        cosine: bool,
+        patience: int,
+        tol: float,
+        seed: int,
+        warmup: int,
+        final_fraction: float,
+        max_grad_norm: float,
+        weight_decay: float,
+        average: float,
+        validate_every: int,
+        pause_after: int,
+        state: npt.NDArray[np.uint8],
+        /,
+    ) -> None: ...
+    def _train_state_size(self) -> int: ...
+
+def adam_step(
+    parameters: Floats,
+    grad: Floats,
+    m: Floats,
+    v: Floats,
+    step: int,
+    learning_rate: float,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+) -> None: ...
+def count_parameters(description: ArrayLike) -> int: ...

@@ -1,0 +1,30 @@
+"""The types that public signatures share."""
+
+import os
+from collections.abc import Callable
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+
+class SupportsDLPack(Protocol):
+    """What `numpy.from_dlpack` reads."""
+
+    def __dlpack__(self, *, stream: None = ...) -> Any: ...
+
+
+# Frames and tensors are in NumPy's own ArrayLike: they have `__array__`.
+ArrayLike: TypeAlias = npt.ArrayLike | SupportsDLPack
+Floats: TypeAlias = npt.NDArray[np.floating[Any]]
+Ints: TypeAlias = npt.NDArray[np.integer[Any]]
+DTypeLike: TypeAlias = npt.DTypeLike
+PathLike: TypeAlias = str | os.PathLike[str]
+Seed: TypeAlias = int | np.integer[Any] | np.random.SeedSequence | np.random.Generator | np.random.RandomState | None
+
+Activation: TypeAlias = Literal["relu", "tanh", "silu"]
+Scale: TypeAlias = Literal["exp", "tanh"]
+EstimatorScale: TypeAlias = Literal["spline", "tanh", "exp"]
+Schedule: TypeAlias = Literal["constant", "cosine"]
+# Of a training: (epoch, train_nll, validation_nll) -> whether to stop.
+Callback: TypeAlias = Callable[[int, float, float], object]
