@@ -24,6 +24,7 @@ typedef struct {
     char *block; /* of the workspace */
     size_t tile; /* T */
     size_t n_tiles;
+    size_t n_dealt; /* the first tiles, one for each worker */
     bool gradient;
     atomic_size_t next;   /* the tile that nobody has taken yet */
     atomic_bool stopped;  /* no more tiles are taken: interrupted */
@@ -248,8 +249,11 @@ static void add_gradient_in_turn(tile_queue *queue, size_t k, size_t l, const re
     const nvp_layer *layer = &queue->pass->flow->layers[l];
     real *sum = (real *)queue->pass->grad_params + layer->offset;
     nvp_wait_for(&queue->turns[l], k);
-    for (size_t i = 0; i < layer->n_params; i++)
-        sum[i] += d_params[i];
+    if (k == 0)
+        memcpy(sum, d_params, layer->n_params * sizeof *sum);
+    else
+        for (size_t i = 0; i < layer->n_params; i++)
+            sum[i] += d_params[i];
     atomic_store_explicit(&queue->turns[l], k + 1, memory_order_release);
 }
 
@@ -325,16 +329,18 @@ static void run_tiles(void *context, size_t worker) {
     const tile_rows rows = worker_rows(queue, worker);
     if (worker)
         fetch_parameters(queue->pass);
-    for (size_t n_done = 0; !atomic_load(&queue->stopped); n_done++) {
-        /* The calling thread alone may ask, and does so between its tiles. */
-        if (worker == 0 && n_done && nvp_interrupted(queue->pass->workspace)) {
-            atomic_store(&queue->stopped, true);
-            return;
-        }
-        const size_t k = atomic_fetch_add(&queue->next, 1);
-        if (k >= queue->n_tiles)
-            return;
+    /* Of the first tiles the calling thread has the last: it adds to the sums last, and has them at hand for the update. */
+    size_t k = worker ? worker - 1 : queue->n_dealt - 1;
+    if (worker >= queue->n_dealt)
+        return;
+    while (k < queue->n_tiles) {
         run_tile(queue, &rows, k);
+        /* The calling thread alone may ask, and does so between tiles. */
+        if (worker == 0 && atomic_load(&queue->next) < queue->n_tiles && nvp_interrupted(queue->pass->workspace))
+            atomic_store(&queue->stopped, true);
+        if (atomic_load(&queue->stopped))
+            return;
+        k = atomic_fetch_add(&queue->next, 1);
     }
 }
 
@@ -345,7 +351,8 @@ static nvp_status run_pass(nvp_pass *pass) {
                         .tile = padded(pass->n < flow->tile ? pass->n : flow->tile),
                         .gradient = pass->grad_in || pass->grad_context || pass->grad_params};
     queue.n_tiles = pass->n ? (pass->n - 1) / queue.tile + 1 : 0;
-    atomic_init(&queue.next, 0);
+    queue.n_dealt = nvp_team_size(team) < queue.n_tiles ? nvp_team_size(team) : queue.n_tiles;
+    atomic_init(&queue.next, queue.n_dealt);
     atomic_init(&queue.stopped, false);
 
     size_t turns, bytes;
@@ -362,9 +369,12 @@ static nvp_status run_pass(nvp_pass *pass) {
         atomic_init(&queue.turns[l], 0);
 
     pass->log_prob_sum = 0;
-    if (pass->grad_params)
-        memset(pass->grad_params, 0, flow->n_params * sizeof(real));
-    /* One tile needs no team, and where there are two one helper is enough: the others find nothing left. */
+    if (queue.n_tiles == 0) {
+        if (pass->grad_params)
+            memset(pass->grad_params, 0, flow->n_params * sizeof(real));
+        return NVP_OK;
+    }
+    /* One tile needs no team, and where there are two one helper is enough: the others have nothing to do. */
     nvp_team_run(queue.n_tiles > 1 ? team : NULL, run_tiles, &queue);
     return atomic_load(&queue.stopped) ? NVP_INTERRUPTED : NVP_OK;
 }
