@@ -20,7 +20,7 @@ __all__ = ["bandwidth", "new_flow", "train"]
 
 # Where max_iter is None: steps for about half a second of one core, whatever the number of parameters, but never less than
 # ten passes over the samples.
-MOST_STEPS, STEPS_TIMES_PARAMETERS, LEAST_STEPS, LEAST_EPOCHS = 5500, 27_500_000, 250, 10
+MOST_STEPS, STEPS_TIMES_PARAMETERS, LEAST_STEPS, LEAST_EPOCHS = 5500, 27_500_000, 150, 10
 VALIDATIONS = 50  # in a fit: its time goes to training, and the best parameters are not missed by much
 # Of a fit, before one start is chosen.
 TRIAL = 0.1
