@@ -34,7 +34,7 @@ class Units:
                 f"X must have no constant column, got one in column(s) {', '.join(map(str, constant[:10]))}: "
                 "a constant has no density"
             )
-        if not whiten:
+        if not whiten or x.shape[1] == 1:
             warn_of_coarse_columns("X", x, mean, deviation, stacklevel=7)
             return cls(mean, deviation, None, x.dtype)
         z = (x - mean) / deviation
