@@ -34,6 +34,8 @@ struct nvp_team {
 };
 
 static void relax(size_t waited) {
+    if (waited < 40) /* what is waited for is mostly there by then */
+        return;
     if (waited < 1024) {
 #if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
         __builtin_ia32_pause();
