@@ -42,6 +42,13 @@ typedef struct {
     const size_t *places; /* of a permutation: column i of z is column places[i] of x */
 } nvp_layer;
 
+/* The base density: N(0, I) without components, otherwise a mixture. */
+typedef struct {
+    size_t n_components;
+    size_t offset, n_params; /* in the parameter buffer of the flow, behind the layers' */
+    size_t scratch_rows;     /* rows of a tile that it needs, and keeps from its density to the gradient */
+} nvp_base;
+
 typedef struct nvp_engine nvp_engine;
 
 struct nvp_flow {
@@ -49,9 +56,10 @@ struct nvp_flow {
     size_t dim, context_dim, n_layers, n_params;
     size_t saved_rows;                /* the sum over the layers */
     size_t scratch_rows, hidden_rows; /* the maximum over the layers */
-    size_t largest_layer;            /* the most parameters of a layer */
+    size_t largest_layer;            /* the most parameters of a layer, or the base's */
     size_t tile;                     /* samples that are taken through the whole flow at a time */
     nvp_layer *layers;
+    nvp_base base;
     size_t *indices; /* storage of every index list and width list above */
     const nvp_engine *engine;
 };
@@ -124,6 +132,7 @@ struct nvp_engine {
     size_t lanes; /* of a vector: the rows of a tile are padded to a multiple of this */
     /* The layer's sizes from its configuration, already checked. False: overflow. */
     bool (*plan_layer)(nvp_layer *layer);
+    bool (*plan_base)(nvp_flow *flow); /* the same for the base, from its number of components */
     void (*initialize)(const nvp_flow *flow, uint64_t seed, void *params);
     nvp_status (*run)(nvp_pass *pass);
     /* 1 for each parameter on which weight decay acts, 0 for the others. */

@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-enum { VERSION = 1 };
+enum { WITHOUT_BASE = 1, WITH_BASE = 2 }; /* versions */
 
 /* The numbers still to be read. One that is not what it should be, or missing, makes them bad for good. */
 typedef struct {
@@ -90,9 +90,11 @@ static void read_layer(numbers *in, size_t dim, nvp_layer_config *layer, storage
 nvp_status nvp_flow_decode(nvp_flow **flow, size_t n, const double *list) {
     *flow = NULL;
     numbers in = {list, n, false};
-    in.bad = next_size(&in) != VERSION;
+    const size_t version = next_size(&in);
+    in.bad = version != WITHOUT_BASE && version != WITH_BASE;
     const nvp_dtype dtype = (nvp_dtype)next_choice(&in, 2);
-    const size_t dim = next_size(&in), context_dim = next_size(&in), n_layers = next_size(&in);
+    const size_t dim = next_size(&in), context_dim = next_size(&in);
+    const size_t n_components = version == WITH_BASE ? next_size(&in) : 0, n_layers = next_size(&in);
     if (in.bad || n_layers > in.left) /* each has at least its type */
         return NVP_ERROR_ARGUMENT;
 
@@ -104,8 +106,8 @@ nvp_status nvp_flow_decode(nvp_flow **flow, size_t n, const double *list) {
         storage lists = {sizes, masks};
         for (size_t l = 0; l < n_layers && !in.bad; l++)
             read_layer(&in, dim, &layers[l], &lists);
-        status =
-            in.bad || in.left ? NVP_ERROR_ARGUMENT : nvp_flow_create(flow, dtype, dim, context_dim, n_layers, layers);
+        status = in.bad || in.left ? NVP_ERROR_ARGUMENT
+                                   : nvp_flow_create(flow, dtype, dim, context_dim, n_components, n_layers, layers);
     }
     free(layers);
     free(sizes);

@@ -140,13 +140,13 @@ static bool count_indices(size_t dim, const nvp_layer_config *config, size_t *n)
 enum { ROOM = 2 * 1024 * 1024 };
 
 /* How many samples make a tile: as many as keep the busiest layer's rows within the second-level cache, and fewer in
- * deep flows, whose `kept_rows` for the way back would not fit their room. It depends on the flow alone, so that results
- * do not depend on the batch or the threads. */
+ * deep flows, whose `kept_rows` for the way back would not fit their room. It depends on the flow alone, so that
+ * results do not depend on the batch or the threads. */
 static size_t choose_tile(const nvp_flow *flow, size_t kept_rows) {
     enum { CACHE = 256 * 1024, SMALLEST = 64, LARGEST = 512 };
     size_t busiest = flow->scratch_rows + flow->hidden_rows + 4 * flow->dim + 2 * flow->context_dim, tile = LARGEST;
-    while (tile > SMALLEST && (busiest > CACHE / (tile * flow->engine->real_size) ||
-                               kept_rows > ROOM / (tile * flow->engine->real_size)))
+    while (tile > SMALLEST &&
+           (busiest > CACHE / (tile * flow->engine->real_size) || kept_rows > ROOM / (tile * flow->engine->real_size)))
         tile /= 2;
     return tile;
 }
@@ -172,7 +172,7 @@ static bool place_saved_rows(nvp_flow *flow, size_t kept_rows) {
     return true;
 }
 
-static nvp_status describe_layers(nvp_flow *flow, const nvp_layer_config *configs) {
+static nvp_status describe_parts(nvp_flow *flow, const nvp_layer_config *configs) {
     size_t *indices = flow->indices, kept_rows = 0; /* the layers' states and saved rows */
     for (size_t l = 0; l < flow->n_layers; l++) {
         nvp_layer *layer = &flow->layers[l];
@@ -196,7 +196,15 @@ static nvp_status describe_layers(nvp_flow *flow, const nvp_layer_config *config
         if (layer->n_params > flow->largest_layer)
             flow->largest_layer = layer->n_params;
     }
+    nvp_base *base = &flow->base;
+    base->offset = flow->n_params;
     size_t bytes;
+    if (!flow->engine->plan_base(flow) || !nvp_add(flow->n_params, base->n_params, &flow->n_params))
+        return NVP_ERROR_SIZE;
+    if (base->scratch_rows > flow->scratch_rows)
+        flow->scratch_rows = base->scratch_rows;
+    if (base->n_params > flow->largest_layer)
+        flow->largest_layer = base->n_params;
     if (!nvp_multiply(flow->n_params, flow->engine->real_size, &bytes) ||
         !nvp_add_product(flow->n_layers + 1, flow->dim, &kept_rows))
         return NVP_ERROR_SIZE;
@@ -204,8 +212,8 @@ static nvp_status describe_layers(nvp_flow *flow, const nvp_layer_config *config
     return place_saved_rows(flow, kept_rows) ? NVP_OK : NVP_ERROR_SIZE;
 }
 
-nvp_status nvp_flow_create(nvp_flow **created, nvp_dtype dtype, size_t dim, size_t context_dim, size_t n_layers,
-                           const nvp_layer_config *layers) {
+nvp_status nvp_flow_create(nvp_flow **created, nvp_dtype dtype, size_t dim, size_t context_dim, size_t n_components,
+                           size_t n_layers, const nvp_layer_config *layers) {
     *created = NULL;
     if (dim == 0 || n_layers == 0 || !layers || (dtype != NVP_FLOAT32 && dtype != NVP_FLOAT64))
         return NVP_ERROR_ARGUMENT;
@@ -229,10 +237,10 @@ nvp_status nvp_flow_create(nvp_flow **created, nvp_dtype dtype, size_t dim, size
     if (!flow)
         return NVP_ERROR_MEMORY;
     flow->dtype = dtype, flow->dim = dim, flow->context_dim = context_dim, flow->n_layers = n_layers,
-    flow->engine = engine;
+    flow->engine = engine, flow->base.n_components = n_components;
     flow->layers = calloc(n_layers, sizeof *flow->layers);
     flow->indices = calloc(n_indices, sizeof *flow->indices);
-    nvp_status status = flow->layers && flow->indices ? describe_layers(flow, layers) : NVP_ERROR_MEMORY;
+    nvp_status status = flow->layers && flow->indices ? describe_parts(flow, layers) : NVP_ERROR_MEMORY;
     if (status != NVP_OK) {
         nvp_flow_destroy(flow);
         return status;
@@ -255,6 +263,8 @@ size_t nvp_flow_n_layers(const nvp_flow *flow) { return flow->n_layers; }
 nvp_dtype nvp_flow_dtype(const nvp_flow *flow) { return flow->dtype; }
 const char *nvp_flow_isa(const nvp_flow *flow) { return flow->engine->isa; }
 size_t nvp_flow_n_parameters(const nvp_flow *flow) { return flow->n_params; }
+size_t nvp_flow_n_components(const nvp_flow *flow) { return flow->base.n_components; }
+size_t nvp_flow_base_offset(const nvp_flow *flow) { return flow->base.offset; }
 size_t nvp_flow_layer_offset(const nvp_flow *flow, size_t layer) { return flow->layers[layer].offset; }
 
 void nvp_flow_initialize(const nvp_flow *flow, uint64_t seed, void *params) {

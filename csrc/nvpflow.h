@@ -85,19 +85,18 @@ typedef struct {
 
 typedef struct nvp_flow nvp_flow;
 
-/* Describe a flow of n_layers >= 1 layers over dim >= 1 dimensions, with context_dim >= 0 columns of context. */
-nvp_status nvp_flow_create(nvp_flow **flow, nvp_dtype dtype, size_t dim, size_t context_dim, size_t n_layers,
-                           const nvp_layer_config *layers);
+/* Describe a flow of n_layers >= 1 layers over dim >= 1 dimensions, with context_dim >= 0 columns of context. Its base
+ * density is N(0, I) where n_components is 0, otherwise a mixture of so many normal distributions. */
+nvp_status nvp_flow_create(nvp_flow **flow, nvp_dtype dtype, size_t dim, size_t context_dim, size_t n_components,
+                           size_t n_layers, const nvp_layer_config *layers);
 void nvp_flow_destroy(nvp_flow *flow); /* NULL is fine */
 
-/* The same flow from n plain numbers, as model files hold it: 1 (the version of this list); nvp_dtype; D; C; L; and for
- * each layer its nvp_layer_type, followed by the fields of nvp_layer_config that belong to it, in this order:
- *   couplings        activation, n_hidden, the hidden widths, the mask (D numbers), and then
- *     affine         scale, scale_bound, shared_network
- *     spline         n_bins, tail_bound
- *   permutation      its D entries
- * NVP_ERROR_ARGUMENT or NVP_ERROR_SIZE where they do not describe a flow. They need not be trusted: the memory that is
- * taken is bounded by a multiple of their own. */
+/* The same flow from n plain numbers, as model files hold it: the version of this list, 1 or 2; nvp_dtype; D; C; in
+ * version 2 the number of components of the base, which is 0 in version 1; L; and for each layer its nvp_layer_type,
+ * followed by the fields of nvp_layer_config that belong to it, in this order: couplings        activation, n_hidden,
+ * the hidden widths, the mask (D numbers), and then affine         scale, scale_bound, shared_network spline n_bins,
+ * tail_bound permutation      its D entries NVP_ERROR_ARGUMENT or NVP_ERROR_SIZE where they do not describe a flow.
+ * They need not be trusted: the memory that is taken is bounded by a multiple of their own. */
 nvp_status nvp_flow_decode(nvp_flow **flow, size_t n, const double *numbers);
 
 /* Read a flow and its parameters from an .npz file of up to 4 GiB that nvpflow's `save` has written, be it of a flow or
@@ -112,26 +111,32 @@ nvp_status nvp_flow_load_bytes(const void *bytes, size_t n, nvp_flow **flow, voi
 size_t nvp_flow_dim(const nvp_flow *flow);
 size_t nvp_flow_context_dim(const nvp_flow *flow);
 size_t nvp_flow_n_layers(const nvp_flow *flow);
+size_t nvp_flow_n_components(const nvp_flow *flow); /* of the base density; 0: it is N(0, I) */
 nvp_dtype nvp_flow_dtype(const nvp_flow *flow);
 const char *nvp_flow_isa(const nvp_flow *flow); /* "avx512", "avx2", "neon" or "baseline" */
 
 /* Length of the parameter buffer, and where the parameters of one layer begin in it.
  *
  * A coupling with I identity and T transformed columns holds its networks; a network holds for each linear map its
- * weight (outputs x inputs, C order), then its bias. The first map has I + C inputs, the context last: weights of columns
- * that the mask makes irrelevant do not exist. An affine coupling has an s network and then a b network, of T outputs
- * each, or one of 2 T outputs, s before b; an additive coupling has a b network; a spline coupling has one network whose
- * outputs are, for each transformed column, K widths, K heights and K - 1 derivatives.
+ * weight (outputs x inputs, C order), then its bias. The first map has I + C inputs, the context last: weights of
+ * columns that the mask makes irrelevant do not exist. An affine coupling has an s network and then a b network, of T
+ * outputs each, or one of 2 T outputs, s before b; an additive coupling has a b network; a spline coupling has one
+ * network whose outputs are, for each transformed column, K widths, K heights and K - 1 derivatives.
  *
  * An act norm holds log_scale (D), bias (D); an LU map a matrix (D, D) of L below, log diag U on and U above its
  * diagonal, then its bias (D); a permutation nothing.
+ *
+ * Behind the layers a mixture of K normal distributions has K logits of the weights, the means (K, D), and for each
+ * component the lower triangle of P, row after row, with log diag P on the diagonal: the precision is P^T P.
  */
 size_t nvp_flow_n_parameters(const nvp_flow *flow);
 size_t nvp_flow_layer_offset(const nvp_flow *flow, size_t layer);
+size_t nvp_flow_base_offset(const nvp_flow *flow);
 
 /* Starting parameters: each linear map uniform in +-1/sqrt(fan_in), where fan_in counts all D + C columns, as
  * torch.nn.Linear has it for full-shape networks, but the last one of all couplings without NVP_SCALE_EXP 0.3 times
- * that; act norms and LU maps start at the identity. */
+ * that; act norms and LU maps start at the identity; a mixture starts with equal weights, means from N(0, I) and
+ * identities. */
 void nvp_flow_initialize(const nvp_flow *flow, uint64_t seed, void *params);
 
 /* Scratch memory of the compute functions. It grows to what a call needs and is kept for the next one. One workspace
@@ -157,7 +162,7 @@ nvp_status nvp_forward(const nvp_flow *flow, const void *params, size_t n, const
 nvp_status nvp_inverse(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *context, void *z,
                        void *log_det, nvp_workspace *workspace);
 
-/* x (n, D), context (n, C) -> log p(x) (n) = log N(z; 0, I) + log|det dz/dx|. */
+/* x (n, D), context (n, C) -> log p(x) (n) = log p(z) + log|det dz/dx|, with the base density of z. */
 nvp_status nvp_log_prob(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *context,
                         void *log_prob, nvp_workspace *workspace);
 
@@ -231,8 +236,8 @@ typedef struct {
                             * bias correction. It is what is validated, kept and returned. Polyak and Juditsky (1992),
                             * "Acceleration of stochastic approximation by averaging" */
     /* Standard deviations (D), in the dtype of the flow, of normal noise that is added to every sample, not to its
-     * context, anew each time it is used; NULL for none. It smooths the density that is learned, as the bandwidth of a kernel estimate does:
-     * Rothfuss et al. (2019), "Noise regularization for conditional density estimation". */
+     * context, anew each time it is used; NULL for none. It smooths the density that is learned, as the bandwidth of a
+     * kernel estimate does: Rothfuss et al. (2019), "Noise regularization for conditional density estimation". */
     const void *noise;
     size_t validate_every;       /* epochs, and after the last one; 0 is 1 */
     size_t patience;             /* stop after this many epochs without a better validation NLL; 0: never */
@@ -265,10 +270,10 @@ nvp_status nvp_train_state_size(const nvp_flow *flow, size_t *size);
  * With validation data, not NULL and n >= 1, the parameters of the validated epoch with the lowest validation NLL are
  * kept, otherwise those of the last epoch; when training diverges without validation data, the best ones by training
  * loss. The parameters that come back have a finite NLL on the training data, unless those that came in had none: where
- * that is not so at the end, training counts as diverged and goes back to earlier ones. An epoch's train_nll is the mean
- * of the losses of its batches, each before its update. During the callback the parameters are those of the last step.
- * `result` may be NULL; it is filled in after NVP_INTERRUPTED, too, and the parameters are then the best so far, or where
- * none were validated those of the last step, which nobody has checked. */
+ * that is not so at the end, training counts as diverged and goes back to earlier ones. An epoch's train_nll is the
+ * mean of the losses of its batches, each before its update. During the callback the parameters are those of the last
+ * step. `result` may be NULL; it is filled in after NVP_INTERRUPTED, too, and the parameters are then the best so far,
+ * or where none were validated those of the last step, which nobody has checked. */
 nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *options, const nvp_data *data,
                      const nvp_data *validation, nvp_train_result *result, nvp_workspace *workspace);
 

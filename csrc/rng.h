@@ -7,7 +7,14 @@
 #include <stdint.h>
 
 /* Uses of one seed that must not share numbers. */
-typedef enum { NVP_STREAM_SAMPLE, NVP_STREAM_INITIALIZE, NVP_STREAM_SHUFFLE, NVP_STREAM_NOISE } nvp_stream;
+typedef enum {
+    NVP_STREAM_SAMPLE,
+    NVP_STREAM_INITIALIZE,
+    NVP_STREAM_SHUFFLE,
+    NVP_STREAM_NOISE,
+    NVP_STREAM_COMPONENT,
+    NVP_STREAM_MEANS
+} nvp_stream;
 
 static inline void nvp_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
     uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3], key0 = key[0], key1 = key[1];

@@ -181,7 +181,7 @@ static void keep(training *t, const void *params, size_t epoch) {
     t->progress->best_epoch = epoch;
 }
 
-/* Keep the present parameters where they are the best so far. */
+/* Keep the present parameters where they are the best so far; before the first epoch they are the starting ones. */
 static nvp_status validate(training *t, size_t epoch, double *nll) {
     progress *p = t->progress;
     const nvp_status status = measure(t, present(t), &t->validation, t->mean_validation_weight, nll);
@@ -244,6 +244,10 @@ static nvp_status run_epochs(training *t) {
         left = pause;
     bool stop = t->progress->ended;
     nvp_status status = NVP_OK;
+    if (before == 0 && t->n_validation && !t->progress->validated) {
+        double held_out;
+        status = validate(t, 0, &held_out);
+    }
     for (size_t epoch = before + 1; left > 0 && !stop && status == NVP_OK; epoch++, left--)
         status = run_epoch(t, epoch, &stop);
     return status;

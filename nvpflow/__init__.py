@@ -17,6 +17,7 @@ except ModuleNotFoundError as error:
         "Start Python elsewhere, or build it here with `pip install -e .`",
         name=error.name,
     ) from None
+from nvpflow.base import MixtureBase
 from nvpflow.estimator import NotFittedError, RealNVP
 from nvpflow.files import load, save
 from nvpflow.flow import ConvergenceWarning, Flow
@@ -45,6 +46,7 @@ __all__ = [
     "FlowOutlierDetector",
     "LULinear",
     "Linear",
+    "MixtureBase",
     "NotFittedError",
     "Permutation",
     "RealNVP",

@@ -7,7 +7,7 @@ from nvpflow.layers import ACTIVATIONS, LAYER_TYPES, NETWORKS, SCALES, check_per
 
 __all__ = ["describe"]
 
-VERSION = 1
+WITHOUT_BASE, WITH_BASE = 1, 2  # versions of the list
 DTYPES = ("float32", "float64")
 
 
@@ -36,7 +36,14 @@ def describe(config):
     for name, values in (("data_dim", dims), ("context_dim", contexts)):
         if len(values) > 1:
             raise ValueError(f"layers must agree in {name}, got {sorted(values)}")
-    numbers = [VERSION, _index("dtype", config["dtype"], DTYPES), *dims, *contexts, len(layers)]
+    dtype, base = _index("dtype", config["dtype"], DTYPES), config.get("base")
+    numbers = [WITHOUT_BASE if base is None else WITH_BASE, dtype, *dims, *contexts]
+    if base is not None:
+        check_choice("base type", base["type"], ("mixture",))
+        if base["data_dim"] not in dims:
+            raise ValueError(f"base and layers must agree in data_dim, got {base['data_dim']!r:.100} and {sorted(dims)}")
+        numbers.append(check_int("n_components", base["n_components"], 1))
+    numbers.append(len(layers))
     for layer in layers:
         numbers += _describe_layer(layer, *dims)
     return np.array(numbers, dtype="<f8")

@@ -26,6 +26,7 @@ Seed: TypeAlias = "int | np.integer[Any] | np.random.SeedSequence | np.random.Ge
 Activation: TypeAlias = Literal["relu", "tanh", "silu"]
 Scale: TypeAlias = Literal["exp", "tanh"]
 EstimatorScale: TypeAlias = Literal["spline", "tanh", "exp"]
+Base: TypeAlias = Literal["auto", "normal", "mixture"]
 Schedule: TypeAlias = Literal["constant", "cosine"]
 # Of a training: (epoch, train_nll, validation_nll) -> whether to stop.
 Callback: TypeAlias = Callable[[int, float, float], object]

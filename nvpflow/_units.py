@@ -35,7 +35,7 @@ class Units:
                 "a constant has no density"
             )
         if not whiten or x.shape[1] == 1:
-            warn_of_coarse_columns("X", x, mean, deviation, stacklevel=7)
+            warn_of_coarse_columns("X", x, mean, deviation, stacklevel=6)
             return cls(mean, deviation, None, x.dtype)
         z = (x - mean) / deviation
         n, dim = z.shape
@@ -52,12 +52,6 @@ class Units:
             return x
         z = (x - self.mean) / self.deviation
         return (z if self.factor is None else np.linalg.solve(self.factor, z.T).T).astype(self.dtype)
-
-    def restore(self, z):
-        """x of z, both (n, D)."""
-        if self.mean is None:
-            return z
-        return (self.mean + self.deviation * (z if self.factor is None else z @ self.factor.T)).astype(self.dtype)
 
     @property
     def log_det(self):
@@ -80,12 +74,13 @@ class Units:
         rotation.lu[:] = np.tril(self.factor / diagonal, -1) + np.diag(np.log(diagonal))
         return [rotation, scale]
 
-    def from_layers(self, layers):
+    @classmethod
+    def from_layers(cls, layers, standardize, dtype):
         """The units that such layers stand for; None if they are not such layers."""
-        if (self.mean is None) != (not layers):
+        if bool(standardize) != bool(layers):
             return None
         if not layers:
-            return self
+            return cls(dtype=dtype)
         *rotation, scale = layers
         if not isinstance(scale, ActNorm) or len(rotation) > 1 or not all(isinstance(r, LULinear) for r in rotation):
             return None
@@ -93,4 +88,4 @@ class Units:
         for layer in rotation:
             lu = layer.lu.astype(np.float64)
             factor = (np.tril(lu, -1) + np.eye(len(lu))) * np.exp(np.diag(lu))
-        return Units(scale.bias.astype(np.float64), np.exp(scale.log_scale.astype(np.float64)), factor, self.dtype)
+        return cls(scale.bias.astype(np.float64), np.exp(scale.log_scale.astype(np.float64)), factor, dtype)

@@ -16,6 +16,7 @@ from nvpflow._streaming import Stream
 from nvpflow._typing import (
     Activation,
     ArrayLike,
+    Base,
     Callback,
     DTypeLike,
     EstimatorScale,
@@ -158,19 +159,20 @@ class RealNVP(Transformer):
         activation: Activation = "relu",  # tanh and SiLU: up to twice the gap on moons
         scale: EstimatorScale = "spline",  # affine layers: seven times the gap on moons
         scale_bound: float = SCALE_BOUND,
-        n_bins: int = 4,  # 6 and 8 overfit moons; on a checkerboard 8 would be better
-        tail_bound: float = 5.0,  # 3: twice the gap on moons; 8: a larger one on circles
+        n_bins: int | None = None,
+        tail_bound: float | None = None,
+        base: Base = "auto",
         standardize: bool = True,
-        n_init: int = 2,  # the second, whitened, is the better one of correlated tables; 4 gained on two spirals alone
+        n_init: int = 1,
         max_iter: int | None = None,
         batch_size: int | None = 256,  # as good as twice as many samples in half as many steps
         learning_rate: float = 5e-3,  # 2e-3 needed twice the steps, 1e-2 had worse bad cases
         schedule: Schedule = "cosine",
         warmup: float = 0.05,
         average: float = 0.995,  # 0.999 lags behind the schedule, none is a little worse
-        noise: float = 1.3,  # less: spikes on 1000 moons; more: blurs moons of noise 0.05
+        noise: float = 0.65,
         early_stopping: bool = True,
-        validation_fraction: float = 0.1,  # 0.05 and 0.2 made no difference
+        validation_fraction: float = 0.2,
         n_iter_no_change: int | None = None,
         tol: float = 0.0,
         warm_start: bool = False,
@@ -186,6 +188,7 @@ class RealNVP(Transformer):
         self.scale_bound = scale_bound
         self.n_bins = n_bins
         self.tail_bound = tail_bound
+        self.base = base
         self.standardize = standardize
         self.n_init = n_init
         self.max_iter = max_iter

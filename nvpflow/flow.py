@@ -1,4 +1,4 @@
-"""A flow: layers over a standard normal base density."""
+"""A flow: layers over a base density."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from nvpflow._checks import (
     draw_seeds,
 )
 from nvpflow._typing import Activation, ArrayLike, Callback, DTypeLike, Floats, PathLike, Scale, Schedule, Seed
+from nvpflow.base import MixtureBase, base_from_config
 from nvpflow.layers import SCALE_BOUND, ActNorm, CouplingLayer, Layer, layer_from_config, state_dtype, state_widths
 from nvpflow.training import TrainingState
 
@@ -32,11 +33,11 @@ class ConvergenceWarning(UserWarning):
 
 
 class Flow(_core.Flow):
-    """Layers over a standard normal base density.
+    """Layers over a base density, standard normal by default.
 
     `forward` generates data x from latent points z, through the first layer first; `inverse` goes back; the density is::
 
-        log p(x) = log N(z; 0, I) + log|det dz/dx|.
+        log p(x) = log p(z) + log|det dz/dx|,     p(z) = N(z; 0, I) or a mixture.
 
     A flow of coupling layers with a context is conditional: its density is log p(x | context), and every method needs
     the context, one row for each sample.
@@ -47,17 +48,21 @@ class Flow(_core.Flow):
         At least one, all with the same number of dimensions and dtype, coupling layers with the same context_dim. The
         flow takes them over: from now on their parameters are views of the flow's, and no other flow can have them
         (`copy` them for that).
+    base : MixtureBase, optional
+        The density of latent points. The flow takes it over, too. Default: N(0, I).
 
     Attributes
     ----------
     layers : tuple
+    base : MixtureBase or None
+        None: N(0, I).
     parameters : ndarray, shape (n_parameters,)
-        The parameters of all layers, one after the other; a view that can be written to.
+        The parameters of all layers, one after the other, and of the base; a view that can be written to.
 
     Raises
     ------
     TypeError
-        If `layers` is not a sequence of layers.
+        If `layers` is not a sequence of layers, or `base` not a base.
     ValueError
         If there is none, they do not fit together, or one of them belongs to a flow.
 
@@ -80,18 +85,28 @@ class Flow(_core.Flow):
     (3, 1)
     """
 
-    def __init__(self, layers: Sequence[Layer] | Layer) -> None:
+    def __init__(self, layers: Sequence[Layer] | Layer, base: MixtureBase | None = None) -> None:
         layers = tuple(layers) if np.iterable(layers) else (layers,)
         _check_layers(layers)
+        _check_base(base, layers[0])
         first = layers[0]
         descriptions = tuple(layer._description() for layer in layers)
         context_dim = max(layer.context_dim for layer in layers)
-        super().__init__(first.data_dim, first.dtype, descriptions, context_dim=context_dim)
-        self._layers = layers
+        n_components = base.n_components if base else 0
+        super().__init__(first.data_dim, first.dtype, descriptions, context_dim=context_dim, n_components=n_components)
+        self._layers, self._base = layers, base
         parameters = self.parameters
         for layer, offset in zip(layers, self._layer_offsets):
             layer._rebind(parameters[offset : offset + layer.n_parameters])
             layer._in_flow = True
+        if base:
+            base._rebind(parameters[self._base_offset :])
+            base._in_flow = True
+
+    @property
+    def base(self) -> MixtureBase | None:
+        """MixtureBase or None: the density of latent points, None for N(0, I)."""
+        return self._base
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -457,9 +472,10 @@ class Flow(_core.Flow):
         Returns
         -------
         config : dict
-            "dtype", and "layers": what `config` of each layer gives.
+            "dtype", and "layers": what `config` of each layer gives; "base" likewise, if there is one.
         """
-        return {"dtype": self.dtype.name, "layers": [layer.config() for layer in self.layers]}
+        base = {"base": self.base.config()} if self.base else {}
+        return {"dtype": self.dtype.name, "layers": [layer.config() for layer in self.layers], **base}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -478,7 +494,8 @@ class Flow(_core.Flow):
         KeyError, TypeError, ValueError
             If it describes no flow.
         """
-        return cls([layer_from_config(layer, config["dtype"]) for layer in config["layers"]])
+        layers = [layer_from_config(layer, config["dtype"]) for layer in config["layers"]]
+        return cls(layers, base_from_config(config.get("base"), config["dtype"]))
 
     def save(self, path: PathLike) -> None:
         """Write the flow to a file, which `nvpflow.load` reads. See there.
@@ -503,13 +520,10 @@ class Flow(_core.Flow):
         -------
         dict of str to ndarray
             "0.s_net.0.weight" (hidden, D + C), "0.s_net.0.bias" (hidden,), "0.s_net.2.weight" (D, hidden), ...; entries
-            that a mask makes irrelevant are 0.
+            that a mask makes irrelevant are 0. For a base "base.logits", "base.means", "base.factors".
         """
-        return {
-            f"{i}.{name}": array
-            for i, layer in enumerate(self.layers)
-            for name, array in layer.state_dict().items()
-        }
+        parts = [*enumerate(self.layers), *([("base", self.base)] if self.base else [])]
+        return {f"{part}.{name}": array for part, owner in parts for name, array in owner.state_dict().items()}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
         """Set all parameters from arrays, or tensors of PyTorch, of the names and shapes of `state_dict`.
@@ -526,6 +540,9 @@ class Flow(_core.Flow):
         """
         before = self.parameters.copy()
         try:
+            state = dict(state)
+            if self.base:
+                self.base._load(state)
             by_layer = split_state(state)
             unknown = by_layer.keys() - set(range(len(self.layers)))
             if unknown:
@@ -616,7 +633,7 @@ class Flow(_core.Flow):
 
     def __repr__(self):
         layers = "\n".join(f"    {layer!r}," for layer in self.layers)
-        return f"Flow([\n{layers}\n])"
+        return f"Flow([\n{layers}\n]{f', base={self.base!r}' if self.base else ''})"
 
     def _repr_html_(self):
         from nvpflow._display import flow_html
@@ -658,6 +675,20 @@ def _check_layers(layers):
             raise ValueError(
                 f"coupling layers must agree in context_dim: layers[{first}] has {layers[first].context_dim}, "
                 f"layers[{i}] has {layers[i].context_dim}"
+            )
+
+
+def _check_base(base, layer):
+    if base is None:
+        return
+    if not isinstance(base, MixtureBase):
+        raise TypeError(f"base must be a MixtureBase or None, got {base!r}")
+    if base._in_flow:
+        raise ValueError("base already belongs to a flow: use base.copy()")
+    for name in ("data_dim", "dtype"):
+        if getattr(base, name) != getattr(layer, name):
+            raise ValueError(
+                f"base and layers must agree in {name}: base has {getattr(base, name)}, layers have {getattr(layer, name)}"
             )
 
 

@@ -21,6 +21,7 @@
 #include "act_norm.h"
 #include "permutation.h"
 #include "lu_linear.h"
+#include "mixture.h"
 #include "layers.h"
 #include "pass.h"
 #include "optimizer.h"
@@ -30,6 +31,7 @@ const nvp_engine NVP_ENGINE = {
     .real_size = sizeof(real),
     .lanes = LANES,
     .plan_layer = plan_layer,
+    .plan_base = plan_base,
     .initialize = initialize,
     .run = run_pass,
     .mark_decaying = mark_decaying,

@@ -19,6 +19,7 @@ static void initialize(const nvp_flow *flow, uint64_t seed, void *params) {
         const nvp_layer *layer = &flow->layers[l];
         layer_types[layer->type].initialize(layer, seed, &counter, (real *)params + layer->offset);
     }
+    initialize_base(flow, seed, (real *)params + flow->base.offset);
 }
 
 static void mark_decaying(const nvp_flow *flow, void *marks) {

@@ -41,10 +41,7 @@ static real diagonal(triangle m, size_t i, bool inverse) {
     if (!m.scaled)
         return 1;
     const real log_diagonal = m.w[i * (m.row + m.column)];
-    const vreal power = vexp(splat(inverse ? -log_diagonal : log_diagonal));
-    real lanes[LANES];
-    memcpy(lanes, &power, sizeof lanes);
-    return lanes[0];
+    return scalar_exp(inverse ? -log_diagonal : log_diagonal);
 }
 
 enum { TRIANGLE_BLOCK = 16 }; /* rows that share their product with the columns outside of the block */

@@ -106,6 +106,13 @@ static void activation_gradient(nvp_activation activation, size_t n, const real 
     }
 }
 
+/* The other lanes of rows (n, T) repeat the last one of `count` samples. */
+static void fill_lanes(size_t n, size_t count, real *rows, size_t tile) {
+    for (size_t i = 0; i < n; i++)
+        for (size_t t = count; t < tile; t++)
+            rows[i * tile + t] = rows[i * tile + count - 1];
+}
+
 static void clear_rows(real *rows, size_t n, size_t tile) { memset(rows, 0, n * tile * sizeof *rows); }
 
 /* Given in and d_out, the gradient of the output: d_in += that of the input and, unless d_params is NULL, d_params +=

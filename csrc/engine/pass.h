@@ -11,8 +11,8 @@ typedef struct {
     real *d_context; /* (C, T); NULL where it is not wanted */
     real *log_det;   /* (T) */
     real *d_log_det; /* (T) */
-    real *base;      /* (T): log N(z; 0, I) */
-    real *d_params;  /* of one layer, from this tile alone */
+    real *base;      /* (T): log p(z) */
+    real *d_params;  /* of one layer, or of the base, from this tile alone */
     size_t n_states;
 } tile_rows;
 
@@ -28,12 +28,15 @@ typedef struct {
     bool gradient;
     atomic_size_t next;   /* the tile that nobody has taken yet */
     atomic_bool stopped;  /* no more tiles are taken: interrupted */
-    atomic_size_t *turns; /* for each layer's gradient, and last for the sum of log_prob, the tile whose turn it is */
+    atomic_size_t *turns; /* for each layer's gradient, then the base's, and last for the sum of log_prob, the tile
+                             whose turn it is */
 } tile_queue;
 
 enum { ALIGNMENT = 64 };
 
 static size_t n_states(const tile_queue *queue) { return queue->gradient ? queue->pass->flow->n_layers + 1 : 2; }
+
+static size_t n_turns(const nvp_flow *flow) { return flow->n_layers + 2; }
 
 /* Bytes for the turns, and for the rows of one worker; false: overflow. */
 static bool measure(const tile_queue *queue, size_t *turns, size_t *rows) {
@@ -48,7 +51,7 @@ static bool measure(const tile_queue *queue, size_t *turns, size_t *rows) {
         return false;
     *rows = *turns = ALIGNMENT - 1; /* to round up */
     if (!nvp_add_product(n_rows, queue->tile, &numbers) || !nvp_add_product(numbers, sizeof(real), rows) ||
-        !nvp_add_product(flow->n_layers + 1, sizeof *queue->turns, turns))
+        !nvp_add_product(n_turns(flow), sizeof *queue->turns, turns))
         return false;
     *rows -= *rows % ALIGNMENT;
     *turns -= *turns % ALIGNMENT;
@@ -78,13 +81,6 @@ static tile_rows worker_rows(const tile_queue *queue, size_t worker) {
 }
 
 static size_t source_row(const nvp_pass *pass, size_t sample) { return pass->rows ? pass->rows[sample] : sample; }
-
-/* The other lanes of rows (D, T) repeat the last one of `count` samples. */
-static void fill_lanes(size_t dim, size_t count, real *rows, size_t tile) {
-    for (size_t d = 0; d < dim; d++)
-        for (size_t t = count; t < tile; t++)
-            rows[d * tile + t] = rows[d * tile + count - 1];
-}
 
 /* rows (dim, T) = samples (count, dim), and back; where dim is a constant the compiler shuffles vectors. */
 INLINE void samples_to_rows(size_t dim, size_t count, const real *restrict samples, real *restrict rows, size_t tile) {
@@ -137,7 +133,7 @@ static void add_normals(const nvp_pass *pass, nvp_stream stream, uint64_t first,
 }
 
 /* log N(z; 0, I), T of them. */
-static void base_log_prob(size_t dim, const real *z, real *log_prob, size_t tile) {
+static void normal_log_prob(size_t dim, const real *z, real *log_prob, size_t tile) {
     const real constant = (real)(-0.9189385332046727418 * (double)dim); /* -D/2 log(2 pi) */
     for (size_t t = 0; t < tile; t += LANES) {
         vreal sum = splat(0);
@@ -146,6 +142,29 @@ static void base_log_prob(size_t dim, const real *z, real *log_prob, size_t tile
             sum += v * v;
         }
         store(log_prob + t, constant - (real)0.5 * sum);
+    }
+}
+
+static mixture mixture_of(const nvp_pass *pass) {
+    return base_mixture(pass->flow, (const real *)pass->params + pass->flow->base.offset);
+}
+
+/* rows->base = log p(z). */
+static void base_log_prob(const nvp_pass *pass, const tile_rows *rows, const real *z, size_t tile) {
+    if (pass->flow->base.n_components) {
+        const mixture base = mixture_of(pass);
+        mixture_log_prob(&base, z, rows->base, rows->scratch, tile);
+    } else {
+        normal_log_prob(pass->flow->dim, z, rows->base, tile);
+    }
+}
+
+/* Draws from the base density, of sample `first` and those behind it. */
+static void sample_base(const nvp_pass *pass, const tile_rows *rows, size_t first, size_t count, size_t tile) {
+    add_normals(pass, NVP_STREAM_SAMPLE, first, NULL, count, rows->states, tile);
+    if (pass->flow->base.n_components) {
+        const mixture base = mixture_of(pass);
+        mixture_sample(&base, pass->seed, first, count, rows->states, rows->scratch, tile);
     }
 }
 
@@ -202,11 +221,48 @@ static double finish_log_prob(const nvp_pass *pass, const tile_rows *rows, size_
     return sum;
 }
 
-/* The gradients of the mean NLL: d/d(log det) = -w / n, d/dz = w z / n. */
-static void seed_nll_gradient(const nvp_pass *pass, const tile_rows *rows, const real *z, size_t first, size_t count,
+/* *sum += term, when it is the turn of tile k. */
+static void add_log_prob_in_turn(tile_queue *queue, size_t k, double term) {
+    atomic_size_t *turn = &queue->turns[queue->pass->flow->n_layers + 1];
+    nvp_wait_for(turn, k);
+    queue->pass->log_prob_sum += term;
+    atomic_store_explicit(turn, k + 1, memory_order_release);
+}
+
+/* The gradient of n parameters from `offset` on, a layer's or the base's, += d_params, when it is the turn of tile k.
+ */
+static void add_gradient_in_turn(tile_queue *queue, atomic_size_t *turn, size_t k, size_t offset, size_t n,
+                                 const real *d_params) {
+    real *sum = (real *)queue->pass->grad_params + offset;
+    nvp_wait_for(turn, k);
+    if (k == 0)
+        memcpy(sum, d_params, n * sizeof *sum);
+    else
+        for (size_t i = 0; i < n; i++)
+            sum[i] += d_params[i];
+    atomic_store_explicit(turn, k + 1, memory_order_release);
+}
+
+/* The way back through a mixture. */
+static void run_base_back(tile_queue *queue, const tile_rows *rows, const real *z, size_t k, size_t tile) {
+    const nvp_pass *pass = queue->pass;
+    const nvp_base *base = &pass->flow->base;
+    const mixture mixture = mixture_of(pass);
+    memset(rows->d_params, 0, base->n_params * sizeof *rows->d_params);
+    mixture_vjp(&mixture, z, rows->d_log_det, rows->d, rows->d_params, rows->scratch, tile);
+    add_gradient_in_turn(queue, &queue->turns[pass->flow->n_layers], k, base->offset, base->n_params, rows->d_params);
+}
+
+/* The gradients of the mean NLL: d/d(log det) = d/d(log p(z)) = -w / n; for N(0, I) then d/dz = w z / n. */
+static void seed_nll_gradient(tile_queue *queue, const tile_rows *rows, const real *z, size_t k, size_t count,
                               size_t tile) {
+    const nvp_pass *pass = queue->pass;
     for (size_t t = 0; t < tile; t++)
-        rows->d_log_det[t] = t < count ? -(real)(relative_weight(pass, first + t) / (double)pass->n) : 0;
+        rows->d_log_det[t] = t < count ? -(real)(relative_weight(pass, k * queue->tile + t) / (double)pass->n) : 0;
+    if (pass->flow->base.n_components) {
+        run_base_back(queue, rows, z, k, tile);
+        return;
+    }
     for (size_t d = 0; d < pass->flow->dim; d++)
         for (size_t t = 0; t < tile; t += LANES)
             store(rows->d + d * tile + t, load(z + d * tile + t) * -load(rows->d_log_det + t));
@@ -224,37 +280,17 @@ static void load_gradient(const nvp_pass *pass, const tile_rows *rows, size_t fi
 }
 
 /* The incoming gradients of one tile, zero in the lanes that no sample fills. */
-static void seed_gradient(const nvp_pass *pass, const tile_rows *rows, const real *last, size_t first, size_t count,
+static void seed_gradient(tile_queue *queue, const tile_rows *rows, const real *last, size_t k, size_t count,
                           size_t tile) {
+    const nvp_pass *pass = queue->pass;
     if (pass->nll_gradient)
-        seed_nll_gradient(pass, rows, last, first, count, tile);
+        seed_nll_gradient(queue, rows, last, k, count, tile);
     else
-        load_gradient(pass, rows, first, count, tile);
+        load_gradient(pass, rows, k * queue->tile, count, tile);
     for (size_t d = 0; d < pass->flow->dim; d++)
         memset(rows->d + d * tile + count, 0, (tile - count) * sizeof(real));
     if (rows->d_context)
         clear_rows(rows->d_context, pass->flow->context_dim, tile);
-}
-
-/* *sum += term, when it is the turn of tile k. */
-static void add_log_prob_in_turn(tile_queue *queue, size_t k, double term) {
-    atomic_size_t *turn = &queue->turns[queue->pass->flow->n_layers];
-    nvp_wait_for(turn, k);
-    queue->pass->log_prob_sum += term;
-    atomic_store_explicit(turn, k + 1, memory_order_release);
-}
-
-/* The gradient of layer l += d_params, when it is the turn of tile k. */
-static void add_gradient_in_turn(tile_queue *queue, size_t k, size_t l, const real *d_params) {
-    const nvp_layer *layer = &queue->pass->flow->layers[l];
-    real *sum = (real *)queue->pass->grad_params + layer->offset;
-    nvp_wait_for(&queue->turns[l], k);
-    if (k == 0)
-        memcpy(sum, d_params, layer->n_params * sizeof *sum);
-    else
-        for (size_t i = 0; i < layer->n_params; i++)
-            sum[i] += d_params[i];
-    atomic_store_explicit(&queue->turns[l], k + 1, memory_order_release);
 }
 
 /* Tile k back through all layers. */
@@ -267,7 +303,8 @@ static void run_tile_back(tile_queue *queue, const tile_rows *rows, size_t k, si
             memset(d_params, 0, layer.layer->n_params * sizeof *d_params);
         layer_types[layer.layer->type].vjp(&layer, rows->d_log_det, rows->d, d_params);
         if (d_params)
-            add_gradient_in_turn(queue, k, (size_t)(layer.layer - pass->flow->layers), d_params);
+            add_gradient_in_turn(queue, &queue->turns[layer.layer - pass->flow->layers], k, layer.layer->offset,
+                                 layer.layer->n_params, d_params);
     }
 }
 
@@ -279,7 +316,7 @@ static void run_tile(tile_queue *queue, const tile_rows *rows, size_t k) {
     if (pass->in)
         load_tile(pass, flow->dim, pass->in, first, count, rows->states, tile);
     else
-        add_normals(pass, NVP_STREAM_SAMPLE, first, NULL, count, rows->states, tile);
+        sample_base(pass, rows, first, count, tile);
     if (pass->noise)
         add_normals(pass, NVP_STREAM_NOISE, pass->noise_from + first, pass->noise, count, rows->states, tile);
     if (flow->context_dim)
@@ -287,10 +324,10 @@ static void run_tile(tile_queue *queue, const tile_rows *rows, size_t k) {
 
     const bool wants_log_prob = pass->log_prob || pass->sum_log_prob;
     if (wants_log_prob && !pass->inverse) /* now: the layers may overwrite z */
-        base_log_prob(flow->dim, rows->states, rows->base, tile);
+        base_log_prob(pass, rows, rows->states, tile);
     const real *last = apply_layers(pass, rows, first, count, tile);
     if (wants_log_prob && pass->inverse)
-        base_log_prob(flow->dim, last, rows->base, tile);
+        base_log_prob(pass, rows, last, tile);
     if (pass->out)
         store_tile(flow->dim, last, first, count, pass->out, tile);
     if (pass->log_det)
@@ -302,7 +339,7 @@ static void run_tile(tile_queue *queue, const tile_rows *rows, size_t k) {
     }
     if (!queue->gradient)
         return;
-    seed_gradient(pass, rows, last, first, count, tile);
+    seed_gradient(queue, rows, last, k, count, tile);
     run_tile_back(queue, rows, k, tile);
     if (pass->grad_in)
         store_tile(flow->dim, rows->d, first, count, pass->grad_in, tile);
@@ -329,7 +366,8 @@ static void run_tiles(void *context, size_t worker) {
     const tile_rows rows = worker_rows(queue, worker);
     if (worker)
         fetch_parameters(queue->pass);
-    /* Of the first tiles the calling thread has the last: it adds to the sums last, and has them at hand for the update. */
+    /* Of the first tiles the calling thread has the last: it adds to the sums last, and has them at hand for the
+     * update. */
     size_t k = worker ? worker - 1 : queue->n_dealt - 1;
     if (worker >= queue->n_dealt)
         return;
@@ -365,15 +403,16 @@ static nvp_status run_pass(nvp_pass *pass) {
     if (!queue.block)
         return NVP_ERROR_MEMORY;
     queue.turns = (atomic_size_t *)(void *)queue.block;
-    for (size_t l = 0; l <= flow->n_layers; l++)
+    for (size_t l = 0; l < n_turns(flow); l++)
         atomic_init(&queue.turns[l], 0);
 
     pass->log_prob_sum = 0;
-    if (queue.n_tiles == 0) {
-        if (pass->grad_params)
-            memset(pass->grad_params, 0, flow->n_params * sizeof(real));
+    if (pass->grad_params && queue.n_tiles == 0)
+        memset(pass->grad_params, 0, flow->n_params * sizeof(real));
+    else if (pass->grad_params && !pass->nll_gradient) /* whose layers alone were asked for */
+        memset((real *)pass->grad_params + flow->base.offset, 0, flow->base.n_params * sizeof(real));
+    if (queue.n_tiles == 0)
         return NVP_OK;
-    }
     /* One tile needs no team, and where there are two one helper is enough: the others have nothing to do. */
     nvp_team_run(queue.n_tiles > 1 ? team : NULL, run_tiles, &queue);
     return atomic_load(&queue.stopped) ? NVP_INTERRUPTED : NVP_OK;

@@ -63,6 +63,14 @@ INLINE vreal vexp(vreal v) {
     return p * power_of_two(half) * power_of_two(k - half);
 }
 
+/* exp of one number, with the bits that it has in a vector. */
+INLINE real scalar_exp(real x) {
+    const vreal power = vexp(splat(x));
+    real lanes[LANES];
+    memcpy(lanes, &power, sizeof lanes);
+    return lanes[0];
+}
+
 /* tanh(v) to about 2 ulp. */
 INLINE vreal vtanh(vreal v) {
     const vint sign = bits_of(splat(-(real)0)) & bits_of(v);

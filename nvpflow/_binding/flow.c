@@ -1,4 +1,4 @@
-/* nvpflow._core.Flow: a transform with a standard normal base density. */
+/* nvpflow._core.Flow: a transform with a base density. */
 #include "binding.h"
 
 #define WEIGHT_DOC                                                                                                     \
@@ -6,7 +6,7 @@
     "    w >= 0, finite, not all zero: the mean is sum(w nll) / sum(w). Default: all 1.\n"
 
 PyDoc_STRVAR(log_prob_doc, "log_prob($self, /, x, context=None)\n--\n\n"
-"Log-density of each sample, log p(x) = log N(z; 0, I) + log|det dz/dx|.\n\n"
+"Log-density of each sample, log p(x) = log p(z) + log|det dz/dx|, with the base density of z.\n\n"
 "Parameters\n----------\nx : array_like of real numbers, shape (n, D)\n" CONTEXT_DOC "\n"
 "Returns\n-------\nlog_prob : ndarray, shape (n,)\n    In nats, in the dtype of the flow.\n\n"
 "Raises\n------\nTypeError\n    If x or context is not made of real numbers.\nValueError\n    If a shape is wrong.\n\n"
@@ -348,7 +348,7 @@ static PyMethodDef flow_methods[] = {
 };
 
 static PyType_Slot flow_slots[] = {
-    {Py_tp_doc, "A chain of invertible layers over a standard normal base density."},
+    {Py_tp_doc, "A chain of invertible layers over a base density."},
     {Py_tp_methods, flow_methods},
     {0, NULL},
 };

@@ -121,7 +121,8 @@ static size_t count_sizes(PyObject *layers) {
     return n;
 }
 
-static nvp_flow *create_flow(int typenum, Py_ssize_t dim, Py_ssize_t context_dim, PyObject *layers) {
+static nvp_flow *create_flow(int typenum, Py_ssize_t dim, Py_ssize_t context_dim, Py_ssize_t n_components,
+                             PyObject *layers) {
     const size_t n_layers = (size_t)PyTuple_GET_SIZE(layers);
     nvp_flow *flow = NULL;
     nvp_layer_config *configs = PyMem_Calloc(n_layers ? n_layers : 1, sizeof *configs);
@@ -134,7 +135,7 @@ static nvp_flow *create_flow(int typenum, Py_ssize_t dim, Py_ssize_t context_dim
         if (read_layer(PyTuple_GET_ITEM(layers, (Py_ssize_t)l), dim, &configs[l], &next) < 0)
             goto done;
     raise_status(nvp_flow_create(&flow, typenum == NPY_FLOAT ? NVP_FLOAT32 : NVP_FLOAT64, (size_t)dim,
-                                 (size_t)context_dim, n_layers, configs));
+                                 (size_t)context_dim, (size_t)n_components, n_layers, configs));
 done:
     PyMem_Free(configs);
     PyMem_Free(sizes);
@@ -168,17 +169,17 @@ static int set_parameters(TransformObject *self, PyObject *value) {
 }
 
 static int transform_init(PyObject *object, PyObject *args, PyObject *keywords) {
-    static char *names[] = {"data_dim", "dtype", "layers", "parameters", "context_dim", NULL};
+    static char *names[] = {"data_dim", "dtype", "layers", "parameters", "context_dim", "n_components", NULL};
     TransformObject *self = (TransformObject *)object;
-    Py_ssize_t dim, context_dim = 0;
+    Py_ssize_t dim, context_dim = 0, n_components = 0;
     PyArray_Descr *dtype = NULL;
     PyObject *layers, *parameters = Py_None;
     if (self->flow) {
         PyErr_SetString(PyExc_RuntimeError, "a transform cannot be initialised twice");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "nO&O!|On", names, &dim, PyArray_DescrConverter, &dtype,
-                                     &PyTuple_Type, &layers, &parameters, &context_dim))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "nO&O!|Onn", names, &dim, PyArray_DescrConverter, &dtype,
+                                     &PyTuple_Type, &layers, &parameters, &context_dim, &n_components))
         return -1;
     const int typenum = dtype->type_num;
     if (typenum != NPY_FLOAT && typenum != NPY_DOUBLE)
@@ -187,8 +188,10 @@ static int transform_init(PyObject *object, PyObject *args, PyObject *keywords) 
         PyErr_Format(PyExc_ValueError, "data_dim must be at least 1, got %zd", dim);
     else if (context_dim < 0)
         PyErr_Format(PyExc_ValueError, "context_dim must be at least 0, got %zd", context_dim);
+    else if (n_components < 0)
+        PyErr_Format(PyExc_ValueError, "n_components must be at least 0, got %zd", n_components);
     else
-        self->flow = create_flow(typenum, dim, context_dim, layers);
+        self->flow = create_flow(typenum, dim, context_dim, n_components, layers);
     Py_DECREF(dtype);
     if (!self->flow)
         return -1;
@@ -468,6 +471,12 @@ static PyObject *get_layer_offsets(PyObject *object, void *closure) {
     return offsets;
 }
 
+static PyObject *get_base_offset(PyObject *object, void *closure) {
+    (void)closure;
+    TransformObject *self = (TransformObject *)object;
+    return check_ready(self) < 0 ? NULL : PyLong_FromSize_t(nvp_flow_base_offset(self->flow));
+}
+
 static PyMethodDef transform_methods[] = {
     FAST_METHOD("forward", transform_forward, forward_doc),
     FAST_METHOD("inverse", transform_inverse, inverse_doc),
@@ -493,6 +502,7 @@ static PyGetSetDef transform_attributes[] = {
     {"dtype", get_dtype, NULL, "numpy.dtype: float32 or float64, of the parameters and of every computation.", NULL},
     {"isa", get_isa, NULL, "str: the instruction set of the kernels in use.", NULL},
     {"_layer_offsets", get_layer_offsets, NULL, "tuple of int: where each layer begins in the parameters.", NULL},
+    {"_base_offset", get_base_offset, NULL, "int: where the base begins in the parameters.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

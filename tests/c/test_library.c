@@ -51,7 +51,7 @@ static nvp_flow *make_flow(nvp_dtype dtype, size_t context_dim) {
     layers[COUPLINGS + 1].type = NVP_LU_LINEAR;
     layers[COUPLINGS + 2].type = NVP_ACT_NORM;
     nvp_flow *flow = NULL;
-    CHECK(nvp_flow_create(&flow, dtype, DIM, context_dim, LAYERS, layers) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, dtype, DIM, context_dim, 0, LAYERS, layers) == NVP_OK);
     return flow;
 }
 
@@ -152,7 +152,7 @@ static void test_bad_descriptions(void) {
         nvp_layer_config config = good;                                                                                \
         __VA_ARGS__;                                                                                                   \
         flow = (nvp_flow *)(void *)&config;                                                                            \
-        CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 1, &config) == (status));                                      \
+        CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 0, 1, &config) == (status));                                      \
         CHECK((flow != NULL) == ((status) == NVP_OK));                                                                 \
         nvp_flow_destroy(flow);                                                                                        \
     } while (0)
@@ -183,16 +183,16 @@ static void test_bad_descriptions(void) {
     EXPECT(NVP_ERROR_SIZE, config.hidden = huge);
     EXPECT(NVP_ERROR_SIZE, (config.hidden = huge, config.n_hidden = 2));
 #undef EXPECT
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 0, 0, 1, &good) == NVP_ERROR_ARGUMENT);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 0, &good) == NVP_ERROR_ARGUMENT);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, SIZE_MAX - 1, 1, &good) == NVP_ERROR_SIZE);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, SIZE_MAX / 8, 1, &good) == NVP_ERROR_SIZE);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 1, NULL) == NVP_ERROR_ARGUMENT);
-    CHECK(nvp_flow_create(&flow, (nvp_dtype)5, 2, 0, 1, &good) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 0, 0, 0, 1, &good) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 0, 0, &good) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, SIZE_MAX - 1, 0, 1, &good) == NVP_ERROR_SIZE);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, SIZE_MAX / 8, 0, 1, &good) == NVP_ERROR_SIZE);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 0, 1, NULL) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_flow_create(&flow, (nvp_dtype)5, 2, 0, 0, 1, &good) == NVP_ERROR_ARGUMENT);
     const nvp_layer_config act_norm = {.type = NVP_ACT_NORM};
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 4, 0, 1, &act_norm) == NVP_ERROR_SIZE);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 4, 0, 0, 1, &act_norm) == NVP_ERROR_SIZE);
     const nvp_layer_config lu = {.type = NVP_LU_LINEAR};
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 4, 0, 1, &lu) == NVP_ERROR_SIZE);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 4, 0, 0, 1, &lu) == NVP_ERROR_SIZE);
     nvp_flow_destroy(NULL);
     nvp_workspace_destroy(NULL);
 }
@@ -206,7 +206,7 @@ static void test_instruction_sets(void) {
         setenv("NVPFLOW_ISA", names[i], 1);
         const nvp_layer_config act_norm = {.type = NVP_ACT_NORM};
         nvp_flow *probe;
-        if (nvp_flow_create(&probe, NVP_FLOAT64, 1, 0, 1, &act_norm) == NVP_ERROR_UNSUPPORTED)
+        if (nvp_flow_create(&probe, NVP_FLOAT64, 1, 0, 0, 1, &act_norm) == NVP_ERROR_UNSUPPORTED)
             continue;
         CHECK(strcmp(nvp_flow_isa(probe), names[i]) == 0 || strcmp(nvp_flow_isa(probe), "neon") == 0);
         nvp_flow_destroy(probe);
@@ -231,7 +231,7 @@ static void test_instruction_sets(void) {
     setenv("NVPFLOW_ISA", "abacus", 1);
     const nvp_layer_config act_norm = {.type = NVP_ACT_NORM};
     nvp_flow *flow;
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 1, 0, 1, &act_norm) == NVP_ERROR_UNSUPPORTED && !flow);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 1, 0, 0, 1, &act_norm) == NVP_ERROR_UNSUPPORTED && !flow);
     unsetenv("NVPFLOW_ISA");
 }
 
@@ -280,7 +280,7 @@ static void test_one_layer_by_hand(void) {
                                      .scale = NVP_SCALE_TANH,
                                      .scale_bound = 0.7};
     nvp_flow *layer;
-    CHECK(nvp_flow_create(&layer, NVP_FLOAT64, DIM, 0, 1, &config) == NVP_OK);
+    CHECK(nvp_flow_create(&layer, NVP_FLOAT64, DIM, 0, 0, 1, &config) == NVP_OK);
     const double z[DIM] = {0.3, -1.2, 0.8}, inputs[2] = {0.3, 0.8};
     double out[2], x[DIM], log_det;
     const double *w = f.params;
@@ -498,7 +498,7 @@ static void test_dead_units(void) {
     nvp_flow *flow;
     float x[N * 2], params[2 * (3 * H + 1)], grad[2 * (3 * H + 1)];
     double normals[N * 2], nll;
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 1, &config) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 0, 1, &config) == NVP_OK);
     CHECK(nvp_flow_n_parameters(flow) == sizeof params / sizeof *params);
     nvp_flow_initialize(flow, 3, params);
     fill(normals, N * 2, 4);
@@ -752,7 +752,7 @@ static nvp_status use_everything(double *params) {
     nvp_flow *flow = NULL;
     nvp_workspace *workspace = NULL;
     nvp_train_options options = rich_options();
-    nvp_status status = nvp_flow_create(&flow, NVP_FLOAT64, 2, 0, 1, &config);
+    nvp_status status = nvp_flow_create(&flow, NVP_FLOAT64, 2, 0, 0, 1, &config);
     if (status == NVP_OK)
         status = nvp_workspace_create(&workspace);
     if (status == NVP_OK)

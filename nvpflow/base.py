@@ -1,0 +1,210 @@
+"""The base density of a flow where it is not standard normal: a mixture of normal distributions."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+
+from nvpflow._arrays import as_array
+from nvpflow._checks import check_choice, check_dtype, check_int
+from nvpflow._typing import ArrayLike, DTypeLike, Floats
+from nvpflow.layers import checked_state
+
+__all__ = ["MixtureBase"]
+
+
+class MixtureBase:
+    """A mixture of K normal distributions, as the base density of a `Flow`.
+
+    The density of latent points is::
+
+        p(z) = sum over k of weights_k N(z; means_k, covariances_k)
+
+    It suits data of several clusters, which no smooth map makes of one normal distribution. Its parameters are trained
+    with those of the layers; `fit_mixture` makes a start that is good by itself.
+
+    Parameters
+    ----------
+    weights : array_like, shape (K,)
+        Positive; they are divided by their sum.
+    means : array_like, shape (K, D)
+    covariances : array_like, shape (K, D, D)
+        Symmetric and positive definite.
+    dtype : {"float32", "float64"}, default "float32"
+
+    Attributes
+    ----------
+    parameters : ndarray, shape (K + K D + K D (D + 1) / 2,)
+        `logits`, `means`, `factors`, one after the other; a view that can be written to. Once a flow has taken the
+        base over, it is a view of the flow's parameters.
+    logits : ndarray, shape (K,)
+        The weights are their softmax. A view, as the next two are.
+    means : ndarray, shape (K, D)
+    factors : ndarray, shape (K, D (D + 1) / 2)
+        The lower triangle of P, row after row, with the logarithms of its diagonal: the precision is P^T P.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument holds no real numbers, or a shape or a value is outside of its range.
+
+    References
+    ----------
+    Izmailov, Kirichenko, Finzi and Wilson (2020), "Semi-supervised learning with normalizing flows", section 3.
+
+    Examples
+    --------
+    >>> import nvpflow
+    >>> base = nvpflow.MixtureBase([1, 1], means=[[-3, 0], [3, 0]], covariances=[[[1, 0], [0, 1]]] * 2)
+    >>> flow = nvpflow.Flow([nvpflow.CouplingLayer(2, 16, random_state=0)], base=base)
+    >>> flow.sample(4, random_state=0).shape
+    (4, 2)
+    """
+
+    _in_flow = False
+
+    def __init__(
+        self, weights: ArrayLike, means: ArrayLike, covariances: ArrayLike, *, dtype: DTypeLike = "float32"
+    ) -> None:
+        weights, means, covariances = _check_mixture(weights, means, covariances)
+        k, dim = means.shape
+        self._allocate(k, dim, check_dtype(dtype))
+        factors = np.linalg.inv(np.linalg.cholesky(covariances))
+        diagonal = np.arange(dim)
+        factors[:, diagonal, diagonal] = np.log(factors[:, diagonal, diagonal])
+        self.logits[:], self.means[:], self.factors[:] = np.log(weights), means, factors[:, *np.tril_indices(dim)]
+        if not np.isfinite(self.parameters).all():
+            raise ValueError(f"weights, means and covariances must be within the range of {self.dtype}")
+
+    def _allocate(self, n_components, data_dim, dtype):
+        self.n_components, self.data_dim = n_components, data_dim
+        n = n_components * (1 + data_dim + data_dim * (data_dim + 1) // 2)
+        self._parameters = np.zeros(n, dtype)
+
+    @property
+    def dtype(self) -> np.dtype[np.floating[Any]]:
+        """numpy.dtype: float32 or float64."""
+        return self._parameters.dtype
+
+    @property
+    def parameters(self) -> Floats:
+        """ndarray, shape (n_parameters,): a view of the buffer."""
+        return self._parameters.view()
+
+    @property
+    def n_parameters(self) -> int:
+        """int"""
+        return len(self._parameters)
+
+    @property
+    def logits(self) -> Floats:
+        """ndarray, shape (K,)"""
+        return self._parameters[: self.n_components]
+
+    @property
+    def means(self) -> Floats:
+        """ndarray, shape (K, D)"""
+        n = self.n_components
+        return self._parameters[n : n + n * self.data_dim].reshape(n, self.data_dim)
+
+    @property
+    def factors(self) -> Floats:
+        """ndarray, shape (K, D (D + 1) / 2)"""
+        return self._parameters[self.n_components * (1 + self.data_dim) :].reshape(self.n_components, -1)
+
+    @property
+    def weights(self) -> Floats:
+        """ndarray of float64, shape (K,): they add up to 1."""
+        powers = np.exp(self.logits.astype(np.float64) - self.logits.max())
+        return powers / powers.sum()
+
+    @property
+    def precision_factors(self) -> Floats:
+        """ndarray of float64, shape (K, D, D): P."""
+        dim = self.data_dim
+        factors = np.zeros((self.n_components, dim, dim))
+        factors[:, *np.tril_indices(dim)] = self.factors
+        factors[:, np.arange(dim), np.arange(dim)] = np.exp(factors[:, np.arange(dim), np.arange(dim)])
+        return factors
+
+    @property
+    def covariances(self) -> Floats:
+        """ndarray of float64, shape (K, D, D)"""
+        inverse = np.linalg.inv(self.precision_factors)
+        return inverse @ inverse.transpose(0, 2, 1)
+
+    def copy(self) -> MixtureBase:
+        """An independent base with the same parameters, in no flow."""
+        twin = base_from_config(self.config(), self.dtype)
+        twin._parameters[:] = self._parameters
+        return twin
+
+    def config(self) -> dict[str, Any]:
+        """What makes such a base again, as plain Python values, but for the parameters."""
+        return {"type": "mixture", "n_components": self.n_components, "data_dim": self.data_dim}
+
+    def _rebind(self, parameters):
+        parameters[:] = self._parameters
+        self._parameters = parameters
+
+    def state_dict(self) -> dict[str, Floats]:
+        """Copies of the parameters by name: "logits", "means", "factors"."""
+        return {name: np.array(getattr(self, name)) for name in STATE_NAMES}
+
+    def _load(self, state):
+        """Take the entries "base.<name>" out of a flow's state dict."""
+        shapes = {f"base.{name}": getattr(self, name).shape for name in STATE_NAMES}
+        arrays = checked_state({name: state.pop(name) for name in shapes if name in state}, shapes)
+        for name in STATE_NAMES:
+            getattr(self, name)[...] = arrays[f"base.{name}"]
+
+    def __reduce__(self):
+        return _restore_base, (self.config(), self.dtype.name, np.array(self._parameters))
+
+    def __repr__(self):
+        return f"MixtureBase(n_components={self.n_components}, data_dim={self.data_dim}, dtype='{self.dtype}')"
+
+
+STATE_NAMES = ("logits", "means", "factors")
+
+
+def base_from_config(config, dtype):
+    """A base from what `config` gave, with parameters of no meaning; None from None."""
+    if config is None:
+        return None
+    check_choice("base type", config["type"], ("mixture",))
+    base = MixtureBase.__new__(MixtureBase)
+    base._allocate(check_int("n_components", config["n_components"], 1), config["data_dim"], check_dtype(dtype))
+    return base
+
+
+def _restore_base(config, dtype, parameters):
+    base = base_from_config(config, dtype)
+    base._parameters[:] = parameters
+    return base
+
+
+def _check_mixture(weights, means, covariances):
+    """The arrays in float64, of the shapes that fit together."""
+    arrays = {"weights": weights, "means": means, "covariances": covariances}
+    for name, value in arrays.items():
+        array = as_array(name, value)
+        if array.dtype.kind not in "fiu":
+            raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} must be finite, got NaN or infinity")
+        arrays[name] = array.astype(np.float64)
+    weights, means, covariances = arrays.values()
+    if means.ndim != 2 or means.size == 0:
+        raise ValueError(f"means must have shape (K, D) with K >= 1 and D >= 1, got {means.shape}")
+    k, dim = means.shape
+    for name, shape in (("weights", (k,)), ("covariances", (k, dim, dim))):
+        if arrays[name].shape != shape:
+            raise ValueError(f"{name} must have shape {shape} to go with means of shape {means.shape}, got {arrays[name].shape}")
+    if not (weights > 0).all():
+        raise ValueError(f"weights must be positive, got {weights.min()}")
+    transposed = covariances.transpose(0, 2, 1)
+    if not np.allclose(covariances, transposed) or not (np.linalg.eigvalsh(covariances) > 0).all():
+        raise ValueError("covariances must be symmetric and positive definite")
+    return weights / weights.sum(), means, covariances
