@@ -88,11 +88,19 @@ def _number(value):
     return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
 
 
+def base_name(flow):
+    """The density of latent points, in words."""
+    if flow.base is None:
+        return "standard normal base"
+    n = flow.base.n_components
+    return f"mixture of {n} normal distributions" if n > 1 else "normal base of any covariance"
+
+
 def _totals(flow):
     context = f" given {flow.context_dim} of context" * (flow.context_dim > 0)
     return (
         f"{len(flow.layers)} layers, {flow.data_dim} dimensions{context}, {flow.n_parameters:,} parameters, "
-        f"{flow.dtype}, {flow.isa}"
+        f"{base_name(flow)}, {flow.dtype}, {flow.isa}"
     )
 
 

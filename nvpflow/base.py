@@ -7,8 +7,8 @@ from typing import Any, Self
 import numpy as np
 
 from nvpflow._arrays import as_array
-from nvpflow._checks import check_choice, check_dtype, check_int
-from nvpflow._typing import ArrayLike, DTypeLike, Floats
+from nvpflow._checks import check_choice, check_dtype, check_int, seed_sequence
+from nvpflow._typing import ArrayLike, DTypeLike, Floats, Seed
 from nvpflow.layers import checked_state
 
 __all__ = ["MixtureBase"]
@@ -134,14 +134,42 @@ class MixtureBase:
         inverse = np.linalg.inv(self.precision_factors)
         return inverse @ inverse.transpose(0, 2, 1)
 
+    def sample(self, n: int, random_state: Seed = None) -> Floats:
+        """Draw latent points.
+
+        Parameters
+        ----------
+        n : int
+        random_state : int, Generator, RandomState or None
+
+        Returns
+        -------
+        z : ndarray, shape (n, D)
+        """
+        rng = np.random.default_rng(seed_sequence(random_state))
+        component = rng.choice(self.n_components, check_int("n", n, 0), p=self.weights)
+        normal = rng.standard_normal((n, self.data_dim, 1))
+        z = self.means[component] + np.linalg.solve(self.precision_factors[component], normal)[:, :, 0]
+        return z.astype(self.dtype)
+
     def copy(self) -> MixtureBase:
-        """An independent base with the same parameters, in no flow."""
+        """An independent base with the same parameters, in no flow.
+
+        Returns
+        -------
+        MixtureBase
+        """
         twin = base_from_config(self.config(), self.dtype)
         twin._parameters[:] = self._parameters
         return twin
 
     def config(self) -> dict[str, Any]:
-        """What makes such a base again, as plain Python values, but for the parameters."""
+        """What makes such a base again, as plain Python values, but for the parameters.
+
+        Returns
+        -------
+        config : dict
+        """
         return {"type": "mixture", "n_components": self.n_components, "data_dim": self.data_dim}
 
     def _rebind(self, parameters):
@@ -149,7 +177,12 @@ class MixtureBase:
         self._parameters = parameters
 
     def state_dict(self) -> dict[str, Floats]:
-        """Copies of the parameters by name: "logits", "means", "factors"."""
+        """Copies of the parameters by name: "logits", "means", "factors".
+
+        Returns
+        -------
+        dict of str to ndarray
+        """
         return {name: np.array(getattr(self, name)) for name in STATE_NAMES}
 
     def _load(self, state):

@@ -271,7 +271,7 @@ class TestFit:
 
     def test_every_option_reaches_its_parameter(self, room, tmp_path):
         options = (
-            "--n-layers 3 --hidden-dim 8,4 --activation tanh --scale exp --scale-bound 2.5 --n-bins 4 --tail-bound 3.5 --n-init 3 --warmup 0.25 --average 0.5 --no-standardize "
+            "--n-layers 3 --hidden-dim 8,4 --activation tanh --scale exp --scale-bound 2.5 --n-bins 4 --tail-bound 3.5 --base normal --n-init 3 --warmup 0.25 --average 0.5 --no-standardize "
             "--max-iter 7 --batch-size full --learning-rate 0.001 --schedule constant --noise 0 --no-early-stopping "
             "--validation-fraction 0.2 --n-iter-no-change 3 --tol 0.5 --dtype float64 --n-jobs 1 --random-state 9"
         ).split()
@@ -279,7 +279,7 @@ class TestFit:
         params = nvpflow.load(tmp_path / "m.npz").get_params()
         assert params == {
             "n_layers": 3, "hidden_dim": [8, 4], "activation": "tanh", "scale": "exp", "scale_bound": 2.5,
-            "n_bins": 4, "tail_bound": 3.5, "n_init": 3, "warmup": 0.25, "average": 0.5, "standardize": False, "max_iter": 7, "batch_size": None, "learning_rate": 1e-3, "schedule": "constant",
+            "n_bins": 4, "tail_bound": 3.5, "base": "normal", "n_init": 3, "warmup": 0.25, "average": 0.5, "standardize": False, "max_iter": 7, "batch_size": None, "learning_rate": 1e-3, "schedule": "constant",
             "noise": 0, "early_stopping": False, "validation_fraction": 0.2, "n_iter_no_change": 3, "tol": 0.5,
             "dtype": "float64", "n_jobs": 1, "random_state": 9, "verbose": 0,
             "warm_start": False,  # of no use to a command that ends

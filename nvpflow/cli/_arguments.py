@@ -189,4 +189,5 @@ def epochs(model):
     """How long the model was trained, in words."""
     if not model.early_stopping:
         return f"{model.n_iter_} epochs"
-    return f"{model.n_iter_} epochs, the parameters of epoch {model.best_iter_} kept"
+    kept = f"the parameters of epoch {model.best_iter_}" if model.best_iter_ else "the start, which none bettered,"
+    return f"{model.n_iter_} epochs, {kept} kept"

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 
 import nvpflow
+from nvpflow._display import base_name
 from nvpflow.cli._arguments import (
     SEED,
     add_command,
@@ -51,8 +52,9 @@ def add_fit(commands):
         ("activation", ("relu", "tanh", "silu"), "of the networks"),
         ("scale", ("spline", "tanh", "exp"), "splines; tanh: affine, bounded; exp: the published layer"),
         ("scale_bound", real(0, low_open=True), "of the tanh scale"),
-        ("n_bins", integer(2), "bins of the splines"),
-        ("tail_bound", real(0, low_open=True), "reach of the splines, in standard deviations"),
+        ("n_bins", or_none("auto", integer(2)), "bins of the splines, or auto"),
+        ("tail_bound", or_none("auto", real(0, low_open=True)), "reach of the splines, in standard deviations, or auto"),
+        ("base", ("auto", "normal", "mixture"), "density of latent points"),
         ("standardize", bool, "start from the data's mean and standard deviation"),
         ("n_init", positive, "starts, the best of which goes on"),
         ("max_iter", or_none("auto", positive), "epochs, or auto"),
@@ -94,7 +96,7 @@ def _word(name, default):
     """A default as it is written in the help."""
     words = {True: "yes", False: "no"} if isinstance(default, bool) else {}
     if default is None:
-        return {"max_iter": "auto", "n_iter_no_change": "never", "n_jobs": "1", "random_state": "another one every time"}.get(name, "none")
+        return {"n_bins": "auto", "tail_bound": "auto", "max_iter": "auto", "n_iter_no_change": "never", "n_jobs": "1", "random_state": "another one every time"}.get(name, "none")
     return words.get(default, str(default))
 
 
@@ -203,6 +205,7 @@ def _info(options):
     rows = {
         "columns": f"{flow.data_dim}" + (f": {', '.join(names)}" if names else ""),
         "layers": ", ".join(f"{count} {name}" for name, count in layers.items()),
+        "base": base_name(flow),
         "parameters": f"{flow.n_parameters}, {flow.dtype}",
     }
     if isinstance(model, nvpflow.RealNVP):
@@ -217,4 +220,4 @@ def _summary(model):
         for word, key in (("training", "train_nll"), ("validation", "validation_nll"))
         if key in model.history_ and model.best_iter_ > 0
     ]
-    return ", ".join([epochs(model), *scores])
+    return ", ".join([base_name(model.flow_), epochs(model), *scores])

@@ -14,7 +14,7 @@ from nvpflow.cli._arguments import SEED, epochs, fit_model, integer, real
 MOONS_EPILOG = """\
 writes to the output directory:
   samples.png    data beside samples of the model
-  layers.png     the same points from the Gaussian through every layer to the data
+  layers.png     the same points from the base density through every layer to the data
   density.png    the learned log-density beside the exact one
   training.png   training curves and the entropy
   model.npz      the model, for nvpflow.load
@@ -23,6 +23,7 @@ examples:
   nvpflow moons
   nvpflow moons --n-samples 5000 --noise 0.05 --output fine_moons
   nvpflow moons --scale exp     # the published layer and its plain training
+  nvpflow moons --base mixture  # the default of nvpflow.RealNVP, whose layers have less to do
 """
 
 
@@ -52,9 +53,15 @@ def add_moons(commands):
         "--scale",
         choices=("spline", "tanh", "exp"),
         default="spline",
-        help="spline: the defaults of nvpflow.RealNVP; tanh: affine layers with bounded scales instead; "
+        help="spline: as nvpflow.RealNVP has it; tanh: affine layers with bounded scales instead; "
         "exp: the published layer without bound, trained on the raw full batch at a constant rate of "
         "0.001, without early stopping (spline)",
+    )
+    add(
+        "--base",
+        choices=("normal", "mixture"),
+        default="normal",
+        help="density that the layers start from: one Gaussian, or a mixture of several (normal)",
     )
     add("--random-state", type=SEED, default=0, metavar="N", help="seed (0)")
     add("--dtype", choices=("float32", "float64"), default="float32", help="precision (float32)")
@@ -108,6 +115,8 @@ def _moons_model(options):
     model = nvpflow.RealNVP(
         options.layers,
         scale=options.scale,
+        base=options.base,
+        n_init=2,
         dtype=options.dtype,
         random_state=options.random_state,
         **(plain if options.scale == "exp" else {}),

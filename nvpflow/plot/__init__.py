@@ -8,9 +8,9 @@ closed. They need matplotlib (``pip install nvpflow[plot]``), imported when a fi
     corner      data over samples, any dimension: histograms and all pairs of columns
     density     the log-density as an image, 2-D
     contours    the regions that hold 50 %, 80 %, ... of the probability, 2-D
-    evolution   a Gaussian on its way through the layers, 2-D
+    evolution   the base density on its way through the layers, 2-D
     animation   the same as a film
-    latent      are the latent points standard normal? any dimension
+    latent      are the latent points distributed as the base says? any dimension
     training    training curves
 """
 

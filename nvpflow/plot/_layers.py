@@ -1,4 +1,4 @@
-"""What every layer does: the same points on their way from the Gaussian to the data."""
+"""What every layer does: the same points on their way from the base density to the data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HOLD = 15  # frames that the film rests at its beginning and at its end
 
 
 def evolution(model: Model, n: int = 4000, random_state: Seed = 0, *, axes: AxesLike | None = None) -> Figure:
-    """The same points on their way from the Gaussian through every layer to the data.
+    """The same points on their way from the base density, a Gaussian or a mixture, through every layer to the data.
 
     A point keeps its colour, which says where it started: the hue is the angle, and grey is the middle. The panels have
     the same limits, but for the last one, which shows the data as large as it can. A last `ActNorm` only changes to the
@@ -142,9 +142,12 @@ def animation(
 def _stages(flow, n, random_state):
     """(title, points, limits) of every panel, and the points' colours."""
     n = check_int("n", n, 1)
-    z = np.random.default_rng(seed_sequence(random_state)).normal(size=(n, 2)).astype(flow.dtype)
+    if flow.base is None:
+        z, title = np.random.default_rng(seed_sequence(random_state)).normal(size=(n, 2)).astype(flow.dtype), "Gaussian"
+    else:
+        z, title = flow.base.sample(n, random_state), f"mixture of {flow.base.n_components} Gaussians"
     states = list(flow.trace(z))
-    titles = ["Gaussian"] + [f"layer {i}" for i in range(1, len(states))]
+    titles = [title] + [f"layer {i}" for i in range(1, len(states))]
     n_units = _count_units(flow.layers)
     if n_units:
         del states[-1 - n_units : -1], titles[-n_units:]

@@ -65,7 +65,7 @@ def training(
     for (name, curve), colour in zip(curves.items(), (BLUE, RED)):
         known = ~np.isnan(curve)  # a fit may validate only now and then
         ax.plot(np.arange(1, len(curve) + 1)[known], curve[known], color=colour, lw=1.4, label=name)
-    if "validation" in curves and np.isfinite(curves["validation"]).any():
+    if kept != 0 and "validation" in curves and np.isfinite(curves["validation"]).any():
         best = int(np.nanargmin(curves["validation"])) + 1 if kept is None else kept
         value = curves["validation"][best - 1]
         ax.plot(best, value, "o", color=RED, ms=6, label=f"kept: epoch {best}, {value:.3f}")
