@@ -91,16 +91,16 @@ def _number(value):
 def base_name(flow):
     """The density of latent points, in words."""
     if flow.base is None:
-        return "standard normal base"
+        return "standard normal"
     n = flow.base.n_components
-    return f"mixture of {n} normal distributions" if n > 1 else "normal base of any covariance"
+    return f"mixture of {n} normal distributions" if n > 1 else "normal distribution"
 
 
 def _totals(flow):
     context = f" given {flow.context_dim} of context" * (flow.context_dim > 0)
     return (
         f"{len(flow.layers)} layers, {flow.data_dim} dimensions{context}, {flow.n_parameters:,} parameters, "
-        f"{base_name(flow)}, {flow.dtype}, {flow.isa}"
+        f"{f'{base_name(flow)}, ' if flow.base else ''}{flow.dtype}, {flow.isa}"
     )
 
 

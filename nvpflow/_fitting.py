@@ -26,7 +26,7 @@ MOST_STEPS, STEPS_TIMES_PARAMETERS, LEAST_STEPS, LEAST_EPOCHS = 4500, 24_000_000
 VALIDATIONS = 50  # in a fit: its time goes to training, and the best parameters are not missed by much
 TRIAL = 0.1  # of a fit, before one start is chosen
 # Layers over a mixture must better the held-out likelihood by so many of its standard errors, as one gain in ten does by chance.
-# Of 20 fits to eight Gaussians, which are a mixture, 5 kept layers by a threshold of 1 and 1 by this one; of 1000 moons, where
+# Of 20 fits to eight Gaussians, which are a mixture, 4 kept layers by a threshold of 1 and one by this; of 1000 moons, where
 # layers help, a threshold of 2 refused so many that the worst gap was 0.10 instead of 0.07.
 LEAST_GAIN = 1.28
 # The splines for each base. Over a mixture the layers mend details: coarser bins cannot make the edges of a checkerboard (gap

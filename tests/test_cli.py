@@ -70,7 +70,7 @@ def test_the_defaults_come_close_to_the_entropy(tmp_path):
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["model.npz"]
     assert -0.01 < value("gap", result.stdout) < 0.2
     model = nvpflow.load(tmp_path / "here" / "model.npz")
-    expected = nvpflow.RealNVP(8, random_state=0).get_params()
+    expected = nvpflow.RealNVP(8, base="normal", n_init=2, random_state=0).get_params()
     assert model.get_params() == expected
 
 
@@ -243,7 +243,7 @@ def room(tmp_path_factory):
     return room
 
 
-FIT = ["fit", "-q", "--n-layers", "2", "--hidden-dim", "8", "--max-iter", "20", "--random-state", "5"]
+FIT = ["fit", "-q", "--n-layers", "2", "--hidden-dim", "8", "--max-iter", "20", "--random-state", "5", "--base", "normal", "--n-init", "2"]
 
 
 def main(*arguments):
@@ -264,7 +264,7 @@ class TestFit:
     def test_it_fits_what_the_estimator_fits(self, room):
         model = nvpflow.load(room / "model.npz")
         x = np.load(room / "data.npy")
-        expected = nvpflow.RealNVP(2, 8, max_iter=20, random_state=5).fit(x)
+        expected = nvpflow.RealNVP(2, 8, base="normal", n_init=2, max_iter=20, random_state=5).fit(x)
         np.testing.assert_array_equal(model.flow_.parameters, expected.flow_.parameters)
         assert model.get_params() == expected.get_params()
         assert list(model.feature_names_in_) == ["height", "weight"]
@@ -461,6 +461,18 @@ class TestPlot:
         assert "figures need matplotlib: pip install nvpflow[plot]" in error_line(capsys)
 
 
+def test_a_mixture_is_kept_where_layers_do_no_better(room, tmp_path, capsys):
+    """The table is normal."""
+    model = tmp_path / "m.npz"
+    arguments = [argument for argument in FIT if argument != "-q"] + ["--base", "mixture", "--n-init", "1"]
+    assert main(*arguments, room / "data.npy", "-o", model) == 0
+    assert capsys.readouterr().err.endswith("20 epochs, the start, which none bettered, kept\n")
+    assert main("info", model) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["base"] == "normal distribution" and lines["layers"] == "2 SplineCoupling, 1 ActNorm"
+    assert main("score", model, room / "data.npy", "--mean") == 0
+
+
 def test_info_says_what_the_file_holds(room, tmp_path, capsys):
     model = nvpflow.load(room / "model.npz")
     assert main("info", room / "model.npz") == 0
@@ -468,7 +480,8 @@ def test_info_says_what_the_file_holds(room, tmp_path, capsys):
     assert lines["columns"] == "2: height, weight"
     assert lines["layers"] == "2 SplineCoupling, 1 LULinear, 1 ActNorm"
     assert lines["parameters"] == f"{model.flow_.n_parameters}, float32"
-    assert lines["model"] == "RealNVP(hidden_dim=8, max_iter=20, n_layers=2, random_state=5)"
+    assert lines["base"] == "standard normal"
+    assert lines["model"] == "RealNVP(base='normal', hidden_dim=8, max_iter=20, n_init=2, n_layers=2, random_state=5)"
     best = model.history_["validation_nll"].min()
     assert lines["training"].startswith(f"20 epochs, the parameters of epoch {model.best_iter_} kept")
     assert lines["training"].endswith(f"validation NLL {best:.4f} nats")

@@ -15,7 +15,7 @@ from nbclient import NotebookClient
 import nvpflow
 from nvpflow import moons, plot
 from nvpflow.plot._density import DEPTH
-from nvpflow.plot._latent import _band, _ranks
+from nvpflow.plot._latent import _band, _ranks, _rosenblatt
 from nvpflow.plot._layers import HOLD, origin_colours
 
 DATA = np.random.default_rng(0).normal(size=(300, 2)) @ [[3.0, 1.0], [0.0, 0.5]] + [10, -2]
@@ -23,7 +23,7 @@ DATA = np.random.default_rng(0).normal(size=(300, 2)) @ [[3.0, 1.0], [0.0, 0.5]]
 
 @pytest.fixture(scope="module")
 def model():
-    return nvpflow.RealNVP(n_layers=8, hidden_dim=8, n_init=1, max_iter=20, random_state=0).fit(DATA)
+    return nvpflow.RealNVP(n_layers=8, hidden_dim=8, base="normal", max_iter=20, random_state=0).fit(DATA)
 
 
 def coupling_flow(n_layers, dim=2, **options):
@@ -85,6 +85,14 @@ class TestEvolution:
         axes = plot.evolution(model, n=50).axes
         titles = ["Gaussian", *(f"layer {i}" for i in range(1, 8)), "layer 8, in data units"]
         assert [ax.get_title() for ax in axes] == titles
+
+    def test_a_mixture_is_where_the_points_start(self, model):
+        base = nvpflow.MixtureBase([1, 3], [[-9, 0], [9, 0]], [np.eye(2), np.eye(2)])
+        flow = nvpflow.Flow([layer.copy() for layer in model.flow_.layers], base)
+        first, *others = plot.evolution(flow, n=1000).axes
+        assert first.get_title() == "mixture of 2 Gaussians" and len(others) == 8
+        left = (offsets(first)[:, 0] < 0).mean()
+        assert left == pytest.approx(0.25, abs=0.06) and (np.abs(offsets(first)[:, 0]) > 3).all()
 
     def test_whitened_data_have_no_panel_more(self, model):
         """Both layers at the end, an LU map and an act norm, change units alone."""
@@ -478,6 +486,25 @@ class TestLatent:
         np.testing.assert_allclose(drawn[:, 0], scipy.stats.norm.ppf(ranks / 301))
         np.testing.assert_allclose(drawn[:, 1], Z[ranks - 1])
         assert qq.get_xlabel() == "normal quantile" and qq.get_aspect() == 1
+
+    @pytest.mark.parametrize("dim", [1, 2, 3])
+    def test_points_of_a_mixture_are_inside_and_others_are_not(self, dim):
+        rng = np.random.default_rng(4)
+        roots = rng.normal(size=(3, dim, dim)) + np.eye(dim)
+        mixture = [1, 2, 3], 4 * rng.normal(size=(3, dim)), roots @ roots.transpose(0, 2, 1)
+        base = nvpflow.MixtureBase(*mixture, dtype="float64")
+        z = base.sample(2000, random_state=0)
+        flow = nvpflow.Flow([nvpflow.ActNorm(dim, dtype="float64")], base)
+        for ax in plot.latent(flow, z).axes[1::2]:
+            assert ax.get_title().startswith("all")
+        assert "outside" in plot.latent(flow, z * 1.2).axes[-1].get_title()
+
+    def test_far_points_of_a_mixture_keep_their_sides(self):
+        base = nvpflow.MixtureBase([1, 1], [[-1], [1]], [[[1]], [[1]]], dtype="float64")
+        normal = _rosenblatt(base, np.array([[-21.0], [-3.0], [0.0], [3.0], [21.0]]))[:, 0]
+        expected = scipy.stats.norm.ppf(0.5 * scipy.stats.norm.cdf([-2, -4]).sum())
+        np.testing.assert_allclose(normal[[1, 2, 3]], [expected, 0, -expected], atol=1e-12)
+        np.testing.assert_allclose(normal[[0, 4]], [-20.034, 20.034], atol=1e-3)  # half of the mass of one component
 
     @pytest.mark.parametrize("n", [2, 10, 5000])
     def test_the_band_holds_normal_samples_as_often_as_it_says(self, n):

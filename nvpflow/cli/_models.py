@@ -220,4 +220,4 @@ def _summary(model):
         for word, key in (("training", "train_nll"), ("validation", "validation_nll"))
         if key in model.history_ and model.best_iter_ > 0
     ]
-    return ", ".join([base_name(model.flow_), epochs(model), *scores])
+    return ", ".join([epochs(model), *scores])

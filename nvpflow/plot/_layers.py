@@ -145,7 +145,8 @@ def _stages(flow, n, random_state):
     if flow.base is None:
         z, title = np.random.default_rng(seed_sequence(random_state)).normal(size=(n, 2)).astype(flow.dtype), "Gaussian"
     else:
-        z, title = flow.base.sample(n, random_state), f"mixture of {flow.base.n_components} Gaussians"
+        z, k = flow.base.sample(n, random_state), flow.base.n_components
+        title = f"mixture of {k} Gaussians" if k > 1 else "Gaussian"
     states = list(flow.trace(z))
     titles = [title] + [f"layer {i}" for i in range(1, len(states))]
     n_units = _count_units(flow.layers)
