@@ -22,8 +22,8 @@ typedef struct {
 typedef struct {
     nvp_pass *pass;
     char *block; /* of the workspace */
-    size_t tile; /* T */
     size_t n_tiles;
+    size_t tile; /* T */
     size_t n_dealt; /* the first tiles, one for each worker */
     bool gradient;
     atomic_size_t next;   /* the tile that nobody has taken yet */
@@ -347,10 +347,10 @@ static void run_tiles(void *context, size_t worker) {
 static nvp_status run_pass(nvp_pass *pass) {
     const nvp_flow *flow = pass->flow;
     nvp_team *team = pass->workspace->team;
-    tile_queue queue = {.pass = pass,
-                        .tile = padded(pass->n < flow->tile ? pass->n : flow->tile),
-                        .gradient = pass->grad_in || pass->grad_context || pass->grad_params};
-    queue.n_tiles = pass->n ? (pass->n - 1) / queue.tile + 1 : 0;
+    tile_queue queue = {.pass = pass, .gradient = pass->grad_in || pass->grad_context || pass->grad_params};
+    /* As few tiles as can be, and all of about one size: no worker waits for one who has more to do. */
+    queue.n_tiles = pass->n ? (pass->n - 1) / flow->tile + 1 : 0;
+    queue.tile = pass->n ? padded((pass->n - 1) / queue.n_tiles + 1) : 0;
     queue.n_dealt = nvp_team_size(team) < queue.n_tiles ? nvp_team_size(team) : queue.n_tiles;
     atomic_init(&queue.next, queue.n_dealt);
     atomic_init(&queue.stopped, false);
