@@ -270,12 +270,23 @@ static void seed_gradient(const nvp_pass *pass, const tile_rows *rows, const rea
         clear_rows(rows->d_context, pass->flow->context_dim, tile);
 }
 
-/* What another worker has just written takes long to come, line by line; asked for at once its lines come together. */
-static void fetch(size_t bytes, const void *from) {
+/* A line of another worker's cache takes long to come; asked for at once, and before they are needed, they come
+ * together. To read them: */
+INLINE void fetch(size_t bytes, const void *from) {
 #if defined(__GNUC__) || defined(__clang__)
     enum { MOST = 256 * 1024 };
     for (size_t at = 0; at < bytes && at < MOST; at += ALIGNMENT)
-        __builtin_prefetch((const char *)from + at);
+        __builtin_prefetch((const char *)from + at, 0);
+#else
+    (void)bytes, (void)from;
+#endif
+}
+
+/* To write them: */
+INLINE void claim(size_t bytes, const void *from) {
+#if defined(__GNUC__) || defined(__clang__)
+    for (size_t at = 0; at < bytes; at += ALIGNMENT)
+        __builtin_prefetch((const char *)from + at, 1);
 #else
     (void)bytes, (void)from;
 #endif
@@ -316,12 +327,15 @@ static void add_gradient_in_turn(tile_queue *queue, size_t k, size_t block, size
     atomic_store_explicit(&half->turns[block], k + 1, memory_order_release);
 }
 
-enum { LAG = 1 };
-
-static void fetch_block(tile_queue *queue, size_t k, size_t block) {
-    const nvp_layer *layer = &queue->pass->flow->layers[block];
-    const tile_half *other = &queue->halves[half_of(queue, k) == queue->halves];
-    fetch(layer->n_params * sizeof(real), other->grad + layer->offset);
+/* Workers with copies read the sums of both halves. While this one is at a block, it asks for the next block of its own
+ * sum, which the others have read, and for the one before the last of the other sum, which is mostly finished by then:
+ * stretches of this block's size before and behind it. */
+INLINE void exchange_early(tile_queue *queue, size_t k, size_t offset, size_t n) {
+    const tile_half *own = half_of(queue, k), *other = &queue->halves[own == queue->halves];
+    if (k == own->begin && offset + 2 * n <= queue->pass->flow->n_params)
+        claim(n * sizeof(real), own->grad + offset + n);
+    if (offset >= 2 * n)
+        fetch(n * sizeof(real), other->grad + offset - 2 * n);
 }
 
 /* Tile k back through all layers. */
@@ -331,11 +345,11 @@ static void run_tile_back(tile_queue *queue, const tile_rows *rows, size_t k, si
         const layer_pass pass = step(queue->pass, rows, i, tile);
         const nvp_layer *layer = pass.layer;
         real *d_params = begin_gradient(queue, rows, k, layer->offset, layer->n_params);
+        if (queue->pass->copies)
+            exchange_early(queue, k, layer->offset, layer->n_params);
         layer_types[layer->type].vjp(&pass, rows->d_log_det, rows->d, d_params);
         if (d_params)
             add_gradient_in_turn(queue, k, (size_t)(layer - flow->layers), layer->offset, layer->n_params, d_params);
-        if (queue->pass->copies && i + LAG < flow->n_layers)
-            fetch_block(queue, k, queue->pass->inverse ? flow->n_layers - 1 - i - LAG : i + LAG);
     }
 }
 
