@@ -271,7 +271,7 @@ static void seed_gradient(const nvp_pass *pass, const tile_rows *rows, const rea
 }
 
 /* A line of another worker's cache takes long to come; asked for at once, and before they are needed, they come
- * together. To read them: */
+ * together. Inline, for gcc leaves out calls of functions that do nothing else. To read them: */
 INLINE void fetch(size_t bytes, const void *from) {
 #if defined(__GNUC__) || defined(__clang__)
     enum { MOST = 256 * 1024 };
