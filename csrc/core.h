@@ -31,7 +31,7 @@ typedef struct {
 
     /* Of couplings: */
     size_t n_networks;
-    nvp_mlp net;                          /* the shape of each; its inputs are the identity columns, then the context */
+    nvp_mlp net; /* the shape of each; its inputs are the identity columns, then the context */
     size_t n_identity, n_transformed;
     const size_t *identity, *transformed; /* their columns, in increasing order */
     nvp_scale scale;
@@ -56,8 +56,8 @@ struct nvp_flow {
     size_t dim, context_dim, n_layers, n_params;
     size_t saved_rows;                /* the sum over the layers */
     size_t scratch_rows, hidden_rows; /* the maximum over the layers */
-    size_t largest_layer;            /* the most parameters of a layer, or the base's */
-    size_t tile;                     /* samples that are taken through the whole flow at a time */
+    size_t largest_layer;             /* the most parameters of a layer, or the base's */
+    size_t tile;                      /* the most samples that are taken through the whole flow at a time */
     nvp_layer *layers;
     nvp_base base;
     size_t *indices; /* storage of every index list and width list above */
@@ -84,6 +84,13 @@ void *nvp_workspace_reserve(nvp_workspace *workspace, size_t size);
 /* Whether the poll function asks to stop; it is asked only every 50 ms. */
 bool nvp_interrupted(nvp_workspace *workspace);
 
+/* What a pass adds up over its samples. */
+typedef struct {
+    nvp_team *team;      /* of the pass; NULL: the caller alone */
+    double log_prob_sum; /* of log_prob times weight / mean_weight */
+    const void *grad[2]; /* the gradient with respect to the parameters is the sum of the two; the second may be NULL */
+} nvp_sums;
+
 /* One pass of samples through a flow, and back when gradients are wanted. The public functions differ only in which of
  * these fields they fill; NULL or zero is "not wanted". Arrays are float or double, as in nvpflow.h. */
 typedef struct {
@@ -104,12 +111,20 @@ typedef struct {
     const double *weight; /* (.): of the samples in the sum and the mean; NULL: all 1 */
     double mean_weight;   /* of all data, of which these may be a batch; unused without weights */
     bool sum_log_prob;
-    double log_prob_sum; /* of log_prob times weight / mean_weight */
+    double log_prob_sum; /* as in nvp_sums */
 
     bool nll_gradient;                   /* the incoming gradients are those of the mean NLL, */
     const void *grad_out, *grad_log_det; /* or these */
     void *grad_in, *grad_context;
     void *grad_params; /* is overwritten */
+
+    /* What each worker does next with the sums, unless the pass was interrupted; NULL: nothing. `together`: it needs
+     * all workers, also where there is one tile. */
+    void (*then)(void *context, size_t worker, const nvp_sums *sums);
+    void *then_context;
+    bool together;
+    const void *copies; /* the parameters for worker i > 0 at copies + (i - 1) * copy_size; NULL: `params` for all */
+    size_t copy_size;
 } nvp_pass;
 
 /* Whether there are samples to learn from, with their context and weights in their range; the mean weight of all. */
@@ -123,7 +138,8 @@ typedef struct {
     double weight_decay;   /* acts where `decays` is 1 */
     double average_weight; /* average += average_weight * (params - average) */
     void *params, *m, *v, *average;
-    const void *grad, *decays;
+    const void *grad[2]; /* their sum is the gradient; the second may be NULL */
+    const void *decays;
 } nvp_update;
 
 struct nvp_engine {
@@ -139,7 +155,8 @@ struct nvp_engine {
     void (*mark_decaying)(const nvp_flow *flow, void *marks);
     /* On parameters from, ..., from + n - 1 of the rows. */
     void (*update)(const nvp_update *update, size_t from, size_t n);
-    double (*sum_of_squares)(size_t n, const void *values);
+    /* Of the gradient there. */
+    double (*sum_of_squares)(const nvp_update *update, size_t from, size_t n);
 };
 
 /* The engine for a precision: the widest instruction set of this machine, or the one that NVPFLOW_ISA names. NULL when

@@ -3,9 +3,9 @@
 #ifdef NVP_HAVE_X86_TARGETS
 #include "engine/headers.h" /* before the target changes: their inline functions belong to the baseline */
 #ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,fma,prfchw"))), apply_to = function)
 #else
-#pragma GCC target("avx2,fma")
+#pragma GCC target("avx2,fma,prfchw")
 #endif
 #define NVP_PRECISION 32
 #define NVP_ISA "avx2"

@@ -3,10 +3,10 @@
 #ifdef NVP_HAVE_X86_TARGETS
 #include "engine/headers.h" /* before the target changes: their inline functions belong to the baseline */
 #ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl"))),                   \
+#pragma clang attribute push(__attribute__((target("avx2,fma,prfchw,avx512f,avx512dq,avx512bw,avx512vl"))),            \
                              apply_to = function)
 #else
-#pragma GCC target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl")
+#pragma GCC target("avx2,fma,prfchw,avx512f,avx512dq,avx512bw,avx512vl")
 #endif
 #define NVP_PRECISION 64
 #define NVP_ISA "avx512"

@@ -139,9 +139,8 @@ static bool count_indices(size_t dim, const nvp_layer_config *config, size_t *n)
 /* Bytes that a tile may take for what the way forward leaves to the way back. */
 enum { ROOM = 2 * 1024 * 1024 };
 
-/* How many samples make a tile: as many as keep the busiest layer's rows within the second-level cache, and fewer in
- * deep flows, whose `kept_rows` for the way back would not fit their room. It depends on the flow alone, so that
- * results do not depend on the batch or the threads. */
+/* The most samples of a tile: as many as keep the busiest layer's rows within the second-level cache, and fewer in deep
+ * flows, whose `kept_rows` for the way back would not fit their room. */
 static size_t choose_tile(const nvp_flow *flow, size_t kept_rows) {
     enum { CACHE = 256 * 1024, SMALLEST = 64, LARGEST = 512 };
     size_t busiest = flow->scratch_rows + flow->hidden_rows + 4 * flow->dim + 2 * flow->context_dim, tile = LARGEST;
@@ -421,7 +420,7 @@ nvp_status nvp_adam_step(nvp_dtype dtype, const nvp_adam_options *options, size_
     if (step == 0)
         return NVP_ERROR_ARGUMENT;
     const nvp_update update = {
-        .adam = options, .step = step, .grad_scale = 1, .params = params, .grad = grad, .m = m, .v = v};
+        .adam = options, .step = step, .grad_scale = 1, .params = params, .grad = {grad}, .m = m, .v = v};
     engine->update(&update, 0, n);
     return NVP_OK;
 }

@@ -12,9 +12,12 @@
 #include <time.h>
 #endif
 
-enum { MOST_WORKERS = 256 };
+enum { MOST_WORKERS = 256, LINE = 64 /* bytes, of a cache */ };
 
+/* What one worker alone writes and others wait for has a line of its own. */
 typedef struct {
+    char apart[LINE];
+    atomic_size_t met; /* how often it has come to a meeting, or to the end of a task */
     nvp_team *team;
     size_t number;
 #ifdef _WIN32
@@ -26,10 +29,10 @@ typedef struct {
 
 struct nvp_team {
     size_t n_workers;
+    char apart[LINE];
     nvp_task task; /* NULL: go home */
     void *context;
     atomic_size_t round; /* of tasks; a worker sees a new one and starts */
-    atomic_size_t done;  /* workers that finished the tasks of all rounds so far, added up */
     worker workers[];
 };
 
@@ -53,8 +56,15 @@ static void relax(size_t waited) {
 }
 
 void nvp_wait_for(atomic_size_t *counter, size_t value) {
-    for (size_t waited = 0; atomic_load_explicit(counter, memory_order_acquire) != value; waited++)
+    for (size_t waited = 0; atomic_load_explicit(counter, memory_order_acquire) < value; waited++)
         relax(waited);
+}
+
+/* Returns how often the worker has been somewhere to meet. */
+static size_t arrive(worker *self) {
+    const size_t met = atomic_load_explicit(&self->met, memory_order_relaxed) + 1;
+    atomic_store_explicit(&self->met, met, memory_order_release);
+    return met;
 }
 
 static void work(worker *self) {
@@ -64,7 +74,7 @@ static void work(worker *self) {
         if (!team->task)
             return;
         team->task(team->context, self->number);
-        atomic_fetch_add_explicit(&team->done, 1, memory_order_release);
+        arrive(self);
     }
 }
 
@@ -88,9 +98,11 @@ nvp_team *nvp_team_start(size_t n) {
         return NULL;
     team->n_workers = 1;
     atomic_init(&team->round, 0);
-    atomic_init(&team->done, 0);
-    for (size_t i = 1; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         worker *self = &team->workers[i];
+        atomic_init(&self->met, 0);
+        if (i == 0) /* the caller */
+            continue;
         self->team = team;
         self->number = i;
 #ifdef _WIN32
@@ -111,7 +123,8 @@ size_t nvp_team_size(const nvp_team *team) { return team ? team->n_workers : 1; 
 static void begin_round(nvp_team *team, nvp_task task, void *context) {
     team->task = task;
     team->context = context;
-    atomic_fetch_add_explicit(&team->round, 1, memory_order_release);
+    const size_t round = atomic_load_explicit(&team->round, memory_order_relaxed) + 1;
+    atomic_store_explicit(&team->round, round, memory_order_release);
 }
 
 void nvp_team_run(nvp_team *team, nvp_task task, void *context) {
@@ -121,7 +134,15 @@ void nvp_team_run(nvp_team *team, nvp_task task, void *context) {
     }
     begin_round(team, task, context);
     task(context, 0);
-    nvp_wait_for(&team->done, atomic_load_explicit(&team->round, memory_order_relaxed) * (team->n_workers - 1));
+    nvp_team_meet(team, 0);
+}
+
+void nvp_team_meet(nvp_team *team, size_t worker) {
+    if (!team)
+        return;
+    const size_t met = arrive(&team->workers[worker]);
+    for (size_t i = 0; i < team->n_workers; i++)
+        nvp_wait_for(&team->workers[i].met, met);
 }
 
 void nvp_team_stop(nvp_team *team) {

@@ -18,7 +18,11 @@ size_t nvp_team_size(const nvp_team *team);
 /* task(context, worker) on every worker; returns when all are done. */
 void nvp_team_run(nvp_team *team, nvp_task task, void *context);
 
-/* Waits until the counter has a value: spins, for what is waited for takes microseconds, and later lets others run. */
+/* Within a task: waits until all workers of the team have come here. */
+void nvp_team_meet(nvp_team *team, size_t worker);
+
+/* Waits until the counter, which only grows, has reached a value: spins, for what is waited for takes microseconds, and
+ * later lets others run. */
 void nvp_wait_for(atomic_size_t *counter, size_t value);
 
 #endif

@@ -35,59 +35,21 @@ typedef struct {
     void *last, *m, *v, *average, *kept; /* rows of the state. last: where training stands, between calls; kept: what
                                             the caller gets with validation data, or after divergence */
     void *own_state;                     /* allocated here, when the caller has none */
-    void *block;                         /* one allocation for the next five */
+    void *block;                         /* one allocation for the next four */
     double *squares;                     /* of the gradient, summed up part by part */
-    void *grad, *start, *given, *decays; /* start: where the epoch began; given: what the caller came with */
-    size_t *order;                       /* of the samples; NULL for the full batch */
+    void *start, *given, *decays;        /* start: where the epoch began; given: what the caller came with */
+    void *copies;                        /* of worker 1 and the others, or NULL; see below */
+    size_t copied_row;
+    size_t *order; /* of the samples; NULL for the full batch */
     size_t batch_size;
     size_t epochs_before; /* this call */
     double n_steps;       /* in all epochs */
     nvp_adam_options adam;
     nvp_update update;
+    size_t count; /* samples of the batch at hand, */
+    double nll;   /* and theirs */
+    bool finite;
 } training;
-
-/* The update, shared out over the team: worker i has every part p of the parameters with p % workers == i. */
-
-enum { PART = 8192 }; /* parameters */
-
-typedef void (*part_function)(training *t, size_t from, size_t n);
-
-static void for_my_parts(training *t, size_t worker, part_function function) {
-    const size_t n = t->flow->n_params, stride = PART * nvp_team_size(t->workspace->team);
-    for (size_t from = worker * PART; from < n; from += stride)
-        function(t, from, n - from < PART ? n - from : PART);
-}
-
-static void square_part(training *t, size_t from, size_t n) {
-    const char *grad = t->grad;
-    t->squares[from / PART] = t->flow->engine->sum_of_squares(n, grad + from * t->flow->engine->real_size);
-}
-
-static void update_part(training *t, size_t from, size_t n) { t->flow->engine->update(&t->update, from, n); }
-
-static void square_parts(void *t, size_t worker) { for_my_parts(t, worker, square_part); }
-static void update_parts(void *t, size_t worker) { for_my_parts(t, worker, update_part); }
-
-static void for_all_parts(training *t, nvp_task task) {
-    /* Worker 0 does its own parts only, so without the team there must be one part. */
-    nvp_team_run(t->flow->n_params > PART ? t->workspace->team : NULL, task, t);
-}
-
-static size_t n_parts(const nvp_flow *flow) { return flow->n_params / PART + 1; }
-
-/* Clipping by the global norm: Pascanu, Mikolov and Bengio (2013), algorithm 1. Parts are added in their order, so that
- * the bits do not depend on the team. False where the gradient is not finite, or so large that Adam's v, a mean of its
- * squares, would not be: a parameter with an infinite v never moves again. */
-static bool clip_gradient(training *t) {
-    for_all_parts(t, square_parts);
-    double sum = 0;
-    for (size_t i = 0; i * PART < t->flow->n_params; i++)
-        sum += t->squares[i];
-    const double norm = sqrt(sum), most = t->options->max_grad_norm;
-    t->update.grad_scale = most > 0 && norm > most ? most / norm : 1;
-    const double clipped = norm * t->update.grad_scale;
-    return isfinite(sum) && clipped * clipped <= (t->flow->dtype == NVP_FLOAT32 ? FLT_MAX : DBL_MAX);
-}
 
 /* The learning rate after `step` steps: a line up to its full size, then the schedule. */
 static double learning_rate(const nvp_train_options *options, double step, double n_steps) {
@@ -104,19 +66,79 @@ static double learning_rate(const nvp_train_options *options, double step, doubl
 /* What the caller would get if training ended well here. */
 static const void *present(const training *t) { return t->options->average > 0 ? t->average : t->params; }
 
-/* One step along the gradient. An average with these weights is the exponential moving average divided by the sum
- * 1 - decay^step of its weights, which is to it what Adam's bias correction is to m. */
-static void step(training *t) {
-    const double decay = t->options->average;
-    t->adam.learning_rate = learning_rate(t->options, (double)t->progress->steps, t->n_steps);
-    t->update.step = (size_t)++t->progress->steps;
-    t->update.average_weight = decay > 0 ? (1 - decay) / (1 - pow(decay, (double)t->update.step)) : 0;
-    for_all_parts(t, update_parts);
+/* The update of many parameters is shared out over the team: worker i has every part p of them with p % workers == i.
+ * Where there is but one part, new parameters would take longer from one core to the next than they take to compute, so
+ * each worker has a copy of parameters and moments of its own, and all of them take the same step. */
+
+enum { PART = 8192, COPIED_ROWS = 4 };
+
+static size_t n_parts(const nvp_flow *flow) { return (flow->n_params + PART - 1) / PART; }
+
+static size_t part_size(const nvp_flow *flow, size_t part) {
+    const size_t left = flow->n_params - part * PART;
+    return left < PART ? left : PART;
 }
 
-/* One update from the batch that begins at sample `first`; *nll is the batch's, before the update. *finite is false,
- * and nothing is updated, where the loss or its gradient is not finite. */
-static nvp_status train_batch(training *t, size_t first, size_t count, double *nll, bool *finite) {
+static size_t copy_size(const training *t) { return COPIED_ROWS * t->copied_row; }
+
+/* What the worker updates. */
+static nvp_update update_of(const training *t, size_t worker, const nvp_sums *sums) {
+    nvp_update update = t->update;
+    update.grad[0] = sums->grad[0], update.grad[1] = sums->grad[1];
+    if (worker && t->copies) {
+        char *rows = (char *)t->copies + (worker - 1) * copy_size(t);
+        update.params = rows;
+        update.m = rows + t->copied_row, update.v = rows + 2 * t->copied_row;
+        update.average = update.average ? rows + 3 * t->copied_row : NULL;
+    }
+    return update;
+}
+
+/* Clipping by the global norm: Pascanu, Mikolov and Bengio (2013), algorithm 1. Parts are added in their order, so that
+ * the bits do not depend on the team. False where the gradient is not finite, or so large that Adam's v, a mean of its
+ * squares, would not be: a parameter with an infinite v never moves again. */
+static bool clip_gradient(const training *t, const double *squares, double *scale) {
+    double sum = 0;
+    for (size_t part = 0; part < n_parts(t->flow); part++)
+        sum += squares[part];
+    const double norm = sqrt(sum), most = t->options->max_grad_norm;
+    *scale = most > 0 && norm > most ? most / norm : 1;
+    const double clipped = norm * *scale;
+    return isfinite(sum) && clipped * clipped <= (t->flow->dtype == NVP_FLOAT32 ? FLT_MAX : DBL_MAX);
+}
+
+/* A worker's part in one step along the gradient. Nothing is updated where the loss or its gradient is not finite. */
+static void take_step(void *context, size_t worker, const nvp_sums *sums) {
+    training *t = context;
+    const nvp_engine *engine = t->flow->engine;
+    nvp_update update = update_of(t, worker, sums);
+    const size_t n = n_parts(t->flow), first = t->copies ? 0 : worker;
+    const size_t stride = t->copies ? 1 : nvp_team_size(sums->team);
+    double own, *squares = t->copies ? &own : t->squares;
+    for (size_t part = first; part < n; part += stride)
+        squares[part] = engine->sum_of_squares(&update, part * PART, part_size(t->flow, part));
+    if (!t->copies)
+        nvp_team_meet(sums->team, worker);
+    const double nll = -sums->log_prob_sum / (double)t->count;
+    const bool finite = clip_gradient(t, squares, &update.grad_scale) && isfinite(nll);
+    for (size_t part = first; finite && part < n; part += stride)
+        engine->update(&update, part * PART, part_size(t->flow, part));
+    if (worker == 0)
+        t->nll = nll, t->finite = finite;
+}
+
+/* What the coming step is like. An average with these weights is the exponential moving average divided by the sum
+ * 1 - decay^step of its weights, which is to it what Adam's bias correction is to m. */
+static void plan_step(training *t) {
+    const double decay = t->options->average;
+    t->adam.learning_rate = learning_rate(t->options, (double)t->progress->steps, t->n_steps);
+    t->update.step = (size_t)t->progress->steps + 1;
+    t->update.average_weight = decay > 0 ? (1 - decay) / (1 - pow(decay, (double)t->update.step)) : 0;
+}
+
+/* One update from the batch that begins at sample `first`; t->nll is the batch's, before the update. t->finite is
+ * false, and nothing is updated, where the loss or its gradient is not finite. */
+static nvp_status train_batch(training *t, size_t first, size_t count) {
     nvp_pass pass = {.flow = t->flow,
                      .params = t->params,
                      .workspace = t->workspace,
@@ -132,15 +154,18 @@ static nvp_status train_batch(training *t, size_t first, size_t count, double *n
                      .noise_from = t->progress->n_seen,
                      .sum_log_prob = true,
                      .nll_gradient = true,
-                     .grad_params = t->grad};
+                     .then = take_step,
+                     .then_context = t,
+                     .together = t->copies || n_parts(t->flow) > 1,
+                     .copies = t->copies,
+                     .copy_size = copy_size(t)};
+    plan_step(t);
+    t->count = count;
     nvp_status status = t->flow->engine->run(&pass);
     if (status != NVP_OK)
         return status;
     t->progress->n_seen += count;
-    *nll = -pass.log_prob_sum / (double)count;
-    *finite = isfinite(*nll) && clip_gradient(t);
-    if (*finite)
-        step(t);
+    t->progress->steps += t->finite;
     return nvp_interrupted(t->workspace) ? NVP_INTERRUPTED : NVP_OK;
 }
 
@@ -151,11 +176,11 @@ static nvp_status train_epoch(training *t, size_t epoch, double *nll, bool *fini
     *finite = true;
     for (size_t first = 0; first < t->n && *finite; first += t->batch_size) {
         const size_t left = t->n - first, count = left < t->batch_size ? left : t->batch_size;
-        double batch_nll = NAN;
-        const nvp_status status = train_batch(t, first, count, &batch_nll, finite);
+        const nvp_status status = train_batch(t, first, count);
         if (status != NVP_OK)
             return status;
-        *nll += batch_nll * ((double)count / (double)t->n);
+        *finite = t->finite;
+        *nll += t->nll * ((double)count / (double)t->n);
     }
     return NVP_OK;
 }
@@ -304,7 +329,7 @@ static void lay_out(training *t, void *state) {
     t->last = rows, t->m = rows + row, t->v = rows + 2 * row, t->average = rows + 3 * row, t->kept = rows + 4 * row;
     t->squares = t->block;
     rows = (char *)(t->squares + n_parts(t->flow));
-    t->grad = rows, t->start = rows + row, t->given = rows + 2 * row, t->decays = rows + 3 * row;
+    t->start = rows, t->given = rows + row, t->decays = rows + 2 * row;
     t->adam = t->options->adam;
     t->update = (nvp_update){.adam = &t->adam,
                              .weight_decay = t->options->weight_decay,
@@ -312,14 +337,13 @@ static void lay_out(training *t, void *state) {
                              .m = t->m,
                              .v = t->v,
                              .average = t->options->average > 0 ? t->average : NULL,
-                             .grad = t->grad,
                              .decays = t->options->weight_decay > 0 ? t->decays : NULL};
 }
 
 static nvp_status allocate(training *t) {
     size_t row, bytes, state_bytes;
     if (!nvp_multiply(t->flow->n_params, t->flow->engine->real_size, &row) ||
-        !nvp_multiply(n_parts(t->flow), sizeof *t->squares, &bytes) || !nvp_add_product(4, row, &bytes) ||
+        !nvp_multiply(n_parts(t->flow), sizeof *t->squares, &bytes) || !nvp_add_product(3, row, &bytes) ||
         nvp_train_state_size(t->flow, &state_bytes) != NVP_OK)
         return NVP_ERROR_SIZE;
     t->block = malloc(bytes);
@@ -361,6 +385,23 @@ static nvp_status prepare(training *t) {
     return NVP_OK;
 }
 
+/* The other workers' copies, for a team that has more than one tile to do in a step. */
+static nvp_status copy_for_team(training *t) {
+    enum { LINE = 64 };
+    const size_t n_copies = nvp_team_size(t->workspace->team) - 1;
+    const size_t bytes = t->flow->n_params * t->flow->engine->real_size;
+    if (n_copies == 0 || n_parts(t->flow) > 1 || t->batch_size <= t->flow->tile)
+        return NVP_OK;
+    t->copied_row = bytes + LINE; /* no line has numbers of two workers */
+    t->copies = malloc(n_copies * copy_size(t));
+    if (!t->copies)
+        return NVP_ERROR_MEMORY;
+    const void *const rows[COPIED_ROWS] = {t->params, t->m, t->v, t->average};
+    for (size_t i = 0; i < n_copies * COPIED_ROWS; i++)
+        memcpy((char *)t->copies + i * t->copied_row, rows[i % COPIED_ROWS], bytes);
+    return NVP_OK;
+}
+
 nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *options, const nvp_data *data,
                      const nvp_data *validation, nvp_train_result *result, nvp_workspace *workspace) {
     nvp_train_result unused;
@@ -378,7 +419,9 @@ nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options
     if (status == NVP_OK) {
         /* One team for all steps. */
         nvp_workspace_gather(workspace, (double)t.batch_size * (double)flow->n_params * t.n_steps);
-        status = run_epochs(&t);
+        status = copy_for_team(&t);
+        if (status == NVP_OK)
+            status = run_epochs(&t);
         const nvp_status settled = settle(&t, status == NVP_OK, result);
         if (status == NVP_OK)
             status = settled;
@@ -388,6 +431,7 @@ nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options
     }
     free(t.own_state);
     free(t.block);
+    free(t.copies);
     free(t.order);
     return status;
 }

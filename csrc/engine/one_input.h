@@ -82,10 +82,12 @@ static void one_input_forward(const nvp_mlp *mlp, const real *params, const real
                               size_t tile) {
     const shallow_net net = shallow_view(mlp, params);
     const knots k = find_knots(&net, scratch);
-    const size_t whole = tile - tile % (WIDE * LANES);
-    for (size_t t = 0; t < whole; t += WIDE * LANES)
-        one_input_forward_block(&k, net.n_hidden, WIDE, in + t, out + t);
-    for (size_t t = whole; t < tile; t += LANES)
+    const size_t wide = WIDE * LANES;
+    for (size_t t = 0; tile >= wide && t < tile; t += wide) { /* the last block may begin within the one before it */
+        const size_t at = t + wide <= tile ? t : tile - wide;
+        one_input_forward_block(&k, net.n_hidden, WIDE, in + at, out + at);
+    }
+    for (size_t t = 0; tile < wide && t < tile; t += LANES)
         one_input_forward_block(&k, net.n_hidden, 1, in + t, out + t);
 }
 

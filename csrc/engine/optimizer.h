@@ -14,7 +14,7 @@ typedef struct {
 
 typedef struct {
     real *params, *m, *v, *average;
-    const real *grad, *decays;
+    const real *grad[2], *decays;
 } update_rows;
 
 /* Moments of parameters whose gradient has become zero decay; once they no longer matter they must not become subnormal
@@ -31,10 +31,16 @@ INLINE vreal load_first(const real *p, size_t count) {
     return v;
 }
 
+/* The gradient: the sum of two, or one. */
+INLINE vreal load_gradient_of(const real *const grad[2], size_t at, size_t count) {
+    const vreal first = load_first(grad[0] + at, count);
+    return grad[1] ? first + load_first(grad[1] + at, count) : first;
+}
+
 INLINE void store_first(real *p, vreal v, size_t count) { memcpy(p, &v, count * sizeof *p); }
 
 INLINE void update_lanes(const update_factors *f, const update_rows *rows, size_t at, size_t count) {
-    const vreal g = f->grad_scale * load_first(rows->grad + at, count);
+    const vreal g = f->grad_scale * load_gradient_of(rows->grad, at, count);
     const vreal first = without_traces(f->beta1 * load_first(rows->m + at, count) + f->rest1 * g);
     const vreal second = without_traces(f->beta2 * load_first(rows->v + at, count) + f->rest2 * g * g);
     store_first(rows->m + at, first, count);
@@ -64,12 +70,13 @@ static void update_parameters(const nvp_update *update, size_t from, size_t n) {
                               .grad_scale = (real)update->grad_scale,
                               .decay = (real)(adam->learning_rate * update->weight_decay),
                               .average_weight = (real)update->average_weight};
-    const update_rows rows = {.params = (real *)update->params + from,
-                              .m = (real *)update->m + from,
-                              .v = (real *)update->v + from,
-                              .average = update->average ? (real *)update->average + from : NULL,
-                              .grad = (const real *)update->grad + from,
-                              .decays = update->decays ? (const real *)update->decays + from : NULL};
+    const update_rows rows = {
+        .params = (real *)update->params + from,
+        .m = (real *)update->m + from,
+        .v = (real *)update->v + from,
+        .average = update->average ? (real *)update->average + from : NULL,
+        .grad = {(const real *)update->grad[0] + from, update->grad[1] ? (const real *)update->grad[1] + from : NULL},
+        .decays = update->decays ? (const real *)update->decays + from : NULL};
     const size_t whole = n - n % LANES;
     for (size_t i = 0; i < whole; i += LANES)
         update_lanes(&f, &rows, i, LANES);
@@ -77,16 +84,22 @@ static void update_parameters(const nvp_update *update, size_t from, size_t n) {
         update_lanes(&f, &rows, whole, n - whole);
 }
 
+INLINE void add_squares(const real *const grad[2], size_t at, size_t count, double sums[LANES]) {
+    real v[LANES];
+    store_unaligned(v, load_gradient_of(grad, at, count));
+    for (size_t b = 0; b < LANES; b++)
+        sums[b] += (double)v[b] * (double)v[b];
+}
+
 /* In double precision, where no square of a float overflows. NaN or infinity where a value is not finite. */
-static double sum_of_squares(size_t n, const void *values) {
-    const real *v = values;
-    double sums[LANES] = {0}, sum = 0;
+static double sum_of_squares(const nvp_update *update, size_t from, size_t n) {
+    const real *const grad[2] = {update->grad[0], update->grad[1]};
     const size_t whole = n - n % LANES;
+    double sums[LANES] = {0}, sum = 0;
     for (size_t i = 0; i < whole; i += LANES)
-        for (size_t b = 0; b < LANES; b++)
-            sums[b] += (double)v[i + b] * (double)v[i + b];
-    for (size_t i = whole; i < n; i++)
-        sums[i - whole] += (double)v[i] * (double)v[i];
+        add_squares(grad, from + i, LANES, sums);
+    if (whole < n)
+        add_squares(grad, from + whole, n - whole, sums);
     for (size_t b = 0; b < LANES; b++)
         sum += sums[b];
     return sum;
