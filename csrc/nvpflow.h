@@ -268,12 +268,13 @@ nvp_status nvp_train_state_size(const nvp_flow *flow, size_t *size);
  * epoch is the loss of all, and its gradient estimates that of all without bias.
  *
  * With validation data, not NULL and n >= 1, the parameters of the validated epoch with the lowest validation NLL are
- * kept, otherwise those of the last epoch; when training diverges without validation data, the best ones by training
- * loss. The parameters that come back have a finite NLL on the training data, unless those that came in had none: where
- * that is not so at the end, training counts as diverged and goes back to earlier ones. An epoch's train_nll is the
- * mean of the losses of its batches, each before its update. During the callback the parameters are those of the last
- * step. `result` may be NULL; it is filled in after NVP_INTERRUPTED, too, and the parameters are then the best so far,
- * or where none were validated those of the last step, which nobody has checked. */
+ * kept, or the starting ones if theirs is lower, otherwise those of the last epoch; when training diverges without
+ * validation data, the best ones by training loss. The parameters that come back have a finite NLL on the training
+ * data, unless those that came in had none: where that is not so at the end, training counts as diverged and goes back
+ * to earlier ones. An epoch's train_nll is the mean of the losses of its batches, each before its update. During the
+ * callback the parameters are those of the last step. `result` may be NULL; it is filled in after NVP_INTERRUPTED, too,
+ * and the parameters are then the best so far, or where none were validated those of the last step, which nobody has
+ * checked. */
 nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *options, const nvp_data *data,
                      const nvp_data *validation, nvp_train_result *result, nvp_workspace *workspace);
 

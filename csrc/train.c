@@ -9,7 +9,7 @@
 
 /* What a training takes along from one call to the next; a caller's state begins with it. */
 typedef struct {
-    uint64_t begun, ended, diverged, validated; /* ended: diverged or out of patience; validated: at least once */
+    uint64_t begun, ended, diverged, validated; /* ended: diverged or out of patience; validated: at least one epoch */
     uint64_t epochs, steps;                     /* so far; an epoch that was broken off is done again */
     uint64_t n_seen;                            /* samples used so far: each has noise of its own */
     uint64_t best_epoch; /* whose parameters are kept, for their validation NLL, or else training NLL: */
@@ -212,7 +212,7 @@ static nvp_status validate(training *t, size_t epoch, double *nll) {
     const nvp_status status = measure(t, present(t), &t->validation, t->mean_validation_weight, nll);
     if (status != NVP_OK)
         return status;
-    p->validated = true;
+    p->validated |= epoch > 0;
     if (*nll < p->kept_validation_nll) {
         p->kept_validation_nll = *nll;
         keep(t, present(t), epoch);
@@ -269,7 +269,7 @@ static nvp_status run_epochs(training *t) {
         left = pause;
     bool stop = t->progress->ended;
     nvp_status status = NVP_OK;
-    if (before == 0 && t->n_validation && !t->progress->validated) {
+    if (before == 0 && t->n_validation) {
         double held_out;
         status = validate(t, 0, &held_out);
     }

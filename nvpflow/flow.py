@@ -260,7 +260,8 @@ class Flow(_core.Flow):
             It smooths the density that is learned, as the bandwidth of a kernel estimate does. The context gets none.
         validation_data : array_like, shape (m, D), m >= 1, optional
             Or a tuple (x, context) or (x, context, sample_weight) of such arrays, or None for one of the last two. The
-            parameters that do best on these samples are kept; without them those of the last epoch.
+            parameters that do best on these samples are kept, the starting ones among them; without them those of the last
+            epoch.
         validate_every : int, default 1
             Epochs from one validation to the next. The epoch `max_iter` is always validated.
         n_iter_no_change : int or None
