@@ -5,18 +5,11 @@
  * map and its derivative is read off its value. */
 static void activate(nvp_activation activation, size_t n, real *restrict h, real *restrict d) {
     for (size_t t = 0; t < n; t += LANES) {
-        const vreal v = load(h + t);
-        if (activation == NVP_TANH) {
-            const vreal value = vtanh(v);
-            store(h + t, value);
-            if (d)
-                store(d + t, (real)1 - value * value);
-        } else {
-            const vreal sigmoid = vsigmoid(v);
-            store(h + t, v * sigmoid);
-            if (d)
-                store(d + t, sigmoid * ((real)1 + v * ((real)1 - sigmoid)));
-        }
+        vreal value, slope;
+        activate_lanes(activation, load(h + t), &value, &slope);
+        store(h + t, value);
+        if (d)
+            store(d + t, slope);
     }
 }
 
