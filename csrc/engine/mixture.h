@@ -82,8 +82,8 @@ typedef struct {
     real *w, *v, *products; /* 1, D, and a lower triangle */
 } component_sums;
 
-/* log N from |u|^2. A square that is too large for a number, or that overflowed on the way, infinity less infinity, is that
- * of a point too far away. */
+/* log N from |u|^2. A square that is too large for a number, or that overflowed on the way, infinity less infinity, is
+ * that of a point too far away. */
 INLINE vreal log_density(real constant, vreal square) {
     const vreal far = splat((real)INFINITY);
     return constant - select(less(square, far), (real)0.5 * square, far);
