@@ -3,6 +3,7 @@
 import numpy as np
 
 from nvpflow import _core
+from nvpflow._data import moments
 from nvpflow.base import MixtureBase
 
 __all__ = ["fit_mixture", "refit_mixture"]
@@ -18,7 +19,7 @@ PRIOR_SAMPLES = 0.3
 # Of K-means, from which the search starts. Small data are searched several times: 1000 moons had a worst gap of 0.12 by one
 # search, which had stopped too early, and of 0.09 by five.
 CLUSTERED_SAMPLES, CLUSTER_ITER = 3000, 10
-SEARCHED_NUMBERS = 10_000
+SEARCHED_NUMBERS, MOST_SEARCHES = 10_000, 50
 
 
 def fit_mixture(x, weight=None, seed=0):
@@ -27,7 +28,7 @@ def fit_mixture(x, weight=None, seed=0):
     Parameters
     ----------
     x : ndarray, shape (n, D)
-        Finite; columns of about unit deviation.
+        Finite.
     weight : ndarray, shape (n,), optional
         Of mean 1.
     seed : int
@@ -38,13 +39,15 @@ def fit_mixture(x, weight=None, seed=0):
         In the dtype of x.
     """
     rng = np.random.default_rng(seed)
-    searches = [_search(x, weight, _Clusters(x, weight, rng)) for _ in range(max(1, SEARCHED_NUMBERS // x.size))]
-    return min(searches, key=lambda search: search[0])[1].base()
+    units = _Units(x, weight)
+    z, n_searches = units.standardize(x), min(max(1, SEARCHED_NUMBERS // x.size), MOST_SEARCHES)
+    searches = [_search(z, weight, _Clusters(z, weight, rng)) for _ in range(n_searches)]
+    return units.base(min(searches, key=lambda search: search[0])[1])
 
 
 def _search(x, weight, clusters):
     """The least criterion, and its mixture."""
-    n, dim = x.shape
+    n, dim = _sample_size(x, weight), x.shape[1]
     best, best_bic, since = None, np.inf, 0
     for k in COMPONENTS:
         if best and (since == PATIENCE or 2 * k > n):
@@ -70,28 +73,60 @@ def refit_mixture(base, x, weight=None):
     -------
     MixtureBase
     """
-    mixture = _Mixture(x, weight, base.n_components)
-    mixture.weights, mixture.means = base.weights, base.means.astype(np.float64)
-    mixture.covariances = base.covariances
+    units = _Units(x, weight)
+    mixture = _Mixture(units.standardize(x), weight, base.n_components)
+    mixture.weights, mixture.means = base.weights, units.standardize(base.means, np.float64)
+    mixture.covariances = base.covariances / np.outer(units.deviation, units.deviation)
     mixture.fit(MAX_ITER)
-    return mixture.base()
+    return units.base(mixture)
+
+
+def _sample_size(x, weight):
+    """The number of samples, or of equal weights that have the entropy of these: Martino, Elvira and Louzada (2017),
+    "Effective sample size for importance sampling based on discrepancy measures".
+
+    By that of Kish, 700 samples and one of weight 300, a point that came so often, would count as 11.
+    """
+    if weight is None:
+        return len(x)
+    share = weight[weight > 0] / weight.sum(dtype=np.float64)
+    return np.exp(-(share * np.log(share)).sum())
+
+
+class _Units:
+    """Mean and deviation of each column: what follows takes columns of about unit deviation, as numbers near zero."""
+
+    def __init__(self, x, weight):
+        self.mean, self.deviation = moments(x, weight)
+        constant = self.deviation <= np.finfo(x.dtype).eps * np.abs(self.mean)
+        self.deviation, self.dtype = np.where(constant, 1, self.deviation), x.dtype
+
+    def standardize(self, x, dtype=None):
+        return ((x - self.mean) / self.deviation).astype(dtype or self.dtype)
+
+    def base(self, mixture):
+        """A mixture of standardised samples as one of the samples."""
+        means = self.mean + mixture.means * self.deviation
+        covariances = mixture.covariances * np.outer(self.deviation, self.deviation)
+        return MixtureBase(mixture.weights, means, covariances, dtype=self.dtype)
 
 
 class _Mixture:
-    """K components, fitted to x (n, D) of weights (n,).
+    """K components, fitted to x (n, D), of about unit deviation, with weights (n,).
 
     The sums over the samples that a step needs are those of the gradient of the log-likelihood, which the core computes: Xu
     and Jordan (1996), "On convergence properties of the EM algorithm for Gaussian mixtures".
     """
 
     def __init__(self, x, weight, k):
-        self.x, self.weight, self.k, (n, self.dim) = np.ascontiguousarray(x), weight, k, x.shape
+        self.x, self.weight, self.k, self.dim = np.ascontiguousarray(x), weight, k, x.shape[1]
         self.lower = np.tril_indices(self.dim)
         self.flow = _core.Flow(self.dim, x.dtype, (("permutation", tuple(range(self.dim))),), n_components=k)
-        share = np.full(n, 1 / n) if weight is None else weight / weight.sum()
+        self.n = _sample_size(x, weight)
+        share = np.full(len(x), 1 / len(x)) if weight is None else weight / weight.sum(dtype=np.float64)
         offsets = x - share @ x
         self.prior = (offsets * share[:, None]).T @ offsets / k ** (2 / self.dim) + 1e-6 * np.eye(self.dim)
-        self.prior_share = PRIOR_SAMPLES * self.dim / n
+        self.prior_share = PRIOR_SAMPLES * self.dim / self.n
 
     def start(self, clusters, k):
         """From K clusters of some samples."""
@@ -106,13 +141,10 @@ class _Mixture:
         before = np.inf
         for _ in range(max_iter):
             nll = self._step()
-            if before - nll < 1 / len(self.x):
+            if before - nll < 1 / self.n:
                 break
             before = nll
         return nll
-
-    def base(self):
-        return MixtureBase(self.weights, self.means, self.covariances, dtype=self.x.dtype)
 
     def _set_covariances(self, squares, shares):
         """From mean squares about the means, of which each component, of all samples, has its share (K,)."""
@@ -120,24 +152,23 @@ class _Mixture:
 
     def _step(self):
         """One of expectation and maximisation; returns the mean NLL before it."""
-        i = np.arange(self.dim)
-        p = np.linalg.inv(np.linalg.cholesky(self.covariances))
+        i, root = np.arange(self.dim), np.linalg.cholesky(self.covariances)
+        p = np.linalg.inv(root)
         nll, grad_logits, grad_means, grad_factors = self._gradient(p)
-        shares = np.maximum(grad_logits + self.weights, 1e-12)
+        shares = np.maximum(grad_logits + self.weights, np.finfo(self.x.dtype).eps * self.weights)
         # With o = x - mean and u = P o, and means over the samples weighted by responsibility: the gradient of a mean is
         # that of P^T u; that of P is the lower triangle of -u o^T, with shares / P on the diagonal. From there
         # u u^T = (u o^T) P^T has a lower triangle, too, and is symmetric.
-        shift = np.einsum("kij,kj->ki", self.covariances, grad_means) / shares[:, None]
+        shift = np.einsum("kji,kj->ki", root, grad_means) / shares[:, None]  # the mean of u
         products = np.zeros_like(p)
         products[:, *self.lower] = -grad_factors
         products[:, i, i] = (products[:, i, i] + shares[:, None]) / p[:, i, i]
-        white = np.tril(products @ p.transpose(0, 2, 1))
-        white += np.tril(white, -1).transpose(0, 2, 1)
-        unwhiten = np.linalg.inv(p)
-        squares = unwhiten @ white @ unwhiten.transpose(0, 2, 1)
-        squares -= shares[:, None, None] * shift[:, :, None] * shift[:, None, :]
-        self.weights, self.means = shares / shares.sum(), self.means + shift
-        self._set_covariances(squares, shares)
+        white = np.tril(products @ p.transpose(0, 2, 1)) / shares[:, None, None] - shift[:, :, None] * shift[:, None, :]
+        # Of u's covariance; by rounding they can be negative, where a component has moved far or has become flat.
+        variances, axes = np.linalg.eigh(white)
+        half = root @ axes * np.sqrt(np.maximum(variances, 0) * shares[:, None])[:, None]
+        self.weights, self.means = shares / shares.sum(), self.means + np.einsum("kij,kj->ki", root, shift)
+        self._set_covariances(half @ half.transpose(0, 2, 1), shares)
         return nll
 
     def _gradient(self, p):

@@ -67,13 +67,13 @@ class MixtureBase:
     def __init__(
         self, weights: ArrayLike, means: ArrayLike, covariances: ArrayLike, *, dtype: DTypeLike = "float32"
     ) -> None:
-        weights, means, covariances = _check_mixture(weights, means, covariances)
+        logits, means, factors = _check_mixture(weights, means, covariances)
         k, dim = means.shape
         self._allocate(k, dim, check_dtype(dtype))
-        factors = np.linalg.inv(np.linalg.cholesky(covariances))
         diagonal = np.arange(dim)
         factors[:, diagonal, diagonal] = np.log(factors[:, diagonal, diagonal])
-        self.logits[:], self.means[:], self.factors[:] = np.log(weights), means, factors[:, *np.tril_indices(dim)]
+        with np.errstate(over="ignore"):
+            self.logits[:], self.means[:], self.factors[:] = logits, means, factors[:, *np.tril_indices(dim)]
         if not np.isfinite(self.parameters).all():
             raise ValueError(f"weights, means and covariances must be within the range of {self.dtype}")
 
@@ -208,7 +208,8 @@ def base_from_config(config, dtype):
         return None
     check_choice("base type", config["type"], ("mixture",))
     base = MixtureBase.__new__(MixtureBase)
-    base._allocate(check_int("n_components", config["n_components"], 1), config["data_dim"], check_dtype(dtype))
+    n_components, data_dim = (check_int(name, config[name], 1) for name in ("n_components", "data_dim"))
+    base._allocate(n_components, data_dim, check_dtype(dtype))
     return base
 
 
@@ -219,7 +220,7 @@ def _restore_base(config, dtype, parameters):
 
 
 def _check_mixture(weights, means, covariances):
-    """The arrays in float64, of the shapes that fit together."""
+    """Logits, means and Cholesky factors of the precisions, in float64."""
     arrays = {"weights": weights, "means": means, "covariances": covariances}
     for name, value in arrays.items():
         array = as_array(name, value)
@@ -234,10 +235,23 @@ def _check_mixture(weights, means, covariances):
     k, dim = means.shape
     for name, shape in (("weights", (k,)), ("covariances", (k, dim, dim))):
         if arrays[name].shape != shape:
-            raise ValueError(f"{name} must have shape {shape} to go with means of shape {means.shape}, got {arrays[name].shape}")
+            raise ValueError(
+                f"{name} must have shape {shape} to go with means of shape {means.shape}, got {arrays[name].shape}"
+            )
     if not (weights > 0).all():
         raise ValueError(f"weights must be positive, got {weights.min()}")
-    transposed = covariances.transpose(0, 2, 1)
-    if not np.allclose(covariances, transposed) or not (np.linalg.eigvalsh(covariances) > 0).all():
-        raise ValueError("covariances must be symmetric and positive definite")
-    return weights / weights.sum(), means, covariances
+    for i, covariance in enumerate(covariances):
+        difference = np.abs(covariance - covariance.T).max()
+        if difference > 1e-6 * np.abs(covariance).max():
+            raise ValueError(f"covariances[{i}] must be symmetric, got entries that differ by {difference:.3g}")
+    logits = np.log(weights) - np.log(weights.max())
+    return logits - np.log(np.exp(logits).sum()), means, np.linalg.inv(_cholesky(covariances))
+
+
+def _cholesky(covariances):
+    try:
+        return np.linalg.cholesky(covariances)
+    except np.linalg.LinAlgError:
+        least = np.linalg.eigvalsh(covariances)[:, 0]
+    i = least.argmin()
+    raise ValueError(f"covariances[{i}] must be positive definite, got one with a least eigenvalue of {least[i]:.3g}")

@@ -97,7 +97,8 @@ class Permutation:
 
 @dataclass(frozen=True)
 class Case:
-    """A flow and the number of samples that are put through it; ``weighted``: which count differently in the NLL."""
+    """A flow and the number of samples that are put through it; ``weighted``: which count differently in the NLL;
+    ``n_components``: of the mixture that is its base density, 0 for N(0, I)."""
 
     group: str
     name: str
@@ -105,6 +106,7 @@ class Case:
     n: int
     layers: tuple[Coupling | Additive | Spline | ActNorm | LULinear | Permutation, ...]
     weighted: bool = False
+    n_components: int = 0
 
     @property
     def context_dim(self):
@@ -167,7 +169,15 @@ def parameter_shapes(case):
         ):
             shapes[f"{i}.{net}.{2 * k}.weight"] = shape
             shapes[f"{i}.{net}.{2 * k}.bias"] = shape[:1]
+    if case.n_components:
+        shapes |= base_shapes(case)
     return shapes
+
+
+def base_shapes(case):
+    """The same of the base density alone."""
+    n, dim = case.n_components, case.dim
+    return {"base.logits": (n,), "base.means": (n, dim), "base.factors": (n, dim * (dim + 1) // 2)}
 
 
 def quantities(case):
@@ -197,6 +207,9 @@ def _float32_values(array):
 
 def _draw_parameter(rng, case, key, shape):
     """Uniform in +-1/sqrt(fan_in) for linear maps, as ``torch.nn.Linear``; normal for the others."""
+    if key.startswith("base."):
+        deviation = {"base.logits": 0.7, "base.means": 1.5, "base.factors": 0.3}[key]
+        return _float32_values(deviation * rng.normal(size=shape))
     layer = case.layers[int(key.split(".")[0])]
     if isinstance(layer, ActNorm):
         return _float32_values((0.3 if key.endswith("log_scale") else 1.0) * rng.normal(size=shape))
@@ -368,6 +381,40 @@ def _other_layers():
         yield Case("mixed flows", f"mixed-splines-n{n}", 2, n, (*splines, ActNorm(2)))
 
 
+def _mixtures():
+    """Mixtures as the base: of few dimensions, and of more, which other kernels compute."""
+    for dim, n_components, n in (
+        (1, 1, 0),
+        (1, 7, 33),
+        (2, 1, 17),
+        (2, 2, 1),
+        (2, 7, 1000),
+        (3, 2, 33),
+        (3, 7, 16),
+        (4, 1, 15),
+        (4, 2, 700),
+        (4, 7, 33),
+        (5, 1, 17),
+        (5, 2, 33),
+        (5, 7, 700),
+        (19, 1, 1),
+        (19, 2, 33),
+        (19, 7, 100),
+    ):
+        even, odd = mask_of("alternating", dim), mask_of("alternating", dim + 1)[1:]
+        end = f"D{dim}-K{n_components}-n{n}"
+        alone = (Permutation(tuple(range(dim))[::-1]),)
+        yield Case("mixtures", f"mixture-alone-{end}", dim, n, alone, n_components=n_components)
+        layers = (Coupling(even, (9,), "tanh"), Coupling(odd, (5,)), ActNorm(dim))
+        yield Case("mixtures", f"mixture-{end}", dim, n, layers, n > 1, n_components)
+    for dim, n_components in ((1, 2), (3, 7), (5, 2)):
+        layers = (
+            Coupling(mask_of("zeros", dim), (9,), "tanh", context_dim=2),
+            Spline(mask_of("alternating", dim), (5,), context_dim=2),
+        )
+        yield Case("mixtures", f"mixture-context-D{dim}-K{n_components}", dim, 100, layers, True, n_components)
+
+
 CASES = (
     *_single_layers(),
     *_activations(),
@@ -376,5 +423,6 @@ CASES = (
     *_conditional(),
     *_weighted(),
     *_other_layers(),
+    *_mixtures(),
 )
 GROUPS = tuple(dict.fromkeys(case.group for case in CASES))

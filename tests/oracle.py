@@ -210,27 +210,61 @@ class ActNorm(nn.Module):
         return z, -self.log_scale.sum() * torch.ones(len(x), dtype=x.dtype)
 
 
-class Flow(nn.ModuleList):
-    """Layers in generating order: z -> x through the first, the second, ..., the last."""
+class Normal(nn.Module):
+    """N(0, I)."""
+
+    def log_prob(self, z):
+        return -0.5 * (z**2).sum(dim=1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
+
+
+class Mixture(nn.Module):
+    """Normal distributions; each row of `factors` is a triangular P with the log of its diagonal, the precision is P^T P."""
+
+    def __init__(self, n_components, dim):
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(n_components))
+        self.means = nn.Parameter(torch.zeros(n_components, dim))
+        self.factors = nn.Parameter(torch.zeros(n_components, dim * (dim + 1) // 2))
+
+    def log_prob(self, z):
+        dim = self.means.shape[1]
+        parts = []
+        for weight, mean, factor in zip(torch.softmax(self.logits, dim=0), self.means, self.factors):
+            p = torch.zeros(dim, dim, dtype=z.dtype)
+            p = p.index_put(tuple(torch.tril_indices(dim, dim)), factor)
+            p = torch.tril(p, -1) + torch.diag(torch.exp(torch.diagonal(p)))
+            distance = (((z - mean) @ p.T) ** 2).sum(dim=1)
+            parts.append(torch.log(weight) + torch.logdet(p) - 0.5 * distance - 0.5 * dim * math.log(2 * math.pi))
+        return torch.logsumexp(torch.stack(parts), dim=0)
+
+
+class Flow(nn.Module):
+    """Layers in generating order: z -> x through the first, the second, ..., the last; and the density of z."""
+
+    def __init__(self, layers, base):
+        super().__init__()
+        self.layers = list(layers)
+        for i, layer in enumerate(self.layers):
+            self.add_module(str(i), layer)
+        self.base = base
 
     def forward(self, z, context=None):
         log_det = torch.zeros(len(z), dtype=z.dtype)
-        for layer in self:
+        for layer in self.layers:
             z, change = layer(z, context)
             log_det = log_det + change
         return z, log_det
 
     def inverse(self, x, context=None):
         log_det = torch.zeros(len(x), dtype=x.dtype)
-        for layer in reversed(self):
+        for layer in reversed(self.layers):
             x, change = layer.inverse(x, context)
             log_det = log_det + change
         return x, log_det
 
     def log_prob(self, x, context=None):
         z, log_det = self.inverse(x, context)
-        log_base = -0.5 * (z**2).sum(dim=1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
-        return log_base + log_det
+        return self.base.log_prob(z) + log_det
 
     def nll(self, x, context=None, sample_weight=None):
         log_prob = self.log_prob(x, context)
@@ -258,7 +292,8 @@ def build_layer(spec):
 
 def build(case, parameters, dtype=torch.float64):
     """The flow of a case of `cases`, with these parameters (a dict of arrays)."""
-    flow = Flow(build_layer(spec) for spec in case.layers)
+    base = Mixture(case.n_components, case.dim) if case.n_components else Normal()
+    flow = Flow((build_layer(spec) for spec in case.layers), base)
     flow.to(dtype).load_state_dict({key: torch.tensor(v) for key, v in parameters.items()})
     return flow
 
@@ -328,7 +363,7 @@ def kink_margin(case, draw):
         size = inputs[0].abs() @ linear.weight.abs().T + linear.bias.abs()
         margin = min(margin, (output.abs() / size).min().item())
 
-    for layer in flow:
+    for layer in flow.layers:
         for net in (getattr(layer, name, ()) for name in ("s_net", "b_net", "net")):
             for linear, following in zip(net, list(net)[1:]):
                 if isinstance(following, nn.ReLU):
@@ -337,4 +372,4 @@ def kink_margin(case, draw):
         with torch.no_grad():
             inputs = [torch.tensor(array) for array in (draw.points, draw.context) if array is not None]
             flow(*inputs), flow.inverse(*inputs)
-    return min([margin, *(layer.knot_distance for layer in flow if isinstance(layer, SplineCoupling))])
+    return min([margin, *(layer.knot_distance for layer in flow.layers if isinstance(layer, SplineCoupling))])

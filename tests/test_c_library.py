@@ -122,8 +122,8 @@ def test_the_documented_program(library, tmp_path):
     assert before > 6 and abs(after - entropy) < 0.1
 
 
-def make_model(context_dim=0, dtype="float64"):
-    """A flow with a layer of every type."""
+def make_model(context_dim=0, dtype="float64", n_components=0):
+    """A flow with a layer of every type, over N(0, I) or a mixture."""
     options = {"context_dim": context_dim, "dtype": dtype, "random_state": 0}
     flow = nvpflow.Flow(
         [
@@ -134,10 +134,18 @@ def make_model(context_dim=0, dtype="float64"):
             nvpflow.AdditiveCoupling(3, (), [0, 0, 1], **options),
             nvpflow.LULinear(3, dtype=dtype),
             nvpflow.ActNorm(3, dtype=dtype),
-        ]
+        ],
+        base=make_base(n_components, dtype) if n_components else None,
     )
-    flow.parameters[-18:] = np.linspace(-0.3, 0.4, 18)
+    end = flow._base_offset
+    flow.parameters[end - 18 : end] = np.linspace(-0.3, 0.4, 18)
     return flow
+
+
+def make_base(n_components, dtype):
+    means = np.random.RandomState(0).normal(size=(n_components, 3))
+    covariances = [(1 + k) * (np.eye(3) + 0.5) for k in range(n_components)]
+    return nvpflow.MixtureBase(1 + np.arange(n_components), means, covariances, dtype=dtype)
 
 
 def test_loading(library, tmp_path):
@@ -145,6 +153,7 @@ def test_loading(library, tmp_path):
     flags, objects = library
     make_model(2).save(tmp_path / "flow.npz")
     make_model(dtype="float32").save(tmp_path / "single.npz")
+    make_model(dtype="float32", n_components=2).save(tmp_path / "mixture.npz")
     X = np.random.RandomState(0).normal(size=(9, 5))
     nvpflow.RealNVP(2, 3, max_iter=2, random_state=0).fit(X).save(tmp_path / "model.npz")
     nvpflow.Flow([nvpflow.Permutation(3)]).save(tmp_path / "empty.npz")
@@ -176,9 +185,10 @@ def score(library, tmp_path_factory):
 
 
 @pytest.mark.parametrize("context_dim", [0, 2])
+@pytest.mark.parametrize("n_components", [0, 3])
 @pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-6), ("float32", 1e-4)])
-def test_the_example_scores_as_python_does(score, context_dim, dtype, tolerance, tmp_path):
-    flow = make_model(context_dim, dtype)
+def test_the_example_scores_as_python_does(score, context_dim, n_components, dtype, tolerance, tmp_path):
+    flow = make_model(context_dim, dtype, n_components)
     flow.save(tmp_path / "flow.npz")
     table = np.random.RandomState(0).normal(size=(3000, 3 + context_dim))
     run = score(tmp_path / "flow.npz", "\n".join(",".join(map(repr, row)) for row in table.tolist()) + "\n")

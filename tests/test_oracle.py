@@ -3,6 +3,7 @@
 Errors are relative to the 2-norm of each array: an output, a log-det, a gradient with respect to one weight or bias.
 """
 
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -53,7 +54,11 @@ def layer_of(spec, dtype):
 
 
 def flow_of(case, parameters, dtype):
-    flow = nvpflow.Flow([layer_of(spec, dtype) for spec in case.layers])
+    base = None
+    if case.n_components:
+        n, dim = case.n_components, case.dim
+        base = nvpflow.MixtureBase(np.ones(n), np.zeros((n, dim)), [np.eye(dim)] * n, dtype=dtype)
+    flow = nvpflow.Flow([layer_of(spec, dtype) for spec in case.layers], base)
     flow.load_state_dict(parameters)
     return flow
 
@@ -94,6 +99,8 @@ def full_shape(case, flat):
             bias[outputs[k]] = take(len(outputs[k]))
             result[f"{i}.{net}.{2 * k}.weight"] = weight
             result[f"{i}.{net}.{2 * k}.bias"] = bias
+    if case.n_components:
+        result |= {key: take(*shape) for key, shape in cases.base_shapes(case).items()}
     assert taken == flat.size
     return result
 
@@ -101,7 +108,7 @@ def full_shape(case, flat):
 def evaluate(case, draw, dtype):
     """Every quantity of `cases.quantities` by nvpflow; a layer that stands alone is asked itself."""
     flow = flow_of(case, draw.parameters, dtype)
-    model = flow.layers[0] if len(case.layers) == 1 else flow
+    model = flow.layers[0] if len(case.layers) == 1 and not case.n_components else flow
     points, grad_output, grad_log_det = (
         array.astype(dtype) for array in (draw.points, draw.grad_output, draw.grad_log_det)
     )
@@ -183,14 +190,13 @@ def test_oracle_agrees_with_its_own_central_differences():
     import oracle
 
     step = 1e-6
-    for name in ("flow-mixed", "flow-D3-n17-h9x5", "act-D7-silu-tanh-h9x5"):
+    for name in ("flow-mixed", "flow-D3-n17-h9x5", "act-D7-silu-tanh-h9x5", "mixture-D3-K2-n33"):
         case = next(case for case in cases.CASES if case.name == name)
         draw = cases.draw(case, 0)
         expected = oracle.evaluate(case, draw)
 
         def outputs(parameters, points):
-            changed = cases.Draw(parameters, points, draw.grad_output, draw.grad_log_det)
-            values = oracle.evaluate(case, changed)
+            values = oracle.evaluate(case, dataclasses.replace(draw, parameters=parameters, points=points))
             return {
                 "forward_vjp": np.sum(values["forward.x"] * draw.grad_output)
                 + np.sum(values["forward.log_det"] * draw.grad_log_det),

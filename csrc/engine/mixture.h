@@ -8,6 +8,8 @@
  * parameters. These are K logits, the means (K, D), and for each component the triangle row after row, D (D + 1) / 2
  * numbers. */
 
+#define LARGEST ((real)(NVP_PRECISION == 32 ? FLT_MAX : DBL_MAX))
+
 typedef struct {
     size_t dim, n_components, triangle; /* triangle: the numbers of one */
     const real *logits, *means, *factors;
@@ -63,17 +65,29 @@ static double log_total(const mixture *m) {
     return largest + log(sum);
 }
 
+/* NaN where a parameter of the component is not finite, which may put it infinitely far from all points. */
 static double log_determinant(const mixture *m, size_t k) {
-    double sum = 0;
+    double sum = 0, numbers = 0;
     for (size_t i = 0; i < m->dim; i++)
         sum += (double)factor_row(m, k, i)[i];
-    return sum;
+    for (size_t i = 0; i < m->dim; i++)
+        numbers += (double)m->means[k * m->dim + i];
+    for (size_t i = 0; i < m->triangle; i++)
+        numbers += (double)m->factors[k * m->triangle + i];
+    return sum + 0 * numbers;
 }
 
 /* Sums over the samples from which a component's gradient follows, in the places of the gradient. */
 typedef struct {
     real *w, *v, *products; /* 1, D, and a lower triangle */
 } component_sums;
+
+/* log N from |u|^2. A square that is too large for a number, or that overflowed on the way, infinity less infinity, is
+ * that of a point too far away. */
+INLINE vreal log_density(real constant, vreal square) {
+    const vreal far = splat((real)INFINITY);
+    return constant - select(less(square, far), (real)0.5 * square, far);
+}
 
 /* -- one component: in rows of the tile -- */
 
@@ -105,7 +119,7 @@ static void wide_log_prob(const mixture *m, size_t k, real constant, const real 
         vreal sum = splat(0);
         for (size_t i = 0; i < m->dim; i++)
             sum += load(u + i * tile + t) * load(u + i * tile + t);
-        store(joint + t, constant - (real)0.5 * sum);
+        store(joint + t, log_density(constant, sum));
     }
 }
 
@@ -175,7 +189,7 @@ INLINE void narrow_log_prob(size_t dim, const mixture *m, size_t k, real constan
         whiten_lanes(dim, &c, z + t, offset, u, tile);
         UNROLLED (i, dim)
             sum += u[i] * u[i];
-        store(joint + t, constant - (real)0.5 * sum);
+        store(joint + t, log_density(constant, sum));
     }
 }
 
@@ -248,12 +262,21 @@ static void component_vjp(const mixture *m, size_t k, const real *z, const real 
     }
 }
 
+/* Which samples have no NaN. */
+static vmask are_numbers(size_t dim, const real *z, size_t tile) {
+    const vreal zero = splat(0), one = splat(1);
+    vmask numbers = less(zero, one);
+    for (size_t i = 0; i < dim; i++)
+        numbers &= less(load(z + i * tile), one) | less(zero, load(z + i * tile));
+    return numbers;
+}
+
 /* log p(z), T of them. scratch: rows of the base; the first K keep each component's share of p(z). */
 static void mixture_log_prob(const mixture *m, const real *z, real *log_prob, real *scratch, size_t tile) {
     const size_t n = m->n_components;
-    const double shift = -log_total(m) - 0.9189385332046727418 * (double)m->dim; /* D/2 log(2 pi) */
+    const double offset = -log_total(m) - 0.9189385332046727418 * (double)m->dim; /* D/2 log(2 pi) */
     for (size_t k = 0; k < n; k++) {
-        const real constant = (real)((double)m->logits[k] + log_determinant(m, k) + shift);
+        const real constant = (real)((double)m->logits[k] + log_determinant(m, k) + offset);
         component_log_prob(m, k, constant, z, scratch + k * tile, scratch + n * tile, tile);
     }
     for (size_t t = 0; t < tile; t += LANES) {
@@ -261,12 +284,15 @@ static void mixture_log_prob(const mixture *m, const real *z, real *log_prob, re
         vreal largest = load(joint), sum = splat(0);
         for (size_t k = 1; k < n; k++)
             largest = larger(largest, load(joint + k * tile));
+        const vreal shift = larger(largest, splat(-LARGEST)); /* a number, also where no component has a density */
         for (size_t k = 0; k < n; k++) {
-            const vreal power = vexp(load(joint + k * tile) - largest);
+            const vreal power = vexp(load(joint + k * tile) - shift);
             sum += power;
             store(joint + k * tile, power);
         }
-        store(log_prob + t, largest + vlog(sum)); /* the sum is at least 1 */
+        sum = larger(splat(1), sum); /* less than 1 there alone */
+        const vmask numbers = are_numbers(m->dim, z + t, tile) & less(sum, splat(LARGEST));
+        store(log_prob + t, select(numbers, largest + vlog(sum), splat((real)NAN)));
         const vreal factor = (real)1 / sum;
         for (size_t k = 0; k < n; k++)
             store(joint + k * tile, load(joint + k * tile) * factor);

@@ -30,7 +30,7 @@ static const size_t hidden[2] = {5, 4}, permutation[DIM] = {2, 0, 1};
 
 /* Affine couplings of both depths, all activations and both scales, one with a shared network; a spline and an additive
  * coupling; a permutation; and at the end an LU map and an act norm. */
-static nvp_flow *make_flow(nvp_dtype dtype, size_t context_dim) {
+static nvp_flow *make_flow(nvp_dtype dtype, size_t context_dim, size_t n_components) {
     nvp_layer_config layers[LAYERS];
     memset(layers, 0, sizeof layers);
     for (int l = 0; l < COUPLINGS; l++) {
@@ -51,7 +51,7 @@ static nvp_flow *make_flow(nvp_dtype dtype, size_t context_dim) {
     layers[COUPLINGS + 1].type = NVP_LU_LINEAR;
     layers[COUPLINGS + 2].type = NVP_ACT_NORM;
     nvp_flow *flow = NULL;
-    CHECK(nvp_flow_create(&flow, dtype, DIM, context_dim, 0, LAYERS, layers) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, dtype, DIM, context_dim, n_components, LAYERS, layers) == NVP_OK);
     return flow;
 }
 
@@ -79,16 +79,20 @@ typedef struct {
     double *params, *grad;
 } fixture;
 
-static fixture set_up_conditional(size_t context_dim) {
-    fixture f = {make_flow(NVP_FLOAT64, context_dim), make_workspace(), 0, NULL, NULL};
+static fixture set_up_with(size_t context_dim, size_t n_components) {
+    fixture f = {make_flow(NVP_FLOAT64, context_dim, n_components), make_workspace(), 0, NULL, NULL};
     f.n_params = nvp_flow_n_parameters(f.flow);
     f.params = calloc(f.n_params, sizeof(double));
     f.grad = calloc(f.n_params, sizeof(double));
     nvp_flow_initialize(f.flow, 1, f.params);
-    for (size_t i = nvp_flow_layer_offset(f.flow, COUPLINGS); i < f.n_params; i++) /* what starts as the identity */
-        f.params[i] = 0.05 * (double)i - 0.05 * (double)f.n_params + 0.2;
+    const size_t end = nvp_flow_base_offset(f.flow);
+    for (size_t i = nvp_flow_layer_offset(f.flow, COUPLINGS); i < end; i++) /* what starts as the identity */
+        f.params[i] = 0.05 * (double)i - 0.05 * (double)end + 0.2;
+    fill(f.params + end, f.n_params - end, 6);
     return f;
 }
+
+static fixture set_up_conditional(size_t context_dim) { return set_up_with(context_dim, 0); }
 
 static fixture set_up(void) { return set_up_conditional(0); }
 
@@ -193,13 +197,29 @@ static void test_bad_descriptions(void) {
     CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 4, 0, 0, 1, &act_norm) == NVP_ERROR_SIZE);
     const nvp_layer_config lu = {.type = NVP_LU_LINEAR};
     CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 4, 0, 0, 1, &lu) == NVP_ERROR_SIZE);
+    /* Components: their number, and that of their parameters in all, K (1 + D + D (D + 1) / 2). */
+    const nvp_layer_config permuted = {.type = NVP_PERMUTATION, .permutation = order};
+    const size_t too_many[] = {SIZE_MAX, SIZE_MAX / 2, SIZE_MAX / 6 + 1, SIZE_MAX / 6 - 1, SIZE_MAX / 24 + 1};
+    for (size_t i = 0; i < sizeof too_many / sizeof *too_many; i++) {
+        flow = (nvp_flow *)(void *)&flow;
+        CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, too_many[i], 1, &permuted) == NVP_ERROR_SIZE && !flow);
+        CHECK(nvp_flow_create(&flow, NVP_FLOAT64, 2, 0, too_many[i], 1, &good) == NVP_ERROR_SIZE && !flow);
+    }
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 32, 0, 1, 1, &act_norm) == NVP_ERROR_SIZE && !flow);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, SIZE_MAX, 1, NULL) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 7, 1, &permuted) == NVP_OK);
+    CHECK(nvp_flow_n_components(flow) == 7 && nvp_flow_base_offset(flow) == 0 && nvp_flow_n_parameters(flow) == 7 * 6);
+    nvp_flow_destroy(flow);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 0, 1, &good) == NVP_OK);
+    CHECK(nvp_flow_n_components(flow) == 0 && nvp_flow_base_offset(flow) == nvp_flow_n_parameters(flow));
+    nvp_flow_destroy(flow);
     nvp_flow_destroy(NULL);
     nvp_workspace_destroy(NULL);
 }
 
 static void test_instruction_sets(void) {
     static const char *const names[] = {"baseline", "neon", "avx2", "avx512"};
-    double x[DIM * 50], expected[50], log_prob[50], grad[500], expected_grad[500];
+    double x[DIM * 50], expected[50], log_prob[50], grad[550], expected_grad[550];
     fill(x, DIM * 50, 3);
     int n_available = 0;
     for (int i = 0; i < 4; i++) {
@@ -210,9 +230,9 @@ static void test_instruction_sets(void) {
             continue;
         CHECK(strcmp(nvp_flow_isa(probe), names[i]) == 0 || strcmp(nvp_flow_isa(probe), "neon") == 0);
         nvp_flow_destroy(probe);
-        fixture f = set_up();
+        fixture f = set_up_with(0, 4);
         double nll;
-        CHECK(f.n_params <= 500);
+        CHECK(f.n_params <= 550);
         CHECK(nvp_log_prob(f.flow, f.params, 50, x, NULL, log_prob, f.workspace) == NVP_OK);
         CHECK(nvp_nll(f.flow, f.params, SAMPLES(50, x), &nll, grad, f.workspace) == NVP_OK);
         if (n_available++ == 0) {
@@ -325,9 +345,9 @@ static void test_sampling(void) {
     tear_down(&f);
 }
 
-static void test_threads(void) {
+static void test_threads(size_t n_components) {
     enum { N = 60000 };
-    fixture f = set_up();
+    fixture f = set_up_with(0, n_components);
     static double x[N * DIM], log_prob[2][N];
     double nll[2];
     double *grads[2] = {f.grad, calloc(f.n_params, sizeof(double))};
@@ -357,9 +377,9 @@ static double weighted(const double *out, const double *log_det, const double *d
 }
 
 /* Without a context (0) and with one. */
-static void test_vjp(int inverse, size_t context_dim) {
+static void test_vjp(int inverse, size_t context_dim, size_t n_components) {
     enum { MOST = 2 };
-    fixture f = set_up_conditional(context_dim);
+    fixture f = set_up_with(context_dim, n_components);
     double in[FEW * DIM], context[FEW * MOST], d_out[FEW * DIM], d_log_det[FEW], d_in[FEW * DIM], d_context[FEW * MOST],
         out[FEW * DIM], log_det[FEW];
     fill(in, FEW * DIM, 11);
@@ -433,8 +453,8 @@ static void test_context(void) {
 }
 
 /* Of FEW samples with these weights, NULL for none. */
-static void test_nll_gradient(const double *weight) {
-    fixture f = set_up();
+static void test_nll_gradient(const double *weight, size_t n_components) {
+    fixture f = set_up_with(0, n_components);
     double x[FEW * DIM], nll, sides[2], log_prob[FEW], sum = 0, weights = 0;
     fill(x, FEW * DIM, 14);
     const nvp_data data = {.n = FEW, .x = x, .weight = weight};
@@ -476,7 +496,8 @@ static void test_weights(void) {
     fill(weight, FEW, 17);
     for (int t = 0; t < FEW; t++)
         weight[t] = t % 3 ? fabs(weight[t]) : 0;
-    test_nll_gradient(weight);
+    test_nll_gradient(weight, 0);
+    test_nll_gradient(weight, 3);
     /* Equal weights are none; to the last bit where their mean is exact. */
     for (int t = 0; t < FEW; t++)
         weight[t] = 0x1p990;
@@ -512,6 +533,125 @@ static void test_dead_units(void) {
     CHECK(grad[3 * H] != 0);
     nvp_workspace_destroy(workspace);
     nvp_flow_destroy(flow);
+}
+
+/* -- a mixture as the base density -- */
+
+/* A flow that is the identity over a mixture: by its formula, with loops, and its gradient by differences. */
+static void test_mixture(size_t dim, size_t n_components) {
+    enum { D = 6, K = 5, N = 70, MOST = K * (1 + D + D * (D + 1) / 2) };
+    const size_t order[D] = {0, 1, 2, 3, 4, 5}, triangle = dim * (dim + 1) / 2,
+                 n_params = n_components * (1 + dim + triangle);
+    const nvp_layer_config config = {.type = NVP_PERMUTATION, .permutation = order};
+    nvp_workspace *workspace = make_workspace();
+    nvp_flow *flow;
+    double params[MOST], grad[MOST], x[N * D], found[N], expected, worst = 0, total = 0, nll, sides[2];
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, dim, 0, n_components, 1, &config) == NVP_OK);
+    CHECK(nvp_flow_n_parameters(flow) == n_params && nvp_flow_base_offset(flow) == 0);
+    fill(params, n_params, dim);
+    fill(x, N * dim, 31);
+    CHECK(nvp_log_prob(flow, params, N, x, NULL, found, workspace) == NVP_OK);
+    const double *logits = params, *means = logits + n_components, *factors = means + n_components * dim;
+    for (size_t k = 0; k < n_components; k++)
+        total += exp(logits[k]);
+    for (size_t t = 0; t < N; t++) {
+        double density = 0;
+        for (size_t k = 0; k < n_components; k++) {
+            const double *row = factors + k * triangle;
+            double square = 0, determinant = 1;
+            for (size_t i = 0; i < dim; row += ++i) {
+                double u = exp(row[i]) * (x[t * dim + i] - means[k * dim + i]);
+                for (size_t j = 0; j < i; j++)
+                    u += row[j] * (x[t * dim + j] - means[k * dim + j]);
+                square += u * u;
+                determinant *= exp(row[i]);
+            }
+            density += exp(logits[k] - square / 2) / total * determinant;
+        }
+        expected = log(density) - (double)dim / 2 * log(2 * 3.14159265358979323846);
+        worst = fmax(worst, fabs(found[t] - expected) / (1 + fabs(expected)));
+    }
+    CHECK(worst < 1e-12);
+
+    CHECK(nvp_nll(flow, params, SAMPLES(N, x), &nll, grad, workspace) == NVP_OK);
+    worst = 0;
+    for (size_t i = 0; i < n_params; i++) {
+        const double kept = params[i], h = 1e-6;
+        for (int side = 0; side < 2; side++) {
+            params[i] = kept + (side ? h : -h);
+            CHECK(nvp_nll(flow, params, SAMPLES(N, x), &sides[side], NULL, workspace) == NVP_OK);
+        }
+        params[i] = kept;
+        worst = fmax(worst, fabs((sides[1] - sides[0]) / (2 * h) - grad[i]) / (1 + fabs(grad[i])));
+    }
+    CHECK(worst < 1e-6);
+    nvp_workspace_destroy(workspace);
+    nvp_flow_destroy(flow);
+}
+
+/* Equal weights, identities, means that are apart. */
+static void test_starting_mixture(void) {
+    enum { K = 50 };
+    const size_t order[2] = {1, 0};
+    const nvp_layer_config config = {.type = NVP_PERMUTATION, .permutation = order};
+    nvp_flow *flow;
+    float params[K * 6], other[K * 6];
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, K, 1, &config) == NVP_OK);
+    for (int i = 0; i < K * 6; i++)
+        params[i] = other[i] = 9;
+    nvp_flow_initialize(flow, 1, params);
+    nvp_flow_initialize(flow, 2, other);
+    double mean = 0, square = 0;
+    for (int i = 0; i < K * 6; i++)
+        if (i < K || i >= 3 * K)
+            CHECK(params[i] == 0 && other[i] == 0);
+        else {
+            CHECK(params[i] != other[i] && (i == K || params[i] != params[i - 1]));
+            mean += (double)params[i] / (2 * K);
+            square += (double)params[i] * (double)params[i] / (2 * K);
+        }
+    CHECK(fabs(mean) < 0.5 && fabs(square - 1) < 0.7); /* five standard errors of 100 normal numbers */
+    nvp_flow_destroy(flow);
+}
+
+static void test_sampling_from_a_mixture(void) {
+    enum { N = 3000 };
+    fixture f = set_up_with(0, 4);
+    static double x[N * DIM], again[N * DIM], log_prob[N], expected[N];
+    for (size_t n_threads = 1; n_threads <= 3; n_threads += 2) {
+        nvp_workspace_set_threads(f.workspace, n_threads);
+        CHECK(nvp_sample(f.flow, f.params, 5, N, NULL, n_threads == 1 ? x : again, log_prob, f.workspace) == NVP_OK);
+    }
+    CHECK(memcmp(x, again, sizeof x) == 0);
+    CHECK(nvp_sample(f.flow, f.params, 5, 321, NULL, again, NULL, f.workspace) == NVP_OK);
+    CHECK(memcmp(x, again, 321 * DIM * sizeof *x) == 0);
+    CHECK(nvp_sample(f.flow, f.params, 6, 321, NULL, again, NULL, f.workspace) == NVP_OK);
+    CHECK(memcmp(x, again, 321 * DIM * sizeof *x) != 0);
+    CHECK(nvp_log_prob(f.flow, f.params, N, x, NULL, expected, f.workspace) == NVP_OK);
+    double worst = 0, shares[4] = {0}, sum = 0;
+    for (size_t t = 0; t < N; t++)
+        worst = fmax(worst, fabs(log_prob[t] - expected[t]) / (1 + fabs(expected[t])));
+    CHECK(worst < 1e-9);
+
+    /* Components so far apart, and so narrow, that each sample shows from which it is. */
+    double *logits = f.params + nvp_flow_base_offset(f.flow), *means = logits + 4, *factors = means + 4 * DIM;
+    for (int k = 0; k < 4; k++) {
+        sum += exp(logits[k]);
+        for (int i = 0; i < DIM; i++)
+            means[k * DIM + i] = k;
+        for (int i = 0; i < DIM * (DIM + 1) / 2; i++)
+            factors[k * DIM * (DIM + 1) / 2 + i] = i == 0 || i == 2 || i == 5 ? 5 : 0;
+    }
+    CHECK(nvp_sample(f.flow, f.params, 5, N, NULL, x, NULL, f.workspace) == NVP_OK);
+    CHECK(nvp_inverse(f.flow, f.params, N, x, NULL, again, NULL, f.workspace) == NVP_OK);
+    for (int t = 0; t < N; t++) {
+        const double nearest = round(again[t * DIM]);
+        CHECK(nearest >= 0 && nearest <= 3 && fabs(again[t * DIM + 2] - nearest) < 0.1);
+        shares[(int)nearest] += 1.0 / N;
+    }
+    for (int k = 0; k < 4; k++)
+        CHECK(fabs(shares[k] - exp(logits[k]) / sum) < 0.05);
+    tear_down(&f);
 }
 
 /* -- training -- */
@@ -602,6 +742,29 @@ static void test_validation(void) {
     tear_down(&f);
 }
 
+/* Where no epoch betters the held-out samples, the start is what comes back. */
+static void test_the_start_is_kept(void) {
+    fixture f = set_up_with(0, 2);
+    const size_t bytes = f.n_params * sizeof(double);
+    double *start = malloc(bytes), nll;
+    nvp_train_result result;
+    nvp_train_options options = options_of(300, 0);
+    CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(HELD_OUT, held_out_x), NULL, NULL, f.workspace) == NVP_OK);
+    memcpy(start, f.params, bytes);
+    CHECK(nvp_nll(f.flow, start, SAMPLES(HELD_OUT, held_out_x), &nll, NULL, f.workspace) == NVP_OK);
+    options = options_of(20, 0);
+    options.adam.learning_rate = 0.1;
+    for (size_t patience = 0; patience <= 3; patience += 3) {
+        options.patience = patience;
+        CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(3, train_x), SAMPLES(HELD_OUT, held_out_x), &result,
+                        f.workspace) == NVP_OK);
+        CHECK(result.best_epoch == 0 && result.epochs == (patience ? 3 : 20) && !result.diverged);
+        CHECK(result.validation_nll == nll && memcmp(f.params, start, bytes) == 0);
+    }
+    free(start);
+    tear_down(&f);
+}
+
 static void test_divergence(void) {
     fixture f = set_up();
     double nll;
@@ -635,8 +798,8 @@ static nvp_train_options rich_options(void) {
 }
 
 /* A training in parts, which keeps all that it needs in its state, is the training at once. */
-static void test_parts_of_a_training(void) {
-    fixture f = set_up();
+static void test_parts_of_a_training(size_t n_components) {
+    fixture f = set_up_with(0, n_components);
     const size_t bytes = f.n_params * sizeof(double);
     double *whole = malloc(bytes);
     size_t size = 0;
@@ -670,7 +833,7 @@ static void test_parts_of_a_training(void) {
 
 /* Where the gradient is scaled to nothing, the weights of linear maps shrink and nothing else moves. */
 static void test_weight_decay(void) {
-    fixture f = set_up();
+    fixture f = set_up_with(0, 2);
     nvp_train_options options = options_of(10, 0);
     options.weight_decay = 5;
     options.max_grad_norm = 1e-100;
@@ -690,8 +853,8 @@ static void test_weight_decay(void) {
     tear_down(&f);
 }
 
-static void test_divergence_with_every_option(void) {
-    fixture f = set_up();
+static void test_divergence_with_every_option(size_t n_components) {
+    fixture f = set_up_with(0, n_components);
     nvp_train_result result;
     nvp_train_options options = rich_options();
     options.adam.learning_rate = 1e200;
@@ -752,7 +915,7 @@ static nvp_status use_everything(double *params) {
     nvp_flow *flow = NULL;
     nvp_workspace *workspace = NULL;
     nvp_train_options options = rich_options();
-    nvp_status status = nvp_flow_create(&flow, NVP_FLOAT64, 2, 0, 0, 1, &config);
+    nvp_status status = nvp_flow_create(&flow, NVP_FLOAT64, 2, 0, 3, 1, &config);
     if (status == NVP_OK)
         status = nvp_workspace_create(&workspace);
     if (status == NVP_OK)
@@ -797,21 +960,33 @@ int main(void) {
     test_round_trip();
     test_one_layer_by_hand();
     test_sampling();
-    test_threads();
+    test_threads(0);
+    test_threads(3);
     for (size_t context_dim = 0; context_dim <= 2; context_dim++) {
-        test_vjp(0, context_dim);
-        test_vjp(1, context_dim);
+        test_vjp(0, context_dim, 0);
+        test_vjp(1, context_dim, 2);
     }
     test_context();
-    test_nll_gradient(NULL);
+    test_nll_gradient(NULL, 0);
+    test_nll_gradient(NULL, 1);
+    test_nll_gradient(NULL, 5);
     test_weights();
     test_dead_units();
+    for (size_t dim = 1; dim <= 6; dim++) {
+        test_mixture(dim, 1);
+        test_mixture(dim, 5);
+    }
+    test_starting_mixture();
+    test_sampling_from_a_mixture();
     test_training();
     test_validation();
-    test_parts_of_a_training();
+    test_the_start_is_kept();
+    test_parts_of_a_training(0);
+    test_parts_of_a_training(2);
     test_weight_decay();
     test_divergence();
-    test_divergence_with_every_option();
+    test_divergence_with_every_option(0);
+    test_divergence_with_every_option(2);
     test_interruption();
     test_adam();
     test_failing_allocations();

@@ -136,8 +136,8 @@ static void test_mutations(content whole) {
 
 /* The numbers behind the checksums: no list of them leads to more memory than a multiple of its own. */
 static void test_numbers(void) {
-    enum { N = 29, ROUNDS = 100000 };
-    static const double good[N] = {1, 0, 3, 1, 5,                 /* float32, D = 3, C = 1, 5 layers */
+    enum { N = 30, ROUNDS = 100000 };
+    static const double good[N] = {2, 0, 3, 1, 4, 5,              /* float32, D = 3, C = 1, 4 components, 5 layers */
                                    0, 2, 1, 4, 1, 0, 1, 1, .7, 1, /* affine */
                                    2, 0, 0, 0, 0, 1, 8, 3,        /* spline */
                                    4, 2, 0, 1,                    /* permutation */
@@ -147,8 +147,38 @@ static void test_numbers(void) {
     size_t n_good = 0;
     nvp_flow *flow;
     CHECK(nvp_flow_decode(&flow, N, good) == NVP_OK);
-    CHECK(nvp_flow_n_parameters(flow) == (3 * 4 + 4) + (4 * 2 + 2) + (2 * 46 + 46) + (9 + 3) + 6);
+    const size_t in_layers = (3 * 4 + 4) + (4 * 2 + 2) + (2 * 46 + 46) + (9 + 3) + 6;
+    CHECK(nvp_flow_n_components(flow) == 4 && nvp_flow_base_offset(flow) == in_layers);
+    CHECK(nvp_flow_n_parameters(flow) == in_layers + 4 * (1 + 3 + 6));
     nvp_flow_destroy(flow);
+    /* Version 1 has no number of components. */
+    memcpy(numbers, good, 4 * sizeof *good);
+    memcpy(numbers + 4, good + 5, (N - 5) * sizeof *good);
+    numbers[0] = 1;
+    CHECK(nvp_flow_decode(&flow, N - 1, numbers) == NVP_OK);
+    CHECK(nvp_flow_n_components(flow) == 0 && nvp_flow_n_parameters(flow) == in_layers);
+    nvp_flow_destroy(flow);
+    for (int version = 0; version <= 4; version++) {
+        numbers[0] = version;
+        CHECK((nvp_flow_decode(&flow, N - 1, numbers) == NVP_OK) == (version == 1));
+        nvp_flow_destroy(flow);
+    }
+    static const struct {
+        double n_components;
+        nvp_status status;
+    } components[] = {{0, NVP_OK},
+                      {-1, NVP_ERROR_ARGUMENT},
+                      {0.5, NVP_ERROR_ARGUMENT},
+                      {NAN, NVP_ERROR_ARGUMENT},
+                      {INFINITY, NVP_ERROR_ARGUMENT},
+                      {0x1p52, NVP_OK}, /* what that costs is up to whoever allocates the parameters */
+                      {0x1p53, NVP_ERROR_ARGUMENT}};
+    for (size_t i = 0; i < sizeof components / sizeof *components; i++) {
+        memcpy(numbers, good, sizeof numbers);
+        numbers[4] = components[i].n_components;
+        CHECK(nvp_flow_decode(&flow, N, numbers) == components[i].status);
+        nvp_flow_destroy(flow);
+    }
     for (size_t n = 0; n < N; n++)
         CHECK(nvp_flow_decode(&flow, n, good) == NVP_ERROR_ARGUMENT && !flow);
     largest = 0;
