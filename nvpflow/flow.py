@@ -523,7 +523,9 @@ class Flow(_core.Flow):
             "0.s_net.0.weight" (hidden, D + C), "0.s_net.0.bias" (hidden,), "0.s_net.2.weight" (D, hidden), ...; entries
             that a mask makes irrelevant are 0. For a base "base.logits", "base.means", "base.factors".
         """
-        parts = [*enumerate(self.layers), *([("base", self.base)] if self.base else [])]
+        parts: list[tuple[int | str, Layer | MixtureBase]] = list(enumerate(self.layers))
+        if self.base:
+            parts.append(("base", self.base))
         return {f"{part}.{name}": array for part, owner in parts for name, array in owner.state_dict().items()}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:

@@ -241,12 +241,12 @@ class Mixture(nn.Module):
 class Flow(nn.Module):
     """Layers in generating order: z -> x through the first, the second, ..., the last; and the density of z."""
 
-    def __init__(self, layers, base):
+    def __init__(self, layers, base=None):
         super().__init__()
         self.layers = list(layers)
         for i, layer in enumerate(self.layers):
             self.add_module(str(i), layer)
-        self.base = base
+        self.base = Normal() if base is None else base
 
     def forward(self, z, context=None):
         log_det = torch.zeros(len(z), dtype=z.dtype)
@@ -292,7 +292,7 @@ def build_layer(spec):
 
 def build(case, parameters, dtype=torch.float64):
     """The flow of a case of `cases`, with these parameters (a dict of arrays)."""
-    base = Mixture(case.n_components, case.dim) if case.n_components else Normal()
+    base = Mixture(case.n_components, case.dim) if case.n_components else None
     flow = Flow((build_layer(spec) for spec in case.layers), base)
     flow.to(dtype).load_state_dict({key: torch.tensor(v) for key, v in parameters.items()})
     return flow
