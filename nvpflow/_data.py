@@ -21,6 +21,11 @@ class Data(NamedTuple):
         """The part that `index` selects."""
         return Data(*(None if array is None else array[index] for array in self))  # type: ignore[arg-type]
 
+    def and_those(self, other):
+        """These and other samples of the same kind."""
+        parts = zip(self, other)
+        return Data(*(None if part is None else np.concatenate([part, rest]) for part, rest in parts))  # type: ignore[arg-type, list-item]
+
 
 def check_data(X, context, sample_weight, dtype, minimum=1):
     """Arguments of `fit` as Data, in an order of their own: the same for the same rows in any order.
@@ -60,8 +65,15 @@ def _canonical(data):
 
 
 def effective_size(data):
-    """The number of equal weights that tell as much: (sum w)^2 / sum w^2 of Kish (1965), "Survey sampling"."""
-    return len(data.x) if data.weight is None else data.weight.sum() ** 2 / (data.weight**2).sum()
+    """The number of samples, or of equal weights that have the entropy of these: Martino, Elvira and Louzada
+    (2017), "Effective sample size for importance sampling based on discrepancy measures".
+
+    By the size of Kish, (sum w)^2 / sum w^2, 700 samples and one of weight 300, a row that came so often, would count as 11.
+    """
+    if data.weight is None:
+        return len(data.x)
+    share = data.weight[data.weight > 0] / data.weight.sum(dtype=np.float64)
+    return np.exp(-(share * np.log(share)).sum())
 
 
 def moments(x, weight=None):

@@ -9,7 +9,7 @@ import numpy as np
 
 from nvpflow._checks import alternating_mask, check_callback, check_choice, check_int, check_real, draw_seeds
 from nvpflow._context import ContextScaler
-from nvpflow._data import Data, effective_size, moments
+from nvpflow._data import effective_size, moments
 from nvpflow._mixture import fit_mixture, refit_mixture
 from nvpflow._units import Units
 from nvpflow.base import base_from_config
@@ -25,10 +25,10 @@ __all__ = ["bandwidth", "new_flow", "train"]
 MOST_STEPS, STEPS_TIMES_PARAMETERS, LEAST_STEPS, LEAST_EPOCHS = 4500, 24_000_000, 120, 10
 VALIDATIONS = 50  # in a fit: its time goes to training, and the best parameters are not missed by much
 TRIAL = 0.1  # of a fit, before one start is chosen
-# Layers over a mixture must better the held-out likelihood by so many of its standard errors, as one gain in ten does by chance.
-# Of 20 fits to eight Gaussians, which are a mixture, 4 kept layers by a threshold of 1 and one by this; of 1000 moons, where
-# layers help, a threshold of 2 refused so many that the worst gap was 0.10 instead of 0.07.
-LEAST_GAIN = 1.28
+# Layers over a mixture must better the held-out likelihood by so many of its standard errors more than fitting the mixture to
+# all samples would. With 0, 4 of 20 fits to eight Gaussians, which are a mixture, kept layers, and lost by them; with 2, so few
+# fits to 1000 moons, where layers help, that the worst gap was 0.10 instead of 0.07.
+LEAST_GAIN, LEAST_HELD_OUT = 1.0, 5  # fewer held-out samples know no standard error
 # The splines for each base. Over a mixture the layers mend details: coarser bins cannot make the edges of a checkerboard (gap
 # 0.15 instead of 0.05). Over N(0, I) they carry whole clusters: a tail bound of 3 doubled the gap on moons, 8 a larger one on
 # circles, and 6 or 8 bins overfitted moons.
@@ -81,7 +81,8 @@ def _starts(model, training, validation, scaler, seed):
         # Over N(0, I), columns as they are suit some tables, whitened ones others: starts take turns.
         units = Units.of(training, model.standardize, whiten=base == "normal" and i % 2 == 1)
         mixture = fit_mixture(units.standardize(training.x), training.weight, seed) if base == "mixture" else None
-        starts.append(_Start(model, training, validation, scaler, units, new_flow(model, training, seed, mixture), mixture))
+        flow = new_flow(model, training, seed, mixture)
+        starts.append(_Start(model, training, validation, scaler, units, flow, mixture, seed))
     return starts
 
 
@@ -92,10 +93,11 @@ def _inner_flow(model, training, scaler):
     flow = Flow([layer.copy() for layer in fitted.layers[:n_layers]], fitted.base and fitted.base.copy())
     base = base_from_config(fitted.base and fitted.base.config() | {"data_dim": training.x.shape[1]}, training.x.dtype)
     expected = new_flow(model, training, 0, base)
-    if flow.config() != expected.config() or units is None:
+    other_base = model.base != "auto" and (model.base == "mixture") != (fitted.base is not None)
+    if flow.config() != expected.config() or units is None or other_base:
         raise ValueError(
             "warm_start needs the same features and the same n_layers, hidden_dim, activation, scale, scale_bound, n_bins, "
-            f"tail_bound, standardize, dtype and columns of context as the previous fit, got\n{expected}\nafter\n{fitted}"
+            f"tail_bound, base, standardize, dtype and columns of context as the previous fit, got\n{expected}\nafter\n{fitted}"
         )
     flow.n_jobs = model.n_jobs
     scaler.to_standardized(flow)
@@ -108,13 +110,13 @@ class _Start:
     It is trained in the data's units of standard deviation, and gets the layers that lead to their own units in the end.
     """
 
-    def __init__(self, model, training, validation, scaler, units, flow, mixture=None):
+    def __init__(self, model, training, validation, scaler, units, flow, mixture=None, seed=0):
         self.model, self.scaler, self.units, self.flow = model, scaler, units, flow
         self.training, self.validation = self._inner(training), validation and self._inner(validation)
         self.noise = bandwidth(model, self.training, effective_size(training))
         self.state, self.history, self.best_iter = TrainingState(), {}, 0
         self.max_iter = self._max_iter()
-        self.mixture = mixture and mixture.copy()  # where the layers start from the identity
+        self.mixture, self.seed = mixture and mixture.copy(), seed  # where the layers start from the identity
         if mixture and validation:
             self.log_prob = flow.log_prob(*self.validation[:2])
 
@@ -190,13 +192,19 @@ class _Start:
         beyond doubt; otherwise the mixture is fitted to all samples, held-out ones, too."""
         if self.mixture is None or self.validation is None:
             return
-        weight = np.ones(len(self.log_prob)) if self.validation.weight is None else self.validation.weight
         gain = self.flow.log_prob(*self.validation[:2]).astype(np.float64) - self.log_prob
-        mean = np.average(gain, weights=weight)
-        error = np.sqrt(np.average((gain - mean) ** 2, weights=weight) / effective_size(self.validation))
-        if not mean > LEAST_GAIN * error:
-            both = [None if part is None else np.concatenate([part, rest]) for part, rest in zip(self.training, self.validation)]
-            self.flow, self.best_iter = new_flow(self.model, Data(*both), 0, refit_mixture(self.mixture, both[0], both[2])), 0
+        mean = np.average(gain, weights=self.validation.weight)
+        with np.errstate(invalid="ignore"):  # of layers that leave some without a density
+            variance = np.average((gain - mean) ** 2, weights=self.validation.weight)
+        both = self.training.and_those(self.validation)
+        n_held_out, n_training, n = map(effective_size, (self.validation, self.training, both))
+        # A fit of p parameters to n samples loses p / 2n nats on fresh ones: Akaike (1974), "A new look at the statistical
+        # model identification".
+        gain_of_all = self.mixture.n_parameters / 2 * (1 / n_training - 1 / n)
+        error = np.sqrt(variance / (n_held_out - 1)) if n_held_out > LEAST_HELD_OUT else np.inf
+        if not mean > gain_of_all + LEAST_GAIN * error:
+            mixture = refit_mixture(self.mixture, both.x, both.weight, self.seed)
+            self.flow, self.best_iter = new_flow(self.model, self.training, self.seed, mixture), 0
 
     def whole_flow(self):
         """A flow of the samples in their own units."""

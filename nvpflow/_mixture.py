@@ -3,7 +3,7 @@
 import numpy as np
 
 from nvpflow import _core
-from nvpflow._data import moments
+from nvpflow._data import Data, effective_size, moments
 from nvpflow.base import MixtureBase
 
 __all__ = ["fit_mixture", "refit_mixture"]
@@ -47,26 +47,25 @@ def fit_mixture(x, weight=None, seed=0):
 
 def _search(x, weight, clusters):
     """The least criterion, and its mixture."""
-    n, dim = _sample_size(x, weight), x.shape[1]
     best, best_bic, since = None, np.inf, 0
     for k in COMPONENTS:
-        if best and (since == PATIENCE or 2 * k > n):
-            break
         mixture = _Mixture(x, weight, k)
+        if best and (since == PATIENCE or 2 * k > mixture.n):
+            break
         mixture.start(clusters, k)
-        n_parameters = k * (1 + dim + dim * (dim + 1) // 2) - 1
-        bic = 2 * n * mixture.fit(SEARCH_ITER) + n_parameters * np.log(n)
+        bic = mixture.fit(SEARCH_ITER)
         best, best_bic, since = (mixture, bic, 0) if bic < best_bic else (best, best_bic, since + 1)
     return best_bic, best
 
 
-def refit_mixture(base, x, weight=None):
-    """The mixture that fits other samples, from one that fits samples of the same density.
+def refit_mixture(base, x, weight=None, seed=0):
+    """The mixture that fits other samples of a density: that which goes on from one, or one that is searched for anew.
 
     Parameters
     ----------
     base : MixtureBase
-    x, weight
+        To go on from.
+    x, weight, seed
         As in `fit_mixture`.
 
     Returns
@@ -74,23 +73,12 @@ def refit_mixture(base, x, weight=None):
     MixtureBase
     """
     units = _Units(x, weight)
-    mixture = _Mixture(units.standardize(x), weight, base.n_components)
-    mixture.weights, mixture.means = base.weights, units.standardize(base.means, np.float64)
-    mixture.covariances = base.covariances / np.outer(units.deviation, units.deviation)
-    mixture.fit(MAX_ITER)
-    return units.base(mixture)
-
-
-def _sample_size(x, weight):
-    """The number of samples, or of equal weights that have the entropy of these: Martino, Elvira and Louzada (2017),
-    "Effective sample size for importance sampling based on discrepancy measures".
-
-    By that of Kish, 700 samples and one of weight 300, a point that came so often, would count as 11.
-    """
-    if weight is None:
-        return len(x)
-    share = weight[weight > 0] / weight.sum(dtype=np.float64)
-    return np.exp(-(share * np.log(share)).sum())
+    z = units.standardize(x)
+    again = _Mixture(z, weight, base.n_components)
+    again.weights, again.means = base.weights, units.standardize(base.means, np.float64)
+    again.covariances = base.covariances / np.outer(units.deviation, units.deviation)
+    _, new = _search(z, weight, _Clusters(z, weight, np.random.default_rng(seed)))
+    return units.base(min(again, new, key=lambda mixture: mixture.fit(MAX_ITER)))
 
 
 class _Units:
@@ -122,7 +110,7 @@ class _Mixture:
         self.x, self.weight, self.k, self.dim = np.ascontiguousarray(x), weight, k, x.shape[1]
         self.lower = np.tril_indices(self.dim)
         self.flow = _core.Flow(self.dim, x.dtype, (("permutation", tuple(range(self.dim))),), n_components=k)
-        self.n = _sample_size(x, weight)
+        self.n = effective_size(Data(x, None, weight))
         share = np.full(len(x), 1 / len(x)) if weight is None else weight / weight.sum(dtype=np.float64)
         offsets = x - share @ x
         self.prior = (offsets * share[:, None]).T @ offsets / k ** (2 / self.dim) + 1e-6 * np.eye(self.dim)
@@ -137,14 +125,15 @@ class _Mixture:
         self._set_covariances(np.stack([(offsets * part).T @ offsets for part in parts.T[:, :, None]]), shares)
 
     def fit(self, max_iter):
-        """Steps until one makes the samples less than e times as likely. Returns the mean NLL, before the last step."""
+        """Steps until one makes the samples less than e times as likely. Returns the Bayesian information criterion."""
         before = np.inf
         for _ in range(max_iter):
             nll = self._step()
             if before - nll < 1 / self.n:
                 break
             before = nll
-        return nll
+        n_parameters = self.k * (1 + self.dim + len(self.lower[0])) - 1
+        return 2 * self.n * nll + n_parameters * np.log(self.n)
 
     def _set_covariances(self, squares, shares):
         """From mean squares about the means, of which each component, of all samples, has its share (K,)."""

@@ -6,7 +6,8 @@ import numpy as np
 
 from nvpflow._checks import check_int, draw_seeds
 from nvpflow._context import ContextScaler
-from nvpflow._fitting import bandwidth, new_flow
+from nvpflow._fitting import bandwidth, base_of, new_flow
+from nvpflow._mixture import fit_mixture
 from nvpflow._units import Units
 from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.optimizer import Adam
@@ -28,10 +29,12 @@ class Stream:
 
     def new_flow(self, model, data):
         """A flow for the first piece."""
-        inner = new_flow(model, data, self.init_seed)
+        units, mixture = Units.of(data, model.standardize, whiten=False), None
+        if base_of(model, data) == "mixture" and model.base != "auto":
+            mixture = fit_mixture(units.standardize(data.x), data.weight, self.init_seed)
+        inner = new_flow(model, data, self.init_seed, mixture)
         self.scaler.to_own_units(inner)
-        units = Units.of(data, model.standardize, whiten=False)
-        flow = Flow([layer.copy() for layer in inner.layers] + units.layers())
+        flow = Flow([layer.copy() for layer in inner.layers] + units.layers(), inner.base and inner.base.copy())
         flow.n_jobs = model.n_jobs
         return flow
 

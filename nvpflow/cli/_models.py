@@ -96,7 +96,8 @@ def _word(name, default):
     """A default as it is written in the help."""
     words = {True: "yes", False: "no"} if isinstance(default, bool) else {}
     if default is None:
-        return {"n_bins": "auto", "tail_bound": "auto", "max_iter": "auto", "n_iter_no_change": "never", "n_jobs": "1", "random_state": "another one every time"}.get(name, "none")
+        words = {"n_iter_no_change": "never", "n_jobs": "1", "random_state": "another one every time"}
+        return (words | dict.fromkeys(("n_bins", "tail_bound", "max_iter"), "auto"))[name]
     return words.get(default, str(default))
 
 
