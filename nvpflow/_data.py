@@ -24,7 +24,7 @@ class Data(NamedTuple):
     def and_those(self, other):
         """These and other samples of the same kind."""
         parts = zip(self, other)
-        return Data(*(None if part is None else np.concatenate([part, rest]) for part, rest in parts))  # type: ignore[arg-type, list-item]
+        return Data(*(None if part is None else np.concatenate([part, rest]) for part, rest in parts))  # type: ignore[arg-type]
 
 
 def check_data(X, context, sample_weight, dtype, minimum=1):

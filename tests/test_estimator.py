@@ -7,9 +7,11 @@ import re
 
 import numpy as np
 import pytest
+import scipy.stats
 
 import nvpflow
 from nvpflow._data import Data
+from nvpflow._mixture import fit_mixture
 from nvpflow._streaming import Stream
 
 rng = np.random.RandomState(0)
@@ -186,3 +188,88 @@ class TestFlowOutlierDetector:
         np.testing.assert_array_equal(detector.decision_function(X), before)
         with pytest.raises(ValueError, match="X has 1 features, but FlowOutlierDetector is expecting 2"):
             detector.predict(X[:, :1])
+
+
+def ring(n, seed, noise=0.1):
+    """Points about a circle, which no small mixture describes well."""
+    generator = np.random.default_rng(seed)
+    angle = generator.uniform(0, 2 * np.pi, n)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1) + noise * generator.normal(size=(n, 2))
+
+
+class TestBase:
+    def test_auto_is_a_mixture_that_held_out_samples_watch(self):
+        assert make().fit(X).flow_.base is not None
+        assert make(early_stopping=False).fit(X).flow_.base is None
+        assert make().fit(X[:, 1:], context=X[:, :1]).flow_.base is None
+        assert make(base="normal").fit(X).flow_.base is None
+        for options in (dict(early_stopping=False), dict()):
+            given = make(base="mixture", **options)
+            given.fit(X[:, 1:], context=X[:, :1])
+            assert given.flow_.base is not None and np.isfinite(given.score(X[:, 1:], context=X[:, :1]))
+
+    def test_normal_samples_keep_one_normal_distribution_of_all(self):
+        """Its maximum likelihood has the mean and, but for the prior, the covariance of all samples."""
+        model = make(random_state=1).fit(X)
+        assert model.best_iter_ == 0 and model.flow_.base.n_components == 1
+        samples = model.sample(100_000, random_state=1)
+        np.testing.assert_allclose(samples.mean(axis=0), X.mean(axis=0), atol=0.03)
+        np.testing.assert_allclose(np.cov(samples.T), np.cov(X.T), rtol=0.03)
+        scores = model.score_samples(X)
+        exact = scipy.stats.multivariate_normal(X.mean(axis=0), np.cov(X.T, bias=True)).logpdf(X)
+        np.testing.assert_allclose(scores, exact, atol=0.02)
+
+    def test_layers_are_kept_where_they_better_the_mixture(self):
+        x, fresh = ring(2000, 0), ring(20_000, 1)
+        model = nvpflow.RealNVP(random_state=0, max_iter=150).fit(x)
+        assert model.best_iter_ > 0 and model.flow_.base.n_components > 3
+        base = model.flow_.base
+        latent, log_det = model.flow_.inverse(fresh)
+        assert np.abs(latent - (fresh - x.mean(axis=0)) / x.std(axis=0)).max() > 0.05  # they do something
+        alone = nvpflow.Flow([nvpflow.ActNorm(2)], fit_mixture(x.astype(np.float32), seed=0))
+        assert base is not None and model.score(fresh) > alone.log_prob(fresh).mean() + 0.005
+
+    @pytest.mark.parametrize("n", [2, 3, 5, 10, 25])
+    def test_few_held_out_samples_keep_no_layers(self, n):
+        """A standard error of one or two says nothing: layers that fit four samples must not be believed."""
+        model = make(max_iter=200, validation_fraction=0.2).fit(X[:n] if n > 2 else [[0.0, 0], [1, 2], [2, 1]])
+        assert model.best_iter_ == 0
+        assert np.isfinite(model.score(FRESH))
+
+    def test_weights_are_counts(self):
+        """A sample of weight 3 is three of them to the mixture."""
+        weight = np.arange(300) % 3 + 1
+        weighted = make(early_stopping=False, base="mixture", max_iter=1, learning_rate=1e-12).fit(X, sample_weight=weight)
+        repeated = make(early_stopping=False, base="mixture", max_iter=1, learning_rate=1e-12).fit(X.repeat(weight, axis=0))
+        np.testing.assert_allclose(weighted.score_samples(X), repeated.score_samples(X), atol=1e-4)
+
+    def test_warm_start_keeps_the_base(self):
+        model = make(warm_start=True).fit(X)
+        for base, other in (("mixture", "normal"), ("normal", "mixture")):
+            fitted = make(warm_start=True, base=base).fit(X)
+            fitted.set_params(base="auto").fit(X)
+            assert (fitted.flow_.base is None) == (base == "normal")
+            with pytest.raises(ValueError, match="warm_start needs the same features and the same .* base"):
+                fitted.set_params(base=other).fit(X)
+        assert model.flow_.base is not None
+
+    def test_partial_fit(self):
+        assert stream(make(), 1).flow_.base is None
+        model = stream(make(base="mixture"), 3)
+        assert model.flow_.base is not None and ENTROPY - 0.02 < -model.score(FRESH) < ENTROPY + 0.2
+
+    @pytest.mark.parametrize("fit", ["fit", "partial_fit"])
+    def test_unknown(self, fit):
+        model = make(base="gaussian")
+        with pytest.raises(ValueError, match="base must be one of 'auto', 'normal', 'mixture', got 'gaussian'"):
+            getattr(model, fit)(X)
+        assert not hasattr(model, "flow_")
+
+    def test_options_of_the_splines(self):
+        for base, n_bins, tail_bound in (("mixture", 6, 3.0), ("normal", 4, 5.0)):
+            layer = make(base=base).fit(X).flow_.layers[0]
+            assert (layer.n_bins, layer.tail_bound) == (n_bins, tail_bound)
+        layer = make(n_bins=9, tail_bound=2.5).fit(X).flow_.layers[0]
+        assert (layer.n_bins, layer.tail_bound) == (9, 2.5)
+        with pytest.raises(ValueError, match="n_bins must be at least 2, got 1"):
+            make(n_bins=1).fit(X)
