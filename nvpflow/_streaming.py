@@ -6,7 +6,7 @@ import numpy as np
 
 from nvpflow._checks import check_int, draw_seeds
 from nvpflow._context import ContextScaler
-from nvpflow._fitting import bandwidth, base_of, new_flow
+from nvpflow._fitting import bandwidth, base_of, new_flow, option
 from nvpflow._mixture import fit_mixture
 from nvpflow._units import Units
 from nvpflow.flow import ConvergenceWarning, Flow
@@ -94,5 +94,5 @@ class Stream:
         if self.adam is None:
             self.adam = Adam(flow.parameters)
         self.adam.parameters = flow.parameters
-        self.adam.learning_rate = model.learning_rate
+        self.adam.learning_rate = option(model, flow.base, "learning_rate")
         return self.adam

@@ -81,8 +81,8 @@ class RealNVP(Transformer):
         Epochs. None: as many as make 4500 updates, fewer for flows with many parameters, at least 10 epochs.
     batch_size : int or None, default 256
         Samples per update; None is the full batch.
-    learning_rate : float, default 5e-3
-        Of Adam.
+    learning_rate : float or None, default None
+        Of Adam. None: 1e-3 over a mixture, 5e-3 over a normal base.
     schedule : {"cosine", "constant"}, default "cosine"
         "cosine" lets the learning rate fall to 0 at `max_iter`.
     warmup : int or float, default 0.05
@@ -164,7 +164,7 @@ class RealNVP(Transformer):
 
     # Each default is what did best in benchmarks/quality.py, at less than a tenth of the time of PyTorch's 1000 full-batch
     # steps on two moons; "gap" is that to the true density, over random states, in nats. Those of n_layers to activation,
-    # schedule to average, and learning_rate were measured over a normal base.
+    # and schedule to average were measured over a normal base.
     def __init__(
         self,
         n_layers: int = 12,  # 6 and 8 were worse on moons, spirals and circles
@@ -173,14 +173,14 @@ class RealNVP(Transformer):
         activation: Activation = "relu",  # tanh and SiLU: up to twice the gap on moons
         scale: EstimatorScale = "spline",  # affine layers: seven times the gap on moons
         scale_bound: float = SCALE_BOUND,
-        n_bins: int | None = None,  # see SPLINES in _fitting.py
+        n_bins: int | None = None,  # this, tail_bound and learning_rate: see DEFAULTS in _fitting.py
         tail_bound: float | None = None,
         base: Base = "auto",  # N(0, I): gaps up to 20 times as large, on every density but two spirals and pinwheel
         standardize: bool = True,
         n_init: int = 1,  # over a mixture one is as good as any; over N(0, I) the second, whitened, suits correlated tables
         max_iter: int | None = None,
         batch_size: int | None = 256,  # as good as twice as many samples in half as many steps
-        learning_rate: float = 5e-3,  # 2e-3 needed twice the steps, 1e-2 had worse bad cases
+        learning_rate: float | None = None,
         schedule: Schedule = "cosine",
         warmup: float = 0.05,
         average: float = 0.995,  # 0.999 lags behind the schedule, none is a little worse

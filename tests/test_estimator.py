@@ -44,7 +44,7 @@ class TestPartialFit:
         """Full batches without noise are the steps of one Adam."""
         model = make(noise=0, batch_size=None, dtype="float64")
         flow = Stream(model, Data(X)).new_flow(model, Data(X))
-        adam = nvpflow.Adam(flow.parameters, model.learning_rate)
+        adam = nvpflow.Adam(flow.parameters, 5e-3)
         for _ in range(20):
             nll, grad = flow.nll_and_grad(X)
             adam.step(grad)
@@ -269,6 +269,8 @@ class TestBase:
         for base, n_bins, tail_bound in (("mixture", 6, 3.0), ("normal", 4, 5.0)):
             layer = make(base=base).fit(X).flow_.layers[0]
             assert (layer.n_bins, layer.tail_bound) == (n_bins, tail_bound)
+        with pytest.raises(ValueError, match="learning_rate must be finite and > 0"):
+            make(learning_rate=0).fit(X)
         layer = make(n_bins=9, tail_bound=2.5).fit(X).flow_.layers[0]
         assert (layer.n_bins, layer.tail_bound) == (9, 2.5)
         with pytest.raises(ValueError, match="n_bins must be at least 2, got 1"):

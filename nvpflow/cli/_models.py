@@ -59,7 +59,7 @@ def add_fit(commands):
         ("n_init", positive, "starts, the best of which goes on"),
         ("max_iter", or_none("auto", positive), "epochs, or auto"),
         ("batch_size", or_none("full", positive), "samples per update, or full"),
-        ("learning_rate", real(0, low_open=True), "of Adam"),
+        ("learning_rate", or_none("auto", real(0, low_open=True)), "of Adam, or auto"),
         ("schedule", ("cosine", "constant"), "of the learning rate"),
         ("warmup", real(0, high=1), "share of the updates in which the learning rate grows"),
         ("average", real(0, high=1), "decay of the moving average of the parameters; 0 for none"),
@@ -97,7 +97,7 @@ def _word(name, default):
     words = {True: "yes", False: "no"} if isinstance(default, bool) else {}
     if default is None:
         words = {"n_iter_no_change": "never", "n_jobs": "1", "random_state": "another one every time"}
-        return (words | dict.fromkeys(("n_bins", "tail_bound", "max_iter"), "auto"))[name]
+        return (words | dict.fromkeys(("n_bins", "tail_bound", "learning_rate", "max_iter"), "auto"))[name]
     return words.get(default, str(default))
 
 
