@@ -22,7 +22,7 @@ __all__ = ["bandwidth", "base_of", "new_flow", "option", "train"]
 
 # Where max_iter is None: steps for less than half a second of one core, whatever the number of parameters, but never less
 # than ten passes over the samples.
-MOST_STEPS, STEPS_TIMES_PARAMETERS, LEAST_STEPS, LEAST_EPOCHS = 4500, 24_000_000, 120, 10
+MOST_STEPS, STEPS_TIMES_PARAMETERS, LEAST_STEPS, LEAST_EPOCHS = 4500, 22_000_000, 120, 10
 VALIDATIONS = 50  # in a fit: its time goes to training, and the best parameters are not missed by much
 TRIAL = 0.1  # of a fit, before one start is chosen
 # Layers over a mixture must better the held-out likelihood by so many of its standard errors more than fitting the mixture to
