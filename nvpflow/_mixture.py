@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from nvpflow import _core
 from nvpflow._data import Data, effective_size, moments
-from nvpflow.base import MixtureBase
+from nvpflow.base import MixtureBase, bare_flow, pack_factors
 
 __all__ = ["fit_mixture", "refit_mixture"]
 
@@ -109,7 +108,7 @@ class _Mixture:
     def __init__(self, x, weight, k):
         self.x, self.weight, self.k, self.dim = np.ascontiguousarray(x), weight, k, x.shape[1]
         self.lower = np.tril_indices(self.dim)
-        self.flow = _core.Flow(self.dim, x.dtype, (("permutation", tuple(range(self.dim))),), n_components=k)
+        self.flow = bare_flow(self.dim, x.dtype, k)
         self.n = effective_size(Data(x, None, weight))
         share = np.full(len(x), 1 / len(x)) if weight is None else weight / weight.sum(dtype=np.float64)
         offsets = x - share @ x
@@ -162,10 +161,7 @@ class _Mixture:
 
     def _gradient(self, p):
         """The mean NLL, and the gradients of the mean log-likelihood: of logits (K,), means (K, D) and factors (K, .)."""
-        i = np.arange(self.dim)
-        factors = p.copy()
-        factors[:, i, i] = np.log(p[:, i, i])
-        parts = np.log(self.weights), self.means.ravel(), factors[:, *self.lower].ravel()
+        parts = np.log(self.weights), self.means.ravel(), pack_factors(p).ravel()
         self.flow.parameters[:] = np.concatenate(parts)
         nll, grad = self.flow.nll_and_grad(self.x, None, self.weight)
         logits, means, factors = np.split(-grad.astype(np.float64), np.cumsum([len(part) for part in parts[:2]]))

@@ -6,8 +6,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from nvpflow import _core
 from nvpflow._arrays import as_array
-from nvpflow._checks import check_choice, check_dtype, check_int, seed_sequence
+from nvpflow._checks import check_choice, check_dtype, check_int, draw_seeds
 from nvpflow._typing import ArrayLike, DTypeLike, Floats, Seed
 from nvpflow.layers import checked_state
 
@@ -70,10 +71,8 @@ class MixtureBase:
         logits, means, factors = _check_mixture(weights, means, covariances)
         k, dim = means.shape
         self._allocate(k, dim, check_dtype(dtype))
-        diagonal = np.arange(dim)
-        factors[:, diagonal, diagonal] = np.log(factors[:, diagonal, diagonal])
         with np.errstate(over="ignore"):
-            self.logits[:], self.means[:], self.factors[:] = logits, means, factors[:, *np.tril_indices(dim)]
+            self.logits[:], self.means[:], self.factors[:] = logits, means, pack_factors(factors)
         if not np.isfinite(self.parameters).all():
             raise ValueError(f"weights, means and covariances must be within the range of {self.dtype}")
 
@@ -146,11 +145,9 @@ class MixtureBase:
         -------
         z : ndarray, shape (n, D)
         """
-        rng = np.random.default_rng(seed_sequence(random_state))
-        component = rng.choice(self.n_components, check_int("n", n, 0), p=self.weights)
-        normal = rng.standard_normal((n, self.data_dim, 1))
-        z = self.means[component] + np.linalg.solve(self.precision_factors[component], normal)[:, :, 0]
-        return z.astype(self.dtype)
+        (seed,) = draw_seeds(random_state, 1)
+        flow = bare_flow(self.data_dim, self.dtype, self.n_components, self._parameters)
+        return flow._sample(check_int("n", n, 0), seed, None)[0]
 
     def copy(self) -> MixtureBase:
         """An independent base with the same parameters, in no flow.
@@ -200,6 +197,19 @@ class MixtureBase:
 
 
 STATE_NAMES = ("logits", "means", "factors")
+
+
+def pack_factors(factors):
+    """Cholesky factors of precisions (K, D, D) as they are parameters: (K, D (D + 1) / 2), the diagonals' logarithms."""
+    packed, i = factors.copy(), np.arange(factors.shape[1])
+    packed[:, i, i] = np.log(packed[:, i, i])
+    return packed[:, *np.tril_indices(len(i))]
+
+
+def bare_flow(data_dim, dtype, n_components, parameters=None):
+    """The core's flow over a mixture whose layers do nothing, on these parameters or on its own."""
+    identity = ("permutation", tuple(range(data_dim)))
+    return _core.Flow(data_dim, dtype, (identity,), parameters, n_components=n_components)
 
 
 def base_from_config(config, dtype):
