@@ -84,12 +84,29 @@ void *nvp_workspace_reserve(nvp_workspace *workspace, size_t size);
 /* Whether the poll function asks to stop; it is asked only every 50 ms. */
 bool nvp_interrupted(nvp_workspace *workspace);
 
-/* What a pass adds up over its samples. */
+enum { NVP_LINE = 64 /* bytes, of a cache */, NVP_HALVES = 2, NVP_BUFFERS = 2 };
+
+/* Half of the tiles of a pass, and what changes while they are worked on. */
 typedef struct {
-    nvp_team *team;      /* of the pass; NULL: the caller alone */
-    double log_prob_sum; /* of log_prob times weight / mean_weight */
-    const void *grad[2]; /* the gradient with respect to the parameters is the sum of the two; the second may be NULL */
-} nvp_sums;
+    char apart[NVP_LINE]; /* from the lines of the other half */
+    atomic_size_t next;   /* the tile that nobody has taken yet, counted from the half's first one */
+    double log_prob_sum;  /* over the half, of log_prob times weight / mean_weight */
+} nvp_half;
+
+/* What the workers of a team exchange in a pass: tiles, sums over them, and the word to stop. Passes that every worker
+ * runs by itself, one after the other, take the two buffers in turn: a worker may be in the next pass while others still
+ * read the sums of the last one. */
+typedef struct {
+    nvp_team *team;                                /* NULL: the caller alone */
+    char *rows;                                    /* each worker's scratch memory, */
+    size_t rows_size;                              /* so many bytes */
+    atomic_size_t *turns[NVP_BUFFERS][NVP_HALVES]; /* for each block of the gradient, and last for log_prob, the tile
+                                                      whose turn it is, counted from the half's first one */
+    void *grads[NVP_BUFFERS][NVP_HALVES];          /* sums over the half; NULL: not wanted */
+    bool alternates;                               /* the two buffers have gradients of their own */
+    atomic_size_t stopped;                         /* the number of the pass that is not finished; SIZE_MAX: none */
+    nvp_half halves[NVP_BUFFERS][NVP_HALVES];
+} nvp_exchange;
 
 /* One pass of samples through a flow, and back when gradients are wanted. The public functions differ only in which of
  * these fields they fill; NULL or zero is "not wanted". Arrays are float or double, as in nvpflow.h. */
@@ -111,20 +128,20 @@ typedef struct {
     const double *weight; /* (.): of the samples in the sum and the mean; NULL: all 1 */
     double mean_weight;   /* of all data, of which these may be a batch; unused without weights */
     bool sum_log_prob;
-    double log_prob_sum; /* as in nvp_sums */
+    double log_prob_sum; /* of log_prob times weight / mean_weight */
 
     bool nll_gradient;                   /* the incoming gradients are those of the mean NLL, */
     const void *grad_out, *grad_log_det; /* or these */
     void *grad_in, *grad_context;
     void *grad_params; /* is overwritten */
 
-    /* What each worker does next with the sums, unless the pass was interrupted; NULL: nothing. `together`: it needs
-     * all workers, also where there is one tile. */
-    void (*then)(void *context, size_t worker, const nvp_sums *sums);
-    void *then_context;
-    bool together;
-    const void *copies; /* the parameters for worker i > 0 at copies + (i - 1) * copy_size; NULL: `params` for all */
-    size_t copy_size;
+    /* A pass that every worker of a team runs, each with fields of its own that say the same; NULL: an ordinary one, with
+     * the workspace's team. The gradient with respect to the parameters stays in two sums, which `grads` points to. */
+    nvp_exchange *exchange;
+    size_t worker;
+    size_t number; /* of passes before this one */
+    bool stop;     /* worker 0 says so to all; the pass is then interrupted */
+    const void *grads[NVP_HALVES]; /* the second may be NULL */
 } nvp_pass;
 
 /* Whether there are samples to learn from, with their context and weights in their range; the mean weight of all. */
@@ -151,6 +168,10 @@ struct nvp_engine {
     bool (*plan_base)(nvp_flow *flow); /* the same for the base, from its number of components */
     void (*initialize)(const nvp_flow *flow, uint64_t seed, void *params);
     nvp_status (*run)(nvp_pass *pass);
+    /* For passes of at most n samples, with gradients, that every worker of the workspace's team runs. `alternate`: a
+     * worker may begin a pass while others have not yet read the gradient of the last one. */
+    nvp_status (*open_exchange)(nvp_exchange *exchange, const nvp_flow *flow, nvp_workspace *workspace, size_t n,
+                                bool alternate);
     /* 1 for each parameter on which weight decay acts, 0 for the others. */
     void (*mark_decaying)(const nvp_flow *flow, void *marks);
     /* On parameters from, ..., from + n - 1 of the rows. */

@@ -22,33 +22,44 @@ typedef struct {
 enum { HEADER = 128, STATE_ROWS = 5 };
 _Static_assert(sizeof(progress) <= HEADER, "the rows begin behind the progress");
 
+/* What a worker of the team has of a training. All workers run the same program, from the same numbers to the same
+ * decisions, and meet in its passes, whose tiles and sums they share. Worker 0, the calling thread, alone talks to the
+ * caller: it has the caller's parameters and state, keeps the best, and asks whether to stop. */
 typedef struct {
     const nvp_flow *flow;
     const nvp_train_options *options;
     nvp_workspace *workspace;
-    void *params;
+    nvp_exchange *exchange; /* of the team, while it is at work; then NULL */
+    size_t worker;
+    size_t n_passes; /* so far */
+    bool stop;       /* the caller said so; worker 0's */
+    nvp_status status;
+
     size_t n, n_validation;
     nvp_data data, validation;
     double mean_weight, mean_validation_weight;
-
-    progress *progress;
-    void *last, *m, *v, *average, *kept; /* rows of the state. last: where training stands, between calls; kept: what
-                                            the caller gets with validation data, or after divergence */
-    void *own_state;                     /* allocated here, when the caller has none */
-    void *block;                         /* one allocation for the next four */
-    double *squares;                     /* of the gradient, summed up part by part */
-    void *start, *given, *decays;        /* start: where the epoch began; given: what the caller came with */
-    void *copies;                        /* of worker 1 and the others, or NULL; see below */
-    size_t copied_row;
     size_t *order; /* of the samples; NULL for the full batch */
     size_t batch_size;
     size_t epochs_before; /* this call */
     double n_steps;       /* in all epochs */
+
+    bool shares_params; /* with the others; see below */
+    void *params;
+    progress *progress;
+    void *m, *v, *average;
+    double *squares; /* of the gradient, summed up part by part */
+    void *decays;
     nvp_adam_options adam;
     nvp_update update;
-    size_t count; /* samples of the batch at hand, */
-    double nll;   /* and theirs */
+    double nll; /* of the last batch */
     bool finite;
+
+    /* Worker 0's: rows of the state. last: where training stands, between calls; kept: what the caller gets with
+     * validation data, or after divergence. */
+    void *last, *kept;
+    void *start, *given; /* start: where the epoch began; given: what the caller came with */
+    void *own_state;     /* allocated here, when the caller has none */
+    void *block;         /* one allocation for squares, start, given and decays */
 } training;
 
 /* The learning rate after `step` steps: a line up to its full size, then the schedule. */
@@ -68,9 +79,9 @@ static const void *present(const training *t) { return t->options->average > 0 ?
 
 /* The update of many parameters is shared out over the team: worker i has every part p of them with p % workers == i.
  * Where there is but one part, new parameters would take longer from one core to the next than they take to compute, so
- * each worker has a copy of parameters and moments of its own, and all of them take the same step. */
+ * each worker has parameters and moments of its own, and all of them take the same step. */
 
-enum { PART = 8192, COPIED_ROWS = 4 };
+enum { PART = 8192 };
 
 static size_t n_parts(const nvp_flow *flow) { return (flow->n_params + PART - 1) / PART; }
 
@@ -79,52 +90,35 @@ static size_t part_size(const nvp_flow *flow, size_t part) {
     return left < PART ? left : PART;
 }
 
-static size_t copy_size(const training *t) { return COPIED_ROWS * t->copied_row; }
-
-/* What the worker updates. */
-static nvp_update update_of(const training *t, size_t worker, const nvp_sums *sums) {
-    nvp_update update = t->update;
-    update.grad[0] = sums->grad[0], update.grad[1] = sums->grad[1];
-    if (worker && t->copies) {
-        char *rows = (char *)t->copies + (worker - 1) * copy_size(t);
-        update.params = rows;
-        update.m = rows + t->copied_row, update.v = rows + 2 * t->copied_row;
-        update.average = update.average ? rows + 3 * t->copied_row : NULL;
-    }
-    return update;
-}
+static void meet(const training *t) { nvp_team_meet(t->exchange->team, t->worker); }
 
 /* Clipping by the global norm: Pascanu, Mikolov and Bengio (2013), algorithm 1. Parts are added in their order, so that
  * the bits do not depend on the team. False where the gradient is not finite, or so large that Adam's v, a mean of its
  * squares, would not be: a parameter with an infinite v never moves again. */
-static bool clip_gradient(const training *t, const double *squares, double *scale) {
+static bool clip_gradient(const training *t, double *scale) {
     double sum = 0;
     for (size_t part = 0; part < n_parts(t->flow); part++)
-        sum += squares[part];
+        sum += t->squares[part];
     const double norm = sqrt(sum), most = t->options->max_grad_norm;
     *scale = most > 0 && norm > most ? most / norm : 1;
     const double clipped = norm * *scale;
     return isfinite(sum) && clipped * clipped <= (t->flow->dtype == NVP_FLOAT32 ? FLT_MAX : DBL_MAX);
 }
 
-/* A worker's part in one step along the gradient. Nothing is updated where the loss or its gradient is not finite. */
-static void take_step(void *context, size_t worker, const nvp_sums *sums) {
-    training *t = context;
+/* One step along the gradient. Nothing is updated where the loss or its gradient is not finite. */
+static void take_step(training *t) {
     const nvp_engine *engine = t->flow->engine;
-    nvp_update update = update_of(t, worker, sums);
-    const size_t n = n_parts(t->flow), first = t->copies ? 0 : worker;
-    const size_t stride = t->copies ? 1 : nvp_team_size(sums->team);
-    double own, *squares = t->copies ? &own : t->squares;
+    const size_t n = n_parts(t->flow), first = t->shares_params ? t->worker : 0;
+    const size_t stride = t->shares_params ? nvp_team_size(t->exchange->team) : 1;
     for (size_t part = first; part < n; part += stride)
-        squares[part] = engine->sum_of_squares(&update, part * PART, part_size(t->flow, part));
-    if (!t->copies)
-        nvp_team_meet(sums->team, worker);
-    const double nll = -sums->log_prob_sum / (double)t->count;
-    const bool finite = clip_gradient(t, squares, &update.grad_scale) && isfinite(nll);
-    for (size_t part = first; finite && part < n; part += stride)
-        engine->update(&update, part * PART, part_size(t->flow, part));
-    if (worker == 0)
-        t->nll = nll, t->finite = finite;
+        t->squares[part] = engine->sum_of_squares(&t->update, part * PART, part_size(t->flow, part));
+    if (t->shares_params)
+        meet(t);
+    t->finite = clip_gradient(t, &t->update.grad_scale) && isfinite(t->nll);
+    for (size_t part = first; t->finite && part < n; part += stride)
+        engine->update(&t->update, part * PART, part_size(t->flow, part));
+    if (t->shares_params)
+        meet(t);
 }
 
 /* What the coming step is like. An average with these weights is the exponential moving average divided by the sum
@@ -136,14 +130,26 @@ static void plan_step(training *t) {
     t->update.average_weight = decay > 0 ? (1 - decay) / (1 - pow(decay, (double)t->update.step)) : 0;
 }
 
+/* A pass that all workers run, or the caller alone after the training. */
+static nvp_status run(training *t, nvp_pass *pass) {
+    pass->flow = t->flow;
+    pass->workspace = t->workspace;
+    pass->inverse = true;
+    pass->sum_log_prob = true;
+    if (t->exchange) {
+        pass->exchange = t->exchange;
+        pass->worker = t->worker;
+        pass->number = t->n_passes++;
+        pass->stop = t->stop;
+    }
+    return t->flow->engine->run(pass);
+}
+
 /* One update from the batch that begins at sample `first`; t->nll is the batch's, before the update. t->finite is
  * false, and nothing is updated, where the loss or its gradient is not finite. */
 static nvp_status train_batch(training *t, size_t first, size_t count) {
-    nvp_pass pass = {.flow = t->flow,
-                     .params = t->params,
-                     .workspace = t->workspace,
+    nvp_pass pass = {.params = t->params,
                      .n = count,
-                     .inverse = true,
                      .in = t->data.x,
                      .context = t->data.context,
                      .weight = t->data.weight,
@@ -152,26 +158,29 @@ static nvp_status train_batch(training *t, size_t first, size_t count) {
                      .seed = t->options->seed,
                      .noise = t->options->noise,
                      .noise_from = t->progress->n_seen,
-                     .sum_log_prob = true,
-                     .nll_gradient = true,
-                     .then = take_step,
-                     .then_context = t,
-                     .together = t->copies || n_parts(t->flow) > 1,
-                     .copies = t->copies,
-                     .copy_size = copy_size(t)};
-    plan_step(t);
-    t->count = count;
-    nvp_status status = t->flow->engine->run(&pass);
+                     .nll_gradient = true};
+    const nvp_status status = run(t, &pass);
     if (status != NVP_OK)
         return status;
+    t->nll = -pass.log_prob_sum / (double)count;
+    plan_step(t);
+    memcpy(t->update.grad, pass.grads, sizeof pass.grads);
+    take_step(t);
     t->progress->n_seen += count;
     t->progress->steps += t->finite;
-    return nvp_interrupted(t->workspace) ? NVP_INTERRUPTED : NVP_OK;
+    return NVP_OK;
+}
+
+/* A new order for all workers; none is in a pass, for none has met worker 0 since. */
+static void shuffle(training *t, size_t epoch) {
+    if (t->worker == 0)
+        nvp_shuffle(t->options->seed, epoch, t->n, t->order);
+    meet(t);
 }
 
 static nvp_status train_epoch(training *t, size_t epoch, double *nll, bool *finite) {
     if (t->order)
-        nvp_shuffle(t->options->seed, epoch, t->n, t->order);
+        shuffle(t, epoch);
     *nll = 0;
     *finite = true;
     for (size_t first = 0; first < t->n && *finite; first += t->batch_size) {
@@ -186,23 +195,24 @@ static nvp_status train_epoch(training *t, size_t epoch, double *nll, bool *fini
 }
 
 static nvp_status measure(training *t, const void *params, const nvp_data *data, double mean_weight, double *nll) {
-    nvp_pass pass = {.flow = t->flow,
-                     .params = params,
-                     .workspace = t->workspace,
+    nvp_pass pass = {.params = params,
                      .n = data->n,
-                     .inverse = true,
                      .in = data->x,
                      .context = data->context,
                      .weight = data->weight,
-                     .mean_weight = mean_weight,
-                     .sum_log_prob = true};
-    const nvp_status status = t->flow->engine->run(&pass);
+                     .mean_weight = mean_weight};
+    const nvp_status status = run(t, &pass);
     *nll = -pass.log_prob_sum / (double)data->n;
     return status;
 }
 
+static void copy(const training *t, void *to, const void *from) {
+    memcpy(to, from, t->flow->n_params * t->flow->engine->real_size);
+}
+
 static void keep(training *t, const void *params, size_t epoch) {
-    memcpy(t->kept, params, t->flow->n_params * t->flow->engine->real_size);
+    if (t->worker == 0)
+        copy(t, t->kept, params);
     t->progress->best_epoch = epoch;
 }
 
@@ -238,12 +248,12 @@ static bool validates(const training *t, size_t epoch) {
     return t->n_validation && (every < 2 || epoch % every == 0 || epoch == t->options->max_epochs);
 }
 
-static nvp_status run_epoch(training *t, size_t epoch, bool *stop) {
+static nvp_status run_epoch(training *t, size_t epoch) {
     const nvp_train_options *options = t->options;
     double nll, held_out = NAN;
     bool finite;
-    if (t->n_validation == 0)
-        memcpy(t->start, present(t), t->flow->n_params * t->flow->engine->real_size);
+    if (t->worker == 0 && t->n_validation == 0)
+        copy(t, t->start, present(t));
     nvp_status status = train_epoch(t, epoch, &nll, &finite);
     const bool validated = finite && validates(t, epoch);
     if (status == NVP_OK && validated)
@@ -256,34 +266,36 @@ static nvp_status run_epoch(training *t, size_t epoch, bool *stop) {
     t->progress->diverged = !finite;
     t->progress->ended =
         !finite || (validated && options->patience && epoch - t->progress->improved_at >= options->patience);
-    *stop = t->progress->ended;
-    if (options->on_epoch && options->on_epoch(options->context, epoch, nll, held_out))
-        *stop = true;
+    if (t->worker == 0 && options->on_epoch)
+        t->stop = options->on_epoch(options->context, epoch, nll, held_out) != 0;
     return NVP_OK;
 }
 
-static nvp_status run_epochs(training *t) {
+/* Worker 0 tells the others to stop with the next pass. */
+static void run_epochs(training *t) {
     const size_t before = t->epochs_before, most = t->options->max_epochs, pause = t->options->pause_after;
+    const bool alone = !t->exchange->team;
     size_t left = before < most ? most - before : 0;
     if (pause && pause < left)
         left = pause;
-    bool stop = t->progress->ended;
-    nvp_status status = NVP_OK;
     if (before == 0 && t->n_validation) {
         double held_out;
-        status = validate(t, 0, &held_out);
+        t->status = validate(t, 0, &held_out);
     }
-    for (size_t epoch = before + 1; left > 0 && !stop && status == NVP_OK; epoch++, left--)
-        status = run_epoch(t, epoch, &stop);
-    return status;
+    for (size_t epoch = before + 1; left > 0 && t->status == NVP_OK; epoch++, left--) {
+        if (t->progress->ended || (t->stop && alone))
+            break;
+        t->status = run_epoch(t, epoch);
+    }
+    if (t->stop)
+        t->status = NVP_OK;
 }
 
 /* The parameters that the caller gets, whose NLL on the training data must be finite where it can be: a training that
  * ends well has not measured its last step, nor its averages, nor all samples with the same parameters. */
 static nvp_status settle(training *t, bool check, nvp_train_result *result) {
-    const size_t bytes = t->flow->n_params * t->flow->engine->real_size;
     progress *p = t->progress;
-    memcpy(t->last, t->params, bytes);
+    copy(t, t->last, t->params);
     const bool best = p->validated || p->diverged;
     const struct {
         const void *params;
@@ -298,7 +310,7 @@ static nvp_status settle(training *t, bool check, nvp_train_result *result) {
     double nll = NAN;
     size_t i = 0;
     for (; i < 3; i++) {
-        memcpy(t->params, candidates[i].params, bytes);
+        copy(t, t->params, candidates[i].params);
         result->best_epoch = (size_t)candidates[i].epoch;
         if (!check)
             break;
@@ -369,37 +381,98 @@ static nvp_status prepare(training *t) {
     if (status != NVP_OK)
         return status;
     lay_out(t, t->options->state ? t->options->state : t->own_state);
-    const size_t bytes = t->flow->n_params * t->flow->engine->real_size;
-    memcpy(t->given, t->params, bytes);
+    copy(t, t->given, t->params);
     if (t->update.decays)
         t->flow->engine->mark_decaying(t->flow, t->decays);
     if (t->progress->begun) {
-        memcpy(t->params, t->last, bytes);
+        copy(t, t->params, t->last);
     } else {
         *t->progress = (progress){
             .begun = true, .kept_validation_nll = INFINITY, .kept_train_nll = INFINITY, .improved_nll = INFINITY};
-        memcpy(t->average, t->params, bytes);
-        memcpy(t->kept, t->params, bytes);
+        copy(t, t->average, t->params);
+        copy(t, t->kept, t->params);
     }
     t->epochs_before = (size_t)t->progress->epochs;
     return NVP_OK;
 }
 
-/* The other workers' copies, for a team that has more than one tile to do in a step. */
-static nvp_status copy_for_team(training *t) {
-    enum { LINE = 64 };
-    const size_t n_copies = nvp_team_size(t->workspace->team) - 1;
-    const size_t bytes = t->flow->n_params * t->flow->engine->real_size;
-    if (n_copies == 0 || n_parts(t->flow) > 1 || t->batch_size <= t->flow->tile)
+/* The team: worker 0's training, and the others' in one allocation. */
+typedef struct {
+    training *first;
+    char *others;
+    size_t size; /* of each */
+} crew;
+
+static training *training_of(const crew *crew, size_t worker) {
+    return worker ? (training *)(void *)(crew->others + (worker - 1) * crew->size) : crew->first;
+}
+
+/* A copy of worker 0's training for another. */
+static void copy_training(training *t, const training *first, size_t worker, size_t row) {
+    *t = *first;
+    progress *own_progress = (progress *)(void *)((char *)t + sizeof *t);
+    *own_progress = *first->progress;
+    t->progress = own_progress;
+    t->worker = worker;
+    t->update.adam = &t->adam;
+    if (t->shares_params)
+        return;
+    t->squares = (double *)(void *)(own_progress + 1);
+    char *rows = (char *)(t->squares + 1);
+    copy(t, t->params = t->update.params = rows, first->params);
+    copy(t, t->m = t->update.m = rows + row, first->m);
+    copy(t, t->v = t->update.v = rows + 2 * row, first->v);
+    copy(t, t->average = rows + 3 * row, first->average);
+    if (t->update.average)
+        t->update.average = t->average;
+}
+
+/* The others of the team. What a worker writes is no line of another's. */
+static nvp_status hire(crew *crew) {
+    const training *first = crew->first;
+    const size_t n_others = nvp_team_size(first->workspace->team) - 1;
+    const size_t row = first->flow->n_params * first->flow->engine->real_size;
+    crew->size = sizeof(training) + sizeof(progress) + sizeof(double) + NVP_LINE;
+    if (n_others == 0)
         return NVP_OK;
-    t->copied_row = bytes + LINE; /* no line has numbers of two workers */
-    t->copies = malloc(n_copies * copy_size(t));
-    if (!t->copies)
+    if (!first->shares_params && !nvp_add_product(4, row, &crew->size))
+        return NVP_ERROR_SIZE;
+    crew->size += NVP_LINE - crew->size % NVP_LINE;
+    size_t bytes;
+    if (!nvp_multiply(n_others, crew->size, &bytes))
+        return NVP_ERROR_SIZE;
+    crew->others = malloc(bytes);
+    if (!crew->others)
         return NVP_ERROR_MEMORY;
-    const void *const rows[COPIED_ROWS] = {t->params, t->m, t->v, t->average};
-    for (size_t i = 0; i < n_copies * COPIED_ROWS; i++)
-        memcpy((char *)t->copies + i * t->copied_row, rows[i % COPIED_ROWS], bytes);
+    for (size_t worker = 1; worker <= n_others; worker++)
+        copy_training(training_of(crew, worker), first, worker, row);
     return NVP_OK;
+}
+
+static void work(void *context, size_t worker) { run_epochs(training_of(context, worker)); }
+
+/* All epochs, by a team where a step has enough for one: more than one tile, or more than one part to update. */
+static nvp_status train(training *t) {
+    nvp_workspace *workspace = t->workspace;
+    nvp_exchange exchange;
+    crew crew = {.first = t};
+    if (t->batch_size > t->flow->tile || n_parts(t->flow) > 1)
+        nvp_workspace_gather(workspace, (double)t->batch_size * (double)t->flow->n_params * t->n_steps);
+    t->exchange = &exchange;
+    t->shares_params = workspace->team && n_parts(t->flow) > 1;
+    const size_t most = t->n_validation > t->batch_size ? t->n_validation : t->batch_size;
+    nvp_status status = t->flow->engine->open_exchange(&exchange, t->flow, workspace, most,
+                                                       workspace->team && !t->shares_params);
+    if (status == NVP_OK)
+        status = hire(&crew);
+    if (status == NVP_OK) {
+        nvp_team_run(workspace->team, work, &crew);
+        status = t->status;
+    }
+    nvp_workspace_dismiss(workspace);
+    free(crew.others);
+    t->exchange = NULL;
+    return status;
 }
 
 nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *options, const nvp_data *data,
@@ -417,21 +490,17 @@ nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options
     *result = (nvp_train_result){.validation_nll = NAN};
     nvp_status status = prepare(&t);
     if (status == NVP_OK) {
-        /* One team for all steps. */
-        nvp_workspace_gather(workspace, (double)t.batch_size * (double)flow->n_params * t.n_steps);
-        status = copy_for_team(&t);
-        if (status == NVP_OK)
-            status = run_epochs(&t);
+        status = train(&t);
+        nvp_workspace_gather(workspace, (double)t.n * (double)flow->n_params);
         const nvp_status settled = settle(&t, status == NVP_OK, result);
+        nvp_workspace_dismiss(workspace);
         if (status == NVP_OK)
             status = settled;
-        nvp_workspace_dismiss(workspace);
         if (status != NVP_OK && status != NVP_INTERRUPTED)
-            memcpy(params, t.given, flow->n_params * flow->engine->real_size);
+            copy(&t, params, t.given);
     }
     free(t.own_state);
     free(t.block);
-    free(t.copies);
     free(t.order);
     return status;
 }

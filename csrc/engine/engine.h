@@ -23,6 +23,7 @@
 #include "lu_linear.h"
 #include "mixture.h"
 #include "layers.h"
+#include "tiles.h"
 #include "pass.h"
 #include "optimizer.h"
 
@@ -34,6 +35,7 @@ const nvp_engine NVP_ENGINE = {
     .plan_base = plan_base,
     .initialize = initialize,
     .run = run_pass,
+    .open_exchange = open_exchange,
     .mark_decaying = mark_decaying,
     .update = update_parameters,
     .sum_of_squares = sum_of_squares,

@@ -17,91 +17,76 @@ typedef struct {
     size_t n_states;
 } tile_rows;
 
-enum { ALIGNMENT = 64, HALVES = 2 };
+/* Whether tiles go back, too. */
+static bool wants_gradient(const nvp_pass *pass) {
+    return pass->grad_in || pass->grad_context || pass->grad_params || (pass->exchange && pass->nll_gradient);
+}
 
-/* Half of the tiles of a pass, and the sums over them. */
-typedef struct {
-    char apart[ALIGNMENT]; /* from the other half's cache lines */
-    size_t begin, end;     /* its tiles */
-    atomic_size_t next;    /* the tile that nobody has taken yet */
-    atomic_size_t *turns;  /* for each block of the gradient, and last for log_prob, the tile whose turn it is */
-    real *grad;            /* NULL: not wanted */
-    double log_prob_sum;
-} tile_half;
-
-/* Where things are in the workspace, in bytes: for each half its turns, then sums over halves, then each worker's rows.
- */
-typedef struct {
-    size_t turns, grad, rows; /* each */
-    size_t n_grads;
-} block_sizes;
-
-/* The tiles of a pass, taken one by one by the workers of a team. A sum over all tiles is that over the first half of
- * them plus that over the second, each taken in the order of the tiles, so that it does not depend on the number of
- * workers: whoever has a tile waits for its turn with each sum. Two workers with a half each never wait. A tile that
- * was taken is always finished, so every turn comes. */
-typedef struct {
-    nvp_pass *pass;
-    nvp_team *team; /* that has the tiles; NULL: the caller alone */
-    char *block;    /* of the workspace */
-    block_sizes sizes;
-    size_t tile; /* T */
-    bool gradient;
-    atomic_bool stopped; /* no more tiles are taken: interrupted */
-    tile_half halves[HALVES];
-} tile_queue;
-
-static size_t n_states(const tile_queue *queue) { return queue->gradient ? queue->pass->flow->n_layers + 1 : 2; }
-
-/* The gradient comes in blocks, one for each layer, and then the base's. */
-static size_t n_blocks(const nvp_flow *flow) { return flow->n_layers + 1; }
+static size_t n_states(const nvp_flow *flow, bool gradient) { return gradient ? flow->n_layers + 1 : 2; }
 
 /* bytes = those of n numbers, in whole cache lines; false: overflow. */
 static bool round_up(size_t n, size_t size, size_t *bytes) {
-    *bytes = ALIGNMENT - 1;
+    *bytes = NVP_LINE - 1;
     if (!nvp_add_product(n, size, bytes))
         return false;
-    *bytes -= *bytes % ALIGNMENT;
+    *bytes -= *bytes % NVP_LINE;
     return true;
 }
 
-/* The sizes, and the bytes of all; false: overflow. */
-static bool measure(tile_queue *queue, size_t n_tiles, size_t *total) {
-    const nvp_pass *pass = queue->pass;
-    const nvp_flow *flow = pass->flow;
-    block_sizes *sizes = &queue->sizes;
+/* The bytes of a worker's rows; false: overflow. */
+static bool measure_rows(const nvp_flow *flow, bool gradient, size_t tile, size_t *bytes) {
     size_t n_rows = 3, numbers = 0;
-    if (!nvp_add_product(n_states(queue), flow->dim, &n_rows) || !nvp_add(n_rows, flow->context_dim, &n_rows) ||
+    if (!nvp_add_product(n_states(flow, gradient), flow->dim, &n_rows) || !nvp_add(n_rows, flow->context_dim, &n_rows) ||
         !nvp_add(n_rows, flow->scratch_rows, &n_rows))
         return false;
-    if (queue->gradient &&
+    if (gradient &&
         (!nvp_add(n_rows, flow->saved_rows, &n_rows) || !nvp_add(n_rows, flow->dim, &n_rows) ||
          !nvp_add(n_rows, flow->context_dim, &n_rows) || !nvp_add(numbers, flow->largest_layer, &numbers)))
         return false;
-    sizes->n_grads = pass->then ? HALVES : pass->grad_params && n_tiles > 1 ? HALVES - 1 : 0;
-    *total = 0;
-    return nvp_add_product(n_rows, queue->tile, &numbers) && round_up(numbers, sizeof(real), &sizes->rows) &&
-           round_up(n_blocks(flow) + 1, sizeof(atomic_size_t), &sizes->turns) &&
-           round_up(flow->n_params, sizeof(real), &sizes->grad) && nvp_add_product(HALVES, sizes->turns, total) &&
-           nvp_add_product(sizes->n_grads, sizes->grad, total) &&
-           nvp_add_product(nvp_team_size(queue->team), sizes->rows, total);
+    return nvp_add_product(n_rows, tile, &numbers) && round_up(numbers, sizeof(real), bytes);
 }
 
-static tile_rows worker_rows(const tile_queue *queue, size_t worker) {
-    const nvp_pass *pass = queue->pass;
+/* An exchange in the workspace: the turns, then so many sums of gradients, which become the first of exchange->grads,
+ * then each worker's rows, for passes of at most n samples. */
+static nvp_status lay_out_exchange(nvp_exchange *exchange, const nvp_flow *flow, nvp_workspace *workspace,
+                                   nvp_team *team, size_t n, bool gradient, size_t n_grads) {
+    enum { ALL = NVP_BUFFERS * NVP_HALVES };
+    size_t turns, grad, bytes = 0;
+    if (!measure_rows(flow, gradient, largest_tile(flow, n), &exchange->rows_size) ||
+        !round_up(n_blocks(flow) + 1, sizeof(atomic_size_t), &turns) ||
+        !round_up(flow->n_params, sizeof(real), &grad) || !nvp_add_product(ALL, turns, &bytes) ||
+        !nvp_add_product(n_grads, grad, &bytes) || !nvp_add_product(nvp_team_size(team), exchange->rows_size, &bytes))
+        return NVP_ERROR_SIZE;
+    char *block = nvp_workspace_reserve(workspace, bytes);
+    if (!block)
+        return NVP_ERROR_MEMORY;
+    exchange->team = team;
+    exchange->alternates = false;
+    exchange->rows = block + ALL * turns + n_grads * grad;
+    for (size_t i = 0; i < ALL; i++) {
+        const size_t buffer = i / NVP_HALVES, half = i % NVP_HALVES;
+        exchange->turns[buffer][half] = (atomic_size_t *)(void *)(block + i * turns);
+        exchange->grads[buffer][half] = i < n_grads ? block + ALL * turns + i * grad : NULL;
+    }
+    atomic_init(&exchange->stopped, SIZE_MAX);
+    for (size_t half = 0; half < NVP_HALVES; half++)
+        reset_half(exchange, flow, 0, half);
+    return NVP_OK;
+}
+
+static tile_rows worker_rows(const share *s) {
+    const nvp_pass *pass = s->pass;
     const nvp_flow *flow = pass->flow;
-    const block_sizes *sizes = &queue->sizes;
-    const size_t tile = queue->tile, before = HALVES * sizes->turns + sizes->n_grads * sizes->grad;
-    tile_rows rows = {.n_states = n_states(queue), .params = pass->params};
-    if (worker && pass->copies)
-        rows.params = (const real *)(const void *)((const char *)pass->copies + (worker - 1) * pass->copy_size);
-    rows.log_det = (real *)(void *)(queue->block + before + worker * sizes->rows);
+    const bool gradient = wants_gradient(pass);
+    const size_t tile = s->tile;
+    tile_rows rows = {.n_states = n_states(flow, gradient), .params = pass->params};
+    rows.log_det = (real *)(void *)(s->exchange->rows + s->worker * s->exchange->rows_size);
     rows.d_log_det = rows.log_det + tile;
     rows.base = rows.d_log_det + tile;
     rows.states = rows.base + tile;
     rows.context = rows.states + rows.n_states * flow->dim * tile;
     rows.scratch = rows.context + flow->context_dim * tile;
-    if (queue->gradient) {
+    if (gradient) {
         rows.d = rows.scratch + flow->scratch_rows * tile;
         real *d_context = rows.d + flow->dim * tile;
         rows.d_context = pass->grad_context ? d_context : NULL;
@@ -252,92 +237,25 @@ static double finish_log_prob(const nvp_pass *pass, const tile_rows *rows, size_
     return sum;
 }
 
-/* A line of another worker's cache takes long to come; asked for at once, and before they are needed, they come
- * together. Inline, for gcc leaves out calls of functions that do nothing else. To read them: */
-INLINE void fetch(size_t bytes, const void *from) {
-#if defined(__GNUC__) || defined(__clang__)
-    enum { MOST = 256 * 1024 };
-    for (size_t at = 0; at < bytes && at < MOST; at += ALIGNMENT)
-        __builtin_prefetch((const char *)from + at, 0);
-#else
-    (void)bytes, (void)from;
-#endif
-}
-
-/* To write them: */
-INLINE void claim(size_t bytes, const void *from) {
-#if defined(__GNUC__) || defined(__clang__)
-    for (size_t at = 0; at < bytes; at += ALIGNMENT)
-        __builtin_prefetch((const char *)from + at, 1);
-#else
-    (void)bytes, (void)from;
-#endif
-}
-
-static tile_half *half_of(tile_queue *queue, size_t k) { return &queue->halves[k >= queue->halves[1].begin]; }
-
-/* The half's sum += term, when it is the turn of tile k. */
-static void add_log_prob_in_turn(tile_queue *queue, size_t k, double term) {
-    tile_half *half = half_of(queue, k);
-    atomic_size_t *turn = &half->turns[n_blocks(queue->pass->flow)];
-    nvp_wait_for(turn, k);
-    half->log_prob_sum += term;
-    atomic_store_explicit(turn, k + 1, memory_order_release);
-}
-
-/* Zeros, to which the gradient of a block from tile k is added: the first tile of a half begins the half's sum. NULL:
- * it is not wanted. */
-static real *begin_gradient(tile_queue *queue, const tile_rows *rows, size_t k, size_t offset, size_t n) {
-    const tile_half *half = half_of(queue, k);
-    if (!half->grad)
-        return NULL;
-    real *d_params = k == half->begin ? half->grad + offset : rows->d_params;
-    memset(d_params, 0, n * sizeof *d_params);
-    return d_params;
-}
-
-/* The half's gradient of a block += d_params, when it is the turn of tile k. */
-static void add_gradient_in_turn(tile_queue *queue, size_t k, size_t block, size_t offset, size_t n,
-                                 const real *d_params) {
-    tile_half *half = half_of(queue, k);
-    if (k > half->begin) {
-        real *sum = half->grad + offset;
-        nvp_wait_for(&half->turns[block], k);
-        for (size_t i = 0; i < n; i++)
-            sum[i] += d_params[i];
-    }
-    atomic_store_explicit(&half->turns[block], k + 1, memory_order_release);
-}
-
-/* Workers with copies read the sums of both halves. While this one is at a block, it asks for the next block of its own
- * sum, which the others have read, and for the one before the last of the other sum, which is mostly finished by then:
- * stretches of this block's size before and behind it. */
-INLINE void exchange_early(tile_queue *queue, size_t k, size_t offset, size_t n) {
-    const tile_half *own = half_of(queue, k), *other = &queue->halves[own == queue->halves];
-    if (k == own->begin && offset + 2 * n <= queue->pass->flow->n_params)
-        claim(n * sizeof(real), own->grad + offset + n);
-    if (offset >= 2 * n)
-        fetch(n * sizeof(real), other->grad + offset - 2 * n);
-}
-
 /* The way back through a mixture. */
-static void run_base_back(tile_queue *queue, const tile_rows *rows, const real *z, size_t k, size_t tile) {
-    const nvp_flow *flow = queue->pass->flow;
+static void run_base_back(const share *s, const tile_rows *rows, const real *z, size_t k, size_t tile) {
+    const nvp_flow *flow = s->pass->flow;
     const nvp_base *base = &flow->base;
-    const mixture mixture = mixture_of(queue->pass, rows);
-    real *d_params = begin_gradient(queue, rows, k, base->offset, base->n_params);
+    const mixture mixture = mixture_of(s->pass, rows);
+    real *d_params = begin_gradient(s, k, base->offset, base->n_params, rows->d_params);
     mixture_vjp(&mixture, z, rows->d_log_det, rows->d, d_params, rows->scratch, tile);
-    add_gradient_in_turn(queue, k, flow->n_layers, base->offset, base->n_params, d_params);
+    if (d_params)
+        add_gradient_in_turn(s, k, flow->n_layers, base->offset, base->n_params, d_params);
 }
 
 /* The gradients of the mean NLL: d/d(log det) = d/d(log p(z)) = -w / n; for N(0, I) then d/dz = w z / n. */
-static void seed_nll_gradient(tile_queue *queue, const tile_rows *rows, const real *z, size_t k, size_t count,
+static void seed_nll_gradient(const share *s, const tile_rows *rows, const real *z, size_t k, size_t count,
                               size_t tile) {
-    const nvp_pass *pass = queue->pass;
+    const nvp_pass *pass = s->pass;
     for (size_t t = 0; t < tile; t++)
-        rows->d_log_det[t] = t < count ? -(real)(relative_weight(pass, k * queue->tile + t) / (double)pass->n) : 0;
+        rows->d_log_det[t] = t < count ? -(real)(relative_weight(pass, k * s->tile + t) / (double)pass->n) : 0;
     if (pass->flow->base.n_components) {
-        run_base_back(queue, rows, z, k, tile);
+        run_base_back(s, rows, z, k, tile);
         return;
     }
     for (size_t d = 0; d < pass->flow->dim; d++)
@@ -357,13 +275,13 @@ static void load_gradient(const nvp_pass *pass, const tile_rows *rows, size_t fi
 }
 
 /* The incoming gradients of one tile, zero in the lanes that no sample fills. */
-static void seed_gradient(tile_queue *queue, const tile_rows *rows, const real *last, size_t k, size_t count,
+static void seed_gradient(const share *s, const tile_rows *rows, const real *last, size_t k, size_t count,
                           size_t tile) {
-    const nvp_pass *pass = queue->pass;
+    const nvp_pass *pass = s->pass;
     if (pass->nll_gradient)
-        seed_nll_gradient(queue, rows, last, k, count, tile);
+        seed_nll_gradient(s, rows, last, k, count, tile);
     else
-        load_gradient(pass, rows, k * queue->tile, count, tile);
+        load_gradient(pass, rows, k * s->tile, count, tile);
     for (size_t d = 0; d < pass->flow->dim; d++)
         memset(rows->d + d * tile + count, 0, (tile - count) * sizeof(real));
     if (rows->d_context)
@@ -371,25 +289,24 @@ static void seed_gradient(tile_queue *queue, const tile_rows *rows, const real *
 }
 
 /* Tile k back through all layers. */
-static void run_tile_back(tile_queue *queue, const tile_rows *rows, size_t k, size_t tile) {
-    const nvp_flow *flow = queue->pass->flow;
+static void run_tile_back(const share *s, const tile_rows *rows, size_t k, size_t tile) {
+    const nvp_flow *flow = s->pass->flow;
     for (size_t i = flow->n_layers; i-- > 0;) {
-        const layer_pass pass = step(queue->pass, rows, i, tile);
+        const layer_pass pass = step(s->pass, rows, i, tile);
         const nvp_layer *layer = pass.layer;
-        real *d_params = begin_gradient(queue, rows, k, layer->offset, layer->n_params);
-        if (queue->pass->copies)
-            exchange_early(queue, k, layer->offset, layer->n_params);
+        real *d_params = begin_gradient(s, k, layer->offset, layer->n_params, rows->d_params);
+        exchange_early(s, k, layer->offset, layer->n_params);
         layer_types[layer->type].vjp(&pass, rows->d_log_det, rows->d, d_params);
         if (d_params)
-            add_gradient_in_turn(queue, k, (size_t)(layer - flow->layers), layer->offset, layer->n_params, d_params);
+            add_gradient_in_turn(s, k, (size_t)(layer - flow->layers), layer->offset, layer->n_params, d_params);
     }
 }
 
-static void run_tile(tile_queue *queue, const tile_rows *rows, size_t k) {
-    const nvp_pass *pass = queue->pass;
+static void run_tile(const share *s, const tile_rows *rows, size_t k) {
+    const nvp_pass *pass = s->pass;
     const nvp_flow *flow = pass->flow;
-    const size_t first = k * queue->tile, left = pass->n - first;
-    const size_t count = left < queue->tile ? left : queue->tile, tile = padded(count);
+    const size_t first = k * s->tile, left = pass->n - first;
+    const size_t count = left < s->tile ? left : s->tile, tile = padded(count);
     if (pass->in)
         load_tile(pass, flow->dim, pass->in, first, count, rows->states, tile);
     else
@@ -412,138 +329,102 @@ static void run_tile(tile_queue *queue, const tile_rows *rows, size_t k) {
     if (wants_log_prob) {
         const double sum = finish_log_prob(pass, rows, first, count);
         if (pass->sum_log_prob)
-            add_log_prob_in_turn(queue, k, sum);
+            add_log_prob_in_turn(s, k, sum);
     }
-    if (!queue->gradient)
+    if (!wants_gradient(pass))
         return;
-    seed_gradient(queue, rows, last, k, count, tile);
-    run_tile_back(queue, rows, k, tile);
+    seed_gradient(s, rows, last, k, count, tile);
+    run_tile_back(s, rows, k, tile);
     if (pass->grad_in)
         store_tile(flow->dim, rows->d, first, count, pass->grad_in, tile);
     if (rows->d_context)
         store_tile(flow->context_dim, rows->d_context, first, count, pass->grad_context, tile);
 }
 
-/* The calling thread's is the second, which is not the larger one. */
-static tile_half *own_half(tile_queue *queue, size_t worker) { return &queue->halves[(worker + 1) % HALVES]; }
-
-/* A worker's first tile is dealt to it. */
-static size_t dealt_tile(tile_queue *queue, size_t worker) { return own_half(queue, worker)->begin + worker / HALVES; }
-
-static size_t n_dealt(const tile_queue *queue, size_t half) { return (nvp_team_size(queue->team) + half) / HALVES; }
-
-/* Take a tile, of the worker's own half if there is one left. */
-static bool take_tile(tile_queue *queue, size_t worker, size_t *k) {
-    for (size_t i = 0; i < HALVES && !atomic_load(&queue->stopped); i++) {
-        tile_half *half = own_half(queue, worker + i);
-        if (atomic_load(&half->next) < half->end) { /* looking is cheaper than taking */
-            *k = atomic_fetch_add(&half->next, 1);
-            if (*k < half->end)
-                return true;
-        }
-    }
-    return false;
-}
-
-static bool tiles_are_left(tile_queue *queue) {
-    for (size_t i = 0; i < HALVES; i++)
-        if (atomic_load(&queue->halves[i].next) < queue->halves[i].end)
-            return true;
-    return false;
-}
-
-/* When all tiles are done. */
-static void go_on(tile_queue *queue, size_t worker) {
-    const tile_half *first = &queue->halves[0], *second = &queue->halves[1];
-    nvp_team_meet(queue->team, worker);
-    if (atomic_load(&queue->stopped))
-        return;
-    const nvp_sums sums = {.team = queue->team,
-                           .log_prob_sum = first->log_prob_sum + second->log_prob_sum,
-                           .grad = {first->grad, second->begin < second->end ? second->grad : NULL}};
-    queue->pass->then(queue->pass->then_context, worker, &sums);
-}
-
-/* What each worker of the team does. */
-static void run_tiles(void *context, size_t worker) {
-    tile_queue *queue = context;
-    const nvp_pass *pass = queue->pass;
-    const tile_rows rows = worker_rows(queue, worker);
-    if (worker && !pass->copies)
-        fetch(pass->flow->n_params * sizeof(real), rows.params);
-    size_t k = dealt_tile(queue, worker);
-    bool taken = k < own_half(queue, worker)->end;
-    while (taken || take_tile(queue, worker, &k)) {
-        run_tile(queue, &rows, k);
-        taken = false;
+/* The worker's tiles. */
+static void run_tiles(const share *s) {
+    const tile_rows rows = worker_rows(s);
+    size_t k;
+    for (bool dealt = deal_tile(s, &k); dealt || take_tile(s, &k); dealt = false) {
+        run_tile(s, &rows, k);
         /* The calling thread alone may ask, and does so between tiles. */
-        if (worker == 0 && tiles_are_left(queue) && nvp_interrupted(pass->workspace))
-            atomic_store(&queue->stopped, true);
+        if (s->worker == 0 && tiles_are_left(s) && !stopped(s) && nvp_interrupted(s->pass->workspace))
+            stop(s);
     }
-    if (pass->then)
-        go_on(queue, worker);
 }
 
-static void begin_half(tile_queue *queue, size_t i, size_t begin, size_t end) {
-    const nvp_pass *pass = queue->pass;
-    tile_half *half = &queue->halves[i];
-    half->begin = begin, half->end = end;
-    atomic_init(&half->next, begin + n_dealt(queue, i));
-    half->turns = (atomic_size_t *)(void *)(queue->block + i * queue->sizes.turns);
-    for (size_t block = 0; block <= n_blocks(pass->flow); block++)
-        atomic_init(&half->turns[block], begin);
-    half->log_prob_sum = 0;
-    /* Without `then` the first half's gradient becomes the caller's. */
-    char *grads = queue->block + HALVES * queue->sizes.turns;
-    if (pass->then)
-        half->grad = (real *)(void *)(grads + i * queue->sizes.grad);
-    else if (pass->grad_params)
-        half->grad = i ? (real *)(void *)grads : pass->grad_params;
+/* A pass that each worker of a team runs by itself. */
+static nvp_status run_own_share(nvp_pass *pass) {
+    const share s = share_of(pass, pass->exchange, pass->worker);
+    reset_next(&s);
+    if (s.worker == 0 && (pass->stop || nvp_interrupted(pass->workspace)))
+        stop(&s);
+    run_tiles(&s);
+    nvp_team_meet(pass->exchange->team, pass->worker);
+    if (stopped(&s))
+        return NVP_INTERRUPTED;
+    pass->log_prob_sum = sum_of_log_prob(&s);
+    pass->grads[0] = s.grads[0];
+    pass->grads[1] = s.counts[1] ? s.grads[1] : NULL;
+    return NVP_OK;
 }
 
-/* The sums over all tiles, where the caller wants them. */
-static void add_halves(tile_queue *queue) {
-    nvp_pass *pass = queue->pass;
-    const tile_half *first = &queue->halves[0], *second = &queue->halves[1];
-    const nvp_base *base = &pass->flow->base;
-    const size_t n = pass->nll_gradient ? pass->flow->n_params : base->offset; /* others have none through the base */
-    pass->log_prob_sum = first->log_prob_sum + second->log_prob_sum;
+/* What each worker of the team does in an ordinary pass. */
+static void run_share(void *context, size_t worker) {
+    share s = *(const share *)context;
+    s.worker = worker;
+    run_tiles(&s);
+}
+
+/* The gradient, from its two sums; that of the first half is in the caller's array. */
+static void add_halves(const share *s) {
+    const nvp_pass *pass = s->pass;
+    const nvp_flow *flow = pass->flow;
+    const size_t n = pass->nll_gradient ? flow->n_params : flow->base.offset; /* others have none through the base */
     if (!pass->grad_params)
         return;
-    if (second->begin < second->end)
+    if (s->counts[1])
         for (size_t i = 0; i < n; i++)
-            first->grad[i] += second->grad[i];
-    memset(first->grad + n, 0, (pass->flow->n_params - n) * sizeof(real));
+            s->grads[0][i] += s->grads[1][i];
+    memset(s->grads[0] + n, 0, (flow->n_params - n) * sizeof(real));
 }
 
 static nvp_status run_pass(nvp_pass *pass) {
     const nvp_flow *flow = pass->flow;
-    tile_queue queue = {.pass = pass};
-    queue.gradient = pass->grad_in || pass->grad_context || pass->grad_params || pass->then;
     pass->log_prob_sum = 0;
     if (pass->n == 0) {
         if (pass->grad_params)
             memset(pass->grad_params, 0, flow->n_params * sizeof(real));
         return NVP_OK;
     }
-    /* As few tiles as can be, and all of about one size: no worker waits for one who has more to do. */
-    const size_t n_tiles = (pass->n - 1) / flow->tile + 1;
-    queue.tile = padded((pass->n - 1) / n_tiles + 1);
+    if (pass->exchange)
+        return run_own_share(pass);
     /* One tile needs no team. */
-    queue.team = n_tiles > 1 || pass->together ? pass->workspace->team : NULL;
-    atomic_init(&queue.stopped, false);
-    size_t bytes;
-    if (!measure(&queue, n_tiles, &bytes))
-        return NVP_ERROR_SIZE;
-    queue.block = nvp_workspace_reserve(pass->workspace, bytes);
-    if (!queue.block)
-        return NVP_ERROR_MEMORY;
-    const size_t middle = n_tiles - n_tiles / 2;
-    begin_half(&queue, 0, 0, middle);
-    begin_half(&queue, 1, middle, n_tiles);
-    nvp_team_run(queue.team, run_tiles, &queue);
-    if (atomic_load(&queue.stopped))
+    const bool one_tile = count_tiles(flow, pass->n) == 1;
+    nvp_exchange exchange;
+    const nvp_status status =
+        lay_out_exchange(&exchange, flow, pass->workspace, one_tile ? NULL : pass->workspace->team, pass->n,
+                         wants_gradient(pass), pass->grad_params && !one_tile);
+    if (status != NVP_OK)
+        return status;
+    exchange.grads[0][1] = exchange.grads[0][0];
+    exchange.grads[0][0] = pass->grad_params;
+    share s = share_of(pass, &exchange, 0);
+    nvp_team_run(exchange.team, run_share, &s);
+    if (stopped(&s))
         return NVP_INTERRUPTED;
-    add_halves(&queue);
+    if (pass->sum_log_prob)
+        pass->log_prob_sum = sum_of_log_prob(&s);
+    add_halves(&s);
     return NVP_OK;
+}
+
+static nvp_status open_exchange(nvp_exchange *exchange, const nvp_flow *flow, nvp_workspace *workspace, size_t n,
+                                bool alternate) {
+    const size_t n_grads = NVP_HALVES * (alternate ? NVP_BUFFERS : 1);
+    const nvp_status status = lay_out_exchange(exchange, flow, workspace, workspace->team, n, true, n_grads);
+    exchange->alternates = alternate;
+    if (status == NVP_OK && !alternate)
+        memcpy(exchange->grads[1], exchange->grads[0], sizeof exchange->grads[0]);
+    return status;
 }
