@@ -84,7 +84,7 @@ void *nvp_workspace_reserve(nvp_workspace *workspace, size_t size);
 /* Whether the poll function asks to stop; it is asked only every 50 ms. */
 bool nvp_interrupted(nvp_workspace *workspace);
 
-enum { NVP_LINE = 64 /* bytes, of a cache */, NVP_HALVES = 2, NVP_BUFFERS = 2 };
+enum { NVP_HALVES = 2, NVP_BUFFERS = 2 };
 
 /* Half of the tiles of a pass, and what changes while they are worked on. */
 typedef struct {
@@ -94,8 +94,8 @@ typedef struct {
 } nvp_half;
 
 /* What the workers of a team exchange in a pass: tiles, sums over them, and the word to stop. Passes that every worker
- * runs by itself, one after the other, take the two buffers in turn: a worker may be in the next pass while others still
- * read the sums of the last one. */
+ * runs by itself, one after the other, take the two buffers in turn: a worker may be in the next pass while others
+ * still read the sums of the last one. */
 typedef struct {
     nvp_team *team;                                /* NULL: the caller alone */
     char *rows;                                    /* each worker's scratch memory, */
@@ -135,12 +135,13 @@ typedef struct {
     void *grad_in, *grad_context;
     void *grad_params; /* is overwritten */
 
-    /* A pass that every worker of a team runs, each with fields of its own that say the same; NULL: an ordinary one, with
-     * the workspace's team. The gradient with respect to the parameters stays in two sums, which `grads` points to. */
+    /* A pass that every worker of a team runs, each with fields of its own that say the same; NULL: an ordinary one,
+     * with the workspace's team. The gradient with respect to the parameters stays in two sums, which `grads` points
+     * to. */
     nvp_exchange *exchange;
     size_t worker;
-    size_t number; /* of passes before this one */
-    bool stop;     /* worker 0 says so to all; the pass is then interrupted */
+    size_t number;                 /* of passes before this one */
+    bool stop;                     /* worker 0 says so to all; the pass is then interrupted */
     const void *grads[NVP_HALVES]; /* the second may be NULL */
 } nvp_pass;
 

@@ -37,7 +37,8 @@ const nvp_engine *nvp_choose_engine(nvp_dtype dtype) {
     for (size_t i = 0; i < N_TARGETS; i++) {
         const nvp_engine *engine = targets[i].engines[dtype];
         /* The last one is the baseline, whatever else it is called. */
-        const int named = !forced || !strcmp(forced, engine->isa) || (i == N_TARGETS - 1 && !strcmp(forced, "baseline"));
+        const int named =
+            !forced || !strcmp(forced, engine->isa) || (i == N_TARGETS - 1 && !strcmp(forced, "baseline"));
         if (named && targets[i].runs_here())
             return engine;
     }

@@ -93,10 +93,15 @@ void nvp_flow_destroy(nvp_flow *flow); /* NULL is fine */
 
 /* The same flow from n plain numbers, as model files hold it: the version of this list, 1 or 2; nvp_dtype; D; C; in
  * version 2 the number of components of the base, which is 0 in version 1; L; and for each layer its nvp_layer_type,
- * followed by the fields of nvp_layer_config that belong to it, in this order: couplings        activation, n_hidden,
- * the hidden widths, the mask (D numbers), and then affine         scale, scale_bound, shared_network spline n_bins,
- * tail_bound permutation      its D entries NVP_ERROR_ARGUMENT or NVP_ERROR_SIZE where they do not describe a flow.
- * They need not be trusted: the memory that is taken is bounded by a multiple of their own. */
+ * followed by the fields of nvp_layer_config that belong to it, in this order:
+ *
+ * - couplings: activation, n_hidden, the hidden widths, the mask (D numbers),
+ * - and then affine ones: scale, scale_bound, shared_network,
+ * - and spline ones: n_bins, tail_bound,
+ * - permutation: its D entries.
+ *
+ * NVP_ERROR_ARGUMENT or NVP_ERROR_SIZE where they do not describe a flow. They need not be trusted: the memory that is
+ * taken is bounded by a multiple of their own. */
 nvp_status nvp_flow_decode(nvp_flow **flow, size_t n, const double *numbers);
 
 /* Read a flow and its parameters from an .npz file of up to 4 GiB that nvpflow's `save` has written, be it of a flow or

@@ -1,76 +1,163 @@
-#if !defined(_WIN32) && !defined(_POSIX_C_SOURCE)
-#define _POSIX_C_SOURCE 200809L
-#endif
 #include "threads.h"
+#include <stdbool.h>
 #include <stdlib.h>
 
 #ifdef _WIN32
 #include <windows.h>
 #else
 #include <pthread.h>
-#include <sched.h>
-#include <time.h>
 #endif
 
-enum { MOST_WORKERS = 256, LINE = 64 /* bytes, of a cache */ };
+enum { MOST_WORKERS = 256 };
+
+/* -- what differs between the systems: threads, monitors to sleep in until somebody wakes all, and a short pause -- */
+
+static void work(void *worker);
+
+#ifdef _WIN32
+
+typedef HANDLE thread;
+typedef struct {
+    SRWLOCK lock;
+    CONDITION_VARIABLE woken;
+} monitor;
+
+static DWORD WINAPI start(void *worker) {
+    work(worker);
+    return 0;
+}
+
+static bool start_thread(thread *t, void *worker) {
+    return (*t = CreateThread(NULL, 0, start, worker, 0, NULL)) != NULL;
+}
+static void join_thread(thread t) {
+    WaitForSingleObject(t, INFINITE);
+    CloseHandle(t);
+}
+
+static bool open_monitor(monitor *m) {
+    InitializeSRWLock(&m->lock);
+    InitializeConditionVariable(&m->woken);
+    return true;
+}
+static void close_monitor(monitor *m) { (void)m; }
+static void enter(monitor *m) { AcquireSRWLockExclusive(&m->lock); }
+static void leave(monitor *m) { ReleaseSRWLockExclusive(&m->lock); }
+static void sleep_in(monitor *m) { SleepConditionVariableSRW(&m->woken, &m->lock, INFINITE, 0); }
+static void wake_all(monitor *m) { WakeAllConditionVariable(&m->woken); }
+static void relax(void) { YieldProcessor(); }
+
+#else
+
+typedef pthread_t thread;
+typedef struct {
+    pthread_mutex_t lock;
+    pthread_cond_t woken;
+} monitor;
+
+static void *start(void *worker) {
+    work(worker);
+    return NULL;
+}
+
+static bool start_thread(thread *t, void *worker) { return pthread_create(t, NULL, start, worker) == 0; }
+static void join_thread(thread t) { pthread_join(t, NULL); }
+
+static bool open_monitor(monitor *m) {
+    if (pthread_mutex_init(&m->lock, NULL))
+        return false;
+    if (pthread_cond_init(&m->woken, NULL) == 0)
+        return true;
+    pthread_mutex_destroy(&m->lock);
+    return false;
+}
+static void close_monitor(monitor *m) {
+    pthread_cond_destroy(&m->woken);
+    pthread_mutex_destroy(&m->lock);
+}
+static void enter(monitor *m) { pthread_mutex_lock(&m->lock); }
+static void leave(monitor *m) { pthread_mutex_unlock(&m->lock); }
+static void sleep_in(monitor *m) { pthread_cond_wait(&m->woken, &m->lock); }
+static void wake_all(monitor *m) { pthread_cond_broadcast(&m->woken); }
+static void relax(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("isb");
+#endif
+}
+
+#endif
+
+/* -- teams -- */
 
 /* What one worker alone writes and others wait for has a line of its own. */
 typedef struct {
-    char apart[LINE];
+    char apart[NVP_LINE];
     atomic_size_t met; /* how often it has come to a meeting, or to the end of a task */
     nvp_team *team;
     size_t number;
-#ifdef _WIN32
-    HANDLE thread;
-#else
-    pthread_t thread;
-#endif
+    thread thread;
 } worker;
 
 struct nvp_team {
     size_t n_workers;
-    char apart[LINE];
+    char apart[NVP_LINE];
     nvp_task task; /* NULL: go home */
     void *context;
     atomic_size_t round; /* of tasks; a worker sees a new one and starts */
+    char apart_too[NVP_LINE];
+    atomic_size_t n_asleep; /* in the bedroom */
+    monitor bedroom;
     worker workers[];
 };
 
-static void relax(size_t waited) {
-    if (waited < 40) /* what is waited for is mostly there by then */
-        return;
-    if (waited < 1024) {
-#if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
-        __builtin_ia32_pause();
-#endif
-        return;
-    }
-#ifdef _WIN32
-    waited < 4096 ? (void)SwitchToThread() : Sleep(1);
-#else
-    if (waited < 4096)
-        sched_yield();
-    else
-        nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
-#endif
+/* What is waited for mostly comes within a microsecond or two. Where it does not, its worker may be waiting for this
+ * very core: one who spins on, or yields to whoever else wants to run, can keep it from there for milliseconds. */
+enum { LOOKS = 40, PAUSES = 1000 };
+
+static bool has_come(atomic_size_t *counter, size_t value) {
+    return atomic_load_explicit(counter, memory_order_acquire) >= value;
 }
 
-void nvp_wait_for(atomic_size_t *counter, size_t value) {
-    for (size_t waited = 0; atomic_load_explicit(counter, memory_order_acquire) < value; waited++)
-        relax(waited);
+void nvp_team_wait(nvp_team *team, atomic_size_t *counter, size_t value) {
+    for (size_t waited = 0; waited < LOOKS + PAUSES; waited++) {
+        if (has_come(counter, value))
+            return;
+        if (waited >= LOOKS)
+            relax();
+    }
+    enter(&team->bedroom);
+    /* Either this thread sees the counter's new value, or who sets it sees that this thread is asleep: the two stores
+     * and the two loads are sequentially consistent. */
+    atomic_fetch_add(&team->n_asleep, 1);
+    while (atomic_load(counter) < value)
+        sleep_in(&team->bedroom);
+    atomic_fetch_sub(&team->n_asleep, 1);
+    leave(&team->bedroom);
+}
+
+void nvp_team_set(nvp_team *team, atomic_size_t *counter, size_t value) {
+    atomic_store(counter, value);
+    if (atomic_load(&team->n_asleep) == 0)
+        return;
+    enter(&team->bedroom);
+    wake_all(&team->bedroom);
+    leave(&team->bedroom);
 }
 
 /* Returns how often the worker has been somewhere to meet. */
 static size_t arrive(worker *self) {
     const size_t met = atomic_load_explicit(&self->met, memory_order_relaxed) + 1;
-    atomic_store_explicit(&self->met, met, memory_order_release);
+    nvp_team_set(self->team, &self->met, met);
     return met;
 }
 
-static void work(worker *self) {
+static void work(void *context) {
+    worker *self = context;
     nvp_team *team = self->team;
     for (size_t round = 1;; round++) {
-        nvp_wait_for(&team->round, round);
+        nvp_team_wait(team, &team->round, round);
         if (!team->task)
             return;
         team->task(team->context, self->number);
@@ -78,41 +165,26 @@ static void work(worker *self) {
     }
 }
 
-#ifdef _WIN32
-static DWORD WINAPI start(void *self) {
-    work(self);
-    return 0;
-}
-#else
-static void *start(void *self) {
-    work(self);
-    return NULL;
-}
-#endif
-
 nvp_team *nvp_team_start(size_t n) {
     if (n > MOST_WORKERS)
         n = MOST_WORKERS;
     nvp_team *team = n > 1 ? malloc(sizeof *team + n * sizeof *team->workers) : NULL;
     if (!team)
         return NULL;
-    team->n_workers = 1;
+    if (!open_monitor(&team->bedroom)) {
+        free(team);
+        return NULL;
+    }
     atomic_init(&team->round, 0);
+    atomic_init(&team->n_asleep, 0);
+    team->n_workers = 0;
     for (size_t i = 0; i < n; i++) {
         worker *self = &team->workers[i];
-        atomic_init(&self->met, 0);
-        if (i == 0) /* the caller */
-            continue;
         self->team = team;
         self->number = i;
-#ifdef _WIN32
-        self->thread = CreateThread(NULL, 0, start, self, 0, NULL);
-        if (!self->thread)
+        atomic_init(&self->met, 0);
+        if (i > 0 && !start_thread(&self->thread, self)) /* worker 0 is the caller */
             break;
-#else
-        if (pthread_create(&self->thread, NULL, start, self))
-            break;
-#endif
         team->n_workers = i + 1;
     }
     return team;
@@ -124,7 +196,7 @@ static void begin_round(nvp_team *team, nvp_task task, void *context) {
     team->task = task;
     team->context = context;
     const size_t round = atomic_load_explicit(&team->round, memory_order_relaxed) + 1;
-    atomic_store_explicit(&team->round, round, memory_order_release);
+    nvp_team_set(team, &team->round, round);
 }
 
 void nvp_team_run(nvp_team *team, nvp_task task, void *context) {
@@ -142,20 +214,15 @@ void nvp_team_meet(nvp_team *team, size_t worker) {
         return;
     const size_t met = arrive(&team->workers[worker]);
     for (size_t i = 0; i < team->n_workers; i++)
-        nvp_wait_for(&team->workers[i].met, met);
+        nvp_team_wait(team, &team->workers[i].met, met);
 }
 
 void nvp_team_stop(nvp_team *team) {
     if (!team)
         return;
     begin_round(team, NULL, NULL);
-    for (size_t i = 1; i < team->n_workers; i++) {
-#ifdef _WIN32
-        WaitForSingleObject(team->workers[i].thread, INFINITE);
-        CloseHandle(team->workers[i].thread);
-#else
-        pthread_join(team->workers[i].thread, NULL);
-#endif
-    }
+    for (size_t i = 1; i < team->n_workers; i++)
+        join_thread(team->workers[i].thread);
+    close_monitor(&team->bedroom);
     free(team);
 }

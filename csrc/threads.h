@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
+enum { NVP_LINE = 64 }; /* bytes of a cache line: what two threads write is that far apart */
+
 typedef struct nvp_team nvp_team;
 typedef void (*nvp_task)(void *context, size_t worker);
 
@@ -21,8 +23,9 @@ void nvp_team_run(nvp_team *team, nvp_task task, void *context);
 /* Within a task: waits until all workers of the team have come here. */
 void nvp_team_meet(nvp_team *team, size_t worker);
 
-/* Waits until the counter, which only grows, has reached a value: spins, for what is waited for takes microseconds, and
- * later lets others run. */
-void nvp_wait_for(atomic_size_t *counter, size_t value);
+/* Between workers of a team, a counter that only grows: waits until it has reached a value, spinning at first and then
+ * asleep; and gives it a new one. */
+void nvp_team_wait(nvp_team *team, atomic_size_t *counter, size_t value);
+void nvp_team_set(nvp_team *team, atomic_size_t *counter, size_t value);
 
 #endif

@@ -461,8 +461,8 @@ static nvp_status train(training *t) {
     t->exchange = &exchange;
     t->shares_params = workspace->team && n_parts(t->flow) > 1;
     const size_t most = t->n_validation > t->batch_size ? t->n_validation : t->batch_size;
-    nvp_status status = t->flow->engine->open_exchange(&exchange, t->flow, workspace, most,
-                                                       workspace->team && !t->shares_params);
+    nvp_status status =
+        t->flow->engine->open_exchange(&exchange, t->flow, workspace, most, workspace->team && !t->shares_params);
     if (status == NVP_OK)
         status = hire(&crew);
     if (status == NVP_OK) {

@@ -109,8 +109,8 @@ static void fill_lanes(size_t n, size_t count, real *rows, size_t tile) {
 static void clear_rows(real *rows, size_t n, size_t tile) { memset(rows, 0, n * tile * sizeof *rows); }
 
 /* Given in and d_out, the gradient of the output: d_in += that of the input and, unless d_params is NULL, d_params +=
- * that of the parameters. Unless mlp_forward has kept the hidden layers, they are computed anew. scratch: the values and
- * slopes of all hidden layers, two rows of gradients that take turns, and a map's input transposed. */
+ * that of the parameters. Unless mlp_forward has kept the hidden layers, they are computed anew. scratch: the values
+ * and slopes of all hidden layers, two rows of gradients that take turns, and a map's input transposed. */
 static void mlp_vjp(const nvp_mlp *net, const real *params, const real *in, const real *d_out, real *d_in,
                     real *d_params, const real *kept, real *scratch, size_t tile) {
     if (has_one_input(net)) {
@@ -134,8 +134,7 @@ static void mlp_vjp(const nvp_mlp *net, const real *params, const real *in, cons
         size_t n_out = net->widths[k + 1], n_in = net->widths[k];
         const real *x = k ? h + (row - n_in) * tile : in;
         if (d_params)
-            linear_weight_gradient(n_out, n_in, d_out, x, d_params + at, d_params + at + n_out * n_in, columns,
-                                   tile);
+            linear_weight_gradient(n_out, n_in, d_out, x, d_params + at, d_params + at + n_out * n_in, columns, tile);
         if (k == 0) {
             linear_input_gradient(n_out, n_in, params + at, d_out, d_in, tile);
             break;

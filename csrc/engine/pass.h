@@ -36,12 +36,11 @@ static bool round_up(size_t n, size_t size, size_t *bytes) {
 /* The bytes of a worker's rows; false: overflow. */
 static bool measure_rows(const nvp_flow *flow, bool gradient, size_t tile, size_t *bytes) {
     size_t n_rows = 3, numbers = 0;
-    if (!nvp_add_product(n_states(flow, gradient), flow->dim, &n_rows) || !nvp_add(n_rows, flow->context_dim, &n_rows) ||
-        !nvp_add(n_rows, flow->scratch_rows, &n_rows))
+    if (!nvp_add_product(n_states(flow, gradient), flow->dim, &n_rows) ||
+        !nvp_add(n_rows, flow->context_dim, &n_rows) || !nvp_add(n_rows, flow->scratch_rows, &n_rows))
         return false;
-    if (gradient &&
-        (!nvp_add(n_rows, flow->saved_rows, &n_rows) || !nvp_add(n_rows, flow->dim, &n_rows) ||
-         !nvp_add(n_rows, flow->context_dim, &n_rows) || !nvp_add(numbers, flow->largest_layer, &numbers)))
+    if (gradient && (!nvp_add(n_rows, flow->saved_rows, &n_rows) || !nvp_add(n_rows, flow->dim, &n_rows) ||
+                     !nvp_add(n_rows, flow->context_dim, &n_rows) || !nvp_add(numbers, flow->largest_layer, &numbers)))
         return false;
     return nvp_add_product(n_rows, tile, &numbers) && round_up(numbers, sizeof(real), bytes);
 }
@@ -400,7 +399,7 @@ static nvp_status run_pass(nvp_pass *pass) {
     if (pass->exchange)
         return run_own_share(pass);
     /* One tile needs no team. */
-    const bool one_tile = count_tiles(flow, pass->n) == 1;
+    const bool one_tile = pass->n <= flow->tile;
     nvp_exchange exchange;
     const nvp_status status =
         lay_out_exchange(&exchange, flow, pass->workspace, one_tile ? NULL : pass->workspace->team, pass->n,

@@ -18,19 +18,23 @@ typedef struct {
     real *grads[NVP_HALVES];
 } share;
 
-/* As few tiles as can be, and all of about one size: no worker waits for one who has more to do. */
-static size_t count_tiles(const nvp_flow *flow, size_t n) { return (n - 1) / flow->tile + 1; }
-static size_t tile_size(const nvp_flow *flow, size_t n) { return padded((n - 1) / count_tiles(flow, n) + 1); }
+/* As few tiles as can be, but the same number in both halves, and all of about one size: no worker waits for one who
+ * has more to do. */
+static size_t tile_size(const nvp_flow *flow, size_t n) {
+    const size_t least = (n - 1) / flow->tile + 1, even = least > 1 ? least + least % 2 : 1;
+    return padded((n - 1) / even + 1);
+}
 
-/* That of n samples or fewer is not larger. */
+/* The tiles of n samples or fewer are not larger. */
 static size_t largest_tile(const nvp_flow *flow, size_t n) { return padded(n < flow->tile ? n : flow->tile); }
 
 static share share_of(nvp_pass *pass, nvp_exchange *exchange, size_t worker) {
-    const size_t n_tiles = count_tiles(pass->flow, pass->n), buffer = pass->number % NVP_BUFFERS;
+    const size_t tile = tile_size(pass->flow, pass->n), n_tiles = (pass->n - 1) / tile + 1;
+    const size_t buffer = pass->number % NVP_BUFFERS;
     return (share){.pass = pass,
                    .exchange = exchange,
                    .worker = worker,
-                   .tile = tile_size(pass->flow, pass->n),
+                   .tile = tile,
                    .first = {0, n_tiles - n_tiles / 2},
                    .counts = {n_tiles - n_tiles / 2, n_tiles / 2},
                    .halves = exchange->halves[buffer],
@@ -58,7 +62,7 @@ static size_t n_blocks(const nvp_flow *flow) { return flow->n_layers + 1; }
 /* As a half is before a pass. */
 static void reset_half(nvp_exchange *exchange, const nvp_flow *flow, size_t buffer, size_t half) {
     atomic_store_explicit(&exchange->halves[buffer][half].next, n_dealt(exchange, half), memory_order_relaxed);
-    for (size_t block = 0; block <= n_blocks(flow); block++)
+    for (size_t block = 0; exchange->team && block <= n_blocks(flow); block++)
         atomic_store_explicit(&exchange->turns[buffer][half][block], 0, memory_order_relaxed);
 }
 
@@ -103,14 +107,25 @@ static bool take_tile(const share *s, size_t *k) {
 
 static size_t half_of(const share *s, size_t k) { return k >= s->first[1]; }
 
+/* A sum over a half goes from tile to tile; the last one passes it on to nobody. */
+static void wait_for_turn(const share *s, atomic_size_t *turn, size_t place) {
+    if (s->exchange->team && place > 0)
+        nvp_team_wait(s->exchange->team, turn, place);
+}
+
+static void pass_turn(const share *s, atomic_size_t *turn, size_t half, size_t place) {
+    if (s->exchange->team && place + 1 < s->counts[half])
+        nvp_team_set(s->exchange->team, turn, place + 1);
+}
+
 /* The half's sum += term, when it is the turn of tile k. */
 static void add_log_prob_in_turn(const share *s, size_t k, double term) {
-    const size_t i = half_of(s, k), place = k - s->first[i];
-    nvp_half *half = &s->halves[i];
-    atomic_size_t *turn = &s->turns[i][n_blocks(s->pass->flow)];
-    nvp_wait_for(turn, place);
-    half->log_prob_sum = place ? half->log_prob_sum + term : term;
-    atomic_store_explicit(turn, place + 1, memory_order_release);
+    const size_t half = half_of(s, k), place = k - s->first[half];
+    atomic_size_t *turn = &s->turns[half][n_blocks(s->pass->flow)];
+    double *sum = &s->halves[half].log_prob_sum;
+    wait_for_turn(s, turn, place);
+    *sum = place ? *sum + term : term;
+    pass_turn(s, turn, half, place);
 }
 
 static double sum_of_log_prob(const share *s) {
@@ -133,13 +148,12 @@ static void add_gradient_in_turn(const share *s, size_t k, size_t block, size_t 
                                  const real *d_params) {
     const size_t half = half_of(s, k), place = k - s->first[half];
     atomic_size_t *turn = &s->turns[half][block];
-    if (place) {
-        real *sum = s->grads[half] + offset;
-        nvp_wait_for(turn, place);
+    real *sum = s->grads[half] + offset;
+    wait_for_turn(s, turn, place);
+    if (d_params != sum)
         for (size_t i = 0; i < n; i++)
             sum[i] += d_params[i];
-    }
-    atomic_store_explicit(turn, place + 1, memory_order_release);
+    pass_turn(s, turn, half, place);
 }
 
 /* A line of another worker's cache takes long to come; asked for at once, and before they are needed, they come

@@ -156,7 +156,7 @@ static void test_bad_descriptions(void) {
         nvp_layer_config config = good;                                                                                \
         __VA_ARGS__;                                                                                                   \
         flow = (nvp_flow *)(void *)&config;                                                                            \
-        CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 0, 1, &config) == (status));                                      \
+        CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 0, 1, &config) == (status));                                   \
         CHECK((flow != NULL) == ((status) == NVP_OK));                                                                 \
         nvp_flow_destroy(flow);                                                                                        \
     } while (0)
@@ -810,8 +810,8 @@ static void test_parts_of_a_training(size_t n_components) {
         nvp_train_result results[2];
         void *state = calloc(1, size);
         nvp_flow_initialize(f.flow, 1, f.params);
-        CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(TRAIN, train_x), SAMPLES(n_held_out, held_out_x), &results[0],
-                        f.workspace) == NVP_OK);
+        CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(TRAIN, train_x), SAMPLES(n_held_out, held_out_x),
+                        &results[0], f.workspace) == NVP_OK);
         memcpy(whole, f.params, bytes);
         nvp_flow_initialize(f.flow, 1, f.params);
         options.state = state;
@@ -861,8 +861,8 @@ static void test_divergence_with_every_option(size_t n_components) {
     for (int validated = 0; validated < 2; validated++) {
         double nll;
         nvp_flow_initialize(f.flow, 1, f.params);
-        CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(TRAIN, train_x), SAMPLES(validated ? HELD_OUT : 0, held_out_x),
-                        &result, f.workspace) == NVP_OK);
+        CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(TRAIN, train_x),
+                        SAMPLES(validated ? HELD_OUT : 0, held_out_x), &result, f.workspace) == NVP_OK);
         CHECK(result.diverged && result.epochs < 30 && all_finite(f.params, f.n_params));
         CHECK(nvp_nll(f.flow, f.params, SAMPLES(TRAIN, train_x), &nll, NULL, f.workspace) == NVP_OK && isfinite(nll));
     }
@@ -880,7 +880,74 @@ static void test_interruption(void) {
     CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(TRAIN, train_x), NULL, &result, f.workspace) ==
           NVP_INTERRUPTED);
     CHECK(asked == 2 && result.epochs > 0 && all_finite(f.params, f.n_params));
+    for (size_t n_threads = 2; n_threads <= 5; n_threads += 3) { /* more than one tile */
+        static double x[4 * TRAIN * DIM];
+        make_data(x, 4 * TRAIN, 3);
+        asked = 0;
+        nvp_workspace_set_threads(f.workspace, n_threads);
+        CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(4 * TRAIN, x), NULL, &result, f.workspace) ==
+              NVP_INTERRUPTED);
+        CHECK(asked == 2 && result.epochs > 0 && all_finite(f.params, f.n_params));
+    }
     nvp_workspace_set_poll(f.workspace, NULL, NULL);
+    tear_down(&f);
+}
+
+/* A team takes the same steps as one thread, whatever the numbers of tiles in a batch, in the rest of an epoch and in
+ * the validation: with parameters of each worker's own and, in a flow of many, shared ones. */
+static void train_with_team(const nvp_flow *flow, nvp_workspace *workspace, const double *start, size_t n,
+                            size_t n_held_out, size_t batch_size, size_t stop_at) {
+    const size_t n_params = nvp_flow_n_parameters(flow);
+    double *x = malloc((n + n_held_out) * DIM * sizeof *x), *first = malloc(n_params * sizeof *first),
+           *params = malloc(n_params * sizeof *params);
+    make_data(x, n + n_held_out, 5);
+    curves c[2];
+    nvp_train_result results[2];
+    for (size_t n_threads = 1; n_threads <= 7; n_threads += 1 + n_threads / 3) {
+        const bool alone = n_threads == 1;
+        nvp_train_options options = options_of(4, batch_size);
+        options.average = 0.5;
+        options.on_epoch = record;
+        options.context = &c[!alone];
+        c[!alone] = (curves){.stop_at = stop_at};
+        memcpy(params, start, n_params * sizeof *params);
+        nvp_workspace_set_threads(workspace, n_threads);
+        CHECK(nvp_train(flow, params, &options, SAMPLES(n, x), SAMPLES(n_held_out, x + n * DIM), &results[!alone],
+                        workspace) == NVP_OK);
+        if (alone)
+            memcpy(first, params, n_params * sizeof *params);
+        CHECK(memcmp(first, params, n_params * sizeof *params) == 0);
+        CHECK(memcmp(first, start, n_params * sizeof *params) != 0 && all_finite(params, n_params));
+        CHECK(c[!alone].n == (stop_at ? stop_at : 4) && results[!alone].epochs == c[0].n);
+        CHECK(results[!alone].best_epoch == results[0].best_epoch);
+    }
+    free(x);
+    free(first);
+    free(params);
+}
+
+/* More parameters than fit into one part of the update. */
+static nvp_flow *make_wide_flow(void) {
+    const size_t width[2] = {70, 70};
+    nvp_layer_config layers[2] = {{.mask = masks[0], .hidden = width, .n_hidden = 2},
+                                  {.mask = masks[1], .hidden = width, .n_hidden = 2}};
+    nvp_flow *flow = NULL;
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, 0, 2, layers) == NVP_OK);
+    return flow;
+}
+
+static void test_training_with_a_team(void) {
+    static const size_t sizes[][3] = {{1025, 0, 0}, {2500, 700, 1300}, {1030, 1900, 520}, {600, 100, 600}};
+    fixture f = set_up();
+    nvp_flow *wide = make_wide_flow();
+    double *start = malloc(nvp_flow_n_parameters(wide) * sizeof *start);
+    nvp_flow_initialize(wide, 1, start);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        train_with_team(f.flow, f.workspace, f.params, sizes[i][0], sizes[i][1], sizes[i][2], i == 1 ? 2 : 0);
+        train_with_team(wide, f.workspace, start, sizes[i][0], sizes[i][1], sizes[i][2], i == 2 ? 3 : 0);
+    }
+    free(start);
+    nvp_flow_destroy(wide);
     tear_down(&f);
 }
 
@@ -988,6 +1055,7 @@ int main(void) {
     test_divergence_with_every_option(0);
     test_divergence_with_every_option(2);
     test_interruption();
+    test_training_with_a_team();
     test_adam();
     test_failing_allocations();
     test_statuses_have_words();
