@@ -86,8 +86,7 @@ INLINE vreal keep(vmask mask, vreal v) { return (vreal)_mm512_maskz_mov_pd(mask,
 typedef vint vmask;
 #if defined(__SSE2__) && NVP_VECTOR_BYTES == 16 && NVP_PRECISION == 32
 INLINE vmask less(vreal a, vreal b) { return (vint)_mm_cmplt_ps((__m128)a, (__m128)b); }
-#elif defined(__SSE2__) && NVP_VECTOR_BYTES == 16 /* gcc 12 cannot compile the comparison of vectors in all its uses   \
-                                                   */
+#elif defined(__SSE2__) && NVP_VECTOR_BYTES == 16 /* gcc 12 cannot compile all comparisons of vectors */
 INLINE vmask less(vreal a, vreal b) { return (vint)_mm_cmplt_pd((__m128d)a, (__m128d)b); }
 #else
 INLINE vmask less(vreal a, vreal b) { return (vint)LANE_MASK(a < b); }
