@@ -501,7 +501,7 @@ INTERRUPTED = """
     import numpy as np, nvpflow
     X = np.random.default_rng(0).normal(size=({n}, 2))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-model = nvpflow.RealNVP(max_iter=10**7, batch_size={batch_size}, noise=0, random_state=0, n_jobs={n_jobs})
+    model = nvpflow.RealNVP(max_iter=10**7, batch_size={batch_size}, noise=0, random_state=0, n_jobs={n_jobs})
     sent = []
     def interrupt():
         sent.append(time.monotonic())
