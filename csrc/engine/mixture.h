@@ -338,14 +338,17 @@ static void mixture_vjp(const mixture *m, const real *z, const real *d_log_prob,
 }
 
 /* The component of each of `count` samples, by one uniform number for each. */
-static void choose_components(const mixture *m, uint64_t seed, uint64_t first, size_t count, real *chosen) {
+static void choose_components(const mixture *m, uint64_t seed, uint64_t first, size_t count, real *chosen,
+                              double *weights) {
     const double log_sum = log_total(m);
+    for (size_t k = 0; k + 1 < m->n_components; k++)
+        weights[k] = exp((double)m->logits[k] - log_sum);
     for (size_t t = 0; t < count; t++) {
         double uniform[2];
         nvp_uniform_pair(seed, NVP_STREAM_COMPONENT, first + t, uniform);
         size_t k = 0;
         for (; k + 1 < m->n_components; k++) {
-            uniform[0] -= exp((double)m->logits[k] - log_sum);
+            uniform[0] -= weights[k];
             if (uniform[0] < 0)
                 break;
         }
@@ -358,7 +361,8 @@ static void choose_components(const mixture *m, uint64_t seed, uint64_t first, s
 static void mixture_sample(const mixture *m, uint64_t seed, uint64_t first, size_t count, real *z, real *scratch,
                            size_t tile) {
     real *chosen = scratch, *normals = chosen + m->n_components * tile, *y = normals + m->dim * tile;
-    choose_components(m, seed, first, count, chosen);
+    /* The weights lie in the rows between: K - 1 rows hold as many doubles. */
+    choose_components(m, seed, first, count, chosen, (double *)(void *)(chosen + tile));
     fill_lanes(1, count, chosen, tile);
     memcpy(normals, z, m->dim * tile * sizeof *z);
     for (size_t k = 0; k < m->n_components; k++)

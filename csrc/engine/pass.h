@@ -294,7 +294,7 @@ static void run_tile_back(const share *s, const tile_rows *rows, size_t k, size_
         const layer_pass pass = step(s->pass, rows, i, tile);
         const nvp_layer *layer = pass.layer;
         real *d_params = begin_gradient(s, k, layer->offset, layer->n_params, rows->d_params);
-        exchange_early(s, k, layer->offset, layer->n_params);
+        claim_next(s, k, layer->offset, layer->n_params);
         layer_types[layer->type].vjp(&pass, rows->d_log_det, rows->d, d_params);
         if (d_params)
             add_gradient_in_turn(s, k, (size_t)(layer - flow->layers), layer->offset, layer->n_params, d_params);
@@ -362,6 +362,7 @@ static nvp_status run_own_share(nvp_pass *pass) {
     nvp_team_meet(pass->exchange->team, pass->worker);
     if (stopped(&s))
         return NVP_INTERRUPTED;
+    fetch_other_half(&s);
     pass->log_prob_sum = sum_of_log_prob(&s);
     pass->grads[0] = s.grads[0];
     pass->grads[1] = s.counts[1] ? s.grads[1] : NULL;

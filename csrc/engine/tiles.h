@@ -177,15 +177,20 @@ INLINE void claim(size_t bytes, const void *from) {
 #endif
 }
 
-/* Where all workers read the sums of both halves: while one is at a block, it asks for the next block of its own sum,
- * which the others have read, and for the one before the last of the other sum, which is mostly finished by then:
- * stretches of this block's size before and behind it. */
-INLINE void exchange_early(const share *s, size_t k, size_t offset, size_t n) {
-    const size_t half = half_of(s, k), other = 1 - half;
-    if (!s->exchange->team || !s->exchange->alternates)
-        return;
-    if (k == s->first[half] && offset + 2 * n <= s->pass->flow->n_params)
-        claim(n * sizeof(real), s->grads[half] + offset + n);
-    if (offset >= 2 * n)
-        fetch(n * sizeof(real), s->grads[other] + offset - 2 * n);
+/* Whether every worker reads the sums of both halves, into a step of its own. */
+static bool all_read(const share *s) { return s->exchange->team && s->exchange->alternates; }
+
+/* While the first tile of a half is at a block of the gradient, it claims the sum's next one, which others have read:
+ * a stretch of this block's size. At the first block, this one, too. */
+INLINE void claim_next(const share *s, size_t k, size_t offset, size_t n) {
+    const size_t half = half_of(s, k);
+    if (all_read(s) && k == s->first[half] && offset + 2 * n <= s->pass->flow->n_params)
+        claim((offset ? 1 : 2) * n * sizeof(real), s->grads[half] + (offset ? offset + n : 0));
+}
+
+/* When all have met. Earlier, some of it would be taken away from the worker who is still at it. */
+INLINE void fetch_other_half(const share *s) {
+    const real *grad = s->grads[1 - own_half(s->worker)];
+    if (all_read(s) && s->pass->nll_gradient)
+        fetch(s->pass->flow->n_params * sizeof(real), grad);
 }
