@@ -107,8 +107,8 @@ struct nvp_team {
     void *context;
     atomic_size_t round; /* of tasks; a worker sees a new one and starts */
     char apart_too[NVP_LINE];
-    atomic_size_t n_asleep; /* in the bedroom */
-    monitor bedroom;
+    atomic_size_t n_asleep; /* of those who wait */
+    monitor waiting;
     worker workers[];
 };
 
@@ -127,23 +127,23 @@ void nvp_team_wait(nvp_team *team, atomic_size_t *counter, size_t value) {
         if (waited >= LOOKS)
             relax();
     }
-    enter(&team->bedroom);
+    enter(&team->waiting);
     /* Either this thread sees the counter's new value, or who sets it sees that this thread is asleep: the two stores
      * and the two loads are sequentially consistent. */
     atomic_fetch_add(&team->n_asleep, 1);
     while (atomic_load(counter) < value)
-        sleep_in(&team->bedroom);
+        sleep_in(&team->waiting);
     atomic_fetch_sub(&team->n_asleep, 1);
-    leave(&team->bedroom);
+    leave(&team->waiting);
 }
 
 void nvp_team_set(nvp_team *team, atomic_size_t *counter, size_t value) {
     atomic_store(counter, value);
     if (atomic_load(&team->n_asleep) == 0)
         return;
-    enter(&team->bedroom);
-    wake_all(&team->bedroom);
-    leave(&team->bedroom);
+    enter(&team->waiting);
+    wake_all(&team->waiting);
+    leave(&team->waiting);
 }
 
 /* Returns how often the worker has been somewhere to meet. */
@@ -171,7 +171,7 @@ nvp_team *nvp_team_start(size_t n) {
     nvp_team *team = n > 1 ? malloc(sizeof *team + n * sizeof *team->workers) : NULL;
     if (!team)
         return NULL;
-    if (!open_monitor(&team->bedroom)) {
+    if (!open_monitor(&team->waiting)) {
         free(team);
         return NULL;
     }
@@ -223,6 +223,6 @@ void nvp_team_stop(nvp_team *team) {
     begin_round(team, NULL, NULL);
     for (size_t i = 1; i < team->n_workers; i++)
         join_thread(team->workers[i].thread);
-    close_monitor(&team->bedroom);
+    close_monitor(&team->waiting);
     free(team);
 }

@@ -428,7 +428,7 @@ static void copy_training(training *t, const training *first, size_t worker, siz
 }
 
 /* The others of the team. What a worker writes is no line of another's. */
-static nvp_status hire(crew *crew) {
+static nvp_status make_others(crew *crew) {
     const training *first = crew->first;
     const size_t n_others = nvp_team_size(first->workspace->team) - 1;
     const size_t row = first->flow->n_params * first->flow->engine->real_size;
@@ -464,7 +464,7 @@ static nvp_status train(training *t) {
     nvp_status status =
         t->flow->engine->open_exchange(&exchange, t->flow, workspace, most, workspace->team && !t->shares_params);
     if (status == NVP_OK)
-        status = hire(&crew);
+        status = make_others(&crew);
     if (status == NVP_OK) {
         nvp_team_run(workspace->team, work, &crew);
         status = t->status;
