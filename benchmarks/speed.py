@@ -50,7 +50,7 @@ class Peak:
         subprocess.run([compiler, "-O2", *VECTOR_FLAGS[isa], HERE / "peak.c", "-o", self.program], check=True)
 
     def measure(self, n_processes=1):
-        """Of so many processes at once, together."""
+        """GFLOP/s of so many processes at once, together."""
         processes = [subprocess.Popen([self.program], stdout=subprocess.PIPE, text=True) for _ in range(n_processes)]
         return sum(float(process.communicate()[0]) for process in processes)
 
@@ -62,21 +62,16 @@ def seconds_of(function):
     return time.perf_counter() - start
 
 
-def turns(sides, repeats, peak=None):
-    """{name: seconds of each turn}, the sides one after the other in each; "peak" is in GFLOP/s, "peak of two" that of
-    two processes together."""
+def turns(sides, repeats, **gauges):
+    """{name: seconds of each turn}, the sides one after the other in each, and then what each gauge shows."""
     for function in sides.values():
         function()  # warm up, compile
-    found = {name: [] for name in sides}
-    if peak:
-        found["peak"], found["peak of two"] = [], []
+    found = {name: [] for name in (*sides, *gauges)}
     for _ in range(repeats):
         for name, function in sides.items():
             found[name].append(seconds_of(function))
-        if peak:
-            found["peak"].append(peak.measure())
-            if "two threads" in sides:
-                found["peak of two"].append(peak.measure(2))
+        for name, gauge in gauges.items():
+            found[name].append(gauge())
     return found
 
 
@@ -98,9 +93,10 @@ def ratios(found, peer, ours="nvpflow"):
 def two_threads(peak, repeats, what, one, two):
     """What two threads gain, beside what the machine has for them: two virtual processors may be one core, or far apart, and
     change places within seconds, so there are more turns."""
-    found = turns({"nvpflow": one, "two threads": two}, 5 * repeats, peak)
+    sides = {"nvpflow": one, "two threads": two}
+    found = turns(sides, 5 * repeats, peak=peak.measure, peak_of_two=lambda: peak.measure(2))
     line(f"{what}, two threads, times as fast as one", ratios(found, "nvpflow", "two threads"), "", 1.8)
-    line(f"{what}, two processes on registers, times as much as one", ratios(found, "peak of two", "peak"), "")
+    line(f"{what}, two processes on registers, times as much as one", ratios(found, "peak_of_two", "peak"), "")
 
 
 def of_peak(found, operations, ours="nvpflow"):
@@ -143,7 +139,7 @@ def training(peak, repeats, torch_peer, jax_peer):
         parameters, masks = jax_peer.from_state(state, 8)
         train = jax_peer.make_training(masks, 1000)
         sides["JAX jit"] = lambda: train(parameters, x)[0].block_until_ready()
-    found = turns(sides, repeats, peak)
+    found = turns(sides, repeats, peak=peak.measure)
     line("H = 64", found["nvpflow"], "s")
     line("H = 64, of the peak", of_peak(found, 6 * multiply_adds(2, 64, 8) * 1e6), "%", 65)
     if torch_peer:
@@ -154,7 +150,7 @@ def training(peak, repeats, torch_peer, jax_peer):
         line("H = 64, times as fast as JAX jit", ratios(found, "JAX jit"), "", 15)
     two_threads(peak, repeats, "H = 64", ours, lambda: ours(n_jobs=2))
     for hidden in (32, 128, 256):
-        found = turns({"nvpflow": lambda: ours(hidden)}, repeats, peak)
+        found = turns({"nvpflow": lambda: ours(hidden)}, repeats, peak=peak.measure)
         line(f"H = {hidden}, of the peak", of_peak(found, 6 * multiply_adds(2, hidden, 8) * 1e6), "%", 60)
 
 
@@ -231,7 +227,7 @@ def scoring(peak, repeats, torch_peer, jax_peer):
         points, key = jax.numpy.asarray(x), jax.random.key(0)
         sides["JAX jit"] = lambda: score(points).block_until_ready()
         sides["JAX jit, sampling"] = lambda: draw(key).block_until_ready()
-    found = turns(sides, repeats, peak)
+    found = turns(sides, repeats, peak=peak.measure)
     line("scoring", found["nvpflow"], "s")
     line("scoring, of the peak", of_peak(found, 2 * multiply_adds(2, 64, 8) * n), "%", 60)
     line("sampling, times as fast as scoring", ratios(found, "nvpflow", "sampling"), "", 0.7)
@@ -289,7 +285,7 @@ def wide(peak, repeats, torch_peer):
                 (-theirs.log_prob(data).mean()).backward()
 
             sides["PyTorch eager"] = eager
-        found = turns(sides, 3 * repeats, peak)
+        found = turns(sides, 3 * repeats, peak=peak.measure)
         operations = 6 * multiply_adds(64, 512, 10) * batch
         line(f"batch {batch}, of the peak", of_peak(found, operations), "%", 70 if batch == 1024 else None)
         if torch_peer:

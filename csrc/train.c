@@ -333,6 +333,17 @@ nvp_status nvp_train_state_size(const nvp_flow *flow, size_t *size) {
                : NVP_ERROR_SIZE;
 }
 
+/* At this training's own rows. */
+static void aim_update(training *t) {
+    t->update = (nvp_update){.adam = &t->adam,
+                             .weight_decay = t->options->weight_decay,
+                             .params = t->params,
+                             .m = t->m,
+                             .v = t->v,
+                             .average = t->options->average > 0 ? t->average : NULL,
+                             .decays = t->options->weight_decay > 0 ? t->decays : NULL};
+}
+
 /* Where things are in the state and in the block. */
 static void lay_out(training *t, void *state) {
     const size_t row = t->flow->n_params * t->flow->engine->real_size;
@@ -343,13 +354,7 @@ static void lay_out(training *t, void *state) {
     rows = (char *)(t->squares + n_parts(t->flow));
     t->start = rows, t->given = rows + row, t->decays = rows + 2 * row;
     t->adam = t->options->adam;
-    t->update = (nvp_update){.adam = &t->adam,
-                             .weight_decay = t->options->weight_decay,
-                             .params = t->params,
-                             .m = t->m,
-                             .v = t->v,
-                             .average = t->options->average > 0 ? t->average : NULL,
-                             .decays = t->options->weight_decay > 0 ? t->decays : NULL};
+    aim_update(t);
 }
 
 static nvp_status allocate(training *t) {
@@ -414,17 +419,15 @@ static void copy_training(training *t, const training *first, size_t worker, siz
     *own_progress = *first->progress;
     t->progress = own_progress;
     t->worker = worker;
-    t->update.adam = &t->adam;
-    if (t->shares_params)
-        return;
-    t->squares = (double *)(void *)(own_progress + 1);
-    char *rows = (char *)(t->squares + 1);
-    copy(t, t->params = t->update.params = rows, first->params);
-    copy(t, t->m = t->update.m = rows + row, first->m);
-    copy(t, t->v = t->update.v = rows + 2 * row, first->v);
-    copy(t, t->average = rows + 3 * row, first->average);
-    if (t->update.average)
-        t->update.average = t->average;
+    if (!t->shares_params) {
+        t->squares = (double *)(void *)(own_progress + 1);
+        char *rows = (char *)(t->squares + 1);
+        copy(t, t->params = rows, first->params);
+        copy(t, t->m = rows + row, first->m);
+        copy(t, t->v = rows + 2 * row, first->v);
+        copy(t, t->average = rows + 3 * row, first->average);
+    }
+    aim_update(t);
 }
 
 /* The others of the team. What a worker writes is no line of another's. */
@@ -491,7 +494,8 @@ nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options
     nvp_status status = prepare(&t);
     if (status == NVP_OK) {
         status = train(&t);
-        nvp_workspace_gather(workspace, (double)t.n * (double)flow->n_params);
+        if (status == NVP_OK)
+            nvp_workspace_gather(workspace, (double)t.n * (double)flow->n_params);
         const nvp_status settled = settle(&t, status == NVP_OK, result);
         nvp_workspace_dismiss(workspace);
         if (status == NVP_OK)

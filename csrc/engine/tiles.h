@@ -157,23 +157,16 @@ static void add_gradient_in_turn(const share *s, size_t k, size_t block, size_t 
 }
 
 /* A line of another worker's cache takes long to come; asked for at once, and before they are needed, they come
- * together. Inline, for gcc leaves out calls of functions that do nothing else. To read them: */
-INLINE void fetch(size_t bytes, const void *from) {
+ * together. Inline, for gcc leaves out calls of functions that do nothing else. */
+INLINE void prefetch(size_t bytes, const void *from, bool to_write) {
 #if defined(__GNUC__) || defined(__clang__)
     for (size_t at = 0; at < bytes; at += NVP_LINE)
-        __builtin_prefetch((const char *)from + at, 0);
+        if (to_write) /* the builtin wants a constant */
+            __builtin_prefetch((const char *)from + at, 1);
+        else
+            __builtin_prefetch((const char *)from + at, 0);
 #else
-    (void)bytes, (void)from;
-#endif
-}
-
-/* To write them: */
-INLINE void claim(size_t bytes, const void *from) {
-#if defined(__GNUC__) || defined(__clang__)
-    for (size_t at = 0; at < bytes; at += NVP_LINE)
-        __builtin_prefetch((const char *)from + at, 1);
-#else
-    (void)bytes, (void)from;
+    (void)bytes, (void)from, (void)to_write;
 #endif
 }
 
@@ -185,12 +178,11 @@ static bool all_read(const share *s) { return s->exchange->team && s->exchange->
 INLINE void claim_next(const share *s, size_t k, size_t offset, size_t n) {
     const size_t half = half_of(s, k);
     if (all_read(s) && k == s->first[half] && offset + 2 * n <= s->pass->flow->n_params)
-        claim((offset ? 1 : 2) * n * sizeof(real), s->grads[half] + (offset ? offset + n : 0));
+        prefetch((offset ? 1 : 2) * n * sizeof(real), s->grads[half] + (offset ? offset + n : 0), true);
 }
 
 /* When all have met. Earlier, some of it would be taken away from the worker who is still at it. */
 INLINE void fetch_other_half(const share *s) {
-    const real *grad = s->grads[1 - own_half(s->worker)];
     if (all_read(s) && s->pass->nll_gradient)
-        fetch(s->pass->flow->n_params * sizeof(real), grad);
+        prefetch(s->pass->flow->n_params * sizeof(real), s->grads[1 - own_half(s->worker)], false);
 }
