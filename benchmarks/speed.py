@@ -318,25 +318,27 @@ def growth(repeats):
         line("peak memory at 10 layers, parameters set aside", peaks[10], "MB")
         line("peak memory, 160 layers over 10 layers", [a / b for a, b in zip(peaks[160], peaks[10])], "", 1.1)
 
-    def medians(make, sizes):
-        """Seconds of one call of each size; small ones are called so often that all sizes do the same work."""
+    def seconds_of_each(make, sizes):
+        """One row per turn: the seconds of a call of each size. Small ones are called so often that all do the same work,
+        and all of them several times, for the first call of a turn finds the caches full of another size."""
+        times = {size: 5 * max(sizes) // size for size in sizes}
 
         def often(size):
-            function, times = make(size), max(sizes) // size
-            return lambda: [function() for _ in range(times)]
+            function = make(size)
+            return lambda: [function() for _ in range(times[size])]
 
         found = turns({size: often(size) for size in sizes}, repeats)
-        return [statistics.median(found[size]) / (max(sizes) // size) for size in sizes]
+        return np.transpose([np.divide(found[size], times[size]) for size in sizes])
+
+    def worst_over_best(costs):
+        return list(costs.max(axis=1) / costs.min(axis=1))
 
     def per_unit(make, sizes):
-        costs = [seconds / size for seconds, size in zip(medians(make, sizes), sizes)]
-        return [max(costs) / min(costs)]
+        return worst_over_best(seconds_of_each(make, sizes) / sizes)
 
     def per_further_unit(make, sizes):
         """The same for what one unit more costs, where even none of them would cost something."""
-        seconds = medians(make, sizes)
-        costs = np.diff(seconds) / np.diff(sizes)
-        return [max(costs) / min(costs)]
+        return worst_over_best(np.diff(seconds_of_each(make, sizes)) / np.diff(sizes))
 
     x = np.random.default_rng(0).normal(size=(400_000, 2)).astype(np.float32)
     flow = moons_flow(64, "tanh")
