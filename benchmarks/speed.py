@@ -15,6 +15,7 @@ import gc
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -143,11 +144,11 @@ def training(peak, repeats, torch_peer, jax_peer):
     line("H = 64", found["nvpflow"], "s")
     line("H = 64, of the peak", of_peak(found, 6 * multiply_adds(2, 64, 8) * 1e6), "%", 65)
     if torch_peer:
-        line("H = 64, times as fast as PyTorch eager", ratios(found, "PyTorch eager"), "", 60)
+        line("training, times as fast as PyTorch eager", ratios(found, "PyTorch eager"), "", 60)
     if "torch.compile" in found:
-        line("H = 64, times as fast as torch.compile", ratios(found, "torch.compile"), "")
+        line("training, times as fast as torch.compile", ratios(found, "torch.compile"), "")
     if jax_peer:
-        line("H = 64, times as fast as JAX jit", ratios(found, "JAX jit"), "", 15)
+        line("training, times as fast as JAX jit", ratios(found, "JAX jit"), "", 15)
     two_threads(peak, repeats, "H = 64", ours, lambda: ours(n_jobs=2))
     for hidden in (32, 128, 256):
         found = turns({"nvpflow": lambda: ours(hidden)}, repeats, peak=peak.measure)
@@ -287,9 +288,9 @@ def wide(peak, repeats, torch_peer):
             sides["PyTorch eager"] = eager
         found = turns(sides, 3 * repeats, peak=peak.measure)
         operations = 6 * multiply_adds(64, 512, 10) * batch
-        line(f"batch {batch}, of the peak", of_peak(found, operations), "%", 70 if batch == 1024 else None)
+        line(f"wide, batch {batch}, of the peak", of_peak(found, operations), "%", 70 if batch == 1024 else None)
         if torch_peer:
-            line(f"batch {batch}, times as fast as PyTorch", ratios(found, "PyTorch eager"), "", claim)
+            line(f"wide, batch {batch}, times as fast as PyTorch", ratios(found, "PyTorch eager"), "", claim)
 
 
 # The parameters and what a fit keeps of their size are set aside: the flow's own, the gradient, Adam's two moments, and the
@@ -367,19 +368,25 @@ def packaging(repeats):
 
 
 def chart(path):
+    """The ratios to peers, with the least and the greatest."""
     from matplotlib.figure import Figure
 
-    rows = [result for result in results if "times as fast as" in result["what"] and "threads" not in result["what"]]
+    rows = [result for result in results if re.search("times as fast as (PyTorch|torch|JAX)", result["what"])]
+    if not rows:
+        print("no chart: no peer was measured")
+        return
     figure = Figure(figsize=(9, 0.4 * len(rows) + 1), layout="constrained")
     axes = figure.subplots()
-    medians = [statistics.median(row["values"]) for row in rows]
-    axes.barh([row["what"] for row in rows], medians, color="#2066ad")
+    medians = np.array([statistics.median(row["values"]) for row in rows])
+    least, greatest = np.transpose([(min(row["values"]), max(row["values"])) for row in rows])
+    axes.barh([row["what"] for row in rows], medians - 1, left=1, xerr=(medians - least, greatest - medians), color="#2066ad",
+              error_kw={"elinewidth": 0.8, "capsize": 3})  # fmt: skip
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.invert_yaxis()
-    axes.axvline(1, color="black", linewidth=0.8)
-    for y, median in enumerate(medians):
-        axes.text(median, y, f" {median:.3g}", va="center")
-    axes.set_xlabel("times as fast (logarithmic)")
+    for y, (median, end) in enumerate(zip(medians, greatest)):
+        axes.text(end, y, f"  {median:.3g}", va="center")
+    axes.set_xlabel("times as fast (median of the turns, least and greatest)")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
 
