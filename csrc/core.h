@@ -58,6 +58,7 @@ struct nvp_flow {
     size_t scratch_rows, hidden_rows; /* the maximum over the layers */
     size_t largest_layer;             /* the most parameters of a layer, or the base's */
     size_t tile;                      /* the most samples that are taken through the whole flow at a time */
+    size_t two_tiles_from;            /* the fewest that are taken in more than one tile */
     nvp_layer *layers;
     nvp_base base;
     size_t *indices; /* storage of every index list and width list above */
@@ -74,8 +75,13 @@ struct nvp_workspace {
     double polled_at;
 };
 
-/* Gather a team for a call that has so many multiply-adds to do; a small one is done before threads have started. */
-void nvp_workspace_gather(nvp_workspace *workspace, double work);
+/* The samples of a tile, but for the last, in a pass over n >= 1 of them, and how many tiles n make. */
+size_t nvp_tile_size(const nvp_flow *flow, size_t n);
+size_t nvp_count_tiles(const nvp_flow *flow, size_t n);
+
+/* Gather a team for a call that has so many multiply-adds to do for no more than so many workers; a small one is done
+ * before threads have started. */
+void nvp_workspace_gather(nvp_workspace *workspace, double work, size_t most);
 void nvp_workspace_dismiss(nvp_workspace *workspace);
 
 /* `size` bytes at an address that every vector type accepts; NULL when there is no memory. The content is undefined. */

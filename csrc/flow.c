@@ -140,15 +140,33 @@ static bool count_indices(size_t dim, const nvp_layer_config *config, size_t *n)
 enum { ROOM = 2 * 1024 * 1024 };
 
 /* The most samples of a tile: as many as keep the busiest layer's rows within the second-level cache, and fewer in deep
- * flows, whose `kept_rows` for the way back would not fit their room. */
-static size_t choose_tile(const nvp_flow *flow, size_t kept_rows) {
-    enum { CACHE = 256 * 1024, SMALLEST = 64, LARGEST = 512 };
-    size_t busiest = flow->scratch_rows + flow->hidden_rows + 4 * flow->dim + 2 * flow->context_dim, tile = LARGEST;
-    while (tile > SMALLEST &&
-           (busiest > CACHE / (tile * flow->engine->real_size) || kept_rows > ROOM / (tile * flow->engine->real_size)))
+ * flows, whose `kept_rows` for the way back would not fit their room. One tile would do for as many, but two are work
+ * for two threads, and take one thread hardly longer where each has rows of some size. */
+static void choose_tiles(nvp_flow *flow, size_t kept_rows) {
+    enum { CACHE = 256 * 1024, SMALLEST = 64, LARGEST = 512, SOME_SIZE = 18 * 1024 };
+    const size_t busiest = flow->scratch_rows + flow->hidden_rows + 4 * flow->dim + 2 * flow->context_dim;
+    const size_t size = flow->engine->real_size, some = SOME_SIZE / size / busiest;
+    size_t tile = LARGEST;
+    while (tile > SMALLEST && (busiest > CACHE / (tile * size) || kept_rows > ROOM / (tile * size)))
         tile /= 2;
-    return tile;
+    const size_t two_tiles_from = 2 * (some > SMALLEST ? some : SMALLEST);
+    flow->tile = tile;
+    flow->two_tiles_from = two_tiles_from <= tile ? two_tiles_from : tile + 1;
 }
+
+static size_t whole_vectors(const nvp_flow *flow, size_t n) {
+    const size_t lanes = flow->engine->lanes;
+    return (n + lanes - 1) / lanes * lanes;
+}
+
+/* As few tiles as can be, but the same number in both halves, and all of about one size: no worker waits for one who
+ * has more to do. */
+size_t nvp_tile_size(const nvp_flow *flow, size_t n) {
+    const size_t least = (n - 1) / flow->tile + 1, even = n < flow->two_tiles_from ? 1 : least + least % 2;
+    return whole_vectors(flow, (n - 1) / even + 1);
+}
+
+size_t nvp_count_tiles(const nvp_flow *flow, size_t n) { return n ? (n - 1) / nvp_tile_size(flow, n) + 1 : 0; }
 
 /* Where each layer's saved rows lie. Hidden layers are kept as long as there is room for them: memory hardly grows with
  * depth, and a deep flow computes those of its other layers twice. */
@@ -207,7 +225,7 @@ static nvp_status describe_parts(nvp_flow *flow, const nvp_layer_config *configs
     if (!nvp_multiply(flow->n_params, flow->engine->real_size, &bytes) ||
         !nvp_add_product(flow->n_layers + 1, flow->dim, &kept_rows))
         return NVP_ERROR_SIZE;
-    flow->tile = choose_tile(flow, kept_rows);
+    choose_tiles(flow, kept_rows);
     return place_saved_rows(flow, kept_rows) ? NVP_OK : NVP_ERROR_SIZE;
 }
 
@@ -274,7 +292,8 @@ void nvp_flow_initialize(const nvp_flow *flow, uint64_t seed, void *params) {
 static nvp_status run_with_team(nvp_pass *pass) {
     if (pass->flow->context_dim && !pass->context && pass->n)
         return NVP_ERROR_ARGUMENT;
-    nvp_workspace_gather(pass->workspace, (double)pass->n * (double)pass->flow->n_params);
+    nvp_workspace_gather(pass->workspace, (double)pass->n * (double)pass->flow->n_params,
+                         nvp_count_tiles(pass->flow, pass->n));
     const nvp_status status = pass->flow->engine->run(pass);
     nvp_workspace_dismiss(pass->workspace);
     return status;

@@ -454,13 +454,20 @@ static nvp_status make_others(crew *crew) {
 
 static void work(void *context, size_t worker) { run_epochs(training_of(context, worker)); }
 
-/* All epochs, by a team where a step has enough for one: more than one tile, or more than one part to update. */
+/* How many workers can be of use in a step, each with a tile, or else with so many parameters to update that they are
+ * worth the two meetings more. */
+static size_t most_workers(const training *t) {
+    enum { PARTS_EACH = 16 };
+    const size_t tiles = nvp_count_tiles(t->flow, t->batch_size), shares = n_parts(t->flow) / PARTS_EACH;
+    return tiles > shares ? tiles : shares;
+}
+
+/* All epochs, by a team where a step has enough for one. */
 static nvp_status train(training *t) {
     nvp_workspace *workspace = t->workspace;
     nvp_exchange exchange;
     crew crew = {.first = t};
-    if (t->batch_size > t->flow->tile || n_parts(t->flow) > 1)
-        nvp_workspace_gather(workspace, (double)t->batch_size * (double)t->flow->n_params * t->n_steps);
+    nvp_workspace_gather(workspace, (double)t->batch_size * (double)t->flow->n_params * t->n_steps, most_workers(t));
     t->exchange = &exchange;
     t->shares_params = workspace->team && n_parts(t->flow) > 1;
     const size_t most = t->n_validation > t->batch_size ? t->n_validation : t->batch_size;
@@ -495,7 +502,7 @@ nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options
     if (status == NVP_OK) {
         status = train(&t);
         if (status == NVP_OK)
-            nvp_workspace_gather(workspace, (double)t.n * (double)flow->n_params);
+            nvp_workspace_gather(workspace, (double)t.n * (double)flow->n_params, nvp_count_tiles(flow, t.n));
         const nvp_status settled = settle(&t, status == NVP_OK, result);
         nvp_workspace_dismiss(workspace);
         if (status == NVP_OK)

@@ -25,9 +25,12 @@ void nvp_workspace_set_threads(nvp_workspace *workspace, size_t n_threads) {
 }
 
 /* Starting a thread takes some 20 microseconds, in which a core does about a million multiply-adds. */
-void nvp_workspace_gather(nvp_workspace *workspace, double work) {
-    if (workspace->n_threads > 1 && work > 1e7)
-        workspace->team = nvp_team_start(workspace->n_threads);
+void nvp_workspace_gather(nvp_workspace *workspace, double work, size_t most) {
+    const double worth_a_thread = 5e6;
+    size_t n = workspace->n_threads < most ? workspace->n_threads : most;
+    if (work < (double)n * worth_a_thread)
+        n = (size_t)(work / worth_a_thread);
+    workspace->team = nvp_team_start(n);
 }
 
 void nvp_workspace_dismiss(nvp_workspace *workspace) {

@@ -400,7 +400,7 @@ static nvp_status run_pass(nvp_pass *pass) {
     if (pass->exchange)
         return run_own_share(pass);
     /* One tile needs no team. */
-    const bool one_tile = pass->n <= flow->tile;
+    const bool one_tile = nvp_count_tiles(flow, pass->n) == 1;
     nvp_exchange exchange;
     const nvp_status status =
         lay_out_exchange(&exchange, flow, pass->workspace, one_tile ? NULL : pass->workspace->team, pass->n,

@@ -18,18 +18,11 @@ typedef struct {
     real *grads[NVP_HALVES];
 } share;
 
-/* As few tiles as can be, but the same number in both halves, and all of about one size: no worker waits for one who
- * has more to do. */
-static size_t tile_size(const nvp_flow *flow, size_t n) {
-    const size_t least = (n - 1) / flow->tile + 1, even = least > 1 ? least + least % 2 : 1;
-    return padded((n - 1) / even + 1);
-}
-
 /* The tiles of n samples or fewer are not larger. */
 static size_t largest_tile(const nvp_flow *flow, size_t n) { return padded(n < flow->tile ? n : flow->tile); }
 
 static share share_of(nvp_pass *pass, nvp_exchange *exchange, size_t worker) {
-    const size_t tile = tile_size(pass->flow, pass->n), n_tiles = (pass->n - 1) / tile + 1;
+    const size_t tile = nvp_tile_size(pass->flow, pass->n), n_tiles = nvp_count_tiles(pass->flow, pass->n);
     const size_t buffer = pass->number % NVP_BUFFERS;
     return (share){.pass = pass,
                    .exchange = exchange,
