@@ -97,7 +97,7 @@ class RealNVP(Transformer):
         Hold `validation_fraction` of the samples back and keep the parameters that do best on them. False: all samples, the
         last parameters.
     validation_fraction : float, default 0.2
-        In (0, 1).
+        In (0, 1). A sample without which a column of the others would be constant is not held back.
     n_iter_no_change : int or None, default None
         Stop when the validation NLL has not improved for so many epochs. None: never before `max_iter`, where the cosine
         schedule ends; the validation NLL is then known of every fiftieth part of the epochs, and NaN between.

@@ -11,6 +11,7 @@ import scipy.stats
 
 import nvpflow
 from nvpflow._data import Data
+from nvpflow._fitting import _split
 from nvpflow._mixture import fit_mixture
 from nvpflow._streaming import Stream
 
@@ -195,6 +196,25 @@ def ring(n, seed, noise=0.1):
     generator = np.random.default_rng(seed)
     angle = generator.uniform(0, 2 * np.pi, n)
     return np.stack([np.cos(angle), np.sin(angle)], axis=1) + noise * generator.normal(size=(n, 2))
+
+
+class TestHeldOutSamples:
+    def test_a_column_that_one_sample_keeps_from_being_constant(self):
+        """Whoever is held out, the other samples have no constant column."""
+        x = np.zeros((20, 3))
+        x[:, 0] = np.arange(20)
+        x[3, 1] = x[7, 2] = 1
+        for seed in range(8):
+            training, validation = _split(make(validation_fraction=0.5), Data(x), seed)
+            assert {3, 7} <= set(training.x[:, 0]) and 8 <= len(validation.x) <= 10
+            assert sorted(np.append(training.x[:, 0], validation.x[:, 0])) == list(range(20))
+        assert np.isfinite(make(validation_fraction=0.5, max_iter=2).fit(x).score(x))
+
+    @pytest.mark.parametrize("base", ["auto", "normal"])
+    def test_of_two_samples_none_is_held_out(self, base):
+        model = make(base=base).fit([[0.0, 1.0], [2.0, 5.0]])
+        assert "validation_nll" not in model.history_
+        assert np.isfinite(model.score([[1.0, 3.0]]))
 
 
 class TestBase:
