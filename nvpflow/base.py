@@ -223,6 +223,21 @@ def base_from_config(config, dtype):
     return base
 
 
+def base_from_state(state, dtype):
+    """The base with the entries "base.<name>" of a flow's state dict, which are taken out of it; None where there are none."""
+    if not any(key.startswith("base.") for key in state):
+        return None
+    if "base.means" not in state:
+        raise ValueError("state dict misses 'base.means'")
+    means = as_array("base.means", state["base.means"])
+    if means.ndim != 2 or means.size == 0:
+        raise ValueError(f"state dict entry 'base.means' must have shape (K, D) with K >= 1 and D >= 1, got {means.shape}")
+    n_components, data_dim = means.shape
+    base = base_from_config({"type": "mixture", "n_components": n_components, "data_dim": data_dim}, dtype)
+    base._load(state)
+    return base
+
+
 def _restore_base(config, dtype, parameters):
     base = base_from_config(config, dtype)
     base._parameters[:] = parameters

@@ -21,7 +21,7 @@ from nvpflow._checks import (
     draw_seeds,
 )
 from nvpflow._typing import Activation, ArrayLike, Callback, DTypeLike, Floats, PathLike, Scale, Schedule, Seed
-from nvpflow.base import MixtureBase, base_from_config
+from nvpflow.base import MixtureBase, base_from_config, base_from_state
 from nvpflow.layers import SCALE_BOUND, ActNorm, CouplingLayer, Layer, layer_from_config, state_dtype, state_widths
 from nvpflow.training import TrainingState
 
@@ -573,7 +573,8 @@ class Flow(_core.Flow):
         ----------
         state : mapping of str to array_like
             "0.s_net.0.weight" (hidden, D + C), "0.s_net.0.bias" (hidden,), "0.s_net.2.weight" (D, hidden), ... for
-            layers 0, 1, ...; a prefix such as "layers." is fine, and "0.mask" (D,) is read if there is one.
+            layers 0, 1, ...; a prefix such as "layers." is fine, and "0.mask" (D,) is read if there is one. For a base
+            "base.logits", "base.means", "base.factors", as `state_dict` names them.
         masks : sequence of array_like, optional
             One per layer. Default: those of the state dict, else 1, 0, 1, ... and 0, 1, 0, ... in turn.
         activation, scale, scale_bound
@@ -586,14 +587,15 @@ class Flow(_core.Flow):
         ValueError
             If a name is missing or unknown, or shapes do not fit together.
         """
+        state = dict(state)
+        dtype = state_dtype(state) if dtype is None else dtype
+        base = base_from_state(state, dtype)
         by_layer = split_state(state)
         n_layers = len(by_layer)
         if sorted(by_layer) != list(range(n_layers)) or not by_layer:
             raise ValueError(f"state dict must have layers 0, 1, ..., got {sorted(by_layer)}")
         if masks is not None and len(masks) != n_layers:
             raise ValueError(f"masks must have one entry for each of {n_layers} layers, got {len(masks)}")
-        if dtype is None:
-            dtype = state_dtype(state)
         layers = []
         for i in range(n_layers):
             mask = masks[i] if masks is not None else by_layer[i].get("mask")
@@ -603,7 +605,7 @@ class Flow(_core.Flow):
                 by_layer[i], mask, activation=activation, scale=scale, scale_bound=scale_bound, dtype=dtype
             )
             layers.append(layer)
-        return cls(layers)
+        return cls(layers, base)
 
     def summary(self) -> str:
         """A table of the layers, in text.

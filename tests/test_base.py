@@ -291,6 +291,38 @@ def test_a_state_dict_with_a_base_is_none_without():
         flow.load_state_dict(state)
 
 
+def couplings_over_a_base(dtype="float32"):
+    masks = [[1, 0, 1], [0, 1, 0]]
+    layers = [nvpflow.CouplingLayer(3, 5, mask, dtype=dtype, random_state=i) for i, mask in enumerate(masks)]
+    return nvpflow.Flow(layers, random_mixture(3, 4, dtype=dtype)[-1])
+
+
+@both_precisions
+def test_from_state_dict(dtype):
+    flow = couplings_over_a_base(dtype)
+    state = flow.state_dict()
+    twin = nvpflow.Flow.from_state_dict(state, scale=flow.layers[0].scale)
+    assert twin.config() == flow.config() and state.keys() == flow.state_dict().keys()
+    np.testing.assert_array_equal(twin.parameters, flow.parameters)
+    assert nvpflow.Flow.from_state_dict(state, dtype="float64").base.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"base.logits": None}, "state dict misses 'base.logits'"),
+        ({"base.means": None}, "state dict misses 'base.means'"),
+        ({"base.means": np.zeros(4)}, "state dict entry 'base.means' must have shape (K, D) with K >= 1 and D >= 1, got (4,)"),
+        ({"base.factors": np.zeros((4, 5))}, "state dict entry 'base.factors' must have shape (4, 6), got (4, 5)"),
+        ({"base.means": np.zeros((4, 2)), "base.factors": np.zeros((4, 3))}, "base and layers must agree in data_dim"),
+    ],
+)
+def test_from_a_bad_state_dict(change, message):
+    state = couplings_over_a_base().state_dict() | change
+    with pytest.raises(ValueError, match=re.escape(message)):
+        nvpflow.Flow.from_state_dict({name: array for name, array in state.items() if array is not None})
+
+
 # -- the density --
 
 
