@@ -3,7 +3,10 @@
 import numpy as np
 
 from nvpflow._checks import check_choice, check_hidden, check_int, check_mask, check_real
-from nvpflow.layers import ACTIVATIONS, LAYER_TYPES, NETWORKS, SCALES, check_permutation
+from nvpflow.layers import LAYER_TYPES
+from nvpflow.layers._affine_coupling import NETWORKS, SCALES
+from nvpflow.layers._coupling import ACTIVATIONS
+from nvpflow.layers._permutation import check_permutation
 
 __all__ = ["describe"]
 

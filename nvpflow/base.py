@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from nvpflow import _core
 from nvpflow._arrays import as_array
 from nvpflow._checks import check_choice, check_dtype, check_int, draw_seeds
+from nvpflow._state import checked_state
 from nvpflow._typing import ArrayLike, DTypeLike, Floats, Seed
-from nvpflow.layers import checked_state
 
 __all__ = ["MixtureBase"]
 

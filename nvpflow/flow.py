@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -20,9 +19,10 @@ from nvpflow._checks import (
     count_threads,
     draw_seeds,
 )
+from nvpflow._state import split_state, state_dtype, state_widths
 from nvpflow._typing import Activation, ArrayLike, Callback, DTypeLike, Floats, PathLike, Scale, Schedule, Seed
 from nvpflow.base import MixtureBase, base_from_config, base_from_state
-from nvpflow.layers import SCALE_BOUND, ActNorm, CouplingLayer, Layer, layer_from_config, state_dtype, state_widths
+from nvpflow.layers import SCALE_BOUND, ActNorm, CouplingLayer, Layer, layer_from_config
 from nvpflow.training import TrainingState
 
 __all__ = ["ConvergenceWarning", "Flow"]
@@ -695,14 +695,3 @@ def _check_base(base, layer):
             raise ValueError(
                 f"base and layers must agree in {name}: base has {getattr(base, name)}, layers have {getattr(layer, name)}"
             )
-
-
-def split_state(state):
-    """A flow's state dict as {layer number: the layer's state dict}. What stands before the number is dropped."""
-    by_layer: dict[int, dict[str, ArrayLike]] = {}
-    for key, value in state.items():
-        match = re.fullmatch(r"(?:.*?\.)??(\d+)\.((?:s_net|b_net|net)\.\d+\.\w+|mask|log_scale|bias|lu)", key)
-        if not match:
-            raise ValueError(f"state dict entry {key!r} is not of the form '<layer>.<name>', as '0.s_net.0.weight'")
-        by_layer.setdefault(int(match[1]), {})[match[2]] = value
-    return by_layer

@@ -1,0 +1,40 @@
+"""The layers that a flow is made of. Each is an invertible transform with an exact log-determinant."""
+
+from nvpflow._checks import check_choice
+from nvpflow.layers._act_norm import ActNorm
+from nvpflow.layers._additive_coupling import AdditiveCoupling
+from nvpflow.layers._affine_coupling import SCALE_BOUND, CouplingLayer
+from nvpflow.layers._coupling import Linear
+from nvpflow.layers._layer import Layer
+from nvpflow.layers._lu_linear import LULinear
+from nvpflow.layers._permutation import Permutation
+from nvpflow.layers._spline_coupling import SplineCoupling
+
+__all__ = [
+    "LAYER_TYPES",
+    "SCALE_BOUND",
+    "ActNorm",
+    "AdditiveCoupling",
+    "CouplingLayer",
+    "LULinear",
+    "Layer",
+    "Linear",
+    "Permutation",
+    "SplineCoupling",
+    "layer_from_config",
+]
+
+LAYER_TYPES: dict[str, type[Layer]] = {
+    "affine_coupling": CouplingLayer,
+    "act_norm": ActNorm,
+    "spline_coupling": SplineCoupling,
+    "additive_coupling": AdditiveCoupling,
+    "permutation": Permutation,
+    "lu_linear": LULinear,
+}
+
+
+def layer_from_config(config, dtype):
+    """A layer from what `Layer.config` gave, with starting parameters of no meaning."""
+    layer_type = LAYER_TYPES[check_choice("layer type", config.get("type"), tuple(LAYER_TYPES))]
+    return layer_type._from_config(config, dtype)

@@ -1,0 +1,88 @@
+"""The elementwise affine layer of Glow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nvpflow._checks import check_dtype, check_int
+from nvpflow._typing import DTypeLike, Floats
+from nvpflow.layers._layer import Layer, StateView
+
+__all__ = ["ActNorm"]
+
+
+class ActNorm(Layer):
+    """Elementwise affine layer: one scale and one shift per dimension.
+
+    It maps::
+
+        x = z exp(log_scale) + bias,     log|det dx/dz| = sum of log_scale
+
+    It starts as the identity. Set to the standard deviation and the mean of data it standardises them inside the flow,
+    so that log-densities are in the units of the data; `Flow.initialize_act_norms` does so.
+
+    Parameters
+    ----------
+    data_dim : int
+        D, the number of dimensions.
+    dtype : {"float32", "float64"}, default "float32"
+
+    Attributes
+    ----------
+    parameters : ndarray, shape (2 D,)
+        `log_scale`, then `bias`; a view that can be written to.
+    log_scale, bias : ndarray, shape (D,)
+        Views of `parameters`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or outside of its range.
+
+    References
+    ----------
+    Kingma and Dhariwal (2018), "Glow: generative flow with invertible 1x1 convolutions", section 3.1.
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> layer = nvpflow.ActNorm(2)
+    >>> layer.log_scale[:], layer.bias[:] = np.log([2.0, 3.0]), [10.0, 20.0]
+    >>> layer.forward([[1.0, 1.0]])[0]
+    array([[12., 23.]], dtype=float32)
+    """
+
+    def __init__(self, data_dim: int, *, dtype: DTypeLike = "float32") -> None:
+        super().__init__(check_int("data_dim", data_dim, 1), check_dtype(dtype), (self._description(),))
+
+    @property
+    def log_scale(self) -> Floats:
+        """ndarray, shape (D,)"""
+        return self.parameters[: self.data_dim]
+
+    @property
+    def bias(self) -> Floats:
+        """ndarray, shape (D,)"""
+        return self.parameters[self.data_dim :]
+
+    def _standardize(self, x):
+        """Have `inverse` give x, finite samples, mean 0 and standard deviation 1."""
+        deviation = x.std(axis=0, dtype=np.float64)
+        constant = np.flatnonzero((x.min(axis=0) == x.max(axis=0)) | ~(deviation > 0))
+        if len(constant):
+            columns = ", ".join(map(str, constant[:10]))
+            raise ValueError(f"x must vary in every column where it reaches an ActNorm, got constants in column(s) {columns}")
+        self.log_scale[:] = np.log(deviation)
+        self.bias[:] = x.mean(axis=0, dtype=np.float64)
+
+    def config(self) -> dict[str, Any]:
+        return {"type": "act_norm", "data_dim": self.data_dim}
+
+    def _description(self) -> tuple[Any, ...]:
+        return ("act_norm",)
+
+    def _state_views(self) -> dict[str, StateView]:
+        shape = (self.data_dim,)
+        return {"log_scale": (self.log_scale, shape, ...), "bias": (self.bias, shape, ...)}

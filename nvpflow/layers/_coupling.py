@@ -1,0 +1,136 @@
+"""What coupling layers share: the mask and the conditioner."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from nvpflow._checks import check_choice, check_dtype, check_hidden, check_int, check_mask, draw_seeds
+from nvpflow._typing import Activation, Floats
+from nvpflow.layers._layer import Layer, StateView
+
+__all__ = ["ACTIVATIONS", "Coupling", "Linear"]
+
+ACTIVATIONS = ("relu", "tanh", "silu")
+
+
+class Linear(NamedTuple):
+    """The linear map y = weight @ x + bias; both arrays are views of a layer's parameters.
+
+    Parameters
+    ----------
+    weight : ndarray, shape (outputs, inputs)
+    bias : ndarray, shape (outputs,)
+
+    Examples
+    --------
+    >>> import nvpflow
+    >>> layer = nvpflow.CouplingLayer(3, 16, mask=[1, 1, 0])
+    >>> [linear.weight.shape for linear in layer.s_net]
+    [(16, 2), (1, 16)]
+    """
+
+    weight: Floats
+    bias: Floats
+
+
+class Coupling(Layer):
+    """What coupling layers share: a mask, and networks of the identity columns and the context, the conditioner."""
+
+    _reads_context = True
+    _hidden_dim: tuple[int, ...]
+    _mask: npt.NDArray[np.uint8]
+    _activation: Activation
+
+    @property
+    def _network_names(self) -> tuple[str, ...]:
+        return ("net",)
+
+    @property
+    def _outputs_per_column(self) -> int:
+        """Of each network, for a transformed column."""
+        return 1
+
+    @classmethod
+    def _from_config(cls, config, dtype):
+        return super()._from_config({**config, "random_state": 0}, dtype)
+
+    def _describe_conditioner(self, data_dim, hidden_dim, mask, activation):
+        """Check what all couplings have, and keep it. Returns data_dim."""
+        data_dim = check_int("data_dim", data_dim, 1)
+        self._hidden_dim = check_hidden(hidden_dim)
+        self._mask = check_mask(mask, data_dim)
+        self._mask.flags.writeable = False
+        self._activation = check_choice("activation", activation, ACTIVATIONS)
+        return data_dim
+
+    def _start(self, data_dim, context_dim, dtype, random_state):
+        """The C side of the layer, with random parameters."""
+        (seed,) = draw_seeds(random_state, 1)
+        context_dim = check_int("context_dim", context_dim, 0)
+        super().__init__(data_dim, check_dtype(dtype), (self._description(),), context_dim=context_dim)
+        self._initialize(seed)
+
+    @property
+    def hidden_dim(self) -> tuple[int, ...]:
+        """tuple of int: widths of the hidden layers."""
+        return self._hidden_dim
+
+    @property
+    def mask(self) -> npt.NDArray[np.uint8]:
+        """ndarray of uint8, shape (D,): 1 marks the identity columns."""
+        return self._mask
+
+    @property
+    def activation(self) -> Activation:
+        """str: the activation of the networks."""
+        return self._activation
+
+    def _conditioner_config(self):
+        return {
+            "data_dim": self.data_dim,
+            "hidden_dim": list(self.hidden_dim),
+            "mask": self.mask.tolist(),
+            "activation": self.activation,
+            "context_dim": self.context_dim,
+        }
+
+    def _conditioner_description(self):
+        return self._mask.tobytes(), self._hidden_dim, self._activation
+
+    def _full_outputs(self, columns):
+        """Which outputs of a full-shape network belong to these columns, in the order of the core."""
+        per_column = self._outputs_per_column
+        return np.add.outer(columns * per_column, np.arange(per_column)).ravel()
+
+    def _networks(self) -> list[tuple[Linear, ...]]:
+        n_identity = int(self._mask.sum())
+        n_outputs = (self.data_dim - n_identity) * self._outputs_per_column
+        widths = (n_identity + self.context_dim, *self._hidden_dim, n_outputs)
+        parameters, at, networks = self.parameters, 0, []
+        for _ in self._network_names:
+            maps = []
+            for n_in, n_out in zip(widths[:-1], widths[1:]):
+                weight = parameters[at : at + n_out * n_in].reshape(n_out, n_in)
+                at += n_out * n_in
+                maps.append(Linear(weight, parameters[at : at + n_out]))
+                at += n_out
+            networks.append(tuple(maps))
+        return networks
+
+    def _state_views(self) -> dict[str, StateView]:
+        identity, transformed = np.flatnonzero(self._mask == 1), np.flatnonzero(self._mask == 0)
+        full = (self.data_dim + self.context_dim, *self._hidden_dim, self.data_dim * self._outputs_per_column)
+        inputs = np.concatenate([identity, np.arange(self.data_dim, full[0])])
+        views: dict[str, StateView] = {}
+        for net_name, net in zip(self._network_names, self._networks()):
+            for k, linear in enumerate(net):
+                rows = self._full_outputs(transformed) if k == len(net) - 1 else np.arange(full[k + 1])
+                columns = inputs if k == 0 else np.arange(full[k])
+                # torch.nn.Sequential counts the activations, too.
+                name = f"{net_name}.{2 * k}"
+                views[f"{name}.weight"] = linear.weight, (full[k + 1], full[k]), np.ix_(rows, columns)
+                views[f"{name}.bias"] = linear.bias, (full[k + 1],), rows
+        return views

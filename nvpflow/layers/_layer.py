@@ -1,0 +1,107 @@
+"""What all layers share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+
+from nvpflow import _core
+from nvpflow._state import checked_state
+from nvpflow._typing import ArrayLike, DTypeLike, Floats
+
+__all__ = ["Layer", "StateView"]
+
+StateView: TypeAlias = tuple[Floats, tuple[int, ...], Any]
+
+
+class Layer(_core.Transform):
+    """What all layers share: they are described by `config` and held together by one flat buffer.
+
+    A layer that a `Flow` has taken over works on the flow's buffer.
+    """
+
+    _in_flow = False
+    _reads_context = False  # whether the networks of a conditional flow's layer read the context
+
+    def config(self) -> dict[str, Any]:
+        """The arguments that make such a layer again, as plain Python values, and its `type`."""
+        raise TypeError(f"{type(self).__name__} does not describe a layer")
+
+    @classmethod
+    def _from_config(cls, config: Mapping[str, Any], dtype: DTypeLike) -> Self:
+        """A layer from what `config` gave, with starting parameters of no meaning."""
+        arguments = dict(config)
+        del arguments["type"]
+        return cls(**arguments, dtype=dtype)
+
+    def _description(self) -> tuple[Any, ...]:
+        """The tuple that `_core.Transform` understands."""
+        raise TypeError(f"{type(self).__name__} does not describe a layer")
+
+    def _state_views(self) -> dict[str, StateView]:
+        """For each name in the state dict (view of the parameters, full shape, index into it)."""
+        raise TypeError(f"{type(self).__name__} does not describe a layer")
+
+    def copy(self) -> Self:
+        """An independent layer with the same parameters, in no flow.
+
+        Returns
+        -------
+        Layer
+            Of the same class.
+        """
+        return _restore_layer(type(self), self.config(), self.dtype, self.parameters)
+
+    def state_dict(self) -> dict[str, Floats]:
+        """Copies of the parameters in the full shapes and under the names of the PyTorch module.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Entries that the mask makes irrelevant are 0.
+        """
+        state = {}
+        for name, (view, shape, index) in self._state_views().items():
+            state[name] = np.zeros(shape, self.dtype)
+            state[name][index] = view
+        return state
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
+        """Set the parameters from arrays of the names and shapes of `state_dict`.
+
+        Parameters
+        ----------
+        state : mapping of str to array_like
+            Such as tensors of PyTorch. Entries that the mask makes irrelevant are ignored.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an entry holds no real numbers, a name is missing or unknown, or a shape is wrong; nothing has changed then.
+        """
+        views = self._state_views()
+        arrays = checked_state(state, {name: shape for name, (_, shape, _) in views.items()})
+        for name, (view, _, index) in views.items():
+            view[...] = arrays[name][index]
+
+    def __reduce__(self):
+        return _restore_layer, (type(self), self.config(), self.dtype.name, np.array(self.parameters))
+
+    def __repr__(self):
+        config = self.config()
+        del config["type"]
+        arguments = ", ".join(f"{name}={value!r}" for name, value in config.items())
+        return f"{type(self).__name__}({arguments}, dtype='{self.dtype}')"
+
+    def _repr_html_(self):
+        from nvpflow._display import layer_html
+
+        return layer_html(self)
+
+
+def _restore_layer(cls, config, dtype, parameters):
+    layer = cls._from_config(config, dtype)
+    layer.parameters[:] = parameters
+    return layer

@@ -1,0 +1,83 @@
+"""Fixed permutations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nvpflow._checks import check_dtype, check_int, seed_sequence
+from nvpflow._typing import ArrayLike, DTypeLike, Ints, Seed
+from nvpflow.layers._layer import Layer, StateView
+
+__all__ = ["Permutation", "check_permutation"]
+
+
+class Permutation(Layer):
+    """A fixed permutation of the columns.
+
+    It maps::
+
+        x_i = z_p(i),     log|det dx/dz| = 0
+
+    Parameters
+    ----------
+    data_dim : int
+        D, the number of dimensions.
+    permutation : array_like of int, shape (D,), optional
+        p, each of 0, ..., D - 1 once: ``x = z[:, permutation]``. Default: a random one.
+    dtype : {"float32", "float64"}, default "float32"
+    random_state : int, Generator, RandomState or None
+        Draws the permutation where none is given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or outside of its range.
+
+    Examples
+    --------
+    >>> import nvpflow
+    >>> nvpflow.Permutation(3, [2, 0, 1]).forward([[10.0, 20.0, 30.0]])[0]
+    array([[30., 10., 20.]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        data_dim: int,
+        permutation: ArrayLike | None = None,
+        *,
+        dtype: DTypeLike = "float32",
+        random_state: Seed = None,
+    ) -> None:
+        data_dim = check_int("data_dim", data_dim, 1)
+        if permutation is None:
+            permutation = np.random.default_rng(seed_sequence(random_state)).permutation(data_dim)
+        self._permutation = check_permutation(permutation, data_dim)
+        super().__init__(data_dim, check_dtype(dtype), (self._description(),))
+
+    @property
+    def permutation(self) -> Ints:
+        """ndarray of int, shape (D,): p."""
+        return np.array(self._permutation)
+
+    def config(self) -> dict[str, Any]:
+        return {"type": "permutation", "data_dim": self.data_dim, "permutation": list(self._permutation)}
+
+    def _description(self) -> tuple[Any, ...]:
+        return "permutation", self._permutation
+
+    def _state_views(self) -> dict[str, StateView]:
+        return {}
+
+
+def check_permutation(permutation, data_dim):
+    """The permutation as a tuple of int."""
+    values = np.asarray(permutation)
+    if values.dtype.kind not in "iu":
+        raise TypeError(f"permutation must hold integers, got dtype {values.dtype}")
+    if values.shape != (data_dim,):
+        raise ValueError(f"permutation must have shape ({data_dim},), got {values.shape}")
+    if not np.array_equal(np.sort(values), np.arange(data_dim)):
+        raise ValueError(f"permutation must hold each of 0, ..., {data_dim - 1} once, got {permutation!r}")
+    return tuple(values.tolist())
