@@ -62,9 +62,9 @@ def transform_output(estimator):
 
     The estimator's own `set_output` comes first, then ``sklearn.set_config(transform_output=...)``.
     """
-    config = getattr(estimator, "_sklearn_output_config", {})
-    if "transform" in config:
-        return config["transform"]
+    container = getattr(estimator, "_output_container", None)
+    if container is not None:
+        return container
     sklearn = sys.modules.get("sklearn")
     return sklearn.get_config()["transform_output"] if sklearn else "default"
 

@@ -6,6 +6,7 @@ its own: they are used when scikit-learn is there to ask for them, and nothing h
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import sys
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from nvpflow._arrays import as_array, check_samples
 from nvpflow._checks import check_choice
 from nvpflow._frames import check_feature_names, to_frame, transform_output
+from nvpflow._metadata import MetadataConsumer
 from nvpflow._typing import ArrayLike
 
 __all__ = ["Estimator", "NotFittedError", "Transformer"]
@@ -42,7 +44,7 @@ def _join(ours, theirs):
     return type(ours.__name__, (ours, theirs), {"__module__": ours.__module__, "__doc__": ours.__doc__})
 
 
-class Estimator:
+class Estimator(MetadataConsumer):
     """Parameters, tags, and the check of what comes after `fit`.
 
     A subclass has a `flow_` when it is fitted, and `n_features_in_`.
@@ -124,6 +126,14 @@ class Estimator:
             target_tags=TargetTags(required=False),
             transformer_tags=TransformerTags(preserves_dtype=[]) if isinstance(self, Transformer) else None,
         )
+
+    def __sklearn_clone__(self) -> Self:
+        """An estimator of the same parameters, not fitted, for `sklearn.base.clone`."""
+        twin = type(self)(**copy.deepcopy(self.get_params()))
+        for name in ("_output_container", "_requests"):  # set_output, and requests for metadata
+            if name in vars(self):
+                setattr(twin, name, copy.deepcopy(getattr(self, name)))
+        return twin
 
     def _keep_features(self, names, n_features):
         self.n_features_in_ = n_features
@@ -246,10 +256,7 @@ class Transformer(Estimator):
         ValueError
         """
         if transform is not None:
-            # Under the name that sklearn.base.clone copies.
-            self._sklearn_output_config = {
-                "transform": check_choice("transform", transform, ("default", "pandas", "polars"))
-            }
+            self._output_container = check_choice("transform", transform, ("default", "pandas", "polars"))
         return self
 
     def _output(self, array, X):

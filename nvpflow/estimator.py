@@ -11,6 +11,7 @@ from nvpflow import _fitting
 from nvpflow._checks import check_dtype, check_int
 from nvpflow._data import check_data
 from nvpflow._frames import feature_names
+from nvpflow._metadata import DensityRequests
 from nvpflow._sklearn import NotFittedError, Transformer
 from nvpflow._streaming import Stream
 from nvpflow._typing import (
@@ -31,7 +32,7 @@ from nvpflow.layers import SCALE_BOUND
 __all__ = ["NotFittedError", "RealNVP"]
 
 
-class RealNVP(Transformer):
+class RealNVP(Transformer, DensityRequests):
     """Density estimation with a Real NVP flow.
 
     By default the flow's base density is a mixture of normal distributions that fits the samples as well as such a mixture

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from nvpflow._checks import check_choice, check_dtype, check_real, draw_seeds
 from nvpflow._data import check_data
 from nvpflow._frames import feature_names
+from nvpflow._metadata import UNCHANGED, Request
 from nvpflow._sklearn import Estimator
 from nvpflow._typing import ArrayLike, DTypeLike, Floats, Ints, PathLike, Seed
 from nvpflow.estimator import RealNVP
@@ -77,6 +78,29 @@ class FlowOutlierDetector(Estimator):
     )
 
     _estimator_type = "outlier_detector"
+    _consumes = {"fit": ("sample_weight",)}
+
+    def set_fit_request(self, *, sample_weight: Request = UNCHANGED) -> Self:
+        """Say which metadata `fit` is to get where scikit-learn routes them.
+
+        It does so after ``sklearn.set_config(enable_metadata_routing=True)``: what a pipeline, a search or a cross-validation is
+        given beside X goes to those methods that request it.
+
+        Parameters
+        ----------
+        sample_weight : bool, str or None, default "$UNCHANGED$"
+            True: pass it on. False: do not. None: it is an error to give it. A name: pass on what is given by that name.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a request is none of these; nothing has changed then.
+        """
+        return self._request("fit", sample_weight=sample_weight)
 
     @property
     def flow_(self) -> Flow:

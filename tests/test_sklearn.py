@@ -1,5 +1,6 @@
 """The estimators in scikit-learn's hands."""
 
+import inspect
 import pickle
 import warnings
 
@@ -11,7 +12,7 @@ import nvpflow
 sklearn = pytest.importorskip("sklearn", minversion="1.6")
 from sklearn.base import clone, is_outlier_detector  # noqa: E402
 from sklearn.exceptions import NotFittedError  # noqa: E402
-from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
 from sklearn.utils import estimator_checks  # noqa: E402
@@ -113,6 +114,76 @@ def test_weights_and_contexts_go_through():
     scaled = pipeline[0].transform(X)
     expected = make().fit(scaled, context=context, sample_weight=weight)
     np.testing.assert_array_equal(pipeline[1].score_samples(scaled, context), expected.score_samples(scaled, context))
+
+
+@pytest.fixture
+def routing():
+    with sklearn.config_context(enable_metadata_routing=True):
+        yield
+
+
+METHODS = {"fit", "partial_fit", "score", "transform", "inverse_transform", "predict", "decision_function"}
+CONTEXT, WEIGHT = X[:, :1] + 1, np.linspace(0.5, 1.5, len(X))
+
+
+@pytest.mark.usefixtures("routing")
+class TestMetadataRouting:
+    def test_cross_validation_of_a_conditional_density(self):
+        model = make(max_iter=3)
+        model.set_fit_request(context=True).set_score_request(context=True, sample_weight="weight")
+        scores = cross_val_score(model, X, cv=2, params={"context": CONTEXT, "weight": WEIGHT})
+        for score, (train, test) in zip(scores, KFold(2).split(X)):
+            fitted = make(max_iter=3).fit(X[train], context=CONTEXT[train])
+            assert score == fitted.score(X[test], context=CONTEXT[test], sample_weight=WEIGHT[test])
+
+    def test_search(self):
+        model = make(max_iter=3).set_fit_request(context=True).set_score_request(context=True)
+        search = GridSearchCV(model, {"hidden_dim": [2, 8]}, cv=2).fit(X, context=CONTEXT)
+        assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+        assert search.score(X, context=CONTEXT) == search.best_estimator_.score(X, context=CONTEXT)
+
+    def test_pipeline(self):
+        model = make(max_iter=3).set_fit_request(context=True, sample_weight=False)
+        model.set_transform_request(context=True).set_inverse_transform_request(context=True)
+        pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=True), model)
+        pipeline.fit(X, context=CONTEXT, sample_weight=WEIGHT)
+        scaled = StandardScaler().fit(X, sample_weight=WEIGHT).transform(X)
+        latent = pipeline.transform(X, context=CONTEXT)
+        np.testing.assert_array_equal(latent, make(max_iter=3).fit(scaled, context=CONTEXT).transform(scaled, CONTEXT))
+        np.testing.assert_allclose(pipeline.inverse_transform(latent, context=CONTEXT), X, atol=1e-3)
+
+    def test_outlier_detector(self):
+        detector = make(nvpflow.FlowOutlierDetector, max_iter=3).set_fit_request(sample_weight=True)
+        pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), detector).fit(X, sample_weight=WEIGHT)
+        scaled = StandardScaler().fit_transform(X)
+        expected = make(nvpflow.FlowOutlierDetector, max_iter=3).fit(scaled, sample_weight=WEIGHT)
+        np.testing.assert_array_equal(pipeline.decision_function(X), expected.decision_function(scaled))
+
+    def test_what_nobody_requested_is_an_error(self):
+        with pytest.raises(ValueError, match="context.* are passed .*but are not explicitly set as requested"):
+            cross_val_score(make(), X, params={"context": CONTEXT})
+        model = make().set_fit_request(context=True).set_score_request(context=None)
+        with pytest.raises(ValueError, match="RealNVP.score"):
+            cross_val_score(model, X, params={"context": CONTEXT})
+
+
+def test_metadata_that_can_be_requested_is_what_the_methods_take():
+    for cls in CLASSES:
+        for method in METHODS:
+            arguments = inspect.signature(getattr(cls, method, lambda: None)).parameters
+            takes = arguments.keys() & {"context", "sample_weight", "callback"}
+            assert takes == set(cls._consumes.get(method, ())), method
+            assert bool(takes) == hasattr(cls, f"set_{method}_request")
+
+
+def test_requests():
+    model = make().set_fit_request(context=True, sample_weight="w").set_fit_request(sample_weight=False)
+    for unfit in (1, "not a name", ["context"]):
+        with pytest.raises(ValueError, match="context must be True, False, None or another name, got "):
+            model.set_fit_request(callback=True, context=unfit)
+    for twin in (clone(model), pickle.loads(pickle.dumps(model))):
+        routed = twin.get_metadata_routing().fit.requests
+        assert routed == {"context": True, "sample_weight": False, "callback": None}
 
 
 def test_clone():
