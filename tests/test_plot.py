@@ -26,6 +26,12 @@ def model():
     return nvpflow.RealNVP(n_layers=8, hidden_dim=8, base="normal", max_iter=20, random_state=0).fit(DATA)
 
 
+@pytest.fixture(scope="module")
+def conditional():
+    context = np.random.default_rng(1).normal(size=(300, 2))
+    return nvpflow.RealNVP(2, 8, max_iter=20, random_state=0).fit(DATA + context, context=context)
+
+
 def coupling_flow(n_layers, dim=2, **options):
     masks = [[(i + j + 1) % 2 for j in range(dim)] for i in range(n_layers)]
     return nvpflow.Flow(
@@ -587,6 +593,59 @@ class TestAnimation:
             plot.animation(model, frames_per_layer=0)
         with pytest.raises(ValueError, match="model must have 2 dimensions"):
             plot.animation(coupling_flow(2, dim=3))
+
+
+class TestContext:
+    """Of a conditional model, the density given one context is drawn."""
+
+    ROW = np.array([1.5, -0.5])
+    DRAW = {
+        "density": lambda model, context: plot.density(model, context=context, resolution=20),
+        "contours": lambda model, context: plot.contours(model, context=context, resolution=20),
+        "evolution": lambda model, context: plot.evolution(model, n=20, context=context),
+        "animation": lambda model, context: plot.animation(model, n=20, context=context),
+        "latent": lambda model, context: plot.latent(model, DATA, context=context),
+    }
+
+    def test_density(self, conditional):
+        limits = ((0, 20), (-5, 5))
+        (image,) = images(plot.density(conditional, limits=limits, resolution=30, context=self.ROW))
+        points = TestDensity.centres(limits, (15, 30)).reshape(-1, 2)
+        low, high = image.get_clim()
+        expected = np.clip(conditional.score_samples(points, self.ROW), low, high).reshape(15, 30)
+        np.testing.assert_allclose(np.clip(np.asarray(image.get_array()), low, high), expected, rtol=1e-5)
+
+    def test_contours_count_the_data_given_the_context(self, conditional):
+        samples = conditional.sample(5000, random_state=1, context=self.ROW)
+        figure = plot.contours(conditional, samples, mass=[0.5], context=[self.ROW])
+        (text,) = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+        assert float(re.search(r"([\d.]+) % of the data", text)[1]) == pytest.approx(50, abs=3)
+
+    def test_evolution(self, conditional):
+        z = np.random.default_rng(nvpflow._checks.seed_sequence(3)).normal(size=(50, 2))
+        *_, last = plot.evolution(conditional, n=50, random_state=3, context=self.ROW).axes
+        np.testing.assert_allclose(offsets(last), conditional.inverse_transform(z, self.ROW), rtol=1e-4)
+
+    def test_latent_has_a_context_for_each_sample_or_one_for_all(self, conditional):
+        for context in (np.random.default_rng(1).normal(size=(300, 2)), self.ROW):
+            figure = plot.latent(conditional, DATA, dimensions=[1], context=context)
+            z = conditional.transform(DATA, context)[:, 1]
+            assert figure.axes[0].get_title() == f"mean {z.mean():.2f}, sd {z.std():.2f}"
+
+    @pytest.mark.parametrize("name", DRAW)
+    def test_wrong_contexts(self, name, conditional, model):
+        draw = self.DRAW[name]
+        for context, error, message in (
+            (None, ValueError, "context must be given for a conditional model, with shape (2,) or (1, 2)"),
+            ([1.0], ValueError, "context must have shape (2,) or (1, 2)"),
+            (np.zeros((7, 2)), ValueError, "context must have shape (2,) or (1, 2)"),
+            ([1.0, np.nan], ValueError, "context must be finite, got NaN or infinity"),
+            (["a", "b"], TypeError, "context must be an array of real numbers, got dtype <U1"),
+        ):
+            with pytest.raises(error, match=re.escape(message)):
+                draw(conditional, context)
+        with pytest.raises(ValueError, match="context must be None for a model without one"):
+            draw(model, self.ROW)
 
 
 class TestAxes:

@@ -37,6 +37,7 @@ def density(
     limits: Limits | None = None,
     resolution: int = 400,
     names: Sequence[str] | None = None,
+    context: ArrayLike | None = None,
     axes: AxesLike | None = None,
 ) -> Figure:
     """The learned log-density, beside the exact one if it is known, on the same colour scale.
@@ -56,6 +57,8 @@ def density(
         Pixels along the first axis.
     names : sequence of 2 str, optional
         Of the columns.
+    context : array_like of real numbers, shape (C,) or (1, C), optional
+        Of a conditional model: the density given this context is drawn.
     axes : matplotlib Axes, or 2 of them with `exact`, optional
         To draw on; default: a new figure.
 
@@ -78,7 +81,7 @@ def density(
     >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
     >>> figure = plot.density(model)  # figure.savefig("density.png") writes it
     """
-    flow = check_model(model)
+    flow = check_model(model, context)
     if exact is not None and not callable(exact):
         raise TypeError(f"exact must be callable, got {exact!r}")
     names, limits = check_names(names, 2), _limits(flow, limits)
@@ -116,6 +119,7 @@ def contours(
     limits: Limits | None = None,
     resolution: int = 300,
     names: Sequence[str] | None = None,
+    context: ArrayLike | None = None,
     axes: AxesLike | None = None,
 ) -> Figure:
     """The smallest regions that hold given shares of the probability: contours of the learned density.
@@ -138,6 +142,8 @@ def contours(
         Points of the grid along the first axis.
     names : sequence of 2 str, optional
         Of the columns.
+    context : array_like of real numbers, shape (C,) or (1, C), optional
+        Of a conditional model: the density given this context is drawn.
     axes : matplotlib Axes, optional
         To draw on; default: a new figure.
 
@@ -164,7 +170,7 @@ def contours(
     >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
     >>> figure = plot.contours(model, X, mass=[0.5, 0.9])
     """
-    flow = check_model(model)
+    flow = check_model(model, context)
     data = None if data is None else check_points("data", data, 2, finite=True)
     mass, names = check_shares("mass", mass), check_names(names, 2)
     limits = _limits(flow, limits, data)
@@ -190,7 +196,7 @@ def _limits(flow, limits, data=None):
     """The given limits, or those that show the samples, and the data if there are any."""
     if limits is not None:
         return check_limits(limits)
-    limits = limits_of(flow.sample(4000, random_state=0), INSIDE, 0.2)
+    limits = limits_of(flow.sample_and_log_prob(4000)[0], INSIDE, 0.2)
     if data is None:
         return limits
     return tuple((min(a), max(b)) for a, b in (zip(*pair) for pair in zip(limits, limits_of(data, INSIDE))))
@@ -198,7 +204,7 @@ def _limits(flow, limits, data=None):
 
 def _levels(flow, mass):
     """The log-densities above which these shares of the samples lie, highest first."""
-    log_density = flow.sample_and_log_prob(N_LEVEL, random_state=0)[1].astype(float)
+    log_density = flow.sample_and_log_prob(N_LEVEL)[1].astype(float)
     log_density = log_density[np.isfinite(log_density)]
     levels = np.quantile(log_density, 1 - mass) if len(log_density) else np.zeros(1)
     if len(log_density) == 0 or (len(mass) > 1 and not (np.diff(levels) < 0).all()):

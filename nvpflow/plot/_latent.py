@@ -34,6 +34,7 @@ def latent(
     *,
     level: float = 0.95,
     dimensions: Sequence[int] | None = None,
+    context: ArrayLike | None = None,
     axes: AxesLike | None = None,
 ) -> Figure:
     """Histogram and QQ plot of every latent dimension against the standard normal distribution.
@@ -53,6 +54,8 @@ def latent(
         Of the band of one dimension.
     dimensions : sequence of int, optional
         Those to draw, from 0. Default: all; 24 at the most.
+    context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same, optional
+        Of the samples, for a conditional model.
     axes : array_like of matplotlib Axes, optional
         Two for each dimension: histogram, QQ plot, histogram, ...; default: a new figure.
 
@@ -80,8 +83,9 @@ def latent(
     >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
     >>> figure = plot.latent(model, X)
     """
-    flow = check_model(model, None)
-    X = check_points("X", X, flow.data_dim, finite=True)
+    X = check_points("X", X, finite=True)
+    flow = check_model(model, context, data_dim=None, n=len(X))
+    check_points("X", X, flow.data_dim)
     if len(X) < 2:
         raise ValueError(f"X must have at least 2 samples, got {len(X)}")
     level = check_real("level", level, 0, 1, low_open=True)

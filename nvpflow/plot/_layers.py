@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nvpflow._checks import check_int, seed_sequence
-from nvpflow._typing import Seed
+from nvpflow._typing import ArrayLike, Seed
 from nvpflow.layers import ActNorm, LULinear
 from nvpflow.plot._canvas import BLUE, RED, panels, scatter, square_limits
 from nvpflow.plot._checks import AxesLike, Model, check_model
@@ -24,7 +24,14 @@ MILLISECONDS = 40  # of one frame
 HOLD = 15  # frames that the film rests at its beginning and at its end
 
 
-def evolution(model: Model, n: int = 4000, random_state: Seed = 0, *, axes: AxesLike | None = None) -> Figure:
+def evolution(
+    model: Model,
+    n: int = 4000,
+    random_state: Seed = 0,
+    *,
+    context: ArrayLike | None = None,
+    axes: AxesLike | None = None,
+) -> Figure:
     """The same points on their way from the base density, a Gaussian or a mixture, through every layer to the data.
 
     A point keeps its colour, which says where it started: the hue is the angle, and grey is the middle. The panels have
@@ -39,6 +46,8 @@ def evolution(model: Model, n: int = 4000, random_state: Seed = 0, *, axes: Axes
         Points.
     random_state : int, Generator, RandomState or None, default 0
         Draws them.
+    context : array_like of real numbers, shape (C,) or (1, C), optional
+        Of a conditional model: the density given this context is drawn.
     axes : array_like of matplotlib Axes, optional
         One for each panel; default: a new figure.
 
@@ -61,7 +70,7 @@ def evolution(model: Model, n: int = 4000, random_state: Seed = 0, *, axes: Axes
     >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
     >>> figure = plot.evolution(model)
     """
-    stages, colours = _stages(check_model(model), n, random_state)
+    stages, colours = _stages(check_model(model, context), n, random_state)
     columns = int(np.ceil(np.sqrt(len(stages))))
     figure, axes = panels(axes, len(stages), columns, width=3.2 * columns)
     for ax, (title, state, limits) in zip(axes, stages):
@@ -72,7 +81,13 @@ def evolution(model: Model, n: int = 4000, random_state: Seed = 0, *, axes: Axes
 
 
 def animation(
-    model: Model, n: int = 2000, random_state: Seed = 0, *, frames_per_layer: int = 12, axes: Axes | None = None
+    model: Model,
+    n: int = 2000,
+    random_state: Seed = 0,
+    *,
+    frames_per_layer: int = 12,
+    context: ArrayLike | None = None,
+    axes: Axes | None = None,
 ) -> FuncAnimation:
     """The panels of `evolution` as a film: the points move from layer to layer.
 
@@ -88,6 +103,8 @@ def animation(
         Draws them.
     frames_per_layer : int, default 12
         A frame takes 40 milliseconds.
+    context : array_like of real numbers, shape (C,) or (1, C), optional
+        Of a conditional model: the density given this context is drawn.
     axes : matplotlib Axes, optional
         To draw on; default: a new figure.
 
@@ -113,7 +130,7 @@ def animation(
     >>> film = plot.animation(model, n=100, frames_per_layer=1)
     >>> html = film.to_jshtml()  # or film.save("layers.gif", writer="pillow")
     """
-    stages, colours = _stages(check_model(model), n, random_state)
+    stages, colours = _stages(check_model(model, context), n, random_state)
     frames_per_layer = check_int("frames_per_layer", frames_per_layer, 1)
     figure, (ax,) = panels(axes, 1, 1, width=5.0)
     dots = scatter(ax, stages[0][1], colours, stages[0][2])
