@@ -18,7 +18,7 @@ from nvpflow.layers import CouplingLayer, SplineCoupling
 from nvpflow.progress import progress
 from nvpflow.training import TrainingState
 
-__all__ = ["bandwidth", "base_of", "new_flow", "option", "train"]
+__all__ = ["bandwidth", "base_of", "new_flow", "option", "train", "whole_flow"]
 
 # Where max_iter is None: steps for less than half a second of one core, whatever the number of parameters, but never less
 # than ten passes over the samples.
@@ -29,10 +29,11 @@ TRIAL = 0.1  # of a fit, before one start is chosen
 # all samples would. With 0.5 they are kept too easily: eight Gaussians, which are a mixture, had a gap of 0.0029 instead of
 # 0.0023; with 1.5 too rarely: 1000 moons had a worst gap of 0.10 instead of 0.07.
 LEAST_GAIN, LEAST_HELD_OUT = 1.0, 5  # fewer held-out samples know no standard error
-# Defaults that depend on the base. Over a mixture the layers mend details: coarser bins cannot make the edges of a checkerboard
-# (gap 0.15 instead of 0.05), and small steps keep near a good model (5e-3 was 0.7 nats worse on breast cancer, 0.01 better on a
-# checkerboard). Over N(0, I) they carry whole clusters: a tail bound of 3 doubled the gap on moons, 8 a larger one on circles, 6
-# or 8 bins overfitted moons, a rate of 2e-3 needed twice the steps, and 1e-2 had worse bad cases.
+# Defaults that depend on the base. Over a mixture the layers mend details: coarser bins cannot make the edges of a
+# checkerboard (gap 0.15 instead of 0.05), and small steps keep near a good model (5e-3 was 0.7 nats worse on breast cancer,
+# 0.01 better on a checkerboard). Over N(0, I) they carry whole clusters, and with a context what no mixture of all samples
+# can tell: a tail bound of 3 doubled the gap on moons, 8 a larger one on circles, 6 or 8 bins overfitted moons, a rate of
+# 2e-3 needed twice the steps, and 1e-2 had worse bad cases.
 DEFAULTS = {
     "mixture": {"n_bins": 6, "tail_bound": 3.0, "learning_rate": 1e-3},
     "normal": {"n_bins": 4, "tail_bound": 5.0, "learning_rate": 5e-3},
@@ -55,7 +56,8 @@ def train(model, data, fitted, callback=None):
     """
     init_seed, split_seed, shuffle_seed = draw_seeds(model.random_state, 3)
     training, validation = _split(model, data, split_seed)
-    starts = _starts(model, training, validation, ContextScaler(training, model.standardize), init_seed)
+    scaler = ContextScaler(training, model.standardize)
+    starts = _starts(model, scaler.transform(training), validation and scaler.transform(validation), scaler, init_seed)
     try:
         with _watched(model, callback, starts[0].max_iter) as watched:
             if len(starts) > 1:
@@ -76,15 +78,19 @@ def train(model, data, fitted, callback=None):
 
 
 def _starts(model, training, validation, scaler, seed):
-    """New ones, or the one that goes on from a fitted flow. Without held-out samples nothing could tell the better one."""
-    n_init, base = check_int("n_init", model.n_init, 1), base_of(model, training)
+    """New ones, or the one that goes on from a fitted flow. Without held-out samples nothing could tell the better one.
+
+    The context of the data is standardised.
+    """
+    n_init, base = check_int("n_init", model.n_init, 1), base_of(model, validation is not None)
     if model.warm_start and hasattr(model, "flow_"):
         return [_Start(model, training, validation, scaler, *_inner_flow(model, training, scaler))]
     starts = []
     for i, seed in enumerate([seed, *draw_seeds(np.random.SeedSequence(seed), n_init - 1)][: n_init if validation else 1]):
         # Over N(0, I), columns as they are suit some tables, whitened ones others: starts take turns.
         units = Units.of(training, model.standardize, whiten=base == "normal" and i % 2 == 1)
-        mixture = fit_mixture(units.standardize(training.x), training.weight, seed) if base == "mixture" else None
+        z = units.standardize(training.x, training.context)
+        mixture = fit_mixture(z, training.weight, seed) if base == "mixture" else None
         flow = new_flow(model, training, seed, mixture)
         starts.append(_Start(model, training, validation, scaler, units, flow, mixture, seed))
     return starts
@@ -93,18 +99,23 @@ def _starts(model, training, validation, scaler, seed):
 def _inner_flow(model, training, scaler):
     """The units of a fitted flow, and a copy without the layers that lead to them."""
     fitted, n_layers = model.flow_, check_int("n_layers", model.n_layers, 1)
-    units = Units.from_layers(fitted.layers[n_layers:], model.standardize, training.x.dtype)
-    flow = Flow([layer.copy() for layer in fitted.layers[:n_layers]], fitted.base and fitted.base.copy())
-    base = base_from_config(fitted.base and fitted.base.config() | {"data_dim": training.x.shape[1]}, training.x.dtype)
+    whole, dim = fitted.copy(), training.x.shape[1]
+    base = base_from_config(fitted.base and fitted.base.config() | {"data_dim": dim}, training.x.dtype)
     expected = new_flow(model, training, 0, base)
+    same = [layer.config() for layer in whole.layers[:n_layers]] == [layer.config() for layer in expected.layers]
+    units = None
+    if same and whole.dtype == expected.dtype:
+        scaler.to_standardized(whole)
+        conditional = training.context is not None
+        units = Units.from_layers(whole.layers[n_layers:], model.standardize, conditional, training.x.dtype)
     other_base = model.base != "auto" and (model.base == "mixture") != (fitted.base is not None)
-    if flow.config() != expected.config() or units is None or other_base:
+    if units is None or other_base:
         raise ValueError(
             "warm_start needs the same features and the same n_layers, hidden_dim, activation, scale, scale_bound, n_bins, "
             f"tail_bound, base, standardize, dtype and columns of context as the previous fit, got\n{expected}\nafter\n{fitted}"
         )
+    flow = Flow([layer.copy() for layer in whole.layers[:n_layers]], whole.base and whole.base.copy())
     flow.n_jobs = model.n_jobs
-    scaler.to_standardized(flow)
     return units, flow
 
 
@@ -125,7 +136,7 @@ class _Start:
             self.log_prob = flow.log_prob(*self.validation[:2])
 
     def _inner(self, data):
-        return self.scaler.transform(data._replace(x=self.units.standardize(data.x)))
+        return data._replace(x=self.units.standardize(data.x, data.context))
 
     def _max_iter(self):
         """Epochs."""
@@ -166,7 +177,7 @@ class _Start:
                 *self.training,
                 max_iter=self.max_iter,
                 batch_size=model.batch_size,
-                learning_rate=option(model, self.flow.base, "learning_rate"),
+                learning_rate=option(model, "learning_rate", self.flow.base, self.flow.context_dim),
                 schedule=model.schedule,
                 warmup=model.warmup,
                 average=model.average,
@@ -212,37 +223,37 @@ class _Start:
 
     def whole_flow(self):
         """A flow of the samples in their own units."""
-        self.scaler.to_own_units(self.flow)
-        base = self.flow.base and self.flow.base.copy()
-        flow = Flow([layer.copy() for layer in self.flow.layers] + self.units.layers(), base)
-        flow.n_jobs = self.model.n_jobs
-        return flow
+        return whole_flow(self.model, self.flow, self.units, self.scaler)
 
 
-def base_of(model, data):
-    """The base density of the flow for such data: "normal" or "mixture".
+def whole_flow(model, flow, units, scaler):
+    """A flow of samples and their context in their own units, from one of standardised ones."""
+    whole = Flow([layer.copy() for layer in flow.layers] + units.layers(), flow.base and flow.base.copy())
+    scaler.to_own_units(whole)
+    whole.n_jobs = model.n_jobs
+    return whole
 
-    Layers that start where a good model is already should be watched by held-out samples, and with a context a mixture of all
-    samples is no good model.
-    """
+
+def base_of(model, watched):
+    """The base density of the flow: "normal" or "mixture". `watched`: held-out samples tell whether layers better it."""
     base = check_choice("base", model.base, ("auto", "normal", "mixture"))
-    if base != "auto":
-        return base
-    return "mixture" if model.early_stopping and data.context is None else "normal"
+    return base if base != "auto" else "mixture" if watched else "normal"
 
 
-def option(model, base, name):
+def option(model, name, base, context_dim=0):
     """A parameter of the model, or its default for a flow over such a base, a MixtureBase or None."""
     value = getattr(model, name)
-    return DEFAULTS["mixture" if base else "normal"][name] if value is None else value
+    return DEFAULTS["mixture" if base and not context_dim else "normal"][name] if value is None else value
 
 
 def new_flow(model, data, seed, base=None):
     """A flow with starting parameters for such samples, and for their context, both standardised."""
     n_layers, dim = check_int("n_layers", model.n_layers, 1), data.x.shape[1]
+    context_dim = 0 if data.context is None else data.context.shape[1]
     scale = check_choice("scale", model.scale, ("spline", "tanh", "exp"))
     if scale == "spline":
-        layer_type, options = SplineCoupling, {name: option(model, base, name) for name in ("n_bins", "tail_bound")}
+        names = "n_bins", "tail_bound"
+        layer_type, options = SplineCoupling, {name: option(model, name, base, context_dim) for name in names}
     else:
         layer_type, options = CouplingLayer, {"scale": scale, "scale_bound": model.scale_bound}
     layers = []
@@ -256,7 +267,7 @@ def new_flow(model, data, seed, base=None):
                 mask,
                 activation=model.activation,
                 **options,
-                context_dim=0 if data.context is None else data.context.shape[1],
+                context_dim=context_dim,
                 dtype=model.dtype,
                 random_state=np.random.SeedSequence([seed, i]),
             )

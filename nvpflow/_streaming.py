@@ -6,10 +6,10 @@ import numpy as np
 
 from nvpflow._checks import check_int, draw_seeds
 from nvpflow._context import ContextScaler
-from nvpflow._fitting import bandwidth, base_of, new_flow, option
+from nvpflow._fitting import bandwidth, base_of, new_flow, option, whole_flow
 from nvpflow._mixture import fit_mixture
 from nvpflow._units import Units
-from nvpflow.flow import ConvergenceWarning, Flow
+from nvpflow.flow import ConvergenceWarning
 from nvpflow.optimizer import Adam
 
 __all__ = ["Stream"]
@@ -29,14 +29,11 @@ class Stream:
 
     def new_flow(self, model, data):
         """A flow for the first piece."""
+        data = self.scaler.transform(data)
         units, mixture = Units.of(data, model.standardize, whiten=False), None
-        if base_of(model, data) == "mixture" and model.base != "auto":
-            mixture = fit_mixture(units.standardize(data.x), data.weight, self.init_seed)
-        inner = new_flow(model, data, self.init_seed, mixture)
-        self.scaler.to_own_units(inner)
-        flow = Flow([layer.copy() for layer in inner.layers] + units.layers(), inner.base and inner.base.copy())
-        flow.n_jobs = model.n_jobs
-        return flow
+        if base_of(model, watched=False) == "mixture":
+            mixture = fit_mixture(units.standardize(data.x, data.context), data.weight, self.init_seed)
+        return whole_flow(model, new_flow(model, data, self.init_seed, mixture), units, self.scaler)
 
     def update(self, model, flow, data, n_seen):
         """One epoch on the data, in minibatches, from the flow's present parameters.
@@ -94,5 +91,5 @@ class Stream:
         if self.adam is None:
             self.adam = Adam(flow.parameters)
         self.adam.parameters = flow.parameters
-        self.adam.learning_rate = option(model, flow.base, "learning_rate")
+        self.adam.learning_rate = option(model, "learning_rate", flow.base)
         return self.adam

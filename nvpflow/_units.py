@@ -1,30 +1,34 @@
-"""The units in which an estimator trains: those of the samples' standard deviations, column by column or whitened."""
+"""The units in which an estimator trains: those of the samples' standard deviations, column by column or whitened; with a
+context, of what linear regression on the context leaves of them."""
 
 import numpy as np
 
-from nvpflow._data import moments, warn_of_coarse_columns
-from nvpflow.layers import ActNorm, LULinear
+from nvpflow._data import effective_size, moments, warn_of_coarse_columns
+from nvpflow.layers import ActNorm, AdditiveCoupling, LULinear
 
 __all__ = ["Units"]
 
 
 class Units:
-    """x = mean + deviation * (factor @ z) for samples x and standardised ones z; factor is lower triangular.
+    """x = mean + deviation * (factor @ z + the regression's shift) for samples x and standardised ones z.
 
     Attributes
     ----------
     mean, deviation : ndarray, shape (D,), or None
         None: the samples' own units.
     factor : ndarray, shape (D, D), or None
-        None: the identity.
+        Lower triangular; None: the identity.
+    regression : AdditiveCoupling or None
+        Adds a function of the standardised context; None: nothing.
     """
 
-    def __init__(self, mean=None, deviation=None, factor=None, dtype=np.dtype(np.float32)):
-        self.mean, self.deviation, self.factor, self.dtype = mean, deviation, factor, dtype
+    def __init__(self, mean=None, deviation=None, factor=None, regression=None, dtype=np.dtype(np.float32)):
+        self.mean, self.deviation, self.factor = mean, deviation, factor
+        self.regression, self.dtype = regression, dtype
 
     @classmethod
     def of(cls, data, standardize, whiten):
-        """Those of the data; `whiten`: by the Cholesky factor of their correlations, too."""
+        """Those of the data, whose context is standardised; `whiten`: by the Cholesky factor of their correlations, too."""
         x, (mean, deviation) = data.x, moments(data.x, data.weight)
         if not standardize:
             return cls(dtype=x.dtype)
@@ -34,23 +38,42 @@ class Units:
                 f"X must have no constant column, got one in column(s) {', '.join(map(str, constant[:10]))}: "
                 "a constant has no density"
             )
-        if not whiten or x.shape[1] == 1:
+        whitens = whiten and x.shape[1] > 1
+        if not whitens:
             warn_of_coarse_columns("X", x, mean, deviation, stacklevel=6)
-            return cls(mean, deviation, None, x.dtype)
-        z = (x - mean) / deviation
+        units = cls(mean, deviation, dtype=x.dtype)
+        if data.context is not None:
+            units._regress(data)
+        if whitens:
+            units._whiten(data)
+        return units
+
+    def _regress(self, data):
+        """Take what is linear in the context out of the samples."""
+        z = (data.x - self.mean) / self.deviation
+        slopes = _ridge(z, data)
+        left = moments(z - data.context @ slopes, data.weight)[1]
+        left = np.maximum(left, 1e3 * np.finfo(self.dtype).eps)  # of a column that the context determines
+        self.deviation = self.deviation * left
+        self.regression = _linear_shift(slopes / left, self.dtype)
+
+    def _whiten(self, data):
+        z = self.standardize(data.x, data.context).astype(np.float64)
         n, dim = z.shape
         weight = np.ones(n) if data.weight is None else data.weight
         correlation = (z * weight[:, None]).T @ z / weight.sum()
         # A little of the identity, the more the fewer samples there are: few samples exaggerate correlations.
         shrinkage = 0.1 * dim / (n + dim)
         correlation = (1 - shrinkage) * correlation + shrinkage * np.eye(dim)
-        return cls(mean, deviation, np.linalg.cholesky(correlation), x.dtype)
+        self.factor = np.linalg.cholesky(correlation)
 
-    def standardize(self, x):
-        """z of x, both (n, D)."""
+    def standardize(self, x, context=None):
+        """z of x, both (n, D), and of the standardised context."""
         if self.mean is None:
             return x
         z = (x - self.mean) / self.deviation
+        if self.regression is not None:
+            z = self.regression.inverse(z, context)[0]
         return (z if self.factor is None else np.linalg.solve(self.factor, z.T).T).astype(self.dtype)
 
     @property
@@ -67,25 +90,62 @@ class Units:
             return []
         scale = ActNorm(len(self.mean), dtype=self.dtype)
         scale.log_scale[:], scale.bias[:] = np.log(self.deviation), self.mean
+        layers = [scale] if self.regression is None else [self.regression.copy(), scale]
         if self.factor is None:
-            return [scale]
+            return layers
         rotation = LULinear(len(self.mean), dtype=self.dtype)
         diagonal = np.diag(self.factor)
         rotation.lu[:] = np.tril(self.factor / diagonal, -1) + np.diag(np.log(diagonal))
-        return [rotation, scale]
+        return [rotation, *layers]
 
     @classmethod
-    def from_layers(cls, layers, standardize, dtype):
+    def from_layers(cls, layers, standardize, conditional, dtype):
         """The units that such layers stand for; None if they are not such layers."""
         if bool(standardize) != bool(layers):
             return None
         if not layers:
             return cls(dtype=dtype)
-        *rotation, scale = layers
-        if not isinstance(scale, ActNorm) or len(rotation) > 1 or not all(isinstance(r, LULinear) for r in rotation):
+        *others, scale = layers
+        regression = others.pop().copy() if others and isinstance(others[-1], AdditiveCoupling) else None
+        rotations = all(isinstance(layer, LULinear) for layer in others) and len(others) < 2
+        if not (isinstance(scale, ActNorm) and rotations and (regression is not None) == conditional):
             return None
         factor = None
-        for layer in rotation:
+        for layer in others:
             lu = layer.lu.astype(np.float64)
             factor = (np.tril(lu, -1) + np.eye(len(lu))) * np.exp(np.diag(lu))
-        return cls(scale.bias.astype(np.float64), np.exp(scale.log_scale.astype(np.float64)), factor, dtype)
+        deviation = np.exp(scale.log_scale.astype(np.float64))
+        return cls(scale.bias.astype(np.float64), deviation, factor, regression, dtype)
+
+
+def _ridge(z, data):
+    """Slopes (C, D) of a linear regression of z, with the penalty of the least generalised cross-validation: Golub, Heath and
+    Wahba (1979), "Generalized cross-validation as a method for choosing a good ridge parameter". Zero, where that is best."""
+    context, n = data.context.astype(np.float64), effective_size(data)
+    weight = np.full(len(z), n / len(z)) if data.weight is None else data.weight * (n / data.weight.sum())
+    variances, directions = np.linalg.eigh((context * weight[:, None]).T @ context)
+    variances = np.maximum(variances, n * np.finfo(np.float64).eps)
+    products = directions.T @ ((context * weight[:, None]).T @ z)
+    total = weight @ z**2
+
+    def score(penalty):
+        shares = variances / (variances + penalty)
+        explained = (2 * shares - shares**2) / variances @ products**2
+        left = np.maximum(total - explained, np.finfo(np.float64).eps * total)
+        freedom = 1 - (1 + shares.sum()) / n
+        # Few samples can be fitted exactly, which says nothing.
+        return np.log(left / freedom**2).sum() if freedom >= 0.5 or penalty == np.inf else np.inf
+
+    penalties = [*n * 10.0 ** np.arange(-6, 3), np.inf]
+    best = min(penalties, key=score)
+    return directions @ (products / (variances[:, None] + best))
+
+
+def _linear_shift(slopes, dtype):
+    """The layer x = z + context @ slopes. Of its units, max(c, 0) and max(-c, 0) for each c of the context, one is c or -c."""
+    n_columns, dim = slopes.shape
+    layer = AdditiveCoupling(dim, 2 * n_columns, [0] * dim, context_dim=n_columns, dtype=dtype, random_state=0)
+    first, last = layer.net
+    first.weight[:], first.bias[:] = np.vstack([np.eye(n_columns), -np.eye(n_columns)]), 0
+    last.weight[:], last.bias[:] = np.hstack([slopes.T, -slopes.T]), 0
+    return layer

@@ -61,20 +61,21 @@ class RealNVP(Transformer, DensityRequests):
     scale_bound : float, default 1.0
         For ``scale="tanh"``.
     n_bins : int or None, default None
-        Bins of the splines, for ``scale="spline"``. None: 6 over a mixture, 4 over a normal base.
+        Bins of the splines, for ``scale="spline"``. None: 6 over a mixture, 4 over a normal base or with a context.
     tail_bound : float or None, default None
         The splines reach so many standard deviations to either side; beyond they are the identity. None: 3 over a mixture, 5
-        over a normal base.
+        over a normal base or with a context.
     base : {"auto", "normal", "mixture"}, default "auto"
         The density of latent points. "normal": N(0, I). "mixture": a mixture of normal distributions (`MixtureBase`), fitted to
         the standardised samples by expectation and maximisation, with the number of components that has the least BIC. Layers
         that do not better the likelihood of held-out samples beyond its standard error are given up for the identity, and the
-        mixture is then fitted to all samples, held-out ones, too. "auto": a mixture with `early_stopping`, unless there is a
-        context.
+        mixture is then fitted to all samples, held-out ones, too. "auto": a mixture with `early_stopping`.
     standardize : bool, default True
         Train in units of the data's standard deviations, and end the flow with the layers that lead to the data's own:
         an `ActNorm` and, in every second start over a normal base, an `LULinear` before it that makes the data uncorrelated,
-        too. The context is standardised, too. Densities, and the context that `flow_` reads, are in the units of the data either way.
+        too. The context is standardised, and what a linear regression on it explains (ridge, with the penalty of the least
+        generalised cross-validation) is taken out of the samples, by an `AdditiveCoupling` before the `ActNorm`. Densities, and
+        the context that `flow_` reads, are in the units of the data either way.
     n_init : int, default 1
         Starts, from parameters of their own. After a tenth of the epochs the one with the lowest validation NLL goes on
         alone. Without `early_stopping`, and for a warm start, there is one.
@@ -83,7 +84,7 @@ class RealNVP(Transformer, DensityRequests):
     batch_size : int or None, default 256
         Samples per update; None is the full batch.
     learning_rate : float or None, default None
-        Of Adam. None: 1e-3 over a mixture, 5e-3 over a normal base.
+        Of Adam. None: 1e-3 over a mixture, 5e-3 over a normal base or with a context.
     schedule : {"cosine", "constant"}, default "cosine"
         "cosine" lets the learning rate fall to 0 at `max_iter`.
     warmup : int or float, default 0.05
@@ -138,7 +139,8 @@ class RealNVP(Transformer, DensityRequests):
     References
     ----------
     Dinh, Sohl-Dickstein and Bengio (2017), "Density estimation using Real NVP"; Dempster, Laird and Rubin (1977), "Maximum
-    likelihood from incomplete data via the EM algorithm"; Schwarz (1978), "Estimating the dimension of a model"; Rothfuss
+    likelihood from incomplete data via the EM algorithm"; Golub, Heath and Wahba (1979), "Generalized cross-validation as a
+    method for choosing a good ridge parameter"; Schwarz (1978), "Estimating the dimension of a model"; Rothfuss
     et al. (2019), "Noise regularization for conditional density estimation"; Winkler, Worrall, Hoogeboom and Welling
     (2019), "Learning likelihoods with conditional normalizing flows"; Martino, Elvira and Louzada (2017), "Effective sample
     size for importance sampling based on discrepancy measures", for weights.

@@ -29,7 +29,7 @@ def model():
 @pytest.fixture(scope="module")
 def conditional():
     context = np.random.default_rng(1).normal(size=(300, 2))
-    return nvpflow.RealNVP(2, 8, max_iter=20, random_state=0).fit(DATA + context, context=context)
+    return nvpflow.RealNVP(2, 8, base="normal", max_iter=20, random_state=0).fit(DATA + context, context=context)
 
 
 def coupling_flow(n_layers, dim=2, **options):

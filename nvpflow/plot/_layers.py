@@ -9,7 +9,7 @@ import numpy as np
 
 from nvpflow._checks import check_int, seed_sequence
 from nvpflow._typing import ArrayLike, Seed
-from nvpflow.layers import ActNorm, LULinear
+from nvpflow.layers import ActNorm, AdditiveCoupling, LULinear
 from nvpflow.plot._canvas import BLUE, RED, panels, scatter, square_limits
 from nvpflow.plot._checks import AxesLike, Model, check_model
 
@@ -176,10 +176,18 @@ def _stages(flow, n, random_state):
 
 
 def _count_units(layers):
-    """How many layers at the end only change to the units of the data: an act norm, and an LU map before it."""
+    """How many layers at the end only change to the units of the data: an act norm, and before it a shift by the context alone
+    and an LU map."""
     if len(layers) < 2 or not isinstance(layers[-1], ActNorm):
         return 0
-    return 2 if len(layers) > 2 and isinstance(layers[-2], LULinear) else 1
+    count = 1
+    while count < len(layers) - 1 and _changes_units(layers[-1 - count]):
+        count += 1
+    return count
+
+
+def _changes_units(layer):
+    return isinstance(layer, LULinear) or (isinstance(layer, AdditiveCoupling) and not layer.mask.any())
 
 
 def origin_colours(z):
