@@ -70,7 +70,7 @@ def train(model, data, fitted, callback=None):
     finally:
         best = min(starts, key=_Start.validation_nll)
         if best.history:  # also when interrupted
-            fitted["flow_"] = best.whole_flow()
+            fitted["flow_"] = whole_flow(model, best.flow, best.units, scaler)
             fitted["n_iter_"] = len(best.history["train_nll"])
             fitted["best_iter_"] = best.best_iter
             fitted["n_samples_seen_"] = len(data.x)
@@ -84,7 +84,7 @@ def _starts(model, training, validation, scaler, seed):
     """
     n_init, base = check_int("n_init", model.n_init, 1), base_of(model, validation is not None)
     if model.warm_start and hasattr(model, "flow_"):
-        return [_Start(model, training, validation, scaler, *_inner_flow(model, training, scaler))]
+        return [_Start(model, training, validation, *_inner_flow(model, training, scaler))]
     starts = []
     for i, seed in enumerate([seed, *draw_seeds(np.random.SeedSequence(seed), n_init - 1)][: n_init if validation else 1]):
         # Over N(0, I), columns as they are suit some tables, whitened ones others: starts take turns.
@@ -92,7 +92,7 @@ def _starts(model, training, validation, scaler, seed):
         z = units.standardize(training.x, training.context)
         mixture = fit_mixture(z, training.weight, seed) if base == "mixture" else None
         flow = new_flow(model, training, seed, mixture)
-        starts.append(_Start(model, training, validation, scaler, units, flow, mixture, seed))
+        starts.append(_Start(model, training, validation, units, flow, mixture, seed))
     return starts
 
 
@@ -125,8 +125,8 @@ class _Start:
     It is trained in the data's units of standard deviation, and gets the layers that lead to their own units in the end.
     """
 
-    def __init__(self, model, training, validation, scaler, units, flow, mixture=None, seed=0):
-        self.model, self.scaler, self.units, self.flow = model, scaler, units, flow
+    def __init__(self, model, training, validation, units, flow, mixture=None, seed=0):
+        self.model, self.units, self.flow = model, units, flow
         self.training, self.validation = self._inner(training), validation and self._inner(validation)
         self.noise = bandwidth(model, self.training, effective_size(training))
         self.state, self.history, self.best_iter = TrainingState(), {}, 0
@@ -220,10 +220,6 @@ class _Start:
         if not mean > gain_of_all + LEAST_GAIN * error:
             mixture = refit_mixture(self.mixture, both.x, both.weight, self.seed)
             self.flow, self.best_iter = new_flow(self.model, self.training, self.seed, mixture), 0
-
-    def whole_flow(self):
-        """A flow of the samples in their own units."""
-        return whole_flow(self.model, self.flow, self.units, self.scaler)
 
 
 def whole_flow(model, flow, units, scaler):

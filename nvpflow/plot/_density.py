@@ -13,13 +13,12 @@ from nvpflow.plot._canvas import GREY, INSIDE, RED, aspect_of, label, limits_of,
 from nvpflow.plot._checks import (
     AxesLike,
     Limits,
-    Model,
     check_limits,
-    check_model,
     check_names,
     check_points,
     check_shares,
 )
+from nvpflow.plot._model import Model, check_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,7 +12,8 @@ import numpy as np
 from nvpflow._checks import check_int, check_real
 from nvpflow._typing import ArrayLike
 from nvpflow.plot._canvas import BLUE, GREY, RED, count_bins, open_frame, panels
-from nvpflow.plot._checks import AxesLike, Model, check_model, check_points
+from nvpflow.plot._checks import AxesLike, check_points
+from nvpflow.plot._model import Model, check_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

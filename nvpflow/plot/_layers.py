@@ -11,7 +11,8 @@ from nvpflow._checks import check_int, seed_sequence
 from nvpflow._typing import ArrayLike, Seed
 from nvpflow.layers import ActNorm, AdditiveCoupling, LULinear
 from nvpflow.plot._canvas import BLUE, RED, panels, scatter, square_limits
-from nvpflow.plot._checks import AxesLike, Model, check_model
+from nvpflow.plot._checks import AxesLike
+from nvpflow.plot._model import Model, check_model
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation

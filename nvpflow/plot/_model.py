@@ -1,0 +1,61 @@
+"""The model of a figure."""
+
+from typing import TypeAlias
+
+import numpy as np
+
+from nvpflow.estimator import RealNVP
+from nvpflow.flow import Flow
+from nvpflow.plot._checks import check_points
+
+__all__ = ["Model", "check_model"]
+
+Model: TypeAlias = Flow | RealNVP
+
+
+class Drawable:
+    """The density of a flow, given the context of a conditional one: what figures are made of."""
+
+    def __init__(self, flow, context):
+        self.flow, self.context = flow, context
+        self.base, self.layers, self.data_dim, self.dtype = flow.base, flow.layers, flow.data_dim, flow.dtype
+
+    def _rows(self, n):
+        """The context of n points."""
+        return None if self.context is None else np.broadcast_to(self.context, (n, self.flow.context_dim))
+
+    def log_prob(self, x):
+        return self.flow.log_prob(x, self._rows(len(x)))
+
+    def sample_and_log_prob(self, n):
+        return self.flow.sample_and_log_prob(n, random_state=0, context=self._rows(n))
+
+    def trace(self, z):
+        return self.flow.trace(z, context=self._rows(len(z)))
+
+    def inverse(self, x):
+        return self.flow.inverse(x, self._rows(len(x)))
+
+
+def check_model(model, context=None, data_dim=2, n=1):
+    """A Flow or a fitted RealNVP, with `data_dim` dimensions, unless that is None, and a context for one of n points or all."""
+    if not isinstance(model, (Flow, RealNVP)):
+        raise TypeError(f"model must be a Flow or a RealNVP, got {type(model).__name__}")
+    flow = model._fitted_flow() if isinstance(model, RealNVP) else model
+    if data_dim is not None and flow.data_dim != data_dim:
+        raise ValueError(f"model must have {data_dim} dimensions to be drawn, got {flow.data_dim}")
+    return Drawable(flow, _check_context(context, flow.context_dim, n))
+
+
+def _check_context(context, n_columns, n):
+    if n_columns == 0:
+        if context is not None:
+            raise ValueError(f"context must be None for a model without one, got {context!r}")
+        return None
+    expected = f"({n_columns},) or (1, {n_columns})" + (f" or ({n}, {n_columns})" if n > 1 else "")
+    if context is None:
+        raise ValueError(f"context must be given for a conditional model, with shape {expected}")
+    context = check_points("context", np.atleast_2d(context), finite=True)
+    if context.shape not in ((1, n_columns), (n, n_columns)):
+        raise ValueError(f"context must have shape {expected}, got {context.shape}")
+    return context
