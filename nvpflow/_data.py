@@ -6,8 +6,25 @@ from typing import NamedTuple
 import numpy as np
 
 from nvpflow._arrays import as_array, check_samples
+from nvpflow._warnings import warn_caller
 
-__all__ = ["Data", "check_data", "effective_size", "moments", "warn_of_coarse_columns"]
+__all__ = [
+    "Data",
+    "check_data",
+    "effective_size",
+    "location_and_scale",
+    "moments",
+    "warn_of_coarse_columns",
+    "warn_of_dependent_columns",
+]
+
+# Weights that are whole numbers are counts, as long as so many rows, or so many times the rows that were given, hold them.
+MOST_COUNTED_ROWS, MOST_COPIES = 1_000_000, 10
+# Where the standard deviation is so many times that of a normal distribution with the same quartiles, a few values far out
+# make it, and it says nothing about the others.
+FAR_OUT = 8
+# A column that the others determine but for this share of its standard deviation has no density of its own.
+LEAST_RESIDUAL = 1e-5
 
 
 class Data(NamedTuple):
@@ -28,40 +45,36 @@ class Data(NamedTuple):
 
 
 def check_data(X, context, sample_weight, dtype, minimum=1):
-    """Arguments of `fit` as Data, in an order of their own: the same for the same rows in any order.
+    """Arguments of `fit` as Data, the rows in an order of their own: the same for the same rows in any order.
 
-    Rows of weight 0, which count for nothing, are dropped, and equal rows become one with the sum of their weights, so that
-    a row that comes twice is a row of weight 2, also to what is drawn at random. The mean weight is 1.
+    Every row counts, also one that is equal to another. Rows of weight 0 are dropped. Weights that are whole numbers are
+    counts: a row of weight 3 becomes three rows. Other weights are relative, and get a mean of 1.
     """
     x = check_samples("X", X, dtype, minimum)
     context = None if context is None else check_samples("context", context, dtype)
     if context is not None and len(context) != len(x):
         raise ValueError(f"context must have one row for each of {len(x)} samples, got shape {context.shape}")
     if sample_weight is None:
-        return _canonical(Data(x, context))
+        return _sorted(Data(x, context))
     weight = _check_weights(sample_weight, len(x))
-    data = Data(x, context, weight) if weight.all() else Data(x, context, weight).rows(weight > 0)
-    if len(data.x) < minimum:
-        raise ValueError(
-            f"sample_weight must be more than zero for a minimum of {minimum} sample(s), got {len(data.x)} such weights"
-        )
-    largest = data.weight.max()  # type: ignore[union-attr]
-    return _canonical(data._replace(weight=data.weight / largest))  # whose sum cannot overflow
+    n = np.count_nonzero(weight)
+    if n < minimum:
+        raise ValueError(f"sample_weight must be more than zero for a minimum of {minimum} sample(s), got {n} such weights")
+    if _are_counts(weight):
+        return _sorted(Data(x, context).rows(np.repeat(np.arange(len(x)), weight.astype(np.intp))))
+    data = Data(x, context, weight / weight.max()).rows(weight > 0)  # whose sum cannot overflow
+    return _sorted(data._replace(weight=data.weight / data.weight.mean()))  # type: ignore[union-attr]
 
 
-def _canonical(data):
-    """The rows sorted, equal ones put together."""
-    rows = data.x if data.context is None else np.hstack([data.x, data.context])
-    order = np.lexsort(rows.T[::-1])
-    rows = rows[order]
-    first = np.ones(len(rows), bool)
-    first[1:] = (rows[1:] != rows[:-1]).any(axis=1)
-    data = data.rows(order)
-    if data.weight is None and first.all():
-        return data
-    weight = np.ones(len(rows)) if data.weight is None else data.weight
-    weight = np.add.reduceat(weight, np.flatnonzero(first))
-    return data.rows(first)._replace(weight=weight / weight.mean())
+def _are_counts(weight):
+    most = max(MOST_COUNTED_ROWS, MOST_COPIES * len(weight))
+    return weight.max() <= most and (weight == np.floor(weight)).all() and weight.sum() <= most
+
+
+def _sorted(data):
+    columns = [data.x, data.context, None if data.weight is None else data.weight[:, None]]
+    rows = np.hstack([column for column in columns if column is not None])
+    return data.rows(np.lexsort(rows.T[::-1]))
 
 
 def effective_size(data):
@@ -78,10 +91,63 @@ def effective_size(data):
 
 def moments(x, weight=None):
     """Mean and standard deviation of each column, in float64."""
+    largest = np.abs(x).max(axis=0).astype(np.float64)
+    extreme = (largest > 1e100) | ((largest < 1e-100) & (largest > 0))
+    # By powers of two, which change no digit, so that squares stay numbers.
+    unit = np.where(extreme, 2.0 ** np.floor(np.log2(np.where(extreme, largest, 1))), 1.0)
+    z = x / unit if extreme.any() else x
     if weight is None:
-        return x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
-    mean = np.average(x, axis=0, weights=weight)
-    return mean, np.sqrt(np.average((x - mean) ** 2, axis=0, weights=weight))
+        mean, deviation = z.mean(axis=0, dtype=np.float64), z.std(axis=0, dtype=np.float64)
+    else:
+        mean = np.average(z, axis=0, weights=weight)
+        deviation = np.sqrt(np.average((z - mean) ** 2, axis=0, weights=weight))
+    return mean * unit, deviation * unit
+
+
+def location_and_scale(x, weight=None):
+    """Of each column, in float64: mean and standard deviation, but where values far out make these, the median and the
+    standard deviation of a normal distribution with the same quartiles."""
+    mean, deviation = moments(x, weight)
+    low, median, high = _quartiles(x, weight)
+    robust = (high - low) / 1.3489795003921634
+    far_out = (robust > 0) & ~(deviation <= FAR_OUT * robust)
+    return np.where(far_out, median, mean), np.where(far_out, robust, deviation)
+
+
+def _quartiles(x, weight):
+    """Of each column, (3, D): the least values with a share of the weight below them."""
+    if weight is None:
+        return np.quantile(x, [0.25, 0.5, 0.75], axis=0, method="inverted_cdf").astype(np.float64)
+    order = np.argsort(x, axis=0)
+    shares = np.cumsum(weight[order], axis=0)
+    index = [(shares < level * shares[-1]).sum(axis=0) for level in (0.25, 0.5, 0.75)]
+    return np.take_along_axis(np.take_along_axis(x, order, 0), np.array(index), 0).astype(np.float64)
+
+
+def warn_of_dependent_columns(data):
+    """Tell of columns that have no density of their own, given the others, or of too few rows to know."""
+    n, dim = data.x.shape
+    if n <= dim:
+        warn_caller(
+            f"X has {n} rows for {dim} columns: too few to know how the columns depend on each other. More rows, or fewer "
+            "columns, make a better density"
+        )
+        return
+    mean, deviation = location_and_scale(data.x, data.weight)
+    z = (data.x - mean) / np.where(deviation > 0, deviation, 1)
+    near = (np.abs(z) <= 2 * FAR_OUT).all(axis=1)  # a row far out in two columns is no line
+    z, weight = z[near], np.ones(n)[near] if data.weight is None else data.weight[near]
+    share = weight / weight.sum()
+    z -= share @ z
+    residuals = np.abs(np.diag(np.linalg.qr(z * np.sqrt(share)[:, None], mode="r")))
+    own = np.sqrt(share @ z**2)
+    dependent = np.flatnonzero((residuals < LEAST_RESIDUAL * own) & (own > 0))
+    if len(dependent):
+        names = ", ".join(map(str, dependent[:10])) + ", ..." * (len(dependent) > 10)
+        warn_caller(
+            f"column(s) {names} of X are linear combinations of the columns before them, but for rounding: the samples lie in a "
+            "plane, their density has no upper limit, and its value says little. Leave these columns out"
+        )
 
 
 def warn_of_coarse_columns(name, x, mean, deviation, stacklevel):

@@ -9,7 +9,7 @@ import numpy as np
 
 from nvpflow._checks import alternating_mask, check_callback, check_choice, check_int, check_real, draw_seeds
 from nvpflow._context import ContextScaler
-from nvpflow._data import effective_size, moments
+from nvpflow._data import effective_size, location_and_scale
 from nvpflow._mixture import fit_mixture, refit_mixture
 from nvpflow._units import Units
 from nvpflow.base import base_from_config
@@ -29,6 +29,7 @@ TRIAL = 0.1  # of a fit, before one start is chosen
 # all samples would. With 0.5 they are kept too easily: eight Gaussians, which are a mixture, had a gap of 0.0029 instead of
 # 0.0023; with 1.5 too rarely: 1000 moons had a worst gap of 0.10 instead of 0.07.
 LEAST_GAIN, LEAST_HELD_OUT = 1.0, 5  # fewer held-out samples know no standard error
+MOST_NOISE = 1.0  # in deviations of a mixture's components
 # Defaults that depend on the base. Over a mixture the layers mend details: coarser bins cannot make the edges of a
 # checkerboard (gap 0.15 instead of 0.05), and small steps keep near a good model (5e-3 was 0.7 nats worse on breast cancer,
 # 0.01 better on a checkerboard). Over N(0, I) they carry whole clusters, and with a context what no mixture of all samples
@@ -128,7 +129,7 @@ class _Start:
     def __init__(self, model, training, validation, units, flow, mixture=None, seed=0):
         self.model, self.units, self.flow = model, units, flow
         self.training, self.validation = self._inner(training), validation and self._inner(validation)
-        self.noise = bandwidth(model, self.training, effective_size(training))
+        self.noise = bandwidth(model, self.training, effective_size(training), mixture)
         self.state, self.history, self.best_iter = TrainingState(), {}, 0
         self.max_iter = self._max_iter()
         self.mixture, self.seed = mixture and mixture.copy(), seed  # where the layers start from the identity
@@ -277,13 +278,18 @@ def new_flow(model, data, seed, base=None):
     return flow
 
 
-def bandwidth(model, data, n):
+def bandwidth(model, data, n, mixture=None):
     """Standard deviations (D,) of the noise when n samples are known.
 
     The power of n was measured on two moons: Silverman's for two dimensions, -1/6, suits a kernel estimate, which needs its
-    noise in the end; a flow needs it only against spikes, and the more samples the less.
+    noise in the end; a flow needs it only against spikes, and the more samples the less. Noise wider than half of a mixture's
+    components, in the harmonic mean of their variances, would blur what the mixture resolves.
     """
-    return check_real("noise", model.noise, 0) * n**-0.45 * moments(data.x, data.weight)[1]
+    deviation = check_real("noise", model.noise, 0) * n**-0.45 * location_and_scale(data.x, data.weight)[1]
+    if mixture is None:
+        return deviation
+    variances = np.diagonal(mixture.covariances, axis1=1, axis2=2)
+    return np.minimum(deviation, MOST_NOISE / np.sqrt(mixture.weights @ (1 / variances)))
 
 
 def _split(model, data, seed):

@@ -3,7 +3,7 @@ context, of what linear regression on the context leaves of them."""
 
 import numpy as np
 
-from nvpflow._data import effective_size, moments, warn_of_coarse_columns
+from nvpflow._data import effective_size, location_and_scale, moments, warn_of_coarse_columns
 from nvpflow.layers import ActNorm, AdditiveCoupling, LULinear
 
 __all__ = ["Units"]
@@ -29,7 +29,7 @@ class Units:
     @classmethod
     def of(cls, data, standardize, whiten):
         """Those of the data, whose context is standardised; `whiten`: by the Cholesky factor of their correlations, too."""
-        x, (mean, deviation) = data.x, moments(data.x, data.weight)
+        x, (mean, deviation) = data.x, location_and_scale(data.x, data.weight)
         if not standardize:
             return cls(dtype=x.dtype)
         constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0))

@@ -9,7 +9,7 @@ import numpy as np
 
 from nvpflow import _fitting
 from nvpflow._checks import check_dtype, check_int
-from nvpflow._data import check_data
+from nvpflow._data import check_data, warn_of_dependent_columns
 from nvpflow._frames import feature_names
 from nvpflow._metadata import DensityRequests
 from nvpflow._sklearn import NotFittedError, Transformer
@@ -283,6 +283,7 @@ class RealNVP(Transformer, DensityRequests):
         """
         names = feature_names(X)
         data = check_data(X, context, sample_weight, check_dtype(self.dtype), minimum=2)
+        warn_of_dependent_columns(data)
         fitted: dict[str, Any] = {}
         try:
             _fitting.train(self, data, fitted, callback)
