@@ -135,6 +135,15 @@ class RealNVP(Transformer, DensityRequests):
     n_features_in_ : int
     feature_names_in_ : ndarray of str objects, shape (D,)
         Only after fitting to a frame whose column names are all strings.
+    context_feature_names_in_ : ndarray of str objects, shape (C,)
+        The same of the context.
+    context_range_ : ndarray of float64, shape (2, C)
+        Least and greatest values of the context of training, further apart by a fifth. A context that leaves this range is
+        clipped to it, with a warning: networks extrapolate badly. So are outliers of training, in a column whose standard
+        deviation is more than 8 times its spread between the 5th and the 95th percentile.
+    origin_, context_origin_ : ndarray of float64, shapes (D,) and (C,)
+        0, but the mean of columns that vary by less than a thousand times the resolution of `dtype` there. `flow_` reads the
+        samples and the context less these, and their subtraction in float64 keeps what the precision of the flow would not.
 
     References
     ----------
@@ -232,6 +241,9 @@ class RealNVP(Transformer, DensityRequests):
     n_iter_: int
     best_iter_: int
     n_samples_seen_: int
+    origin_: Floats
+    context_range_: Floats
+    context_origin_: Floats
 
     def fit(
         self,
@@ -281,16 +293,17 @@ class RealNVP(Transformer, DensityRequests):
         held out, noise of their own each, and minibatches of their own, so that the fits agree in distribution alone.
         Where the number of samples matters, as for `noise`, it is the exponential of the entropy of the weights' shares.
         """
-        names = feature_names(X)
+        names, context_names = feature_names(X), feature_names(context)
         data = check_data(X, context, sample_weight, check_dtype(self.dtype), minimum=2)
         fitted: dict[str, Any] = {}
         try:
             _fitting.train(self, data, fitted, callback)
         finally:
             if fitted:  # also when interrupted
-                vars(self).pop("_stream", None)
+                for name in ("_stream", "context_range_", "context_origin_", "_context_units"):
+                    vars(self).pop(name, None)
                 vars(self).update(fitted)
-                self._keep_features(names, data.x.shape[1])
+                self._keep_features(names, data.x.shape[1], context_names)
         return self
 
     def partial_fit(
@@ -336,20 +349,23 @@ class RealNVP(Transformer, DensityRequests):
             If training diverged; the parameters from before the call were kept.
         """
         if hasattr(self, "flow_"):
-            checked = self._check_samples(X)
-            data = check_data(checked, self._check_context(context, len(checked)), sample_weight, self.flow_.dtype)
-            names = getattr(self, "feature_names_in_", None)
-            stream = getattr(self, "_stream", None) or Stream(self, data)
+            checked = self._check_columns(X)
+            data = check_data(checked, self._check_context_rows(context, len(checked)), sample_weight, self.flow_.dtype)
+            names, context_names = (getattr(self, f"{of}feature_names_in_", None) for of in ("", "context_"))
+            stream = getattr(self, "_stream", None) or Stream(self, data, self.flow_.dtype)
             flow, n_seen, curve = self.flow_, self.n_samples_seen_ + len(data.x), self.history_["train_nll"]
         else:
-            names = feature_names(X)
-            data = check_data(X, context, sample_weight, check_dtype(self.dtype), minimum=2)
-            stream = Stream(self, data)
+            names, context_names = feature_names(X), feature_names(context)
+            dtype = check_dtype(self.dtype)
+            data = check_data(X, context, sample_weight, dtype, minimum=2)
+            stream = Stream(self, data, dtype)
             flow, n_seen, curve = stream.new_flow(self, data), len(data.x), np.empty(0)
         curve = np.append(curve, stream.update(self, flow, data, n_seen))
         self._stream, self.flow_, self.history_, self.n_samples_seen_ = stream, flow, {"train_nll": curve}, n_seen
         self.n_iter_ = self.best_iter_ = len(curve)
-        self._keep_features(names, data.x.shape[1])
+        self.origin_ = stream.origin
+        vars(self).update(stream.scaler.fitted_attributes())
+        self._keep_features(names, data.x.shape[1], context_names)
         return self
 
     def score_samples(self, X: ArrayLike, context: ArrayLike | None = None) -> Floats:
@@ -425,7 +441,8 @@ class RealNVP(Transformer, DensityRequests):
         flow = self._fitted_flow()
         n_samples = check_int("n_samples", n_samples, 1)
         context = self._check_context(context, n_samples)
-        return flow.sample(n_samples, self.random_state if random_state is None else random_state, context)
+        seed = self.random_state if random_state is None else random_state
+        return self._to_own_units(flow.sample(n_samples, seed, context))
 
     def transform(self, X: ArrayLike, context: ArrayLike | None = None) -> Any:  # an ndarray, or a frame
         """Take data to the latent space, where a fitted density is standard normal.
@@ -466,7 +483,7 @@ class RealNVP(Transformer, DensityRequests):
         NotFittedError, TypeError, ValueError
         """
         Z = self._check_samples(Z, "Z")
-        return self.flow_.forward(Z, self._check_context(context, len(Z)))[0]
+        return self._to_own_units(self.flow_.forward(Z, self._check_context(context, len(Z)))[0])
 
     def save(self, path: PathLike) -> None:
         """Write the fitted model to a file, which `nvpflow.load` reads. See there.
