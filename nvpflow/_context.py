@@ -110,10 +110,10 @@ class ContextScaler:
         return data._replace(context=context.astype(self.dtype))
 
     def fitted_attributes(self):
-        """What an estimator keeps, to bring a context to where its flow reads it, and for a warm start."""
+        """What an estimator keeps, to bring a context to where its flow reads it, and for a warm start in other units."""
         if len(self.mean) == 0:
             return {}
-        return {"context_range_": self.range, "context_origin_": self.origin, "_context_units": (self.mean, self.scale)}
+        return {"context_range_": self.range, "context_origin_": self.origin, "_context_units": np.array([self.mean, self.scale])}
 
     def to_own_units(self, flow):
         """Networks that read the standardised context come to read the context, less the origin."""
@@ -146,15 +146,15 @@ def _context_maps(flow):
 
 
 def clip_context(context, limits, names=None):
-    """The context (n, C) within limits (2, C), with a warning if it was not."""
-    outside = (context < limits[0]) | (context > limits[1])
+    """The context (n, C) within limits (2, C), with a warning if it was not, by more than a rounding to float32."""
+    low, high = limits + np.array([[-1], [1]]) * np.finfo(np.float32).eps * np.abs(limits)
+    outside = (context < low) | (context > high)
     columns, n = outside.any(axis=0), outside.any(axis=1).sum()
-    if n == 0:
-        return context
-    warn_user(
-        f"column(s) {name_columns(columns, names)} of context leave the range of training in {n} of {len(context)} rows and are "
-        f"clipped to {_intervals(limits, columns)}"
-    )
+    if n:
+        warn_user(
+            f"column(s) {name_columns(columns, names)} of context leave the range of training in {n} of {len(context)} rows and "
+            f"are clipped to {_intervals(limits, columns)}"
+        )
     return np.clip(context, *limits)
 
 

@@ -19,7 +19,7 @@ from nvpflow.layers import CouplingLayer, SplineCoupling
 from nvpflow.progress import progress
 from nvpflow.training import TrainingState
 
-__all__ = ["bandwidth", "base_of", "new_flow", "option", "train", "whole_flow"]
+__all__ = ["as_flow_reads", "bandwidth", "base_of", "new_flow", "option", "train", "whole_flow"]
 
 # Where max_iter is None: steps for less than half a second of one core, whatever the number of parameters, but never less
 # than ten passes over the samples.
@@ -87,7 +87,8 @@ def _starts(model, training, validation, scaler, seed):
     """
     n_init, base = check_int("n_init", model.n_init, 1), base_of(model, validation is not None)
     if model.warm_start and hasattr(model, "flow_"):
-        return [_Start(model, training, validation, *_go_on(model, training, scaler, seed), seed)]
+        units, flow, mixture = _go_on(model, training, scaler, seed)
+        return [_Start(model, training, validation, units, flow, mixture, seed)]
     starts = []
     for i, seed in enumerate([seed, *draw_seeds(np.random.SeedSequence(seed), n_init - 1)][: n_init if validation else 1]):
         # Over N(0, I), columns as they are suit some tables, whitened ones others: starts take turns.

@@ -182,7 +182,7 @@ class Estimator(MetadataConsumer):
 
     def _check_context(self, context, n):
         """The context of n samples as the fitted flow reads it: within the range of training, in its dtype."""
-        context, flow = self._check_context_rows(context, n), self.flow_
+        context, flow = self._check_context_rows(context, n), self._fitted_flow()
         if context is None:
             return None
         limits, origin = getattr(self, "context_range_", None), self._origin("context_origin_")

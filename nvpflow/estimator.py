@@ -84,7 +84,8 @@ class RealNVP(Transformer, DensityRequests):
     batch_size : int or None, default 256
         Samples per update; None is the full batch.
     learning_rate : float or None, default None
-        Of Adam. None: 1e-3 over a mixture, 5e-3 over a normal base or with a context.
+        Of Adam. None: 1e-3 over a mixture, 5e-3 over a normal base or with a context; for `partial_fit`, where it is constant,
+        1e-3 over a mixture with a context, too.
     schedule : {"cosine", "constant"}, default "cosine"
         "cosine" lets the learning rate fall to 0 at `max_iter`.
     warmup : int or float, default 0.05
@@ -106,8 +107,9 @@ class RealNVP(Transformer, DensityRequests):
     tol : float, default 0
         In nats; improvements of the validation NLL that are not larger do not count for `n_iter_no_change`.
     warm_start : bool, default False
-        `fit` starts from the parameters that the model has, standardisation included; all that shapes the flow must be
-        as it was.
+        `fit` starts from the flow that the model has; all that shapes it must be as it was. Standardisation and, where the layers
+        were given up, the mixture are those of the new samples if these are likelier so, beyond what as many parameters gain by
+        chance (Akaike's criterion); otherwise, as for the same samples again, the function of the flow is kept.
     dtype : {"float32", "float64"}, default "float32"
         Of the parameters and of every computation.
     n_jobs : int or None, default None
@@ -123,7 +125,8 @@ class RealNVP(Transformer, DensityRequests):
     ----------
     flow_ : Flow
         The fitted flow: `n_layers` coupling layers and, if `standardize`, the layers that lead to the units of the
-        data, over `flow_.base`. Its `context_dim` is C.
+        data, over `flow_.base`. Its `context_dim` is C. It does not clip the context, and reads X and context less `origin_`
+        and `context_origin_`.
     history_ : dict
         "train_nll" and, with `early_stopping`, "validation_nll": ndarrays, one entry per epoch, in nats.
     n_iter_ : int
@@ -262,7 +265,8 @@ class RealNVP(Transformer, DensityRequests):
             At least 2 samples, finite, no constant column.
         y : ignored
         context : array_like of real numbers, shape (n, C), optional
-            Finite. The density is then conditional on it. A constant column teaches nothing.
+            Finite. The density is then conditional on it. A constant column teaches nothing. The names of a frame's columns are
+            checked later, as those of X are.
         sample_weight : array_like of real numbers, shape (n,), optional
             Finite, >= 0, and at least 2 of them > 0: how much each sample counts in the loss, the validation and the
             standardisation. Only their ratios matter; a sample of weight 0 is as good as absent. Default: all 1.
@@ -283,6 +287,9 @@ class RealNVP(Transformer, DensityRequests):
         -----
         ConvergenceWarning
             If training diverged; the best parameters were kept.
+        UserWarning
+            If columns of X or context vary by less than a thousand times the resolution of `dtype` (see `origin_`), or a column
+            of the context has outliers (see `context_range_`). Later methods warn of a context that is clipped.
 
         Notes
         -----
@@ -328,7 +335,8 @@ class RealNVP(Transformer, DensityRequests):
             Finite. The first piece: at least 2 samples, no constant column.
         y : ignored
         context : array_like of real numbers, shape (n, C)
-            In all pieces or in none. The first one sets the units that the context is standardised to.
+            In all pieces or in none. The first one sets the units that the context is standardised to; each widens
+            `context_range_`.
         sample_weight : array_like of real numbers, shape (n,), optional
             As in `fit`; only their ratios within the piece matter.
 
@@ -433,6 +441,7 @@ class RealNVP(Transformer, DensityRequests):
         Returns
         -------
         X : ndarray, shape (n_samples, D)
+            In the dtype of the model, or in float64 if `origin_` is not 0.
 
         Raises
         ------
@@ -477,6 +486,7 @@ class RealNVP(Transformer, DensityRequests):
         Returns
         -------
         X : ndarray, shape (n, D)
+            In the dtype of the model, or in float64 if `origin_` is not 0.
 
         Raises
         ------
