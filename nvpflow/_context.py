@@ -16,7 +16,8 @@ from nvpflow._warnings import warn_user
 __all__ = ["ContextScaler", "clip_context", "read_standardized"]
 
 # The context is clipped to the range of training, widened by this share of its width to either side: networks extrapolate as
-# straight lines. y = sin(c) + 0.42 N(0, 1), fitted for c in [0, 5], had a deviation of 0.7 at c = 10 and of 1e-6 at 100.
+# straight lines. y = sin(c) + 0.42 N(0, 1), fitted for c in [0, 5], had a deviation of 0.7 at c = 10 and of 1e-6 at 100. Over 16
+# fits to 300 and 4000 samples that at the ends of the range was from 0.21 to 0.79; with 0.25 from 0.09 to 0.94.
 WIDENED = 0.1
 # A column whose deviation is so many times its spread between the 5th and the 95th percentile has outliers: its units are
 # then its median and that spread, and it is clipped to the range of what lies within so many of them.
@@ -113,7 +114,8 @@ class ContextScaler:
         """What an estimator keeps, to bring a context to where its flow reads it, and for a warm start in other units."""
         if len(self.mean) == 0:
             return {}
-        return {"context_range_": self.range, "context_origin_": self.origin, "_context_units": np.array([self.mean, self.scale])}
+        units = np.array([self.mean, self.scale])
+        return {"context_range_": self.range, "context_origin_": self.origin, "_context_units": units}
 
     def to_own_units(self, flow):
         """Networks that read the standardised context come to read the context, less the origin."""
@@ -152,8 +154,8 @@ def clip_context(context, limits, names=None):
     columns, n = outside.any(axis=0), outside.any(axis=1).sum()
     if n:
         warn_user(
-            f"column(s) {name_columns(columns, names)} of context leave the range of training in {n} of {len(context)} rows and "
-            f"are clipped to {_intervals(limits, columns)}"
+            f"column(s) {name_columns(columns, names)} of context leave the range of training in {n} of {len(context)} rows "
+            f"and are clipped to {_intervals(limits, columns)}"
         )
     return np.clip(context, *limits)
 

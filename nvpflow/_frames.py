@@ -36,7 +36,7 @@ def as_row(x, n_columns):
 
 
 def check_feature_names(estimator, X, name="X"):
-    """Compare the names of X, or of the context, with those that the estimator was fitted with; the words are scikit-learn's."""
+    """Compare the names of X, or the context, with those that the estimator was fitted with; the words are scikit-learn's."""
     attribute, of_context = ("feature_names_in_", "") if name == "X" else ("context_feature_names_in_", " of context")
     fitted, given = getattr(estimator, attribute, None), feature_names(X)
     who = type(estimator).__name__

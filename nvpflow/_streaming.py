@@ -107,7 +107,7 @@ class Stream:
         if self.adam is None:
             self.adam = Adam(flow.parameters)
         self.adam.parameters = flow.parameters
-        # Over a mixture the small rate, also with a context: 5e-3, which `fit` lets fall to 0, here stays, and in the first piece
-        # after a fit cost up to 1 nat, 1e-3 up to 0.05.
+        # Over a mixture the small rate, also with a context: 5e-3, which `fit` lets fall to 0, stays here, and in the first
+        # piece after a fit cost up to 1 nat, 1e-3 up to 0.05.
         self.adam.learning_rate = option(model, "learning_rate", flow.base)
         return self.adam

@@ -40,8 +40,8 @@ def find_warm_start(model, expected, training, scaler, seed):
     """The flow of the last fit without the layers that lead to units of data, and such units.
 
     The old units keep the function of the flow. In those of new samples, which may have moved, it keeps its shape, and a base
-    that had to do without layers is fitted to them. The likelihood of the new samples decides, less that of as many parameters as
-    come from them: Akaike (1974), "A new look at the statistical model identification".
+    that had to do without layers is fitted to them. The likelihood of the new samples decides, less what as many parameters
+    as come from them gain by chance: Akaike (1974), "A new look at the statistical model identification".
 
     Parameters
     ----------

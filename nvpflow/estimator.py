@@ -107,9 +107,9 @@ class RealNVP(Transformer, DensityRequests):
     tol : float, default 0
         In nats; improvements of the validation NLL that are not larger do not count for `n_iter_no_change`.
     warm_start : bool, default False
-        `fit` starts from the flow that the model has; all that shapes it must be as it was. Standardisation and, where the layers
-        were given up, the mixture are those of the new samples if these are likelier so, beyond what as many parameters gain by
-        chance (Akaike's criterion); otherwise, as for the same samples again, the function of the flow is kept.
+        `fit` starts from the flow that the model has; all that shapes it must be as it was. The standardisation and, where the
+        layers were given up, the mixture become those of the new samples if these are likelier so, beyond what as many
+        parameters gain by chance (Akaike's criterion); otherwise, as for the same samples again, the flow's function is kept.
     dtype : {"float32", "float64"}, default "float32"
         Of the parameters and of every computation.
     n_jobs : int or None, default None

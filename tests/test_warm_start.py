@@ -31,7 +31,7 @@ def make(**parameters):
 
 
 every_move = pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
-every_base = pytest.mark.parametrize("options", [dict(base="normal"), dict(base="normal", n_init=2), dict()], ids=["normal", "whitened", "mixture"])  # fmt: skip
+every_base = pytest.mark.parametrize("options", [dict(base="normal"), dict(base="normal", n_init=2), {}], ids=str)
 
 
 class TestUnits:
