@@ -1,28 +1,29 @@
 """What an estimator is fitted to: samples, and for each a row of the context and a weight."""
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 
 from nvpflow._arrays import as_array, check_samples
-from nvpflow._warnings import warn_caller
+from nvpflow._origin import name_columns
+from nvpflow._warnings import warn_user
 
 __all__ = [
     "Data",
     "check_data",
+    "check_numbers",
     "effective_size",
     "location_and_scale",
     "moments",
-    "warn_of_coarse_columns",
+    "quantiles",
     "warn_of_dependent_columns",
 ]
 
 # Weights that are whole numbers are counts, as long as so many rows, or so many times the rows that were given, hold them.
 MOST_COUNTED_ROWS, MOST_COPIES = 1_000_000, 10
-# Where the standard deviation is so many times that of a normal distribution with the same quartiles, a few values far out
-# make it, and it says nothing about the others.
-FAR_OUT = 8
+# A column whose standard deviation is so many times its spread between the 5th and the 95th percentile, in standard deviations
+# of a normal distribution, has values far out, which say nothing about the others.
+FAR_OUT, SPREAD_OF_NORMAL = 8.0, 3.29
 # A column that the others determine but for this share of its standard deviation has no density of its own.
 LEAST_RESIDUAL = 1e-5
 
@@ -48,10 +49,11 @@ def check_data(X, context, sample_weight, dtype, minimum=1):
     """Arguments of `fit` as Data, the rows in an order of their own: the same for the same rows in any order.
 
     Every row counts, also one that is equal to another. Rows of weight 0 are dropped. Weights that are whole numbers are
-    counts: a row of weight 3 becomes three rows. Other weights are relative, and get a mean of 1.
+    counts: a row of weight 3 becomes three rows. Other weights are relative, and get a mean of 1. The dtype is that of the
+    model, and X and context must be finite in it, but they keep their own precision, up to float64.
     """
-    x = check_samples("X", X, dtype, minimum)
-    context = None if context is None else check_samples("context", context, dtype)
+    x = check_numbers("X", X, dtype, minimum)
+    context = None if context is None else check_numbers("context", context, dtype)
     if context is not None and len(context) != len(x):
         raise ValueError(f"context must have one row for each of {len(x)} samples, got shape {context.shape}")
     if sample_weight is None:
@@ -105,61 +107,64 @@ def moments(x, weight=None):
 
 
 def location_and_scale(x, weight=None):
-    """Of each column, in float64: mean and standard deviation, but where values far out make these, the median and the
-    standard deviation of a normal distribution with the same quartiles."""
+    """Units of each column, in float64: mean and standard deviation, or median and spread where values are far out.
+
+    Returns
+    -------
+    location, scale : ndarray, shape (D,)
+    far_out : ndarray of bool, shape (D,)
+        The columns with values far out.
+    """
     mean, deviation = moments(x, weight)
-    low, median, high = _quartiles(x, weight)
-    robust = (high - low) / 1.3489795003921634
-    far_out = (robust > 0) & ~(deviation <= FAR_OUT * robust)
-    return np.where(far_out, median, mean), np.where(far_out, robust, deviation)
+    low, median, high = quantiles(x, (0.05, 0.5, 0.95), weight)
+    spread = (high - low) / SPREAD_OF_NORMAL
+    far_out = (spread > 0) & ~(deviation <= FAR_OUT * spread)
+    return np.where(far_out, median, mean), np.where(far_out, spread, deviation), far_out
 
 
-def _quartiles(x, weight):
-    """Of each column, (3, D): the least values with a share of the weight below them."""
-    if weight is None:
-        return np.quantile(x, [0.25, 0.5, 0.75], axis=0, method="inverted_cdf").astype(np.float64)
+def quantiles(x, shares, weight=None):
+    """Of each column, (len(shares), D), in float64. Half of a sample's own weight is below it."""
     order = np.argsort(x, axis=0)
-    shares = np.cumsum(weight[order], axis=0)
-    index = [(shares < level * shares[-1]).sum(axis=0) for level in (0.25, 0.5, 0.75)]
-    return np.take_along_axis(np.take_along_axis(x, order, 0), np.array(index), 0).astype(np.float64)
+    weight = (np.ones(len(x)) if weight is None else weight)[order]
+    below = (np.cumsum(weight, axis=0) - weight / 2) / weight.sum(axis=0)
+    columns = zip(below.T, np.take_along_axis(x, order, axis=0).T.astype(np.float64))
+    return np.array([np.interp(shares, position, column) for position, column in columns]).T
 
 
-def warn_of_dependent_columns(data):
+def warn_of_dependent_columns(data, names=None):
     """Tell of columns that have no density of their own, given the others, or of too few rows to know."""
     n, dim = data.x.shape
     if n <= dim:
-        warn_caller(
+        warn_user(
             f"X has {n} rows for {dim} columns: too few to know how the columns depend on each other. More rows, or fewer "
             "columns, make a better density"
         )
         return
-    mean, deviation = location_and_scale(data.x, data.weight)
-    z = (data.x - mean) / np.where(deviation > 0, deviation, 1)
+    location, scale, _ = location_and_scale(data.x, data.weight)
+    z = (data.x - location) / np.where(scale > 0, scale, 1)
     near = (np.abs(z) <= 2 * FAR_OUT).all(axis=1)  # a row far out in two columns is no line
     z, weight = z[near], np.ones(n)[near] if data.weight is None else data.weight[near]
     share = weight / weight.sum()
     z -= share @ z
     residuals = np.abs(np.diag(np.linalg.qr(z * np.sqrt(share)[:, None], mode="r")))
     own = np.sqrt(share @ z**2)
-    dependent = np.flatnonzero((residuals < LEAST_RESIDUAL * own) & (own > 0))
-    if len(dependent):
-        names = ", ".join(map(str, dependent[:10])) + ", ..." * (len(dependent) > 10)
-        warn_caller(
-            f"column(s) {names} of X are linear combinations of the columns before them, but for rounding: the samples lie in a "
-            "plane, their density has no upper limit, and its value says little. Leave these columns out"
+    dependent = (residuals < LEAST_RESIDUAL * own) & (own > 0)
+    if dependent.any():
+        warn_user(
+            f"column(s) {name_columns(dependent, names)} of X are linear combinations of the columns before them, but for "
+            "rounding: the samples lie in a plane, where a density has no upper limit and its value says little. Leave these "
+            "columns out"
         )
 
 
-def warn_of_coarse_columns(name, x, mean, deviation, stacklevel):
-    """Tell of columns that a floating-point number of this precision hardly resolves."""
-    coarse = np.flatnonzero(deviation < 1e3 * np.finfo(x.dtype).eps * np.abs(mean))
-    if len(coarse):
-        warnings.warn(
-            f"column(s) {', '.join(map(str, coarse[:10]))} of {name} vary by less than a thousand times the resolution "
-            f"of {x.dtype} at their mean: subtract the mean first{', or use dtype=float64' * (x.dtype == np.float32)}",
-            UserWarning,
-            stacklevel=stacklevel + 1,
-        )
+def check_numbers(name, X, dtype, minimum=1):
+    """X in its own precision, at most float64, finite also in that dtype: what is subtracted from large numbers is not to be
+    rounded before."""
+    X = as_array(name, X)
+    checked = check_samples(name, X, dtype, minimum)
+    own = np.float64 if X.dtype.kind not in "fiub" else np.promote_types(X.dtype, dtype)
+    own = np.dtype(np.float64) if own not in (np.float32, np.float64) else own
+    return checked if own == dtype else check_samples(name, X, own, minimum)
 
 
 def _check_weights(sample_weight, n):

@@ -101,7 +101,7 @@ class _Units:
     """Mean and deviation of each column: what follows takes columns of about unit deviation, as numbers near zero."""
 
     def __init__(self, x, weight):
-        self.mean, self.deviation = location_and_scale(x, weight)
+        self.mean, self.deviation, _ = location_and_scale(x, weight)
         constant = self.deviation <= np.finfo(x.dtype).eps * np.abs(self.mean)
         self.deviation, self.dtype = np.where(constant, 1, self.deviation), x.dtype
 

@@ -1,17 +1,14 @@
-"""Warnings that point at the line of the caller's program, however deep in the package they arise."""
+"""Warnings that name a line of the user's program, however deep in the package they arise."""
 
-import os
 import sys
 import warnings
 
-__all__ = ["warn_caller"]
-
-PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+__all__ = ["warn_user"]
 
 
-def warn_caller(message, category=UserWarning):
-    """As `warnings.warn`, at the first frame outside of this package."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back and os.path.abspath(frame.f_code.co_filename).startswith(PACKAGE):
-        frame, level = frame.f_back, level + 1
+def warn_user(message, category=UserWarning):
+    """Warn at the innermost line outside of this package."""
+    level, frame = 1, sys._getframe(0)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
+        level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
