@@ -38,6 +38,8 @@ def open_container(path):
         If it is a .safetensors file and that package is not there.
     """
     with open(path, "rb") as file:
+        if not file.seekable():
+            raise OSError(errno.ESPIPE, "a model is read from a file, in any order, not from a pipe", path)
         start = file.read(9)
     if start.startswith(b"PK\3\4"):
         return _open_npz(path)

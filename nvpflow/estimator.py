@@ -16,13 +16,13 @@ from nvpflow._sklearn import NotFittedError, Transformer
 from nvpflow._streaming import Stream
 from nvpflow._typing import (
     Activation,
+    AnyPath,
     ArrayLike,
     Base,
     Callback,
     DTypeLike,
     EstimatorScale,
     Floats,
-    PathLike,
     Schedule,
     Seed,
 )
@@ -468,7 +468,7 @@ class RealNVP(Transformer, DensityRequests):
         Z = self._check_samples(Z, "Z")
         return self.flow_.forward(Z, self._check_context(context, len(Z)))[0]
 
-    def save(self, path: PathLike) -> None:
+    def save(self, path: AnyPath) -> None:
         """Write the fitted model to a file, which `nvpflow.load` reads. See there.
 
         Parameters

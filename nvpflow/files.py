@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 
 import numpy as np
@@ -10,7 +11,8 @@ from nvpflow import _core
 from nvpflow._checks import check_int, check_real, count_threads
 from nvpflow._containers import open_container, write_npz, write_safetensors
 from nvpflow._description import describe
-from nvpflow._typing import PathLike
+from nvpflow._typing import AnyPath
+from nvpflow._writing import write_file
 from nvpflow.estimator import RealNVP
 from nvpflow.flow import Flow
 from nvpflow.outliers import FlowOutlierDetector
@@ -21,19 +23,24 @@ FORMAT_VERSION = 1
 KINDS = ("Flow", "RealNVP", "FlowOutlierDetector")
 
 
-def save(model: Flow | RealNVP | FlowOutlierDetector, path: PathLike) -> None:
+def save(model: Flow | RealNVP | FlowOutlierDetector, path: AnyPath) -> None:
     """Write a `Flow`, a fitted `RealNVP` or a fitted `FlowOutlierDetector` to a file.
 
     The file is an .npz, whatever its name, but for the ending .safetensors, which makes one for the package of that
     name. Neither holds a pickle, but "header", a JSON text with the format's version and the whole configuration;
     "parameters", the flat array; "description", the flow's configuration as plain numbers, for `nvp_flow_load` of the C
-    library, which reads an .npz; and for an estimator the training curves. The file is written beside its place and moved
-    there when complete, so that a file of that name is whole at any time.
+    library, which reads an .npz; and for an estimator the training curves.
+
+    A file of that name is whole at any time, whatever happens to the program or the machine: the new one is written beside
+    it, and takes its place when it is on the disk. It keeps mode and, where permitted, owner; symbolic links are followed,
+    and stay. Other names of the old file (hard links) keep the old content. So the directory must be one that may be
+    written. What a killed program left there, files named ``.nvpflow-`` and 16 digits, the next save removes. A pipe or a
+    device, such as ``/dev/stdout``, is written through.
 
     Parameters
     ----------
     model : Flow, RealNVP or FlowOutlierDetector
-    path : str or path-like
+    path : str, bytes or path-like
 
     Raises
     ------
@@ -57,6 +64,7 @@ def save(model: Flow | RealNVP | FlowOutlierDetector, path: PathLike) -> None:
     ...     nvpflow.load(f"{folder}/flow.npz").n_parameters
     4
     """
+    path = _decode_path(path)
     header, flow, arrays = _contents(model)
     if not np.isfinite(flow.parameters).all():
         raise ValueError("the parameters of model must be finite, got NaN or infinity")
@@ -65,11 +73,13 @@ def save(model: Flow | RealNVP | FlowOutlierDetector, path: PathLike) -> None:
     import json  # here, as others below: `import nvpflow` should take no longer than NumPy's
 
     text = json.dumps({"format": "nvpflow", "version": FORMAT_VERSION, **header})
-    path = os.path.abspath(os.fspath(path))
-    _write_atomically(path, write_safetensors if path.endswith(".safetensors") else write_npz, text, arrays)
+    write = write_safetensors if path.endswith(".safetensors") else write_npz
+    content = io.BytesIO()
+    write(content, text, arrays)
+    write_file(path, content.getbuffer())
 
 
-def load(path: PathLike) -> Flow | RealNVP | FlowOutlierDetector:
+def load(path: AnyPath) -> Flow | RealNVP | FlowOutlierDetector:
     """Read what `save` wrote, whatever its name.
 
     Files need not be trusted: nothing in them is ever executed, every size is checked before it is used, and a flow is
@@ -77,7 +87,7 @@ def load(path: PathLike) -> Flow | RealNVP | FlowOutlierDetector:
 
     Parameters
     ----------
-    path : str or path-like
+    path : str, bytes or path-like
 
     Returns
     -------
@@ -97,7 +107,7 @@ def load(path: PathLike) -> Flow | RealNVP | FlowOutlierDetector:
     >>> import nvpflow
     >>> model = nvpflow.load("model.npz")  # doctest: +SKIP
     """
-    what = "is not an nvpflow file"
+    path, what = _decode_path(path), "is not an nvpflow file"
     try:
         with open_container(path) as file:
             header = _read_header(file)
@@ -105,7 +115,14 @@ def load(path: PathLike) -> Flow | RealNVP | FlowOutlierDetector:
             return _restore(header, file)
     except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
-        raise ValueError(f"{os.fspath(path)} {what}: {reason}") from error
+        raise ValueError(f"{path} {what}: {reason}") from error
+
+
+def _decode_path(path):
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        raise TypeError(f"path must be a str, bytes or path-like, got {type(path).__name__}") from None
 
 
 def _contents(model):
@@ -139,20 +156,6 @@ def _plain_params(model):
     if not isinstance(params["random_state"], int):
         params["random_state"] = None
     return params
-
-
-def _write_atomically(path, write, *content):
-    import secrets
-
-    temporary = os.path.join(os.path.dirname(path), f".nvpflow-{secrets.token_hex(8)}")
-    try:
-        with open(temporary, "xb") as file:
-            write(file, *content)
-        os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
 
 
 def _read_header(file):

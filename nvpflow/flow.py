@@ -20,7 +20,7 @@ from nvpflow._checks import (
     draw_seeds,
 )
 from nvpflow._state import split_state, state_dtype, state_widths
-from nvpflow._typing import Activation, ArrayLike, Callback, DTypeLike, Floats, PathLike, Scale, Schedule, Seed
+from nvpflow._typing import Activation, AnyPath, ArrayLike, Callback, DTypeLike, Floats, Scale, Schedule, Seed
 from nvpflow.base import MixtureBase, base_from_config, base_from_state
 from nvpflow.layers import SCALE_BOUND, ActNorm, CouplingLayer, Layer, layer_from_config
 from nvpflow.training import TrainingState
@@ -498,7 +498,7 @@ class Flow(_core.Flow):
         layers = [layer_from_config(layer, config["dtype"]) for layer in config["layers"]]
         return cls(layers, base_from_config(config.get("base"), config["dtype"]))
 
-    def save(self, path: PathLike) -> None:
+    def save(self, path: AnyPath) -> None:
         """Write the flow to a file, which `nvpflow.load` reads. See there.
 
         Parameters

@@ -13,7 +13,7 @@ from nvpflow._data import check_data
 from nvpflow._frames import feature_names
 from nvpflow._metadata import UNCHANGED, Request
 from nvpflow._sklearn import Estimator
-from nvpflow._typing import ArrayLike, DTypeLike, Floats, Ints, PathLike, Seed
+from nvpflow._typing import AnyPath, ArrayLike, DTypeLike, Floats, Ints, Seed
 from nvpflow.estimator import RealNVP
 from nvpflow.flow import Flow
 
@@ -239,7 +239,7 @@ class FlowOutlierDetector(Estimator):
         """
         return self.fit(X, sample_weight=sample_weight).predict(X)
 
-    def save(self, path: PathLike) -> None:
+    def save(self, path: AnyPath) -> None:
         """Write the fitted detector to a file, which `nvpflow.load` reads. See there.
 
         Parameters
