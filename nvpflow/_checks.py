@@ -57,13 +57,16 @@ def check_real(name, value, low=-np.inf, high=np.inf, *, low_open=False, dtype=n
     """`value` as a finite float with low <= value < high (low < value if `low_open`), also when it is rounded to `dtype`."""
     number = _as_float(name, value)
     with np.errstate(over="ignore", under="ignore"):
-        rounded = np.dtype(dtype).type(number)
-    above = rounded > low if low_open else rounded >= low
-    if not (np.isfinite(rounded) and above and number < high):
-        left = ">" if low_open else ">="
+        rounded = float(np.dtype(dtype).type(number))
+
+    def is_allowed(x):
+        return np.isfinite(x) and (x > low if low_open else x >= low)
+
+    if not (is_allowed(number) and is_allowed(rounded) and number < high):
+        lower = "finite" if low == -np.inf else f"finite and {'>' if low_open else '>='} {low:g}"
         upper = "" if high == np.inf else f" and < {high:g}"
-        lower = "finite" if low == -np.inf else f"finite and {left} {low:g}"
-        raise ValueError(f"{name} must be {lower}{upper}{_in_dtype(dtype)}, got {shown(value)}")
+        where = f" in {np.dtype(dtype)}" if is_allowed(number) and number < high else ""
+        raise ValueError(f"{name} must be {lower}{upper}{where}, got {shown(value)}")
     return number
 
 
@@ -82,7 +85,7 @@ def check_tail_bound(name, value, dtype):
 def _check_bound(name, value, dtype, low, high):
     number = check_real(name, value, 0, low_open=True)
     if not low <= number <= high:
-        raise ValueError(f"{name} must be from {low:.3g} to {high:.3g}{_in_dtype(dtype)}, got {shown(value)}")
+        raise ValueError(f"{name} must be from {low:.3g} to {high:.3g} in {dtype}, got {shown(value)}")
     return number
 
 
@@ -95,11 +98,6 @@ def _as_float(name, value):
         return float(value)
     except OverflowError:
         return np.inf if value > 0 else -np.inf
-
-
-def _in_dtype(dtype):
-    """In float64, the precision of Python's own numbers, nothing is to be said."""
-    return "" if np.dtype(dtype) == np.float64 else f" in {np.dtype(dtype)}"
 
 
 def check_bool(name, value):
@@ -142,7 +140,7 @@ def check_dtype(dtype):
 def check_callback(callback):
     """It must be callable or None."""
     if callback is not None and not callable(callback):
-        raise TypeError(f"callback must be callable or None, got {shown(callback)}")
+        raise TypeError(f"callback must be callable, got {shown(callback)}")
 
 
 def check_mask(mask, data_dim):
@@ -161,7 +159,9 @@ def check_mask(mask, data_dim):
 
 def alternating_mask(data_dim, layer):
     """[1, 0, 1, 0, ...] for even layers, [0, 1, 0, 1, ...] for odd ones."""
-    return ((np.arange(data_dim) + layer + 1) % 2).astype(np.uint8)
+    mask = np.zeros(data_dim, np.uint8)
+    mask[layer % 2 :: 2] = 1
+    return mask
 
 
 def check_n_jobs(name, value):

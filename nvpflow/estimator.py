@@ -333,15 +333,19 @@ class RealNVP(Transformer, DensityRequests):
         fitted: dict[str, Any] = {}
         try:
             _fitting.train(self, data, fitted, callback)
-        finally:
-            is_density = "flow_" in fitted and np.isfinite(fitted["flow_"].nll(*data))
-            if is_density:  # also when interrupted
-                vars(self).pop("_stream", None)
-                vars(self).update(fitted)
-                self._keep_features(names, data.x.shape[1])
-        if not is_density:
+        except BaseException:  # an interruption leaves the best parameters so far
+            if fitted:
+                self._keep_fit(fitted, names, data)
+            raise
+        if not np.isfinite(fitted["flow_"].nll(*data)):
             raise ValueError(NO_DENSITY.format("after training"))
+        self._keep_fit(fitted, names, data)
         return self
+
+    def _keep_fit(self, fitted, names, data):
+        vars(self).pop("_stream", None)
+        vars(self).update(fitted)
+        self._keep_features(names, data.x.shape[1])
 
     def partial_fit(
         self,

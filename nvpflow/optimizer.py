@@ -58,6 +58,7 @@ class Adam:
             raise ValueError(f"parameters must be float32 or float64, got {parameters.dtype}")
         if not (parameters.flags.carray):
             raise ValueError("parameters must be contiguous, aligned and writeable")
+        as_array("parameters", parameters)  # none masked
         self.parameters = parameters
         self.learning_rate = learning_rate
         self._beta_1 = check_real("beta_1", beta_1, 0, 1)

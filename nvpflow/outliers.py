@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from nvpflow._checks import check_dtype, check_real, draw_seeds, shown
+from nvpflow._checks import check_choice, check_dtype, check_real, draw_seeds, shown
 from nvpflow._data import check_data
 from nvpflow._frames import feature_names
 from nvpflow._metadata import UNCHANGED, Request
@@ -279,14 +279,12 @@ def _threshold(scores, share, weight=None):
         )
     order = np.argsort(scores)
     weight = weight[order]
-    return float(np.interp(share, (np.cumsum(weight) - weight / 2) / weight.sum(), scores[order]))
+    return np.interp(share, (np.cumsum(weight) - weight / 2) / weight.sum(), scores[order])
 
 
 def _check_contamination(name, value):
-    if isinstance(value, str) and value == "auto":
-        return value
     if isinstance(value, str):
-        raise ValueError(f"{name} must be 'auto' or in (0, 0.5], got {shown(value)}")
+        return check_choice(name, value, ("auto",))
     share = check_real(name, value, 0, low_open=True)
     if share > 0.5:
         raise ValueError(f"{name} must be at most 0.5, got {shown(value)}")

@@ -359,7 +359,7 @@ BAD_ESTIMATORS = {
     "noise": (dict(noise=-0.1), ValueError, "noise must be finite and >= 0, got -0.1"),
     "dtype": (dict(dtype=int), ValueError, "dtype must be float32 or float64"),
     "n_jobs": (dict(n_jobs=0), ValueError, "n_jobs must not be 0"),
-    "random_state": (dict(random_state=-5), TypeError, "random_state must be None"),
+    "random_state": (dict(random_state=-5), ValueError, "random_state must be at least 0, got -5"),
 }
 
 
