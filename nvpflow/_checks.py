@@ -129,10 +129,11 @@ def check_choice(name, value, choices):
 def check_dtype(dtype):
     """numpy.dtype float32 or float64."""
     try:
-        checked = np.dtype(dtype)
-    except (TypeError, ValueError, SyntaxError):  # the last two of strings and records that describe no dtype
+        # NumPy would take None for float64, and a value for its dtype.
+        checked = None if dtype is None or isinstance(dtype, (np.generic, np.ndarray)) else np.dtype(dtype)
+    except (TypeError, ValueError, SyntaxError):  # the last two of texts and records that describe no dtype
         checked = None
-    if dtype is None or checked not in (np.dtype(np.float32), np.dtype(np.float64)):
+    if checked is None or checked not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"dtype must be float32 or float64, got {shown(dtype)}")
     return checked.newbyteorder("=")
 
