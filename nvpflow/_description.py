@@ -56,7 +56,7 @@ def _describe_layer(layer, dim):
     kind = layer["type"]
     numbers = [_index("layer type", kind, tuple(LAYER_TYPES))]
     if kind.endswith("coupling"):
-        hidden = check_hidden(layer["hidden_dim"])
+        hidden = check_hidden("hidden_dim", layer["hidden_dim"])
         mask = check_mask(layer["mask"], dim).tolist()
         numbers += [_index("activation", layer["activation"], ACTIVATIONS), len(hidden), *hidden, *mask]
     if kind == "affine_coupling":

@@ -8,10 +8,22 @@ from typing import Any, Self
 import numpy as np
 
 from nvpflow import _fitting
-from nvpflow._checks import check_dtype, check_int
+from nvpflow._checks import (
+    check_callback,
+    check_dtype,
+    check_hidden,
+    check_int,
+    check_n_jobs,
+    check_random_state,
+    check_scale_bound,
+    check_tail_bound,
+    check_verbose,
+    check_warmup,
+)
 from nvpflow._data import check_data
 from nvpflow._frames import feature_names
 from nvpflow._metadata import DensityRequests
+from nvpflow._parameters import boolean, check_parameters, choice, integer, optional, plain, real, real_of_dtype
 from nvpflow._sklearn import NotFittedError, Transformer
 from nvpflow._streaming import Stream
 from nvpflow._typing import (
@@ -27,9 +39,14 @@ from nvpflow._typing import (
     Seed,
 )
 from nvpflow.flow import Flow
-from nvpflow.layers import SCALE_BOUND
+from nvpflow.layers import ACTIVATIONS, MAX_BINS, SCALE_BOUND
 
 __all__ = ["NotFittedError", "RealNVP"]
+
+NO_DENSITY = (
+    "the mean log-density of the samples is not finite {}: scale='spline' or 'tanh', standardize=True, fewer layers or a "
+    "smaller learning_rate may help"
+)
 
 
 class RealNVP(Transformer, DensityRequests):
@@ -225,6 +242,34 @@ class RealNVP(Transformer, DensityRequests):
         self.verbose = verbose
         self.random_state = random_state
 
+    _parameter_checks = {
+        "n_layers": integer(1),
+        "hidden_dim": plain(check_hidden),
+        "activation": choice(*ACTIVATIONS),
+        "scale": choice("spline", "tanh", "exp"),
+        "scale_bound": check_scale_bound,
+        "n_bins": optional(integer(2, MAX_BINS)),
+        "tail_bound": optional(check_tail_bound),
+        "base": choice("auto", "normal", "mixture"),
+        "standardize": boolean,
+        "n_init": integer(1),
+        "max_iter": optional(integer(1)),
+        "batch_size": optional(integer(1)),
+        "learning_rate": optional(real_of_dtype(0, low_open=True)),
+        "schedule": choice("cosine", "constant"),
+        "warmup": plain(check_warmup),
+        "average": real(0, 1),
+        "noise": real_of_dtype(0),
+        "early_stopping": boolean,
+        "validation_fraction": real(0, 1, low_open=True),
+        "n_iter_no_change": optional(integer(1)),
+        "tol": real_of_dtype(0),
+        "warm_start": boolean,
+        "n_jobs": plain(check_n_jobs),
+        "verbose": plain(check_verbose),
+        "random_state": plain(check_random_state),
+    }
+
     _estimator_type = "density_estimator"
 
     flow_: Flow
@@ -281,17 +326,26 @@ class RealNVP(Transformer, DensityRequests):
         held out, noise of their own each, and minibatches of their own, so that the fits agree in distribution alone.
         Where the number of samples matters, as for `noise`, it is the exponential of the entropy of the weights' shares.
         """
+        self._check_parameters()
+        check_callback(callback)
         names = feature_names(X)
         data = check_data(X, context, sample_weight, check_dtype(self.dtype), minimum=2)
         fitted: dict[str, Any] = {}
         try:
             _fitting.train(self, data, fitted, callback)
-        finally:
-            if fitted:  # also when interrupted
-                vars(self).pop("_stream", None)
-                vars(self).update(fitted)
-                self._keep_features(names, data.x.shape[1])
+        except BaseException:  # an interruption leaves the best parameters so far
+            if fitted:
+                self._keep_fit(fitted, names, data)
+            raise
+        if not np.isfinite(fitted["flow_"].nll(*data)):
+            raise ValueError(NO_DENSITY.format("after training"))
+        self._keep_fit(fitted, names, data)
         return self
+
+    def _keep_fit(self, fitted, names, data):
+        vars(self).pop("_stream", None)
+        vars(self).update(fitted)
+        self._keep_features(names, data.x.shape[1])
 
     def partial_fit(
         self,
@@ -335,6 +389,7 @@ class RealNVP(Transformer, DensityRequests):
         ConvergenceWarning
             If training diverged; the parameters from before the call were kept.
         """
+        self._check_parameters()
         if hasattr(self, "flow_"):
             checked = self._check_samples(X)
             data = check_data(checked, self._check_context(context, len(checked)), sample_weight, self.flow_.dtype)
@@ -346,11 +401,17 @@ class RealNVP(Transformer, DensityRequests):
             data = check_data(X, context, sample_weight, check_dtype(self.dtype), minimum=2)
             stream = Stream(self, data)
             flow, n_seen, curve = stream.new_flow(self, data), len(data.x), np.empty(0)
+            if not np.isfinite(flow.nll(*data)):
+                raise ValueError(NO_DENSITY.format("before training"))
         curve = np.append(curve, stream.update(self, flow, data, n_seen))
         self._stream, self.flow_, self.history_, self.n_samples_seen_ = stream, flow, {"train_nll": curve}, n_seen
         self.n_iter_ = self.best_iter_ = len(curve)
         self._keep_features(names, data.x.shape[1])
         return self
+
+    def _check_parameters(self):
+        """Raise TypeError or ValueError if a parameter is unfit, whether or not the others make use of it."""
+        check_parameters(self, self._parameter_checks)
 
     def score_samples(self, X: ArrayLike, context: ArrayLike | None = None) -> Floats:
         """Log-density of each sample.

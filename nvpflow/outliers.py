@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from nvpflow._checks import check_choice, check_dtype, check_real, draw_seeds
+from nvpflow._checks import check_choice, check_dtype, check_real, draw_seeds, shown
 from nvpflow._data import check_data
 from nvpflow._frames import feature_names
 from nvpflow._metadata import UNCHANGED, Request
+from nvpflow._parameters import check_parameters, plain
 from nvpflow._sklearn import Estimator
 from nvpflow._typing import AnyPath, ArrayLike, DTypeLike, Floats, Ints, Seed
 from nvpflow.estimator import RealNVP
-from nvpflow.flow import Flow
+from nvpflow.flow import ConvergenceWarning, Flow
 
 __all__ = ["FlowOutlierDetector"]
 
@@ -38,7 +40,8 @@ class FlowOutlierDetector(Estimator):
     Attributes
     ----------
     offset_ : float
-        The log-density, in nats, below which a sample is an outlier.
+        The log-density, in nats, below which a sample is an outlier. It is finite: a sample without a density, whose
+        log-density is -inf, is an outlier whatever the share.
     estimator_ : RealNVP
         The fitted density; `flow_`, `n_iter_` and `history_` are its.
     n_features_in_ : int
@@ -140,9 +143,9 @@ class FlowOutlierDetector(Estimator):
         Warns
         -----
         ConvergenceWarning
-            If training diverged; the best parameters were kept.
+            If training diverged; the best parameters were kept. If more than the share of outliers has no density.
         """
-        contamination = _check_contamination(self.contamination)
+        check_parameters(self, RealNVP._parameter_checks | {"contamination": plain(_check_contamination)})
         names = feature_names(X)
         x, _, weight = check_data(X, None, sample_weight, check_dtype(self.dtype), minimum=2)
         parameters = self.get_params()
@@ -151,11 +154,11 @@ class FlowOutlierDetector(Estimator):
         if self.warm_start and hasattr(self, "estimator_"):
             estimator.flow_ = self.flow_
         estimator.fit(x, sample_weight=weight)
-        if contamination == "auto":
+        if isinstance(self.contamination, str):
             (seed,) = draw_seeds(self.random_state, 1)
-            offset = _quantile(estimator.flow_.sample_and_log_prob(N_DRAWS, seed)[1], TAIL)
+            offset = _threshold(estimator.flow_.sample_and_log_prob(N_DRAWS, seed)[1], TAIL)
         else:
-            offset = _quantile(estimator.score_samples(x), contamination, weight)
+            offset = _threshold(estimator.score_samples(x), float(self.contamination), weight)
         self.estimator_ = estimator
         self.offset_ = offset
         self._keep_features(names, x.shape[1])
@@ -171,7 +174,7 @@ class FlowOutlierDetector(Estimator):
         Returns
         -------
         scores : ndarray of float64, shape (n,)
-            In nats.
+            In nats; -inf where there is no density.
 
         Raises
         ------
@@ -181,7 +184,7 @@ class FlowOutlierDetector(Estimator):
         return self.flow_.log_prob(X).astype(np.float64)
 
     def decision_function(self, X: ArrayLike) -> npt.NDArray[np.float64]:
-        """Log-density of each sample above the threshold: negative for outliers.
+        """How far the log-density of each sample is above the threshold: negative for outliers.
 
         Parameters
         ----------
@@ -190,17 +193,16 @@ class FlowOutlierDetector(Estimator):
         Returns
         -------
         decision : ndarray of float64, shape (n,)
-            ``score_samples(X) - offset_``, in nats.
+            ``score_samples(X) - offset_``, in nats; -inf where there is no density.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
         """
-        X = self._check_samples(X)
-        return self.flow_.log_prob(X).astype(np.float64) - self.offset_
+        return self.score_samples(X) - self.offset_
 
     def predict(self, X: ArrayLike) -> Ints:
-        """-1 for outliers, 1 for the others.
+        """-1 for outliers, 1 for the others. A sample whose score is `offset_` is no outlier.
 
         Parameters
         ----------
@@ -214,8 +216,7 @@ class FlowOutlierDetector(Estimator):
         ------
         NotFittedError, TypeError, ValueError
         """
-        X = self._check_samples(X)
-        return np.where(self.flow_.log_prob(X).astype(np.float64) < self.offset_, -1, 1)
+        return np.where(self.score_samples(X) >= self.offset_, 1, -1)  # NaN would be an outlier, too
 
     def fit_predict(self, X: ArrayLike, y: object = None, *, sample_weight: ArrayLike | None = None) -> Ints:
         """`fit`, then `predict` of the same samples.
@@ -258,17 +259,33 @@ class FlowOutlierDetector(Estimator):
         save(self, path)
 
 
-def _quantile(scores, share, weight=None):
-    """The score that this share of the weight is below; of a sample's own weight half is below its score."""
+def _threshold(scores, share, weight=None):
+    """The score that this share of the weight is below; of a sample's own weight half is below its score.
+
+    Samples without a density, which are outliers in any case, count as the lowest density that there is.
+    """
+    has_density = np.isfinite(scores)
+    if not has_density.any():
+        raise ValueError("no sample has a density that is finite and not zero: scale='spline' or 'tanh' may help")
+    scores = np.where(has_density, scores, scores[has_density].min()).astype(np.float64)
+    weight = np.ones(len(scores)) if weight is None else weight
+    without = weight[~has_density].sum() / weight.sum()
+    if without > share:
+        warnings.warn(
+            f"a share of {without:.2g} of the samples that set the threshold, more than {share:.2g}, has no density: "
+            "all of them are outliers. scale='spline' or 'tanh' may help.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
     order = np.argsort(scores)
-    weight = np.ones(len(scores)) if weight is None else weight[order]
-    return np.interp(share, (np.cumsum(weight) - weight / 2) / weight.sum(), scores[order].astype(np.float64))
+    weight = weight[order]
+    return np.interp(share, (np.cumsum(weight) - weight / 2) / weight.sum(), scores[order])
 
 
-def _check_contamination(value):
+def _check_contamination(name, value):
     if isinstance(value, str):
-        return check_choice("contamination", value, ("auto",))
-    share = check_real("contamination", value, 0, low_open=True)
+        return check_choice(name, value, ("auto",))
+    share = check_real(name, value, 0, low_open=True)
     if share > 0.5:
-        raise ValueError(f"contamination must be at most 0.5, got {value!r}")
+        raise ValueError(f"{name} must be at most 0.5, got {shown(value)}")
     return share
