@@ -165,9 +165,12 @@ def alternating_mask(data_dim, layer):
     return mask
 
 
+MOST_JOBS = 4096  # more threads than any machine runs at once
+
+
 def check_n_jobs(name, value):
     """scikit-learn's number of jobs as an int; None is 1."""
-    number = 1 if value is None else check_int(name, value, -sys.maxsize)
+    number = 1 if value is None else check_int(name, value, -MOST_JOBS, MOST_JOBS)
     if number == 0:
         raise ValueError(f"{name} must not be 0: None and 1 mean one thread, -1 all processors")
     return number

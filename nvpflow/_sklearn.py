@@ -19,6 +19,7 @@ from nvpflow._arrays import as_array, check_samples
 from nvpflow._checks import check_choice
 from nvpflow._frames import check_feature_names, to_frame, transform_output
 from nvpflow._metadata import MetadataConsumer
+from nvpflow._parameters import check_parameters
 from nvpflow._typing import ArrayLike
 
 __all__ = ["Estimator", "NotFittedError", "Transformer"]
@@ -51,6 +52,7 @@ class Estimator(MetadataConsumer):
     """
 
     _estimator_type: str | None = None
+    _parameter_checks: dict[str, Any]
     n_features_in_: int
     feature_names_in_: npt.NDArray[np.object_]
 
@@ -135,11 +137,24 @@ class Estimator(MetadataConsumer):
                 setattr(twin, name, copy.deepcopy(getattr(self, name)))
         return twin
 
-    def _keep_features(self, names, n_features):
-        self.n_features_in_ = n_features
-        vars(self).pop("feature_names_in_", None)
+    def _check_parameters(self):
+        """Raise TypeError or ValueError if a parameter is unfit, whether or not the others make use of it."""
+        check_parameters(self, self._parameter_checks)
+
+    def _keep(self, fitted, names, n_features):
+        """Put what was learned, a dict, in place of what was learned before: in one step, for threads that read meanwhile."""
+        attributes = vars(self).copy()
+        for name in ("_stream", "feature_names_in_"):
+            attributes.pop(name, None)
+        attributes |= fitted
+        attributes["n_features_in_"] = n_features
         if names is not None:
-            self.feature_names_in_ = names
+            attributes["feature_names_in_"] = names
+        self.__dict__ = attributes
+
+    def __getstate__(self):
+        """The attributes as they are at one moment, though another thread should be fitting."""
+        return vars(self).copy()
 
     def _fitted_flow(self):
         if not hasattr(self, "flow_"):

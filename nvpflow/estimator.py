@@ -23,7 +23,7 @@ from nvpflow._checks import (
 from nvpflow._data import check_data
 from nvpflow._frames import feature_names
 from nvpflow._metadata import DensityRequests
-from nvpflow._parameters import boolean, check_parameters, choice, integer, optional, plain, real, real_of_dtype
+from nvpflow._parameters import boolean, choice, integer, optional, plain, real, real_of_dtype
 from nvpflow._sklearn import NotFittedError, Transformer
 from nvpflow._streaming import Stream
 from nvpflow._typing import (
@@ -335,17 +335,12 @@ class RealNVP(Transformer, DensityRequests):
             _fitting.train(self, data, fitted, callback)
         except BaseException:  # an interruption leaves the best parameters so far
             if fitted:
-                self._keep_fit(fitted, names, data)
+                self._keep(fitted, names, data.x.shape[1])
             raise
         if not np.isfinite(fitted["flow_"].nll(*data)):
             raise ValueError(NO_DENSITY.format("after training"))
-        self._keep_fit(fitted, names, data)
+        self._keep(fitted, names, data.x.shape[1])
         return self
-
-    def _keep_fit(self, fitted, names, data):
-        vars(self).pop("_stream", None)
-        vars(self).update(fitted)
-        self._keep_features(names, data.x.shape[1])
 
     def partial_fit(
         self,
@@ -404,14 +399,10 @@ class RealNVP(Transformer, DensityRequests):
             if not np.isfinite(flow.nll(*data)):
                 raise ValueError(NO_DENSITY.format("before training"))
         curve = np.append(curve, stream.update(self, flow, data, n_seen))
-        self._stream, self.flow_, self.history_, self.n_samples_seen_ = stream, flow, {"train_nll": curve}, n_seen
-        self.n_iter_ = self.best_iter_ = len(curve)
-        self._keep_features(names, data.x.shape[1])
+        fitted = {"_stream": stream, "flow_": flow, "history_": {"train_nll": curve}, "n_samples_seen_": n_seen}
+        fitted |= {"n_iter_": len(curve), "best_iter_": len(curve)}
+        self._keep(fitted, names, data.x.shape[1])
         return self
-
-    def _check_parameters(self):
-        """Raise TypeError or ValueError if a parameter is unfit, whether or not the others make use of it."""
-        check_parameters(self, self._parameter_checks)
 
     def score_samples(self, X: ArrayLike, context: ArrayLike | None = None) -> Floats:
         """Log-density of each sample.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import operator
 import os
 
 import numpy as np
 
 from nvpflow import _core
-from nvpflow._checks import check_int, check_real, count_threads
+from nvpflow._checks import check_int, check_real, shown
 from nvpflow._containers import open_container, write_npz, write_safetensors
 from nvpflow._description import describe
+from nvpflow._random_state import plain_random_state, restore_random_state
 from nvpflow._typing import AnyPath
 from nvpflow._writing import write_file
 from nvpflow.estimator import RealNVP
@@ -66,13 +68,15 @@ def save(model: Flow | RealNVP | FlowOutlierDetector, path: AnyPath) -> None:
     """
     path = _decode_path(path)
     header, flow, arrays = _contents(model)
-    if not np.isfinite(flow.parameters).all():
+    parameters = np.array(flow.parameters)  # which another thread may be training
+    if not np.isfinite(parameters).all():
         raise ValueError("the parameters of model must be finite, got NaN or infinity")
-    arrays["parameters"], arrays["description"] = flow.parameters, describe(header["flow"])
+    arrays["parameters"], arrays["description"] = parameters, describe(header["flow"])
     arrays = {name: array.astype(array.dtype.newbyteorder("<"), copy=False) for name, array in arrays.items()}
     import json  # here, as others below: `import nvpflow` should take no longer than NumPy's
 
-    text = json.dumps({"format": "nvpflow", "version": FORMAT_VERSION, **header})
+    header = {"format": "nvpflow", "version": FORMAT_VERSION, **header}
+    text = json.dumps(header, default=_plain_number, allow_nan=False)
     write = write_safetensors if path.endswith(".safetensors") else write_npz
     content = io.BytesIO()
     write(content, text, arrays)
@@ -115,7 +119,7 @@ def load(path: AnyPath) -> Flow | RealNVP | FlowOutlierDetector:
             return _restore(header, file)
     except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
-        raise ValueError(f"{path} {what}: {reason}") from error
+        raise ValueError(f"{path} {what}: {reason!s:.500}") from error
 
 
 def _decode_path(path):
@@ -130,11 +134,13 @@ def _contents(model):
     if isinstance(model, Flow):
         return {"kind": "Flow", "flow": model.config()}, model, {}
     if isinstance(model, FlowOutlierDetector):
-        model._fitted_flow()
+        model = _snapshot(model, FlowOutlierDetector)
         header, flow, arrays = _contents(model.estimator_)
-        header |= {"kind": "FlowOutlierDetector", "detector": _plain_params(model), "offset": float(model.offset_)}
+        offset = check_real("offset_", model.offset_)
+        header |= {"kind": "FlowOutlierDetector", "detector": _plain_params(model), "offset": offset}
     elif isinstance(model, RealNVP):
-        flow = model._fitted_flow()
+        model = _snapshot(model, RealNVP)
+        flow = model.flow_
         header = {"kind": "RealNVP", "estimator": _plain_params(model), "flow": flow.config()}
         header |= {"n_iter": model.n_iter_, "best_iter": model.best_iter_, "n_samples_seen": model.n_samples_seen_}
         arrays = {f"history.{name}": np.asarray(curve, np.float64) for name, curve in model.history_.items()}
@@ -145,28 +151,52 @@ def _contents(model):
     return header, flow, arrays
 
 
+def _snapshot(model, kind):
+    """A fitted estimator, perhaps of a subclass, as one of the class itself, with the attributes of one moment: another
+    thread may be fitting it."""
+    model._fitted_flow()
+    twin = kind.__new__(kind)
+    twin.__dict__ = vars(model).copy()
+    return twin
+
+
 def _plain_params(model):
-    """The constructor's parameters as JSON can hold them. A generator cannot be stored."""
+    """The constructor's parameters as JSON can hold them."""
+    model._check_parameters()
     params = model.get_params()
     params["dtype"] = np.dtype(params["dtype"]).name
     params["hidden_dim"] = np.asarray(params["hidden_dim"]).tolist()
-    for name, value in params.items():
-        if isinstance(value, np.generic):
-            params[name] = value.item()
-    if not isinstance(params["random_state"], int):
-        params["random_state"] = None
+    params["random_state"] = plain_random_state(params["random_state"])
     return params
+
+
+def _plain_number(value):
+    """A number that JSON does not know as one that it does."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return operator.index(value) if hasattr(value, "__index__") else float(value)
 
 
 def _read_header(file):
     import json
 
-    header = json.loads(file.header)
+    header = json.loads(file.header, object_pairs_hook=_unique_names, parse_constant=_refuse_constant)
     if not isinstance(header, dict) or header.get("format") != "nvpflow" or header.get("kind") not in KINDS:
         raise ValueError("its header is another format's")
     if header["version"] != FORMAT_VERSION:
-        raise ValueError(f"it has format version {header['version']!r:.100}, this nvpflow reads {FORMAT_VERSION}")
+        raise ValueError(f"it has format version {shown(header['version'])}, this nvpflow reads {FORMAT_VERSION}")
     return header
+
+
+def _unique_names(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError(f"its header has an object with a name twice: {shown([name for name, _ in pairs])}")
+    return values
+
+
+def _refuse_constant(name):
+    raise ValueError(f"its header holds {name}, which is no JSON")
 
 
 def _restore(header, file):
@@ -175,10 +205,8 @@ def _restore(header, file):
         return flow
     model = _restore_estimator(header, flow, file)
     if header["kind"] == "FlowOutlierDetector":
-        detector = FlowOutlierDetector(**header["detector"])
-        detector.estimator_, detector.offset_ = model, np.float64(check_real("offset", header["offset"]))
-        model = detector
-    model._keep_features(_restore_names(header, flow), flow.data_dim)
+        model = _restore_detector(header, model)
+    model._keep({}, _restore_names(header, flow), flow.data_dim)
     return model
 
 
@@ -200,17 +228,37 @@ def _restore_flow(config, file):
 
 
 def _restore_estimator(header, flow, file):
-    model = RealNVP(**header["estimator"])
-    flow.n_jobs = count_threads(model.n_jobs)
+    model = _with_params(RealNVP, header["estimator"])
+    flow.n_jobs = model.n_jobs
     model.flow_, model.n_features_in_ = flow, flow.data_dim
     model.n_iter_ = check_int("n_iter", header["n_iter"], 0)
-    model.best_iter_ = check_int("best_iter", header["best_iter"], 0)
+    model.best_iter_ = check_int("best_iter", header["best_iter"], 0, model.n_iter_)
     model.n_samples_seen_ = check_int("n_samples_seen", header.get("n_samples_seen", 0), 0)  # the first files had none
     model.history_ = {
         name: np.array(file.read(f"history.{name}", "float64", model.n_iter_), np.float64)
         for name in ("train_nll", "validation_nll")
-        if f"history.{name}" in file.names
+        if name == "train_nll" or f"history.{name}" in file.names
     }
+    return model
+
+
+def _restore_detector(header, estimator):
+    if estimator.flow_.context_dim:
+        raise ValueError(f"a FlowOutlierDetector has no context, got a flow with {estimator.flow_.context_dim} columns of it")
+    model = _with_params(FlowOutlierDetector, header["detector"])
+    if header["detector"].get("random_state") == header["estimator"].get("random_state"):
+        estimator.random_state = model.random_state  # one generator, which both draw from, as `fit` leaves it
+    model.estimator_, model.offset_ = estimator, np.float64(check_real("offset", header["offset"]))
+    return model
+
+
+def _with_params(kind, params):
+    """An estimator with such parameters, which are those that it would accept to be fitted."""
+    if not isinstance(params, dict):
+        raise TypeError(f"the parameters of {kind.__name__} must be an object, got {shown(params)}")
+    model = kind(**params)
+    model.random_state = restore_random_state(model.random_state)
+    model._check_parameters()
     return model
 
 
@@ -219,5 +267,5 @@ def _restore_names(header, flow):
     if names is None:
         return None
     if not (isinstance(names, list) and len(names) == flow.data_dim and all(isinstance(name, str) for name in names)):
-        raise ValueError(f"feature_names_in must be {flow.data_dim} texts, got {names!r:.200}")
+        raise ValueError(f"feature_names_in must be {flow.data_dim} texts, got {shown(names)}")
     return np.array(names, dtype=object)

@@ -670,11 +670,13 @@ def _warmup_steps(warmup, n_steps):
 def _check_layers(layers):
     if not layers:
         raise ValueError("layers must have at least one layer, got none")
+    seen: set[int] = set()
     for i, layer in enumerate(layers):
         if not isinstance(layer, Layer):
             raise TypeError(f"layers[{i}] must be a layer, got {shown(layer)}")
-        if layer._in_flow or any(layer is other for other in layers[:i]):
+        if layer._in_flow or id(layer) in seen:
             raise ValueError(f"layers[{i}] already belongs to a flow: use layers[{i}].copy()")
+        seen.add(id(layer))
         for name in ("data_dim", "dtype"):
             if getattr(layer, name) != getattr(layers[0], name):
                 raise ValueError(

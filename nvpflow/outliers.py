@@ -13,7 +13,7 @@ from nvpflow._checks import check_choice, check_dtype, check_real, draw_seeds, s
 from nvpflow._data import check_data
 from nvpflow._frames import feature_names
 from nvpflow._metadata import UNCHANGED, Request
-from nvpflow._parameters import check_parameters, plain
+from nvpflow._parameters import plain
 from nvpflow._sklearn import Estimator
 from nvpflow._typing import AnyPath, ArrayLike, DTypeLike, Floats, Ints, Seed
 from nvpflow.estimator import RealNVP
@@ -23,6 +23,15 @@ __all__ = ["FlowOutlierDetector"]
 
 TAIL = 0.05  # the share of the fitted distribution that "auto" leaves outside
 N_DRAWS = 20_000  # samples that find its threshold: they place the share with a standard deviation of 0.0015
+
+
+def _check_contamination(name, value):
+    if isinstance(value, str):
+        return check_choice(name, value, ("auto",))
+    share = check_real(name, value, 0, low_open=True)
+    if share > 0.5:
+        raise ValueError(f"{name} must be at most 0.5, got {shown(value)}")
+    return share
 
 
 class FlowOutlierDetector(Estimator):
@@ -79,6 +88,8 @@ class FlowOutlierDetector(Estimator):
             inspect.Parameter("contamination", inspect.Parameter.KEYWORD_ONLY, default="auto"),
         ]
     )
+
+    _parameter_checks = RealNVP._parameter_checks | {"contamination": plain(_check_contamination)}
 
     _estimator_type = "outlier_detector"
     _consumes = {"fit": ("sample_weight",)}
@@ -145,7 +156,7 @@ class FlowOutlierDetector(Estimator):
         ConvergenceWarning
             If training diverged; the best parameters were kept. If more than the share of outliers has no density.
         """
-        check_parameters(self, RealNVP._parameter_checks | {"contamination": plain(_check_contamination)})
+        self._check_parameters()
         names = feature_names(X)
         x, _, weight = check_data(X, None, sample_weight, check_dtype(self.dtype), minimum=2)
         parameters = self.get_params()
@@ -159,9 +170,7 @@ class FlowOutlierDetector(Estimator):
             offset = _threshold(estimator.flow_.sample_and_log_prob(N_DRAWS, seed)[1], TAIL)
         else:
             offset = _threshold(estimator.score_samples(x), float(self.contamination), weight)
-        self.estimator_ = estimator
-        self.offset_ = offset
-        self._keep_features(names, x.shape[1])
+        self._keep({"estimator_": estimator, "offset_": offset}, names, x.shape[1])
         return self
 
     def score_samples(self, X: ArrayLike) -> npt.NDArray[np.float64]:
@@ -280,12 +289,3 @@ def _threshold(scores, share, weight=None):
     order = np.argsort(scores)
     weight = weight[order]
     return np.interp(share, (np.cumsum(weight) - weight / 2) / weight.sum(), scores[order])
-
-
-def _check_contamination(name, value):
-    if isinstance(value, str):
-        return check_choice(name, value, ("auto",))
-    share = check_real(name, value, 0, low_open=True)
-    if share > 0.5:
-        raise ValueError(f"{name} must be at most 0.5, got {shown(value)}")
-    return share
