@@ -525,7 +525,7 @@ class RealNVP(Transformer, DensityRequests):
 
         Parameters
         ----------
-        path : str or path-like
+        path : str, bytes or path-like
 
         Raises
         ------

@@ -22,6 +22,8 @@ from nvpflow.outliers import FlowOutlierDetector
 __all__ = ["load", "save"]
 
 FORMAT_VERSION = 1
+HISTORY = ("train_nll", "validation_nll")
+ARRAYS = ("header", "parameters", "description", *(f"history.{name}" for name in HISTORY))
 KINDS = ("Flow", "RealNVP", "FlowOutlierDetector")
 
 
@@ -200,6 +202,9 @@ def _refuse_constant(name):
 
 
 def _restore(header, file):
+    unknown = set(file.names) - set(ARRAYS)
+    if unknown:
+        raise ValueError(f"it holds unknown arrays: {shown(sorted(unknown))}")
     flow = _restore_flow(header["flow"], file)
     if header["kind"] == "Flow":
         return flow
@@ -236,7 +241,7 @@ def _restore_estimator(header, flow, file):
     model.n_samples_seen_ = check_int("n_samples_seen", header.get("n_samples_seen", 0), 0)  # the first files had none
     model.history_ = {
         name: np.array(file.read(f"history.{name}", "float64", model.n_iter_), np.float64)
-        for name in ("train_nll", "validation_nll")
+        for name in HISTORY
         if name == "train_nll" or f"history.{name}" in file.names
     }
     return model

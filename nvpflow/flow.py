@@ -511,7 +511,7 @@ class Flow(_core.Flow):
 
         Parameters
         ----------
-        path : str or path-like
+        path : str, bytes or path-like
 
         Raises
         ------

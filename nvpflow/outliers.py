@@ -159,9 +159,7 @@ class FlowOutlierDetector(Estimator):
         self._check_parameters()
         names = feature_names(X)
         x, _, weight = check_data(X, None, sample_weight, check_dtype(self.dtype), minimum=2)
-        parameters = self.get_params()
-        del parameters["contamination"]
-        estimator = RealNVP(**parameters)
+        estimator = RealNVP(**{name: getattr(self, name) for name in RealNVP._parameter_names()})
         if self.warm_start and hasattr(self, "estimator_"):
             estimator.flow_ = self.flow_
         estimator.fit(x, sample_weight=weight)
@@ -254,7 +252,7 @@ class FlowOutlierDetector(Estimator):
 
         Parameters
         ----------
-        path : str or path-like
+        path : str, bytes or path-like
 
         Raises
         ------
