@@ -531,6 +531,8 @@ class RealNVP(Transformer, DensityRequests):
         ------
         NotFittedError
             If the model is not fitted.
+        TypeError, ValueError
+            If a parameter is one that `fit` would not take, or those of the flow are not finite.
         OSError
             If the file cannot be written.
         """

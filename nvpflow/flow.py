@@ -515,6 +515,8 @@ class Flow(_core.Flow):
 
         Raises
         ------
+        ValueError
+            If the parameters are not finite.
         OSError
             If the file cannot be written.
         """

@@ -258,6 +258,8 @@ class FlowOutlierDetector(Estimator):
         ------
         NotFittedError
             If the detector is not fitted.
+        TypeError, ValueError
+            If a parameter is one that `fit` would not take, or those of the flow are not finite.
         OSError
             If the file cannot be written.
         """

@@ -179,6 +179,20 @@ def test_the_command_line_writes_through_pipes(tmp_path):
     assert nvpflow.load(tmp_path / "copy").n_features_in_ == 2
 
 
+@as_root
+def test_the_command_line_tells_early_where_it_cannot_write(open_directory):
+    """But not of a device in a directory that may not be written, nor of a link to where it may."""
+    from nvpflow.cli._arguments import check_place
+
+    closed = open_directory / "closed"
+    closed.mkdir(mode=0o755)
+    (closed / "link.npz").symlink_to(open_directory / "model.npz")
+    (open_directory / "link.npz").symlink_to(closed / "model.npz")
+    for path, expected in (("/dev/null", True), (closed / "link.npz", True), (open_directory / "model.npz", True),
+                           (closed / "model.npz", PermissionError), (open_directory / "link.npz", PermissionError)):  # fmt: skip
+        assert as_nobody(lambda: check_place(str(path))) is expected, path
+
+
 def test_a_directory_is_an_oserror(tmp_path):
     for path in (tmp_path, f"{tmp_path}/"):
         with pytest.raises(IsADirectoryError):
