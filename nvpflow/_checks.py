@@ -91,7 +91,7 @@ def _check_bound(name, value, dtype, low, high):
 
 def _as_float(name, value):
     """A real number, of Python or of NumPy, as a float; infinite beyond its range."""
-    real = isinstance(value, (Real, np.integer, np.floating)) and not isinstance(value, (bool, np.timedelta64))
+    real = isinstance(value, Real) and not isinstance(value, (bool, np.timedelta64))
     if not real:
         raise TypeError(f"{name} must be a real number, got {shown(value)}")
     try:
