@@ -116,7 +116,7 @@ def check_warmup(name, value):
 
 def check_verbose(name, value):
     """A level of verbosity, as an int."""
-    return int(value) if isinstance(value, (bool, np.bool_)) else check_int(name, value, 0)
+    return int(value) if isinstance(value, bool) else check_int(name, value, 0)
 
 
 def check_choice(name, value, choices):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nvpflow._checks import alternating_mask, check_choice, check_int, check_real, check_verbose, draw_seeds
+from nvpflow._checks import alternating_mask, check_callback, check_choice, check_int, check_real, draw_seeds
 from nvpflow._context import ContextScaler
 from nvpflow._data import effective_size, moments
 from nvpflow._mixture import fit_mixture, refit_mixture
@@ -316,7 +316,9 @@ def _lone_values(x, training, held_out):
 @contextmanager
 def _watched(model, callback, max_iter):
     """The callback of the user, with progress shown before it if `verbose`."""
-    with progress(max_iter, verbose := check_verbose("verbose", model.verbose)) as show:
+    check_callback(callback)
+    verbose = check_int("verbose", int(model.verbose) if isinstance(model.verbose, bool) else model.verbose, 0)
+    with progress(max_iter, verbose) as show:
 
         def watched(*epoch):
             show(*epoch)

@@ -111,7 +111,7 @@ def test_odd_contamination(odd):
 
 @pytest.mark.parametrize("right", [
     dict(n_layers=np.int8(2)), dict(hidden_dim=np.array([4, 4])), dict(hidden_dim=range(3, 5)), dict(hidden_dim=()),
-    dict(learning_rate=np.float32(1e-3)), dict(noise=Fraction(1, 3)), dict(early_stopping=np.False_), dict(verbose=np.False_),
+    dict(learning_rate=np.float32(1e-3)), dict(noise=Fraction(1, 3)), dict(early_stopping=np.False_), dict(verbose=False),
     dict(warmup=np.float32(0.1)), dict(warmup=3), dict(average=1 - 1e-12), dict(tol=1e-50), dict(random_state=2**64),
     dict(random_state=np.random.SeedSequence(1)), dict(dtype=np.float64, scale_bound=1e39, tail_bound=3e38),
     dict(validation_fraction=1e-50),
