@@ -377,7 +377,7 @@ class Flow(_core.Flow):
         if state is None:
             state = TrainingState()
         elif not isinstance(state, TrainingState):
-            raise TypeError(f"state must be a TrainingState, got {state!r}")
+            raise TypeError(f"state must be a TrainingState, got {shown(state)}")
         (seed,) = draw_seeds(random_state, 1)
         max_iter = check_int("max_iter", max_iter, 0)
         batch_size = 0 if batch_size is None else check_int("batch_size", batch_size, 1)
