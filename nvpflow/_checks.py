@@ -91,7 +91,7 @@ def _check_bound(name, value, dtype, low, high):
 
 def _as_float(name, value):
     """A real number, of Python or of NumPy, as a float; infinite beyond its range."""
-    real = isinstance(value, (Real, np.integer, np.floating)) and not isinstance(value, (bool, np.timedelta64))
+    real = isinstance(value, Real) and not isinstance(value, (bool, np.timedelta64))
     if not real:
         raise TypeError(f"{name} must be a real number, got {shown(value)}")
     try:
@@ -116,7 +116,7 @@ def check_warmup(name, value):
 
 def check_verbose(name, value):
     """A level of verbosity, as an int."""
-    return int(value) if isinstance(value, (bool, np.bool_)) else check_int(name, value, 0)
+    return int(value) if isinstance(value, bool) else check_int(name, value, 0)
 
 
 def check_choice(name, value, choices):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nvpflow._checks import alternating_mask, check_choice, check_int, check_real, check_verbose, draw_seeds
+from nvpflow._checks import alternating_mask, check_callback, check_choice, check_int, check_real, draw_seeds
 from nvpflow._context import ContextScaler
 from nvpflow._data import effective_size, moments
 from nvpflow._mixture import fit_mixture, refit_mixture
@@ -29,14 +29,14 @@ TRIAL = 0.1  # of a fit, before one start is chosen
 # all samples would. With 0.5 they are kept too easily: eight Gaussians, which are a mixture, had a gap of 0.0029 instead of
 # 0.0023; with 1.5 too rarely: 1000 moons had a worst gap of 0.10 instead of 0.07.
 LEAST_GAIN, LEAST_HELD_OUT = 1.0, 5  # fewer held-out samples know no standard error
+# Layers of scale="exp" start as near the identity as the others where the samples are standardised: with last maps as
+# published, 12 layers in ten dimensions had a starting NLL of NaN or infinity for 7 seeds of 10, and 16 layers for all.
+LAST_MAP = 0.3
 # Defaults that depend on the base. Over a mixture the layers mend details: coarser bins cannot make the edges of a
 # checkerboard (gap 0.15 instead of 0.05), and small steps keep near a good model (5e-3 was 0.7 nats worse on breast cancer,
 # 0.01 better on a checkerboard). Over N(0, I) they carry whole clusters, and with a context what no mixture of all samples
 # can tell: a tail bound of 3 doubled the gap on moons, 8 a larger one on circles, 6 or 8 bins overfitted moons, a rate of
 # 2e-3 needed twice the steps, and 1e-2 had worse bad cases.
-# Layers of scale="exp" start as near the identity as the others, where the samples are standardised: with their last maps as
-# they are published, 12 layers had a starting NLL of NaN or infinity in 10 dimensions for 7 seeds of 10, 16 layers for all.
-LAST_MAP = 0.3
 DEFAULTS = {
     "mixture": {"n_bins": 6, "tail_bound": 3.0, "learning_rate": 1e-3},
     "normal": {"n_bins": 4, "tail_bound": 5.0, "learning_rate": 5e-3},
@@ -316,7 +316,9 @@ def _lone_values(x, training, held_out):
 @contextmanager
 def _watched(model, callback, max_iter):
     """The callback of the user, with progress shown before it if `verbose`."""
-    with progress(max_iter, verbose := check_verbose("verbose", model.verbose)) as show:
+    check_callback(callback)
+    verbose = check_int("verbose", int(model.verbose) if isinstance(model.verbose, bool) else model.verbose, 0)
+    with progress(max_iter, verbose) as show:
 
         def watched(*epoch):
             show(*epoch)

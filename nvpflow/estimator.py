@@ -57,8 +57,12 @@ class RealNVP(Transformer, DensityRequests):
     layers do all the work.
 
     Samples may come in anything that holds real numbers in the memory of the CPU: sequences, arrays, frames of pandas
-    and polars (their column names are checked as scikit-learn does), tensors without gradient. To scikit-learn's
-    pipelines, grid searches and cross-validation it is a density estimator and a transformer.
+    and polars (their column names are checked as scikit-learn does), tensors without gradient. Missing values (NaN, masked
+    elements) are an error. To scikit-learn's pipelines, grid searches and cross-validation it is a density estimator and a
+    transformer.
+
+    Log-densities are in nats, per unit of the data's own units. They are not probabilities: where samples lie closer than
+    one unit they are positive. Where a sample has no density they are -inf.
 
     Fitted with a `context`, C numbers that come with each sample, it is a conditional density, p(x | context), and
     every method after `fit` needs the context, too.
@@ -73,10 +77,11 @@ class RealNVP(Transformer, DensityRequests):
     scale : {"spline", "tanh", "exp"}, default "spline"
         What the layers do to the columns that they transform: "spline" takes them through monotone rational-quadratic
         splines, as neural spline flows do (`SplineCoupling`); "exp" scales and shifts them, as Real NVP was published
-        (`CouplingLayer`); "tanh" does so with a bounded scale, so that the density of points far from the training data
-        stays finite, as it does with splines.
+        (`CouplingLayer`); "tanh" does so with a bounded scale, so that points far from the training data keep a density, as
+        they do with splines. With `standardize`, layers of each kind start near the identity; without, those of "exp" start
+        as published, and many of them may give samples in large units no density at all, which is an error.
     scale_bound : float, default 1.0
-        For ``scale="tanh"``.
+        For ``scale="tanh"``: the bound of `CouplingLayer`, with the range given there.
     n_bins : int or None, default None
         Bins of the splines, for ``scale="spline"``. None: 6 over a mixture, 4 over a normal base or with a context.
     tail_bound : float or None, default None
@@ -85,8 +90,8 @@ class RealNVP(Transformer, DensityRequests):
     base : {"auto", "normal", "mixture"}, default "auto"
         The density of latent points. "normal": N(0, I). "mixture": a mixture of normal distributions (`MixtureBase`), fitted to
         the standardised samples by expectation and maximisation, with the number of components that has the least BIC. Layers
-        that do not better the likelihood of held-out samples beyond its standard error are given up for the identity, and the
-        mixture is then fitted to all samples, held-out ones, too. "auto": a mixture with `early_stopping`.
+        are discarded unless they improve the held-out likelihood by one standard error more than fitting the mixture to all
+        samples would; the mixture is then fitted to all of them. "auto": "mixture" with `early_stopping`, otherwise "normal".
     standardize : bool, default True
         Train in units of the data's standard deviations, and end the flow with the layers that lead to the data's own:
         an `ActNorm` and, in every second start over a normal base, an `LULinear` before it that makes the data uncorrelated,
@@ -132,9 +137,10 @@ class RealNVP(Transformer, DensityRequests):
     verbose : int, default 0
         0: silent. From 1 on, `fit` shows its progress with the training and the validation NLL: a tqdm bar in a
         terminal or a notebook, where tqdm is installed, and elsewhere about ten lines times `verbose`, on stderr. See
-        `nvpflow.progress`.
+        `nvpflow.progress.progress`.
     random_state : int, Generator, RandomState or None, default None
-        An int makes `fit` and `sample` give the same bits every time.
+        An int, >= 0, makes `fit` give the same bits every time, and each call of `sample` the same samples: see there. A
+        Generator gives others in each call.
 
     Attributes
     ----------
@@ -292,7 +298,7 @@ class RealNVP(Transformer, DensityRequests):
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
-            At least 2 samples, finite, no constant column.
+            At least 2 samples, finite, no constant column, no masked elements.
         y : ignored
         context : array_like of real numbers, shape (n, C), optional
             Finite. The density is then conditional on it. A constant column teaches nothing.
@@ -310,7 +316,9 @@ class RealNVP(Transformer, DensityRequests):
         Raises
         ------
         TypeError, ValueError
-            If an argument or a parameter of the estimator is unfit. A model fitted before stays as it was.
+            If an argument or a parameter of the estimator is of the wrong type, or outside of its range, whether or not the
+            other parameters make use of it; or if the mean log-density of the samples is not finite after training. A model
+            fitted before stays as it was.
 
         Warns
         -----
@@ -377,12 +385,13 @@ class RealNVP(Transformer, DensityRequests):
         Raises
         ------
         TypeError, ValueError
-            If an argument or a parameter of the estimator is unfit. The model stays as it was.
+            As `fit`; or if the first piece has no finite mean log-density before it is trained on. The model stays as it was.
 
         Warns
         -----
         ConvergenceWarning
-            If training diverged; the parameters from before the call were kept.
+            If training diverged, so that a loss, a gradient or the NLL of the piece at the end was not finite; the parameters
+            from before the call were kept.
         """
         self._check_parameters()
         if hasattr(self, "flow_"):
@@ -416,7 +425,8 @@ class RealNVP(Transformer, DensityRequests):
         Returns
         -------
         log_density : ndarray, shape (n,)
-            In nats, of the data's own units; given the context, if there is one.
+            In nats, per unit of the data's own units, so that it may be positive; -inf where there is no density. Given the
+            context, if there is one.
 
         Raises
         ------
@@ -446,6 +456,7 @@ class RealNVP(Transformer, DensityRequests):
         Returns
         -------
         float
+            -inf if a sample has no density.
 
         Raises
         ------
@@ -457,12 +468,17 @@ class RealNVP(Transformer, DensityRequests):
     def sample(self, n_samples: int = 1, random_state: Seed = None, context: ArrayLike | None = None) -> Floats:
         """Draw samples from the fitted density.
 
+        An estimator with an integer `random_state` draws the *same* samples in every call, as scikit-learn's `GaussianMixture`
+        does: a loop that rejects samples and draws again would never end. Give each call the same Generator for fresh ones,
+        ``rng = np.random.default_rng(0)`` before the loop and ``model.sample(100, random_state=rng)`` in it, or the
+        estimator a Generator instead of the integer, ``RealNVP(random_state=np.random.default_rng(0))``.
+
         Parameters
         ----------
         n_samples : int, default 1
         random_state : int, Generator, RandomState or None
-            None: the estimator's own, so that an estimator with an integer random_state gives the same samples every
-            time, as scikit-learn's GaussianMixture does.
+            An int, >= 0: the same samples every time. A Generator or RandomState: fresh ones in each call. None: the
+            `random_state` of the estimator; if that is None, too, fresh ones.
         context : array_like of real numbers, shape (n_samples, C), or (C,) or (1, C) for all samples the same
             Needed by a model that was fitted with a context.
 
@@ -480,7 +496,10 @@ class RealNVP(Transformer, DensityRequests):
         return flow.sample(n_samples, self.random_state if random_state is None else random_state, context)
 
     def transform(self, X: ArrayLike, context: ArrayLike | None = None) -> Any:  # an ndarray, or a frame
-        """Take data to the latent space, where a fitted density is standard normal.
+        """Take data to the latent space, where samples of the fitted density are distributed as `flow_.base`.
+
+        By default that is a mixture of normal distributions. With ``base="normal"``, and by default without `early_stopping`,
+        it is N(0, I), and `flow_.base` is None.
 
         Parameters
         ----------

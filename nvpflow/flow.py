@@ -134,7 +134,8 @@ class Flow(_core.Flow):
         ----------
         n : int
         random_state : int, Generator, RandomState or None
-            The same one gives the same samples, and the first of many are the same as few.
+            An int, >= 0: the same samples every time, of which the first of many are the same as few. A Generator or
+            RandomState: fresh ones in each call, as None gives.
         context : array_like, shape (n, C), or (C,) or (1, C) for all samples the same
             Needed if the flow has a context.
 

@@ -39,23 +39,22 @@ ODD = {
     "class": (int, ("callback",)),
 }
 KINDS = {
-    "n_layers": "int", "hidden_dim": "widths", "activation": "choice", "scale": "choice", "scale_bound": "real", "n_bins": "int none",
-    "tail_bound": "real none", "base": "choice", "standardize": "bool", "n_init": "int", "max_iter": "int none",
+    "n_layers": "int", "hidden_dim": "widths", "activation": "choice", "scale": "choice", "scale_bound": "real",
+    "n_bins": "int none", "tail_bound": "real none", "base": "choice", "standardize": "bool", "n_init": "int",
+    "max_iter": "int none",
     "batch_size": "int none", "learning_rate": "real none", "schedule": "choice", "warmup": "warmup", "average": "share",
     "noise": "real", "early_stopping": "bool", "validation_fraction": "share", "n_iter_no_change": "int none", "tol": "real",
     "warm_start": "bool", "dtype": "dtype", "n_jobs": "jobs none", "verbose": "int bool", "random_state": "seed none",
 }  # fmt: skip
 CONFIGURATIONS = {
-    "splines": {}, "others unused": dict(scale="exp", early_stopping=False, n_iter_no_change=None, base="normal", schedule="constant"),
+    "splines": {},
+    "others unused": dict(scale="exp", early_stopping=False, n_iter_no_change=None, base="normal", schedule="constant"),
 }  # fmt: skip
 
 
-def unfit(kinds):
-    """(parameter, name of the odd value) for each pair that is an error."""
-    for name, kind in kinds.items():
-        for odd, (_, also) in ODD.items():
-            if not set(kind.split()) & set(also):
-                yield name, odd
+def unfit(kind):
+    """The odd values that arguments of this kind do not take."""
+    return [value for value, also in ODD.values() if not set(kind.split()) & set(also)]
 
 
 def test_every_parameter_is_in_the_table():
@@ -64,18 +63,20 @@ def test_every_parameter_is_in_the_table():
 
 
 @pytest.mark.parametrize("others", CONFIGURATIONS)
-@pytest.mark.parametrize("name, odd", list(unfit(KINDS)))
-def test_odd_parameters(name, odd, others):
-    model = R(**{"max_iter": 2, **CONFIGURATIONS[others], name: ODD[odd][0]})
-    for fit in (model.fit, model.partial_fit):
-        with pytest.raises((TypeError, ValueError), match=rf"^{name} must ") as caught:
-            fit(X)
-        assert len(str(caught.value)) < 300
-    assert vars(model).keys() == model.get_params().keys()
+@pytest.mark.parametrize("name", KINDS)
+def test_odd_parameters(name, others):
+    for odd in unfit(KINDS[name]):
+        model = R(**{"max_iter": 2, **CONFIGURATIONS[others], name: odd})
+        for fit in (model.fit, model.partial_fit):
+            with pytest.raises((TypeError, ValueError), match=rf"^{name} must ") as caught:
+                fit(X)
+            assert len(str(caught.value)) < 300
+        assert vars(model).keys() == model.get_params().keys()
 
 
 @pytest.mark.parametrize("wrong, error, message", [
-    (dict(validation_fraction=7, early_stopping=False), ValueError, "validation_fraction must be finite and > 0 and < 1, got 7"),
+    (dict(validation_fraction=7, early_stopping=False), ValueError,
+     "validation_fraction must be finite and > 0 and < 1, got 7"),
     (dict(scale_bound=-5, scale="spline"), ValueError, "scale_bound must be finite and > 0, got -5"),
     (dict(tail_bound=-5, scale="exp"), ValueError, "tail_bound must be finite and > 0, got -5"),
     (dict(n_bins=65, scale="tanh"), ValueError, "n_bins must be at most 64, got 65"),
@@ -110,7 +111,7 @@ def test_odd_contamination(odd):
 
 @pytest.mark.parametrize("right", [
     dict(n_layers=np.int8(2)), dict(hidden_dim=np.array([4, 4])), dict(hidden_dim=range(3, 5)), dict(hidden_dim=()),
-    dict(learning_rate=np.float32(1e-3)), dict(noise=Fraction(1, 3)), dict(early_stopping=np.False_), dict(verbose=np.False_),
+    dict(learning_rate=np.float32(1e-3)), dict(noise=Fraction(1, 3)), dict(early_stopping=np.False_), dict(verbose=False),
     dict(warmup=np.float32(0.1)), dict(warmup=3), dict(average=1 - 1e-12), dict(tol=1e-50), dict(random_state=2**64),
     dict(random_state=np.random.SeedSequence(1)), dict(dtype=np.float64, scale_bound=1e39, tail_bound=3e38),
     dict(validation_fraction=1e-50),
@@ -124,9 +125,11 @@ def test_right_values(right):
 
 
 LAYERS = {
-    nvpflow.CouplingLayer: {"data_dim": "int", "hidden_dim": "widths", "activation": "choice", "networks": "choice", "scale": "choice",
-                            "scale_bound": "real", "context_dim": "int", "dtype": "dtype", "random_state": "seed none"},
-    nvpflow.SplineCoupling: {"data_dim": "int", "hidden_dim": "widths", "n_bins": "int", "tail_bound": "real", "random_state": "seed none"},
+    nvpflow.CouplingLayer: {"data_dim": "int", "hidden_dim": "widths", "activation": "choice", "networks": "choice",
+                            "scale": "choice", "scale_bound": "real", "context_dim": "int", "dtype": "dtype",
+                            "random_state": "seed none"},
+    nvpflow.SplineCoupling: {"data_dim": "int", "hidden_dim": "widths", "n_bins": "int", "tail_bound": "real",
+                             "random_state": "seed none"},
     nvpflow.AdditiveCoupling: {"data_dim": "int", "context_dim": "int", "dtype": "dtype"},
     nvpflow.ActNorm: {"data_dim": "int", "dtype": "dtype"},
     nvpflow.LULinear: {"data_dim": "int", "dtype": "dtype"},
@@ -134,28 +137,30 @@ LAYERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "layer, name, odd", [(layer, *pair) for layer, kinds in LAYERS.items() for pair in list(unfit(kinds))]
-)
-def test_odd_arguments_of_layers(layer, name, odd):
-    with pytest.raises((TypeError, ValueError), match=rf"^{name} must "):
-        layer(**{"data_dim": 2, name: ODD[odd][0]})
+@pytest.mark.parametrize("layer, name", [(layer, name) for layer, kinds in LAYERS.items() for name in kinds])
+def test_odd_arguments_of_layers(layer, name):
+    for odd in unfit(LAYERS[layer][name]):
+        with pytest.raises((TypeError, ValueError), match=rf"^{name} must "):
+            layer(**{"data_dim": 2, name: odd})
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_bounds_at_the_ends_of_their_range(dtype):
     """Just inside, densities and gradients are finite; just outside is an error."""
     info = np.finfo(dtype)
-    root, huge = float(np.sqrt(info.tiny)), float(np.sqrt(info.max))
-    for make, low, high in (
-        (lambda c: nvpflow.CouplingLayer(2, 4, scale_bound=c, dtype=dtype, random_state=0), float(info.tiny), float(1 / info.tiny)),
-        (lambda b: nvpflow.SplineCoupling(2, 4, tail_bound=b, dtype=dtype, random_state=0), root, huge),
-    ):  # fmt: skip
+    for layer, name, low, high in (
+        (nvpflow.CouplingLayer, "scale_bound", float(info.tiny), float(1 / info.tiny)),
+        (nvpflow.SplineCoupling, "tail_bound", float(np.sqrt(info.tiny)), float(np.sqrt(info.max))),
+    ):
+
+        def make(bound):
+            return layer(2, 4, dtype=dtype, random_state=0, **{name: bound})
+
         for bound in (low, 2 * low, high / 2, high):
             nll, grad = nvpflow.Flow([make(bound)]).nll_and_grad([[0.1, -0.2], [0.3, 0.4]])
             assert np.isfinite(nll) and np.isfinite(grad).all()
         for bound in (0.99 * low, 1.01 * high):
-            with pytest.raises(ValueError, match=f"bound must be from .* in {dtype}, got"):
+            with pytest.raises(ValueError, match=f"^{name} must be from .* in {dtype}, got"):
                 make(bound)
 
 
@@ -170,7 +175,8 @@ def test_the_bound_is_checked_where_it_is_not_used():
 FIT = {
     "max_iter": "int", "batch_size": "int none", "learning_rate": "real", "schedule": "choice", "final_fraction": "share",
     "warmup": "warmup", "max_grad_norm": "real none", "weight_decay": "real", "average": "share", "validate_every": "int",
-    "n_iter_no_change": "int none", "tol": "real", "random_state": "seed none", "pause_after": "int none", "callback": "callback none",
+    "n_iter_no_change": "int none", "tol": "real", "random_state": "seed none", "pause_after": "int none",
+    "callback": "callback none",
     "state": "none",
 }  # fmt: skip
 
@@ -179,12 +185,13 @@ def small_flow(dtype="float32"):
     return nvpflow.Flow([nvpflow.CouplingLayer(2, 4, dtype=dtype, random_state=0)])
 
 
-@pytest.mark.parametrize("name, odd", list(unfit(FIT)))
-def test_odd_arguments_of_a_fit(name, odd):
+@pytest.mark.parametrize("name", FIT)
+def test_odd_arguments_of_a_fit(name):
     flow = small_flow()
     before = flow.parameters.copy()
-    with pytest.raises((TypeError, ValueError), match=rf"^{name} must "):
-        flow.fit(X, **{"max_iter": 1, name: ODD[odd][0]})
+    for odd in unfit(FIT[name]):
+        with pytest.raises((TypeError, ValueError), match=rf"^{name} must "):
+            flow.fit(X, **{"max_iter": 1, name: odd})
     np.testing.assert_array_equal(flow.parameters, before)
 
 
@@ -200,7 +207,9 @@ def test_numbers_that_float32_does_not_hold(wrong):
         assert np.isfinite(small_flow("float64").fit(X, max_iter=1, **wrong)["train_nll"]).all()
 
 
-@pytest.mark.parametrize("noise", ["1", True, [1 + 0j] * 2, np.nan, [0.1, -0.1], [[0.1, 0.1]], np.ma.array([0.1, 0.1], mask=[0, 1])])
+@pytest.mark.parametrize(
+    "noise", ["1", True, [1 + 0j] * 2, np.nan, [0.1, -0.1], [[0.1, 0.1]], np.ma.array([0.1, 0.1], mask=[0, 1])]
+)
 def test_odd_noise(noise):
     with pytest.raises((TypeError, ValueError), match="^noise must "):
         small_flow().fit(X, max_iter=1, noise=noise)
@@ -212,10 +221,11 @@ def test_odd_noise(noise):
 ADAM = {"learning_rate": "real", "beta_1": "share", "beta_2": "share", "epsilon": "real"}
 
 
-@pytest.mark.parametrize("name, odd", list(unfit(ADAM)))
-def test_odd_arguments_of_adam(name, odd):
-    with pytest.raises((TypeError, ValueError), match=rf"^{name} must "):
-        nvpflow.Adam(np.ones(3), **{name: ODD[odd][0]})
+@pytest.mark.parametrize("name", ADAM)
+def test_odd_arguments_of_adam(name):
+    for odd in unfit(ADAM[name]):
+        with pytest.raises((TypeError, ValueError), match=rf"^{name} must "):
+            nvpflow.Adam(np.ones(3), **{name: odd})
 
 
 @pytest.mark.parametrize("wrong", [dict(epsilon=0), dict(epsilon=1e-50), dict(learning_rate=1e-50), dict(learning_rate=1e39),
@@ -267,8 +277,8 @@ def test_odd_gradients(grad, error, message):
 
 
 @pytest.mark.parametrize("dtype, deviation, fine", [
-    ("float32", 1e-45, False), ("float32", 1e-40, False), ("float32", 1e-37, True), ("float32", 1e37, True), ("float32", 1e38, False),
-    ("float64", 1e-150, True), ("float64", 1e150, True),
+    ("float32", 1e-45, False), ("float32", 1e-40, False), ("float32", 1e-37, True), ("float32", 1e37, True),
+    ("float32", 1e38, False), ("float64", 1e-150, True), ("float64", 1e150, True),
 ])  # fmt: skip
 def test_deviations_of_a_mixture(dtype, deviation, fine):
     arguments = [1, 2], [[0, 0], [deviation, 0]], [np.eye(2) * deviation**2] * 2
@@ -293,16 +303,16 @@ def test_odd_arguments_of_a_mixture(argument, odd):
         "masked": np.ma.masked_array(arguments[argument], mask=np.ones_like(arguments[argument])),
         "long double": arguments[argument] + np.longdouble("1e4000"),
     }
-    value = replaced[odd] if odd in replaced else np.full_like(arguments[argument], ODD[odd][0], dtype=object if odd == "none" else type(ODD[odd][0]))
+    value = replaced[odd] if odd in replaced else np.full(arguments[argument].shape, ODD[odd][0])
     with pytest.raises((TypeError, ValueError), match=f"^{argument} must "):
         nvpflow.MixtureBase(**{**arguments, argument: value})
 
 
 @pytest.mark.parametrize("function", [moons.entropy, lambda noise: moons.log_density([[0, 1]], noise)])
-@pytest.mark.parametrize("odd", sorted(odd for _, odd in unfit({"noise": "real"})))
-def test_odd_noise_of_moons(function, odd):
-    with pytest.raises((TypeError, ValueError), match="^noise must "):
-        function(ODD[odd][0])
+def test_odd_noise_of_moons(function):
+    for odd in unfit("real"):
+        with pytest.raises((TypeError, ValueError), match="^noise must "):
+            function(odd)
 
 
 @pytest.mark.parametrize("noise", [1e3, 1e20, 1e150])
@@ -335,7 +345,7 @@ def test_seeds(use):
         with pytest.raises(ValueError, match="^random_state must be at least 0, got -"):
             SEEDED[use](bad)
     for bad in (True, 1.0, "0", [1], np.array(1), np.nan):
-        with pytest.raises(TypeError, match="^random_state must be None, an integer >= 0, a numpy Generator or RandomState, got"):
+        with pytest.raises(TypeError, match="^random_state must be None, an integer >= 0, a numpy Generator"):
             SEEDED[use](bad)
     for good in (0, np.uint64(2**64 - 1), 2**64, 10**5000, np.random.SeedSequence(0)):
         SEEDED[use](good)
@@ -363,7 +373,11 @@ def test_shown(value, text):
     assert shown(value) == text
 
 
-@pytest.mark.parametrize("value", [ "x" * 10**6, Loud(), list(range(10**5)), [[1] * 1000] * 1000, {i: "x" * 999 for i in range(999)}, [Loud()] * 9], ids=["text", "object", "list", "lists", "dict", "objects"])
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 10**6, Loud(), list(range(10**5)), [[1] * 1000] * 1000, {i: "x" * 999 for i in range(999)}, [Loud()] * 9],
+    ids=["text", "object", "list", "lists", "dict", "objects"],
+)
 def test_what_is_shown_is_short(value):
     assert len(shown(value)) <= 203 and "\n" not in shown(value)
     for make in (lambda: nvpflow.CouplingLayer(value), lambda: nvpflow.Flow([value]), lambda: R(base=value).fit(X)):

@@ -156,3 +156,14 @@ def test_a_fitted_model_stays_where_the_next_fit_gives_no_density():
         model.set_params(**HOPELESS).fit(FIFTIES)
     for name in ("flow_", "history_", "n_iter_", "n_features_in_"):
         assert getattr(model, name) is before[name]
+
+
+@pytest.mark.parametrize("batch_size", [None, 100])
+def test_a_piece_that_spoils_the_model_is_undone(batch_size):
+    """By its last update, too, after which no batch would tell."""
+    model = R(scale="exp", base="normal", noise=0, random_state=0).partial_fit(X)
+    before = model.flow_.parameters.copy()
+    with pytest.warns(nvpflow.ConvergenceWarning, match="training diverged"):
+        model.set_params(learning_rate=1e20, batch_size=batch_size).partial_fit(X)
+    np.testing.assert_array_equal(model.flow_.parameters, before)
+    assert np.isnan(model.history_["train_nll"][-1]) and np.isfinite(model.score(X))

@@ -52,7 +52,7 @@ def check_limits(limits):
         checked = np.empty(0)
     valid = checked.shape == (2, 2) and np.isfinite(checked).all()
     if not valid or not (checked[:, 0] < checked[:, 1]).all():
-        raise ValueError(f"limits must be ((low, high), (low, high)) with low < high, got {shown(limits)}")
+        raise ValueError(f"limits must be ((low, high), (low, high)) with low < high, got {limits!r}")
     return tuple(map(tuple, checked.tolist()))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nvpflow._checks import check_int, shown
+from nvpflow._checks import check_int
 from nvpflow._typing import ArrayLike
 from nvpflow.plot._canvas import GREY, INSIDE, RED, aspect_of, label, limits_of, panels, scatter, shape_of
 from nvpflow.plot._checks import (
@@ -82,7 +82,7 @@ def density(
     """
     flow = check_model(model, context)
     if exact is not None and not callable(exact):
-        raise TypeError(f"exact must be callable, got {shown(exact)}")
+        raise TypeError(f"exact must be callable, got {exact!r}")
     names, limits = check_names(names, 2), _limits(flow, limits)
     points, shape = _pixels(limits, check_int("resolution", resolution, 2))
     images = {"learned log-density": flow.log_prob(points)}
