@@ -1,4 +1,4 @@
-"""Hostile and damaged files cost little and are errors, and what a file cannot hold as it is comes back as its document says."""
+"""Hostile and damaged files are errors that cost little; random states, subclasses, and models that a thread fits meanwhile."""
 
 import io
 import json
@@ -14,7 +14,6 @@ import pytest
 
 import nvpflow
 from nvpflow import _containers
-from nvpflow._description import describe
 from test_files import assert_same, both_kinds, contents, overwrite, rewrite, save_to, spoiled_headers, write
 
 POINTS = np.random.RandomState(0).normal(size=(60, 3))
@@ -237,7 +236,7 @@ def test_sizes_of_64_bits_that_are_lies(estimator, tmp_path):
 
 def test_unknown_arrays(estimator, tmp_path):
     path = save_to(tmp_path, estimator, "npz")
-    rewrite(path, lambda members: [(name.replace("history.validation", "history.valuation"), data) for name, data in members.items()])
+    rewrite(path, lambda members: {name.replace("validation", "valuation"): data for name, data in members.items()}.items())
     with pytest.raises(ValueError, match=r"is damaged: it holds unknown arrays: \['history.valuation_nll'\]"):
         nvpflow.load(path)
 
@@ -260,7 +259,8 @@ LIES = {
 @pytest.mark.parametrize("case", LIES)
 def test_safetensors_that_lie(case, tmp_path):
     pytest.importorskip("safetensors")
-    text = json.dumps({"format": "nvpflow", "version": 1, "kind": "Flow", "flow": {"dtype": "float32", "layers": [{"type": "act_norm", "data_dim": 2}]}})
+    flow = {"dtype": "float32", "layers": [{"type": "act_norm", "data_dim": 2}]}
+    text = json.dumps({"format": "nvpflow", "version": 1, "kind": "Flow", "flow": flow})
     path = tmp_path / "model"
     honest = {"parameters": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}
     path.write_bytes(safetensors_with({"__metadata__": {"header": text}, **honest}, bytes(16)))

@@ -190,7 +190,7 @@ def test_the_command_line_tells_early_where_it_cannot_write(open_directory):
     (open_directory / "link.npz").symlink_to(closed / "model.npz")
     for path, expected in (("/dev/null", True), (closed / "link.npz", True), (open_directory / "model.npz", True),
                            (closed / "model.npz", PermissionError), (open_directory / "link.npz", PermissionError)):  # fmt: skip
-        assert as_nobody(lambda: check_place(str(path))) is expected, path
+        assert as_nobody(lambda path=str(path): check_place(path)) is expected, path
 
 
 def test_a_directory_is_an_oserror(tmp_path):
