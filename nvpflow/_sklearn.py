@@ -21,9 +21,20 @@ from nvpflow._context import clip_context
 from nvpflow._data import check_numbers
 from nvpflow._frames import as_row, check_feature_names, to_frame, transform_output
 from nvpflow._metadata import MetadataConsumer
+from nvpflow._parameters import check_parameters
 from nvpflow._typing import ArrayLike
 
 __all__ = ["Estimator", "NotFittedError", "Transformer"]
+
+# What only some fits learn, so that a later one must not leave it behind.
+OPTIONAL_ATTRIBUTES = (
+    "_stream",
+    "_context_units",
+    "context_feature_names_in_",
+    "context_origin_",
+    "context_range_",
+    "feature_names_in_",
+)
 
 
 class NotFittedError(ValueError, AttributeError):
@@ -53,6 +64,7 @@ class Estimator(MetadataConsumer):
     """
 
     _estimator_type: str | None = None
+    _parameter_checks: dict[str, Any]
     n_features_in_: int
     feature_names_in_: npt.NDArray[np.object_]
     context_feature_names_in_: npt.NDArray[np.object_]
@@ -138,12 +150,22 @@ class Estimator(MetadataConsumer):
                 setattr(twin, name, copy.deepcopy(getattr(self, name)))
         return twin
 
-    def _keep_features(self, names, n_features, context_names=None):
-        self.n_features_in_ = n_features
-        for attribute, value in (("feature_names_in_", names), ("context_feature_names_in_", context_names)):
-            vars(self).pop(attribute, None)
+    def _check_parameters(self):
+        """Raise TypeError or ValueError if a parameter is unfit, whether or not the others make use of it."""
+        check_parameters(self, self._parameter_checks)
+
+    def _keep(self, fitted, n_features, names, context_names=None):
+        """Put what was learned, a dict, in place of what was learned before: in one step, for threads that read meanwhile."""
+        attributes = {name: value for name, value in vars(self).copy().items() if name not in OPTIONAL_ATTRIBUTES}
+        attributes |= fitted | {"n_features_in_": n_features}
+        for name, value in (("feature_names_in_", names), ("context_feature_names_in_", context_names)):
             if value is not None:
-                setattr(self, attribute, value)
+                attributes[name] = value
+        self.__dict__ = attributes
+
+    def __getstate__(self):
+        """The attributes as they are at one moment, though another thread should be fitting."""
+        return vars(self).copy()
 
     def _fitted_flow(self):
         if not hasattr(self, "flow_"):

@@ -10,6 +10,7 @@ from nvpflow._fitting import bandwidth, base_of, new_flow, option, whole_flow
 from nvpflow._mixture import fit_mixture
 from nvpflow._units import Units
 from nvpflow.flow import ConvergenceWarning
+from nvpflow.layers import ActNorm
 from nvpflow.optimizer import Adam
 
 __all__ = ["Stream"]
@@ -90,7 +91,7 @@ class Stream:
         return nll
 
     def _epoch(self, flow, adam, data, batch_size, noise):
-        """The mean NLL, or NaN as soon as a loss or gradient is not finite. The loss is that of `Flow.fit`."""
+        """The mean NLL, or NaN if a loss or gradient is not finite, or the NLL at the end. The loss is that of `Flow.fit`."""
         order, total, n = self.rng.permutation(len(data.x)), 0.0, len(data.x)
         for start in range(0, n, batch_size):
             x, context, weight = data.rows(order[start : start + batch_size])
@@ -100,14 +101,38 @@ class Stream:
             share = len(x) / n if weight is None else float(weight.sum() / data.weight.sum())
             adam.step(grad * (share * n / len(x)))
             total += share * nll
-        return total
+        return total if np.isfinite(flow.nll(*data)) else np.nan
 
     def _bind_adam(self, model, flow):
         """Adam on the flow's parameters: a copied or unpickled model has its moments, but the parameters elsewhere."""
         if self.adam is None:
-            self.adam = Adam(flow.parameters)
+            self.adam = _ShiftsInDeviations(flow)
         self.adam.parameters = flow.parameters
         # Over a mixture the small rate, also with a context: 5e-3, which `fit` lets fall to 0, stays here, and in the first
         # piece after a fit cost up to 1 nat, 1e-3 up to 0.05.
         self.adam.learning_rate = option(model, "learning_rate", flow.base)
         return self.adam
+
+
+class _ShiftsInDeviations(Adam):
+    """Adam on the parameters of a flow, with the shift of each `ActNorm` in units of its columns' deviations.
+
+    Adam moves every parameter by about its learning rate, which is nothing to a shift of 1e6 and all to one of 1e-6.
+    """
+
+    def __init__(self, flow):
+        super().__init__(flow.parameters)
+        shifts, units = [np.empty(0, int)], [np.empty(0)]
+        for layer, offset in zip(flow.layers, flow._layer_offsets):
+            if isinstance(layer, ActNorm):
+                shifts.append(offset + np.arange(flow.data_dim, 2 * flow.data_dim))
+                units.append(np.exp(layer.log_scale))
+        self._shifts, self._units = np.concatenate(shifts), np.concatenate(units)
+
+    def step(self, grad):
+        grad, shifts = np.array(grad), self._shifts
+        before = self.parameters[shifts]
+        grad[shifts] *= self._units
+        self.parameters[shifts] = 0
+        super().step(grad)
+        self.parameters[shifts] = before + self._units * self.parameters[shifts]

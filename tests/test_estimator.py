@@ -17,6 +17,7 @@ from nvpflow._streaming import Stream
 
 rng = np.random.RandomState(0)
 X = rng.normal(size=(300, 2)) @ [[1.0, 2.0], [0.0, 0.5]] + [5.0, -3.0]
+STANDARDIZED = (X - X.mean(axis=0)) / X.std(axis=0)
 FRESH = rng.normal(size=(3000, 2)) @ [[1.0, 2.0], [0.0, 0.5]] + [5.0, -3.0]
 ENTROPY = 1 + np.log(2 * np.pi) + np.log(0.5)  # of these normal samples, exactly
 
@@ -42,8 +43,8 @@ class TestPartialFit:
         assert ENTROPY - 0.02 < -model.score(FRESH) < min(ENTROPY + 0.06, first)
 
     def test_moments_last(self):
-        """Full batches without noise are the steps of one Adam."""
-        model = make(noise=0, batch_size=None, dtype="float64")
+        """Full batches without noise are the steps of one Adam, where all shifts are in units of standard deviations."""
+        model, X = make(noise=0, batch_size=None, dtype="float64"), STANDARDIZED
         flow = Stream(model, Data(X), np.dtype(np.float64)).new_flow(model, Data(X))
         adam = nvpflow.Adam(flow.parameters, 5e-3)
         for _ in range(20):

@@ -158,7 +158,9 @@ def check_place(path):
     """Fail early if no file can be written there."""
     if path == "-":
         return
-    directory = os.path.dirname(os.path.abspath(path))
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        return  # a pipe or a device is written through
+    directory = os.path.dirname(os.path.realpath(path))  # links are followed
     if not os.path.isdir(directory):
         raise FileNotFoundError(2, "no such directory to write to", directory)
     if os.path.isdir(path):

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from nvpflow._arrays import as_array
+from nvpflow._checks import shown
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -17,7 +20,7 @@ AxesLike: TypeAlias = "Axes | Sequence[Axes] | npt.NDArray[Any]"
 
 def check_points(name, points, data_dim=None, finite=False):
     """An array of real numbers of shape (n, D); `data_dim` None is any D."""
-    points = np.asarray(points)
+    points = as_array(name, points)
     if points.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be an array of real numbers, got dtype {points.dtype}")
     columns = "D" if data_dim is None else data_dim
@@ -35,7 +38,7 @@ def check_names(names: Sequence[str] | None, data_dim):
     if names is None:
         return [f"$x_{{{i + 1}}}$" for i in range(data_dim)]
     if isinstance(names, str) or not np.iterable(names) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"names must be a sequence of str, got {names!r}")
+        raise TypeError(f"names must be a sequence of str, got {shown(names)}")
     if len(names) != data_dim:
         raise ValueError(f"names must have {data_dim} entries, one for each column, got {len(names)}")
     # A dollar sign starts mathematics in matplotlib; a column "price ($)" means none.
@@ -58,9 +61,9 @@ def check_shares(name, shares):
     try:
         checked = np.asarray(shares, dtype=float)
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a sequence of real numbers, got {shares!r}") from None
+        raise TypeError(f"{name} must be a sequence of real numbers, got {shown(shares)}") from None
     if checked.ndim != 1 or len(checked) == 0 or not ((checked > 0) & (checked < 1)).all():
-        raise ValueError(f"{name} must be a sequence of numbers in (0, 1), got {shares!r}")
+        raise ValueError(f"{name} must be a sequence of numbers in (0, 1), got {shown(shares)}")
     if len(np.unique(checked)) < len(checked):
-        raise ValueError(f"{name} must not hold a number twice, got {shares!r}")
+        raise ValueError(f"{name} must not hold a number twice, got {shown(shares)}")
     return np.sort(checked)

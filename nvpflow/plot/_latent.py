@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nvpflow._checks import check_int, check_real
+from nvpflow._checks import check_int, check_real, shown
 from nvpflow._typing import ArrayLike
 from nvpflow.plot._canvas import BLUE, GREY, RED, count_bins, open_frame, panels
 from nvpflow.plot._checks import AxesLike, check_points
@@ -203,7 +203,7 @@ def _check_dimensions(dimensions, data_dim):
     if dimensions is None:
         dimensions = range(data_dim)
     if isinstance(dimensions, str) or not np.iterable(dimensions):
-        raise TypeError(f"dimensions must be a sequence of integers, got {dimensions!r}")
+        raise TypeError(f"dimensions must be a sequence of integers, got {shown(dimensions)}")
     checked = [check_int("dimensions", d, 0) for d in dimensions]
     if not checked or max(checked) >= data_dim:
         raise ValueError(f"dimensions must hold numbers from 0 to {data_dim - 1}, got {list(checked)}")
