@@ -160,7 +160,7 @@ def _contents(model):
         header |= {"n_iter": model.n_iter_, "best_iter": model.best_iter_, "n_samples_seen": model.n_samples_seen_}
         arrays = {f"history.{name}": np.asarray(curve, np.float64) for name, curve in model.history_.items()}
         for name, attribute in UNITS.items():
-            if hasattr(model, attribute):
+            if np.any(getattr(model, attribute, 0)):  # an origin of zeros goes without saying
                 arrays[name] = np.asarray(getattr(model, attribute), np.float64).ravel()
     else:
         raise TypeError(f"model must be a Flow, a RealNVP or a FlowOutlierDetector, got {type(model).__name__}")
@@ -260,8 +260,10 @@ def _restore_estimator(header, flow, file):
             for name in HISTORY
             if name == "train_nll" or f"history.{name}" in file.names
         },
-        "origin_": np.zeros(flow.data_dim),  # the first files had none
+        "origin_": np.zeros(flow.data_dim),
     }
+    if flow.context_dim:
+        fitted["context_origin_"] = np.zeros(flow.context_dim)
     names = [_restore_names(header, *of) for of in zip(NAMES, (flow.data_dim, flow.context_dim))]
     model._keep(fitted | _restore_units(flow, file), flow.data_dim, *names)
     return model
@@ -289,7 +291,7 @@ def _with_params(kind, params):
 
 
 def _restore_units(flow, file):
-    """Attributes of an estimator. The first files had none, and without a context there is but the origin."""
+    """Attributes of an estimator that are not zero. The first files had none."""
     shapes = {"origin": (flow.data_dim,), "context_origin": (flow.context_dim,)}
     units = {}
     for name, attribute in UNITS.items():
