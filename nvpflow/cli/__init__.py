@@ -1,15 +1,15 @@
 """The command line: ``nvpflow <command>``, or ``python -m nvpflow <command>``.
 
-Results go to stdout; progress, warnings and errors go to stderr.
+Results go to standard output; progress, warnings and errors go to standard error.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
 import nvpflow
 from nvpflow.cli import _models, _moons, _plot
+from nvpflow.cli._streams import discard_output, message_of, open_closed_streams, say
 
 __all__ = ["main"]
 
@@ -38,7 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0; 1 after an error; 130 after Ctrl-C. A wrong usage exits at once, with 2.
+        Exit code: 0; 1 after an error; 130 after Ctrl-C.
+
+    Raises
+    ------
+    SystemExit
+        With code 2 after wrong usage, with 0 after --help and --version.
 
     Examples
     --------
@@ -46,27 +51,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     >>> main(["fit", "data.csv", "-o", "model.npz"])  # doctest: +SKIP
     0
     """
-    options = _parser().parse_args(arguments)
+    open_closed_streams()
     try:
+        options = _parse(arguments)
         options.run(options)
         sys.stdout.flush()
         return 0
     except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
+        say("\ninterrupted")
         return INTERRUPTED
-    except BrokenPipeError:  # nobody reads stdout any more, so nothing may be flushed to it at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+    except BrokenPipeError:  # nobody reads standard output any more
+        pass
     except (ImportError, MemoryError, OSError, TypeError, ValueError) as error:
-        print(f"nvpflow: error: {_message(error)}", file=sys.stderr)
-        return FAILED
+        say(f"nvpflow: error: {message_of(error)}")
+    discard_output()
+    return FAILED
 
 
-def _message(error):
-    """In one line."""
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+def _parse(arguments):
+    try:
+        return _parser().parse_args(arguments)
+    except SystemExit:
+        sys.stdout.flush()  # the help, which may have no reader
+        raise
 
 
 def _parser():

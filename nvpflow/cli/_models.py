@@ -1,4 +1,4 @@
-"""Commands for people with a table: fit a model, score rows, draw samples, look into a model file."""
+"""The commands fit, score, sample and info."""
 
 import argparse
 import sys
@@ -11,20 +11,31 @@ from nvpflow._display import base_name
 from nvpflow.cli._arguments import (
     SEED,
     add_command,
-    add_data,
+    add_context,
+    add_context_values,
     add_model,
-    check_place,
-    column_names,
+    add_table,
+    add_table_options,
+    columns,
     epochs,
     fit_model,
-    flow_of,
     integer,
-    load_model,
     or_none,
-    read_data,
     real,
+)
+from nvpflow.cli._files import (
+    check_place,
+    context_names,
+    estimator_of,
+    feature_names,
+    flow_of,
+    load_beside,
+    load_model,
+    sampler_of,
     save_model,
 )
+from nvpflow.cli._rows import context_rows, context_value, read_context, read_rows, read_training_rows
+from nvpflow.cli._streams import say
 from nvpflow.tables import write_table
 
 TABLE_OUT = 'CSV, or what ends in .npy, .parquet or .tsv; "-": standard output (-)'
@@ -34,23 +45,39 @@ def add_fit(commands):
     parser = add_command(
         commands,
         "fit",
-        "Fit a Real NVP flow to the rows of a table and write it to a file.\nDefaults are in parentheses.",
+        "Fit a Real NVP flow to the rows of a table and write it to a file: a density, a density that is conditional on\n"
+        "some columns (--context), or a detector of outliers (--contamination). Defaults are in parentheses.",
         [
             "nvpflow fit data.csv -o model.npz",
             "nvpflow fit data.csv -o model.npz --columns height,weight --random-state 0",
+            "nvpflow fit data.csv -o model.npz --context age,sex --weight count",
+            "nvpflow fit data.csv -o detector.npz --contamination auto",
             "nvpflow fit data.parquet -o model.npz --n-layers 16 --hidden-dim 128,128 --n-jobs -1",
             "zcat data.csv.gz | nvpflow fit - -o model.npz -v",
         ],
         help="fit a model to a table",
     )
-    add_data(parser)
+    add_table(parser)
     parser.add_argument("-o", "--output", required=True, metavar="MODEL", help='file to write; "-": standard output')
+    parser.add_argument("--weight", type=columns, metavar="COLUMN", help="column of the table that weighs its rows (none)")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--context", type=columns, metavar="LIST", help="columns that the density of the others is conditional on (none)"
+    )
+    kind.add_argument(
+        "--contamination",
+        type=_contamination,
+        default=argparse.SUPPRESS,
+        metavar="X",
+        help="fit a detector of outliers: so large a share of the rows, at most 0.5; or auto: rows that are less likely "
+        "than 95 %% of the density",
+    )
     positive = integer(1)
     for name, convert, text in (
         ("n_layers", positive, "coupling layers"),
         ("hidden_dim", _widths, "width of the networks' hidden layer, or of several, as in 64,64"),
         ("activation", ("relu", "tanh", "silu"), "of the networks"),
-        ("scale", ("spline", "tanh", "exp"), "splines; tanh: affine, bounded; exp: the published layer"),
+        ("scale", ("spline", "tanh", "exp"), "spline; tanh: affine, bounded; exp: affine, as Real NVP was published"),
         ("scale_bound", real(0, low_open=True), "of the tanh scale"),
         ("n_bins", or_none("auto", integer(2)), "bins of the splines, or auto"),
         ("tail_bound", or_none("auto", real(0, low_open=True)), "reach of the splines, in standard deviations, or auto"),
@@ -106,21 +133,30 @@ def _widths(text):
     return widths[0] if len(widths) == 1 else widths
 
 
+def _contamination(text):
+    return text if text == "auto" else real(0, low_open=True)(text)
+
+
 def _fit(options):
-    check_place(options.output)
-    values, names = read_data(options)
+    check_place(options.output, options.data)
     given = vars(options)
-    known = nvpflow.RealNVP().get_params().keys() - {"verbose"}
-    parameters = {name: given[name] for name in known if name in given}
-    model = nvpflow.RealNVP(**parameters)
+    kind = nvpflow.FlowOutlierDetector if "contamination" in given else nvpflow.RealNVP
+    known = kind().get_params().keys() - {"verbose"}
+    model = kind(**{name: given[name] for name in known if name in given})
+    rows = read_training_rows(options, model.dtype)
     shown = not options.quiet and (options.verbose or sys.stderr.isatty())
-    seconds = fit_model(model, values, verbose=int(shown))
-    if names is not None:
-        model.feature_names_in_ = np.array(names, dtype=object)
+    more = {"context": rows.context, "sample_weight": rows.weight}
+    more = {name: value for name, value in more.items() if value is not None}
+    seconds = fit_model(model, rows.x, verbose=int(shown), **more)
+    for name, names in (("feature_names_in_", rows.names), ("context_feature_names_in_", rows.context_names)):
+        if names is not None:
+            setattr(model, name, np.array(names, dtype=object))
     save_model(model, options.output)
     if not options.quiet:
-        rows, columns = values.shape
-        print(f"{rows} rows, {columns} columns, {seconds:.2f} s: {_summary(model)}", file=sys.stderr)
+        size = f"{len(rows.x)} rows, {rows.x.shape[1]} columns"
+        if rows.context is not None:
+            size += f" given {rows.context.shape[1]}"
+        say(f"{size}, {seconds:.2f} s: {_summary(estimator_of(model))}")
 
 
 def add_score(commands):
@@ -128,63 +164,98 @@ def add_score(commands):
         commands,
         "score",
         "Log-density of every row of a table, in nats. It takes the columns that the model was fitted to, by their\n"
-        "names if table and model have names.",
+        "names if table and model have names, and likewise the context of a conditional model.",
         [
             "nvpflow score model.npz data.csv",
             "nvpflow score model.npz data.csv -o scores.csv",
             "nvpflow score model.npz data.csv --mean",
+            "nvpflow score model.npz data.csv --columns 1,2 --context 3",
+            "nvpflow score detector.npz data.csv --labels",
         ],
         help="log-density of the rows of a table",
     )
     add_model(parser)
-    add_data(parser)
+    add_table(parser)
+    add_context(parser)
     parser.add_argument("-o", "--output", default="-", metavar="TABLE", help=TABLE_OUT)
-    parser.add_argument("--mean", action="store_true", help="print the mean log-density alone")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--mean", action="store_true", help="print the mean log-density alone")
+    shape.add_argument(
+        "--labels", action="store_true", help="a second column: -1 for outliers, 1 for other rows (needs a detector)"
+    )
     parser.add_argument("--n-jobs", type=integer(-(2**31)), metavar="N", help="threads; -1: all processors (1)")
     parser.set_defaults(run=_score)
 
 
 def _score(options):
-    model = _load_beside(options)
+    check_place(options.output, options.model, options.data)
+    model = load_beside(options, options.data)
+    if options.labels and not isinstance(model, nvpflow.FlowOutlierDetector):
+        raise ValueError("--labels needs an outlier detector, which fit makes with --contamination")
+    rows = read_rows(options, model)
     flow = flow_of(model)
     flow.n_jobs = options.n_jobs
-    log_density = flow.log_prob(read_data(options, model)[0])
+    log_density = flow.log_prob(rows.x, rows.context)
+    _check_scores(log_density, options.data)
     if options.mean:
         print(f"{log_density.mean(dtype=np.float64):.6f}")
+    elif options.labels:
+        labels = np.where(log_density.astype(np.float64) < model.offset_, -1, 1)
+        table = np.stack([log_density, labels.astype(log_density.dtype)], axis=1)
+        write_table(options.output, table, ["log_density", "label"])
     else:
         write_table(options.output, log_density[:, None], ["log_density"])
 
 
-def _load_beside(options):
-    """The model of a command that reads a table, too."""
-    if options.model == "-" == options.data:
-        raise ValueError('model and table cannot both be "-", standard input')
-    return load_model(options.model)
+def _check_scores(log_density, source):
+    """-inf is a density of zero; NaN is none."""
+    bad = np.flatnonzero(np.isnan(log_density))
+    if len(bad):
+        raise ValueError(f"{source}, row {bad[0] + 1}: the model has no log-density there, its numbers overflow")
 
 
 def add_sample(commands):
     parser = add_command(
         commands,
         "sample",
-        "Draw rows from the fitted density.",
+        "Draw rows from the fitted density. A model that was fitted with --random-state draws the same rows every time,\n"
+        "unless another seed is given here.",
         [
             "nvpflow sample model.npz -n 1000 > samples.csv",
             "nvpflow sample model.npz -n 1000000 -o samples.npy --random-state 1",
+            "nvpflow sample model.npz -n 1000 --context-values 0.5,1",
+            "nvpflow sample model.npz --context contexts.csv  # one row for each row of the table",
         ],
         help="new rows from a model",
     )
     add_model(parser)
-    parser.add_argument("-n", "--n-samples", type=integer(1), default=1, metavar="N", help="rows (1)")
+    parser.add_argument(
+        "-n", "--n-samples", type=integer(1), default=1, metavar="N", help="rows, or rows for each row of --context (1)"
+    )
     parser.add_argument("-o", "--output", default="-", metavar="TABLE", help=TABLE_OUT)
     parser.add_argument(
-        "--random-state", type=SEED, metavar="N", help="seed (that of fit, for the same rows every time)"
+        "--random-state", type=SEED, metavar="N", help="seed (that of fit; if it had none, other rows every time)"
     )
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--context", metavar="TABLE", help='contexts of a conditional model, CSV, NPY or Parquet; "-": standard input'
+    )
+    add_context_values(group)
+    add_table_options(parser, "columns of --context", "those of the model's context, by their names, or all")
     parser.set_defaults(run=_sample)
 
 
 def _sample(options):
-    model = load_model(options.model)
-    write_table(options.output, model.sample(options.n_samples, options.random_state), column_names(model))
+    check_place(options.output, options.model, options.context)
+    model = load_beside(options, options.context)
+    n, context = options.n_samples, context_rows(context_value(options, model), options.n_samples)
+    if options.context is not None:
+        context = np.repeat(read_context(options, model), n, axis=0)
+        n = len(context)
+    elif context is None and flow_of(model).context_dim:
+        raise ValueError(f"the model is {_conditional(model)}: --context or --context-values must be given")
+    samples = sampler_of(model).sample(n, options.random_state, context)
+    write_table(options.output, samples, feature_names(model))
 
 
 def add_info(commands):
@@ -201,24 +272,37 @@ def add_info(commands):
 
 def _info(options):
     model = load_model(options.model)
-    flow, names = flow_of(model), column_names(model)
+    flow, estimator = flow_of(model), estimator_of(model)
     layers = Counter(type(layer).__name__ for layer in flow.layers)
-    rows = {
-        "columns": f"{flow.data_dim}" + (f": {', '.join(names)}" if names else ""),
+    rows = {"columns": f"{flow.data_dim}{_listed(feature_names(model))}"}
+    if flow.context_dim:
+        rows["density"] = _conditional(model)
+    rows |= {
         "layers": ", ".join(f"{count} {name}" for name, count in layers.items()),
         "base": base_name(flow),
         "parameters": f"{flow.n_parameters}, {flow.dtype}",
     }
-    if isinstance(model, nvpflow.RealNVP):
-        rows |= {"model": repr(model), "training": _summary(model)}
+    if estimator is not None:
+        rows |= {"model": repr(model), "training": _summary(estimator)}
+    if isinstance(model, nvpflow.FlowOutlierDetector):
+        rows["threshold"] = f"rows with a log-density below {model.offset_:.4f} nats are outliers"
     for name, value in rows.items():
         print(f"{name:<12}{value}")
 
 
-def _summary(model):
+def _conditional(model):
+    count = flow_of(model).context_dim
+    return f"conditional on {count} column{'s' * (count > 1)}{_listed(context_names(model))}"
+
+
+def _listed(names):
+    return f": {', '.join(names)}" if names else ""
+
+
+def _summary(estimator):
     scores = [
-        f"{word} NLL {model.history_[key][model.best_iter_ - 1]:.4f} nats"
+        f"{word} NLL {estimator.history_[key][estimator.best_iter_ - 1]:.4f} nats"
         for word, key in (("training", "train_nll"), ("validation", "validation_nll"))
-        if key in model.history_ and model.best_iter_ > 0
+        if key in estimator.history_ and estimator.best_iter_ > 0
     ]
-    return ", ".join([epochs(model), *scores])
+    return ", ".join([epochs(estimator), *scores])

@@ -75,9 +75,23 @@ def scatter(ax, points, colours, limits, aspect=None):
     return dots
 
 
+def scatter_over(ax, points, limits):
+    """Smaller points, over a picture of a density."""
+    dots = scatter(ax, points, RED, limits)
+    dots.set(sizes=0.4 * dots.get_sizes(), alpha=0.7)
+
+
 def count_bins(n):
     """Bins of a histogram of n points: more for more points, but not so many that the points' randomness shows."""
     return int(np.clip(2 * n**0.4, 9, 60))
+
+
+def histogram(ax, column, edges, colour, filled=False, **options):
+    """Draw densities of a column in bins, and return the highest. Points outside of the bins count, too."""
+    inner = column[(column >= edges[0]) & (column <= edges[-1])]
+    heights = np.histogram(inner, edges)[0] / (len(column) * np.diff(edges))
+    ax.stairs(heights, edges, fill=filled, color=colour, alpha=0.35 if filled else 1, lw=1.4, **options)
+    return float(heights.max())
 
 
 def label(ax, names):

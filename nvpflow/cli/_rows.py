@@ -1,0 +1,107 @@
+"""The rows of a table that go with a model: samples and, for a conditional model, their context."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from nvpflow.cli._files import context_names, feature_names, flow_of
+from nvpflow.tables import Columns, read_columns
+
+__all__ = ["Rows", "context_rows", "context_value", "read_context", "read_rows", "read_training_rows"]
+
+
+class Rows(NamedTuple):
+    """Samples x (n, D), context (n, C) or None, weight (n,) or None, and the names of columns where the table has names."""
+
+    x: np.ndarray
+    names: list[str] | None
+    context: np.ndarray | None = None
+    context_names: list[str] | None = None
+    weight: np.ndarray | None = None
+
+
+def read_training_rows(options, dtype):
+    """The columns that are neither context nor weight are samples, if --columns does not say which are."""
+    groups = [Columns(options.columns)]
+    if options.context is not None:
+        groups.append(Columns(options.context))
+    if options.weight is not None:
+        groups.append(Columns(options.weight))
+    (x, names), *others = _read(options.data, groups, options, dtype)
+    context = others.pop(0) if options.context is not None else (None, None)
+    weight = others.pop(0)[0] if options.weight is not None else None
+    if weight is not None and weight.shape[1] != 1:
+        raise ValueError(f"--weight must be one column, got {weight.shape[1]}")
+    return Rows(x, names, *context, None if weight is None else weight[:, 0])
+
+
+def read_rows(options, model):
+    """The columns that a model was fitted to, by their names if table and model have names."""
+    flow, value = flow_of(model), context_value(options, model)
+    groups = [Columns(options.columns, feature_names(model))]
+    if flow.context_dim and value is None:
+        groups.append(_context_columns(options, model))
+    elif options.context is not None:
+        raise ValueError("the model is not conditional: --context cannot be given")
+    (x, names), *others = _read(options.data, groups, options, flow.dtype)
+    _check_width("the model", flow.data_dim, x, options.data, "--columns")
+    if not others:
+        return Rows(x, names, context_rows(value, len(x)))
+    ((context, names_of_context),) = others
+    _check_width("the context", flow.context_dim, context, options.data, "--context")
+    return Rows(x, names, context, names_of_context)
+
+
+def context_rows(value, n):
+    """One context for n rows."""
+    return None if value is None else np.tile(value, (n, 1))
+
+
+def context_value(options, model):
+    """The --context-values, shape (C,), or None."""
+    if options.context_values is None:
+        return None
+    flow = flow_of(model)
+    value = np.array(options.context_values)
+    if flow.context_dim == 0:
+        raise ValueError("the model is not conditional: --context-values cannot be given")
+    if len(value) != flow.context_dim:
+        raise ValueError(f"--context-values must be {flow.context_dim} numbers for this model, got {len(value)}")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(value.astype(flow.dtype)).all():
+            raise ValueError(f"--context-values must be finite in {flow.dtype}")
+    return value
+
+
+def read_context(options, model):
+    """A table of contexts alone."""
+    flow = flow_of(model)
+    if flow.context_dim == 0:
+        raise ValueError("the model is not conditional: --context cannot be given")
+    groups = [Columns(options.columns, context_names(model))]
+    ((context, _),) = _read(options.context, groups, options, flow.dtype)
+    _check_width("the context", flow.context_dim, context, options.context, "--columns")
+    return context
+
+
+def _context_columns(options, model):
+    names = context_names(model)
+    if options.context is None and names is None:
+        raise ValueError(
+            f"the model is conditional on {flow_of(model).context_dim} columns whose names it does not know: "
+            "--context says which columns of the table they are, --context-values gives one context for all rows"
+        )
+    return Columns(options.context, names, or_rest=False)
+
+
+def _read(path, groups, options, dtype):
+    return read_columns(path, groups, delimiter=options.delimiter, header=options.header, dtype=dtype)
+
+
+def _check_width(what, expected, values, path, option):
+    if values.shape[1] != expected:
+        raise ValueError(
+            f"{what} has {expected} columns, got {values.shape[1]} from {path}: {option} chooses some of a table"
+        )
