@@ -116,7 +116,7 @@ class _Rows:
 
     def _quoted(self, line):
         """The row that begins with this line, and how many cells it has."""
-        lines = []
+        lines: list[str] = []
         cells = self._parse(self._lines_of_row(line, lines))
         return "".join(lines), len(cells)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import nvpflow
 from nvpflow.cli import _models, _moons, _plot
-from nvpflow.cli._streams import discard_output, message_of, open_closed_streams, say
+from nvpflow.cli._streams import discard_output, message_of, open_closed_streams, say, show_warnings
 
 __all__ = ["main"]
 
@@ -54,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     open_closed_streams()
     try:
         options = _parse(arguments)
-        options.run(options)
+        with show_warnings():
+            options.run(options)
         sys.stdout.flush()
         return 0
     except KeyboardInterrupt:

@@ -5,7 +5,6 @@ import time
 
 import numpy as np
 
-from nvpflow.cli._files import estimator_of
 from nvpflow.cli._streams import show_warnings
 
 __all__ = [
@@ -160,10 +159,10 @@ def add_model(parser):
 def fit_model(model, data, verbose=1, **options):
     """Fit with progress on stderr; returns the seconds it took."""
     start = time.perf_counter()
-    with show_warnings():
+    with show_warnings():  # after the progress
         model.set_params(verbose=verbose).fit(data, **options)
     seconds = time.perf_counter() - start
-    for fitted in (model, estimator_of(model)):
+    for fitted in (model, getattr(model, "estimator_", model)):
         fitted.set_params(verbose=0)  # a matter of this command, not of the model
     return seconds
 

@@ -11,21 +11,55 @@ from pathlib import Path
 import nvpflow
 from nvpflow.cli._streams import write_bytes
 
-__all__ = [
-    "check_place",
-    "context_names",
-    "estimator_of",
-    "feature_names",
-    "flow_of",
-    "load_beside",
-    "load_model",
-    "sampler_of",
-    "save_model",
-]
+__all__ = ["Model", "check_place", "load_beside", "load_model", "save_model"]
+
+
+class Model:
+    """What a file of any kind holds, and the names of its columns.
+
+    The names are taken from the estimators: columns of tables are matched here, and the estimators see arrays.
+
+    Attributes
+    ----------
+    fitted : Flow, RealNVP or FlowOutlierDetector
+    flow : Flow
+    estimator : RealNVP or None
+        None for a Flow.
+    threshold : float or None
+        The log-density below which a detector has outliers.
+    names, context_names : list of str or None
+    """
+
+    def __init__(self, fitted):
+        self.fitted = fitted
+        self.flow = fitted if isinstance(fitted, nvpflow.Flow) else fitted.flow_
+        self.estimator = None if fitted is self.flow else getattr(fitted, "estimator_", fitted)
+        self.threshold = getattr(fitted, "offset_", None)
+        self.names, self.context_names = self._take("feature_names_in_"), self._take("context_feature_names_in_")
+
+    def _take(self, attribute):
+        names = getattr(self.fitted, attribute, getattr(self.estimator, attribute, None))
+        for holder in filter(None, (self.fitted, self.estimator)):
+            vars(holder).pop(attribute, None)
+        return None if names is None else [str(name) for name in names]
+
+    def log_prob(self, x, context):
+        """Log-densities in nats, shape (n,)."""
+        if self.estimator is None:
+            return self.flow.log_prob(x, context)
+        return self.estimator.score_samples(x, context)
+
+    def sample(self, n, random_state, context):
+        """Samples, shape (n, D)."""
+        return (self.estimator or self.flow).sample(n, random_state, context)
 
 
 def load_model(path):
-    """From a file, or from a pipe: standard input if it is "-"."""
+    """The Model in a file or a pipe; "-" is standard input."""
+    return Model(_load(path))
+
+
+def _load(path):
     if path == "-":
         return _load_stream(sys.stdin.buffer, "standard input")
     if stat.S_ISFIFO(os.stat(path).st_mode):
@@ -77,34 +111,3 @@ def check_place(path, *inputs):
     for source in inputs:
         if source not in (None, "-") and os.path.exists(path) and os.path.samefile(source, path):
             raise ValueError(f"{path} is read: write to another file")
-
-
-def flow_of(model):
-    """The flow in a file of any kind."""
-    return model if isinstance(model, nvpflow.Flow) else model.flow_
-
-
-def estimator_of(model):
-    """The RealNVP in a file: a detector's, itself, or None."""
-    if isinstance(model, nvpflow.FlowOutlierDetector):
-        return model.estimator_
-    return model if isinstance(model, nvpflow.RealNVP) else None
-
-
-def sampler_of(model):
-    """What draws samples: an estimator, which has a seed of its own, or a flow."""
-    return estimator_of(model) or model
-
-
-def feature_names(model):
-    """Names of the columns that the model was fitted to, or None."""
-    return _texts(getattr(model, "feature_names_in_", None))
-
-
-def context_names(model):
-    """Names of the columns of its context, or None."""
-    return _texts(getattr(estimator_of(model), "context_feature_names_in_", None))
-
-
-def _texts(names):
-    return None if names is None else [str(name) for name in names]

@@ -23,17 +23,7 @@ from nvpflow.cli._arguments import (
     or_none,
     real,
 )
-from nvpflow.cli._files import (
-    check_place,
-    context_names,
-    estimator_of,
-    feature_names,
-    flow_of,
-    load_beside,
-    load_model,
-    sampler_of,
-    save_model,
-)
+from nvpflow.cli._files import check_place, load_beside, load_model, save_model
 from nvpflow.cli._rows import context_rows, context_value, read_context, read_rows, read_training_rows
 from nvpflow.cli._streams import say
 from nvpflow.tables import write_table
@@ -153,10 +143,11 @@ def _fit(options):
             setattr(model, name, np.array(names, dtype=object))
     save_model(model, options.output)
     if not options.quiet:
+        density = getattr(model, "estimator_", model)
         size = f"{len(rows.x)} rows, {rows.x.shape[1]} columns"
         if rows.context is not None:
             size += f" given {rows.context.shape[1]}"
-        say(f"{size}, {seconds:.2f} s: {_summary(estimator_of(model))}")
+        say(f"{size}, {seconds:.2f} s: {_summary(density)}")
 
 
 def add_score(commands):
@@ -190,17 +181,16 @@ def add_score(commands):
 def _score(options):
     check_place(options.output, options.model, options.data)
     model = load_beside(options, options.data)
-    if options.labels and not isinstance(model, nvpflow.FlowOutlierDetector):
+    if options.labels and model.threshold is None:
         raise ValueError("--labels needs an outlier detector, which fit makes with --contamination")
     rows = read_rows(options, model)
-    flow = flow_of(model)
-    flow.n_jobs = options.n_jobs
-    log_density = flow.log_prob(rows.x, rows.context)
+    model.flow.n_jobs = options.n_jobs
+    log_density = model.log_prob(rows.x, rows.context)
     _check_scores(log_density, options.data)
     if options.mean:
         print(f"{log_density.mean(dtype=np.float64):.6f}")
     elif options.labels:
-        labels = np.where(log_density.astype(np.float64) < model.offset_, -1, 1)
+        labels = np.where(log_density.astype(np.float64) < model.threshold, -1, 1)
         table = np.stack([log_density, labels.astype(log_density.dtype)], axis=1)
         write_table(options.output, table, ["log_density", "label"])
     else:
@@ -252,10 +242,10 @@ def _sample(options):
     if options.context is not None:
         context = np.repeat(read_context(options, model), n, axis=0)
         n = len(context)
-    elif context is None and flow_of(model).context_dim:
+    elif context is None and model.flow.context_dim:
         raise ValueError(f"the model is {_conditional(model)}: --context or --context-values must be given")
-    samples = sampler_of(model).sample(n, options.random_state, context)
-    write_table(options.output, samples, feature_names(model))
+    samples = model.sample(n, options.random_state, context)
+    write_table(options.output, samples, model.names)
 
 
 def add_info(commands):
@@ -272,9 +262,9 @@ def add_info(commands):
 
 def _info(options):
     model = load_model(options.model)
-    flow, estimator = flow_of(model), estimator_of(model)
+    flow = model.flow
     layers = Counter(type(layer).__name__ for layer in flow.layers)
-    rows = {"columns": f"{flow.data_dim}{_listed(feature_names(model))}"}
+    rows = {"columns": f"{flow.data_dim}{_listed(model.names)}"}
     if flow.context_dim:
         rows["density"] = _conditional(model)
     rows |= {
@@ -282,17 +272,17 @@ def _info(options):
         "base": base_name(flow),
         "parameters": f"{flow.n_parameters}, {flow.dtype}",
     }
-    if estimator is not None:
-        rows |= {"model": repr(model), "training": _summary(estimator)}
-    if isinstance(model, nvpflow.FlowOutlierDetector):
-        rows["threshold"] = f"rows with a log-density below {model.offset_:.4f} nats are outliers"
+    if model.estimator is not None:
+        rows |= {"model": repr(model.fitted), "training": _summary(model.estimator)}
+    if model.threshold is not None:
+        rows["threshold"] = f"rows with a log-density below {model.threshold:.4f} nats are outliers"
     for name, value in rows.items():
         print(f"{name:<12}{value}")
 
 
 def _conditional(model):
-    count = flow_of(model).context_dim
-    return f"conditional on {count} column{'s' * (count > 1)}{_listed(context_names(model))}"
+    count = model.flow.context_dim
+    return f"conditional on {count} column{'s' * (count > 1)}{_listed(model.context_names)}"
 
 
 def _listed(names):

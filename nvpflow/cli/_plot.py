@@ -7,9 +7,9 @@ import numpy as np
 
 from nvpflow import plot
 from nvpflow.cli._arguments import SEED, add_command, add_context, add_model, add_table, integer
-from nvpflow.cli._files import check_place, estimator_of, feature_names, flow_of, load_beside, sampler_of
+from nvpflow.cli._files import check_place, load_beside
 from nvpflow.cli._rows import Rows, context_rows, context_value, read_rows
-from nvpflow.cli._streams import show_warnings, write_bytes
+from nvpflow.cli._streams import write_bytes
 
 KINDS = {
     "contours": "regions that hold 50, 80, 95 and 99 % of the probability, and the data if given; 1 or 2 columns",
@@ -68,27 +68,26 @@ def _plot(options):
     check_place(options.output, options.model, options.data)
     model = load_beside(options, options.data)
     value = context_value(options, model)
-    bound = flow_of(model).context_dim > 0 and value is None
+    bound = model.flow.context_dim > 0 and value is None
     kind = options.kind or _default_kind(model, bound)
     _check_kind(kind, model, bound, options)
     rows = Rows(None, None) if options.data is None else read_rows(options, model)
-    with show_warnings():
-        if kind == "evolution" and Path(options.output).suffix.lower() == ".gif":
-            film = plot.animation(model, random_state=options.random_state, context=value)
-            film.save(options.output, writer="pillow")
-        else:
-            _write(_figure(kind, model, rows, value, options), options.output)
+    if kind == "evolution" and Path(options.output).suffix.lower() == ".gif":
+        film = plot.animation(model.fitted, random_state=options.random_state, context=value)
+        film.save(options.output, writer="pillow")
+    else:
+        _write(_figure(kind, model, rows, value, options), options.output)
 
 
 def _default_kind(model, bound):
     """`bound`: the density depends on a context that has not been given."""
-    return "corner" if bound else DEFAULT_KINDS.get(flow_of(model).data_dim, "corner")
+    return "corner" if bound else DEFAULT_KINDS.get(model.flow.data_dim, "corner")
 
 
 def _check_kind(kind, model, bound, options):
     if kind in NEED_DATA and options.data is None:
         raise ValueError(f"a figure of the kind {kind} needs a table")
-    if kind == "training" and estimator_of(model) is None:
+    if kind == "training" and model.estimator is None:
         raise ValueError("only an estimator's file holds training curves, this one holds a Flow")
     if bound and kind in NEED_ONE_CONTEXT:
         raise ValueError(f"the model is conditional: a figure of the kind {kind} needs --context-values")
@@ -97,15 +96,15 @@ def _check_kind(kind, model, bound, options):
 
 
 def _figure(kind, model, rows, value, options):
-    names = feature_names(model)
+    names = model.names
     draw = {
-        "contours": lambda: plot.contours(model, rows.x, names=names, context=value),
-        "density": lambda: plot.density(model, data=rows.x, names=names, context=value),
+        "contours": lambda: plot.contours(model.fitted, rows.x, names=names, context=value),
+        "density": lambda: plot.density(model.fitted, data=rows.x, names=names, context=value),
         "samples": lambda: plot.samples(rows.x, _samples(model, rows, value, options), names=names),
-        "evolution": lambda: plot.evolution(model, random_state=options.random_state, context=value),
+        "evolution": lambda: plot.evolution(model.fitted, random_state=options.random_state, context=value),
         "corner": lambda: plot.corner(rows.x, _samples(model, rows, value, options), names=names),
-        "latent": lambda: plot.latent(model, rows.x, context=rows.context),
-        "training": lambda: plot.training(model),
+        "latent": lambda: plot.latent(model.fitted, rows.x, context=rows.context),
+        "training": lambda: plot.training(model.estimator),
     }
     return draw[kind]()
 
@@ -117,7 +116,7 @@ def _samples(model, rows, value, options):
     context = rows.context if rows.context is not None else context_rows(value, n)
     if context is not None and len(context) != n:
         context = context[np.random.default_rng(options.random_state).integers(len(context), size=n)]
-    return sampler_of(model).sample(n, options.random_state, context)
+    return model.sample(n, options.random_state, context)
 
 
 def _write(figure, path):

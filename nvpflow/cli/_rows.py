@@ -6,16 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nvpflow.cli._files import context_names, feature_names, flow_of
 from nvpflow.tables import Columns, read_columns
 
 __all__ = ["Rows", "context_rows", "context_value", "read_context", "read_rows", "read_training_rows"]
 
 
 class Rows(NamedTuple):
-    """Samples x (n, D), context (n, C) or None, weight (n,) or None, and the names of columns where the table has names."""
+    """Samples x (n, D) or None, context (n, C) or None, weight (n,) or None, and the names of columns where the table has names."""
 
-    x: np.ndarray
+    x: np.ndarray | None
     names: list[str] | None
     context: np.ndarray | None = None
     context_names: list[str] | None = None
@@ -30,17 +29,17 @@ def read_training_rows(options, dtype):
     if options.weight is not None:
         groups.append(Columns(options.weight))
     (x, names), *others = _read(options.data, groups, options, dtype)
-    context = others.pop(0) if options.context is not None else (None, None)
+    context, context_names = others.pop(0) if options.context is not None else (None, None)
     weight = others.pop(0)[0] if options.weight is not None else None
     if weight is not None and weight.shape[1] != 1:
         raise ValueError(f"--weight must be one column, got {weight.shape[1]}")
-    return Rows(x, names, *context, None if weight is None else weight[:, 0])
+    return Rows(x, names, context, context_names, None if weight is None else weight[:, 0])
 
 
 def read_rows(options, model):
     """The columns that a model was fitted to, by their names if table and model have names."""
-    flow, value = flow_of(model), context_value(options, model)
-    groups = [Columns(options.columns, feature_names(model))]
+    flow, value = model.flow, context_value(options, model)
+    groups = [Columns(options.columns, model.names)]
     if flow.context_dim and value is None:
         groups.append(_context_columns(options, model))
     elif options.context is not None:
@@ -63,7 +62,7 @@ def context_value(options, model):
     """The --context-values, shape (C,), or None."""
     if options.context_values is None:
         return None
-    flow = flow_of(model)
+    flow = model.flow
     value = np.array(options.context_values)
     if flow.context_dim == 0:
         raise ValueError("the model is not conditional: --context-values cannot be given")
@@ -77,20 +76,20 @@ def context_value(options, model):
 
 def read_context(options, model):
     """A table of contexts alone."""
-    flow = flow_of(model)
+    flow = model.flow
     if flow.context_dim == 0:
         raise ValueError("the model is not conditional: --context cannot be given")
-    groups = [Columns(options.columns, context_names(model))]
+    groups = [Columns(options.columns, model.context_names)]
     ((context, _),) = _read(options.context, groups, options, flow.dtype)
     _check_width("the context", flow.context_dim, context, options.context, "--columns")
     return context
 
 
 def _context_columns(options, model):
-    names = context_names(model)
+    names = model.context_names
     if options.context is None and names is None:
         raise ValueError(
-            f"the model is conditional on {flow_of(model).context_dim} columns whose names it does not know: "
+            f"the model is conditional on {model.flow.context_dim} columns whose names it does not know: "
             "--context says which columns of the table they are, --context-values gives one context for all rows"
         )
     return Columns(options.context, names, or_rest=False)

@@ -47,9 +47,11 @@ def message_of(error):
 
 @contextmanager
 def show_warnings():
-    """Show warnings on standard error afterwards, each in one line."""
+    """Show warnings on standard error afterwards, each in one line, but for those that are meant for programmers."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        for category in (DeprecationWarning, ImportWarning, PendingDeprecationWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)
         yield
     for warning in caught:
         say(f"nvpflow: warning: {message_of(warning.message)}")

@@ -86,6 +86,12 @@ def count_bins(n):
     return int(np.clip(2 * n**0.4, 9, 60))
 
 
+def bin_edges(limits, n):
+    """Edges of the bins of a histogram of n points."""
+    low, high = limits
+    return np.linspace(low, high, count_bins(n) + 1)
+
+
 def histogram(ax, column, edges, colour, filled=False, **options):
     """Draw densities of a column in bins, and return the highest. Points outside of the bins count, too."""
     inner = column[(column >= edges[0]) & (column <= edges[-1])]

@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from nvpflow.plot._canvas import BLUE, GREY, RED, count_bins, histogram, open_frame, panels
+from nvpflow.plot._canvas import BLUE, GREY, RED, bin_edges, histogram, open_frame, panels
 
 __all__ = ["draw_curve", "draw_regions", "evaluate"]
 
 
 def draw_curve(flow, exact, data, limits, resolution, name, axes):
     """The density, the exact one if it is known, and a histogram of the data."""
-    points = np.linspace(*limits, resolution)[:, np.newaxis]
+    points = _grid(limits, resolution)[:, np.newaxis]
     figure, (ax,) = panels(axes, 1, 1, width=7.5, shape=0.5)
     learned, tops = _density(flow.log_prob(points)), []
     if data is not None:
-        edges = np.linspace(*limits, count_bins(len(data)) + 1)
+        edges = bin_edges(limits, len(data))
         tops.append(histogram(ax, data[:, 0], edges, BLUE, filled=True, label=f"{len(data)} data points"))
     ax.plot(points, learned, color=RED, lw=1.6, label="learned density")
     tops.append(_height(learned))
@@ -29,7 +29,7 @@ def draw_curve(flow, exact, data, limits, resolution, name, axes):
 
 def draw_regions(ax, flow, data, limits, resolution, levels, colours, name):
     """The area below the density where its logarithm is above each level, highest first; data as marks below the axis."""
-    points = np.linspace(*limits, resolution)
+    points = _grid(limits, resolution)
     log_density = np.nan_to_num(flow.log_prob(points[:, np.newaxis]).astype(float), nan=-np.inf)
     density = _density(log_density)
     top = _height(density) or 1.0
@@ -49,6 +49,11 @@ def evaluate(exact, points):
     if values.shape != (len(points),):
         raise ValueError(f"exact must return shape ({len(points)},) for {len(points)} points, got {values.shape}")
     return values
+
+
+def _grid(limits, resolution):
+    low, high = limits
+    return np.linspace(low, high, resolution)
 
 
 def _density(log_density):

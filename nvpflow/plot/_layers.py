@@ -10,7 +10,7 @@ import numpy as np
 from nvpflow._checks import check_int, seed_sequence
 from nvpflow._typing import ArrayLike, Seed
 from nvpflow.layers import ActNorm, AdditiveCoupling, LULinear
-from nvpflow.plot._canvas import BLUE, INSIDE, RED, count_bins, limits_of, panels, scatter, square_limits
+from nvpflow.plot._canvas import BLUE, INSIDE, RED, bin_edges, limits_of, panels, scatter, square_limits
 from nvpflow.plot._checks import AxesLike, Limits
 from nvpflow.plot._model import Model, check_model
 
@@ -190,7 +190,9 @@ def _stages(flow, n, random_state):
         del states[-1 - n_units : -1], titles[-n_units:]
         titles[-1] += ", in data units"
     arrange = _in_plane if flow.data_dim == 2 else _on_line
-    return [Stage(*stage, flow.data_dim == 1) for stage in zip(titles, *arrange(states))], origin_colours(z)
+    points, limits = arrange(states)
+    on_a_line = flow.data_dim == 1
+    return [Stage(*stage, on_a_line) for stage in zip(titles, points, limits)], origin_colours(z)
 
 
 def _in_plane(states):
@@ -214,8 +216,8 @@ def _on_line(states):
 
 def _heights(column, limits):
     """The number of points in the bin of each point; 0 outside of the limits."""
-    inner = (column >= limits[0]) & (column <= limits[1])
-    edges = np.linspace(*limits, count_bins(len(column)) + 1)
+    edges = bin_edges(limits, len(column))
+    inner = (column >= edges[0]) & (column <= edges[-1])
     place = np.clip(np.searchsorted(edges, column, side="right") - 1, 0, len(edges) - 2)
     return np.where(inner, np.bincount(place[inner], minlength=len(edges) - 1)[place], 0)
 

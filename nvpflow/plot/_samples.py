@@ -13,6 +13,7 @@ from nvpflow.plot._canvas import (
     BLUE,
     INSIDE,
     RED,
+    bin_edges,
     count_bins,
     histogram,
     inside,
@@ -92,7 +93,7 @@ def _draw_points(axes, clouds, limits, names):
 
 def _draw_histograms(axes, clouds, limits, names):
     """Of one column, in the same bins and to the same height."""
-    edges = np.linspace(*limits[0], count_bins(min(map(len, clouds))) + 1)
+    edges = bin_edges(limits[0], min(map(len, clouds)))
     drawn = zip(axes, clouds, COLOURS.values())
     top = max(histogram(ax, cloud[:, 0], edges, colour, filled=True) for ax, cloud, colour in drawn)
     for ax in axes:

@@ -58,8 +58,8 @@ def training(
     kept = None
     if isinstance(history, (RealNVP, FlowOutlierDetector)):
         history._fitted_flow()
-        history = getattr(history, "estimator_", history)
-        kept, history = history.best_iter_, history.history_
+        model = history.estimator_ if isinstance(history, FlowOutlierDetector) else history
+        kept, history = model.best_iter_, model.history_
     curves = _check_history(history)
     if entropy is not None:
         entropy = check_real("entropy", entropy)
