@@ -88,8 +88,7 @@ class _Rows:
             line = self._next_line()
         self.number = self.lines_read
         if self.width is None and self.delimiter is None:
-            bare = re.sub('"[^"]*"?', "", line)
-            self.delimiter = next((mark for mark in DELIMITERS if mark in bare), None)
+            self.delimiter = _find_delimiter(line)
         self.row, count = self._quoted(line) if '"' in line else (line, self._count(line))
         self.width = self.width or count
         if count != self.width:
@@ -160,6 +159,12 @@ class _Rows:
                 what = f"{shorten(cells[index])} is not a number" if cells[index].strip() else "the cell is empty"
                 return f"{self.source}, line {self.number}, column {label}: {what}"
         return None
+
+
+def _find_delimiter(line):
+    """None for white space. The first line may end within a quoted cell, before any delimiter: that is a CSV."""
+    bare = re.sub('"[^"]*"?', "", line)
+    return next((mark for mark in DELIMITERS if mark in bare), "," if line.count('"') % 2 else None)
 
 
 def _names(cells, source, header):

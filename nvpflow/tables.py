@@ -11,6 +11,7 @@ import errno
 import io
 import math
 import os
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -226,14 +227,15 @@ def _read_npy_header(stream, source):
     try:
         version = np.lib.format.read_magic(stream)[0]
         if version not in read_header:
-            raise ValueError(f"format version {version} has fields with names")
+            raise ValueError(f"it has format version {version}")
         shape, _, dtype = read_header[version](stream)
         if dtype.hasobject:
             raise ValueError("it holds Python objects")
         if min(shape, default=0) < 0:
             raise ValueError(f"shape {shape}")
     except (EOFError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError) as error:
-        raise TableError(f"{source} is not a whole NPY file of numbers: {error!s:.200}") from error
+        reason = re.split(r"\.\s", str(error))[0] or type(error).__name__  # NumPy goes on with advice to programmers
+        raise TableError(f"{source} is not a whole NPY file of numbers: {reason:.200}") from error
     return shape, dtype
 
 

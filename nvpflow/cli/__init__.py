@@ -13,7 +13,7 @@ from nvpflow.cli._streams import discard_output, message_of, open_closed_streams
 
 __all__ = ["main"]
 
-FAILED, INTERRUPTED = 1, 130  # argparse itself exits with 2
+FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 EPILOG = """\
 examples:
@@ -77,8 +77,15 @@ def _parse(arguments):
         raise
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong; the usage is in the help."""
+
+    def error(self, message):
+        self.exit(WRONG_USAGE, f"nvpflow: error: {' '.join(message.split())} (see {self.prog} --help)\n")
+
+
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="nvpflow",
         description="Real NVP normalizing flows: density estimation and sampling.",
         epilog=EPILOG,

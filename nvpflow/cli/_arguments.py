@@ -8,6 +8,7 @@ import numpy as np
 from nvpflow.cli._streams import show_warnings
 
 __all__ = [
+    "N_SAMPLES",
     "SEED",
     "add_command",
     "add_context",
@@ -16,6 +17,7 @@ __all__ = [
     "add_table",
     "add_table_options",
     "columns",
+    "count_of",
     "epochs",
     "fit_model",
     "integer",
@@ -79,6 +81,7 @@ def or_none(word, convert):
 
 
 SEED = integer(0, 2**32 - 2)
+N_SAMPLES = integer(1, 2**48)  # whose memory can be asked for in one piece, and denied
 
 
 def add_table(parser, **options):
@@ -165,6 +168,10 @@ def fit_model(model, data, verbose=1, **options):
     for fitted in (model, getattr(model, "estimator_", model)):
         fitted.set_params(verbose=0)  # a matter of this command, not of the model
     return seconds
+
+
+def count_of(n, noun):
+    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def epochs(model):

@@ -9,6 +9,7 @@ import numpy as np
 import nvpflow
 from nvpflow._display import base_name
 from nvpflow.cli._arguments import (
+    N_SAMPLES,
     SEED,
     add_command,
     add_context,
@@ -17,6 +18,7 @@ from nvpflow.cli._arguments import (
     add_table,
     add_table_options,
     columns,
+    count_of,
     epochs,
     fit_model,
     integer,
@@ -144,9 +146,9 @@ def _fit(options):
     save_model(model, options.output)
     if not options.quiet:
         density = getattr(model, "estimator_", model)
-        size = f"{len(rows.x)} rows, {rows.x.shape[1]} columns"
+        size = f"{len(rows.x)} rows, {count_of(rows.x.shape[1], 'column')}"
         if rows.context is not None:
-            size += f" given {rows.context.shape[1]}"
+            size += f" given {count_of(rows.context.shape[1], 'column')} of context"
         say(f"{size}, {seconds:.2f} s: {_summary(density)}")
 
 
@@ -220,7 +222,7 @@ def add_sample(commands):
     )
     add_model(parser)
     parser.add_argument(
-        "-n", "--n-samples", type=integer(1), default=1, metavar="N", help="rows, or rows for each row of --context (1)"
+        "-n", "--n-samples", type=N_SAMPLES, default=1, metavar="N", help="rows, or rows for each row of --context (1)"
     )
     parser.add_argument("-o", "--output", default="-", metavar="TABLE", help=TABLE_OUT)
     parser.add_argument(
@@ -281,8 +283,7 @@ def _info(options):
 
 
 def _conditional(model):
-    count = model.flow.context_dim
-    return f"conditional on {count} column{'s' * (count > 1)}{_listed(model.context_names)}"
+    return f"conditional on {count_of(model.flow.context_dim, 'column')}{_listed(model.context_names)}"
 
 
 def _listed(names):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from nvpflow import plot
-from nvpflow.cli._arguments import SEED, add_command, add_context, add_model, add_table, integer
+from nvpflow.cli._arguments import N_SAMPLES, SEED, add_command, add_context, add_model, add_table
 from nvpflow.cli._files import check_place, load_beside
 from nvpflow.cli._rows import Rows, context_rows, context_value, read_rows
 from nvpflow.cli._streams import write_bytes
@@ -59,7 +59,7 @@ def add_plot(commands):
         metavar="KIND",
         help="of figure (density for one column, contours for two, corner for more, or without the context that they need)",
     )
-    parser.add_argument("-n", "--n-samples", type=integer(1), metavar="N", help="samples (as many as rows, or 2000)")
+    parser.add_argument("-n", "--n-samples", type=N_SAMPLES, metavar="N", help="samples (as many as rows, or 2000)")
     parser.add_argument("--random-state", type=SEED, default=0, metavar="N", help="seed of the samples (0)")
     parser.set_defaults(run=_plot)
 
@@ -123,7 +123,10 @@ def _write(figure, path):
     """In the format that the ending says. Only a whole figure is written."""
     suffix = "" if path == "-" else Path(path).suffix
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=suffix[1:].lower() or "png")
+    try:
+        figure.savefig(buffer, format=suffix[1:].lower() or "png")
+    except RuntimeError as error:  # the format needs a program that is not there
+        raise ValueError(f"{path} cannot be drawn: {error}") from error
     if path == "-":
         return write_bytes(buffer.getvalue())
     with open(path, "wb") as file:

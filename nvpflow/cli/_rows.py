@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nvpflow.cli._arguments import count_of
 from nvpflow.tables import Columns, read_columns
 
 __all__ = ["Rows", "context_rows", "context_value", "read_context", "read_rows", "read_training_rows"]
@@ -33,6 +34,9 @@ def read_training_rows(options, dtype):
     weight = others.pop(0)[0] if options.weight is not None else None
     if weight is not None and weight.shape[1] != 1:
         raise ValueError(f"--weight must be one column, got {weight.shape[1]}")
+    if weight is not None and weight.min() < 0:
+        row = int(np.argmax(weight < 0))
+        raise ValueError(f"--weight must be a column of numbers >= 0, got {weight[row, 0]:g} in row {row + 1}")
     return Rows(x, names, context, context_names, None if weight is None else weight[:, 0])
 
 
@@ -67,7 +71,7 @@ def context_value(options, model):
     if flow.context_dim == 0:
         raise ValueError("the model is not conditional: --context-values cannot be given")
     if len(value) != flow.context_dim:
-        raise ValueError(f"--context-values must be {flow.context_dim} numbers for this model, got {len(value)}")
+        raise ValueError(f"--context-values must be {count_of(flow.context_dim, 'number')} for this model, got {len(value)}")
     with np.errstate(over="ignore"):
         if not np.isfinite(value.astype(flow.dtype)).all():
             raise ValueError(f"--context-values must be finite in {flow.dtype}")
@@ -89,8 +93,8 @@ def _context_columns(options, model):
     names = model.context_names
     if options.context is None and names is None:
         raise ValueError(
-            f"the model is conditional on {model.flow.context_dim} columns whose names it does not know: "
-            "--context says which columns of the table they are, --context-values gives one context for all rows"
+            f"the model is conditional on {count_of(model.flow.context_dim, 'column')} whose names it does not know: "
+            "--context says where they are in the table, --context-values gives one context for all rows"
         )
     return Columns(options.context, names, or_rest=False)
 
@@ -102,5 +106,5 @@ def _read(path, groups, options, dtype):
 def _check_width(what, expected, values, path, option):
     if values.shape[1] != expected:
         raise ValueError(
-            f"{what} has {expected} columns, got {values.shape[1]} from {path}: {option} chooses some of a table"
+            f"{what} has {count_of(expected, 'column')}, got {values.shape[1]} from {path}: {option} chooses some of a table"
         )
