@@ -222,7 +222,7 @@ def _read_npy(stream, wanted):
 
 
 def _read_npy_header(stream, source):
-    """Shape and dtype of the array. NumPy parses the header as Python, so that odd ones end in errors of many kinds."""
+    """Shape and dtype of the array."""
     read_header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
     try:
         version = np.lib.format.read_magic(stream)[0]
@@ -233,7 +233,7 @@ def _read_npy_header(stream, source):
             raise ValueError("it holds Python objects")
         if min(shape, default=0) < 0:
             raise ValueError(f"shape {shape}")
-    except (EOFError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError) as error:
+    except Exception as error:  # NumPy takes the header for Python code, which can be wrong in any way
         reason = re.split(r"\.\s", str(error))[0] or type(error).__name__  # NumPy goes on with advice to programmers
         raise TableError(f"{source} is not a whole NPY file of numbers: {reason:.200}") from error
     return shape, dtype

@@ -32,7 +32,7 @@ def say(text):
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:
-        pass
+        _discard(sys.stderr)
 
 
 def message_of(error):
@@ -64,8 +64,13 @@ def write_bytes(content):
 
 
 def discard_output():
-    """Drop what is buffered for a standard output that takes nothing: Python would try again when it exits."""
+    """Give up a standard output that takes nothing."""
     try:
         sys.stdout.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)
+
+
+def _discard(stream):
+    """Drop what is buffered: Python would try to write it again when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
