@@ -30,6 +30,12 @@ class Columns(NamedTuple):
     or_rest : bool, default True
         Without `wanted`, and without names on both sides, the group is the columns that no other group takes. False: it is
         an error then.
+
+    Examples
+    --------
+    >>> from nvpflow.tables import Columns
+    >>> Columns(["height", "3-5"]).wanted
+    ['height', '3-5']
     """
 
     wanted: Sequence[str] | None = None

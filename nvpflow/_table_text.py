@@ -1,4 +1,4 @@
-"""Tables in texts: comma-separated values and their kin."""
+"""Tables in texts: values separated by commas, semicolons, bars, tabs or white space."""
 
 from __future__ import annotations
 

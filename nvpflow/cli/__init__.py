@@ -20,7 +20,7 @@ examples:
   nvpflow fit data.csv -o model.npz               # learn the density of a table
   nvpflow score model.npz new.csv -o scores.csv   # log-density of every row
   nvpflow sample model.npz -n 1000 > samples.csv  # new rows
-  nvpflow plot model.npz data.csv -o model.png    # samples over data
+  nvpflow plot model.npz data.csv -o model.png    # density and data
   nvpflow fit - -o - < data.csv | nvpflow info -  # "-" is standard input and output
 
 Tables are CSV, NPY or Parquet files. `nvpflow <command> --help` says more.

@@ -1,4 +1,4 @@
-"""What several commands share: arguments and their types, and the training with its progress."""
+"""Arguments of several commands and their types, and the training with its progress."""
 
 import argparse
 import time
@@ -27,7 +27,7 @@ __all__ = [
 
 
 def add_command(commands, name, description, examples, **texts):
-    """A parser for a command, with examples at the end of its help."""
+    """The parser of a command, with examples at the end of its help."""
     return commands.add_parser(
         name,
         description=description,
@@ -66,7 +66,7 @@ def real(low, *, low_open=False, high=np.inf):
 
 
 def _parse(convert, text, what):
-    """Python also reads 1_000 and digits of other scripts, which tables do not hold as numbers either."""
+    """Of text that Python reads, 1_000 and digits of other scripts are refused, as they are in tables."""
     try:
         if text.isascii() and "_" not in text:
             return convert(text)
@@ -84,14 +84,14 @@ SEED = integer(0, 2**32 - 2)
 N_SAMPLES = integer(1, 2**48)  # whose memory can be asked for in one piece, and denied
 
 
-def add_table(parser, **options):
+def add_table(parser, default="those of the model, by their names, or all but the context", **options):
     """The table that a command reads."""
     parser.add_argument("data", metavar="TABLE", help='CSV, NPY or Parquet file; "-": standard input', **options)
-    add_table_options(parser)
+    add_table_options(parser, "columns to use", default)
 
 
-def add_table_options(parser, which="columns to use", default="all of them, or those of the model"):
-    """How to read the table."""
+def add_table_options(parser, which, default):
+    """How to read the table. `default` says which columns are used where the option is not given."""
     parser.add_argument(
         "--columns",
         type=columns,
@@ -108,7 +108,7 @@ def add_table_options(parser, which="columns to use", default="all of them, or t
         "--header",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="whether the first line of a CSV holds names (yes, if none of its cells is a number)",
+        help="whether the first line of a CSV holds the names of the columns (yes, if none of its cells is a number)",
     )
 
 
@@ -119,7 +119,7 @@ def add_context(parser):
         "--context",
         type=columns,
         metavar="LIST",
-        help="columns of the table that are the context of a conditional model (those of the same names)",
+        help="columns of the table that are the context of a conditional model (those with the names of its context)",
     )
     add_context_values(group)
 
@@ -160,7 +160,7 @@ def add_model(parser):
 
 
 def fit_model(model, data, verbose=1, **options):
-    """Fit with progress on stderr; returns the seconds it took."""
+    """Fit with progress on standard error; returns the seconds that it took."""
     start = time.perf_counter()
     with show_warnings():  # after the progress
         model.set_params(verbose=verbose).fit(data, **options)
@@ -175,7 +175,7 @@ def count_of(n, noun):
 
 
 def epochs(model):
-    """How long the model was trained, in words."""
+    """How many epochs the training took and which of them was kept, in words."""
     if not model.early_stopping:
         return f"{model.n_iter_} epochs"
     kept = f"the parameters of epoch {model.best_iter_}" if model.best_iter_ else "the start, which none bettered,"

@@ -38,7 +38,7 @@ def add_fit(commands):
         commands,
         "fit",
         "Fit a Real NVP flow to the rows of a table and write it to a file: a density, a density that is conditional on\n"
-        "some columns (--context), or a detector of outliers (--contamination). Defaults are in parentheses.",
+        "some columns (--context), or an outlier detector (--contamination). Defaults are in parentheses.",
         [
             "nvpflow fit data.csv -o model.npz",
             "nvpflow fit data.csv -o model.npz --columns height,weight --random-state 0",
@@ -49,57 +49,57 @@ def add_fit(commands):
         ],
         help="fit a model to a table",
     )
-    add_table(parser)
+    add_table(parser, "all but context and weight")
     parser.add_argument("-o", "--output", required=True, metavar="MODEL", help='file to write; "-": standard output')
-    parser.add_argument("--weight", type=columns, metavar="COLUMN", help="column of the table that weighs its rows (none)")
+    parser.add_argument("--weight", type=columns, metavar="COLUMN", help="column of the table with the weights of its rows (none)")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument(
-        "--context", type=columns, metavar="LIST", help="columns that the density of the others is conditional on (none)"
+        "--context", type=columns, metavar="LIST", help="columns that the density is conditional on (none)"
     )
     kind.add_argument(
         "--contamination",
         type=_contamination,
         default=argparse.SUPPRESS,
         metavar="X",
-        help="fit a detector of outliers: so large a share of the rows, at most 0.5; or auto: rows that are less likely "
-        "than 95 %% of the density",
+        help="fit an outlier detector: the share of the rows that are outliers, at most 0.5, or auto: outliers lie "
+        "outside of the region of highest density that holds 95 %% of the fitted distribution",
     )
     positive = integer(1)
     for name, convert, text in (
         ("n_layers", positive, "coupling layers"),
-        ("hidden_dim", _widths, "width of the networks' hidden layer, or of several, as in 64,64"),
-        ("activation", ("relu", "tanh", "silu"), "of the networks"),
-        ("scale", ("spline", "tanh", "exp"), "spline; tanh: affine, bounded; exp: affine, as Real NVP was published"),
-        ("scale_bound", real(0, low_open=True), "of the tanh scale"),
+        ("hidden_dim", _widths, "width of the networks' hidden layer, or widths of several, as in 64,64"),
+        ("activation", ("relu", "tanh", "silu"), "activation function of the networks"),
+        ("scale", ("spline", "tanh", "exp"), "spline: rational-quadratic splines; tanh: affine, bounded scale; exp: affine, as Real NVP was published"),
+        ("scale_bound", real(0, low_open=True), "bound of the tanh scale"),
         ("n_bins", or_none("auto", integer(2)), "bins of the splines, or auto"),
         ("tail_bound", or_none("auto", real(0, low_open=True)), "reach of the splines, in standard deviations, or auto"),
-        ("base", ("auto", "normal", "mixture"), "density of latent points"),
-        ("standardize", bool, "start from the data's mean and standard deviation"),
-        ("n_init", positive, "starts, the best of which goes on"),
+        ("base", ("auto", "normal", "mixture"), "density of latent points: one normal distribution, or a mixture"),
+        ("standardize", bool, "train in units of the data's standard deviations"),
+        ("n_init", positive, "random starts; after a tenth of the epochs the best one goes on"),
         ("max_iter", or_none("auto", positive), "epochs, or auto"),
         ("batch_size", or_none("full", positive), "samples per update, or full"),
-        ("learning_rate", or_none("auto", real(0, low_open=True)), "of Adam, or auto"),
-        ("schedule", ("cosine", "constant"), "of the learning rate"),
-        ("warmup", real(0, high=1), "share of the updates in which the learning rate grows"),
+        ("learning_rate", or_none("auto", real(0, low_open=True)), "learning rate of Adam, or auto"),
+        ("schedule", ("cosine", "constant"), "course of the learning rate"),
+        ("warmup", real(0, high=1), "share of the updates, at the beginning, in which the learning rate grows"),
         ("average", real(0, high=1), "decay of the moving average of the parameters; 0 for none"),
-        ("noise", real(0), "bandwidth of the noise that smooths the density; 0 for none"),
+        ("noise", real(0), "noise added to n rows in training, in n^-0.45 standard deviations; 0 for none"),
         ("early_stopping", bool, "keep the parameters that do best on held-out rows"),
-        ("validation_fraction", real(0, low_open=True, high=1), "of the rows, held out"),
-        ("n_iter_no_change", or_none("never", positive), "stop after so many epochs without gain, or never"),
-        ("tol", real(0), "smallest gain, in nats"),
+        ("validation_fraction", real(0, low_open=True, high=1), "share of the rows that is held out"),
+        ("n_iter_no_change", or_none("never", positive), "epochs without gain after which training stops, or never"),
+        ("tol", real(0), "smallest gain in validation NLL that counts, in nats"),
         ("dtype", ("float32", "float64"), "precision"),
         ("n_jobs", integer(-(2**31)), "threads; -1: all processors"),
         ("random_state", SEED, "seed, for the same result every time"),
     ):
         _add_parameter(parser, name, convert, text)
     loud = parser.add_mutually_exclusive_group()
-    loud.add_argument("-v", "--verbose", action="store_true", help="show progress although stderr is no terminal")
+    loud.add_argument("-v", "--verbose", action="store_true", help="show progress even if standard error is not a terminal")
     loud.add_argument("-q", "--quiet", action="store_true", help="show no progress and no summary")
     parser.set_defaults(run=_fit)
 
 
 def _add_parameter(parser, name, convert, text):
-    """An option for a parameter of RealNVP. One that is not given leaves nothing behind: RealNVP knows the default."""
+    """An option for a parameter of RealNVP. One that is not given is absent from the result: RealNVP knows the default."""
     default = getattr(nvpflow.RealNVP(), name)
     options = {"dest": name, "default": argparse.SUPPRESS, "help": f"{text} ({_word(name, default)})"}
     if convert is bool:
@@ -112,7 +112,7 @@ def _add_parameter(parser, name, convert, text):
 
 
 def _word(name, default):
-    """A default as it is written in the help."""
+    """A default, as the help shows it."""
     words = {True: "yes", False: "no"} if isinstance(default, bool) else {}
     if default is None:
         words = {"n_iter_no_change": "never", "n_jobs": "1", "random_state": "another one every time"}
@@ -157,7 +157,8 @@ def add_score(commands):
         commands,
         "score",
         "Log-density of every row of a table, in nats. It takes the columns that the model was fitted to, by their\n"
-        "names if table and model have names, and likewise the context of a conditional model.",
+        "names if table and model have names, and likewise the context of a conditional model. Where the density is zero,\n"
+        "its logarithm is -inf.",
         [
             "nvpflow score model.npz data.csv",
             "nvpflow score model.npz data.csv -o scores.csv",
@@ -174,7 +175,7 @@ def add_score(commands):
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--mean", action="store_true", help="print the mean log-density alone")
     shape.add_argument(
-        "--labels", action="store_true", help="a second column: -1 for outliers, 1 for other rows (needs a detector)"
+        "--labels", action="store_true", help="add a column of labels, -1 for outliers and 1 for other rows (needs an outlier detector)"
     )
     parser.add_argument("--n-jobs", type=integer(-(2**31)), metavar="N", help="threads; -1: all processors (1)")
     parser.set_defaults(run=_score)
@@ -200,7 +201,7 @@ def _score(options):
 
 
 def _check_scores(log_density, source):
-    """-inf is a density of zero; NaN is none."""
+    """-inf is the logarithm of zero, but NaN is no log-density."""
     bad = np.flatnonzero(np.isnan(log_density))
     if len(bad):
         raise ValueError(f"{source}, row {bad[0] + 1}: the model has no log-density there, its numbers overflow")
@@ -226,14 +227,14 @@ def add_sample(commands):
     )
     parser.add_argument("-o", "--output", default="-", metavar="TABLE", help=TABLE_OUT)
     parser.add_argument(
-        "--random-state", type=SEED, metavar="N", help="seed (that of fit; if it had none, other rows every time)"
+        "--random-state", type=SEED, metavar="N", help="seed (the one given to fit; without one, different rows every time)"
     )
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
         "--context", metavar="TABLE", help='contexts of a conditional model, CSV, NPY or Parquet; "-": standard input'
     )
     add_context_values(group)
-    add_table_options(parser, "columns of --context", "those of the model's context, by their names, or all")
+    add_table_options(parser, "columns of --context to use", "those of the model's context, by their names, or all")
     parser.set_defaults(run=_sample)
 
 
@@ -254,7 +255,8 @@ def add_info(commands):
     parser = add_command(
         commands,
         "info",
-        "What a model file holds: columns, layers, parameters, training and its negative log-likelihood (NLL).",
+        "What a model file holds: columns, context, layers, parameters, training and its negative log-likelihood (NLL),\n"
+        "and the threshold of an outlier detector.",
         ["nvpflow info model.npz"],
         help="what a model file holds",
     )

@@ -12,13 +12,13 @@ from nvpflow.cli._rows import Rows, context_rows, context_value, read_rows
 from nvpflow.cli._streams import write_bytes
 
 KINDS = {
-    "contours": "regions that hold 50, 80, 95 and 99 % of the probability, and the data if given; 1 or 2 columns",
-    "density": "one column: curve, and histogram of the data if given; two: log-density as an image",
+    "contours": "regions that hold 50, 80, 95 and 99 % of the probability, and the data; 1 or 2 columns",
+    "density": "curve of one column, image of the log-density of two, and the data",
     "samples": "data beside samples (needs a table); 1 or 2 columns",
     "evolution": "points on their way through the layers; as a film if the output ends in .gif; 1 or 2 columns",
-    "corner": "histograms and pairs of columns, of the samples and of the data if given; any number of columns",
-    "latent": "are the latent points of the data normal? (needs a table); any number of columns",
-    "training": "training curves; any number of columns",
+    "corner": "histograms and pairs of columns, of samples and of the data; up to 16 columns",
+    "latent": "are the latent points of the data normal? (needs a table); up to 24 columns",
+    "training": "training curves",
 }
 NEED_DATA = ("samples", "latent")
 # Of a conditional model they show the density given one context.
@@ -32,7 +32,7 @@ def add_plot(commands):
     parser = add_command(
         commands,
         "plot",
-        f"Draw a model, with the data of a table if one is given. Kinds of figures:\n{kinds}\n"
+        f"Draw a model, and the data of a table if one is given. Kinds of figures:\n{kinds}\n"
         "Of a conditional model, contours, density and evolution show the density given --context-values; samples and\n"
         "corner draw one sample for the context of each row of the table.",
         [
@@ -51,15 +51,16 @@ def add_plot(commands):
         "--output",
         required=True,
         metavar="FILE",
-        help='.png, .pdf, .svg, ..., PNG without an ending; "-": PNG to standard output',
+        help='figure to write; its ending (.png, .pdf, .svg, ...) is the format; "-": PNG to standard output',
     )
     parser.add_argument(
         "--kind",
         choices=KINDS,
         metavar="KIND",
-        help="of figure (density for one column, contours for two, corner for more, or without the context that they need)",
+        help="kind of figure (of one column density, of two contours, of more corner; corner of a conditional model without "
+        "--context-values)",
     )
-    parser.add_argument("-n", "--n-samples", type=N_SAMPLES, metavar="N", help="samples (as many as rows, or 2000)")
+    parser.add_argument("-n", "--n-samples", type=N_SAMPLES, metavar="N", help="samples to draw (as many as rows, or 2000)")
     parser.add_argument("--random-state", type=SEED, default=0, metavar="N", help="seed of the samples (0)")
     parser.set_defaults(run=_plot)
 
@@ -80,7 +81,7 @@ def _plot(options):
 
 
 def _default_kind(model, bound):
-    """`bound`: the density depends on a context that has not been given."""
+    """`bound` says that the density depends on a context that has not been given."""
     return "corner" if bound else DEFAULT_KINDS.get(model.flow.data_dim, "corner")
 
 
@@ -110,7 +111,7 @@ def _figure(kind, model, rows, value, options):
 
 
 def _samples(model, rows, value, options):
-    """Given the context of every row of the table, or of as many as samples are wanted; or given one context."""
+    """Samples given the contexts of the table's rows, of random ones if --n-samples differs from their number, or one context."""
     n_rows = None if rows.x is None else len(rows.x)
     n = options.n_samples or n_rows or 2000
     context = rows.context if rows.context is not None else context_rows(value, n)

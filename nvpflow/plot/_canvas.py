@@ -30,12 +30,12 @@ def panels(axes, count, columns, width, shape=1.0, beside=0.0, gap=0.65):
 
 
 def shape_of(limits):
-    """Height over width of a panel with these limits: that of equal units, as far as a panel can have it."""
+    """Height over width of a panel with these limits: that of equal units, within what a panel can have."""
     return float(np.clip(_ratio(limits), FLATTEST, TALLEST))
 
 
 def aspect_of(limits):
-    """Units of equal length, unless the axes are so different that this makes no panel."""
+    """Units of equal length, unless the ranges differ so much that the panel would be a thin strip."""
     return "equal" if FLATTEST <= _ratio(limits) <= TALLEST else "auto"
 
 
@@ -45,7 +45,7 @@ def _ratio(limits):
 
 
 def limits_of(points, share=1.0, margin=0.12):
-    """Per axis, the range of that share of the finite points, and a margin relative to it."""
+    """For each axis, the range of that share of the finite points, widened by a margin relative to it."""
     points = points[np.isfinite(points).all(axis=1)].astype(float)
     if len(points) == 0:
         return ((-1.0, 1.0),) * points.shape[1]

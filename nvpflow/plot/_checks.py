@@ -1,4 +1,4 @@
-"""Checks of what figures are made of."""
+"""Checks of the arguments of figures."""
 
 from __future__ import annotations
 

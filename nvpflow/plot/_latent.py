@@ -38,7 +38,7 @@ def latent(
     context: ArrayLike | None = None,
     axes: AxesLike | None = None,
 ) -> Figure:
-    """Histogram and QQ plot of every latent dimension against the standard normal distribution.
+    """Histogram and QQ plot of every latent dimension, against the standard normal distribution.
 
     If the density is right, the latent points of data are standard normal; those of a mixture base are, once each dimension
     has gone through its distribution function given those before it (Rosenblatt 1952). In the QQ plot, their order statistics lie
@@ -169,7 +169,7 @@ def _rosenblatt(mixture, Z):
 
 
 def _tails(values):
-    """Probabilities that a standard normal number is less."""
+    """The probability that a standard normal number is less, for each value."""
     return np.reshape([0.5 * erfc(-value / 2**0.5) for value in values.ravel()], values.shape)
 
 

@@ -15,7 +15,7 @@ Model: TypeAlias = Flow | RealNVP | FlowOutlierDetector
 
 
 class Drawable:
-    """The density of a flow, given the context of a conditional one: what figures are made of."""
+    """The density that a figure draws: that of a flow, given one context or one for each point if it is conditional."""
 
     def __init__(self, flow, context):
         self.flow, self.context = flow, context

@@ -171,7 +171,7 @@ def corner(
 
 
 def _clouds(data, samples):
-    """{"data points": data, "samples": samples}, as far as they are there."""
+    """{"data points": data, "samples": samples}, without those that are None."""
     clouds = {}
     if data is not None:
         clouds["data points"] = check_points("data", data, finite=True)
@@ -194,7 +194,7 @@ def _shuffled(clouds):
 
 
 def _histograms(ax, columns, limits, bins):
-    """Heights count what lies outside of the limits, too: they are densities of all points."""
+    """Densities of all points, also of those outside of the limits."""
     edges = np.linspace(limits[0], limits[1], bins + 1)
     top = 0.0
     for name, column in columns.items():
