@@ -1,13 +1,12 @@
 """What an estimator is fitted to: samples, and for each a row of the context and a weight."""
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 
 from nvpflow._arrays import as_array, check_samples
 
-__all__ = ["Data", "check_data", "effective_size", "moments", "warn_of_coarse_columns"]
+__all__ = ["Data", "check_data", "check_numbers", "effective_size", "moments"]
 
 
 class Data(NamedTuple):
@@ -31,10 +30,11 @@ def check_data(X, context, sample_weight, dtype, minimum=1):
     """Arguments of `fit` as Data, in an order of their own: the same for the same rows in any order.
 
     Rows of weight 0, which count for nothing, are dropped, and equal rows become one with the sum of their weights, so that
-    a row that comes twice is a row of weight 2, also to what is drawn at random. The mean weight is 1.
+    a row that comes twice is a row of weight 2, also to what is drawn at random. The mean weight is 1. The dtype is that of
+    the model, and X and context must be finite in it, but they keep their own precision, up to float64.
     """
-    x = check_samples("X", X, dtype, minimum)
-    context = None if context is None else check_samples("context", context, dtype)
+    x = check_numbers("X", X, dtype, minimum)
+    context = None if context is None else check_numbers("context", context, dtype)
     if context is not None and len(context) != len(x):
         raise ValueError(f"context must have one row for each of {len(x)} samples, got shape {context.shape}")
     if sample_weight is None:
@@ -84,16 +84,14 @@ def moments(x, weight=None):
     return mean, np.sqrt(np.average((x - mean) ** 2, axis=0, weights=weight))
 
 
-def warn_of_coarse_columns(name, x, mean, deviation, stacklevel):
-    """Tell of columns that a floating-point number of this precision hardly resolves."""
-    coarse = np.flatnonzero(deviation < 1e3 * np.finfo(x.dtype).eps * np.abs(mean))
-    if len(coarse):
-        warnings.warn(
-            f"column(s) {', '.join(map(str, coarse[:10]))} of {name} vary by less than a thousand times the resolution "
-            f"of {x.dtype} at their mean: subtract the mean first{', or use dtype=float64' * (x.dtype == np.float32)}",
-            UserWarning,
-            stacklevel=stacklevel + 1,
-        )
+def check_numbers(name, X, dtype, minimum=1):
+    """X in its own precision, at most float64, finite also in that dtype: what is subtracted from large numbers is not to be
+    rounded before."""
+    X = as_array(name, X)
+    checked = check_samples(name, X, dtype, minimum)
+    own = np.float64 if X.dtype.kind not in "fiub" else np.promote_types(X.dtype, dtype)
+    own = np.dtype(np.float64) if own not in (np.float32, np.float64) else own
+    return checked if own == dtype else check_samples(name, X, own, minimum)
 
 
 def _check_weights(sample_weight, n):

@@ -7,18 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from nvpflow._checks import alternating_mask, check_callback, check_choice, check_int, check_real, draw_seeds
+from nvpflow._checks import alternating_mask, check_callback, check_choice, check_dtype, check_int, check_real, draw_seeds
 from nvpflow._context import ContextScaler
 from nvpflow._data import effective_size, moments
 from nvpflow._mixture import fit_mixture, refit_mixture
 from nvpflow._units import Units
+from nvpflow._warm_start import find_warm_start
 from nvpflow.base import base_from_config
 from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.layers import CouplingLayer, SplineCoupling
 from nvpflow.progress import progress
 from nvpflow.training import TrainingState
 
-__all__ = ["bandwidth", "base_of", "new_flow", "option", "train", "whole_flow"]
+__all__ = ["as_flow_reads", "bandwidth", "base_of", "new_flow", "option", "train", "whole_flow"]
 
 # Where max_iter is None: steps for less than half a second of one core, whatever the number of parameters, but never less
 # than ten passes over the samples.
@@ -56,7 +57,7 @@ def train(model, data, fitted, callback=None):
     """
     init_seed, split_seed, shuffle_seed = draw_seeds(model.random_state, 3)
     training, validation = _split(model, data, split_seed)
-    scaler = ContextScaler(training, model.standardize)
+    scaler = ContextScaler(training, model.standardize, check_dtype(model.dtype), data.context)
     starts = _starts(model, scaler.transform(training), validation and scaler.transform(validation), scaler, init_seed)
     try:
         with _watched(model, callback, starts[0].max_iter) as watched:
@@ -71,6 +72,8 @@ def train(model, data, fitted, callback=None):
         best = min(starts, key=_Start.validation_nll)
         if best.history:  # also when interrupted
             fitted["flow_"] = whole_flow(model, best.flow, best.units, scaler)
+            fitted["origin_"] = np.zeros(data.x.shape[1]) + best.units.origin
+            fitted |= scaler.fitted_attributes()
             fitted["n_iter_"] = len(best.history["train_nll"])
             fitted["best_iter_"] = best.best_iter
             fitted["n_samples_seen_"] = len(data.x)
@@ -84,11 +87,13 @@ def _starts(model, training, validation, scaler, seed):
     """
     n_init, base = check_int("n_init", model.n_init, 1), base_of(model, validation is not None)
     if model.warm_start and hasattr(model, "flow_"):
-        return [_Start(model, training, validation, *_inner_flow(model, training, scaler))]
+        units, flow, mixture = _go_on(model, training, scaler, seed)
+        return [_Start(model, training, validation, units, flow, mixture, seed)]
     starts = []
     for i, seed in enumerate([seed, *draw_seeds(np.random.SeedSequence(seed), n_init - 1)][: n_init if validation else 1]):
         # Over N(0, I), columns as they are suit some tables, whitened ones others: starts take turns.
-        units = Units.of(training, model.standardize, whiten=base == "normal" and i % 2 == 1)
+        whiten = base == "normal" and i % 2 == 1
+        units = Units.of(training, model.standardize, whiten, check_dtype(model.dtype))
         z = units.standardize(training.x, training.context)
         mixture = fit_mixture(z, training.weight, seed) if base == "mixture" else None
         flow = new_flow(model, training, seed, mixture)
@@ -96,27 +101,11 @@ def _starts(model, training, validation, scaler, seed):
     return starts
 
 
-def _inner_flow(model, training, scaler):
-    """The units of a fitted flow, and a copy without the layers that lead to them."""
-    fitted, n_layers = model.flow_, check_int("n_layers", model.n_layers, 1)
-    whole, dim = fitted.copy(), training.x.shape[1]
-    base = base_from_config(fitted.base and fitted.base.config() | {"data_dim": dim}, training.x.dtype)
-    expected = new_flow(model, training, 0, base)
-    same = [layer.config() for layer in whole.layers[:n_layers]] == [layer.config() for layer in expected.layers]
-    units = None
-    if same and whole.dtype == expected.dtype:
-        scaler.to_standardized(whole)
-        conditional = training.context is not None
-        units = Units.from_layers(whole.layers[n_layers:], model.standardize, conditional, training.x.dtype)
-    other_base = model.base != "auto" and (model.base == "mixture") != (fitted.base is not None)
-    if units is None or other_base:
-        raise ValueError(
-            "warm_start needs the same features and the same n_layers, hidden_dim, activation, scale, scale_bound, n_bins, "
-            f"tail_bound, base, standardize, dtype and columns of context as the previous fit, got\n{expected}\nafter\n{fitted}"
-        )
-    flow = Flow([layer.copy() for layer in whole.layers[:n_layers]], whole.base and whole.base.copy())
-    flow.n_jobs = model.n_jobs
-    return units, flow
+def _go_on(model, training, scaler, seed):
+    """Units, flow and mixture of a warm start."""
+    base, dtype, dim = model.flow_.base, check_dtype(model.dtype), training.x.shape[1]
+    same_base = base_from_config(base and base.config() | {"data_dim": dim}, dtype)
+    return find_warm_start(model, new_flow(model, training, seed, same_base), training, scaler, seed)
 
 
 class _Start:
@@ -223,11 +212,19 @@ class _Start:
 
 
 def whole_flow(model, flow, units, scaler):
-    """A flow of samples and their context in their own units, from one of standardised ones."""
+    """A flow of samples and their context in their own units, less their origin, from one of standardised ones."""
     whole = Flow([layer.copy() for layer in flow.layers] + units.layers(), flow.base and flow.base.copy())
     scaler.to_own_units(whole)
     whole.n_jobs = model.n_jobs
     return whole
+
+
+def as_flow_reads(fitted, data):
+    """The Data as the flow among the fitted attributes reads it."""
+    flow, context = fitted["flow_"], data.context
+    if context is not None:
+        context = (np.clip(context, *fitted["context_range_"]) - fitted["context_origin_"]).astype(flow.dtype)
+    return data._replace(x=(data.x - fitted["origin_"]).astype(flow.dtype), context=context)
 
 
 def base_of(model, watched):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from typing import Any, Literal, Self
 
@@ -40,7 +41,7 @@ class FlowOutlierDetector(Estimator):
     offset_ : float
         The log-density, in nats, below which a sample is an outlier.
     estimator_ : RealNVP
-        The fitted density; `flow_`, `n_iter_` and `history_` are its.
+        The fitted density; `flow_`, `origin_`, `n_iter_` and `history_` are its.
     n_features_in_ : int
     feature_names_in_ : ndarray of str objects, shape (D,)
         Only after fitting to a frame whose column names are all strings.
@@ -108,6 +109,11 @@ class FlowOutlierDetector(Estimator):
         return self.estimator_.flow_
 
     @property
+    def origin_(self) -> Floats:
+        """ndarray: that of `estimator_`."""
+        return self.estimator_.origin_
+
+    @property
     def n_iter_(self) -> int:
         """int: that of `estimator_`."""
         return self.estimator_.n_iter_
@@ -147,15 +153,15 @@ class FlowOutlierDetector(Estimator):
         x, _, weight = check_data(X, None, sample_weight, check_dtype(self.dtype), minimum=2)
         parameters = self.get_params()
         del parameters["contamination"]
-        estimator = RealNVP(**parameters)
-        if self.warm_start and hasattr(self, "estimator_"):
-            estimator.flow_ = self.flow_
+        fitted = self.warm_start and hasattr(self, "estimator_")
+        estimator = copy.copy(self.estimator_).set_params(**parameters) if fitted else RealNVP(**parameters)
         estimator.fit(x, sample_weight=weight)
         if contamination == "auto":
             (seed,) = draw_seeds(self.random_state, 1)
             offset = _quantile(estimator.flow_.sample_and_log_prob(N_DRAWS, seed)[1], TAIL)
         else:
             offset = _quantile(estimator.score_samples(x), contamination, weight)
+        estimator._keep_features(names, x.shape[1])
         self.estimator_ = estimator
         self.offset_ = offset
         self._keep_features(names, x.shape[1])
