@@ -326,3 +326,24 @@ def test_the_help_of_sample_says_that_a_seeded_model_repeats_itself(capsys):
         main("sample", "--help")
     text = re.sub(r"\s+", " ", capsys.readouterr().out)
     assert "A model that was fitted with --random-state draws the same rows every time" in text
+
+
+def test_scores_are_those_of_the_estimator_far_from_zero_and_outside_of_the_known_context(tmp_path, monkeypatch, capsys):
+    """Where the flow itself would read something else."""
+    x, context = X + 1e7, CONTEXT + [0, 1e8]
+    with pytest.warns(UserWarning, match="vary by less than"):
+        model = nvpflow.RealNVP(**OPTIONS).fit(x, context=context)
+    monkeypatch.setattr(nvpflow, "load", lambda path: copy.deepcopy(model))
+    (tmp_path / "model.npz").touch()
+    context[:5] += 7
+    np.save(tmp_path / "both.npy", np.hstack([x, context]))
+    words = [tmp_path / "model.npz", tmp_path / "both.npy", "--columns", "1,2", "--context", "3,4"]
+    assert main("score", *words) == 0
+    printed, said = capsys.readouterr()
+    with pytest.warns(UserWarning, match="leave the range of training"):
+        expected = model.score_samples(x, context)
+    np.testing.assert_array_equal(numbers(printed)[:, 0].astype(np.float32), expected)
+    (line,) = said.splitlines()
+    assert line.startswith("nvpflow: warning: ") and "in 5 of 200 rows" in line
+    assert main("sample", words[0], "-n", 20, "--context-values", f"0,{1e8}") == 0
+    np.testing.assert_allclose(numbers(capsys.readouterr().out, False), model.sample(20, context=[0, 1e8]), rtol=1e-12)
