@@ -182,7 +182,7 @@ def test_the_command_line_writes_through_pipes(tmp_path):
 @as_root
 def test_the_command_line_tells_early_where_it_cannot_write(open_directory):
     """But not of a device in a directory that may not be written, nor of a link to where it may."""
-    from nvpflow.cli._arguments import check_place
+    from nvpflow.cli._files import check_place
 
     closed = open_directory / "closed"
     closed.mkdir(mode=0o755)

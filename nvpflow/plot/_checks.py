@@ -1,4 +1,4 @@
-"""Checks of what figures are made of."""
+"""Checks of the arguments of figures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from nvpflow._checks import shown
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Limits: TypeAlias = tuple[tuple[float, float], tuple[float, float]]
+# ((low, high), (low, high)) of two columns, (low, high) of one.
+Limits: TypeAlias = tuple[tuple[float, float], tuple[float, float]] | tuple[float, float]
 AxesLike: TypeAlias = "Axes | Sequence[Axes] | npt.NDArray[Any]"
 
 
@@ -45,14 +46,18 @@ def check_names(names: Sequence[str] | None, data_dim):
     return [name.replace("$", r"\$") for name in names]
 
 
-def check_limits(limits):
+def check_limits(limits, data_dim):
+    """((low, high), ...), one pair for each of one or two columns; the pair of one may stand alone."""
     try:
         checked = np.asarray(limits, dtype=float)
     except (TypeError, ValueError):
         checked = np.empty(0)
-    valid = checked.shape == (2, 2) and np.isfinite(checked).all()
+    if checked.shape == (2,):
+        checked = checked[np.newaxis]
+    valid = checked.shape == (data_dim, 2) and np.isfinite(checked).all()
     if not valid or not (checked[:, 0] < checked[:, 1]).all():
-        raise ValueError(f"limits must be ((low, high), (low, high)) with low < high, got {limits!r}")
+        expected = "((low, high), (low, high))" if data_dim == 2 else "(low, high)"
+        raise ValueError(f"limits must be {expected} with low < high, got {limits!r}")
     return tuple(map(tuple, checked.tolist()))
 
 

@@ -7,15 +7,16 @@ import numpy as np
 from nvpflow._arrays import as_array
 from nvpflow.estimator import RealNVP
 from nvpflow.flow import Flow
+from nvpflow.outliers import FlowOutlierDetector
 from nvpflow.plot._checks import check_points
 
 __all__ = ["Model", "check_model"]
 
-Model: TypeAlias = Flow | RealNVP
+Model: TypeAlias = Flow | RealNVP | FlowOutlierDetector
 
 
 class Drawable:
-    """The density of a flow, given the context of a conditional one: what figures are made of."""
+    """The density that a figure draws: that of a flow, given one context or one for each point if it is conditional."""
 
     def __init__(self, flow, context, origin=None):
         self.flow, self.context, self.origin = flow, context, 0 if origin is None else origin
@@ -40,13 +41,16 @@ class Drawable:
         return self.flow.inverse(x - self.origin, self._rows(len(x)))
 
 
-def check_model(model, context=None, data_dim=2, n=1):
-    """A Flow or a fitted RealNVP, with `data_dim` dimensions, unless that is None, and a context for one of n points or all."""
-    if not isinstance(model, (Flow, RealNVP)):
-        raise TypeError(f"model must be a Flow or a RealNVP, got {type(model).__name__}")
-    flow = model._fitted_flow() if isinstance(model, RealNVP) else model
-    if data_dim is not None and flow.data_dim != data_dim:
-        raise ValueError(f"model must have {data_dim} dimensions to be drawn, got {flow.data_dim}")
+def check_model(model, context=None, most_dims=2, n=1):
+    """The Drawable of a flow or a fitted estimator, given a context for one of n points or for each of them.
+
+    It has at most `most_dims` dimensions, unless that is None.
+    """
+    if not isinstance(model, (Flow, RealNVP, FlowOutlierDetector)):
+        raise TypeError(f"model must be a Flow, a RealNVP or a FlowOutlierDetector, got {type(model).__name__}")
+    flow = model if isinstance(model, Flow) else model._fitted_flow()
+    if most_dims is not None and flow.data_dim > most_dims:
+        raise ValueError(f"model must have 1 or 2 dimensions to be drawn, got {flow.data_dim}")
     rows = _check_context(context, flow.context_dim, n)
     if isinstance(model, Flow):
         return Drawable(flow, rows)
