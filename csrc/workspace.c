@@ -6,6 +6,8 @@
 enum { ALIGNMENT = 64 }; /* of the widest vector */
 
 nvp_status nvp_workspace_create(nvp_workspace **workspace) {
+    if (!workspace)
+        return NVP_ERROR_ARGUMENT;
     *workspace = calloc(1, sizeof **workspace);
     if (!*workspace)
         return NVP_ERROR_MEMORY;
@@ -68,5 +70,6 @@ bool nvp_interrupted(nvp_workspace *workspace) {
     if (seconds >= workspace->polled_at && seconds < workspace->polled_at + 0.05)
         return false;
     workspace->polled_at = seconds;
-    return workspace->poll(workspace->poll_context) != 0;
+    const bool stop = workspace->poll(workspace->poll_context) != 0;
+    return nvp_team_is_lost(workspace->team) || stop;
 }
