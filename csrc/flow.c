@@ -115,7 +115,8 @@ static bool describe_coupling(nvp_layer *layer, const nvp_layer_config *config, 
         columns[config->mask[i]][at[config->mask[i]]++] = i;
     size_t *widths = indices + dim;
     widths[0] = n_identity + layer->context_dim;
-    memcpy(widths + 1, config->hidden, config->n_hidden * sizeof *widths);
+    for (size_t i = 0; i < config->n_hidden; i++)
+        widths[i + 1] = config->hidden[i];
 
     layer->n_identity = n_identity, layer->n_transformed = dim - n_identity;
     layer->identity = columns[1], layer->transformed = columns[0];

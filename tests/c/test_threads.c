@@ -161,8 +161,8 @@ static nvp_status run(fixture *f, operation operate, size_t n_threads, results *
     return operate(f->flow, f->params, f->workspace, out);
 }
 
-/* So many threads, where each one fails alone or with all that follow; a sanitizer of threads has time for less. */
-#ifdef THREAD_SANITIZER
+/* So many threads, where each one fails alone or with all that follow; under a sanitizer there is time for less. */
+#if defined(THREAD_SANITIZER) || defined(__SANITIZE_ADDRESS__)
 static const size_t numbers[] = {3};
 enum { VARIANTS = 1 };
 #else
