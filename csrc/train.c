@@ -1,8 +1,8 @@
 /* Training: epochs of minibatches, clipped gradients, Adam, averages, and the parameters that did best. */
 #include "checked.h"
 #include "core.h"
+#include "reals.h"
 #include "rng.h"
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,7 +102,7 @@ static bool clip_gradient(const training *t, double *scale) {
     const double norm = sqrt(sum), most = t->options->max_grad_norm;
     *scale = most > 0 && norm > most ? most / norm : 1;
     const double clipped = norm * *scale;
-    return isfinite(sum) && clipped * clipped <= (t->flow->dtype == NVP_FLOAT32 ? FLT_MAX : DBL_MAX);
+    return isfinite(sum) && clipped * clipped <= nvp_largest(t->flow->dtype);
 }
 
 /* One step along the gradient. Nothing is updated where the loss or its gradient is not finite. */
@@ -266,8 +266,11 @@ static nvp_status run_epoch(training *t, size_t epoch) {
     t->progress->diverged = !finite;
     t->progress->ended =
         !finite || (validated && options->patience && epoch - t->progress->improved_at >= options->patience);
-    if (t->worker == 0 && options->on_epoch)
+    if (t->worker == 0 && options->on_epoch) {
         t->stop = options->on_epoch(options->context, epoch, nll, held_out) != 0;
+        if (nvp_team_is_lost(t->exchange->team))
+            return NVP_ERROR_FORKED;
+    }
     return NVP_OK;
 }
 
@@ -287,7 +290,7 @@ static void run_epochs(training *t) {
             break;
         t->status = run_epoch(t, epoch);
     }
-    if (t->stop)
+    if (t->stop && t->status == NVP_INTERRUPTED)
         t->status = NVP_OK;
 }
 
@@ -327,6 +330,8 @@ static nvp_status settle(training *t, bool check, nvp_train_result *result) {
 
 nvp_status nvp_train_state_size(const nvp_flow *flow, size_t *size) {
     size_t row;
+    if (!flow || !size)
+        return NVP_ERROR_ARGUMENT;
     *size = HEADER;
     return nvp_multiply(flow->n_params, flow->engine->real_size, &row) && nvp_add_product(STATE_ROWS, row, size)
                ? NVP_OK
@@ -406,9 +411,9 @@ typedef struct {
     training *first;
     char *others;
     size_t size; /* of each */
-} crew;
+} team_training;
 
-static training *training_of(const crew *crew, size_t worker) {
+static training *training_of(const team_training *crew, size_t worker) {
     return worker ? (training *)(void *)(crew->others + (worker - 1) * crew->size) : crew->first;
 }
 
@@ -431,7 +436,7 @@ static void copy_training(training *t, const training *first, size_t worker, siz
 }
 
 /* The others of the team. What a worker writes is no line of another's. */
-static nvp_status make_others(crew *crew) {
+static nvp_status make_others(team_training *crew) {
     const training *first = crew->first;
     const size_t n_others = nvp_team_size(first->workspace->team) - 1;
     const size_t row = first->flow->n_params * first->flow->engine->real_size;
@@ -440,9 +445,9 @@ static nvp_status make_others(crew *crew) {
         return NVP_OK;
     if (!first->shares_params && !nvp_add_product(4, row, &crew->size))
         return NVP_ERROR_SIZE;
-    crew->size += NVP_LINE - crew->size % NVP_LINE;
     size_t bytes;
-    if (!nvp_multiply(n_others, crew->size, &bytes))
+    if (!nvp_add(crew->size, NVP_LINE - crew->size % NVP_LINE, &crew->size) ||
+        !nvp_multiply(n_others, crew->size, &bytes))
         return NVP_ERROR_SIZE;
     crew->others = malloc(bytes);
     if (!crew->others)
@@ -466,7 +471,7 @@ static size_t most_workers(const training *t) {
 static nvp_status train(training *t) {
     nvp_workspace *workspace = t->workspace;
     nvp_exchange exchange;
-    crew crew = {.first = t};
+    team_training crew = {.first = t};
     nvp_workspace_gather(workspace, (double)t->batch_size * (double)t->flow->n_params * t->n_steps, most_workers(t));
     t->exchange = &exchange;
     t->shares_params = workspace->team && n_parts(t->flow) > 1;
@@ -488,7 +493,11 @@ static nvp_status train(training *t) {
 nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *options, const nvp_data *data,
                      const nvp_data *validation, nvp_train_result *result, nvp_workspace *workspace) {
     nvp_train_result unused;
-    training t = {.flow = flow, .options = options, .workspace = workspace, .params = params, .data = *data};
+    if (!flow || !workspace || !nvp_has_parameters(flow, params) || !nvp_check_training(flow, options) || !data)
+        return NVP_ERROR_ARGUMENT;
+    /* Where there are none, an address to copy nothing to. */
+    training t = {
+        .flow = flow, .options = options, .workspace = workspace, .params = params ? params : &unused, .data = *data};
     if (validation)
         t.validation = *validation;
     t.n = t.data.n, t.n_validation = t.validation.n;
@@ -508,7 +517,7 @@ nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options
         if (status == NVP_OK)
             status = settled;
         if (status != NVP_OK && status != NVP_INTERRUPTED)
-            copy(&t, params, t.given);
+            copy(&t, t.params, t.given);
     }
     free(t.own_state);
     free(t.block);

@@ -35,12 +35,12 @@ INLINE void find_some_knots(vreal w1, vreal b1, vreal w2, real *t_out, real *c_o
     const vreal zero = splat(0), far = splat(FAR_KNOT), exact = -b1 / w1, size = larger(-exact, exact);
     const vmask has_knot = less(size, far), before = less(w1, zero), on = less(zero, b1);
     /* At its knot a unit is off; those that are on before it need it a rounding error earlier for that. */
-    const vreal t = exact - select(before, size * ROUNDING + SMALLEST, zero);
-    store(t_out, select(has_knot, t, select(on, -far, far)));
-    store(c_out, select(has_knot, w2 * select(before, -w1, w1), w1 - w1));
-    *slope += select(has_knot, select(before, w2 * w1, zero), zero);
+    const vreal t = exact - blend(before, size * ROUNDING + SMALLEST, zero);
+    store(t_out, blend(has_knot, t, blend(on, -far, far)));
+    store(c_out, blend(has_knot, w2 * blend(before, -w1, w1), w1 - w1));
+    *slope += blend(has_knot, blend(before, w2 * w1, zero), zero);
     /* A unit without a knot is on for all x, or off; NaN in the parameters stays NaN. */
-    *constant += select(has_knot, select(before, zero, w2 * b1), w2 * larger(zero, b1));
+    *constant += blend(has_knot, blend(before, zero, w2 * b1), w2 * larger(zero, b1));
 }
 
 static knots find_knots(const shallow_net *net, real *scratch) {

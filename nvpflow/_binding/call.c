@@ -13,6 +13,10 @@ int raise_status(nvp_status status) {
         if (!PyErr_Occurred())
             PyErr_SetNone(PyExc_KeyboardInterrupt);
         return -1;
+    case NVP_ERROR_FORKED: /* what Python code has raised in the child comes first */
+        if (PyErr_Occurred())
+            return -1;
+        /* fall through */
     case NVP_ERROR_UNSUPPORTED:
         PyErr_Format(PyExc_RuntimeError, "nvpflow: %s", nvp_status_string(status));
         return -1;
