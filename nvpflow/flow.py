@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import copyreg
 import functools
 import warnings
 from collections.abc import Mapping, Sequence
@@ -470,14 +472,15 @@ class Flow(_core.Flow):
             raise ValueError(f"noise must be finite and >= 0, got {noise!r}")
         return np.ascontiguousarray(np.broadcast_to(deviations, self.data_dim), self.dtype) if deviations.any() else None
 
-    def copy(self) -> Flow:
+    def copy(self) -> Self:
         """An independent flow with the same parameters.
 
         Returns
         -------
         Flow
+            Of the same class, as the layers and the base are, with the same further attributes.
         """
-        return _restore_flow(self.config(), self.parameters, self.n_jobs)
+        return copy.copy(self)
 
     def config(self) -> dict[str, Any]:
         """What makes such a flow again, as plain Python values, but for the parameters.
@@ -645,24 +648,35 @@ class Flow(_core.Flow):
 
         return flow_summary(self)
 
+    # Copies and pickles are made from the state; __init__, which a subclass may have with other arguments, is not called.
+
+    def __copy__(self):
+        twin = type(self).__new__(type(self))
+        base = self.base and copy.copy(self.base)
+        Flow.__setstate__(twin, Flow.__getstate__(self) | {"_layers": tuple(map(copy.copy, self.layers)), "_base": base})
+        return twin
+
     def __reduce__(self):
-        return _restore_flow, (self.config(), np.array(self.parameters), self.n_jobs)
+        return copyreg.__newobj__, (type(self),), self.__getstate__()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_n_threads": self._n_threads}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        attributes = dict(state)
+        layers, base, n_threads = (attributes.pop(name) for name in ("_layers", "_base", "_n_threads"))
+        vars(self).update(attributes)
+        Flow.__init__(self, layers, base)
+        self._n_threads = n_threads
 
     def __repr__(self):
         layers = "\n".join(f"    {layer!r}," for layer in self.layers)
-        return f"Flow([\n{layers}\n]{f', base={self.base!r}' if self.base else ''})"
+        return f"{type(self).__name__}([\n{layers}\n]{f', base={self.base!r}' if self.base else ''})"
 
     def _repr_html_(self):
         from nvpflow._display import flow_html
 
         return flow_html(self)
-
-
-def _restore_flow(config, parameters, n_jobs=1):
-    flow = Flow.from_config(config)
-    flow.parameters[:] = parameters
-    flow.n_jobs = n_jobs
-    return flow
 
 
 def _check_warmup(warmup, n_steps):

@@ -160,6 +160,16 @@ static int check_unused(const TransformObject *self) {
     return -1;
 }
 
+PyDoc_STRVAR(check_unused_doc, "_check_unused($self, /)\n--\n\n"
+"RuntimeError where __init__ was called before: one that sets attributes first asks.");
+
+static PyObject *transform_check_unused(PyObject *object, PyObject *unused) {
+    (void)unused;
+    if (check_unused((TransformObject *)object) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 static int transform_init(PyObject *object, PyObject *args, PyObject *keywords) {
     static char *names[] = {"data_dim", "dtype", "layers", "parameters", "context_dim", "n_components", NULL};
     TransformObject *self = (TransformObject *)object;
@@ -501,6 +511,7 @@ static PyMethodDef transform_methods[] = {
     FAST_METHOD("forward_vjp", transform_forward_vjp, forward_vjp_doc),
     FAST_METHOD("inverse_vjp", transform_inverse_vjp, inverse_vjp_doc),
     FAST_METHOD("trace", transform_trace, trace_doc),
+    {"_check_unused", transform_check_unused, METH_NOARGS, check_unused_doc},
     {"_initialize", transform_initialize, METH_O, initialize_doc},
     {"_rebind", transform_rebind, METH_O, rebind_doc},
     {NULL, NULL, 0, NULL},
