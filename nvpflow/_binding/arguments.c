@@ -66,9 +66,10 @@ static int check_shape(PyArrayObject *array, const char *name, npy_intp n, npy_i
     return -1;
 }
 
-/* What is not an array yet is Python's to read: frames, tensors, DLPack, and the errors that they may give. */
+/* What is not an array yet, or one of a subclass, is Python's to read: frames, tensors, DLPack, and the errors that they
+ * may give. */
 static PyArrayObject *as_array(PyObject *value, const char *name) {
-    if (PyArray_Check(value))
+    if (PyArray_CheckExact(value))
         return (PyArrayObject *)Py_NewRef(value);
     PyObject *module = PyImport_ImportModule("nvpflow._arrays");
     PyObject *array = module ? PyObject_CallMethod(module, "as_array", "sO", name, value) : NULL;
