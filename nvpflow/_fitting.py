@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nvpflow._callbacks import wants_stop
 from nvpflow._checks import alternating_mask, check_callback, check_choice, check_dtype, check_int, check_real, draw_seeds
 from nvpflow._context import ContextScaler
 from nvpflow._data import effective_size, location_and_scale
@@ -154,7 +155,7 @@ class _Start:
         """Tell the callback of the epochs so far. Returns whether it wants to stop."""
         train_nll = self.history.get("train_nll", [])
         validation_nll = self.history.get("validation_nll", np.full(len(train_nll), np.nan))
-        return any(callback(i, *nll) for i, nll in enumerate(zip(train_nll, validation_nll), start=1))
+        return any(wants_stop(callback, i, *nll) for i, nll in enumerate(zip(train_nll, validation_nll), start=1))
 
     def run(self, seed, callback, pause_after=None):
         """Train on, to the end or for so many epochs."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import Any, Self
 
 import numpy as np
 
@@ -69,6 +70,8 @@ class MixtureBase:
     def __init__(
         self, weights: ArrayLike, means: ArrayLike, covariances: ArrayLike, *, dtype: DTypeLike = "float32"
     ) -> None:
+        if hasattr(self, "_parameters"):
+            raise RuntimeError("a base cannot be initialised twice")
         logits, means, factors = _check_mixture(weights, means, covariances)
         k, dim = means.shape
         self._allocate(k, dim, check_dtype(dtype))
@@ -150,16 +153,15 @@ class MixtureBase:
         flow = bare_flow(self.data_dim, self.dtype, self.n_components, self._parameters)
         return flow._sample(check_int("n", n, 0), seed, None)[0]
 
-    def copy(self) -> MixtureBase:
+    def copy(self) -> Self:
         """An independent base with the same parameters, in no flow.
 
         Returns
         -------
         MixtureBase
+            Of the same class, with the same further attributes.
         """
-        twin = base_from_config(self.config(), self.dtype)
-        twin._parameters[:] = self._parameters
-        return twin
+        return copy.copy(self)
 
     def config(self) -> dict[str, Any]:
         """What makes such a base again, as plain Python values, but for the parameters.
@@ -190,11 +192,12 @@ class MixtureBase:
         for name in STATE_NAMES:
             getattr(self, name)[...] = arrays[f"base.{name}"]
 
-    def __reduce__(self):
-        return _restore_base, (self.config(), self.dtype.name, np.array(self._parameters))
+    def __getstate__(self):
+        attributes = {name: value for name, value in vars(self).items() if name != "_in_flow"}
+        return {**attributes, "_parameters": np.array(self._parameters)}
 
     def __repr__(self):
-        return f"MixtureBase(n_components={self.n_components}, data_dim={self.data_dim}, dtype='{self.dtype}')"
+        return f"{type(self).__name__}(n_components={self.n_components}, data_dim={self.data_dim}, dtype='{self.dtype}')"
 
 
 STATE_NAMES = ("logits", "means", "factors")
@@ -236,12 +239,6 @@ def base_from_state(state, dtype):
     n_components, data_dim = means.shape
     base = base_from_config({"type": "mixture", "n_components": n_components, "data_dim": data_dim}, dtype)
     base._load(state)
-    return base
-
-
-def _restore_base(config, dtype, parameters):
-    base = base_from_config(config, dtype)
-    base._parameters[:] = parameters
     return base
 
 

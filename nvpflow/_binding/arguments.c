@@ -77,6 +77,10 @@ static PyArrayObject *as_array(PyObject *value, const char *name) {
     return (PyArrayObject *)array;
 }
 
+PyArrayObject *view_array(PyArrayObject *array) {
+    return (PyArrayObject *)PyArray_View(array, NULL, &PyArray_Type);
+}
+
 PyArrayObject *convert_array(int typenum, PyObject *value, const char *name, npy_intp n, npy_intp columns) {
     PyArrayObject *array = as_array(value, name);
     if (!array)
@@ -87,7 +91,7 @@ PyArrayObject *convert_array(int typenum, PyObject *value, const char *name, npy
                      (PyObject *)PyArray_DESCR(array));
     } else if (check_shape(array, name, n, columns) == 0) {
         converted = is_ready(typenum, array, columns == VECTOR ? 1 : 2)
-                        ? (PyArrayObject *)Py_NewRef(array)
+                        ? view_array(array)
                         : (PyArrayObject *)PyArray_FROM_OTF((PyObject *)array, typenum,
                                                             NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST |
                                                                 NPY_ARRAY_ENSUREARRAY);

@@ -51,6 +51,7 @@ class Permutation(Layer):
         dtype: DTypeLike = "float32",
         random_state: Seed = None,
     ) -> None:
+        self._check_unused()
         data_dim = check_int("data_dim", data_dim, 1)
         if permutation is None:
             permutation = np.random.default_rng(seed_sequence(random_state)).permutation(data_dim)
