@@ -269,6 +269,9 @@ typedef struct {
     void *state;                 /* what to go on from, see nvp_train_state_size; NULL: begin, and keep nothing */
     nvp_epoch_callback on_epoch; /* may be NULL */
     void *context;               /* for on_epoch */
+    int on_epoch_alone;          /* call on_epoch when no thread of the call is alive: it may then fork, write the
+                                  * parameters, from which the training goes on, or end the thread that called. Teams
+                                  * start anew for each epoch; the results are the same. */
 } nvp_train_options;
 
 typedef struct {
@@ -294,9 +297,9 @@ nvp_status nvp_train_state_size(const nvp_flow *flow, size_t *size);
  * validation data, the best ones by training loss. The parameters that come back have a finite NLL on the training
  * data, unless those that came in had none: where that is not so at the end, training counts as diverged and goes back
  * to earlier ones. An epoch's train_nll is the mean of the losses of its batches, each before its update. During the
- * callback the parameters are those of the last step. `result` may be NULL; it is filled in after NVP_INTERRUPTED, too,
- * and the parameters are then the best so far, or where none were validated those of the last step, which nobody has
- * checked. */
+ * callback the parameters are those of the last step; only one with on_epoch_alone may write them. `result` may be
+ * NULL; it is filled in after NVP_INTERRUPTED, too, and the parameters are then the best so far, or where none were
+ * validated those of the last step, which nobody has checked. */
 nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *options, const nvp_data *data,
                      const nvp_data *validation, nvp_train_result *result, nvp_workspace *workspace);
 

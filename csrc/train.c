@@ -40,8 +40,10 @@ typedef struct {
     double mean_weight, mean_validation_weight;
     size_t *order; /* of the samples; NULL for the full batch */
     size_t batch_size;
-    size_t epochs_before; /* this call */
-    double n_steps;       /* in all epochs */
+    size_t epochs_before;        /* this call */
+    size_t last_epoch;           /* of this call, */
+    size_t team_until;           /* and of the team at work */
+    double epoch_steps, n_steps; /* in an epoch, and in all */
 
     bool shares_params; /* with the others; see below */
     void *params;
@@ -53,6 +55,7 @@ typedef struct {
     nvp_update update;
     double nll; /* of the last batch */
     bool finite;
+    double train_nll, validation_nll; /* of the last epoch */
 
     /* Worker 0's: rows of the state. last: where training stands, between calls; kept: what the caller gets with
      * validation data, or after divergence. */
@@ -248,6 +251,12 @@ static bool validates(const training *t, size_t epoch) {
     return t->n_validation && (every < 2 || epoch % every == 0 || epoch == t->options->max_epochs);
 }
 
+/* To the caller, who may say to stop. */
+static void report_epoch(training *t) {
+    const size_t epoch = (size_t)t->progress->epochs;
+    t->stop = t->options->on_epoch(t->options->context, epoch, t->train_nll, t->validation_nll) != 0;
+}
+
 static nvp_status run_epoch(training *t, size_t epoch) {
     const nvp_train_options *options = t->options;
     double nll, held_out = NAN;
@@ -266,8 +275,9 @@ static nvp_status run_epoch(training *t, size_t epoch) {
     t->progress->diverged = !finite;
     t->progress->ended =
         !finite || (validated && options->patience && epoch - t->progress->improved_at >= options->patience);
-    if (t->worker == 0 && options->on_epoch) {
-        t->stop = options->on_epoch(options->context, epoch, nll, held_out) != 0;
+    t->train_nll = nll, t->validation_nll = held_out;
+    if (t->worker == 0 && options->on_epoch && !options->on_epoch_alone) {
+        report_epoch(t);
         if (nvp_team_is_lost(t->exchange->team))
             return NVP_ERROR_FORKED;
     }
@@ -276,20 +286,13 @@ static nvp_status run_epoch(training *t, size_t epoch) {
 
 /* Worker 0 tells the others to stop with the next pass. */
 static void run_epochs(training *t) {
-    const size_t before = t->epochs_before, most = t->options->max_epochs, pause = t->options->pause_after;
     const bool alone = !t->exchange->team;
-    size_t left = before < most ? most - before : 0;
-    if (pause && pause < left)
-        left = pause;
-    if (before == 0 && t->n_validation) {
+    if (t->progress->epochs == 0 && t->n_validation) {
         double held_out;
         t->status = validate(t, 0, &held_out);
     }
-    for (size_t epoch = before + 1; left > 0 && t->status == NVP_OK; epoch++, left--) {
-        if (t->progress->ended || (t->stop && alone))
-            break;
-        t->status = run_epoch(t, epoch);
-    }
+    while (t->status == NVP_OK && !t->progress->ended && !(t->stop && alone) && t->progress->epochs < t->team_until)
+        t->status = run_epoch(t, (size_t)t->progress->epochs + 1);
     if (t->stop && t->status == NVP_INTERRUPTED)
         t->status = NVP_OK;
 }
@@ -386,7 +389,8 @@ static nvp_status prepare(training *t) {
     t->batch_size = t->options->batch_size;
     if (t->batch_size == 0 || t->batch_size > t->n)
         t->batch_size = t->n;
-    t->n_steps = (double)t->options->max_epochs * ceil((double)t->n / (double)t->batch_size);
+    t->epoch_steps = ceil((double)t->n / (double)t->batch_size);
+    t->n_steps = (double)t->options->max_epochs * t->epoch_steps;
     const nvp_status status = allocate(t);
     if (status != NVP_OK)
         return status;
@@ -402,7 +406,9 @@ static nvp_status prepare(training *t) {
         copy(t, t->average, t->params);
         copy(t, t->kept, t->params);
     }
-    t->epochs_before = (size_t)t->progress->epochs;
+    const size_t before = (size_t)t->progress->epochs, most = t->options->max_epochs, pause = t->options->pause_after;
+    t->epochs_before = before;
+    t->last_epoch = before < most && pause && pause < most - before ? before + pause : most;
     return NVP_OK;
 }
 
@@ -467,13 +473,15 @@ static size_t most_workers(const training *t) {
     return tiles > shares ? tiles : shares;
 }
 
-/* All epochs, by a team where a step has enough for one. */
-static nvp_status train(training *t) {
+/* Epochs up to t->team_until, by a team where they have enough to do for one. */
+static nvp_status run_team(training *t) {
     nvp_workspace *workspace = t->workspace;
     nvp_exchange exchange;
     team_training crew = {.first = t};
-    nvp_workspace_gather(workspace, (double)t->batch_size * (double)t->flow->n_params * t->n_steps, most_workers(t));
+    const double n_steps = t->epoch_steps * ((double)t->team_until - (double)t->progress->epochs);
+    nvp_workspace_gather(workspace, (double)t->batch_size * (double)t->flow->n_params * n_steps, most_workers(t));
     t->exchange = &exchange;
+    t->n_passes = 0;
     t->shares_params = workspace->team && n_parts(t->flow) > 1;
     const size_t most = t->n_validation > t->batch_size ? t->n_validation : t->batch_size;
     nvp_status status =
@@ -487,6 +495,20 @@ static nvp_status train(training *t) {
     nvp_workspace_dismiss(workspace);
     free(crew.others);
     t->exchange = NULL;
+    return status;
+}
+
+/* All epochs of this call. A callback that must be alone is called between two teams. */
+static nvp_status train(training *t) {
+    const bool alone = t->options->on_epoch && t->options->on_epoch_alone;
+    nvp_status status;
+    do {
+        const size_t before = (size_t)t->progress->epochs;
+        t->team_until = alone && before < t->last_epoch ? before + 1 : t->last_epoch;
+        status = run_team(t);
+        if (alone && status == NVP_OK && t->progress->epochs > before)
+            report_epoch(t);
+    } while (status == NVP_OK && !t->stop && !t->progress->ended && t->progress->epochs < t->last_epoch);
     return status;
 }
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import copyreg
+import functools
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -10,17 +13,20 @@ import numpy as np
 
 from nvpflow import _core
 from nvpflow._arrays import as_array
+from nvpflow._callbacks import wants_stop
 from nvpflow._checks import (
     alternating_mask,
     check_callback,
     check_choice,
     check_int,
     check_real,
+    check_warmup,
     count_threads,
     draw_seeds,
+    shown,
 )
 from nvpflow._state import split_state, state_dtype, state_widths
-from nvpflow._typing import Activation, ArrayLike, Callback, DTypeLike, Floats, PathLike, Scale, Schedule, Seed
+from nvpflow._typing import Activation, AnyPath, ArrayLike, Callback, DTypeLike, Floats, Scale, Schedule, Seed
 from nvpflow.base import MixtureBase, base_from_config, base_from_state
 from nvpflow.layers import SCALE_BOUND, ActNorm, CouplingLayer, Layer, layer_from_config
 from nvpflow.training import TrainingState
@@ -119,7 +125,7 @@ class Flow(_core.Flow):
 
         They end with the call, and small calls start none. The results are the same for any number, to the last bit.
         """
-        return self._n_threads or 1
+        return self._n_threads
 
     @n_jobs.setter
     def n_jobs(self, value: int | None) -> None:
@@ -132,7 +138,8 @@ class Flow(_core.Flow):
         ----------
         n : int
         random_state : int, Generator, RandomState or None
-            The same one gives the same samples, and the first of many are the same as few.
+            An int, >= 0: the same samples every time, of which the first of many are the same as few. A Generator or
+            RandomState: fresh ones in each call, as None gives.
         context : array_like, shape (n, C), or (C,) or (1, C) for all samples the same
             Needed if the flow has a context.
 
@@ -273,7 +280,9 @@ class Flow(_core.Flow):
             For the shuffling and the noise.
         callback : callable, optional
             ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN where it
-            was not measured. A true result stops the training. Meanwhile the flow has the parameters of the last step.
+            was not measured. It stops the training by returning True, and no other true value, or raising StopIteration,
+            which `fit` catches; the epoch counts. Meanwhile the flow has the parameters of the last step, and the training
+            goes on from what the callback makes of them. No threads of `fit` are alive then: it may fork.
         pause_after : int, optional
             Return after so many epochs, to go on later with the same `state`. `max_iter` stays the number of all epochs.
         state : TrainingState, optional
@@ -291,6 +300,8 @@ class Flow(_core.Flow):
         ------
         TypeError, ValueError
             If an argument is of the wrong type, or outside of its range, or x holds NaN or infinity.
+        RuntimeError
+            If a training of this flow is under way, in its callback or in another thread.
 
         Warns
         -----
@@ -300,7 +311,11 @@ class Flow(_core.Flow):
 
         Notes
         -----
-        An interruption (Ctrl-C) leaves the best parameters so far, or without validation data the last ones.
+        An interruption (Ctrl-C) or another exception of the callback leaves the best parameters so far, or without
+        validation data the last ones.
+
+        The training works on a copy of the parameters, which the flow gets for each call of the callback and in the end:
+        what another thread writes to ``flow.parameters`` meanwhile is lost.
 
         The loss of a minibatch of b samples is sum(w nll) / (b W), where W is the mean weight of all training data: so
         its mean over an epoch is the loss of all, and its gradient estimates that of all without bias.
@@ -374,7 +389,8 @@ class Flow(_core.Flow):
         if state is None:
             state = TrainingState()
         elif not isinstance(state, TrainingState):
-            raise TypeError(f"state must be a TrainingState, got {state!r}")
+            raise TypeError(f"state must be a TrainingState, got {shown(state)}")
+        memory = state._memory_for(self)
         (seed,) = draw_seeds(random_state, 1)
         max_iter = check_int("max_iter", max_iter, 0)
         batch_size = 0 if batch_size is None else check_int("batch_size", batch_size, 1)
@@ -385,25 +401,28 @@ class Flow(_core.Flow):
                 validation_data,
                 self._check_noise(noise),
                 history,
-                callback,
+                None if callback is None else functools.partial(wants_stop, callback),
                 max_iter,
                 batch_size,
-                check_real("learning_rate", learning_rate, 0, low_open=True),
+                check_real("learning_rate", learning_rate, 0, low_open=True, dtype=self.dtype),
                 check_choice("schedule", schedule, ("constant", "cosine")) == "cosine",
                 0 if n_iter_no_change is None else check_int("n_iter_no_change", n_iter_no_change, 1),
-                check_real("tol", tol, 0),
+                check_real("tol", tol, 0, dtype=self.dtype),
                 seed,
-                _check_warmup(warmup, n_steps),
+                _warmup_steps(warmup, n_steps),
                 check_real("final_fraction", final_fraction, 0, 1),
-                0.0 if max_grad_norm is None else check_real("max_grad_norm", max_grad_norm, 0, low_open=True),
-                check_real("weight_decay", weight_decay, 0),
+                0.0
+                if max_grad_norm is None
+                else check_real("max_grad_norm", max_grad_norm, 0, low_open=True, dtype=self.dtype),
+                check_real("weight_decay", weight_decay, 0, dtype=self.dtype),
                 check_real("average", average, 0, 1),
                 check_int("validate_every", validate_every, 1),
                 0 if pause_after is None else check_int("pause_after", pause_after, 1),
-                state._memory_for(self),
+                memory,
             )
         finally:
-            state.n_iter = history.get("n_iter", state.n_iter)
+            if "n_iter" in history:
+                state._keep(self, memory, history["n_iter"])
             if validation_data is None:
                 history.pop("validation_nll", None)
         if history["diverged"]:
@@ -449,23 +468,28 @@ class Flow(_core.Flow):
         """The noise as an array of one standard deviation per dimension, or None for none."""
         if noise is None:
             return None
-        deviations = np.asarray(noise)
+        deviations = as_array("noise", noise)
         if deviations.dtype.kind not in "fiu":
-            raise TypeError(f"noise must be a real number or an array of them, got {noise!r}")
+            raise TypeError(f"noise must be a real number or an array of them, got {shown(noise)}")
         if deviations.shape not in ((), (self.data_dim,)):
             raise ValueError(f"noise must be a number or have shape ({self.data_dim},), got {deviations.shape}")
+        with np.errstate(over="ignore"):
+            rounded = deviations.astype(self.dtype)
         if not (np.isfinite(deviations).all() and (deviations >= 0).all()):
-            raise ValueError(f"noise must be finite and >= 0, got {noise!r}")
-        return np.ascontiguousarray(np.broadcast_to(deviations, self.data_dim), self.dtype) if deviations.any() else None
+            raise ValueError(f"noise must be finite and >= 0, got {shown(noise)}")
+        if not np.isfinite(rounded).all():
+            raise ValueError(f"noise must be finite in {self.dtype}, got {shown(noise)}")
+        return np.ascontiguousarray(np.broadcast_to(rounded, self.data_dim)) if rounded.any() else None
 
-    def copy(self) -> Flow:
+    def copy(self) -> Self:
         """An independent flow with the same parameters.
 
         Returns
         -------
         Flow
+            Of the same class, as the layers and the base are, with the same further attributes.
         """
-        return _restore_flow(self.config(), self.parameters, self.n_jobs)
+        return copy.copy(self)
 
     def config(self) -> dict[str, Any]:
         """What makes such a flow again, as plain Python values, but for the parameters.
@@ -498,15 +522,17 @@ class Flow(_core.Flow):
         layers = [layer_from_config(layer, config["dtype"]) for layer in config["layers"]]
         return cls(layers, base_from_config(config.get("base"), config["dtype"]))
 
-    def save(self, path: PathLike) -> None:
+    def save(self, path: AnyPath) -> None:
         """Write the flow to a file, which `nvpflow.load` reads. See there.
 
         Parameters
         ----------
-        path : str or path-like
+        path : str, bytes or path-like
 
         Raises
         ------
+        ValueError
+            If the parameters are not finite.
         OSError
             If the file cannot be written.
         """
@@ -633,12 +659,30 @@ class Flow(_core.Flow):
 
         return flow_summary(self)
 
+    # Copies and pickles are made from the state; __init__, which a subclass may have with other arguments, is not called.
+
+    def __copy__(self):
+        twin = type(self).__new__(type(self))
+        base = self.base and copy.copy(self.base)
+        Flow.__setstate__(twin, Flow.__getstate__(self) | {"_layers": tuple(map(copy.copy, self.layers)), "_base": base})
+        return twin
+
     def __reduce__(self):
-        return _restore_flow, (self.config(), np.array(self.parameters), self.n_jobs)
+        return copyreg.__newobj__, (type(self),), self.__getstate__()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_n_threads": self._n_threads}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        attributes = dict(state)
+        layers, base, n_threads = (attributes.pop(name) for name in ("_layers", "_base", "_n_threads"))
+        vars(self).update(attributes)
+        Flow.__init__(self, layers, base)
+        self._n_threads = n_threads
 
     def __repr__(self):
         layers = "\n".join(f"    {layer!r}," for layer in self.layers)
-        return f"Flow([\n{layers}\n]{f', base={self.base!r}' if self.base else ''})"
+        return f"{type(self).__name__}([\n{layers}\n]{f', base={self.base!r}' if self.base else ''})"
 
     def _repr_html_(self):
         from nvpflow._display import flow_html
@@ -646,28 +690,22 @@ class Flow(_core.Flow):
         return flow_html(self)
 
 
-def _restore_flow(config, parameters, n_jobs=1):
-    flow = Flow.from_config(config)
-    flow.parameters[:] = parameters
-    flow.n_jobs = n_jobs
-    return flow
-
-
-def _check_warmup(warmup, n_steps):
+def _warmup_steps(warmup, n_steps):
     """The warm-up in steps; a float is a share of them."""
-    if isinstance(warmup, (float, np.floating)):
-        return round(check_real("warmup", warmup, 0, 1) * n_steps)
-    return check_int("warmup", warmup, 0)
+    warmup = check_warmup("warmup", warmup)
+    return round(warmup * n_steps) if isinstance(warmup, float) else warmup
 
 
 def _check_layers(layers):
     if not layers:
         raise ValueError("layers must have at least one layer, got none")
+    seen: set[int] = set()
     for i, layer in enumerate(layers):
         if not isinstance(layer, Layer):
-            raise TypeError(f"layers[{i}] must be a layer, got {layer!r}")
-        if layer._in_flow or any(layer is other for other in layers[:i]):
+            raise TypeError(f"layers[{i}] must be a layer, got {shown(layer)}")
+        if layer._in_flow or id(layer) in seen:
             raise ValueError(f"layers[{i}] already belongs to a flow: use layers[{i}].copy()")
+        seen.add(id(layer))
         for name in ("data_dim", "dtype"):
             if getattr(layer, name) != getattr(layers[0], name):
                 raise ValueError(
@@ -687,7 +725,7 @@ def _check_base(base, layer):
     if base is None:
         return
     if not isinstance(base, MixtureBase):
-        raise TypeError(f"base must be a MixtureBase or None, got {base!r}")
+        raise TypeError(f"base must be a MixtureBase or None, got {shown(base)}")
     if base._in_flow:
         raise ValueError("base already belongs to a flow: use base.copy()")
     for name in ("data_dim", "dtype"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ class TrainingState:
     """Where a training stands: the last parameters, the optimiser's moments, averages, the best parameters, counters.
 
     It is empty at first. `Flow.fit` fills it and, given it again, goes on from there, as if there had been one call. It can
-    be copied and pickled: a copy is a second training from the same point.
+    be copied and pickled: a copy is a second training from the same point. While `fit` runs it is as it was before.
 
     Attributes
     ----------
@@ -42,28 +42,31 @@ class TrainingState:
         self._flow_kind: dict[str, Any] | None = None
         self._memory: npt.NDArray[np.uint8] | None = None
 
-    def copy(self) -> TrainingState:
+    def copy(self) -> Self:
         """An independent state of the same content.
 
         Returns
         -------
         TrainingState
         """
-        other = TrainingState()
-        other.n_iter, other._flow_kind = self.n_iter, self._flow_kind
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
         other._memory = None if self._memory is None else self._memory.copy()
         return other
 
     __copy__ = copy
 
     def _memory_for(self, flow):
-        """The bytes that the C core reads and writes, zeros at first; ValueError where they are another flow's."""
-        kind = flow.config()
-        if self._flow_kind is None:
-            self._flow_kind, self._memory = kind, np.zeros(flow._train_state_size(), np.uint8)
-        if self._flow_kind != kind:
+        """A copy of the bytes that the C core goes on from, zeros at first; ValueError where they are another flow's."""
+        if self._memory is None:
+            return np.zeros(flow._train_state_size(), np.uint8)
+        if self._flow_kind != flow.config():
             raise ValueError("state must be empty or of a training of such a flow, got that of a flow with other layers")
-        return self._memory
+        return self._memory.copy()
+
+    def _keep(self, flow, memory, n_iter):
+        """The bytes that the C core has left behind."""
+        self._flow_kind, self._memory, self.n_iter = flow.config(), memory, n_iter
 
     def __repr__(self):
         return f"<TrainingState after {self.n_iter} epochs>"

@@ -127,6 +127,7 @@ CONTEXT, WEIGHT = X[:, :1] + 1, np.linspace(0.5, 1.5, len(X))
 
 
 @pytest.mark.usefixtures("routing")
+@pytest.mark.filterwarnings("ignore:.* of context leave the range of training")
 class TestMetadataRouting:
     def test_cross_validation_of_a_conditional_density(self):
         model = make(max_iter=3)

@@ -66,14 +66,19 @@ static int check_shape(PyArrayObject *array, const char *name, npy_intp n, npy_i
     return -1;
 }
 
-/* What is not an array yet is Python's to read: frames, tensors, DLPack, and the errors that they may give. */
+/* What is not an array yet, or one of a subclass, is Python's to read: frames, tensors, DLPack, and the errors that they
+ * may give. */
 static PyArrayObject *as_array(PyObject *value, const char *name) {
-    if (PyArray_Check(value))
+    if (PyArray_CheckExact(value))
         return (PyArrayObject *)Py_NewRef(value);
     PyObject *module = PyImport_ImportModule("nvpflow._arrays");
     PyObject *array = module ? PyObject_CallMethod(module, "as_array", "sO", name, value) : NULL;
     Py_XDECREF(module);
     return (PyArrayObject *)array;
+}
+
+PyArrayObject *view_array(PyArrayObject *array) {
+    return (PyArrayObject *)PyArray_View(array, NULL, &PyArray_Type);
 }
 
 PyArrayObject *convert_array(int typenum, PyObject *value, const char *name, npy_intp n, npy_intp columns) {
@@ -86,7 +91,7 @@ PyArrayObject *convert_array(int typenum, PyObject *value, const char *name, npy
                      (PyObject *)PyArray_DESCR(array));
     } else if (check_shape(array, name, n, columns) == 0) {
         converted = is_ready(typenum, array, columns == VECTOR ? 1 : 2)
-                        ? (PyArrayObject *)Py_NewRef(array)
+                        ? view_array(array)
                         : (PyArrayObject *)PyArray_FROM_OTF((PyObject *)array, typenum,
                                                             NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST |
                                                                 NPY_ARRAY_ENSUREARRAY);

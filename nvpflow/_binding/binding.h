@@ -14,6 +14,23 @@
 
 #include "nvpflow.h"
 
+#if PY_VERSION_HEX < 0x030C0000 /* the functions of 3.12 */
+static inline PyObject *PyErr_GetRaisedException(void) {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback)
+        PyException_SetTraceback(value, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+}
+
+static inline void PyErr_SetRaisedException(PyObject *exception) {
+    PyErr_Restore(Py_NewRef(Py_TYPE(exception)), exception, PyException_GetTraceback(exception));
+}
+#endif
+
 /* A chain of layers and the parameters that it works on. The description never changes; the parameters may be swapped for
  * a part of another transform's, which is how a flow takes its layers over. */
 typedef struct {
@@ -23,7 +40,8 @@ typedef struct {
     nvp_workspace *workspace; /* the kept one; NULL while a call uses it */
     Py_ssize_t dim, context_dim;
     int typenum;
-    Py_ssize_t n_threads; /* 0 counts as 1 */
+    Py_ssize_t n_threads;  /* 0 counts as 1 */
+    long training_process; /* the process in which a training is under way; 0: none */
 } TransformObject;
 
 extern PyType_Spec transform_spec;
@@ -45,6 +63,9 @@ int parse_arguments(const char *method, const char *const *names, int n_required
 enum { VECTOR = -1 };
 PyArrayObject *convert_array(int typenum, PyObject *value, const char *name, npy_intp n, npy_intp columns);
 
+/* A view of its own of the same memory: nobody else can change its shape. New reference, or NULL with an exception. */
+PyArrayObject *view_array(PyArrayObject *array);
+
 /* Samples (n, D) in the dtype of the transform. */
 static inline PyArrayObject *convert_samples(const TransformObject *self, PyObject *value, const char *name) {
     return convert_array(self->typenum, value, name, -1, self->dim);
@@ -62,16 +83,21 @@ int convert_context(const TransformObject *self, PyObject *value, const char *na
  * a weight is negative, or not finite, or all are zero. */
 int convert_weights(PyObject *value, const char *name, npy_intp n, PyArrayObject **array);
 
-/* A call into the library: the workspace, and the references that keep its memory alive while the GIL is released. */
+/* A call into the library: the workspace, and the references that keep its memory alive while the GIL is released.
+ * Python code that the library calls meanwhile takes the GIL with enter_python; an exception is kept aside when it
+ * leaves, for other Python code runs as soon as the GIL is released. */
 typedef struct {
     TransformObject *self;
     nvp_workspace *workspace;
     PyArrayObject *parameters;
     PyThreadState *thread;
+    PyObject *exception;
 } Call;
 
 int begin_call(Call *call, TransformObject *self); /* -1 with an exception; after success, GIL released */
-/* Takes the GIL back. 0, or -1 with the exception that belongs to the status. */
+void enter_python(Call *call);
+void leave_python(Call *call);
+/* Takes the GIL back. 0, or -1 with the exception that was kept aside or belongs to the status. */
 int end_call(Call *call, nvp_status status);
 int raise_status(nvp_status status);
 

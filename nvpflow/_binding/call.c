@@ -9,14 +9,7 @@ int raise_status(nvp_status status) {
     case NVP_ERROR_SIZE:
         PyErr_Format(PyExc_MemoryError, "nvpflow: %s", nvp_status_string(status));
         return -1;
-    case NVP_INTERRUPTED: /* whoever interrupted has set the exception */
-        if (!PyErr_Occurred())
-            PyErr_SetNone(PyExc_KeyboardInterrupt);
-        return -1;
-    case NVP_ERROR_FORKED: /* what Python code has raised in the child comes first */
-        if (PyErr_Occurred())
-            return -1;
-        /* fall through */
+    case NVP_ERROR_FORKED:
     case NVP_ERROR_UNSUPPORTED:
         PyErr_Format(PyExc_RuntimeError, "nvpflow: %s", nvp_status_string(status));
         return -1;
@@ -26,18 +19,33 @@ int raise_status(nvp_status status) {
     }
 }
 
-/* The library asks every 50 ms of a long call; a pending Ctrl-C raises here and ends the call. */
+void enter_python(Call *call) { PyEval_RestoreThread(call->thread); }
+
+void leave_python(Call *call) {
+    if (PyErr_Occurred())
+        call->exception = PyErr_GetRaisedException();
+    call->thread = PyEval_SaveThread();
+}
+
+/* The library asks every 50 ms of a long call; a pending Ctrl-C raises here and ends the call. What comes when there is
+ * an exception already is left to the interpreter. */
 static int check_signals(void *context) {
     Call *call = context;
-    PyEval_RestoreThread(call->thread);
+    if (call->exception)
+        return 0;
+    enter_python(call);
     const int interrupted = PyErr_CheckSignals();
-    call->thread = PyEval_SaveThread();
+    leave_python(call);
     return interrupted;
 }
+
+/* Python's list of threads begins with the newest one and ends with the main thread. */
+static int is_main_thread(void) { return PyThreadState_Next(PyThreadState_Get()) == NULL; }
 
 int begin_call(Call *call, TransformObject *self) {
     /* The kept workspace, or a new one when another thread is using it. */
     call->self = self;
+    call->exception = NULL;
     call->workspace = self->workspace;
     self->workspace = NULL;
     if (!call->workspace) {
@@ -46,7 +54,9 @@ int begin_call(Call *call, TransformObject *self) {
             return raise_status(status);
     }
     call->parameters = (PyArrayObject *)Py_NewRef(self->parameters);
-    nvp_workspace_set_poll(call->workspace, check_signals, call);
+    /* Signals are the main thread's. Others must not take the GIL while a team is at work: when the interpreter exits,
+     * a thread that asks for it ends there and then, and the memory on its stack with it. */
+    nvp_workspace_set_poll(call->workspace, is_main_thread() ? check_signals : NULL, call);
     nvp_workspace_set_threads(call->workspace, (size_t)self->n_threads);
     call->thread = PyEval_SaveThread();
     return 0;
@@ -60,5 +70,8 @@ int end_call(Call *call, nvp_status status) {
     else
         call->self->workspace = call->workspace;
     Py_DECREF(call->parameters);
-    return raise_status(status);
+    if (!call->exception)
+        return raise_status(status);
+    PyErr_SetRaisedException(call->exception);
+    return -1;
 }

@@ -1,6 +1,14 @@
 /* nvpflow._core.Flow: a transform with a base density. */
 #include "binding.h"
 
+#ifdef _WIN32
+#include <process.h>
+static long process_id(void) { return _getpid(); }
+#else
+#include <unistd.h>
+static long process_id(void) { return (long)getpid(); }
+#endif
+
 #define WEIGHT_DOC                                                                                                     \
     "sample_weight : array_like of real numbers, shape (n,), optional\n"                                               \
     "    w >= 0, finite, not all zero: the mean is sum(w nll) / sum(w). Default: all 1.\n"
@@ -66,8 +74,20 @@ static PyObject *flow_sample(PyObject *object, PyObject *args) {
     return pair(x, log_prob);
 }
 
-static nvp_data data_of(PyArrayObject *x, PyArrayObject *context, PyArrayObject *weight) {
-    return (nvp_data){(size_t)PyArray_DIM(x, 0), PyArray_DATA(x), data_or_null(context), data_or_null(weight)};
+/* Converted samples; the arrays belong to it, and may be NULL. */
+typedef struct {
+    PyArrayObject *x, *context, *weight;
+} Data;
+
+static nvp_data data_of(const Data *data) {
+    const size_t n = data->x ? (size_t)PyArray_DIM(data->x, 0) : 0;
+    return (nvp_data){n, data_or_null(data->x), data_or_null(data->context), data_or_null(data->weight)};
+}
+
+static void release_data(Data *data) {
+    Py_XDECREF(data->x);
+    Py_XDECREF(data->context);
+    Py_XDECREF(data->weight);
 }
 
 /* The mean NLL, and into *grad (a new reference) its gradient unless grad is NULL. -1 with an exception. */
@@ -78,26 +98,24 @@ static int compute_nll(PyObject *object, const char *method, PyObject *const *ar
     PyObject *values[3];
     if (check_ready(self) < 0 || parse_arguments(method, names, 1, 3, args, n_args, keywords, values) < 0)
         return -1;
-    PyArrayObject *x = convert_samples(self, values[0], names[0]), *context = NULL, *weight = NULL;
-    if (!x)
+    Data data = {.x = convert_samples(self, values[0], names[0])};
+    if (!data.x)
         return -1;
-    const npy_intp n = PyArray_DIM(x, 0);
+    const npy_intp n = PyArray_DIM(data.x, 0);
     npy_intp n_params = (npy_intp)nvp_flow_n_parameters(self->flow);
     int failed = -1;
     Call call;
     if (n == 0) {
         PyErr_SetString(PyExc_ValueError, "x must have at least one sample, got shape (0, D): there is no mean of none");
-    } else if (convert_context(self, values[1], names[1], n, &context) == 0 &&
-               convert_weights(values[2], names[2], n, &weight) == 0 &&
+    } else if (convert_context(self, values[1], names[1], n, &data.context) == 0 &&
+               convert_weights(values[2], names[2], n, &data.weight) == 0 &&
                (!grad || (*grad = new_array(self, 1, &n_params))) && begin_call(&call, self) == 0) {
-        const nvp_data data = data_of(x, context, weight);
-        const nvp_status status = nvp_nll(self->flow, PyArray_DATA(call.parameters), &data, nll,
+        const nvp_data samples = data_of(&data);
+        const nvp_status status = nvp_nll(self->flow, PyArray_DATA(call.parameters), &samples, nll,
                                           grad ? PyArray_DATA(*grad) : NULL, call.workspace);
         failed = end_call(&call, status);
     }
-    Py_DECREF(x);
-    Py_XDECREF(context);
-    Py_XDECREF(weight);
+    release_data(&data);
     if (failed && grad)
         Py_CLEAR(*grad);
     return failed;
@@ -134,10 +152,11 @@ static PyObject *flow_nll_and_grad(PyObject *self, PyObject *const *args, Py_ssi
 /* What the epoch callback of a training needs. */
 typedef struct {
     Call call;
-    PyObject *callback;             /* Python's, or NULL */
+    PyArrayObject *parameters;          /* a copy: what others do with the flow's meanwhile is no concern of the threads */
+    PyObject *callback;                 /* Python's, or NULL */
     double *train_nll, *validation_nll; /* the curves of this call so far */
     size_t n_epochs, capacity;
-    int failed; /* a Python exception is set, or (2) there was no memory */
+    int out_of_memory;
 } Training;
 
 static int grow_curves(Training *training, size_t epochs) {
@@ -156,25 +175,36 @@ static int grow_curves(Training *training, size_t epochs) {
     return 0;
 }
 
+static void copy_parameters(PyArrayObject *to, PyArrayObject *from) {
+    memcpy(PyArray_DATA(to), PyArray_DATA(from), (size_t)PyArray_NBYTES(from));
+}
+
+/* The flow has the parameters of the last step, and what the callback makes of them counts. Whether it wants to stop. */
+static int call_back(Training *training, size_t epoch, double train_nll, double validation_nll) {
+    TransformObject *flow = training->call.self;
+    copy_parameters(flow->parameters, training->parameters);
+    PyObject *answer = PyObject_CallFunction(training->callback, "ndd", (Py_ssize_t)epoch, train_nll, validation_nll);
+    copy_parameters(training->parameters, flow->parameters);
+    const int stop = !answer || answer == Py_True;
+    Py_XDECREF(answer);
+    return stop;
+}
+
 /* Only a Python callback needs the GIL. */
 static int on_epoch(void *context, size_t epoch, double train_nll, double validation_nll) {
     Training *training = context;
     if (grow_curves(training, training->n_epochs + 1) < 0) {
-        training->failed = 2;
+        training->out_of_memory = 1;
         return 1;
     }
     training->train_nll[training->n_epochs] = train_nll;
     training->validation_nll[training->n_epochs++] = validation_nll;
     if (!training->callback)
         return 0;
-    PyEval_RestoreThread(training->call.thread);
-    PyObject *answer = PyObject_CallFunction(training->callback, "ndd", (Py_ssize_t)epoch, train_nll, validation_nll);
-    const int stop = answer ? PyObject_IsTrue(answer) : -1;
-    Py_XDECREF(answer);
-    if (stop < 0)
-        training->failed = 1;
-    training->call.thread = PyEval_SaveThread();
-    return stop != 0;
+    enter_python(&training->call);
+    const int stop = call_back(training, epoch, train_nll, validation_nll);
+    leave_python(&training->call);
+    return stop;
 }
 
 static int set_item(PyObject *dict, const char *key, PyObject *value) {
@@ -193,24 +223,28 @@ static PyObject *curve(const double *values, size_t n) {
 
 /* The curves and how it ended, also after an interruption, whose exception is kept. */
 static int report(const Training *training, const nvp_train_result *result, PyObject *history) {
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *exception = PyErr_GetRaisedException();
     const int failed = set_item(history, "train_nll", curve(training->train_nll, training->n_epochs)) < 0 ||
                        set_item(history, "validation_nll", curve(training->validation_nll, training->n_epochs)) < 0 ||
                        set_item(history, "n_iter", PyLong_FromSize_t(result->epochs)) < 0 ||
                        set_item(history, "best_iter", PyLong_FromSize_t(result->best_epoch)) < 0 ||
                        set_item(history, "diverged", PyBool_FromLong(result->diverged)) < 0;
-    if (type) {
-        PyErr_Restore(type, value, traceback);
+    if (exception) {
+        PyErr_SetRaisedException(exception);
         return -1;
     }
     return failed ? -1 : 0;
 }
 
-/* Converted training or validation data; the arrays belong to it. */
-typedef struct {
-    PyArrayObject *x, *context, *weight;
-} Data;
+/* Training writes the flow's parameters: an array that lies in them, or NULL for none, becomes a copy. */
+static int keep_apart(const TransformObject *self, PyArrayObject **array) {
+    const char *const parameters = PyArray_BYTES(self->parameters), *const bytes = *array ? PyArray_BYTES(*array) : NULL;
+    if (!bytes || bytes >= parameters + PyArray_NBYTES(self->parameters) ||
+        parameters >= bytes + PyArray_NBYTES(*array))
+        return 0;
+    Py_SETREF(*array, (PyArrayObject *)PyArray_NewCopy(*array, NPY_CORDER));
+    return *array ? 0 : -1;
+}
 
 /* From (x, context, sample_weight), whose names stand in `names`. -1 with an exception; release it in any case. */
 static int convert_data(const TransformObject *self, PyObject *values, const char *const *names, Data *data) {
@@ -219,15 +253,10 @@ static int convert_data(const TransformObject *self, PyObject *values, const cha
         return -1;
     const npy_intp n = PyArray_DIM(data->x, 0);
     return convert_context(self, context, names[1], n, &data->context) < 0 ||
-                   convert_weights(weight, names[2], n, &data->weight) < 0
+                   convert_weights(weight, names[2], n, &data->weight) < 0 || keep_apart(self, &data->x) < 0 ||
+                   keep_apart(self, &data->context) < 0 || keep_apart(self, &data->weight) < 0
                ? -1
                : 0;
-}
-
-static void release_data(Data *data) {
-    Py_XDECREF(data->x);
-    Py_XDECREF(data->context);
-    Py_XDECREF(data->weight);
 }
 
 PyDoc_STRVAR(train_doc, "_train($self, data, validation_data, noise, history, callback, max_iter, batch_size, learning_rate, "
@@ -235,65 +264,104 @@ PyDoc_STRVAR(train_doc, "_train($self, data, validation_data, noise, history, ca
 "state, /)\n--\n\n"
 "Train in place and fill the dict `history`, also when interrupted. Data are tuples (x, context, sample_weight).");
 
-static PyObject *flow_train(PyObject *object, PyObject *args) {
+/* What nvp_train gets, all of it converted. */
+typedef struct {
+    nvp_train_options options;
+    Data data, validation;
+    PyArrayObject *noise;
+    PyObject *history, *callback;
+} Job;
+
+static int check_state(const TransformObject *self, PyArrayObject *state) {
+    size_t size;
+    if (raise_status(nvp_train_state_size(self->flow, &size)) < 0)
+        return -1;
+    if (PyArray_TYPE(state) == NPY_UINT8 && PyArray_ISCARRAY(state) && (size_t)PyArray_SIZE(state) == size)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "state must be %zu writeable bytes", size);
+    return -1;
+}
+
+/* -1 with an exception; release it in any case. */
+static int read_job(const TransformObject *self, PyObject *args, Job *job) {
     static const char *const names[] = {"x", "context", "sample_weight"};
     static const char *const validation_names[] = {"validation_data[0]", "validation_data[1]", "validation_data[2]"};
-    TransformObject *self = (TransformObject *)object;
-    PyObject *values, *validation_values, *noise_value, *history, *callback;
+    nvp_train_options *options = &job->options;
+    PyObject *values, *validation_values, *noise_value;
     Py_ssize_t max_iter, batch_size, patience, warmup, validate_every, pause_after;
     PyArrayObject *state;
     unsigned long long seed;
     int cosine;
-    nvp_train_options options = {.adam = {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8}};
-    if (check_ready(self) < 0 ||
-        !PyArg_ParseTuple(args, "O!OOO!OnndpndKnddddnnO!", &PyTuple_Type, &values, &validation_values, &noise_value,
-                          &PyDict_Type, &history, &callback, &max_iter, &batch_size, &options.adam.learning_rate, &cosine, &patience,
-                          &options.tolerance, &seed, &warmup, &options.final_fraction, &options.max_grad_norm,
-                          &options.weight_decay, &options.average, &validate_every, &pause_after, &PyArray_Type,
-                          &state))
-        return NULL;
-    size_t state_size;
-    if (raise_status(nvp_train_state_size(self->flow, &state_size)) < 0)
-        return NULL;
-    if (PyArray_TYPE(state) != NPY_UINT8 || !PyArray_ISCARRAY(state) || (size_t)PyArray_SIZE(state) != state_size) {
-        PyErr_Format(PyExc_ValueError, "state must be %zu writeable bytes", state_size);
-        return NULL;
+    if (!PyArg_ParseTuple(args, "O!OOO!OnndpndKnddddnnO!", &PyTuple_Type, &values, &validation_values, &noise_value,
+                          &PyDict_Type, &job->history, &job->callback, &max_iter, &batch_size,
+                          &options->adam.learning_rate, &cosine, &patience, &options->tolerance, &seed, &warmup,
+                          &options->final_fraction, &options->max_grad_norm, &options->weight_decay,
+                          &options->average, &validate_every, &pause_after, &PyArray_Type, &state) ||
+        check_state(self, state) < 0)
+        return -1;
+    if (convert_data(self, values, names, &job->data) < 0 ||
+        (validation_values != Py_None &&
+         convert_data(self, validation_values, validation_names, &job->validation) < 0) ||
+        convert_optional(self->typenum, noise_value, "noise", self->dim, VECTOR, &job->noise) < 0 ||
+        keep_apart(self, &job->noise) < 0)
+        return -1;
+    options->max_epochs = (size_t)max_iter;
+    options->batch_size = (size_t)batch_size;
+    options->schedule = cosine ? NVP_COSINE : NVP_CONSTANT;
+    options->patience = (size_t)patience;
+    options->warmup = (size_t)warmup;
+    options->validate_every = (size_t)validate_every;
+    options->pause_after = (size_t)pause_after;
+    options->state = PyArray_DATA(state);
+    options->seed = seed;
+    options->noise = data_or_null(job->noise);
+    return 0;
+}
+
+static void release_job(Job *job) {
+    release_data(&job->data);
+    release_data(&job->validation);
+    Py_XDECREF(job->noise);
+}
+
+/* On a copy of the parameters, which the flow gets in the end. */
+static int train(TransformObject *self, Job *job) {
+    Training training = {.callback = job->callback == Py_None ? NULL : job->callback};
+    job->options.on_epoch = on_epoch;
+    job->options.on_epoch_alone = training.callback != NULL;
+    job->options.context = &training;
+    training.parameters = (PyArrayObject *)PyArray_NewCopy(self->parameters, NPY_CORDER);
+    if (!training.parameters || begin_call(&training.call, self) < 0) {
+        Py_XDECREF(training.parameters);
+        return -1;
     }
-    Data data = {0}, validation = {0};
-    PyArrayObject *noise = NULL;
-    Training training = {.callback = callback == Py_None ? NULL : callback};
-    options.max_epochs = (size_t)max_iter;
-    options.batch_size = (size_t)batch_size;
-    options.schedule = cosine ? NVP_COSINE : NVP_CONSTANT;
-    options.patience = (size_t)patience;
-    options.warmup = (size_t)warmup;
-    options.validate_every = (size_t)validate_every;
-    options.pause_after = (size_t)pause_after;
-    options.state = PyArray_DATA(state);
-    options.seed = seed;
-    options.on_epoch = on_epoch;
-    options.context = &training;
-    int failed = convert_data(self, values, names, &data) < 0 ||
-                 (validation_values != Py_None &&
-                  convert_data(self, validation_values, validation_names, &validation) < 0) ||
-                 convert_optional(self->typenum, noise_value, "noise", self->dim, VECTOR, &noise) < 0 ||
-                 begin_call(&training.call, self) < 0;
-    if (!failed) {
-        const nvp_data train = data_of(data.x, data.context, data.weight);
-        const nvp_data held_out =
-            validation.x ? data_of(validation.x, validation.context, validation.weight) : (nvp_data){0};
-        nvp_train_result result = {0};
-        options.noise = data_or_null(noise);
-        const nvp_status status = nvp_train(self->flow, PyArray_DATA(training.call.parameters), &options, &train,
-                                            &held_out, &result, training.call.workspace);
-        failed = end_call(&training.call, training.failed == 2 ? NVP_ERROR_MEMORY : status) < 0 || training.failed;
-        failed = report(&training, &result, history) < 0 || failed;
-    }
+    const nvp_data data = data_of(&job->data), validation = data_of(&job->validation);
+    nvp_train_result result = {0};
+    const nvp_status status = nvp_train(self->flow, PyArray_DATA(training.parameters), &job->options, &data,
+                                        &validation, &result, training.call.workspace);
+    int failed = end_call(&training.call, training.out_of_memory ? NVP_ERROR_MEMORY : status) < 0;
+    copy_parameters(self->parameters, training.parameters);
+    if (status == NVP_OK || status == NVP_INTERRUPTED)
+        failed = report(&training, &result, job->history) < 0 || failed;
     PyMem_RawFree(training.train_nll);
     PyMem_RawFree(training.validation_nll);
-    release_data(&data);
-    release_data(&validation);
-    Py_XDECREF(noise);
+    Py_DECREF(training.parameters);
+    return failed ? -1 : 0;
+}
+
+static PyObject *flow_train(PyObject *object, PyObject *args) {
+    TransformObject *self = (TransformObject *)object;
+    Job job = {.options = {.adam = {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8}}};
+    if (check_ready(self) < 0)
+        return NULL;
+    if (self->training_process == process_id()) {
+        PyErr_SetString(PyExc_RuntimeError, "a training of this flow is under way: train a copy() of it");
+        return NULL;
+    }
+    self->training_process = process_id();
+    const int failed = read_job(self, args, &job) < 0 || train(self, &job) < 0;
+    self->training_process = 0;
+    release_job(&job);
     if (failed)
         return NULL;
     Py_RETURN_NONE;

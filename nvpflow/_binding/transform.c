@@ -1,11 +1,6 @@
 /* nvpflow._core.Transform: a chain of invertible layers over a flat parameter buffer. */
 #include "binding.h"
 
-#if PY_VERSION_HEX < 0x030C0000 /* the names of 3.12 */
-#include <structmember.h>
-#define Py_T_PYSSIZET T_PYSSIZET
-#endif
-
 /* The names that Python uses for the enumerations of nvpflow.h, in their order. */
 static const char *const layer_type_names[] = {"affine_coupling",   "act_norm",    "spline_coupling",
                                                "additive_coupling", "permutation", "lu_linear"};
@@ -142,30 +137,37 @@ done:
     return flow;
 }
 
-/* Take a buffer over if it fits: one-dimensional, contiguous, aligned, writeable, right in dtype and length. */
-static int set_parameters(TransformObject *self, PyObject *value) {
-    const npy_intp n = (npy_intp)nvp_flow_n_parameters(self->flow);
-    PyArrayObject *array;
-    if (value == Py_None) {
-        npy_intp length = n;
-        array = (PyArrayObject *)PyArray_ZEROS(1, &length, self->typenum, 0);
-        if (!array)
-            return -1;
-    } else if (PyArray_CheckExact(value) && PyArray_TYPE((PyArrayObject *)value) == self->typenum &&
-               PyArray_NDIM((PyArrayObject *)value) == 1 && PyArray_DIM((PyArrayObject *)value, 0) == n &&
-               PyArray_ISCARRAY((PyArrayObject *)value)) {
-        /* A view of our own: nobody else can change its shape. */
-        array = (PyArrayObject *)PyArray_View((PyArrayObject *)value, NULL, NULL);
-        if (!array)
-            return -1;
-    } else {
-        PyErr_Format(PyExc_ValueError,
-                     "parameters must be a writeable contiguous array of %zd numbers in the dtype of the transform",
-                     (Py_ssize_t)n);
-        return -1;
-    }
-    Py_XSETREF(self->parameters, array);
-    return 0;
+/* A buffer to take over, if it fits: one-dimensional, contiguous, aligned, writeable, right in dtype and length. From
+ * None a new one. New reference, or NULL with an exception. */
+static PyArrayObject *take_parameters(const nvp_flow *flow, int typenum, PyObject *value) {
+    npy_intp n = (npy_intp)nvp_flow_n_parameters(flow);
+    if (value == Py_None)
+        return (PyArrayObject *)PyArray_ZEROS(1, &n, typenum, 0);
+    PyArrayObject *array = PyArray_CheckExact(value) ? (PyArrayObject *)value : NULL;
+    if (array && PyArray_TYPE(array) == typenum && PyArray_NDIM(array) == 1 && PyArray_DIM(array, 0) == n &&
+        PyArray_ISCARRAY(array))
+        return view_array(array);
+    PyErr_Format(PyExc_ValueError,
+                 "parameters must be a writeable contiguous array of %zd numbers in the dtype of the transform",
+                 (Py_ssize_t)n);
+    return NULL;
+}
+
+static int check_unused(const TransformObject *self) {
+    if (!self->flow)
+        return 0;
+    PyErr_SetString(PyExc_RuntimeError, "a transform cannot be initialised twice");
+    return -1;
+}
+
+PyDoc_STRVAR(check_unused_doc, "_check_unused($self, /)\n--\n\n"
+"RuntimeError where __init__ was called before: one that sets attributes first asks.");
+
+static PyObject *transform_check_unused(PyObject *object, PyObject *unused) {
+    (void)unused;
+    if (check_unused((TransformObject *)object) < 0)
+        return NULL;
+    Py_RETURN_NONE;
 }
 
 static int transform_init(PyObject *object, PyObject *args, PyObject *keywords) {
@@ -173,13 +175,12 @@ static int transform_init(PyObject *object, PyObject *args, PyObject *keywords) 
     TransformObject *self = (TransformObject *)object;
     Py_ssize_t dim, context_dim = 0, n_components = 0;
     PyArray_Descr *dtype = NULL;
-    PyObject *layers, *parameters = Py_None;
-    if (self->flow) {
-        PyErr_SetString(PyExc_RuntimeError, "a transform cannot be initialised twice");
-        return -1;
-    }
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "nO&O!|Onn", names, &dim, PyArray_DescrConverter, &dtype,
-                                     &PyTuple_Type, &layers, &parameters, &context_dim, &n_components))
+    PyObject *layers, *value = Py_None;
+    PyArrayObject *parameters = NULL;
+    nvp_flow *flow = NULL;
+    if (check_unused(self) < 0 ||
+        !PyArg_ParseTupleAndKeywords(args, keywords, "nO&O!|Onn", names, &dim, PyArray_DescrConverter, &dtype,
+                                     &PyTuple_Type, &layers, &value, &context_dim, &n_components))
         return -1;
     const int typenum = dtype->type_num;
     if (typenum != NPY_FLOAT && typenum != NPY_DOUBLE)
@@ -191,18 +192,21 @@ static int transform_init(PyObject *object, PyObject *args, PyObject *keywords) 
     else if (n_components < 0)
         PyErr_Format(PyExc_ValueError, "n_components must be at least 0, got %zd", n_components);
     else
-        self->flow = create_flow(typenum, dim, context_dim, n_components, layers);
+        flow = create_flow(typenum, dim, context_dim, n_components, layers);
     Py_DECREF(dtype);
-    if (!self->flow)
+    if (flow)
+        parameters = take_parameters(flow, typenum, value);
+    /* Again: reading the arguments runs code of theirs, which may come here, too. */
+    if (!parameters || check_unused(self) < 0) {
+        nvp_flow_destroy(flow);
+        Py_XDECREF(parameters);
         return -1;
+    }
+    self->flow = flow;
+    self->parameters = parameters;
     self->dim = dim;
     self->context_dim = context_dim;
     self->typenum = typenum;
-    if (set_parameters(self, parameters) < 0) {
-        nvp_flow_destroy(self->flow);
-        self->flow = NULL;
-        return -1;
-    }
     return 0;
 }
 
@@ -409,11 +413,12 @@ static PyObject *transform_rebind(PyObject *object, PyObject *value) {
     TransformObject *self = (TransformObject *)object;
     if (check_ready(self) < 0)
         return NULL;
-    PyArrayObject *old = (PyArrayObject *)Py_NewRef(self->parameters);
-    const int failed = set_parameters(self, value) < 0 || PyArray_CopyInto(self->parameters, old) < 0;
-    Py_DECREF(old);
-    if (failed)
+    PyArrayObject *parameters = take_parameters(self->flow, self->typenum, value);
+    if (!parameters || PyArray_CopyInto(parameters, self->parameters) < 0) {
+        Py_XDECREF(parameters);
         return NULL;
+    }
+    Py_SETREF(self->parameters, parameters);
     Py_RETURN_NONE;
 }
 
@@ -421,7 +426,7 @@ static PyObject *transform_rebind(PyObject *object, PyObject *value) {
 static PyObject *get_parameters(PyObject *object, void *closure) {
     (void)closure;
     TransformObject *self = (TransformObject *)object;
-    return check_ready(self) < 0 ? NULL : PyArray_View(self->parameters, NULL, NULL);
+    return check_ready(self) < 0 ? NULL : (PyObject *)view_array(self->parameters);
 }
 
 static PyObject *get_n_parameters(PyObject *object, void *closure) {
@@ -477,20 +482,39 @@ static PyObject *get_base_offset(PyObject *object, void *closure) {
     return check_ready(self) < 0 ? NULL : PyLong_FromSize_t(nvp_flow_base_offset(self->flow));
 }
 
+static PyObject *get_n_threads(PyObject *object, void *closure) {
+    (void)closure;
+    const Py_ssize_t n = ((TransformObject *)object)->n_threads;
+    return PyLong_FromSsize_t(n ? n : 1);
+}
+
+static int set_n_threads(PyObject *object, PyObject *value, void *closure) {
+    (void)closure;
+    if (!value) {
+        PyErr_SetString(PyExc_AttributeError, "_n_threads cannot be deleted");
+        return -1;
+    }
+    const Py_ssize_t n = PyNumber_AsSsize_t(value, NULL); /* clipped: the library has a limit of its own */
+    if (n == -1 && PyErr_Occurred())
+        return -1;
+    if (n < 1) {
+        PyErr_Format(PyExc_ValueError, "_n_threads must be at least 1, got %R", value);
+        return -1;
+    }
+    ((TransformObject *)object)->n_threads = n;
+    return 0;
+}
+
 static PyMethodDef transform_methods[] = {
     FAST_METHOD("forward", transform_forward, forward_doc),
     FAST_METHOD("inverse", transform_inverse, inverse_doc),
     FAST_METHOD("forward_vjp", transform_forward_vjp, forward_vjp_doc),
     FAST_METHOD("inverse_vjp", transform_inverse_vjp, inverse_vjp_doc),
     FAST_METHOD("trace", transform_trace, trace_doc),
+    {"_check_unused", transform_check_unused, METH_NOARGS, check_unused_doc},
     {"_initialize", transform_initialize, METH_O, initialize_doc},
     {"_rebind", transform_rebind, METH_O, rebind_doc},
     {NULL, NULL, 0, NULL},
-};
-
-static PyMemberDef transform_members[] = {
-    {"_n_threads", Py_T_PYSSIZET, offsetof(TransformObject, n_threads), 0, "int: how many threads a call may use."},
-    {NULL, 0, 0, 0, NULL},
 };
 
 static PyGetSetDef transform_attributes[] = {
@@ -502,6 +526,7 @@ static PyGetSetDef transform_attributes[] = {
     {"dtype", get_dtype, NULL, "numpy.dtype: float32 or float64, of the parameters and of every computation.", NULL},
     {"isa", get_isa, NULL, "str: the instruction set of the kernels in use.", NULL},
     {"_layer_offsets", get_layer_offsets, NULL, "tuple of int: where each layer begins in the parameters.", NULL},
+    {"_n_threads", get_n_threads, set_n_threads, "int: how many threads a call may use.", NULL},
     {"_base_offset", get_base_offset, NULL, "int: where the base begins in the parameters.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
@@ -515,7 +540,6 @@ static PyType_Slot transform_slots[] = {
     {Py_tp_dealloc, transform_dealloc},
     {Py_tp_methods, transform_methods},
     {Py_tp_getset, transform_attributes},
-    {Py_tp_members, transform_members},
     {0, NULL},
 };
 

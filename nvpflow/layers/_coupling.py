@@ -59,12 +59,17 @@ class Coupling(Layer):
 
     def _describe_conditioner(self, data_dim, hidden_dim, mask, activation):
         """Check what all couplings have, and keep it. Returns data_dim."""
+        self._check_unused()
         data_dim = check_int("data_dim", data_dim, 1)
-        self._hidden_dim = check_hidden(hidden_dim)
+        self._hidden_dim = check_hidden("hidden_dim", hidden_dim)
         self._mask = check_mask(mask, data_dim)
         self._mask.flags.writeable = False
         self._activation = check_choice("activation", activation, ACTIVATIONS)
         return data_dim
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self._mask.flags.writeable = False
 
     def _start(self, data_dim, context_dim, dtype, random_state):
         """The C side of the layer, with random parameters."""

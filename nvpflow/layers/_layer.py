@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import copyreg
 from collections.abc import Mapping
 from typing import Any, Self, TypeAlias
 
@@ -50,9 +52,9 @@ class Layer(_core.Transform):
         Returns
         -------
         Layer
-            Of the same class.
+            Of the same class, with the same further attributes.
         """
-        return _restore_layer(type(self), self.config(), self.dtype, self.parameters)
+        return copy.copy(self)
 
     def state_dict(self) -> dict[str, Floats]:
         """Copies of the parameters in the full shapes and under the names of the PyTorch module.
@@ -86,8 +88,24 @@ class Layer(_core.Transform):
         for name, (view, _, index) in views.items():
             view[...] = arrays[name][index]
 
+    # Copies and pickles are made from the state; __init__, which a subclass may have with other arguments, is not called.
+
     def __reduce__(self):
-        return _restore_layer, (type(self), self.config(), self.dtype.name, np.array(self.parameters))
+        return copyreg.__newobj__, (type(self),), self.__getstate__()
+
+    def __getstate__(self) -> dict[str, Any]:
+        attributes = {name: value for name, value in vars(self).items() if name != "_in_flow"}
+        core = {name: getattr(self, name) for name in ("data_dim", "dtype", "context_dim")}
+        return {**attributes, **core, "parameters": np.array(self.parameters)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        attributes = dict(state)
+        data_dim, dtype, context_dim, parameters = (
+            attributes.pop(name) for name in ("data_dim", "dtype", "context_dim", "parameters")
+        )
+        vars(self).update(attributes)
+        _core.Transform.__init__(self, data_dim, dtype, (self._description(),), context_dim=context_dim)
+        self.parameters[:] = parameters
 
     def __repr__(self):
         config = self.config()
@@ -99,9 +117,3 @@ class Layer(_core.Transform):
         from nvpflow._display import layer_html
 
         return layer_html(self)
-
-
-def _restore_layer(cls, config, dtype, parameters):
-    layer = cls._from_config(config, dtype)
-    layer.parameters[:] = parameters
-    return layer
