@@ -12,6 +12,7 @@ __all__ = [
     "Data",
     "check_data",
     "check_numbers",
+    "count_given",
     "effective_size",
     "location_and_scale",
     "moments",
@@ -24,8 +25,8 @@ MOST_COUNTED_ROWS, MOST_COPIES = 1_000_000, 10
 # A column whose standard deviation is so many times its spread between the 5th and the 95th percentile, in standard deviations
 # of a normal distribution, has values far out, which say nothing about the others.
 FAR_OUT, SPREAD_OF_NORMAL = 8.0, 3.29
-# A column that the others determine but for this share of its standard deviation has no density of its own.
-LEAST_RESIDUAL = 1e-5
+# A column that others determine but for this share of its standard deviation has no density of its own in that precision.
+LEAST_RESIDUAL = {"float32": 1e-6, "float64": 1e-9}
 
 
 class Data(NamedTuple):
@@ -66,6 +67,11 @@ def check_data(X, context, sample_weight, dtype, minimum=1):
         return _sorted(Data(x, context).rows(np.repeat(np.arange(len(x)), weight.astype(np.intp))))
     data = Data(x, context, weight / weight.max()).rows(weight > 0)  # whose sum cannot overflow
     return _sorted(data._replace(weight=data.weight / data.weight.mean()))  # type: ignore[union-attr]
+
+
+def count_given(data, sample_weight):
+    """How many rows were given to `check_data`, but for those of weight 0."""
+    return len(data.x) if sample_weight is None else int(np.count_nonzero(as_array("sample_weight", sample_weight)))
 
 
 def _are_counts(weight):
@@ -131,7 +137,7 @@ def quantiles(x, shares, weight=None):
     return np.array([np.interp(shares, position, column) for position, column in columns]).T
 
 
-def warn_of_dependent_columns(data, names=None):
+def warn_of_dependent_columns(data, dtype, names=None):
     """Tell of columns that have no density of their own, given the others, or of too few rows to know."""
     n, dim = data.x.shape
     if n <= dim:
@@ -148,7 +154,7 @@ def warn_of_dependent_columns(data, names=None):
     z -= share @ z
     residuals = np.abs(np.diag(np.linalg.qr(z * np.sqrt(share)[:, None], mode="r")))
     own = np.sqrt(share @ z**2)
-    dependent = (residuals < LEAST_RESIDUAL * own) & (own > 0)
+    dependent = (residuals < LEAST_RESIDUAL[dtype.name] * own) & (own > 0)
     if dependent.any():
         warn_user(
             f"column(s) {name_columns(dependent, names)} of X are linear combinations of the columns before them, but for "

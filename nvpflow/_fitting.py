@@ -81,7 +81,6 @@ def train(model, data, fitted, callback=None):
             fitted |= scaler.fitted_attributes()
             fitted["n_iter_"] = len(best.history["train_nll"])
             fitted["best_iter_"] = best.best_iter
-            fitted["n_samples_seen_"] = len(data.x)
             fitted["history_"] = best.history
 
 

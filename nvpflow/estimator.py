@@ -20,7 +20,7 @@ from nvpflow._checks import (
     check_verbose,
     check_warmup,
 )
-from nvpflow._data import check_data, warn_of_dependent_columns
+from nvpflow._data import check_data, count_given, warn_of_dependent_columns
 from nvpflow._frames import feature_names
 from nvpflow._metadata import DensityRequests
 from nvpflow._parameters import boolean, choice, integer, optional, plain, real, real_of_dtype
@@ -157,7 +157,7 @@ class RealNVP(Transformer, DensityRequests):
     best_iter_ : int
         The epoch whose parameters were kept; 0 where none bettered the start.
     n_samples_seen_ : int
-        Of `fit`, and of every `partial_fit` since; those of weight 0 do not count.
+        Rows given to `fit`, and to every `partial_fit` since; those of weight 0 do not count.
     n_features_in_ : int
     feature_names_in_ : ndarray of str objects, shape (D,)
         Only after fitting to a frame whose column names are all strings.
@@ -320,7 +320,9 @@ class RealNVP(Transformer, DensityRequests):
             checked later, as those of X are.
         sample_weight : array_like of real numbers, shape (n,), optional
             Finite, >= 0, and at least 2 of them > 0: how much each sample counts in the loss, the validation and the
-            standardisation. Only their ratios matter; a sample of weight 0 is as good as absent. Default: all 1.
+            standardisation. Whole numbers are counts: a sample of weight 3 is three such samples, as long as they are not more
+            than a million, or ten times as many as were given. Of other weights only the ratios matter. A sample of weight 0
+            is as good as absent. Default: all 1.
         callback : callable, optional
             ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN
             without `early_stopping`. It stops the training by returning True, and no other true value, or raising
@@ -342,28 +344,32 @@ class RealNVP(Transformer, DensityRequests):
         ConvergenceWarning
             If training diverged; the best parameters were kept.
         UserWarning
-            If columns of X or context vary by less than a thousand times the resolution of `dtype` (see `origin_`), or a column
+            If there are not more samples than columns; if columns are linear combinations of others, where a density has no
+            upper limit and its value says little; if columns of X or context vary by less than a thousand times the resolution of `dtype` (see `origin_`), or a column
             of the context has outliers (see `context_range_`). Later methods warn of a context that is clipped.
 
         Notes
         -----
         Ctrl-C raises KeyboardInterrupt and leaves a fitted model with the best parameters so far.
 
-        A sample of weight 2 is the same as two such samples where nothing is drawn at random for each: with
-        ``early_stopping=False, noise=0, batch_size=None``, up to rounding. Otherwise two samples have two chances to be
-        held out, noise of their own each, and minibatches of their own, so that the fits agree in distribution alone.
-        Where the number of samples matters, as for `noise`, it is the exponential of the entropy of the weights' shares.
+        Where the number of samples matters, as for `noise` and for the number of components, samples of relative weights count as
+        the exponential of the entropy of the weights' shares.
+
+        Samples that are equal count as often as they come. A column of which many values are equal has no finite density there;
+        the model puts narrow peaks on such values, whose share of the samples is right, while the height says nothing.
         """
         self._check_parameters()
         check_callback(callback)
         names, context_names = feature_names(X), feature_names(context)
-        data = check_data(X, context, sample_weight, check_dtype(self.dtype), minimum=2)
-        warn_of_dependent_columns(data, names)
-        fitted: dict[str, Any] = {}
+        dtype = check_dtype(self.dtype)
+        data = check_data(X, context, sample_weight, dtype, minimum=2)
+        warn_of_dependent_columns(data, dtype, names)
+        fitted: dict[str, Any] = {"n_samples_seen_": count_given(data, sample_weight)}
         try:
             _fitting.train(self, data, fitted, callback)
         except BaseException:  # an interruption leaves the best parameters so far
             if fitted:
+                fitted["n_samples_seen_"] = n_rows
                 self._keep(fitted, data.x.shape[1], names, context_names)
             raise
         if not np.isfinite(fitted["flow_"].nll(*_fitting.as_flow_reads(fitted, data))):
@@ -419,15 +425,17 @@ class RealNVP(Transformer, DensityRequests):
         if hasattr(self, "flow_"):
             checked = self._check_columns(X)
             data = check_data(checked, self._check_context_rows(context, len(checked)), sample_weight, self.flow_.dtype)
+            n = count_given(data, sample_weight)
             names, context_names = (getattr(self, f"{of}feature_names_in_", None) for of in ("", "context_"))
             stream = getattr(self, "_stream", None) or Stream(self, data, self.flow_.dtype)
-            flow, n_seen, curve = self.flow_, self.n_samples_seen_ + len(data.x), self.history_["train_nll"]
+            flow, n_seen, curve = self.flow_, self.n_samples_seen_ + n, self.history_["train_nll"]
         else:
             names, context_names = feature_names(X), feature_names(context)
             dtype = check_dtype(self.dtype)
             data = check_data(X, context, sample_weight, dtype, minimum=2)
+            n = count_given(data, sample_weight)
             stream = Stream(self, data, dtype)
-            flow, n_seen, curve = stream.new_flow(self, data), len(data.x), np.empty(0)
+            flow, n_seen, curve = stream.new_flow(self, data), n, np.empty(0)
             read = {"flow_": flow, "origin_": stream.origin} | stream.scaler.fitted_attributes()
             if not np.isfinite(flow.nll(*_fitting.as_flow_reads(read, data))):
                 raise ValueError(NO_DENSITY.format("before training"))
