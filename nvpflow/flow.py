@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import copyreg
 import functools
 import warnings
 from collections.abc import Mapping, Sequence
@@ -656,8 +655,8 @@ class Flow(_core.Flow):
         Flow.__setstate__(twin, Flow.__getstate__(self) | {"_layers": tuple(map(copy.copy, self.layers)), "_base": base})
         return twin
 
-    def __reduce__(self):
-        return copyreg.__newobj__, (type(self),), self.__getstate__()
+    def __reduce_ex__(self, protocol):
+        return super().__reduce_ex__(max(protocol, 2))  # older ones know no objects of C
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_n_threads": self._n_threads}
