@@ -276,9 +276,9 @@ class Flow(_core.Flow):
             For the shuffling and the noise.
         callback : callable, optional
             ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN where it
-            was not measured. It stops the training by returning True, and no other true value, or raising StopIteration,
-            which `fit` catches; the epoch counts. Meanwhile the flow has the parameters of the last step, and the training
-            goes on from what the callback makes of them. No threads of `fit` are alive then: it may fork.
+            was not measured. To stop the training it raises StopIteration, which `fit` catches; the epoch counts. What it
+            returns is ignored. Meanwhile the flow has the parameters of the last step, and the training goes on from what
+            the callback makes of them. No threads of `fit` are alive then: it may fork.
         pause_after : int, optional
             Return after so many epochs, to go on later with the same `state`. `max_iter` stays the number of all epochs.
         state : TrainingState, optional
