@@ -6,6 +6,7 @@
 #define NVP_CORE_H
 
 #include "nvpflow.h"
+#include "reals.h"
 #include "threads.h"
 #include <stdbool.h>
 
@@ -123,7 +124,8 @@ typedef struct {
     bool inverse;
     size_t n;
 
-    const void *in;      /* (., D); NULL: draws from the base density */
+    bool draws;          /* the samples are drawn from the base density; otherwise */
+    const void *in;      /* (., D) */
     const void *context; /* (., C) */
     const size_t *rows;  /* which n rows of `in`, `context` and `weight`; NULL: the first n */
     uint64_t seed;       /* of the draws */
@@ -151,8 +153,15 @@ typedef struct {
     const void *grads[NVP_HALVES]; /* the second may be NULL */
 } nvp_pass;
 
+/* A flow without parameters does not need their address. */
+bool nvp_has_parameters(const nvp_flow *flow, const void *params);
+
 /* Whether there are samples to learn from, with their context and weights in their range; the mean weight of all. */
 bool nvp_check_data(const nvp_flow *flow, const nvp_data *data, double *mean_weight);
+
+/* Whether options are there and in their ranges (options.c). */
+bool nvp_check_adam(nvp_dtype dtype, const nvp_adam_options *adam);
+bool nvp_check_training(const nvp_flow *flow, const nvp_train_options *options);
 
 /* One step of Adam and what training adds to it. Rows are as long as the parameters; NULL is "not wanted". */
 typedef struct {

@@ -88,6 +88,8 @@ static void read_layer(numbers *in, size_t dim, nvp_layer_config *layer, storage
 }
 
 nvp_status nvp_flow_decode(nvp_flow **flow, size_t n, const double *list) {
+    if (!flow || (n && !list))
+        return NVP_ERROR_ARGUMENT;
     *flow = NULL;
     numbers in = {list, n, false};
     const size_t version = next_size(&in);

@@ -1,6 +1,7 @@
 /* Describing a flow, and the public compute functions, each of which is one pass (core.h). */
 #include "checked.h"
 #include "core.h"
+#include "reals.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,8 @@ const char *nvp_status_string(nvp_status status) {
         return "this is no whole nvpflow file";
     case NVP_INTERRUPTED:
         return "interrupted";
+    case NVP_ERROR_FORKED:
+        return "a forked process has no threads of the call that it was forked in";
     }
     return "unknown status";
 }
@@ -31,7 +34,20 @@ static bool is_coupling(nvp_layer_type type) {
     return type == NVP_AFFINE_COUPLING || type == NVP_ADDITIVE_COUPLING || type == NVP_SPLINE_COUPLING;
 }
 
-static bool valid_coupling(size_t dim, const nvp_layer_config *config) {
+/* Scales are multiplied by the bound and by its reciprocal. */
+static bool valid_scale(nvp_dtype dtype, const nvp_layer_config *config) {
+    const double bound = config->scale_bound;
+    return config->scale == NVP_SCALE_EXP ||
+           (config->scale == NVP_SCALE_TANH && nvp_is_normal(dtype, bound) && nvp_is_normal(dtype, 1 / bound));
+}
+
+/* The density squares what a spline gives, up to the bound, and the gradient divides by squares of parts of it. */
+static bool valid_spline(nvp_dtype dtype, const nvp_layer_config *config) {
+    const double bound = config->tail_bound;
+    return config->n_bins >= 2 && config->n_bins <= NVP_MAX_BINS && bound > 0 && nvp_is_normal(dtype, bound * bound);
+}
+
+static bool valid_coupling(nvp_dtype dtype, size_t dim, const nvp_layer_config *config) {
     if (!config->mask || (config->n_hidden && !config->hidden) || (unsigned)config->activation >= NVP_N_ACTIVATIONS)
         return false;
     for (size_t i = 0; i < dim; i++)
@@ -42,19 +58,17 @@ static bool valid_coupling(size_t dim, const nvp_layer_config *config) {
             return false;
     switch (config->type) {
     case NVP_AFFINE_COUPLING:
-        return config->scale == NVP_SCALE_EXP ||
-               (config->scale == NVP_SCALE_TANH && config->scale_bound > 0 && isfinite(config->scale_bound));
+        return valid_scale(dtype, config);
     case NVP_SPLINE_COUPLING:
-        return config->n_bins >= 2 && config->n_bins <= NVP_MAX_BINS && config->tail_bound > 0 &&
-               isfinite(config->tail_bound);
+        return valid_spline(dtype, config);
     default:
         return true;
     }
 }
 
-static bool valid_config(size_t dim, const nvp_layer_config *config) {
+static bool valid_config(nvp_dtype dtype, size_t dim, const nvp_layer_config *config) {
     if (is_coupling(config->type))
-        return valid_coupling(dim, config);
+        return valid_coupling(dtype, dim, config);
     return config->type == NVP_PERMUTATION ? config->permutation != NULL : (unsigned)config->type < NVP_N_LAYER_TYPES;
 }
 
@@ -101,7 +115,8 @@ static bool describe_coupling(nvp_layer *layer, const nvp_layer_config *config, 
         columns[config->mask[i]][at[config->mask[i]]++] = i;
     size_t *widths = indices + dim;
     widths[0] = n_identity + layer->context_dim;
-    memcpy(widths + 1, config->hidden, config->n_hidden * sizeof *widths);
+    for (size_t i = 0; i < config->n_hidden; i++)
+        widths[i + 1] = config->hidden[i];
 
     layer->n_identity = n_identity, layer->n_transformed = dim - n_identity;
     layer->identity = columns[1], layer->transformed = columns[0];
@@ -139,12 +154,20 @@ static bool count_indices(size_t dim, const nvp_layer_config *config, size_t *n)
 /* Bytes that a tile may take for what the way forward leaves to the way back. */
 enum { ROOM = 2 * 1024 * 1024 };
 
+/* The rows of a tile that the busiest layer works on. */
+static bool count_busiest(const nvp_flow *flow, size_t *rows) {
+    return nvp_add(flow->scratch_rows, flow->hidden_rows, rows) && nvp_add_product(4, flow->dim, rows) &&
+           nvp_add_product(2, flow->context_dim, rows);
+}
+
 /* The most samples of a tile: as many as keep the busiest layer's rows within the second-level cache, and fewer in deep
  * flows, whose `kept_rows` for the way back would not fit their room. One tile would do for as many, but two are work
- * for two threads, and take one thread hardly longer where each has rows of some size. */
-static void choose_tiles(nvp_flow *flow, size_t kept_rows) {
+ * for two threads, and take one thread hardly longer where each has rows of some size. False: overflow. */
+static bool choose_tiles(nvp_flow *flow, size_t kept_rows) {
     enum { CACHE = 256 * 1024, SMALLEST = 64, LARGEST = 512, SOME_SIZE = 18 * 1024 };
-    const size_t busiest = flow->scratch_rows + flow->hidden_rows + 4 * flow->dim + 2 * flow->context_dim;
+    size_t busiest;
+    if (!count_busiest(flow, &busiest))
+        return false;
     const size_t size = flow->engine->real_size, some = SOME_SIZE / size / busiest;
     size_t tile = LARGEST;
     while (tile > SMALLEST && (busiest > CACHE / (tile * size) || kept_rows > ROOM / (tile * size)))
@@ -152,6 +175,7 @@ static void choose_tiles(nvp_flow *flow, size_t kept_rows) {
     const size_t two_tiles_from = 2 * (some > SMALLEST ? some : SMALLEST);
     flow->tile = tile;
     flow->two_tiles_from = two_tiles_from <= tile ? two_tiles_from : tile + 1;
+    return true;
 }
 
 static size_t whole_vectors(const nvp_flow *flow, size_t n) {
@@ -225,12 +249,13 @@ static nvp_status describe_parts(nvp_flow *flow, const nvp_layer_config *configs
     if (!nvp_multiply(flow->n_params, flow->engine->real_size, &bytes) ||
         !nvp_add_product(flow->n_layers + 1, flow->dim, &kept_rows))
         return NVP_ERROR_SIZE;
-    choose_tiles(flow, kept_rows);
-    return place_saved_rows(flow, kept_rows) ? NVP_OK : NVP_ERROR_SIZE;
+    return choose_tiles(flow, kept_rows) && place_saved_rows(flow, kept_rows) ? NVP_OK : NVP_ERROR_SIZE;
 }
 
 nvp_status nvp_flow_create(nvp_flow **created, nvp_dtype dtype, size_t dim, size_t context_dim, size_t n_components,
                            size_t n_layers, const nvp_layer_config *layers) {
+    if (!created)
+        return NVP_ERROR_ARGUMENT;
     *created = NULL;
     if (dim == 0 || n_layers == 0 || !layers || (dtype != NVP_FLOAT32 && dtype != NVP_FLOAT64))
         return NVP_ERROR_ARGUMENT;
@@ -239,7 +264,7 @@ nvp_status nvp_flow_create(nvp_flow **created, nvp_dtype dtype, size_t dim, size
         return NVP_ERROR_SIZE;
     for (size_t l = 0; l < n_layers; l++) {
         size_t n;
-        if (!valid_config(dim, &layers[l]))
+        if (!valid_config(dtype, dim, &layers[l]))
             return NVP_ERROR_ARGUMENT;
         if (!count_indices(dim, &layers[l], &n) || !nvp_add(n_indices, n, &n_indices))
             return NVP_ERROR_SIZE;
@@ -282,16 +307,29 @@ const char *nvp_flow_isa(const nvp_flow *flow) { return flow->engine->isa; }
 size_t nvp_flow_n_parameters(const nvp_flow *flow) { return flow->n_params; }
 size_t nvp_flow_n_components(const nvp_flow *flow) { return flow->base.n_components; }
 size_t nvp_flow_base_offset(const nvp_flow *flow) { return flow->base.offset; }
-size_t nvp_flow_layer_offset(const nvp_flow *flow, size_t layer) { return flow->layers[layer].offset; }
+size_t nvp_flow_layer_offset(const nvp_flow *flow, size_t layer) {
+    return layer < flow->n_layers ? flow->layers[layer].offset : flow->base.offset;
+}
 
 void nvp_flow_initialize(const nvp_flow *flow, uint64_t seed, void *params) {
     flow->engine->initialize(flow, seed, params);
 }
 
+bool nvp_has_parameters(const nvp_flow *flow, const void *params) { return params || flow->n_params == 0; }
+
+/* Whether all is there that a pass reads. */
+static bool is_complete(const nvp_pass *pass) {
+    return pass->flow && pass->workspace &&
+           (pass->n == 0 || (nvp_has_parameters(pass->flow, pass->params) && (pass->draws || pass->in) &&
+                             (pass->context || pass->flow->context_dim == 0)));
+}
+
 /* A call that is one pass, by a team of its own where there is enough to do. */
 static nvp_status run_with_team(nvp_pass *pass) {
-    if (pass->flow->context_dim && !pass->context && pass->n)
+    if (!is_complete(pass))
         return NVP_ERROR_ARGUMENT;
+    if (!pass->params)
+        pass->params = pass->flow; /* nothing is read there */
     nvp_workspace_gather(pass->workspace, (double)pass->n * (double)pass->flow->n_params,
                          nvp_count_tiles(pass->flow, pass->n));
     const nvp_status status = pass->flow->engine->run(pass);
@@ -299,7 +337,10 @@ static nvp_status run_with_team(nvp_pass *pass) {
     return status;
 }
 
-static nvp_status run(nvp_pass pass) { return run_with_team(&pass); }
+/* The same for a pass that must have an output. */
+static nvp_status run(nvp_pass pass, const void *output) {
+    return pass.n && !output ? NVP_ERROR_ARGUMENT : run_with_team(&pass);
+}
 
 nvp_status nvp_forward(const nvp_flow *flow, const void *params, size_t n, const void *z, const void *context, void *x,
                        void *log_det, nvp_workspace *workspace) {
@@ -310,7 +351,8 @@ nvp_status nvp_forward(const nvp_flow *flow, const void *params, size_t n, const
                           .in = z,
                           .context = context,
                           .out = x,
-                          .log_det = log_det});
+                          .log_det = log_det},
+               x);
 }
 
 nvp_status nvp_inverse(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *context, void *z,
@@ -323,7 +365,8 @@ nvp_status nvp_inverse(const nvp_flow *flow, const void *params, size_t n, const
                           .in = x,
                           .context = context,
                           .out = z,
-                          .log_det = log_det});
+                          .log_det = log_det},
+               z);
 }
 
 nvp_status nvp_log_prob(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *context,
@@ -335,7 +378,8 @@ nvp_status nvp_log_prob(const nvp_flow *flow, const void *params, size_t n, cons
                           .inverse = true,
                           .in = x,
                           .context = context,
-                          .log_prob = log_prob});
+                          .log_prob = log_prob},
+               log_prob);
 }
 
 nvp_status nvp_trace(const nvp_flow *flow, const void *params, int inverse, size_t n, const void *in,
@@ -347,7 +391,8 @@ nvp_status nvp_trace(const nvp_flow *flow, const void *params, int inverse, size
                           .inverse = inverse != 0,
                           .in = in,
                           .context = context,
-                          .states = states});
+                          .states = states},
+               states);
 }
 
 nvp_status nvp_sample(const nvp_flow *flow, const void *params, uint64_t seed, size_t n, const void *context, void *x,
@@ -356,14 +401,16 @@ nvp_status nvp_sample(const nvp_flow *flow, const void *params, uint64_t seed, s
                           .params = params,
                           .workspace = workspace,
                           .n = n,
+                          .draws = true,
                           .context = context,
                           .seed = seed,
                           .out = x,
-                          .log_prob = log_prob});
+                          .log_prob = log_prob},
+               x);
 }
 
 bool nvp_check_data(const nvp_flow *flow, const nvp_data *data, double *mean_weight) {
-    if (data->n == 0 || (flow->context_dim && !data->context))
+    if (!data || data->n == 0 || !data->x || (flow->context_dim && !data->context))
         return false;
     *mean_weight = 1;
     if (!data->weight)
@@ -380,6 +427,9 @@ bool nvp_check_data(const nvp_flow *flow, const nvp_data *data, double *mean_wei
 
 nvp_status nvp_nll(const nvp_flow *flow, const void *params, const nvp_data *data, double *nll, void *grad,
                    nvp_workspace *workspace) {
+    double mean_weight;
+    if (!flow || !nll || !nvp_check_data(flow, data, &mean_weight))
+        return NVP_ERROR_ARGUMENT;
     nvp_pass pass = {.flow = flow,
                      .params = params,
                      .workspace = workspace,
@@ -388,12 +438,11 @@ nvp_status nvp_nll(const nvp_flow *flow, const void *params, const nvp_data *dat
                      .in = data->x,
                      .context = data->context,
                      .weight = data->weight,
+                     .mean_weight = mean_weight,
                      .sum_log_prob = true,
                      .nll_gradient = true,
                      .grad_params = grad};
-    if (!nvp_check_data(flow, data, &pass.mean_weight))
-        return NVP_ERROR_ARGUMENT;
-    nvp_status status = run_with_team(&pass);
+    const nvp_status status = run_with_team(&pass);
     *nll = -pass.log_prob_sum / (double)data->n;
     return status;
 }
@@ -401,43 +450,48 @@ nvp_status nvp_nll(const nvp_flow *flow, const void *params, const nvp_data *dat
 nvp_status nvp_forward_vjp(const nvp_flow *flow, const void *params, size_t n, const void *z, const void *context,
                            const void *grad_x, const void *grad_log_det, void *grad_z, void *grad_context,
                            void *grad_params, nvp_workspace *workspace) {
-    return run((nvp_pass){.flow = flow,
-                          .params = params,
-                          .workspace = workspace,
-                          .n = n,
-                          .in = z,
-                          .context = context,
-                          .grad_out = grad_x,
-                          .grad_log_det = grad_log_det,
-                          .grad_in = grad_z,
-                          .grad_context = grad_context,
-                          .grad_params = grad_params});
+    nvp_pass pass = {.flow = flow,
+                     .params = params,
+                     .workspace = workspace,
+                     .n = n,
+                     .in = z,
+                     .context = context,
+                     .grad_out = grad_x,
+                     .grad_log_det = grad_log_det,
+                     .grad_in = grad_z,
+                     .grad_context = grad_context,
+                     .grad_params = grad_params};
+    return run_with_team(&pass);
 }
 
 nvp_status nvp_inverse_vjp(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *context,
                            const void *grad_z, const void *grad_log_det, void *grad_x, void *grad_context,
                            void *grad_params, nvp_workspace *workspace) {
-    return run((nvp_pass){.flow = flow,
-                          .params = params,
-                          .workspace = workspace,
-                          .n = n,
-                          .inverse = true,
-                          .in = x,
-                          .context = context,
-                          .grad_out = grad_z,
-                          .grad_log_det = grad_log_det,
-                          .grad_in = grad_x,
-                          .grad_context = grad_context,
-                          .grad_params = grad_params});
+    nvp_pass pass = {.flow = flow,
+                     .params = params,
+                     .workspace = workspace,
+                     .n = n,
+                     .inverse = true,
+                     .in = x,
+                     .context = context,
+                     .grad_out = grad_z,
+                     .grad_log_det = grad_log_det,
+                     .grad_in = grad_x,
+                     .grad_context = grad_context,
+                     .grad_params = grad_params};
+    return run_with_team(&pass);
 }
 
 nvp_status nvp_adam_step(nvp_dtype dtype, const nvp_adam_options *options, size_t step, size_t n, void *params,
                          const void *grad, void *m, void *v) {
+    if ((dtype != NVP_FLOAT32 && dtype != NVP_FLOAT64) || !nvp_check_adam(dtype, options) || step == 0 ||
+        (n && !(params && grad && m && v)))
+        return NVP_ERROR_ARGUMENT;
+    if (n == 0)
+        return NVP_OK;
     const nvp_engine *engine = nvp_choose_engine(dtype);
     if (!engine)
         return NVP_ERROR_UNSUPPORTED;
-    if (step == 0)
-        return NVP_ERROR_ARGUMENT;
     const nvp_update update = {
         .adam = options, .step = step, .grad_scale = 1, .params = params, .grad = {grad}, .m = m, .v = v};
     engine->update(&update, 0, n);

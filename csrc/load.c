@@ -1,8 +1,8 @@
 /* Reading a flow from an .npz file: a zip archive (PKWARE, APPNOTE.TXT 6.3) whose members are arrays in NumPy's format
  * (numpy.lib.format, version 1.0). Only what numpy.savez writes is accepted: members are stored, not compressed, so
  * that none can be larger than the file. */
-#include "checked.h"
 #include "nvpflow.h"
+#include "reals.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -169,6 +169,8 @@ static nvp_status load_parameters(span file, const nvp_flow *flow, void **params
 
 nvp_status nvp_flow_load_bytes(const void *bytes, size_t n, nvp_flow **flow, void **params) {
     const span file = {bytes, n};
+    if (!flow || !params || (n && !bytes))
+        return NVP_ERROR_ARGUMENT;
     *flow = NULL, *params = NULL;
     nvp_status status = load_flow(file, flow);
     if (status == NVP_OK)
@@ -181,21 +183,31 @@ nvp_status nvp_flow_load_bytes(const void *bytes, size_t n, nvp_flow **flow, voi
     return status;
 }
 
-/* All that is in a file, to be freed. */
+/* What is left of an open file, to be freed also after a failure. It is read in pieces: what ftell says does not hold
+ * for all kinds of files, and has too few bits for large ones on some systems. */
+static nvp_status read_rest(FILE *file, unsigned char **bytes, size_t *n) {
+    const uint64_t most = (uint64_t)1 << 32; /* no larger archive is read */
+    size_t capacity = 0;
+    while (!feof(file) && !ferror(file)) {
+        if (*n == capacity) {
+            capacity = capacity ? 2 * capacity : 1 << 16;
+            unsigned char *larger = capacity > *n ? realloc(*bytes, capacity) : NULL;
+            if (!larger)
+                return NVP_ERROR_MEMORY;
+            *bytes = larger;
+        }
+        *n += fread(*bytes + *n, 1, capacity - *n, file);
+        if (*n > most)
+            return NVP_ERROR_FORMAT;
+    }
+    return ferror(file) ? NVP_ERROR_FILE : NVP_OK;
+}
+
 static nvp_status read_file(const char *path, unsigned char **bytes, size_t *n) {
     FILE *file = fopen(path, "rb");
     if (!file)
         return NVP_ERROR_FILE;
-    nvp_status status = NVP_ERROR_FILE;
-    const long size = fseek(file, 0, SEEK_END) ? -1 : ftell(file);
-    if (size >= 0 && (unsigned long)size < SIZE_MAX && fseek(file, 0, SEEK_SET) == 0) {
-        *n = (size_t)size;
-        *bytes = malloc(*n + 1);
-        if (!*bytes)
-            status = NVP_ERROR_MEMORY;
-        else if (fread(*bytes, 1, *n, file) == *n)
-            status = NVP_OK;
-    }
+    const nvp_status status = read_rest(file, bytes, n);
     fclose(file);
     return status;
 }
@@ -203,6 +215,8 @@ static nvp_status read_file(const char *path, unsigned char **bytes, size_t *n) 
 nvp_status nvp_flow_load(const char *path, nvp_flow **flow, void **params) {
     unsigned char *bytes = NULL;
     size_t n = 0;
+    if (!path || !flow || !params)
+        return NVP_ERROR_ARGUMENT;
     *flow = NULL, *params = NULL;
     nvp_status status = read_file(path, &bytes, &n);
     if (status == NVP_OK)

@@ -13,6 +13,8 @@
  *   - Log-determinants, log-densities and losses are in nats.
  *   - Every function that can fail returns a status; after a failure the outputs are unspecified, the parameters are
  *     untouched (but by nvp_train when it was interrupted).
+ *   - NULL for something that a call needs is NVP_ERROR_ARGUMENT. A call for n = 0 samples needs no arrays, and a flow
+ *     without parameters no address of them. Functions that return no status need what they take.
  *   - Input and output arrays must not overlap.
  */
 #ifndef NVPFLOW_H
@@ -33,7 +35,8 @@ typedef enum {
     NVP_ERROR_UNSUPPORTED, /* NVPFLOW_ISA names an instruction set that this machine or build lacks */
     NVP_ERROR_FILE,        /* a file cannot be read */
     NVP_ERROR_FORMAT,      /* a file is of another format, or damaged */
-    NVP_INTERRUPTED        /* the poll function or a callback asked to stop */
+    NVP_INTERRUPTED,       /* the poll function or a callback asked to stop */
+    NVP_ERROR_FORKED       /* the poll function or a callback returned in a forked process, which has no threads */
 } nvp_status;
 
 /* A sentence for a status, never NULL. */
@@ -72,12 +75,14 @@ typedef struct {
 
     /* Of NVP_AFFINE_COUPLING: */
     nvp_scale scale;
-    double scale_bound; /* > 0, for NVP_SCALE_TANH */
+    double scale_bound; /* > 0, for NVP_SCALE_TANH; in the dtype of the flow it and its reciprocal are normal numbers,
+                         * neither subnormal nor infinite */
     int shared_network; /* 0: s and b have a network each; otherwise they share one */
 
     /* Of NVP_SPLINE_COUPLING: */
     size_t n_bins;     /* 2 to NVP_MAX_BINS */
-    double tail_bound; /* > 0: the splines end at +- this number, beyond is the identity */
+    double tail_bound; /* > 0: the splines end at +- this number, beyond is the identity; its square is a normal number
+                        * in the dtype of the flow, whose epsilon times tail_bound is what it can tell apart */
 
     /* Of NVP_PERMUTATION: */
     const size_t *permutation; /* D entries, each of 0, ..., D - 1 once */
@@ -135,7 +140,7 @@ const char *nvp_flow_isa(const nvp_flow *flow); /* "avx512", "avx2", "neon" or "
  * component the lower triangle of P, row after row, with log diag P on the diagonal: the precision is P^T P.
  */
 size_t nvp_flow_n_parameters(const nvp_flow *flow);
-size_t nvp_flow_layer_offset(const nvp_flow *flow, size_t layer);
+size_t nvp_flow_layer_offset(const nvp_flow *flow, size_t layer); /* of the base, for layer >= L */
 size_t nvp_flow_base_offset(const nvp_flow *flow);
 
 /* Starting parameters: each linear map uniform in +-1/sqrt(fan_in), where fan_in counts all D + C columns, as
@@ -150,12 +155,14 @@ typedef struct nvp_workspace nvp_workspace;
 nvp_status nvp_workspace_create(nvp_workspace **workspace);
 void nvp_workspace_destroy(nvp_workspace *workspace); /* NULL is fine */
 
-/* How many threads a call may use, the calling one among them; 1 at first. They end with the call, small calls start
- * none, and the results are the same to the last bit for any number. */
+/* How many threads a call may use, the calling one among them; 1 at first. They end with the call and take no signals
+ * of the process. Small calls start none, others may get fewer from the system; the results are the same to the last
+ * bit for any number. */
 void nvp_workspace_set_threads(nvp_workspace *workspace, size_t n_threads);
 
 /* Have calls that run longer ask `poll(context)` about every 50 ms whether to stop; non-zero ends the call with
- * NVP_INTERRUPTED. */
+ * NVP_INTERRUPTED. In a process that `poll` or a callback has forked, a call with threads ends with NVP_ERROR_FORKED,
+ * and one without them goes on. */
 typedef int (*nvp_poll)(void *context);
 void nvp_workspace_set_poll(nvp_workspace *workspace, nvp_poll poll, void *context);
 
@@ -167,7 +174,11 @@ nvp_status nvp_forward(const nvp_flow *flow, const void *params, size_t n, const
 nvp_status nvp_inverse(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *context, void *z,
                        void *log_det, nvp_workspace *workspace);
 
-/* x (n, D), context (n, C) -> log p(x) (n) = log p(z) + log|det dz/dx|, with the base density of z. */
+/* x (n, D), context (n, C) -> log p(x) (n) = log p(z) + log|det dz/dx|, with the base density of z.
+ *
+ * It is -infinity where x has no density that the dtype can express: where it has an infinite coordinate, or where z or
+ * the determinant overflows. It is NaN only where a coordinate is, or where a number of the context or a parameter is
+ * not finite. */
 nvp_status nvp_log_prob(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *context,
                         void *log_prob, nvp_workspace *workspace);
 
@@ -190,7 +201,8 @@ typedef struct {
 } nvp_data;
 
 /* Mean negative log-likelihood of n >= 1 samples, sum(w nll) / sum(w), and, unless grad is NULL, its gradient with
- * respect to the parameters. */
+ * respect to the parameters. The log-densities are those of nvp_log_prob: a sample without one makes the mean infinite,
+ * and the gradient is not finite then. */
 nvp_status nvp_nll(const nvp_flow *flow, const void *params, const nvp_data *data, double *nll, void *grad,
                    nvp_workspace *workspace);
 
@@ -206,12 +218,14 @@ nvp_status nvp_inverse_vjp(const nvp_flow *flow, const void *params, size_t n, c
                            const void *grad_z, const void *grad_log_det, void *grad_x, void *grad_context,
                            void *grad_params, nvp_workspace *workspace);
 
-/* Adam, Kingma and Ba (2015), algorithm 1. */
+/* Adam, Kingma and Ba (2015), algorithm 1. Options outside of their ranges are NVP_ERROR_ARGUMENT. */
 typedef struct {
-    double learning_rate, beta1, beta2, epsilon;
+    double learning_rate; /* >= 0; learning_rate / (1 - beta1) is finite in the dtype */
+    double beta1, beta2;  /* in [0, 1) */
+    double epsilon;       /* > 0, a normal number in the dtype: parameters that never had a gradient would get 0 / 0 */
 } nvp_adam_options;
 
-/* Step number `step` (the first is 1) on n parameters, whose moment estimates m and v start as zeros. */
+/* Step number `step` >= 1 on n parameters, whose moment estimates m and v start as zeros. */
 nvp_status nvp_adam_step(nvp_dtype dtype, const nvp_adam_options *options, size_t step, size_t n, void *params,
                          const void *grad, void *m, void *v);
 
@@ -224,7 +238,8 @@ typedef enum {
     NVP_COSINE    /* half a period of a cosine down to final_fraction of it; Loshchilov and Hutter (2017), equation 5 */
 } nvp_schedule;
 
-/* Every option whose value is zero is off. */
+/* Every option whose value is zero is off, but for those of Adam. Options outside of their ranges, among them NaN, are
+ * NVP_ERROR_ARGUMENT before anything is touched. */
 typedef struct {
     size_t max_epochs;
     size_t batch_size; /* 0: the full batch, in its order; otherwise minibatches, shuffled anew every epoch */
@@ -232,21 +247,23 @@ typedef struct {
     nvp_schedule schedule; /* a function of the step, from the end of the warm-up to the last step of max_epochs */
     double final_fraction; /* in [0, 1], of the learning rate: where NVP_COSINE ends */
     size_t warmup;         /* the learning rate grows along a line for so many steps first */
-    double max_grad_norm;  /* a gradient with a larger Euclidean norm is scaled down to it: Pascanu, Mikolov and Bengio
-                            * (2013), "On the difficulty of training recurrent neural networks", algorithm 1 */
-    double weight_decay;   /* before each step, parameters shrink by learning rate times weight_decay of themselves:
+    double max_grad_norm;  /* >= 0: a gradient with a larger Euclidean norm is scaled down to it: Pascanu, Mikolov and
+                            * Bengio (2013), "On the difficulty of training recurrent neural networks", algorithm 1 */
+    double weight_decay;   /* >= 0: before each step, parameters shrink by learning rate times weight_decay, a finite
+                            * number in the dtype, of themselves:
                             * Loshchilov and Hutter (2019), "Decoupled weight decay regularization", algorithm 2. It
                             * acts on the weights of the networks, not on their biases nor on other layers. */
     double average;        /* in [0, 1): decay of an exponential moving average of the parameters over the steps, with
                             * bias correction. It is what is validated, kept and returned. Polyak and Juditsky (1992),
                             * "Acceleration of stochastic approximation by averaging" */
-    /* Standard deviations (D), in the dtype of the flow, of normal noise that is added to every sample, not to its
-     * context, anew each time it is used; NULL for none. It smooths the density that is learned, as the bandwidth of a
-     * kernel estimate does: Rothfuss et al. (2019), "Noise regularization for conditional density estimation". */
+    /* Standard deviations (D) >= 0, finite, in the dtype of the flow, of normal noise that is added to every sample,
+     * not to its context, anew each time it is used; NULL for none. It smooths the density that is learned, as the
+     * bandwidth of a kernel estimate does: Rothfuss et al. (2019), "Noise regularization for conditional density
+     * estimation". */
     const void *noise;
     size_t validate_every;       /* epochs, and after the last one; 0 is 1 */
     size_t patience;             /* stop after this many epochs without a better validation NLL; 0: never */
-    double tolerance;            /* what counts as better: an NLL lower by more than this, in nats */
+    double tolerance;            /* >= 0, finite: what counts as better, an NLL lower by more than this, in nats */
     uint64_t seed;               /* of the shuffling and of the noise */
     size_t pause_after;          /* return after this many epochs of the call; 0: at the end */
     void *state;                 /* what to go on from, see nvp_train_state_size; NULL: begin, and keep nothing */

@@ -1,16 +1,21 @@
+#if !defined(_WIN32) && !defined(_POSIX_C_SOURCE) && !defined(_GNU_SOURCE)
+#define _POSIX_C_SOURCE 200809L /* signal masks */
+#endif
 #include "threads.h"
-#include <stdbool.h>
 #include <stdlib.h>
 
 #ifdef _WIN32
 #include <windows.h>
 #else
 #include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
 #endif
 
 enum { MOST_WORKERS = 256 };
 
-/* -- what differs between the systems: threads, monitors to sleep in until somebody wakes all, and a short pause -- */
+/* -- what differs between the systems: threads, monitors to sleep in until somebody wakes all, a short pause, signals
+ * and forks -- */
 
 static void work(void *worker);
 
@@ -46,6 +51,16 @@ static void leave(monitor *m) { ReleaseSRWLockExclusive(&m->lock); }
 static void sleep_in(monitor *m) { SleepConditionVariableSRW(&m->woken, &m->lock, INFINITE, 0); }
 static void wake_all(monitor *m) { WakeAllConditionVariable(&m->woken); }
 static void relax(void) { YieldProcessor(); }
+
+typedef char signal_mask;
+static bool block_signals(signal_mask *old) {
+    *old = 0;
+    return true;
+}
+static void restore_signals(const signal_mask *old) { (void)old; }
+
+typedef int process;
+static process this_process(void) { return 0; } /* nothing forks */
 
 #else
 
@@ -87,6 +102,22 @@ static void relax(void) {
 #endif
 }
 
+/* A signal of the process is for a thread that expects it: handlers may need much stack or a lock that the caller's
+ * thread holds, and a profiler would sample ours half of the time. What a thread brings upon itself must stay. */
+typedef sigset_t signal_mask;
+static bool block_signals(signal_mask *old) {
+    static const int own_faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    sigset_t others;
+    sigfillset(&others);
+    for (size_t i = 0; i < sizeof own_faults / sizeof *own_faults; i++)
+        sigdelset(&others, own_faults[i]);
+    return pthread_sigmask(SIG_BLOCK, &others, old) == 0;
+}
+static void restore_signals(const signal_mask *old) { pthread_sigmask(SIG_SETMASK, old, NULL); }
+
+typedef pid_t process;
+static process this_process(void) { return getpid(); }
+
 #endif
 
 /* -- teams -- */
@@ -98,10 +129,11 @@ typedef struct {
     nvp_team *team;
     size_t number;
     thread thread;
-} worker;
+} member;
 
 struct nvp_team {
     size_t n_workers;
+    process process; /* whose threads they are */
     char apart[NVP_LINE];
     nvp_task task; /* NULL: go home */
     void *context;
@@ -109,7 +141,7 @@ struct nvp_team {
     char apart_too[NVP_LINE];
     atomic_size_t n_asleep; /* of those who wait */
     monitor waiting;
-    worker workers[];
+    member workers[];
 };
 
 /* What is waited for mostly comes within a microsecond or two. Where it does not, its worker may be waiting for this
@@ -147,14 +179,14 @@ void nvp_team_set(nvp_team *team, atomic_size_t *counter, size_t value) {
 }
 
 /* Returns how often the worker has been somewhere to meet. */
-static size_t arrive(worker *self) {
+static size_t arrive(member *self) {
     const size_t met = atomic_load_explicit(&self->met, memory_order_relaxed) + 1;
     nvp_team_set(self->team, &self->met, met);
     return met;
 }
 
 static void work(void *context) {
-    worker *self = context;
+    member *self = context;
     nvp_team *team = self->team;
     for (size_t round = 1;; round++) {
         nvp_team_wait(team, &team->round, round);
@@ -163,6 +195,22 @@ static void work(void *context) {
         team->task(team->context, self->number);
         arrive(self);
     }
+}
+
+/* Start up to n - 1 threads; the caller is worker 0. */
+static void start_workers(nvp_team *team, size_t n) {
+    signal_mask callers;
+    team->n_workers = 1;
+    if (!block_signals(&callers)) /* threads inherit the mask */
+        return;
+    while (team->n_workers < n && start_thread(&team->workers[team->n_workers].thread, &team->workers[team->n_workers]))
+        team->n_workers++;
+    restore_signals(&callers);
+}
+
+static void discard(nvp_team *team) {
+    close_monitor(&team->waiting);
+    free(team);
 }
 
 nvp_team *nvp_team_start(size_t n) {
@@ -175,22 +223,35 @@ nvp_team *nvp_team_start(size_t n) {
         free(team);
         return NULL;
     }
+    team->process = this_process();
     atomic_init(&team->round, 0);
     atomic_init(&team->n_asleep, 0);
-    team->n_workers = 0;
     for (size_t i = 0; i < n; i++) {
-        worker *self = &team->workers[i];
+        member *self = &team->workers[i];
         self->team = team;
         self->number = i;
         atomic_init(&self->met, 0);
-        if (i > 0 && !start_thread(&self->thread, self)) /* worker 0 is the caller */
-            break;
-        team->n_workers = i + 1;
     }
-    return team;
+    start_workers(team, n);
+    if (team->n_workers > 1)
+        return team;
+    discard(team); /* a caller alone is no team */
+    return NULL;
 }
 
 size_t nvp_team_size(const nvp_team *team) { return team ? team->n_workers : 1; }
+
+bool nvp_team_is_lost(nvp_team *team) {
+    if (!team || team->process == this_process())
+        return false;
+    if (team->n_workers > 1) {
+        /* Nobody is left who could come, be asleep, or leave the monitor. */
+        team->n_workers = 1;
+        atomic_store(&team->n_asleep, 0);
+        open_monitor(&team->waiting);
+    }
+    return true;
+}
 
 static void begin_round(nvp_team *team, nvp_task task, void *context) {
     team->task = task;
@@ -223,6 +284,5 @@ void nvp_team_stop(nvp_team *team) {
     begin_round(team, NULL, NULL);
     for (size_t i = 1; i < team->n_workers; i++)
         join_thread(team->workers[i].thread);
-    close_monitor(&team->waiting);
-    free(team);
+    discard(team);
 }

@@ -3,6 +3,7 @@
 #define NVP_THREADS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 enum { NVP_LINE = 64 }; /* bytes of a cache line: what two threads write is that far apart */
@@ -10,12 +11,16 @@ enum { NVP_LINE = 64 }; /* bytes of a cache line: what two threads write is that
 typedef struct nvp_team nvp_team;
 typedef void (*nvp_task)(void *context, size_t worker);
 
-/* A team of n workers, the caller being worker 0. NULL when n is 1, or when threads are not to be had: that is a team
- * of one, and no error. */
+/* A team of n workers, the caller being worker 0, or of fewer where so many threads are not to be had. NULL: the caller
+ * is alone; that is no error. */
 nvp_team *nvp_team_start(size_t n);
 void nvp_team_stop(nvp_team *team);
 
 size_t nvp_team_size(const nvp_team *team);
+
+/* Worker 0 asks after it has called code that may fork. True: this is a forked process, which has none of the threads;
+ * the team is then of the caller alone, and its task must end. */
+bool nvp_team_is_lost(nvp_team *team);
 
 /* task(context, worker) on every worker; returns when all are done. */
 void nvp_team_run(nvp_team *team, nvp_task task, void *context);

@@ -1,8 +1,8 @@
 /* Training: epochs of minibatches, clipped gradients, Adam, averages, and the parameters that did best. */
 #include "checked.h"
 #include "core.h"
+#include "reals.h"
 #include "rng.h"
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,7 +105,7 @@ static bool clip_gradient(const training *t, double *scale) {
     const double norm = sqrt(sum), most = t->options->max_grad_norm;
     *scale = most > 0 && norm > most ? most / norm : 1;
     const double clipped = norm * *scale;
-    return isfinite(sum) && clipped * clipped <= (t->flow->dtype == NVP_FLOAT32 ? FLT_MAX : DBL_MAX);
+    return isfinite(sum) && clipped * clipped <= nvp_largest(t->flow->dtype);
 }
 
 /* One step along the gradient. Nothing is updated where the loss or its gradient is not finite. */
@@ -276,8 +276,11 @@ static nvp_status run_epoch(training *t, size_t epoch) {
     t->progress->ended =
         !finite || (validated && options->patience && epoch - t->progress->improved_at >= options->patience);
     t->train_nll = nll, t->validation_nll = held_out;
-    if (t->worker == 0 && options->on_epoch && !options->on_epoch_alone)
+    if (t->worker == 0 && options->on_epoch && !options->on_epoch_alone) {
         report_epoch(t);
+        if (nvp_team_is_lost(t->exchange->team))
+            return NVP_ERROR_FORKED;
+    }
     return NVP_OK;
 }
 
@@ -290,7 +293,7 @@ static void run_epochs(training *t) {
     }
     while (t->status == NVP_OK && !t->progress->ended && !(t->stop && alone) && t->progress->epochs < t->team_until)
         t->status = run_epoch(t, (size_t)t->progress->epochs + 1);
-    if (t->stop)
+    if (t->stop && t->status == NVP_INTERRUPTED)
         t->status = NVP_OK;
 }
 
@@ -330,6 +333,8 @@ static nvp_status settle(training *t, bool check, nvp_train_result *result) {
 
 nvp_status nvp_train_state_size(const nvp_flow *flow, size_t *size) {
     size_t row;
+    if (!flow || !size)
+        return NVP_ERROR_ARGUMENT;
     *size = HEADER;
     return nvp_multiply(flow->n_params, flow->engine->real_size, &row) && nvp_add_product(STATE_ROWS, row, size)
                ? NVP_OK
@@ -412,9 +417,9 @@ typedef struct {
     training *first;
     char *others;
     size_t size; /* of each */
-} crew;
+} team_training;
 
-static training *training_of(const crew *crew, size_t worker) {
+static training *training_of(const team_training *crew, size_t worker) {
     return worker ? (training *)(void *)(crew->others + (worker - 1) * crew->size) : crew->first;
 }
 
@@ -437,7 +442,7 @@ static void copy_training(training *t, const training *first, size_t worker, siz
 }
 
 /* The others of the team. What a worker writes is no line of another's. */
-static nvp_status make_others(crew *crew) {
+static nvp_status make_others(team_training *crew) {
     const training *first = crew->first;
     const size_t n_others = nvp_team_size(first->workspace->team) - 1;
     const size_t row = first->flow->n_params * first->flow->engine->real_size;
@@ -446,9 +451,9 @@ static nvp_status make_others(crew *crew) {
         return NVP_OK;
     if (!first->shares_params && !nvp_add_product(4, row, &crew->size))
         return NVP_ERROR_SIZE;
-    crew->size += NVP_LINE - crew->size % NVP_LINE;
     size_t bytes;
-    if (!nvp_multiply(n_others, crew->size, &bytes))
+    if (!nvp_add(crew->size, NVP_LINE - crew->size % NVP_LINE, &crew->size) ||
+        !nvp_multiply(n_others, crew->size, &bytes))
         return NVP_ERROR_SIZE;
     crew->others = malloc(bytes);
     if (!crew->others)
@@ -472,7 +477,7 @@ static size_t most_workers(const training *t) {
 static nvp_status run_team(training *t) {
     nvp_workspace *workspace = t->workspace;
     nvp_exchange exchange;
-    crew crew = {.first = t};
+    team_training crew = {.first = t};
     const double n_steps = t->epoch_steps * ((double)t->team_until - (double)t->progress->epochs);
     nvp_workspace_gather(workspace, (double)t->batch_size * (double)t->flow->n_params * n_steps, most_workers(t));
     t->exchange = &exchange;
@@ -510,7 +515,11 @@ static nvp_status train(training *t) {
 nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *options, const nvp_data *data,
                      const nvp_data *validation, nvp_train_result *result, nvp_workspace *workspace) {
     nvp_train_result unused;
-    training t = {.flow = flow, .options = options, .workspace = workspace, .params = params, .data = *data};
+    if (!flow || !workspace || !nvp_has_parameters(flow, params) || !nvp_check_training(flow, options) || !data)
+        return NVP_ERROR_ARGUMENT;
+    /* Where there are none, an address to copy nothing to. */
+    training t = {
+        .flow = flow, .options = options, .workspace = workspace, .params = params ? params : &unused, .data = *data};
     if (validation)
         t.validation = *validation;
     t.n = t.data.n, t.n_validation = t.validation.n;
@@ -530,7 +539,7 @@ nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options
         if (status == NVP_OK)
             status = settled;
         if (status != NVP_OK && status != NVP_INTERRUPTED)
-            copy(&t, params, t.given);
+            copy(&t, t.params, t.given);
     }
     free(t.own_state);
     free(t.block);

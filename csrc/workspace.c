@@ -6,6 +6,8 @@
 enum { ALIGNMENT = 64 }; /* of the widest vector */
 
 nvp_status nvp_workspace_create(nvp_workspace **workspace) {
+    if (!workspace)
+        return NVP_ERROR_ARGUMENT;
     *workspace = calloc(1, sizeof **workspace);
     if (!*workspace)
         return NVP_ERROR_MEMORY;
@@ -25,11 +27,14 @@ void nvp_workspace_set_threads(nvp_workspace *workspace, size_t n_threads) {
 }
 
 /* Starting a thread takes some 20 microseconds, in which a core does about a million multiply-adds. */
+#ifndef NVP_WORTH_A_THREAD
+#define NVP_WORTH_A_THREAD 5e6
+#endif
+
 void nvp_workspace_gather(nvp_workspace *workspace, double work, size_t most) {
-    const double worth_a_thread = 5e6;
     size_t n = workspace->n_threads < most ? workspace->n_threads : most;
-    if (work < (double)n * worth_a_thread)
-        n = (size_t)(work / worth_a_thread);
+    if (work < (double)n * NVP_WORTH_A_THREAD)
+        n = (size_t)(work / NVP_WORTH_A_THREAD);
     workspace->team = nvp_team_start(n);
 }
 
@@ -68,5 +73,6 @@ bool nvp_interrupted(nvp_workspace *workspace) {
     if (seconds >= workspace->polled_at && seconds < workspace->polled_at + 0.05)
         return false;
     workspace->polled_at = seconds;
-    return workspace->poll(workspace->poll_context) != 0;
+    const bool stop = workspace->poll(workspace->poll_context) != 0;
+    return nvp_team_is_lost(workspace->team) || stop;
 }

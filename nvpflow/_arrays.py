@@ -20,8 +20,10 @@ def as_array(name, x):
     TypeError
         If x is sparse, or its owner gives no array away: a tensor that requires gradients, or is on another device.
     ValueError
-        If x is a sequence of sequences that differ in length.
+        If x is a sequence of sequences that differ in length, or a masked array with masked elements.
     """
+    if _has_masked_elements(x):
+        raise ValueError(f"{name} must have no masked elements: fill them, or leave their rows out")
     if hasattr(x, "nnz") and hasattr(x, "toarray"):
         raise TypeError(f"{name} must be dense, got a sparse {type(x).__name__}: use {name}.toarray()")
     try:
@@ -62,6 +64,13 @@ def check_samples(name, X, dtype, minimum=1):
     if not np.isfinite(converted).all():
         raise ValueError(f"{name} must be finite in {dtype}, got NaN or infinity")
     return converted
+
+
+def _has_masked_elements(x):
+    """Of a masked array or a sequence of such arrays, whose masks NumPy would drop."""
+    arrays = x if isinstance(x, (list, tuple)) else (x,)
+    # Most arrays are of the base class, and numpy.ma is not imported for them.
+    return any(isinstance(a, np.ndarray) and type(a) is not np.ndarray and np.ma.is_masked(a) for a in arrays)
 
 
 def _numbers(name, X):

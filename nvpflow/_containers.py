@@ -21,8 +21,11 @@ def write_npz(file, header, arrays):
 
 
 def write_safetensors(file, header, arrays):
-    """The text is the entry "header" of the metadata, which that package keeps beside the arrays."""
-    file.write(_safetensors().numpy.save(arrays, {"header": header}))
+    """The text is the entry "header" of the metadata, which that package keeps beside the arrays; further entries are the
+    checksums, which an .npz has of itself."""
+    checksums = {f"crc32.{name}": _checksum(array) for name, array in arrays.items()}
+    metadata = {"header": header, "crc32.header": _checksum(header.encode()), **checksums}
+    file.write(_safetensors().numpy.save(arrays, metadata))
 
 
 def open_container(path):
@@ -38,6 +41,8 @@ def open_container(path):
         If it is a .safetensors file and that package is not there.
     """
     with open(path, "rb") as file:
+        if not file.seekable():
+            raise OSError(errno.ESPIPE, "a model is read from a file, in any order, not from a pipe", path)
         start = file.read(9)
     if start.startswith(b"PK\3\4"):
         return _open_npz(path)
@@ -89,6 +94,9 @@ class Npz:
                     f"{name!r} claims {member.file_size} bytes, {member.compress_size} packed, in a file of {file_size}"
                 )
             self.members[name] = member
+        total = sum(member.file_size for member in self.members.values())
+        if total > file_size:
+            raise ValueError(f"its members overlap: they claim {total} bytes in a file of {file_size}")
         self.names = self.members.keys()
 
     @property
@@ -125,8 +133,13 @@ class SafeTensors:
     """What `write_safetensors` wrote."""
 
     def __init__(self, archive):
-        self.archive, self.names = archive, archive.keys()
-        self.header = (archive.metadata() or {})["header"]
+        self.archive, self.names, self.metadata = archive, archive.keys(), archive.metadata() or {}
+
+    @property
+    def header(self):
+        text = self.metadata["header"]
+        self._check("header", text.encode())
+        return text
 
     def read(self, name, dtype, n):
         """The array of this name, if it has this dtype and the shape (n,)."""
@@ -134,7 +147,20 @@ class SafeTensors:
             raise KeyError(name)
         found = self.archive.get_slice(name)
         _check_array(name, [found.get_dtype(), found.get_shape()], [f"F{8 * np.dtype(dtype).itemsize}", [n]])
-        return self.archive.get_tensor(name)
+        array = self.archive.get_tensor(name)
+        self._check(name, array)
+        return array
+
+    def _check(self, name, content):
+        if self.metadata.get(f"crc32.{name}", _checksum(content)) != _checksum(content):  # the first files had none
+            raise ValueError(f"{name} has another checksum than when it was saved")
+
+
+def _checksum(content):
+    """CRC-32, as an .npz has it, of text in UTF-8 or of an array."""
+    import zlib
+
+    return f"{zlib.crc32(content):08x}"
 
 
 def _check_array(name, found, expected):

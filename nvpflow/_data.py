@@ -1,13 +1,32 @@
 """What an estimator is fitted to: samples, and for each a row of the context and a weight."""
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 
 from nvpflow._arrays import as_array, check_samples
+from nvpflow._origin import name_columns
+from nvpflow._warnings import warn_user
 
-__all__ = ["Data", "check_data", "effective_size", "moments", "warn_of_coarse_columns"]
+__all__ = [
+    "Data",
+    "check_data",
+    "check_numbers",
+    "count_given",
+    "effective_size",
+    "location_and_scale",
+    "moments",
+    "quantiles",
+    "warn_of_dependent_columns",
+]
+
+# Weights that are whole numbers are counts, as long as so many rows, or so many times the rows that were given, hold them.
+MOST_COUNTED_ROWS, MOST_COPIES = 1_000_000, 10
+# A column whose standard deviation is so many times its spread between the 5th and the 95th percentile, in standard deviations
+# of a normal distribution, has values far out, which say nothing about the others.
+FAR_OUT, SPREAD_OF_NORMAL = 8.0, 3.29
+# A column that others determine but for this share of its standard deviation has no density of its own in that precision.
+LEAST_RESIDUAL = {"float32": 1e-6, "float64": 1e-9}
 
 
 class Data(NamedTuple):
@@ -28,40 +47,42 @@ class Data(NamedTuple):
 
 
 def check_data(X, context, sample_weight, dtype, minimum=1):
-    """Arguments of `fit` as Data, in an order of their own: the same for the same rows in any order.
+    """Arguments of `fit` as Data, the rows in an order of their own: the same for the same rows in any order.
 
-    Rows of weight 0, which count for nothing, are dropped, and equal rows become one with the sum of their weights, so that
-    a row that comes twice is a row of weight 2, also to what is drawn at random. The mean weight is 1.
+    Every row counts, also one that is equal to another. Rows of weight 0 are dropped. Weights that are whole numbers are
+    counts: a row of weight 3 becomes three rows. Other weights are relative, and get a mean of 1. The dtype is that of the
+    model, and X and context must be finite in it, but they keep their own precision, up to float64.
     """
-    x = check_samples("X", X, dtype, minimum)
-    context = None if context is None else check_samples("context", context, dtype)
+    x = check_numbers("X", X, dtype, minimum)
+    context = None if context is None else check_numbers("context", context, dtype)
     if context is not None and len(context) != len(x):
         raise ValueError(f"context must have one row for each of {len(x)} samples, got shape {context.shape}")
     if sample_weight is None:
-        return _canonical(Data(x, context))
+        return _sorted(Data(x, context))
     weight = _check_weights(sample_weight, len(x))
-    data = Data(x, context, weight) if weight.all() else Data(x, context, weight).rows(weight > 0)
-    if len(data.x) < minimum:
-        raise ValueError(
-            f"sample_weight must be more than zero for a minimum of {minimum} sample(s), got {len(data.x)} such weights"
-        )
-    largest = data.weight.max()  # type: ignore[union-attr]
-    return _canonical(data._replace(weight=data.weight / largest))  # whose sum cannot overflow
+    n = np.count_nonzero(weight)
+    if n < minimum:
+        raise ValueError(f"sample_weight must be more than zero for a minimum of {minimum} sample(s), got {n} such weights")
+    if _are_counts(weight):
+        return _sorted(Data(x, context).rows(np.repeat(np.arange(len(x)), weight.astype(np.intp))))
+    data = Data(x, context, weight / weight.max()).rows(weight > 0)  # whose sum cannot overflow
+    return _sorted(data._replace(weight=data.weight / data.weight.mean()))  # type: ignore[union-attr]
 
 
-def _canonical(data):
-    """The rows sorted, equal ones put together."""
-    rows = data.x if data.context is None else np.hstack([data.x, data.context])
-    order = np.lexsort(rows.T[::-1])
-    rows = rows[order]
-    first = np.ones(len(rows), bool)
-    first[1:] = (rows[1:] != rows[:-1]).any(axis=1)
-    data = data.rows(order)
-    if data.weight is None and first.all():
-        return data
-    weight = np.ones(len(rows)) if data.weight is None else data.weight
-    weight = np.add.reduceat(weight, np.flatnonzero(first))
-    return data.rows(first)._replace(weight=weight / weight.mean())
+def count_given(data, sample_weight):
+    """How many rows were given to `check_data`, but for those of weight 0."""
+    return len(data.x) if sample_weight is None else int(np.count_nonzero(as_array("sample_weight", sample_weight)))
+
+
+def _are_counts(weight):
+    most = max(MOST_COUNTED_ROWS, MOST_COPIES * len(weight))
+    return weight.max() <= most and (weight == np.floor(weight)).all() and weight.sum() <= most
+
+
+def _sorted(data):
+    columns = [data.x, data.context, None if data.weight is None else data.weight[:, None]]
+    rows = np.hstack([column for column in columns if column is not None])
+    return data.rows(np.lexsort(rows.T[::-1]))
 
 
 def effective_size(data):
@@ -78,22 +99,78 @@ def effective_size(data):
 
 def moments(x, weight=None):
     """Mean and standard deviation of each column, in float64."""
+    largest = np.abs(x).max(axis=0).astype(np.float64)
+    extreme = (largest > 1e100) | ((largest < 1e-100) & (largest > 0))
+    # By powers of two, which change no digit, so that squares stay numbers.
+    unit = np.where(extreme, 2.0 ** np.floor(np.log2(np.where(extreme, largest, 1))), 1.0)
+    z = x / unit if extreme.any() else x
     if weight is None:
-        return x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
-    mean = np.average(x, axis=0, weights=weight)
-    return mean, np.sqrt(np.average((x - mean) ** 2, axis=0, weights=weight))
+        mean, deviation = z.mean(axis=0, dtype=np.float64), z.std(axis=0, dtype=np.float64)
+    else:
+        mean = np.average(z, axis=0, weights=weight)
+        deviation = np.sqrt(np.average((z - mean) ** 2, axis=0, weights=weight))
+    return mean * unit, deviation * unit
 
 
-def warn_of_coarse_columns(name, x, mean, deviation, stacklevel):
-    """Tell of columns that a floating-point number of this precision hardly resolves."""
-    coarse = np.flatnonzero(deviation < 1e3 * np.finfo(x.dtype).eps * np.abs(mean))
-    if len(coarse):
-        warnings.warn(
-            f"column(s) {', '.join(map(str, coarse[:10]))} of {name} vary by less than a thousand times the resolution "
-            f"of {x.dtype} at their mean: subtract the mean first{', or use dtype=float64' * (x.dtype == np.float32)}",
-            UserWarning,
-            stacklevel=stacklevel + 1,
+def location_and_scale(x, weight=None):
+    """Units of each column, in float64: mean and standard deviation, or median and spread where values are far out.
+
+    Returns
+    -------
+    location, scale : ndarray, shape (D,)
+    far_out : ndarray of bool, shape (D,)
+        The columns with values far out.
+    """
+    mean, deviation = moments(x, weight)
+    low, median, high = quantiles(x, (0.05, 0.5, 0.95), weight)
+    spread = (high - low) / SPREAD_OF_NORMAL
+    far_out = (spread > 0) & ~(deviation <= FAR_OUT * spread)
+    return np.where(far_out, median, mean), np.where(far_out, spread, deviation), far_out
+
+
+def quantiles(x, shares, weight=None):
+    """Of each column, (len(shares), D), in float64. Half of a sample's own weight is below it."""
+    order = np.argsort(x, axis=0)
+    weight = (np.ones(len(x)) if weight is None else weight)[order]
+    below = (np.cumsum(weight, axis=0) - weight / 2) / weight.sum(axis=0)
+    columns = zip(below.T, np.take_along_axis(x, order, axis=0).T.astype(np.float64))
+    return np.array([np.interp(shares, position, column) for position, column in columns]).T
+
+
+def warn_of_dependent_columns(data, dtype, names=None):
+    """Tell of columns that have no density of their own, given the others, or of too few rows to know."""
+    n, dim = data.x.shape
+    if n <= dim:
+        warn_user(
+            f"X has {n} rows for {dim} columns: too few to know how the columns depend on each other. More rows, or fewer "
+            "columns, make a better density"
         )
+        return
+    location, scale, _ = location_and_scale(data.x, data.weight)
+    z = (data.x - location) / np.where(scale > 0, scale, 1)
+    near = (np.abs(z) <= 2 * FAR_OUT).all(axis=1)  # a row far out in two columns is no line
+    z, weight = z[near], np.ones(n)[near] if data.weight is None else data.weight[near]
+    share = weight / weight.sum()
+    z -= share @ z
+    residuals = np.abs(np.diag(np.linalg.qr(z * np.sqrt(share)[:, None], mode="r")))
+    own = np.sqrt(share @ z**2)
+    dependent = (residuals < LEAST_RESIDUAL[dtype.name] * own) & (own > 0)
+    if dependent.any():
+        warn_user(
+            f"column(s) {name_columns(dependent, names)} of X are linear combinations of the columns before them, but for "
+            "rounding: the samples lie in a plane, where a density has no upper limit and its value says little. Leave these "
+            "columns out"
+        )
+
+
+def check_numbers(name, X, dtype, minimum=1):
+    """X in its own precision, at most float64, finite also in that dtype: what is subtracted from large numbers is not to be
+    rounded before."""
+    X = as_array(name, X)
+    checked = check_samples(name, X, dtype, minimum)
+    own = np.float64 if X.dtype.kind not in "fiub" else np.promote_types(X.dtype, dtype)
+    own = np.dtype(np.float64) if own not in (np.float32, np.float64) else own
+    return checked if own == dtype else check_samples(name, X, own, minimum)
 
 
 def _check_weights(sample_weight, n):

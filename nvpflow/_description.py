@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nvpflow._checks import check_choice, check_hidden, check_int, check_mask, check_real
+from nvpflow._checks import check_choice, check_hidden, check_int, check_mask, check_real, shown
 from nvpflow.layers import LAYER_TYPES
 from nvpflow.layers._affine_coupling import NETWORKS, SCALES
 from nvpflow.layers._coupling import ACTIVATIONS
@@ -33,7 +33,7 @@ def describe(config):
     """
     layers = config["layers"]
     if not (isinstance(layers, list) and layers and all(isinstance(layer, dict) for layer in layers)):
-        raise TypeError(f"layers must be a list of at least one layer, got {layers!r:.200}")
+        raise TypeError(f"layers must be a list of at least one layer, got {shown(layers)}")
     dims = {check_int("data_dim", layer["data_dim"], 1) for layer in layers}
     contexts = {check_int("context_dim", layer.get("context_dim", 0), 0) for layer in layers if "mask" in layer} or {0}
     for name, values in (("data_dim", dims), ("context_dim", contexts)):
@@ -44,7 +44,7 @@ def describe(config):
     if base is not None:
         check_choice("base type", base["type"], ("mixture",))
         if base["data_dim"] not in dims:
-            raise ValueError(f"base and layers must agree in data_dim, got {base['data_dim']!r:.100} and {sorted(dims)}")
+            raise ValueError(f"base and layers must agree in data_dim, got {shown(base['data_dim'])} and {sorted(dims)}")
         numbers.append(check_int("n_components", base["n_components"], 1))
     numbers.append(len(layers))
     for layer in layers:
@@ -56,8 +56,8 @@ def _describe_layer(layer, dim):
     kind = layer["type"]
     numbers = [_index("layer type", kind, tuple(LAYER_TYPES))]
     if kind.endswith("coupling"):
-        hidden = check_hidden(layer["hidden_dim"])
-        mask = check_mask(layer["mask"], dim).tolist()
+        hidden = check_hidden("hidden_dim", layer["hidden_dim"])
+        mask = check_mask(_integers("mask", layer, dim), dim).tolist()
         numbers += [_index("activation", layer["activation"], ACTIVATIONS), len(hidden), *hidden, *mask]
     if kind == "affine_coupling":
         scale, networks = _index("scale", layer["scale"], SCALES), _index("networks", layer["networks"], NETWORKS)
@@ -66,8 +66,18 @@ def _describe_layer(layer, dim):
         numbers += [check_int("n_bins", layer["n_bins"], 2)]
         numbers += [check_real("tail_bound", layer["tail_bound"], 0, low_open=True)]
     elif kind == "permutation":
-        numbers += check_permutation(layer["permutation"], dim)
+        numbers += check_permutation(_integers("permutation", layer, dim), dim)
     return numbers
+
+
+def _integers(name, layer, n):
+    """A list of n integers. Of anything else `numpy.asarray` could make an array that is much larger."""
+    values = layer[name]
+    if not isinstance(values, list) or not all(type(value) is int for value in values):
+        raise TypeError(f"{name} must be a list of integers, got {shown(values)}")
+    if len(values) != n:
+        raise ValueError(f"{name} must have shape ({n},), got ({len(values)},)")
+    return values
 
 
 def _index(name, value, choices):

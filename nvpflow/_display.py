@@ -1,4 +1,4 @@
-"""How flows, layers and estimators look: tables in text and, for notebooks, in HTML."""
+"""Summaries of flows, layers and estimators: tables in text and, for notebooks, in HTML."""
 
 import html
 
@@ -15,7 +15,7 @@ CELL_STYLE = "padding: 0.1em 0.7em; border-bottom: 1px solid rgba(128, 128, 128,
 
 
 class Text(str):
-    """A text of several lines that the interpreter shows as such."""
+    """A text of several lines that the interpreter shows line by line."""
 
     __repr__ = str.__str__
 
@@ -46,7 +46,7 @@ def layer_html(layer):
 
 
 def estimator_html(estimator):
-    """The parameters of an estimator, changed ones in bold, and what came of the fit, in HTML."""
+    """The parameters of an estimator, changed ones in bold, and the results of its fit, in HTML."""
     changed = estimator._changed_params()
     content = _table([(name, repr(value)) for name, value in estimator.get_params().items()], bold=changed)
     if not hasattr(estimator, "flow_"):

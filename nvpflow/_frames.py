@@ -1,11 +1,12 @@
 """Data frames, as scikit-learn treats them: their column names are checked, and `transform` can make them."""
 
 import sys
-import warnings
 
 import numpy as np
 
-__all__ = ["check_feature_names", "feature_names", "to_frame", "transform_output"]
+from nvpflow._warnings import warn_user
+
+__all__ = ["as_row", "check_feature_names", "feature_names", "to_frame", "transform_output"]
 
 
 def feature_names(X):
@@ -28,17 +29,24 @@ def feature_names(X):
     return None
 
 
-def check_feature_names(estimator, X):
-    """Compare the names of X with those that the estimator was fitted with; the words are scikit-learn's."""
-    fitted, given = getattr(estimator, "feature_names_in_", None), feature_names(X)
+def as_row(x, n_columns):
+    """A row of a frame of pandas, which is a Series with the columns' names as its index, as a frame; others as they are."""
+    is_row = hasattr(x, "to_frame") and hasattr(x, "index") and np.shape(x) == (n_columns,)
+    return x.to_frame().T if is_row else x
+
+
+def check_feature_names(estimator, X, name="X"):
+    """Compare the names of X, or the context, with those that the estimator was fitted with; the words are scikit-learn's."""
+    attribute, of_context = ("feature_names_in_", "") if name == "X" else ("context_feature_names_in_", " of context")
+    fitted, given = getattr(estimator, attribute, None), feature_names(X)
     who = type(estimator).__name__
     if fitted is None and given is not None:
-        _warn(f"X has feature names, but {who} was fitted without feature names")
+        warn_user(f"{name} has feature names, but {who} was fitted without feature names{of_context}")
     elif fitted is not None and given is None:
-        _warn(f"X does not have valid feature names, but {who} was fitted with feature names")
+        warn_user(f"{name} does not have valid feature names, but {who} was fitted with feature names{of_context}")
     elif fitted is not None and not np.array_equal(fitted, given):
         unseen, missing = sorted(set(given) - set(fitted)), sorted(set(fitted) - set(given))
-        message = "The feature names should match those that were passed during fit.\n"
+        message = f"The feature names{of_context} should match those that were passed during fit.\n"
         if unseen:
             message += "Feature names unseen at fit time:\n" + _bullets(unseen)
         if missing:
@@ -46,11 +54,6 @@ def check_feature_names(estimator, X):
         if not unseen and not missing:
             message += "Feature names must be in the same order as they were in fit.\n"
         raise ValueError(message)
-
-
-def _warn(message):
-    """At the line that called the estimator's method: three private calls further out."""
-    warnings.warn(message, UserWarning, stacklevel=5)
 
 
 def _bullets(names, at_most=5):

@@ -2,6 +2,8 @@
 
 from typing import Any, ClassVar, Final, Self, TypeAlias
 
+from nvpflow._checks import shown
+
 __all__ = ["UNCHANGED", "DensityRequests", "MetadataConsumer", "Request"]
 
 Request: TypeAlias = bool | str | None
@@ -41,7 +43,7 @@ class MetadataConsumer:
         """Keep the requests for metadata of a method. None changes when one is no request."""
         for name, request in requests.items():
             if not (request is None or isinstance(request, bool) or (isinstance(request, str) and _is_name(request))):
-                raise ValueError(f"{name} must be True, False, None or another name, got {request!r}")
+                raise ValueError(f"{name} must be True, False, None or another name, got {shown(request)}")
         made = getattr(self, "_requests", {})
         changed = {name: request for name, request in requests.items() if request != UNCHANGED}
         self._requests = {**made, method: made.get(method, {}) | changed}

@@ -17,11 +17,24 @@ import numpy.typing as npt
 
 from nvpflow._arrays import as_array, check_samples
 from nvpflow._checks import check_choice
-from nvpflow._frames import check_feature_names, to_frame, transform_output
+from nvpflow._context import clip_context
+from nvpflow._data import check_numbers
+from nvpflow._frames import as_row, check_feature_names, to_frame, transform_output
 from nvpflow._metadata import MetadataConsumer
+from nvpflow._parameters import check_parameters
 from nvpflow._typing import ArrayLike
 
 __all__ = ["Estimator", "NotFittedError", "Transformer"]
+
+# What only some fits learn, so that a later one must not leave it behind.
+OPTIONAL_ATTRIBUTES = (
+    "_stream",
+    "_context_units",
+    "context_feature_names_in_",
+    "context_origin_",
+    "context_range_",
+    "feature_names_in_",
+)
 
 
 class NotFittedError(ValueError, AttributeError):
@@ -51,8 +64,10 @@ class Estimator(MetadataConsumer):
     """
 
     _estimator_type: str | None = None
+    _parameter_checks: dict[str, Any]
     n_features_in_: int
     feature_names_in_: npt.NDArray[np.object_]
+    context_feature_names_in_: npt.NDArray[np.object_]
 
     @classmethod
     def _parameter_names(cls):
@@ -135,23 +150,51 @@ class Estimator(MetadataConsumer):
                 setattr(twin, name, copy.deepcopy(getattr(self, name)))
         return twin
 
-    def _keep_features(self, names, n_features):
-        self.n_features_in_ = n_features
-        vars(self).pop("feature_names_in_", None)
-        if names is not None:
-            self.feature_names_in_ = names
+    def _check_parameters(self):
+        """Raise TypeError or ValueError if a parameter is unfit, whether or not the others make use of it."""
+        check_parameters(self, self._parameter_checks)
+
+    def _keep(self, fitted, n_features, names, context_names=None):
+        """Put what was learned, a dict, in place of what was learned before: in one step, for threads that read meanwhile."""
+        attributes = {name: value for name, value in vars(self).copy().items() if name not in OPTIONAL_ATTRIBUTES}
+        attributes |= fitted | {"n_features_in_": n_features}
+        for name, value in (("feature_names_in_", names), ("context_feature_names_in_", context_names)):
+            if value is not None:
+                attributes[name] = value
+        self.__dict__ = attributes
+
+    def __getstate__(self):
+        """The attributes as they are at one moment, though another thread should be fitting."""
+        return vars(self).copy()
 
     def _fitted_flow(self):
         if not hasattr(self, "flow_"):
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
         return self.flow_
 
+    def _origin(self, name="origin_"):
+        """What is subtracted from X, or from the context, before `flow_` reads it; None if nothing is."""
+        origin = getattr(self, name, None)  # files of old have none
+        return origin if origin is not None and origin.any() else None
+
+    def _to_own_units(self, x):
+        """What `flow_` makes, as samples."""
+        origin = self._origin()
+        return x if origin is None else x + origin
+
     def _check_samples(self, X, name="X"):
-        """X in the dtype of the fitted flow, finite, with the columns that it knows."""
+        """X as the fitted flow reads it: finite, with the columns that it knows, in its dtype."""
+        flow, origin = self._fitted_flow(), self._origin() if name == "X" else None
+        if origin is None:
+            return self._check_columns(X, name, check_samples)
+        return (self._check_columns(X, name, check_numbers) - origin).astype(flow.dtype)
+
+    def _check_columns(self, X, name="X", check=check_numbers):
+        """X with the columns that the fitted flow knows, in its own precision or what else `check` gives it."""
         flow = self._fitted_flow()
         if name == "X":
             check_feature_names(self, X)
-        checked = check_samples(name, X, flow.dtype)
+        checked = check(name, X, flow.dtype)
         if checked.shape[1] != self.n_features_in_:
             raise ValueError(
                 f"{name} has {checked.shape[1]} features, but {type(self).__name__} is expecting "
@@ -160,7 +203,17 @@ class Estimator(MetadataConsumer):
         return checked
 
     def _check_context(self, context, n):
-        """The context of n samples in the dtype of the fitted flow, finite; one row may stand for all."""
+        """The context of n samples as the fitted flow reads it: within the range of training, in its dtype."""
+        context, flow = self._check_context_rows(context, n), self._fitted_flow()
+        if context is None:
+            return None
+        limits, origin = getattr(self, "context_range_", None), self._origin("context_origin_")
+        if limits is not None:
+            context = clip_context(context, limits, getattr(self, "context_feature_names_in_", None))
+        return np.ascontiguousarray(context if origin is None else context - origin, flow.dtype)
+
+    def _check_context_rows(self, context, n):
+        """The context of n samples in its own precision, finite: n rows, or one that stands for all."""
         flow = self._fitted_flow()
         n_columns = flow.context_dim
         if context is None and n_columns == 0:
@@ -168,17 +221,21 @@ class Estimator(MetadataConsumer):
         if context is None:
             raise ValueError(f"context must be given, as to fit: {n_columns} column(s)")
         if n_columns == 0:
-            raise ValueError(f"context must be None, as {type(self).__name__} was fitted without, got {context!r}")
+            raise ValueError(
+                f"context must be None, as {type(self).__name__} was fitted without, got a {type(context).__name__}"
+            )
+        context = as_row(context, n_columns)
+        check_feature_names(self, context, "context")
         context = as_array("context", context)
         if context.shape == (n_columns,):
             context = context[np.newaxis]
-        checked = check_samples("context", context, flow.dtype)
+        checked = check_numbers("context", context, flow.dtype)
         if checked.shape not in ((1, n_columns), (n, n_columns)):
             raise ValueError(
                 f"context must have shape ({n}, {n_columns}), or ({n_columns},) or (1, {n_columns}) for all samples, "
                 f"got {context.shape}"
             )
-        return np.ascontiguousarray(np.broadcast_to(checked, (n, n_columns)))
+        return np.broadcast_to(checked, (n, n_columns))
 
 
 class Transformer(Estimator):

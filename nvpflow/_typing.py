@@ -20,6 +20,7 @@ Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 DTypeLike: TypeAlias = npt.DTypeLike
 PathLike: TypeAlias = str | os.PathLike[str]
+AnyPath: TypeAlias = PathLike | bytes | os.PathLike[bytes]
 # As text: numpy.random takes a sixth of the time of importing NumPy, which loads it when it is first used.
 Seed: TypeAlias = "int | np.integer[Any] | np.random.SeedSequence | np.random.Generator | np.random.RandomState | None"
 

@@ -3,7 +3,8 @@ context, of what linear regression on the context leaves of them."""
 
 import numpy as np
 
-from nvpflow._data import effective_size, moments, warn_of_coarse_columns
+from nvpflow._data import effective_size, location_and_scale, moments
+from nvpflow._origin import origin_of, warn_of_coarse
 from nvpflow.layers import ActNorm, AdditiveCoupling, LULinear
 
 __all__ = ["Units"]
@@ -20,18 +21,22 @@ class Units:
         Lower triangular; None: the identity.
     regression : AdditiveCoupling or None
         Adds a function of the standardised context; None: nothing.
+    origin : ndarray of float64, shape (D,), or 0.0
+        The layers lead to x - origin.
     """
 
-    def __init__(self, mean=None, deviation=None, factor=None, regression=None, dtype=np.dtype(np.float32)):
+    def __init__(self, mean=None, deviation=None, factor=None, regression=None, origin=0.0, *, dtype):
         self.mean, self.deviation, self.factor = mean, deviation, factor
-        self.regression, self.dtype = regression, dtype
+        self.regression, self.origin, self.dtype = regression, origin, dtype
 
     @classmethod
-    def of(cls, data, standardize, whiten):
-        """Those of the data, whose context is standardised; `whiten`: by the Cholesky factor of their correlations, too."""
-        x, (mean, deviation) = data.x, moments(data.x, data.weight)
+    def of(cls, data, standardize, whiten, dtype):
+        """Those of the data, whose context is standardised, for flows of that dtype; `whiten`: by the Cholesky factor of their
+        correlations, too."""
+        x, (mean, deviation, _) = data.x, location_and_scale(data.x, data.weight)
         if not standardize:
-            return cls(dtype=x.dtype)
+            warn_of_coarse("X", mean, np.where(deviation > 0, deviation, np.inf), dtype)
+            return cls(dtype=dtype)
         constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0))
         if len(constant):
             raise ValueError(
@@ -39,9 +44,9 @@ class Units:
                 "a constant has no density"
             )
         whitens = whiten and x.shape[1] > 1
-        if not whitens:
-            warn_of_coarse_columns("X", x, mean, deviation, stacklevel=6)
-        units = cls(mean, deviation, dtype=x.dtype)
+        if not whitens:  # otherwise it was said where the units of another start were found
+            warn_of_coarse("X", mean, deviation, dtype)
+        units = cls(mean, deviation, origin=origin_of(mean, deviation, dtype), dtype=dtype)
         if data.context is not None:
             units._regress(data)
         if whitens:
@@ -70,7 +75,7 @@ class Units:
     def standardize(self, x, context=None):
         """z of x, both (n, D), and of the standardised context."""
         if self.mean is None:
-            return x
+            return x.astype(self.dtype, copy=False)
         z = (x - self.mean) / self.deviation
         if self.regression is not None:
             z = self.regression.inverse(z, context)[0]
@@ -84,12 +89,20 @@ class Units:
         of_factor = 0.0 if self.factor is None else np.log(np.diag(self.factor)).sum()
         return float(np.log(self.deviation).sum() + of_factor)
 
+    @property
+    def n_parameters(self):
+        """How many numbers describe them."""
+        if self.mean is None:
+            return 0
+        dim, n_columns = len(self.mean), self.regression.context_dim if self.regression else 0
+        return dim * (2 + n_columns) + (0 if self.factor is None else dim * (dim - 1) // 2)
+
     def layers(self):
-        """The layers that take z to x."""
+        """The layers that take z to x, less the origin."""
         if self.mean is None:
             return []
         scale = ActNorm(len(self.mean), dtype=self.dtype)
-        scale.log_scale[:], scale.bias[:] = np.log(self.deviation), self.mean
+        scale.log_scale[:], scale.bias[:] = np.log(self.deviation), self.mean - self.origin
         layers = [scale] if self.regression is None else [self.regression.copy(), scale]
         if self.factor is None:
             return layers
@@ -99,8 +112,8 @@ class Units:
         return [rotation, *layers]
 
     @classmethod
-    def from_layers(cls, layers, standardize, conditional, dtype):
-        """The units that such layers stand for; None if they are not such layers."""
+    def from_layers(cls, layers, standardize, conditional, dtype, origin=0.0):
+        """The units that such layers stand for, which lead to x - origin; None if they are not such layers."""
         if bool(standardize) != bool(layers):
             return None
         if not layers:
@@ -115,7 +128,7 @@ class Units:
             lu = layer.lu.astype(np.float64)
             factor = (np.tril(lu, -1) + np.eye(len(lu))) * np.exp(np.diag(lu))
         deviation = np.exp(scale.log_scale.astype(np.float64))
-        return cls(scale.bias.astype(np.float64), deviation, factor, regression, dtype)
+        return cls(scale.bias.astype(np.float64) + origin, deviation, factor, regression, origin, dtype=dtype)
 
 
 def _ridge(z, data):

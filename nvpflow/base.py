@@ -24,7 +24,7 @@ class MixtureBase:
         p(z) = sum over k of weights_k N(z; means_k, covariances_k)
 
     It suits data of several clusters, which no smooth map makes of one normal distribution. Its parameters are trained
-    with those of the layers; `fit_mixture` makes a start that is good by itself.
+    with those of the layers. `RealNVP` fits one to its samples first; the base of a flow of one's own starts where it is put.
 
     Parameters
     ----------
@@ -34,6 +34,7 @@ class MixtureBase:
     covariances : array_like, shape (K, D, D)
         Symmetric and positive definite.
     dtype : {"float32", "float64"}, default "float32"
+        Its range limits the means, and standard deviations to about 1e-37 to 1e37 in float32.
 
     Attributes
     ----------
@@ -76,7 +77,7 @@ class MixtureBase:
         self._allocate(k, dim, check_dtype(dtype))
         with np.errstate(over="ignore"):
             self.logits[:], self.means[:], self.factors[:] = logits, means, pack_factors(factors)
-        if not np.isfinite(self.parameters).all():
+        if not (np.isfinite(self.parameters).all() and _has_normal_diagonals(factors, self.dtype)):
             raise ValueError(f"weights, means and covariances must be within the range of {self.dtype}")
 
     def _allocate(self, n_components, data_dim, dtype):
@@ -248,9 +249,10 @@ def _check_mixture(weights, means, covariances):
         array = as_array(name, value)
         if array.dtype.kind not in "fiu":
             raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-        if not np.isfinite(array).all():
+        with np.errstate(over="ignore"):  # of numbers of more than double precision
+            arrays[name] = array.astype(np.float64)
+        if not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name} must be finite, got NaN or infinity")
-        arrays[name] = array.astype(np.float64)
     weights, means, covariances = arrays.values()
     if means.ndim != 2 or means.size == 0:
         raise ValueError(f"means must have shape (K, D) with K >= 1 and D >= 1, got {means.shape}")
@@ -263,11 +265,18 @@ def _check_mixture(weights, means, covariances):
     if not (weights > 0).all():
         raise ValueError(f"weights must be positive, got {weights.min()}")
     for i, covariance in enumerate(covariances):
-        difference = np.abs(covariance - covariance.T).max()
+        with np.errstate(over="ignore"):
+            difference = np.abs(covariance - covariance.T).max()
         if difference > 1e-6 * np.abs(covariance).max():
             raise ValueError(f"covariances[{i}] must be symmetric, got entries that differ by {difference:.3g}")
     logits = np.log(weights) - np.log(weights.max())
     return logits - np.log(np.exp(logits).sum()), means, np.linalg.inv(_cholesky(covariances))
+
+
+def _has_normal_diagonals(factors, dtype):
+    """Whether the diagonals, of which the logarithms are stored, and their reciprocals are normal numbers of the dtype."""
+    logarithms = np.log(np.diagonal(factors, axis1=1, axis2=2))
+    return bool((np.abs(logarithms) < -np.log(np.finfo(dtype).tiny)).all())
 
 
 def _cholesky(covariances):

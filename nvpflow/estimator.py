@@ -8,28 +8,45 @@ from typing import Any, Self
 import numpy as np
 
 from nvpflow import _fitting
-from nvpflow._checks import check_dtype, check_int
-from nvpflow._data import check_data
+from nvpflow._checks import (
+    check_callback,
+    check_dtype,
+    check_hidden,
+    check_int,
+    check_n_jobs,
+    check_random_state,
+    check_scale_bound,
+    check_tail_bound,
+    check_verbose,
+    check_warmup,
+)
+from nvpflow._data import check_data, count_given, warn_of_dependent_columns
 from nvpflow._frames import feature_names
 from nvpflow._metadata import DensityRequests
+from nvpflow._parameters import boolean, choice, integer, optional, plain, real, real_of_dtype
 from nvpflow._sklearn import NotFittedError, Transformer
 from nvpflow._streaming import Stream
 from nvpflow._typing import (
     Activation,
+    AnyPath,
     ArrayLike,
     Base,
     Callback,
     DTypeLike,
     EstimatorScale,
     Floats,
-    PathLike,
     Schedule,
     Seed,
 )
 from nvpflow.flow import Flow
-from nvpflow.layers import SCALE_BOUND
+from nvpflow.layers import ACTIVATIONS, MAX_BINS, SCALE_BOUND
 
 __all__ = ["NotFittedError", "RealNVP"]
+
+NO_DENSITY = (
+    "the mean log-density of the samples is not finite {}: scale='spline' or 'tanh', standardize=True, fewer layers or a "
+    "smaller learning_rate may help"
+)
 
 
 class RealNVP(Transformer, DensityRequests):
@@ -40,8 +57,12 @@ class RealNVP(Transformer, DensityRequests):
     layers do all the work.
 
     Samples may come in anything that holds real numbers in the memory of the CPU: sequences, arrays, frames of pandas
-    and polars (their column names are checked as scikit-learn does), tensors without gradient. To scikit-learn's
-    pipelines, grid searches and cross-validation it is a density estimator and a transformer.
+    and polars (their column names are checked as scikit-learn does), tensors without gradient. Missing values (NaN, masked
+    elements) are an error. To scikit-learn's pipelines, grid searches and cross-validation it is a density estimator and a
+    transformer.
+
+    Log-densities are in nats, per unit of the data's own units. They are not probabilities: where samples lie closer than
+    one unit they are positive. Where a sample has no density they are -inf.
 
     Fitted with a `context`, C numbers that come with each sample, it is a conditional density, p(x | context), and
     every method after `fit` needs the context, too.
@@ -56,10 +77,11 @@ class RealNVP(Transformer, DensityRequests):
     scale : {"spline", "tanh", "exp"}, default "spline"
         What the layers do to the columns that they transform: "spline" takes them through monotone rational-quadratic
         splines, as neural spline flows do (`SplineCoupling`); "exp" scales and shifts them, as Real NVP was published
-        (`CouplingLayer`); "tanh" does so with a bounded scale, so that the density of points far from the training data
-        stays finite, as it does with splines.
+        (`CouplingLayer`); "tanh" does so with a bounded scale, so that points far from the training data keep a density, as
+        they do with splines. With `standardize`, layers of each kind start near the identity; without, those of "exp" start
+        as published, and many of them may give samples in large units no density at all, which is an error.
     scale_bound : float, default 1.0
-        For ``scale="tanh"``.
+        For ``scale="tanh"``: the bound of `CouplingLayer`, with the range given there.
     n_bins : int or None, default None
         Bins of the splines, for ``scale="spline"``. None: 6 over a mixture, 4 over a normal base or with a context.
     tail_bound : float or None, default None
@@ -68,8 +90,8 @@ class RealNVP(Transformer, DensityRequests):
     base : {"auto", "normal", "mixture"}, default "auto"
         The density of latent points. "normal": N(0, I). "mixture": a mixture of normal distributions (`MixtureBase`), fitted to
         the standardised samples by expectation and maximisation, with the number of components that has the least BIC. Layers
-        that do not better the likelihood of held-out samples beyond its standard error are given up for the identity, and the
-        mixture is then fitted to all samples, held-out ones, too. "auto": a mixture with `early_stopping`.
+        are discarded unless they improve the held-out likelihood by one standard error more than fitting the mixture to all
+        samples would; the mixture is then fitted to all of them. "auto": "mixture" with `early_stopping`, otherwise "normal".
     standardize : bool, default True
         Train in units of the data's standard deviations, and end the flow with the layers that lead to the data's own:
         an `ActNorm` and, in every second start over a normal base, an `LULinear` before it that makes the data uncorrelated,
@@ -84,7 +106,8 @@ class RealNVP(Transformer, DensityRequests):
     batch_size : int or None, default 256
         Samples per update; None is the full batch.
     learning_rate : float or None, default None
-        Of Adam. None: 1e-3 over a mixture, 5e-3 over a normal base or with a context.
+        Of Adam. None: 1e-3 over a mixture, 5e-3 over a normal base or with a context; for `partial_fit`, where it is constant,
+        1e-3 over a mixture with a context, too.
     schedule : {"cosine", "constant"}, default "cosine"
         "cosine" lets the learning rate fall to 0 at `max_iter`.
     warmup : int or float, default 0.05
@@ -106,8 +129,9 @@ class RealNVP(Transformer, DensityRequests):
     tol : float, default 0
         In nats; improvements of the validation NLL that are not larger do not count for `n_iter_no_change`.
     warm_start : bool, default False
-        `fit` starts from the parameters that the model has, standardisation included; all that shapes the flow must be
-        as it was.
+        `fit` starts from the flow that the model has; all that shapes it must be as it was. The standardisation and, where the
+        layers were given up, the mixture become those of the new samples if these are likelier so, beyond what as many
+        parameters gain by chance (Akaike's criterion); otherwise, as for the same samples again, the flow's function is kept.
     dtype : {"float32", "float64"}, default "float32"
         Of the parameters and of every computation.
     n_jobs : int or None, default None
@@ -115,15 +139,17 @@ class RealNVP(Transformer, DensityRequests):
     verbose : int, default 0
         0: silent. From 1 on, `fit` shows its progress with the training and the validation NLL: a tqdm bar in a
         terminal or a notebook, where tqdm is installed, and elsewhere about ten lines times `verbose`, on stderr. See
-        `nvpflow.progress`.
+        `nvpflow.progress.progress`.
     random_state : int, Generator, RandomState or None, default None
-        An int makes `fit` and `sample` give the same bits every time.
+        An int, >= 0, makes `fit` give the same bits every time, and each call of `sample` the same samples: see there. A
+        Generator gives others in each call.
 
     Attributes
     ----------
     flow_ : Flow
         The fitted flow: `n_layers` coupling layers and, if `standardize`, the layers that lead to the units of the
-        data, over `flow_.base`. Its `context_dim` is C.
+        data, over `flow_.base`. Its `context_dim` is C. It does not clip the context, and reads X and context less `origin_`
+        and `context_origin_`.
     history_ : dict
         "train_nll" and, with `early_stopping`, "validation_nll": ndarrays, one entry per epoch, in nats.
     n_iter_ : int
@@ -131,10 +157,19 @@ class RealNVP(Transformer, DensityRequests):
     best_iter_ : int
         The epoch whose parameters were kept; 0 where none bettered the start.
     n_samples_seen_ : int
-        Of `fit`, and of every `partial_fit` since; those of weight 0 do not count.
+        Rows given to `fit`, and to every `partial_fit` since; those of weight 0 do not count.
     n_features_in_ : int
     feature_names_in_ : ndarray of str objects, shape (D,)
         Only after fitting to a frame whose column names are all strings.
+    context_feature_names_in_ : ndarray of str objects, shape (C,)
+        The same of the context.
+    context_range_ : ndarray of float64, shape (2, C)
+        Least and greatest values of the context of training, further apart by a fifth. A context that leaves this range is
+        clipped to it, with a warning: networks extrapolate badly. So are outliers of training, in a column whose standard
+        deviation is more than 8 times its spread between the 5th and the 95th percentile.
+    origin_, context_origin_ : ndarray of float64, shapes (D,) and (C,)
+        0, but the mean of columns that vary by less than a thousand times the resolution of `dtype` there. `flow_` reads the
+        samples and the context less these, and their subtraction in float64 keeps what the precision of the flow would not.
 
     References
     ----------
@@ -225,6 +260,34 @@ class RealNVP(Transformer, DensityRequests):
         self.verbose = verbose
         self.random_state = random_state
 
+    _parameter_checks = {
+        "n_layers": integer(1),
+        "hidden_dim": plain(check_hidden),
+        "activation": choice(*ACTIVATIONS),
+        "scale": choice("spline", "tanh", "exp"),
+        "scale_bound": check_scale_bound,
+        "n_bins": optional(integer(2, MAX_BINS)),
+        "tail_bound": optional(check_tail_bound),
+        "base": choice("auto", "normal", "mixture"),
+        "standardize": boolean,
+        "n_init": integer(1),
+        "max_iter": optional(integer(1)),
+        "batch_size": optional(integer(1)),
+        "learning_rate": optional(real_of_dtype(0, low_open=True)),
+        "schedule": choice("cosine", "constant"),
+        "warmup": plain(check_warmup),
+        "average": real(0, 1),
+        "noise": real_of_dtype(0),
+        "early_stopping": boolean,
+        "validation_fraction": real(0, 1, low_open=True),
+        "n_iter_no_change": optional(integer(1)),
+        "tol": real_of_dtype(0),
+        "warm_start": boolean,
+        "n_jobs": plain(check_n_jobs),
+        "verbose": plain(check_verbose),
+        "random_state": plain(check_random_state),
+    }
+
     _estimator_type = "density_estimator"
 
     flow_: Flow
@@ -232,6 +295,9 @@ class RealNVP(Transformer, DensityRequests):
     n_iter_: int
     best_iter_: int
     n_samples_seen_: int
+    origin_: Floats
+    context_range_: Floats
+    context_origin_: Floats
 
     def fit(
         self,
@@ -247,13 +313,16 @@ class RealNVP(Transformer, DensityRequests):
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
-            At least 2 samples, finite, no constant column.
+            At least 2 samples, finite, no constant column, no masked elements.
         y : ignored
         context : array_like of real numbers, shape (n, C), optional
-            Finite. The density is then conditional on it. A constant column teaches nothing.
+            Finite. The density is then conditional on it. A constant column teaches nothing. The names of a frame's columns are
+            checked later, as those of X are.
         sample_weight : array_like of real numbers, shape (n,), optional
             Finite, >= 0, and at least 2 of them > 0: how much each sample counts in the loss, the validation and the
-            standardisation. Only their ratios matter; a sample of weight 0 is as good as absent. Default: all 1.
+            standardisation. Whole numbers are counts: a sample of weight 3 is three such samples, as long as they are not more
+            than a million, or ten times as many as were given. Of other weights only the ratios matter. A sample of weight 0
+            is as good as absent. Default: all 1.
         callback : callable, optional
             ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN
             without `early_stopping`. To stop the training it raises StopIteration, which `fit` catches. What it returns
@@ -266,32 +335,46 @@ class RealNVP(Transformer, DensityRequests):
         Raises
         ------
         TypeError, ValueError
-            If an argument or a parameter of the estimator is unfit. A model fitted before stays as it was.
+            If an argument or a parameter of the estimator is of the wrong type, or outside of its range, whether or not the
+            other parameters make use of it; or if the mean log-density of the samples is not finite after training. A model
+            fitted before stays as it was.
 
         Warns
         -----
         ConvergenceWarning
             If training diverged; the best parameters were kept.
+        UserWarning
+            If there are not more samples than columns; if columns are linear combinations of others, where a density has no
+            upper limit and its value says little; if columns of X or context vary by less than a thousand times the resolution of `dtype` (see `origin_`), or a column
+            of the context has outliers (see `context_range_`). Later methods warn of a context that is clipped.
 
         Notes
         -----
         Ctrl-C raises KeyboardInterrupt and leaves a fitted model with the best parameters so far.
 
-        A sample of weight 2 is the same as two such samples where nothing is drawn at random for each: with
-        ``early_stopping=False, noise=0, batch_size=None``, up to rounding. Otherwise two samples have two chances to be
-        held out, noise of their own each, and minibatches of their own, so that the fits agree in distribution alone.
-        Where the number of samples matters, as for `noise`, it is the exponential of the entropy of the weights' shares.
+        Where the number of samples matters, as for `noise` and for the number of components, samples of relative weights count as
+        the exponential of the entropy of the weights' shares.
+
+        Samples that are equal count as often as they come. A column of which many values are equal has no finite density there;
+        the model puts narrow peaks on such values, whose share of the samples is right, while the height says nothing.
         """
-        names = feature_names(X)
-        data = check_data(X, context, sample_weight, check_dtype(self.dtype), minimum=2)
-        fitted: dict[str, Any] = {}
+        self._check_parameters()
+        check_callback(callback)
+        names, context_names = feature_names(X), feature_names(context)
+        dtype = check_dtype(self.dtype)
+        data = check_data(X, context, sample_weight, dtype, minimum=2)
+        warn_of_dependent_columns(data, dtype, names)
+        fitted: dict[str, Any] = {"n_samples_seen_": count_given(data, sample_weight)}
         try:
             _fitting.train(self, data, fitted, callback)
-        finally:
-            if fitted:  # also when interrupted
-                vars(self).pop("_stream", None)
-                vars(self).update(fitted)
-                self._keep_features(names, data.x.shape[1])
+        except BaseException:  # an interruption leaves the best parameters so far
+            if fitted:
+                fitted["n_samples_seen_"] = n_rows
+                self._keep(fitted, data.x.shape[1], names, context_names)
+            raise
+        if not np.isfinite(fitted["flow_"].nll(*_fitting.as_flow_reads(fitted, data))):
+            raise ValueError(NO_DENSITY.format("after training"))
+        self._keep(fitted, data.x.shape[1], names, context_names)
         return self
 
     def partial_fit(
@@ -316,7 +399,8 @@ class RealNVP(Transformer, DensityRequests):
             Finite. The first piece: at least 2 samples, no constant column.
         y : ignored
         context : array_like of real numbers, shape (n, C)
-            In all pieces or in none. The first one sets the units that the context is standardised to.
+            In all pieces or in none. The first one sets the units that the context is standardised to; each widens
+            `context_range_`.
         sample_weight : array_like of real numbers, shape (n,), optional
             As in `fit`; only their ratios within the piece matter.
 
@@ -329,28 +413,37 @@ class RealNVP(Transformer, DensityRequests):
         Raises
         ------
         TypeError, ValueError
-            If an argument or a parameter of the estimator is unfit. The model stays as it was.
+            As `fit`; or if the first piece has no finite mean log-density before it is trained on. The model stays as it was.
 
         Warns
         -----
         ConvergenceWarning
-            If training diverged; the parameters from before the call were kept.
+            If training diverged, so that a loss, a gradient or the NLL of the piece at the end was not finite; the parameters
+            from before the call were kept.
         """
+        self._check_parameters()
         if hasattr(self, "flow_"):
-            checked = self._check_samples(X)
-            data = check_data(checked, self._check_context(context, len(checked)), sample_weight, self.flow_.dtype)
-            names = getattr(self, "feature_names_in_", None)
-            stream = getattr(self, "_stream", None) or Stream(self, data)
-            flow, n_seen, curve = self.flow_, self.n_samples_seen_ + len(data.x), self.history_["train_nll"]
+            checked = self._check_columns(X)
+            data = check_data(checked, self._check_context_rows(context, len(checked)), sample_weight, self.flow_.dtype)
+            n = count_given(data, sample_weight)
+            names, context_names = (getattr(self, f"{of}feature_names_in_", None) for of in ("", "context_"))
+            stream = getattr(self, "_stream", None) or Stream(self, data, self.flow_.dtype)
+            flow, n_seen, curve = self.flow_, self.n_samples_seen_ + n, self.history_["train_nll"]
         else:
-            names = feature_names(X)
-            data = check_data(X, context, sample_weight, check_dtype(self.dtype), minimum=2)
-            stream = Stream(self, data)
-            flow, n_seen, curve = stream.new_flow(self, data), len(data.x), np.empty(0)
+            names, context_names = feature_names(X), feature_names(context)
+            dtype = check_dtype(self.dtype)
+            data = check_data(X, context, sample_weight, dtype, minimum=2)
+            n = count_given(data, sample_weight)
+            stream = Stream(self, data, dtype)
+            flow, n_seen, curve = stream.new_flow(self, data), n, np.empty(0)
+            read = {"flow_": flow, "origin_": stream.origin} | stream.scaler.fitted_attributes()
+            if not np.isfinite(flow.nll(*_fitting.as_flow_reads(read, data))):
+                raise ValueError(NO_DENSITY.format("before training"))
         curve = np.append(curve, stream.update(self, flow, data, n_seen))
-        self._stream, self.flow_, self.history_, self.n_samples_seen_ = stream, flow, {"train_nll": curve}, n_seen
-        self.n_iter_ = self.best_iter_ = len(curve)
-        self._keep_features(names, data.x.shape[1])
+        fitted = {"_stream": stream, "flow_": flow, "history_": {"train_nll": curve}, "n_samples_seen_": n_seen}
+        fitted |= {"n_iter_": len(curve), "best_iter_": len(curve), "origin_": stream.origin}
+        fitted |= stream.scaler.fitted_attributes()
+        self._keep(fitted, data.x.shape[1], names, context_names)
         return self
 
     def score_samples(self, X: ArrayLike, context: ArrayLike | None = None) -> Floats:
@@ -365,7 +458,8 @@ class RealNVP(Transformer, DensityRequests):
         Returns
         -------
         log_density : ndarray, shape (n,)
-            In nats, of the data's own units; given the context, if there is one.
+            In nats, per unit of the data's own units, so that it may be positive; -inf where there is no density. Given the
+            context, if there is one.
 
         Raises
         ------
@@ -395,6 +489,7 @@ class RealNVP(Transformer, DensityRequests):
         Returns
         -------
         float
+            -inf if a sample has no density.
 
         Raises
         ------
@@ -406,18 +501,24 @@ class RealNVP(Transformer, DensityRequests):
     def sample(self, n_samples: int = 1, random_state: Seed = None, context: ArrayLike | None = None) -> Floats:
         """Draw samples from the fitted density.
 
+        An estimator with an integer `random_state` draws the *same* samples in every call, as scikit-learn's `GaussianMixture`
+        does: a loop that rejects samples and draws again would never end. Give each call the same Generator for fresh ones,
+        ``rng = np.random.default_rng(0)`` before the loop and ``model.sample(100, random_state=rng)`` in it, or the
+        estimator a Generator instead of the integer, ``RealNVP(random_state=np.random.default_rng(0))``.
+
         Parameters
         ----------
         n_samples : int, default 1
         random_state : int, Generator, RandomState or None
-            None: the estimator's own, so that an estimator with an integer random_state gives the same samples every
-            time, as scikit-learn's GaussianMixture does.
+            An int, >= 0: the same samples every time. A Generator or RandomState: fresh ones in each call. None: the
+            `random_state` of the estimator; if that is None, too, fresh ones.
         context : array_like of real numbers, shape (n_samples, C), or (C,) or (1, C) for all samples the same
             Needed by a model that was fitted with a context.
 
         Returns
         -------
         X : ndarray, shape (n_samples, D)
+            In the dtype of the model, or in float64 if `origin_` is not 0.
 
         Raises
         ------
@@ -426,10 +527,14 @@ class RealNVP(Transformer, DensityRequests):
         flow = self._fitted_flow()
         n_samples = check_int("n_samples", n_samples, 1)
         context = self._check_context(context, n_samples)
-        return flow.sample(n_samples, self.random_state if random_state is None else random_state, context)
+        seed = self.random_state if random_state is None else random_state
+        return self._to_own_units(flow.sample(n_samples, seed, context))
 
     def transform(self, X: ArrayLike, context: ArrayLike | None = None) -> Any:  # an ndarray, or a frame
-        """Take data to the latent space, where a fitted density is standard normal.
+        """Take data to the latent space, where samples of the fitted density are distributed as `flow_.base`.
+
+        By default that is a mixture of normal distributions. With ``base="normal"``, and by default without `early_stopping`,
+        it is N(0, I), and `flow_.base` is None.
 
         Parameters
         ----------
@@ -461,25 +566,28 @@ class RealNVP(Transformer, DensityRequests):
         Returns
         -------
         X : ndarray, shape (n, D)
+            In the dtype of the model, or in float64 if `origin_` is not 0.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
         """
         Z = self._check_samples(Z, "Z")
-        return self.flow_.forward(Z, self._check_context(context, len(Z)))[0]
+        return self._to_own_units(self.flow_.forward(Z, self._check_context(context, len(Z)))[0])
 
-    def save(self, path: PathLike) -> None:
+    def save(self, path: AnyPath) -> None:
         """Write the fitted model to a file, which `nvpflow.load` reads. See there.
 
         Parameters
         ----------
-        path : str or path-like
+        path : str, bytes or path-like
 
         Raises
         ------
         NotFittedError
             If the model is not fitted.
+        TypeError, ValueError
+            If a parameter is one that `fit` would not take, or those of the flow are not finite.
         OSError
             If the file cannot be written.
         """

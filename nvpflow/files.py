@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import operator
 import os
 
 import numpy as np
 
 from nvpflow import _core
-from nvpflow._checks import check_int, check_real, count_threads
+from nvpflow._checks import check_int, check_real, shown
 from nvpflow._containers import open_container, write_npz, write_safetensors
 from nvpflow._description import describe
-from nvpflow._typing import PathLike
+from nvpflow._random_state import plain_random_state, restore_random_state
+from nvpflow._typing import AnyPath
+from nvpflow._writing import write_file
 from nvpflow.estimator import RealNVP
 from nvpflow.flow import Flow
 from nvpflow.outliers import FlowOutlierDetector
@@ -18,29 +22,45 @@ from nvpflow.outliers import FlowOutlierDetector
 __all__ = ["load", "save"]
 
 FORMAT_VERSION = 1
+HISTORY = ("train_nll", "validation_nll")
+# What an estimator subtracts from samples and context, and where it clips the context: arrays and the attributes' names.
+UNITS = {
+    "origin": "origin_",
+    "context_origin": "context_origin_",
+    "context_range": "context_range_",
+    "context_units": "_context_units",
+}
+NAMES = ("feature_names_in", "context_feature_names_in")
+ARRAYS = ("header", "parameters", "description", *(f"history.{name}" for name in HISTORY), *UNITS)
 KINDS = ("Flow", "RealNVP", "FlowOutlierDetector")
 
 
-def save(model: Flow | RealNVP | FlowOutlierDetector, path: PathLike) -> None:
+def save(model: Flow | RealNVP | FlowOutlierDetector, path: AnyPath) -> None:
     """Write a `Flow`, a fitted `RealNVP` or a fitted `FlowOutlierDetector` to a file.
 
     The file is an .npz, whatever its name, but for the ending .safetensors, which makes one for the package of that
-    name. Neither holds a pickle, but "header", a JSON text with the format's version and the whole configuration;
-    "parameters", the flat array; "description", the flow's configuration as plain numbers, for `nvp_flow_load` of the C
-    library, which reads an .npz; and for an estimator the training curves. The file is written beside its place and moved
-    there when complete, so that a file of that name is whole at any time.
+    name. Neither holds a pickle, but "header", a JSON text with the format's version, the whole configuration, and the
+    state of a generator as `random_state`; "parameters", the flat array; "description", the flow's configuration as plain
+    numbers, for `nvp_flow_load` of the C library, which reads an .npz; and for an estimator the training curves.
+
+    A file of that name is whole at any time, whatever happens to the program or the machine: the new one is written beside
+    it, and takes its place when it is on the disk. It keeps mode and, where permitted, owner; symbolic links are followed,
+    and stay. Other names of the old file (hard links) keep the old content. So the directory must be one that may be
+    written. What a killed program left there, files named ``.nvpflow-`` and 16 digits, the next save removes. A pipe or a
+    device, such as ``/dev/stdout``, is written through.
 
     Parameters
     ----------
     model : Flow, RealNVP or FlowOutlierDetector
-    path : str or path-like
+    path : str, bytes or path-like
 
     Raises
     ------
     TypeError
         If it is none of them.
-    ValueError
-        If parameters are not finite.
+    TypeError, ValueError
+        If a parameter of the estimator is one that `fit` would not take, or those of the flow are not finite. A generator
+        as `random_state` must have a bit generator of NumPy's.
     NotFittedError
         If the estimator is not fitted.
     OSError
@@ -57,27 +77,36 @@ def save(model: Flow | RealNVP | FlowOutlierDetector, path: PathLike) -> None:
     ...     nvpflow.load(f"{folder}/flow.npz").n_parameters
     4
     """
+    path = _decode_path(path)
     header, flow, arrays = _contents(model)
-    if not np.isfinite(flow.parameters).all():
+    parameters = np.array(flow.parameters)  # which another thread may be training
+    if not np.isfinite(parameters).all():
         raise ValueError("the parameters of model must be finite, got NaN or infinity")
-    arrays["parameters"], arrays["description"] = flow.parameters, describe(header["flow"])
+    arrays["parameters"], arrays["description"] = parameters, describe(header["flow"])
     arrays = {name: array.astype(array.dtype.newbyteorder("<"), copy=False) for name, array in arrays.items()}
     import json  # here, as others below: `import nvpflow` should take no longer than NumPy's
 
-    text = json.dumps({"format": "nvpflow", "version": FORMAT_VERSION, **header})
-    path = os.path.abspath(os.fspath(path))
-    _write_atomically(path, write_safetensors if path.endswith(".safetensors") else write_npz, text, arrays)
+    header = {"format": "nvpflow", "version": FORMAT_VERSION, **header}
+    text = json.dumps(header, default=_plain_number, allow_nan=False)
+    write = write_safetensors if path.endswith(".safetensors") else write_npz
+    content = io.BytesIO()
+    write(content, text, arrays)
+    write_file(path, content.getbuffer())
 
 
-def load(path: PathLike) -> Flow | RealNVP | FlowOutlierDetector:
+def load(path: AnyPath) -> Flow | RealNVP | FlowOutlierDetector:
     """Read what `save` wrote, whatever its name.
 
-    Files need not be trusted: nothing in them is ever executed, every size is checked before it is used, and a flow is
-    made only when the file holds all of its parameters.
+    Files need not be trusted: nothing in them is ever executed, every size is checked before it is used, a flow is made
+    only when the file holds all of its parameters, and the parameters of an estimator are those that `fit` would take.
+    Time and memory grow in proportion to the file, up to some 35 times its size for one of many small layers.
+
+    A generator as `random_state` goes on where it was when the model was saved. What was saved as a subclass of
+    `Flow`, `RealNVP` or `FlowOutlierDetector` comes back as that class itself, with its parameters.
 
     Parameters
     ----------
-    path : str or path-like
+    path : str, bytes or path-like
 
     Returns
     -------
@@ -97,7 +126,7 @@ def load(path: PathLike) -> Flow | RealNVP | FlowOutlierDetector:
     >>> import nvpflow
     >>> model = nvpflow.load("model.npz")  # doctest: +SKIP
     """
-    what = "is not an nvpflow file"
+    path, what = _decode_path(path), "is not an nvpflow file"
     try:
         with open_container(path) as file:
             header = _read_header(file)
@@ -105,7 +134,14 @@ def load(path: PathLike) -> Flow | RealNVP | FlowOutlierDetector:
             return _restore(header, file)
     except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
-        raise ValueError(f"{os.fspath(path)} {what}: {reason}") from error
+        raise ValueError(f"{path} {what}: {reason!s:.500}") from error
+
+
+def _decode_path(path):
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        raise TypeError(f"path must be a str, bytes or path-like, got {type(path).__name__}") from None
 
 
 def _contents(model):
@@ -113,70 +149,84 @@ def _contents(model):
     if isinstance(model, Flow):
         return {"kind": "Flow", "flow": model.config()}, model, {}
     if isinstance(model, FlowOutlierDetector):
-        model._fitted_flow()
+        model = _snapshot(model, FlowOutlierDetector)
         header, flow, arrays = _contents(model.estimator_)
-        header |= {"kind": "FlowOutlierDetector", "detector": _plain_params(model), "offset": float(model.offset_)}
+        offset = check_real("offset_", model.offset_)
+        header |= {"kind": "FlowOutlierDetector", "detector": _plain_params(model), "offset": offset}
     elif isinstance(model, RealNVP):
-        flow = model._fitted_flow()
+        model = _snapshot(model, RealNVP)
+        flow = model.flow_
         header = {"kind": "RealNVP", "estimator": _plain_params(model), "flow": flow.config()}
         header |= {"n_iter": model.n_iter_, "best_iter": model.best_iter_, "n_samples_seen": model.n_samples_seen_}
         arrays = {f"history.{name}": np.asarray(curve, np.float64) for name, curve in model.history_.items()}
+        for name, attribute in UNITS.items():
+            if np.any(getattr(model, attribute, 0)):  # an origin of zeros goes without saying
+                arrays[name] = np.asarray(getattr(model, attribute), np.float64).ravel()
     else:
         raise TypeError(f"model must be a Flow, a RealNVP or a FlowOutlierDetector, got {type(model).__name__}")
-    if hasattr(model, "feature_names_in_"):
-        header["feature_names_in"] = [str(name) for name in model.feature_names_in_]
+    for name in NAMES:
+        if hasattr(model, f"{name}_"):
+            header[name] = [str(text) for text in getattr(model, f"{name}_")]
     return header, flow, arrays
 
 
+def _snapshot(model, kind):
+    """A fitted estimator, perhaps of a subclass, as one of the class itself, with the attributes of one moment: another
+    thread may be fitting it."""
+    model._fitted_flow()
+    twin = kind.__new__(kind)
+    twin.__dict__ = vars(model).copy()
+    return twin
+
+
 def _plain_params(model):
-    """The constructor's parameters as JSON can hold them. A generator cannot be stored."""
+    """The constructor's parameters as JSON can hold them."""
+    model._check_parameters()
     params = model.get_params()
     params["dtype"] = np.dtype(params["dtype"]).name
     params["hidden_dim"] = np.asarray(params["hidden_dim"]).tolist()
-    for name, value in params.items():
-        if isinstance(value, np.generic):
-            params[name] = value.item()
-    if not isinstance(params["random_state"], int):
-        params["random_state"] = None
+    params["random_state"] = plain_random_state(params["random_state"])
     return params
 
 
-def _write_atomically(path, write, *content):
-    import secrets
-
-    temporary = os.path.join(os.path.dirname(path), f".nvpflow-{secrets.token_hex(8)}")
-    try:
-        with open(temporary, "xb") as file:
-            write(file, *content)
-        os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
+def _plain_number(value):
+    """A number that JSON does not know as one that it does."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return operator.index(value) if hasattr(value, "__index__") else float(value)
 
 
 def _read_header(file):
     import json
 
-    header = json.loads(file.header)
+    header = json.loads(file.header, object_pairs_hook=_unique_names, parse_constant=_refuse_constant)
     if not isinstance(header, dict) or header.get("format") != "nvpflow" or header.get("kind") not in KINDS:
         raise ValueError("its header is another format's")
     if header["version"] != FORMAT_VERSION:
-        raise ValueError(f"it has format version {header['version']!r:.100}, this nvpflow reads {FORMAT_VERSION}")
+        raise ValueError(f"it has format version {shown(header['version'])}, this nvpflow reads {FORMAT_VERSION}")
     return header
 
 
+def _unique_names(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError(f"its header has an object with a name twice: {shown([name for name, _ in pairs])}")
+    return values
+
+
+def _refuse_constant(name):
+    raise ValueError(f"its header holds {name}, which is no JSON")
+
+
 def _restore(header, file):
+    unknown = set(file.names) - set(ARRAYS)
+    if unknown:
+        raise ValueError(f"it holds unknown arrays: {shown(sorted(unknown))}")
     flow = _restore_flow(header["flow"], file)
     if header["kind"] == "Flow":
         return flow
     model = _restore_estimator(header, flow, file)
-    if header["kind"] == "FlowOutlierDetector":
-        detector = FlowOutlierDetector(**header["detector"])
-        detector.estimator_, detector.offset_ = model, np.float64(check_real("offset", header["offset"]))
-        model = detector
-    model._keep_features(_restore_names(header, flow), flow.data_dim)
-    return model
+    return _restore_detector(header, model) if header["kind"] == "FlowOutlierDetector" else model
 
 
 def _restore_flow(config, file):
@@ -197,24 +247,66 @@ def _restore_flow(config, file):
 
 
 def _restore_estimator(header, flow, file):
-    model = RealNVP(**header["estimator"])
-    flow.n_jobs = count_threads(model.n_jobs)
-    model.flow_, model.n_features_in_ = flow, flow.data_dim
-    model.n_iter_ = check_int("n_iter", header["n_iter"], 0)
-    model.best_iter_ = check_int("best_iter", header["best_iter"], 0)
-    model.n_samples_seen_ = check_int("n_samples_seen", header.get("n_samples_seen", 0), 0)  # the first files had none
-    model.history_ = {
-        name: np.array(file.read(f"history.{name}", "float64", model.n_iter_), np.float64)
-        for name in ("train_nll", "validation_nll")
-        if f"history.{name}" in file.names
+    model = _with_params(RealNVP, header["estimator"])
+    flow.n_jobs = model.n_jobs
+    n_iter = check_int("n_iter", header["n_iter"], 0)
+    fitted = {
+        "flow_": flow,
+        "n_iter_": n_iter,
+        "best_iter_": check_int("best_iter", header["best_iter"], 0, n_iter),
+        "n_samples_seen_": check_int("n_samples_seen", header.get("n_samples_seen", 0), 0),  # the first files had none
+        "history_": {
+            name: np.array(file.read(f"history.{name}", "float64", n_iter), np.float64)
+            for name in HISTORY
+            if name == "train_nll" or f"history.{name}" in file.names
+        },
+        "origin_": np.zeros(flow.data_dim),
     }
+    if flow.context_dim:
+        fitted["context_origin_"] = np.zeros(flow.context_dim)
+    names = [_restore_names(header, *of) for of in zip(NAMES, (flow.data_dim, flow.context_dim))]
+    model._keep(fitted | _restore_units(flow, file), flow.data_dim, *names)
     return model
 
 
-def _restore_names(header, flow):
-    names = header.get("feature_names_in")
+def _restore_detector(header, estimator):
+    if estimator.flow_.context_dim:
+        raise ValueError(f"a FlowOutlierDetector has no context, got a flow with {estimator.flow_.context_dim} columns of it")
+    model = _with_params(FlowOutlierDetector, header["detector"])
+    if header["detector"].get("random_state") == header["estimator"].get("random_state"):
+        estimator.random_state = model.random_state  # one generator, which both draw from, as `fit` leaves it
+    fitted = {"estimator_": estimator, "offset_": np.float64(check_real("offset", header["offset"]))}
+    model._keep(fitted, estimator.n_features_in_, getattr(estimator, "feature_names_in_", None))
+    return model
+
+
+def _with_params(kind, params):
+    """An estimator with such parameters, which are those that it would accept to be fitted."""
+    if not isinstance(params, dict):
+        raise TypeError(f"the parameters of {kind.__name__} must be an object, got {shown(params)}")
+    model = kind(**params)
+    model.random_state = restore_random_state(model.random_state)
+    model._check_parameters()
+    return model
+
+
+def _restore_units(flow, file):
+    """Attributes of an estimator that are not zero. The first files had none."""
+    shapes = {"origin": (flow.data_dim,), "context_origin": (flow.context_dim,)}
+    units = {}
+    for name, attribute in UNITS.items():
+        if name in file.names:
+            shape = shapes.get(name, (2, flow.context_dim))
+            units[attribute] = np.array(file.read(name, "float64", int(np.prod(shape)))).reshape(shape)
+            if not np.isfinite(units[attribute]).all():
+                raise ValueError(f"{name} must be finite, got NaN or infinity")
+    return units
+
+
+def _restore_names(header, key, n):
+    names = header.get(key)
     if names is None:
         return None
-    if not (isinstance(names, list) and len(names) == flow.data_dim and all(isinstance(name, str) for name in names)):
-        raise ValueError(f"feature_names_in must be {flow.data_dim} texts, got {names!r:.200}")
+    if not (isinstance(names, list) and len(names) == n and all(isinstance(name, str) for name in names)):
+        raise ValueError(f"{key} must be {n} texts, got {shown(names)}")
     return np.array(names, dtype=object)

@@ -19,11 +19,13 @@ from nvpflow._checks import (
     check_choice,
     check_int,
     check_real,
+    check_warmup,
     count_threads,
     draw_seeds,
+    shown,
 )
 from nvpflow._state import split_state, state_dtype, state_widths
-from nvpflow._typing import Activation, ArrayLike, Callback, DTypeLike, Floats, PathLike, Scale, Schedule, Seed
+from nvpflow._typing import Activation, AnyPath, ArrayLike, Callback, DTypeLike, Floats, Scale, Schedule, Seed
 from nvpflow.base import MixtureBase, base_from_config, base_from_state
 from nvpflow.layers import SCALE_BOUND, ActNorm, CouplingLayer, Layer, layer_from_config
 from nvpflow.training import TrainingState
@@ -135,7 +137,8 @@ class Flow(_core.Flow):
         ----------
         n : int
         random_state : int, Generator, RandomState or None
-            The same one gives the same samples, and the first of many are the same as few.
+            An int, >= 0: the same samples every time, of which the first of many are the same as few. A Generator or
+            RandomState: fresh ones in each call, as None gives.
         context : array_like, shape (n, C), or (C,) or (1, C) for all samples the same
             Needed if the flow has a context.
 
@@ -385,7 +388,7 @@ class Flow(_core.Flow):
         if state is None:
             state = TrainingState()
         elif not isinstance(state, TrainingState):
-            raise TypeError(f"state must be a TrainingState, got {state!r}")
+            raise TypeError(f"state must be a TrainingState, got {shown(state)}")
         memory = state._memory_for(self)
         (seed,) = draw_seeds(random_state, 1)
         max_iter = check_int("max_iter", max_iter, 0)
@@ -400,15 +403,17 @@ class Flow(_core.Flow):
                 None if callback is None else functools.partial(wants_stop, callback),
                 max_iter,
                 batch_size,
-                check_real("learning_rate", learning_rate, 0, low_open=True),
+                check_real("learning_rate", learning_rate, 0, low_open=True, dtype=self.dtype),
                 check_choice("schedule", schedule, ("constant", "cosine")) == "cosine",
                 0 if n_iter_no_change is None else check_int("n_iter_no_change", n_iter_no_change, 1),
-                check_real("tol", tol, 0),
+                check_real("tol", tol, 0, dtype=self.dtype),
                 seed,
-                _check_warmup(warmup, n_steps),
+                _warmup_steps(warmup, n_steps),
                 check_real("final_fraction", final_fraction, 0, 1),
-                0.0 if max_grad_norm is None else check_real("max_grad_norm", max_grad_norm, 0, low_open=True),
-                check_real("weight_decay", weight_decay, 0),
+                0.0
+                if max_grad_norm is None
+                else check_real("max_grad_norm", max_grad_norm, 0, low_open=True, dtype=self.dtype),
+                check_real("weight_decay", weight_decay, 0, dtype=self.dtype),
                 check_real("average", average, 0, 1),
                 check_int("validate_every", validate_every, 1),
                 0 if pause_after is None else check_int("pause_after", pause_after, 1),
@@ -462,14 +467,18 @@ class Flow(_core.Flow):
         """The noise as an array of one standard deviation per dimension, or None for none."""
         if noise is None:
             return None
-        deviations = np.asarray(noise)
+        deviations = as_array("noise", noise)
         if deviations.dtype.kind not in "fiu":
-            raise TypeError(f"noise must be a real number or an array of them, got {noise!r}")
+            raise TypeError(f"noise must be a real number or an array of them, got {shown(noise)}")
         if deviations.shape not in ((), (self.data_dim,)):
             raise ValueError(f"noise must be a number or have shape ({self.data_dim},), got {deviations.shape}")
+        with np.errstate(over="ignore"):
+            rounded = deviations.astype(self.dtype)
         if not (np.isfinite(deviations).all() and (deviations >= 0).all()):
-            raise ValueError(f"noise must be finite and >= 0, got {noise!r}")
-        return np.ascontiguousarray(np.broadcast_to(deviations, self.data_dim), self.dtype) if deviations.any() else None
+            raise ValueError(f"noise must be finite and >= 0, got {shown(noise)}")
+        if not np.isfinite(rounded).all():
+            raise ValueError(f"noise must be finite in {self.dtype}, got {shown(noise)}")
+        return np.ascontiguousarray(np.broadcast_to(rounded, self.data_dim)) if rounded.any() else None
 
     def copy(self) -> Self:
         """An independent flow with the same parameters.
@@ -512,15 +521,17 @@ class Flow(_core.Flow):
         layers = [layer_from_config(layer, config["dtype"]) for layer in config["layers"]]
         return cls(layers, base_from_config(config.get("base"), config["dtype"]))
 
-    def save(self, path: PathLike) -> None:
+    def save(self, path: AnyPath) -> None:
         """Write the flow to a file, which `nvpflow.load` reads. See there.
 
         Parameters
         ----------
-        path : str or path-like
+        path : str, bytes or path-like
 
         Raises
         ------
+        ValueError
+            If the parameters are not finite.
         OSError
             If the file cannot be written.
         """
@@ -678,21 +689,22 @@ class Flow(_core.Flow):
         return flow_html(self)
 
 
-def _check_warmup(warmup, n_steps):
+def _warmup_steps(warmup, n_steps):
     """The warm-up in steps; a float is a share of them."""
-    if isinstance(warmup, (float, np.floating)):
-        return round(check_real("warmup", warmup, 0, 1) * n_steps)
-    return check_int("warmup", warmup, 0)
+    warmup = check_warmup("warmup", warmup)
+    return round(warmup * n_steps) if isinstance(warmup, float) else warmup
 
 
 def _check_layers(layers):
     if not layers:
         raise ValueError("layers must have at least one layer, got none")
+    seen: set[int] = set()
     for i, layer in enumerate(layers):
         if not isinstance(layer, Layer):
-            raise TypeError(f"layers[{i}] must be a layer, got {layer!r}")
-        if layer._in_flow or any(layer is other for other in layers[:i]):
+            raise TypeError(f"layers[{i}] must be a layer, got {shown(layer)}")
+        if layer._in_flow or id(layer) in seen:
             raise ValueError(f"layers[{i}] already belongs to a flow: use layers[{i}].copy()")
+        seen.add(id(layer))
         for name in ("data_dim", "dtype"):
             if getattr(layer, name) != getattr(layers[0], name):
                 raise ValueError(
@@ -712,7 +724,7 @@ def _check_base(base, layer):
     if base is None:
         return
     if not isinstance(base, MixtureBase):
-        raise TypeError(f"base must be a MixtureBase or None, got {base!r}")
+        raise TypeError(f"base must be a MixtureBase or None, got {shown(base)}")
     if base._in_flow:
         raise ValueError("base already belongs to a flow: use base.copy()")
     for name in ("data_dim", "dtype"):

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from nvpflow._arrays import as_array
 from nvpflow._checks import check_real
 
 __all__ = ["entropy", "log_density"]
@@ -64,7 +65,7 @@ def entropy(noise: float = 0.1) -> float:
     Parameters
     ----------
     noise : float, default 0.1
-        Standard deviation of the noise, at least 0.001: the time grows with 1/noise.
+        Standard deviation of the noise, from 0.001, as the time grows with 1/noise, to 1e150.
 
     Returns
     -------
@@ -74,7 +75,7 @@ def entropy(noise: float = 0.1) -> float:
     Raises
     ------
     TypeError, ValueError
-        If noise is not a number >= 0.001.
+        If noise is not a number from 0.001 to 1e150.
 
     Examples
     --------
@@ -83,6 +84,8 @@ def entropy(noise: float = 0.1) -> float:
     1.008
     """
     noise = check_real("noise", noise, 1e-3)
+    if noise > 1e150:  # whose square is infinite, or nearly so
+        raise ValueError(f"noise must be at most 1e150, got {noise}")
     # The moons are symmetric: it is the expectation of -log p over the outer arc alone, taken in
     # polar coordinates.
     reach = 9 * noise
@@ -144,13 +147,14 @@ def _log_von_mises(a, b, k):
 
 
 def _check_points(x):
-    x = np.asarray(x)
+    x = as_array("x", x)
     if x.dtype.kind not in "fiub":
         raise TypeError(f"x must be an array of real numbers, got dtype {x.dtype}")
     if x.ndim != 2 or x.shape[1] != 2:
         hint = ": reshape(1, -1) makes one point" if x.shape == (2,) else ""
         raise ValueError(f"x must have shape (n, 2), got {x.shape}{hint}")
-    x = x.astype(np.float64)
+    with np.errstate(over="ignore"):  # of numbers of more than double precision
+        x = x.astype(np.float64)
     if not np.isfinite(x).all():
         raise ValueError("x must be finite, got NaN or infinity")
     return x

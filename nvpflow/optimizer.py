@@ -3,6 +3,7 @@
 import numpy as np
 
 from nvpflow import _core
+from nvpflow._arrays import as_array
 from nvpflow._checks import check_real
 from nvpflow._typing import ArrayLike, Floats
 
@@ -17,10 +18,11 @@ class Adam:
     parameters : ndarray
         What to optimise, such as ``flow.parameters``: contiguous, writeable, float32 or float64. Updated in place.
     learning_rate : float, default 1e-3
-        May be changed between steps.
+        > 0, also in the dtype of the parameters. May be changed between steps.
     beta_1, beta_2 : float, default 0.9 and 0.999
         Decay of the first and second moment estimates, in [0, 1).
     epsilon : float, default 1e-8
+        > 0, also in the dtype of the parameters: it keeps the step of a parameter without gradient from being 0 / 0.
 
     Raises
     ------
@@ -56,11 +58,12 @@ class Adam:
             raise ValueError(f"parameters must be float32 or float64, got {parameters.dtype}")
         if not (parameters.flags.carray):
             raise ValueError("parameters must be contiguous, aligned and writeable")
+        as_array("parameters", parameters)  # none masked
         self.parameters = parameters
         self.learning_rate = learning_rate
-        self.beta_1 = check_real("beta_1", beta_1, 0, 1)
-        self.beta_2 = check_real("beta_2", beta_2, 0, 1)
-        self.epsilon = check_real("epsilon", epsilon, 0, low_open=True)
+        self._beta_1 = check_real("beta_1", beta_1, 0, 1)
+        self._beta_2 = check_real("beta_2", beta_2, 0, 1)
+        self._epsilon = check_real("epsilon", epsilon, 0, low_open=True, dtype=parameters.dtype)
         self.n_steps = 0
         self._m = np.zeros_like(parameters)
         self._v = np.zeros_like(parameters)
@@ -72,7 +75,22 @@ class Adam:
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        self._learning_rate = check_real("learning_rate", value, 0, low_open=True)
+        self._learning_rate = check_real("learning_rate", value, 0, low_open=True, dtype=self.parameters.dtype)
+
+    @property
+    def beta_1(self) -> float:
+        """float: decay of the first moment estimates."""
+        return self._beta_1
+
+    @property
+    def beta_2(self) -> float:
+        """float: decay of the second moment estimates."""
+        return self._beta_2
+
+    @property
+    def epsilon(self) -> float:
+        """float: what is added to the root of the second moments."""
+        return self._epsilon
 
     def step(self, grad: ArrayLike) -> None:
         """Update the parameters in place.
@@ -83,16 +101,20 @@ class Adam:
 
         Raises
         ------
-        ValueError
-            If the shape is wrong or a value is not finite; nothing has changed then.
+        TypeError, ValueError
+            If grad holds no real numbers, its shape is wrong or a value is not finite; nothing has changed then.
         """
-        grad = np.ascontiguousarray(grad, self.parameters.dtype)
+        grad, dtype = as_array("grad", grad), self.parameters.dtype
+        if grad.dtype.kind not in "fiub":
+            raise TypeError(f"grad must be an array of real numbers, got dtype {grad.dtype}")
         if grad.shape != self.parameters.shape:
             raise ValueError(f"grad must have shape {self.parameters.shape}, got {grad.shape}")
+        with np.errstate(over="ignore"):
+            grad = np.ascontiguousarray(grad, dtype).reshape(grad.shape)
         if not np.isfinite(grad).all():
-            raise ValueError("grad must be finite, got NaN or infinity")
+            raise ValueError(f"grad must be finite in {dtype}, got NaN or infinity")
         _core.adam_step(
             self.parameters, grad, self._m, self._v, self.n_steps + 1,
-            self._learning_rate, self.beta_1, self.beta_2, self.epsilon,
+            self._learning_rate, self._beta_1, self._beta_2, self._epsilon,
         )  # fmt: skip
         self.n_steps += 1

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import warnings
 from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from nvpflow._checks import check_choice, check_dtype, check_real, draw_seeds
+from nvpflow._checks import check_choice, check_dtype, check_real, draw_seeds, shown
 from nvpflow._data import check_data
 from nvpflow._frames import feature_names
 from nvpflow._metadata import UNCHANGED, Request
+from nvpflow._parameters import plain
 from nvpflow._sklearn import Estimator
-from nvpflow._typing import ArrayLike, DTypeLike, Floats, Ints, PathLike, Seed
+from nvpflow._typing import AnyPath, ArrayLike, DTypeLike, Floats, Ints, Seed
 from nvpflow.estimator import RealNVP
-from nvpflow.flow import Flow
+from nvpflow.flow import ConvergenceWarning, Flow
 
 __all__ = ["FlowOutlierDetector"]
 
 TAIL = 0.05  # the share of the fitted distribution that "auto" leaves outside
 N_DRAWS = 20_000  # samples that find its threshold: they place the share with a standard deviation of 0.0015
+
+
+def _check_contamination(name, value):
+    if isinstance(value, str):
+        return check_choice(name, value, ("auto",))
+    share = check_real(name, value, 0, low_open=True)
+    if share > 0.5:
+        raise ValueError(f"{name} must be at most 0.5, got {shown(value)}")
+    return share
 
 
 class FlowOutlierDetector(Estimator):
@@ -38,9 +50,10 @@ class FlowOutlierDetector(Estimator):
     Attributes
     ----------
     offset_ : float
-        The log-density, in nats, below which a sample is an outlier.
+        The log-density, in nats, below which a sample is an outlier. It is finite: a sample without a density, whose
+        log-density is -inf, is an outlier whatever the share.
     estimator_ : RealNVP
-        The fitted density; `flow_`, `n_iter_` and `history_` are its.
+        The fitted density; `flow_`, `origin_`, `n_iter_` and `history_` are its.
     n_features_in_ : int
     feature_names_in_ : ndarray of str objects, shape (D,)
         Only after fitting to a frame whose column names are all strings.
@@ -77,6 +90,8 @@ class FlowOutlierDetector(Estimator):
         ]
     )
 
+    _parameter_checks = RealNVP._parameter_checks | {"contamination": plain(_check_contamination)}
+
     _estimator_type = "outlier_detector"
     _consumes = {"fit": ("sample_weight",)}
 
@@ -106,6 +121,11 @@ class FlowOutlierDetector(Estimator):
     def flow_(self) -> Flow:
         """Flow: that of `estimator_`."""
         return self.estimator_.flow_
+
+    @property
+    def origin_(self) -> Floats:
+        """ndarray: that of `estimator_`."""
+        return self.estimator_.origin_
 
     @property
     def n_iter_(self) -> int:
@@ -140,25 +160,22 @@ class FlowOutlierDetector(Estimator):
         Warns
         -----
         ConvergenceWarning
-            If training diverged; the best parameters were kept.
+            If training diverged; the best parameters were kept. If more than the share of outliers has no density.
         """
-        contamination = _check_contamination(self.contamination)
+        self._check_parameters()
         names = feature_names(X)
         x, _, weight = check_data(X, None, sample_weight, check_dtype(self.dtype), minimum=2)
-        parameters = self.get_params()
-        del parameters["contamination"]
-        estimator = RealNVP(**parameters)
-        if self.warm_start and hasattr(self, "estimator_"):
-            estimator.flow_ = self.flow_
+        parameters = {name: getattr(self, name) for name in RealNVP._parameter_names()}
+        fitted = self.warm_start and hasattr(self, "estimator_")
+        estimator = copy.copy(self.estimator_).set_params(**parameters) if fitted else RealNVP(**parameters)
         estimator.fit(x, sample_weight=weight)
-        if contamination == "auto":
+        if isinstance(self.contamination, str):
             (seed,) = draw_seeds(self.random_state, 1)
-            offset = _quantile(estimator.flow_.sample_and_log_prob(N_DRAWS, seed)[1], TAIL)
+            offset = _threshold(estimator.flow_.sample_and_log_prob(N_DRAWS, seed)[1], TAIL)
         else:
-            offset = _quantile(estimator.score_samples(x), contamination, weight)
-        self.estimator_ = estimator
-        self.offset_ = offset
-        self._keep_features(names, x.shape[1])
+            offset = _threshold(estimator.score_samples(x), float(self.contamination), weight)
+        estimator._keep({}, x.shape[1], names)
+        self._keep({"estimator_": estimator, "offset_": offset}, x.shape[1], names)
         return self
 
     def score_samples(self, X: ArrayLike) -> npt.NDArray[np.float64]:
@@ -171,7 +188,7 @@ class FlowOutlierDetector(Estimator):
         Returns
         -------
         scores : ndarray of float64, shape (n,)
-            In nats.
+            In nats; -inf where there is no density.
 
         Raises
         ------
@@ -181,7 +198,7 @@ class FlowOutlierDetector(Estimator):
         return self.flow_.log_prob(X).astype(np.float64)
 
     def decision_function(self, X: ArrayLike) -> npt.NDArray[np.float64]:
-        """Log-density of each sample above the threshold: negative for outliers.
+        """How far the log-density of each sample is above the threshold: negative for outliers.
 
         Parameters
         ----------
@@ -190,17 +207,16 @@ class FlowOutlierDetector(Estimator):
         Returns
         -------
         decision : ndarray of float64, shape (n,)
-            ``score_samples(X) - offset_``, in nats.
+            ``score_samples(X) - offset_``, in nats; -inf where there is no density.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
         """
-        X = self._check_samples(X)
-        return self.flow_.log_prob(X).astype(np.float64) - self.offset_
+        return self.score_samples(X) - self.offset_
 
     def predict(self, X: ArrayLike) -> Ints:
-        """-1 for outliers, 1 for the others.
+        """-1 for outliers, 1 for the others. A sample whose score is `offset_` is no outlier.
 
         Parameters
         ----------
@@ -214,8 +230,7 @@ class FlowOutlierDetector(Estimator):
         ------
         NotFittedError, TypeError, ValueError
         """
-        X = self._check_samples(X)
-        return np.where(self.flow_.log_prob(X).astype(np.float64) < self.offset_, -1, 1)
+        return np.where(self.score_samples(X) >= self.offset_, 1, -1)  # NaN would be an outlier, too
 
     def fit_predict(self, X: ArrayLike, y: object = None, *, sample_weight: ArrayLike | None = None) -> Ints:
         """`fit`, then `predict` of the same samples.
@@ -239,17 +254,19 @@ class FlowOutlierDetector(Estimator):
         """
         return self.fit(X, sample_weight=sample_weight).predict(X)
 
-    def save(self, path: PathLike) -> None:
+    def save(self, path: AnyPath) -> None:
         """Write the fitted detector to a file, which `nvpflow.load` reads. See there.
 
         Parameters
         ----------
-        path : str or path-like
+        path : str, bytes or path-like
 
         Raises
         ------
         NotFittedError
             If the detector is not fitted.
+        TypeError, ValueError
+            If a parameter is one that `fit` would not take, or those of the flow are not finite.
         OSError
             If the file cannot be written.
         """
@@ -258,17 +275,24 @@ class FlowOutlierDetector(Estimator):
         save(self, path)
 
 
-def _quantile(scores, share, weight=None):
-    """The score that this share of the weight is below; of a sample's own weight half is below its score."""
+def _threshold(scores, share, weight=None):
+    """The score that this share of the weight is below; of a sample's own weight half is below its score.
+
+    Samples without a density, which are outliers in any case, count as the lowest density that there is.
+    """
+    has_density = np.isfinite(scores)
+    if not has_density.any():
+        raise ValueError("no sample has a density that is finite and not zero: scale='spline' or 'tanh' may help")
+    scores = np.where(has_density, scores, scores[has_density].min()).astype(np.float64)
+    weight = np.ones(len(scores)) if weight is None else weight
+    without = weight[~has_density].sum() / weight.sum()
+    if without > share:
+        warnings.warn(
+            f"a share of {without:.2g} of the samples that set the threshold, more than {share:.2g}, has no density: "
+            "all of them are outliers. scale='spline' or 'tanh' may help.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
     order = np.argsort(scores)
-    weight = np.ones(len(scores)) if weight is None else weight[order]
-    return np.interp(share, (np.cumsum(weight) - weight / 2) / weight.sum(), scores[order].astype(np.float64))
-
-
-def _check_contamination(value):
-    if isinstance(value, str):
-        return check_choice("contamination", value, ("auto",))
-    share = check_real("contamination", value, 0, low_open=True)
-    if share > 0.5:
-        raise ValueError(f"contamination must be at most 0.5, got {value!r}")
-    return share
+    weight = weight[order]
+    return np.interp(share, (np.cumsum(weight) - weight / 2) / weight.sum(), scores[order])

@@ -188,7 +188,7 @@ BAD_LAYERS = {
     "text for a bound": (dict(scale_bound="2"), TypeError, "scale_bound must be a real number, got '2'"),
     "dtype": (dict(dtype="float16"), ValueError, "dtype must be float32 or float64, got 'float16'"),
     "no dtype": (dict(dtype=None), ValueError, "dtype must be float32 or float64, got None"),
-    "negative seed": (dict(random_state=-1), TypeError, "random_state must be None, an integer >= 0"),
+    "negative seed": (dict(random_state=-1), ValueError, "random_state must be at least 0, got -1"),
     "text for a seed": (dict(random_state="0"), TypeError, "random_state must be None, an integer >= 0"),
 }
 
@@ -358,7 +358,7 @@ BAD_ESTIMATORS = {
     "noise": (dict(noise=-0.1), ValueError, "noise must be finite and >= 0, got -0.1"),
     "dtype": (dict(dtype=int), ValueError, "dtype must be float32 or float64"),
     "n_jobs": (dict(n_jobs=0), ValueError, "n_jobs must not be 0"),
-    "random_state": (dict(random_state=-5), TypeError, "random_state must be None"),
+    "random_state": (dict(random_state=-5), ValueError, "random_state must be at least 0, got -5"),
 }
 
 

@@ -1,67 +1,36 @@
-"""The C library without Python: it compiles without a warning, and its own tests pass, also under the sanitizers."""
+"""The C library without Python: its own tests pass, also under the sanitizers, and so do the documented programs."""
 
 import io
 import os
 import re
-import shutil
 import subprocess
-import sysconfig
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
+from c_programs import (
+    CSRC,
+    HOOKS,
+    ROOT,
+    SANITIZERS,
+    SOURCES,
+    TESTS,
+    compile_c,
+    compile_library,
+    find_compiler,
+    link_program,
+    run_tests,
+    sources_without_vectors,
+    why_not,
+)
 
 import nvpflow
-
-ROOT = Path(__file__).resolve().parent.parent
-CSRC, TESTS = ROOT / "csrc", ROOT / "tests" / "c"
-SOURCES = sorted(CSRC.glob("*.c"))
-SANITIZERS = ["-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the commands are those of gcc and clang")
 
 
 def default_compiler():
-    for candidate in (os.environ.get("CC"), "cc", "gcc", "clang", sysconfig.get_config_var("CC")):
-        if candidate and shutil.which(candidate.split()[0]):
-            return candidate.split()[0]
-    pytest.skip("no C compiler found")
-
-
-def compile_c(compiler, *arguments):
-    run = subprocess.run([compiler, "-std=c11", *map(str, arguments)], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    return run.stderr
-
-
-def compile_library(compiler, flags, directory, sources=SOURCES):
-    """The objects of the library, compiled two at a time."""
-    objects = [directory / f"{source.stem}.o" for source in sources]
-    with ThreadPoolExecutor(2) as pool:
-        jobs = [
-            pool.submit(compile_c, compiler, *flags, "-c", source, "-o", target)
-            for source, target in zip(sources, objects)
-        ]
-        for job in jobs:
-            job.result()
-    return objects
-
-
-def run_tests(program, *arguments, **environment):
-    run = subprocess.run([program, *arguments], capture_output=True, text=True, env=os.environ | environment)
-    print(run.stdout)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert re.search(r"^[1-9]\d* passed, 0 failed$", run.stdout, re.MULTILINE)
-
-
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
-def test_compiles_without_a_warning(compiler, tmp_path):
-    if not shutil.which(compiler):
-        pytest.skip(f"no {compiler} here")
-    flags = ["-O2", "-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror"]
-    compile_library(compiler, flags, tmp_path)
+    return find_compiler() or pytest.skip("no C compiler found")
 
 
 def test_knows_nothing_of_python():
@@ -69,54 +38,32 @@ def test_knows_nothing_of_python():
         assert "Python.h" not in path.read_text(), path
 
 
-def sources_without_vectors(directory):
-    """A copy of the library that takes every compiler for one without vector extension, as MSVC is."""
-    copy = Path(shutil.copytree(CSRC, directory / "csrc"))
-    for path in copy.rglob("*.[ch]"):
-        text = re.sub(r"defined\(__\w+__\)|__GNUC__ >= 12", "0", path.read_text())
-        path.write_text(re.sub(r"#ifdef __(clang|aarch64)__", "#if 0", text))
-    return sorted(copy.glob("*.c"))
-
-
 @pytest.fixture(scope="module", params=["plain", "without vectors", "sanitized"])
 def library(request, tmp_path_factory):
-    """Flags, and the objects of the library compiled with them and with an allocator that can fail."""
+    """Flags, and the objects of the library compiled with them and with allocations and threads that can fail."""
     compiler, flags = default_compiler(), SANITIZERS if request.param == "sanitized" else ["-O2"]
     directory = tmp_path_factory.mktemp(request.param)
-    if request.param == "sanitized":
-        (directory / "empty.c").write_text("int main(void) { return 0; }\n")
-        probe = [compiler, *SANITIZERS, directory / "empty.c", "-o", directory / "empty"]
-        if subprocess.run(probe, capture_output=True).returncode or subprocess.run([directory / "empty"]).returncode:
-            pytest.skip(f"{compiler} has no sanitizers here")
-    with_allocator = [*flags, "-include", TESTS / "failing_malloc.h"]
+    reason = why_not(compiler, flags, directory)
+    if reason:
+        pytest.skip(f"{compiler} {' '.join(flags)}: {reason}")
     sources = sources_without_vectors(directory) if request.param == "without vectors" else SOURCES
-    return flags, compile_library(compiler, with_allocator, directory, sources)
+    return flags, compile_library(compiler, [*flags, *HOOKS], directory / "objects", sources)
 
 
-def test_library(library, tmp_path):
+def link(library, source, program):
     flags, objects = library
-    program = tmp_path / "test_library"
-    warnings = ["-Wall", "-Wextra", "-Werror"]
-    source = TESTS / "test_library.c"
-    compile_c(default_compiler(), *flags, *warnings, f"-I{CSRC}", source, *objects, "-lm", "-pthread", "-o", program)
-    run_tests(program)
+    return link_program(default_compiler(), flags, objects, source, program)
 
 
-PLAIN_ALLOCATOR = """
-#include <stdlib.h>
-void *test_malloc(size_t size) { return malloc(size); }
-void *test_calloc(size_t n, size_t size) { return calloc(n, size); }
-"""
+@pytest.mark.parametrize("name", ["test_library", "test_threads", "test_arguments", "test_no_density"])
+def test_c_program(name, library, tmp_path):
+    run_tests(link(library, TESTS / f"{name}.c", tmp_path / name))
 
 
 def test_the_documented_program(library, tmp_path):
-    flags, objects = library
     (text,) = re.findall(r"```c\n(.*?)```", (ROOT / "docs" / "c_api.md").read_text(), re.DOTALL)
     (tmp_path / "documented.c").write_text(text)
-    (tmp_path / "allocator.c").write_text(PLAIN_ALLOCATOR)
-    sources, program = sorted(tmp_path.glob("*.c")), tmp_path / "documented"
-    warnings = ["-Wall", "-Wextra", "-Werror"]
-    compile_c(default_compiler(), *flags, *warnings, f"-I{CSRC}", *sources, *objects, "-lm", "-pthread", "-o", program)
+    program = link(library, tmp_path / "documented.c", tmp_path / "documented")
     before, after = map(float, subprocess.run([program], capture_output=True, check=True, text=True).stdout.split())
     entropy = 4.22  # of the normal distribution that it learns, log(2 pi e 4)
     assert before > 6 and abs(after - entropy) < 0.1
@@ -150,37 +97,19 @@ def make_base(n_components, dtype):
 
 def test_loading(library, tmp_path):
     """Also of thousands of damaged files, which the sanitizers watch."""
-    flags, objects = library
     make_model(2).save(tmp_path / "flow.npz")
     make_model(dtype="float32").save(tmp_path / "single.npz")
     make_model(dtype="float32", n_components=2).save(tmp_path / "mixture.npz")
     X = np.random.RandomState(0).normal(size=(9, 5))
     nvpflow.RealNVP(2, 3, max_iter=2, random_state=0).fit(X).save(tmp_path / "model.npz")
     nvpflow.Flow([nvpflow.Permutation(3)]).save(tmp_path / "empty.npz")
-    program = tmp_path / "test_load"
-    warnings = ["-Wall", "-Wextra", "-Werror"]
-    source = TESTS / "test_load.c"
-    compile_c(default_compiler(), *flags, *warnings, f"-I{CSRC}", source, *objects, "-lm", "-pthread", "-o", program)
-    run_tests(program, *tmp_path.glob("*.npz"))
+    run_tests(link(library, TESTS / "test_load.c", tmp_path / "test_load"), *tmp_path.glob("*.npz"))
 
 
 @pytest.fixture(scope="module")
 def score(library, tmp_path_factory):
     """examples/score.c, built."""
-    flags, objects = library
-    program = tmp_path_factory.mktemp("score") / "score"
-    shim = program.with_suffix(".c")
-    # What failing_malloc.h makes of malloc and calloc.
-    shim.write_text(
-        "#include <stdlib.h>\n"
-        "void *test_malloc(size_t size) { return malloc(size); }\n"
-        "void *test_calloc(size_t n, size_t size) { return calloc(n, size); }\n"
-    )
-    warnings = ["-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror"]
-    source = ROOT / "examples" / "score.c"
-    compile_c(
-        default_compiler(), *flags, *warnings, f"-I{CSRC}", source, shim, *objects, "-lm", "-pthread", "-o", program
-    )  # fmt: skip
+    program = link(library, ROOT / "examples" / "score.c", tmp_path_factory.mktemp("score") / "score")
     return lambda model, text: subprocess.run([program, model], input=text, capture_output=True, text=True)
 
 

@@ -303,7 +303,7 @@ HEADERS = {
     "one dimension": (((*LAYER, "data_dim"), 10**15), "layers must agree in data_dim, got [3, 1000000000000000]"),
     "negative": (((*LAYER, "hidden_dim"), [-4]), "hidden_dim must be at least 1, got -4"),
     "fraction": (((*LAYER, "hidden_dim"), [4.5]), "hidden_dim must be an integer, got 4.5"),
-    "infinity": (((*LAYER, "hidden_dim"), [float("inf")]), "hidden_dim must be an integer, got inf"),
+    "infinity": (((*LAYER, "hidden_dim"), [float("inf")]), "its header holds Infinity, which is no JSON"),
     "boolean": (((*LAYER, "hidden_dim"), [True]), "hidden_dim must be an integer, got True"),
     "text": (((*LAYER, "hidden_dim"), "44"), "hidden_dim must be an integer or a sequence of integers, got '44'"),
     "beyond 64 bits": (((*LAYER, "hidden_dim"), [10**30]), "hidden_dim must be at most"),
@@ -318,7 +318,7 @@ HEADERS = {
     "1e12 components": ((("flow", "base", "n_components"), 10**12), "parameters must have dtype <f8 and shape (10000000000040,)"),
     "1e18 components": ((("flow", "base", "n_components"), 10**18), "an argument is outside of its range"),
     "huge context": (((*LAYER, "context_dim"), 10**13), "parameters must have dtype <f8 and shape"),
-    "bound": (((*LAYER, "scale_bound"), float("nan")), "scale_bound must be finite and > 0, got nan"),
+    "bound": (((*LAYER, "scale_bound"), float("nan")), "its header holds NaN, which is no JSON"),
     "negative bound": (((*LAYER, "scale_bound"), -1), "scale_bound must be finite and > 0, got -1"),
     "estimator": ((("estimator",), 3), "is damaged: "),
     "its parameter": ((("estimator", "depth"), 3), "unexpected keyword argument 'depth'"),
@@ -371,7 +371,8 @@ class bounded_memory:
 def test_spoiled_detectors(models, tmp_path):
     path = save_to(tmp_path, models["detector"], "npz")
     for change, message in (
-        ((("offset",), float("nan")), "offset must be finite, got nan"),
+        ((("offset",), float("nan")), "its header holds NaN, which is no JSON"),
+        ((("offset",), 10**400), "offset must be finite, got 1000"),
         ((("offset",), ...), "it has no 'offset'"),
         ((("detector", "depth"), 1), "unexpected keyword argument 'depth'"),
     ):

@@ -164,9 +164,9 @@ class TestEvolution:
         assert all(np.isfinite(ax.get_xlim()).all() for ax in figure.axes)
 
     def test_wrong_arguments(self, model):
-        with pytest.raises(ValueError, match="model must have 2 dimensions to be drawn, got 3"):
+        with pytest.raises(ValueError, match="model must have 1 or 2 dimensions to be drawn, got 3"):
             plot.evolution(coupling_flow(2, dim=3))
-        with pytest.raises(TypeError, match="model must be a Flow or a RealNVP, got ndarray"):
+        with pytest.raises(TypeError, match="model must be a Flow, a RealNVP or a FlowOutlierDetector, got ndarray"):
             plot.evolution(DATA)
         with pytest.raises(nvpflow.NotFittedError):
             plot.evolution(nvpflow.RealNVP())
@@ -248,7 +248,7 @@ class TestDensity:
         figure.savefig(io.BytesIO())
 
     def test_wrong_arguments(self, model):
-        with pytest.raises(ValueError, match="model must have 2 dimensions to be drawn, got 5"):
+        with pytest.raises(ValueError, match="model must have 1 or 2 dimensions to be drawn, got 5"):
             plot.density(coupling_flow(2, dim=5))
         with pytest.raises(TypeError, match="exact must be callable"):
             plot.density(model, 0.1)
@@ -392,8 +392,8 @@ class TestContours:
                 plot.contours(model, mass=mass)
         with pytest.raises(TypeError, match="mass must be a sequence of real numbers"):
             plot.contours(model, mass="most")
-        with pytest.raises(ValueError, match="model must have 2 dimensions to be drawn, got 1"):
-            plot.contours(nvpflow.Flow([nvpflow.ActNorm(1)]))
+        with pytest.raises(ValueError, match="model must have 1 or 2 dimensions to be drawn, got 3"):
+            plot.contours(nvpflow.Flow([nvpflow.ActNorm(3)]))
         with pytest.raises(ValueError, match=r"data must have shape \(n, 2\) with n >= 1, got \(300,\)"):
             plot.contours(model, DATA[:, 0])
         with pytest.raises(ValueError, match="names must have 2 entries, one for each column, got 1"):
@@ -591,7 +591,7 @@ class TestAnimation:
     def test_wrong_arguments(self, model):
         with pytest.raises(ValueError, match="frames_per_layer must be at least 1"):
             plot.animation(model, frames_per_layer=0)
-        with pytest.raises(ValueError, match="model must have 2 dimensions"):
+        with pytest.raises(ValueError, match="model must have 1 or 2 dimensions"):
             plot.animation(coupling_flow(2, dim=3))
 
 

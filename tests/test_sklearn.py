@@ -36,6 +36,7 @@ def test_check_estimator(cls, options):
     with warnings.catch_warnings():
         # scikit-learn would rather have its own base class, and its checks use what it deprecates itself.
         warnings.filterwarnings("ignore", "Estimator .* does not inherit from", UserWarning)
+        warnings.filterwarnings("ignore", "X has .* rows for .* columns", UserWarning)
         warnings.simplefilter("ignore", FutureWarning)
         results = estimator_checks.check_estimator(make(cls, **options), on_skip=None, on_fail=None)
     failed = {r["check_name"]: r["exception"] for r in results if r["status"] not in ("passed", "skipped")}
@@ -127,6 +128,7 @@ CONTEXT, WEIGHT = X[:, :1] + 1, np.linspace(0.5, 1.5, len(X))
 
 
 @pytest.mark.usefixtures("routing")
+@pytest.mark.filterwarnings("ignore:.* of context leave the range of training")
 class TestMetadataRouting:
     def test_cross_validation_of_a_conditional_density(self):
         model = make(max_iter=3)

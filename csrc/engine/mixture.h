@@ -26,14 +26,14 @@ static mixture base_mixture(const nvp_flow *flow, const real *params) {
 }
 
 static bool plan_base(nvp_flow *flow) {
-    size_t triangle, numbers = 1; /* for each component */
+    size_t square, numbers = 1; /* numbers: of each component */
     nvp_base *base = &flow->base;
     base->n_params = base->scratch_rows = 0;
     if (base->n_components == 0)
         return true;
     base->scratch_rows = base->n_components;
-    return nvp_add(flow->dim, 1, &triangle) && nvp_multiply(triangle, flow->dim, &triangle) &&
-           nvp_add(numbers, flow->dim, &numbers) && nvp_add(numbers, triangle / 2, &numbers) &&
+    return nvp_add(flow->dim, 1, &square) && nvp_multiply(square, flow->dim, &square) &&
+           nvp_add(numbers, flow->dim, &numbers) && nvp_add(numbers, square / 2, &numbers) &&
            nvp_multiply(base->n_components, numbers, &base->n_params) &&
            nvp_add_product(2, flow->dim, &base->scratch_rows);
 }
@@ -86,7 +86,7 @@ typedef struct {
  * that of a point too far away. */
 INLINE vreal log_density(real constant, vreal square) {
     const vreal far = splat((real)INFINITY);
-    return constant - select(less(square, far), (real)0.5 * square, far);
+    return constant - blend(less(square, far), (real)0.5 * square, far);
 }
 
 /* -- one component: in rows of the tile -- */
@@ -292,7 +292,7 @@ static void mixture_log_prob(const mixture *m, const real *z, real *log_prob, re
         }
         sum = larger(splat(1), sum); /* less than 1 there alone */
         const vmask numbers = are_numbers(m->dim, z + t, tile) & less(sum, splat(LARGEST));
-        store(log_prob + t, select(numbers, largest + vlog(sum), splat((real)NAN)));
+        store(log_prob + t, blend(numbers, largest + vlog(sum), splat((real)NAN)));
         const vreal factor = (real)1 / sum;
         for (size_t k = 0; k < n; k++)
             store(joint + k * tile, load(joint + k * tile) * factor);
@@ -337,22 +337,28 @@ static void mixture_vjp(const mixture *m, const real *z, const real *d_log_prob,
     }
 }
 
-/* The component of each of `count` samples, by one uniform number for each. */
-static void choose_components(const mixture *m, uint64_t seed, uint64_t first, size_t count, real *chosen,
-                              double *weights) {
+/* The component of each of `count` samples, by one uniform number for each: the first at which the sum of the weights
+ * is larger. Samples are taken in blocks, and the weights computed once for each block. */
+static void choose_components(const mixture *m, uint64_t seed, uint64_t first, size_t count, real *chosen) {
+    enum { BLOCK_OF_SAMPLES = 64 };
     const double log_sum = log_total(m);
-    for (size_t k = 0; k + 1 < m->n_components; k++)
-        weights[k] = exp((double)m->logits[k] - log_sum);
-    for (size_t t = 0; t < count; t++) {
-        double uniform[2];
-        nvp_uniform_pair(seed, NVP_STREAM_COMPONENT, first + t, uniform);
-        size_t k = 0;
-        for (; k + 1 < m->n_components; k++) {
-            uniform[0] -= weights[k];
-            if (uniform[0] < 0)
-                break;
+    double left[BLOCK_OF_SAMPLES]; /* of the uniform number */
+    for (size_t done = 0; done < count; done += BLOCK_OF_SAMPLES) {
+        const size_t n = count - done < BLOCK_OF_SAMPLES ? count - done : BLOCK_OF_SAMPLES;
+        for (size_t t = 0; t < n; t++) {
+            double uniform[2];
+            nvp_uniform_pair(seed, NVP_STREAM_COMPONENT, first + done + t, uniform);
+            left[t] = uniform[0];
+            chosen[done + t] = (real)(m->n_components - 1);
         }
-        chosen[t] = (real)k;
+        for (size_t k = 0; k + 1 < m->n_components; k++) {
+            const double weight = exp((double)m->logits[k] - log_sum);
+            for (size_t t = 0; t < n; t++) {
+                if (left[t] >= 0 && left[t] < weight)
+                    chosen[done + t] = (real)k;
+                left[t] -= weight;
+            }
+        }
     }
 }
 
@@ -361,8 +367,7 @@ static void choose_components(const mixture *m, uint64_t seed, uint64_t first, s
 static void mixture_sample(const mixture *m, uint64_t seed, uint64_t first, size_t count, real *z, real *scratch,
                            size_t tile) {
     real *chosen = scratch, *normals = chosen + m->n_components * tile, *y = normals + m->dim * tile;
-    /* The weights lie in the rows between: K - 1 rows hold as many doubles. */
-    choose_components(m, seed, first, count, chosen, (double *)(void *)(chosen + tile));
+    choose_components(m, seed, first, count, chosen);
     fill_lanes(1, count, chosen, tile);
     memcpy(normals, z, m->dim * tile * sizeof *z);
     for (size_t k = 0; k < m->n_components; k++)
@@ -376,7 +381,7 @@ static void mixture_sample(const mixture *m, uint64_t seed, uint64_t first, size
                 const vmask other = less(load(chosen + t), number), more = less(number, load(chosen + t));
                 vreal *to = (vreal *)(z + i * tile + t);
                 store(y + i * tile + t, value);
-                *to = select(other, *to, select(more, *to, value + mean));
+                *to = blend(other, *to, blend(more, *to, value + mean));
             }
         }
 }

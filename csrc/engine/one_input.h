@@ -12,8 +12,9 @@
 
 enum { WIDE = 8, UNITS = 8 };
 
-/* A knot so far off that the unit is constant for all data; beyond it t and c t lose their meaning. */
-#define FAR_KNOT ((real)(NVP_PRECISION == 32 ? 1e15 : 1e100))
+/* A knot so far off that the unit is constant for all data. Up to here t is finite, and c, though it may be subnormal, has
+ * an absolute error that stays small when multiplied by t; a context of large units has knots of their size. */
+#define FAR_KNOT ((real)(NVP_PRECISION == 32 ? 1e35 : 1e300))
 #define ROUNDING ((real)(NVP_PRECISION == 32 ? FLT_EPSILON : DBL_EPSILON))
 #define SMALLEST ((real)(NVP_PRECISION == 32 ? FLT_MIN : DBL_MIN))
 
@@ -34,12 +35,12 @@ INLINE void find_some_knots(vreal w1, vreal b1, vreal w2, real *t_out, real *c_o
     const vreal zero = splat(0), far = splat(FAR_KNOT), exact = -b1 / w1, size = larger(-exact, exact);
     const vmask has_knot = less(size, far), before = less(w1, zero), on = less(zero, b1);
     /* At its knot a unit is off; those that are on before it need it a rounding error earlier for that. */
-    const vreal t = exact - select(before, size * ROUNDING + SMALLEST, zero);
-    store(t_out, select(has_knot, t, select(on, -far, far)));
-    store(c_out, select(has_knot, w2 * select(before, -w1, w1), w1 - w1));
-    *slope += select(has_knot, select(before, w2 * w1, zero), zero);
+    const vreal t = exact - blend(before, size * ROUNDING + SMALLEST, zero);
+    store(t_out, blend(has_knot, t, blend(on, -far, far)));
+    store(c_out, blend(has_knot, w2 * blend(before, -w1, w1), w1 - w1));
+    *slope += blend(has_knot, blend(before, w2 * w1, zero), zero);
     /* A unit without a knot is on for all x, or off; NaN in the parameters stays NaN. */
-    *constant += select(has_knot, select(before, zero, w2 * b1), w2 * larger(zero, b1));
+    *constant += blend(has_knot, blend(before, zero, w2 * b1), w2 * larger(zero, b1));
 }
 
 static knots find_knots(const shallow_net *net, real *scratch) {

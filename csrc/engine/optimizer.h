@@ -21,7 +21,7 @@ typedef struct {
  * numbers, with which some machines compute a hundred times slower. */
 INLINE vreal without_traces(vreal v) {
     const vreal least = splat((real)(NVP_PRECISION == 32 ? 1e-30 : 1e-290));
-    return select(less(larger(-v, v), least), splat(0), v); /* NaN stays */
+    return blend(less(larger(-v, v), least), splat(0), v); /* NaN stays */
 }
 
 /* The first `count` lanes; the others are zeros. */

@@ -224,15 +224,56 @@ static double relative_weight(const nvp_pass *pass, size_t sample) {
     return pass->weight ? pass->weight[source_row(pass, sample)] / pass->mean_weight : 1;
 }
 
-/* log p(x) = log N(z) + log|det dz/dx|, whichever way x and z were reached. Returns the weighted sum over the tile. */
-static double finish_log_prob(const nvp_pass *pass, const tile_rows *rows, size_t first, size_t count) {
-    double sum = 0;
-    for (size_t t = 0; t < count; t++) {
-        const real log_prob = pass->inverse ? rows->base[t] + rows->log_det[t] : rows->base[t] - rows->log_det[t];
-        if (pass->log_prob)
-            ((real *)pass->log_prob)[first + t] = log_prob;
-        sum += relative_weight(pass, first + t) * (double)log_prob;
+/* rows->base = log p(x) = log p(z) + log|det dz/dx|, whichever way x and z were reached. Returns how many are NaN. */
+static size_t add_log_det(const nvp_pass *pass, const tile_rows *rows, size_t count, size_t tile) {
+    size_t n_nan = 0;
+    for (size_t t = 0; t < tile; t += LANES) {
+        const vreal log_det = load(rows->log_det + t);
+        store(rows->base + t, load(rows->base + t) + (pass->inverse ? log_det : -log_det));
     }
+    for (size_t t = 0; t < count; t++)
+        n_nan += isnan(rows->base[t]) != 0;
+    return n_nan;
+}
+
+static bool all_finite(const real *numbers, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(numbers[i]))
+            return false;
+    return true;
+}
+
+static bool has_nan(const real *numbers, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (isnan(numbers[i]))
+            return true;
+    return false;
+}
+
+/* A NaN that did not come in, with the sample, its context or the parameters, is infinity less infinity: the sample or
+ * its z is too far away to have a density. */
+static void mend_log_prob(const nvp_pass *pass, const tile_rows *rows, size_t first, size_t count) {
+    const size_t dim = pass->flow->dim, context_dim = pass->flow->context_dim;
+    const real *x = pass->inverse ? pass->in : pass->out, *context = pass->context;
+    if (!all_finite(rows->params, pass->flow->n_params))
+        return;
+    for (size_t t = 0; t < count; t++) {
+        const size_t row = source_row(pass, first + t);
+        if (isnan(rows->base[t]) && !has_nan(x + row * dim, dim) &&
+            (context_dim == 0 || all_finite(context + row * context_dim, context_dim)))
+            rows->base[t] = -(real)INFINITY;
+    }
+}
+
+/* The log-densities of a tile, from those of the base. Returns their weighted sum. */
+static double finish_log_prob(const nvp_pass *pass, const tile_rows *rows, size_t first, size_t count, size_t tile) {
+    double sum = 0;
+    if (add_log_det(pass, rows, count, tile))
+        mend_log_prob(pass, rows, first, count);
+    if (pass->log_prob)
+        memcpy((real *)pass->log_prob + first, rows->base, count * sizeof(real));
+    for (size_t t = 0; pass->sum_log_prob && t < count; t++)
+        sum += relative_weight(pass, first + t) * (double)rows->base[t];
     return sum;
 }
 
@@ -240,9 +281,9 @@ static double finish_log_prob(const nvp_pass *pass, const tile_rows *rows, size_
 static void run_base_back(const share *s, const tile_rows *rows, const real *z, size_t k, size_t tile) {
     const nvp_flow *flow = s->pass->flow;
     const nvp_base *base = &flow->base;
-    const mixture mixture = mixture_of(s->pass, rows);
+    const mixture density = mixture_of(s->pass, rows);
     real *d_params = begin_gradient(s, k, base->offset, base->n_params, rows->d_params);
-    mixture_vjp(&mixture, z, rows->d_log_det, rows->d, d_params, rows->scratch, tile);
+    mixture_vjp(&density, z, rows->d_log_det, rows->d, d_params, rows->scratch, tile);
     if (d_params)
         add_gradient_in_turn(s, k, flow->n_layers, base->offset, base->n_params, d_params);
 }
@@ -306,10 +347,10 @@ static void run_tile(const share *s, const tile_rows *rows, size_t k) {
     const nvp_flow *flow = pass->flow;
     const size_t first = k * s->tile, left = pass->n - first;
     const size_t count = left < s->tile ? left : s->tile, tile = padded(count);
-    if (pass->in)
-        load_tile(pass, flow->dim, pass->in, first, count, rows->states, tile);
-    else
+    if (pass->draws)
         sample_base(pass, rows, first, count, tile);
+    else
+        load_tile(pass, flow->dim, pass->in, first, count, rows->states, tile);
     if (pass->noise)
         add_normals(pass, NVP_STREAM_NOISE, pass->noise_from + first, pass->noise, count, rows->states, tile);
     if (flow->context_dim)
@@ -326,7 +367,7 @@ static void run_tile(const share *s, const tile_rows *rows, size_t k) {
     if (pass->log_det)
         memcpy((real *)pass->log_det + first, rows->log_det, count * sizeof(real));
     if (wants_log_prob) {
-        const double sum = finish_log_prob(pass, rows, first, count);
+        const double sum = finish_log_prob(pass, rows, first, count, tile);
         if (pass->sum_log_prob)
             add_log_prob_in_turn(s, k, sum);
     }
@@ -346,10 +387,14 @@ static void run_tiles(const share *s) {
     size_t k;
     for (bool dealt = deal_tile(s, &k); dealt || take_tile(s, &k); dealt = false) {
         run_tile(s, &rows, k);
-        /* The calling thread alone may ask, and does so between tiles. */
+        /* The calling thread alone may ask, and does so between tiles, where it owes nobody anything. */
         if (s->worker == 0 && tiles_are_left(s) && !stopped(s) && nvp_interrupted(s->pass->workspace))
             stop(s);
     }
+}
+
+static nvp_status why_stopped(const share *s) {
+    return nvp_team_is_lost(s->exchange->team) ? NVP_ERROR_FORKED : NVP_INTERRUPTED;
 }
 
 /* A pass that each worker of a team runs by itself. */
@@ -361,7 +406,7 @@ static nvp_status run_own_share(nvp_pass *pass) {
     run_tiles(&s);
     nvp_team_meet(pass->exchange->team, pass->worker);
     if (stopped(&s))
-        return NVP_INTERRUPTED;
+        return why_stopped(&s);
     fetch_other_half(&s);
     pass->log_prob_sum = sum_of_log_prob(&s);
     pass->grads[0] = s.grads[0];
@@ -412,7 +457,7 @@ static nvp_status run_pass(nvp_pass *pass) {
     share s = share_of(pass, &exchange, 0);
     nvp_team_run(exchange.team, run_share, &s);
     if (stopped(&s))
-        return NVP_INTERRUPTED;
+        return why_stopped(&s);
     if (pass->sum_log_prob)
         pass->log_prob_sum = sum_of_log_prob(&s);
     add_halves(&s);

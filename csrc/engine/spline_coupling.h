@@ -63,7 +63,7 @@ INLINE void softmax(size_t n, const real *rows, size_t tile, vreal *p) {
 /* The logarithm of positive numbers, and NaN of NaN, which vlog does not take. */
 INLINE vreal log_of_positive(vreal v) {
     const vmask positive = less(splat(0), v);
-    return select(positive, vlog(select(positive, v, splat(1))), v);
+    return blend(positive, vlog(blend(positive, v, splat(1))), v);
 }
 
 /* The derivative at a knot from the conditioner's output, and its slope there: SMALLEST_DERIVATIVE + log(1 + exp(v)),
@@ -72,11 +72,11 @@ INLINE vreal knot_derivative(vreal raw, vreal *slope) {
     const vreal one = splat(1), v = raw + DERIVATIVE_OFFSET, cap = splat(LARGEST_DERIVATIVE);
     const vreal power = vexp(-larger(-v, v)), sum = power + one; /* exp(-|v|) */
     /* log(1 + e) = e log(s) / (s - 1) with s = 1 + e as rounded; the roundings cancel. */
-    const vreal log_sum = select(less(one, sum), log_of_positive(sum) * (power / (sum - one)), power);
+    const vreal log_sum = blend(less(one, sum), log_of_positive(sum) * (power / (sum - one)), power);
     const vreal derivative = positive_part(v) + log_sum + SMALLEST_DERIVATIVE;
     const vmask capped = less(cap, v);
-    *slope = select(capped, splat(0), select(less(v, splat(0)), power, one) / sum);
-    return select(capped, cap, derivative);
+    *slope = blend(capped, splat(0), blend(less(v, splat(0)), power, one) / sum);
+    return blend(capped, cap, derivative);
 }
 
 /* A bin has at least the size `step`, and its share of `spread` besides; all bins together have 2 B. */
@@ -102,13 +102,13 @@ INLINE void find_bin(const spline_grid *grid, size_t axis, vreal p[2][NVP_MAX_BI
     for (size_t k = 1; k < grid->n_bins; k++) {
         before[X] += p[X][k - 1], before[Z] += p[Z][k - 1];
         const vmask beyond = less((real)k * grid->step + before[axis] * grid->spread, v);
-        found[BIN] = select(beyond, splat((real)k), found[BIN]);
+        found[BIN] = blend(beyond, splat((real)k), found[BIN]);
         for (size_t a = 0; a < 2; a++) {
-            found[BEFORE + a] = select(beyond, before[a], found[BEFORE + a]);
-            found[SHARE + a] = select(beyond, p[a][k], found[SHARE + a]);
+            found[BEFORE + a] = blend(beyond, before[a], found[BEFORE + a]);
+            found[SHARE + a] = blend(beyond, p[a][k], found[SHARE + a]);
         }
-        raw[0] = select(beyond, raw[1], raw[0]);
-        raw[1] = select(beyond, k + 1 < grid->n_bins ? load(derivatives + k * tile) : splat(0), raw[1]);
+        raw[0] = blend(beyond, raw[1], raw[0]);
+        raw[1] = blend(beyond, k + 1 < grid->n_bins ? load(derivatives + k * tile) : splat(0), raw[1]);
     }
     for (size_t e = 0; e < 2; e++)
         found[DERIVATIVE + e] = knot_derivative(raw[e], &found[SLOPE + e]);
@@ -141,7 +141,7 @@ INLINE spline_point spline_at(const spline_grid *grid, const vreal found[SPLINE_
 }
 
 /* v where it is in [0, 1], else the nearer end: rounding may lead out of the bin. NaN stays NaN. */
-INLINE vreal clamp_to_one(vreal v) { return larger(splat(0), select(less(splat(1), v), splat(1), v)); }
+INLINE vreal clamp_to_one(vreal v) { return larger(splat(0), blend(less(splat(1), v), splat(1), v)); }
 
 /* The position t in a bin whose height a share of `rise` has been climbed, from the quadratic equation a t^2 + b t = s
  * rise with a + b = s. Of its two forms the one without cancellation is taken, and the discriminant b^2 + 4 a s rise is
@@ -150,9 +150,9 @@ INLINE vreal solve_for_position(const spline_grid *grid, const vreal found[SPLIN
     const vreal zero = splat(0), rest = (real)1 - rise, s = bin_size(grid, found, Z) / bin_size(grid, found, X);
     const vreal a = (s - found[DERIVATIVE]) * rest + (found[DERIVATIVE + 1] - s) * rise, b = s - a;
     const vreal size = larger(-a, a), difference = s - size;
-    const vreal root = square_root(difference * difference + (real)4 * s * size * select(less(a, zero), rest, rise));
+    const vreal root = square_root(difference * difference + (real)4 * s * size * blend(less(a, zero), rest, rise));
     const vmask falls = less(b, zero);
-    return clamp_to_one(select(falls, root - b, (real)2 * s * rise) / select(falls, a + a, b + root));
+    return clamp_to_one(blend(falls, root - b, (real)2 * s * rise) / blend(falls, a + a, b + root));
 }
 
 /* One vector of samples: v -> the result, and the log of its derivative. What vjp needs goes into `found`, the
@@ -173,8 +173,8 @@ INLINE vreal spline_lanes(const spline_grid *grid, bool inverse, const real *out
     const spline_point at = spline_at(grid, found, found[POSITION]);
     const vreal log_slope = log_of_positive(at.derivative);
     *log_derivative = keep(inside, inverse ? log_slope : -log_slope);
-    found[BIN] = select(inside, found[BIN], splat(-1));
-    return select(inside, start + (inverse ? at.height * at.ratio : at.width * at.t) - bound, v);
+    found[BIN] = blend(inside, found[BIN], splat(-1));
+    return blend(inside, start + (inverse ? at.height * at.ratio : at.width * at.t) - bound, v);
 }
 
 static void spline_coupling_apply(const layer_pass *pass, real *log_det) {
@@ -261,13 +261,13 @@ INLINE void spread_gradients(const spline_grid *grid, const spline_gradient *g, 
         const vmask later = less(splat((real)k + (real)0.5), bin);
         for (size_t a = 0; a < 2; a++) {
             const size_t row = (a * n_bins + k) * tile;
-            const vreal gradient = select(later, before[a], select(here, of_bin[a], other[a]));
+            const vreal gradient = blend(later, before[a], blend(here, of_bin[a], other[a]));
             store(d_outputs + row, load(saved + row) * grid->spread * gradient);
         }
         if (k + 1 < n_bins) {
             const vmask beyond = less(splat((real)k + (real)1.5), bin);
-            const vreal gradient = select(later, g->derivative[0], keep(here, g->derivative[1]));
-            store(d_outputs + (2 * n_bins + k) * tile, select(beyond, splat(0), gradient));
+            const vreal gradient = blend(later, g->derivative[0], keep(here, g->derivative[1]));
+            store(d_outputs + (2 * n_bins + k) * tile, blend(beyond, splat(0), gradient));
         }
         here = later;
     }
@@ -291,7 +291,7 @@ static void spline_coupling_vjp(const layer_pass *pass, const real *d_log_det, r
             const vreal d_in = spline_gradients(&grid, pass->inverse, found, keep(inside, d_out),
                                                 keep(inside, load(d_log_det + t)), &gradient);
             spread_gradients(&grid, &gradient, saved + t, d_outputs + t, tile);
-            store(d_row + t, select(inside, d_in, d_out));
+            store(d_row + t, blend(inside, d_in, d_out));
         }
     }
     conditioner_vjp(pass, d, d_params);

@@ -2,14 +2,17 @@
 #if NVP_PRECISION == 32
 typedef float real;
 typedef int32_t integer;
+typedef uint32_t natural;
 #else
 typedef double real;
 typedef int64_t integer;
+typedef uint64_t natural;
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)
 typedef real vreal __attribute__((vector_size(NVP_VECTOR_BYTES)));
 typedef integer vint __attribute__((vector_size(NVP_VECTOR_BYTES)));
+typedef natural vnatural __attribute__((vector_size(NVP_VECTOR_BYTES)));
 #define INLINE static inline __attribute__((always_inline, unused))
 #define UNROLLED(index, n) _Pragma("GCC unroll 16") for (size_t index = 0; index < (n); index++)
 /* Comparisons of vectors already give lanes of all ones or all zeros. */
@@ -17,6 +20,7 @@ typedef integer vint __attribute__((vector_size(NVP_VECTOR_BYTES)));
 #else
 typedef real vreal;
 typedef integer vint;
+typedef natural vnatural;
 #define INLINE static inline
 #define UNROLLED(index, n) for (size_t index = 0; index < (n); index++)
 #define LANE_MASK(comparison) (-(integer)(comparison))
@@ -65,6 +69,10 @@ INLINE vint bits_of(vreal v) {
     return bits;
 }
 
+/* The bits of the sum, and those moved up, whatever the signs: integers of one lane may not overflow. */
+INLINE vint add_bits(vint a, vint b) { return (vint)((vnatural)a + (vnatural)b); }
+INLINE vint shift_up(vint bits, int n) { return (vint)((vnatural)bits << n); }
+
 INLINE vreal from_bits(vint bits) {
     vreal v;
     memcpy(&v, &bits, sizeof v);
@@ -75,12 +83,12 @@ INLINE vreal from_bits(vint bits) {
 #if NVP_VECTOR_BYTES == 64 && NVP_PRECISION == 32
 typedef __mmask16 vmask;
 INLINE vmask less(vreal a, vreal b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ); }
-INLINE vreal select(vmask mask, vreal a, vreal b) { return (vreal)_mm512_mask_blend_ps(mask, (__m512)b, (__m512)a); }
+INLINE vreal blend(vmask mask, vreal a, vreal b) { return (vreal)_mm512_mask_blend_ps(mask, (__m512)b, (__m512)a); }
 INLINE vreal keep(vmask mask, vreal v) { return (vreal)_mm512_maskz_mov_ps(mask, (__m512)v); }
 #elif NVP_VECTOR_BYTES == 64
 typedef __mmask8 vmask;
 INLINE vmask less(vreal a, vreal b) { return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_LT_OQ); }
-INLINE vreal select(vmask mask, vreal a, vreal b) { return (vreal)_mm512_mask_blend_pd(mask, (__m512d)b, (__m512d)a); }
+INLINE vreal blend(vmask mask, vreal a, vreal b) { return (vreal)_mm512_mask_blend_pd(mask, (__m512d)b, (__m512d)a); }
 INLINE vreal keep(vmask mask, vreal v) { return (vreal)_mm512_maskz_mov_pd(mask, (__m512d)v); }
 #else
 typedef vint vmask;
@@ -91,7 +99,7 @@ INLINE vmask less(vreal a, vreal b) { return (vint)_mm_cmplt_pd((__m128d)a, (__m
 #else
 INLINE vmask less(vreal a, vreal b) { return (vint)LANE_MASK(a < b); }
 #endif
-INLINE vreal select(vmask mask, vreal a, vreal b) { return from_bits((mask & bits_of(a)) | (~mask & bits_of(b))); }
+INLINE vreal blend(vmask mask, vreal a, vreal b) { return from_bits((mask & bits_of(a)) | (~mask & bits_of(b))); }
 INLINE vreal keep(vmask mask, vreal v) { return from_bits(mask & bits_of(v)); } /* v or 0 */
 #endif
 
@@ -126,7 +134,7 @@ INLINE vreal larger(vreal a, vreal v) { return (vreal)vmaxq_f32((float32x4_t)a, 
 #elif defined(__aarch64__)
 INLINE vreal larger(vreal a, vreal v) { return (vreal)vmaxq_f64((float64x2_t)a, (float64x2_t)v); }
 #else
-INLINE vreal larger(vreal a, vreal v) { return select(less(v, a), a, v); }
+INLINE vreal larger(vreal a, vreal v) { return blend(less(v, a), a, v); }
 #endif
 
 /* Square roots of numbers >= 0. */

@@ -17,7 +17,9 @@
 INLINE vreal round_to_integer(vreal v) { return (v + ROUNDING_MAGIC) - ROUNDING_MAGIC; }
 
 /* 2^k for integers k of the normal range. */
-INLINE vreal power_of_two(vreal k) { return from_bits((bits_of(k + ROUNDING_MAGIC) + EXPONENT_BIAS) << MANTISSA_BITS); }
+INLINE vreal power_of_two(vreal k) {
+    return from_bits(shift_up(add_bits(bits_of(k + ROUNDING_MAGIC), splat_int(EXPONENT_BIAS)), MANTISSA_BITS));
+}
 
 /* exp(v) to about 1 ulp; overflows to infinity, underflows gradually to zero, NaN stays NaN. */
 INLINE vreal vexp(vreal v) {
@@ -29,8 +31,8 @@ INLINE vreal vexp(vreal v) {
     const real ln2_high = 6.93145751953125e-1, ln2_low = 1.42860682030941723212e-6;
 #endif
     /* Beyond these limits the result is 0 or infinity, and the integers below would wrap. */
-    v = select(less(v, splat(lowest)), splat(lowest), v);
-    v = select(less(splat(highest), v), splat(highest), v);
+    v = blend(less(v, splat(lowest)), splat(lowest), v);
+    v = blend(less(splat(highest), v), splat(highest), v);
 
     /* v = k ln 2 + r with |r| <= ln(2)/2; k * ln2_high is exact. */
     vreal k = round_to_integer(v * log2e);
@@ -94,7 +96,7 @@ INLINE vreal vtanh(vreal v) {
     const vreal large = (real)1 - (real)2 / (vexp(magnitude + magnitude) + (real)1);
     const vreal signed_large = from_bits(bits_of(large) | sign);
     /* Written so that NaN takes the second branch and stays NaN. */
-    return select(less(magnitude, splat((real)0.625)), small, signed_large);
+    return blend(less(magnitude, splat((real)0.625)), small, signed_large);
 }
 
 /* 1 / (1 + exp(-v)) */
@@ -104,10 +106,10 @@ INLINE vreal vsigmoid(vreal v) { return (real)1 / ((real)1 + vexp(-v)); }
 INLINE vreal vlog(vreal v) {
     /* v = m 2^e with m in [sqrt(1/2), sqrt(2)): adding the difference to 1 moves the split of the exponent there. */
     const vint one = bits_of(splat(1)), split = bits_of(splat((real)0.70710678118654752440));
-    const vint shifted = bits_of(v) + (one - split);
+    const vint shifted = add_bits(bits_of(v), one - split);
     const vint exponent = (shifted >> MANTISSA_BITS) - EXPONENT_BIAS;
     const vreal m = from_bits((shifted & (((integer)1 << MANTISSA_BITS) - 1)) + split);
-    const vreal e = from_bits(bits_of(splat(ROUNDING_MAGIC)) + exponent) - ROUNDING_MAGIC;
+    const vreal e = from_bits(add_bits(bits_of(splat(ROUNDING_MAGIC)), exponent)) - ROUNDING_MAGIC;
     const vreal x = m - (real)1, square = x * x;
 #if NVP_PRECISION == 32
     vreal p = splat(7.0376836292e-2f);
@@ -167,8 +169,8 @@ INLINE void vsincos_of_turns(vreal v, vreal *sine, vreal *cosine) {
     /* An odd number of quarter turns swaps them; the second bit, and for the cosine the sum of both, is the sign. */
     const vint turn = bits_of(quarters + ROUNDING_MAGIC);
     const vmask odd = less(splat(0), from_bits((turn & 1) * bits_of(splat(1))));
-    const vreal sine_size = select(odd, c, s), cosine_size = select(odd, s, c);
+    const vreal sine_size = blend(odd, c, s), cosine_size = blend(odd, s, c);
     const int sign_bit = (int)(8 * sizeof(real)) - 1;
-    *sine = from_bits(bits_of(sine_size) ^ (((turn >> 1) & 1) << sign_bit));
-    *cosine = from_bits(bits_of(cosine_size) ^ ((((turn + 1) >> 1) & 1) << sign_bit));
+    *sine = from_bits(bits_of(sine_size) ^ shift_up((turn >> 1) & 1, sign_bit));
+    *cosine = from_bits(bits_of(cosine_size) ^ shift_up(((turn + 1) >> 1) & 1, sign_bit));
 }

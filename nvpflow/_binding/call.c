@@ -9,6 +9,7 @@ int raise_status(nvp_status status) {
     case NVP_ERROR_SIZE:
         PyErr_Format(PyExc_MemoryError, "nvpflow: %s", nvp_status_string(status));
         return -1;
+    case NVP_ERROR_FORKED:
     case NVP_ERROR_UNSUPPORTED:
         PyErr_Format(PyExc_RuntimeError, "nvpflow: %s", nvp_status_string(status));
         return -1;

@@ -1,26 +1,26 @@
 """The command line: ``nvpflow <command>``, or ``python -m nvpflow <command>``.
 
-Results go to stdout; progress, warnings and errors go to stderr.
+Results go to standard output; progress, warnings and errors go to standard error.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
 import nvpflow
 from nvpflow.cli import _models, _moons, _plot
+from nvpflow.cli._streams import discard_output, message_of, open_closed_streams, say, show_warnings
 
 __all__ = ["main"]
 
-FAILED, INTERRUPTED = 1, 130  # argparse itself exits with 2
+FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 EPILOG = """\
 examples:
   nvpflow fit data.csv -o model.npz               # learn the density of a table
   nvpflow score model.npz new.csv -o scores.csv   # log-density of every row
   nvpflow sample model.npz -n 1000 > samples.csv  # new rows
-  nvpflow plot model.npz data.csv -o model.png    # samples over data
+  nvpflow plot model.npz data.csv -o model.png    # density and data
   nvpflow fit - -o - < data.csv | nvpflow info -  # "-" is standard input and output
 
 Tables are CSV, NPY or Parquet files. `nvpflow <command> --help` says more.
@@ -38,7 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0; 1 after an error; 130 after Ctrl-C. A wrong usage exits at once, with 2.
+        Exit code: 0; 1 after an error; 130 after Ctrl-C.
+
+    Raises
+    ------
+    SystemExit
+        With code 2 after wrong usage, with 0 after --help and --version.
 
     Examples
     --------
@@ -46,31 +51,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     >>> main(["fit", "data.csv", "-o", "model.npz"])  # doctest: +SKIP
     0
     """
-    options = _parser().parse_args(arguments)
+    open_closed_streams()
     try:
-        options.run(options)
+        options = _parse(arguments)
+        with show_warnings():
+            options.run(options)
         sys.stdout.flush()
         return 0
     except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
+        say("\ninterrupted")
         return INTERRUPTED
-    except BrokenPipeError:  # nobody reads stdout any more, so nothing may be flushed to it at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+    except BrokenPipeError:  # nobody reads standard output any more
+        pass
     except (ImportError, MemoryError, OSError, TypeError, ValueError) as error:
-        print(f"nvpflow: error: {_message(error)}", file=sys.stderr)
-        return FAILED
+        say(f"nvpflow: error: {message_of(error)}")
+    discard_output()
+    return FAILED
 
 
-def _message(error):
-    """In one line."""
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+def _parse(arguments):
+    try:
+        return _parser().parse_args(arguments)
+    except SystemExit:
+        sys.stdout.flush()  # the help, which may have no reader
+        raise
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong; the usage is in the help."""
+
+    def error(self, message):
+        self.exit(WRONG_USAGE, f"nvpflow: error: {' '.join(message.split())} (see {self.prog} --help)\n")
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="nvpflow",
         description="Real NVP normalizing flows: density estimation and sampling.",
         epilog=EPILOG,

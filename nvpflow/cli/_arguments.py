@@ -1,22 +1,33 @@
-"""What several commands share: types of arguments, tables, model files, and the training with its progress."""
+"""Arguments of several commands and their types, and the training with its progress."""
 
 import argparse
-import os
-import shutil
-import sys
-import tempfile
 import time
-import warnings
-from pathlib import Path
 
 import numpy as np
 
-import nvpflow
-from nvpflow.tables import read_table
+from nvpflow.cli._streams import show_warnings
+
+__all__ = [
+    "N_SAMPLES",
+    "SEED",
+    "add_command",
+    "add_context",
+    "add_context_values",
+    "add_model",
+    "add_table",
+    "add_table_options",
+    "columns",
+    "count_of",
+    "epochs",
+    "fit_model",
+    "integer",
+    "or_none",
+    "real",
+]
 
 
 def add_command(commands, name, description, examples, **texts):
-    """A parser for a command, with examples at the end of its help."""
+    """The parser of a command, with examples at the end of its help."""
     return commands.add_parser(
         name,
         description=description,
@@ -30,10 +41,7 @@ def integer(low, high=None):
     """A type for argparse: an integer in a range."""
 
     def convert(text):
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"must be an integer, got {text!r}") from None
+        value = _parse(int, text, "an integer")
         if value < low:
             raise argparse.ArgumentTypeError(f"must be at least {low}, got {text}")
         if high is not None and value > high:
@@ -47,10 +55,7 @@ def real(low, *, low_open=False, high=np.inf):
     """A type for argparse: a number in low <= x < high, or low < x < high."""
 
     def convert(text):
-        try:
-            value = float(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
+        value = _parse(float, text, "a number")
         if not (low < value if low_open else low <= value) or not value < high:
             bound = f"greater than {low:g}" if low_open else f"at least {low:g}"
             upper = "finite" if high == np.inf else f"below {high:g}"
@@ -60,42 +65,87 @@ def real(low, *, low_open=False, high=np.inf):
     return convert
 
 
+def _parse(convert, text, what):
+    """Of text that Python reads, 1_000 and digits of other scripts are refused, as they are in tables."""
+    try:
+        if text.isascii() and "_" not in text:
+            return convert(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"must be {what}, got {text!r:.60}")
+
+
 def or_none(word, convert):
     """A type for argparse: what `convert` takes, or a word for None."""
     return lambda text: None if text == word else convert(text)
 
 
 SEED = integer(0, 2**32 - 2)
+N_SAMPLES = integer(1, 2**48)  # whose memory can be asked for in one piece, and denied
 
 
-def add_data(parser, name="data", **options):
-    """Arguments that say which table to read."""
-    parser.add_argument(name, metavar="TABLE", help='CSV, NPY or Parquet file; "-": standard input', **options)
+def add_table(parser, default="those of the model, by their names, or all but the context", **options):
+    """The table that a command reads."""
+    parser.add_argument("data", metavar="TABLE", help='CSV, NPY or Parquet file; "-": standard input', **options)
+    add_table_options(parser, "columns to use", default)
+
+
+def add_table_options(parser, which, default):
+    """How to read the table. `default` says which columns are used where the option is not given."""
     parser.add_argument(
         "--columns",
-        type=_names,
+        type=columns,
         metavar="LIST",
-        help="columns to use: names, numbers from 1, ranges, as in x,y or 1,3-5 (all of them, or those of the model)",
+        help=f"{which}: names, numbers from 1, ranges, as in x,y or 1,3-5 ({default})",
     )
     parser.add_argument(
         "--delimiter",
         type=_delimiter,
         metavar="C",
-        help='of the cells in a CSV, "tab" for tabulators (the first line tells)',
+        help='what separates the cells of a CSV, "tab" for tabs (found in the first line)',
     )
     parser.add_argument(
         "--header",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="whether the first line of a CSV holds names (yes, if none of its cells is a number)",
+        help="whether the first line of a CSV holds the names of the columns (yes, if none of its cells is a number)",
     )
 
 
-def _names(text):
+def add_context(parser):
+    """The context of a conditional model: in the table, or one for all rows."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--context",
+        type=columns,
+        metavar="LIST",
+        help="columns of the table that are the context of a conditional model (those with the names of its context)",
+    )
+    add_context_values(group)
+
+
+def add_context_values(parser):
+    parser.add_argument(
+        "--context-values",
+        type=_values,
+        metavar="LIST",
+        help="one context for all rows, as in 0.5,1 (--context-values=-0.5,1 where the first one is negative)",
+    )
+
+
+def columns(text):
+    """A type for argparse: names and numbers of columns."""
     names = [name.strip() for name in text.split(",")]
     if "" in names:
         raise argparse.ArgumentTypeError(f"must be names or numbers with commas between them, got {text!r}")
     return names
+
+
+def _values(text):
+    values = [_parse(float, part, "numbers with commas between them") for part in text.split(",")]
+    if not np.isfinite(values).all():
+        raise argparse.ArgumentTypeError(f"must be finite, got {text}")
+    return values
 
 
 def _delimiter(text):
@@ -105,88 +155,27 @@ def _delimiter(text):
     return text
 
 
-def read_data(options, model=None):
-    """The table that the options mean, with the columns of the model if there is one: (values, names or None)."""
-    known = column_names(model)
-    values, names = read_table(
-        options.data, options.columns, delimiter=options.delimiter, header=options.header, known=known
-    )
-    if model is not None and values.shape[1] != flow_of(model).data_dim:
-        raise ValueError(
-            f"the model has {flow_of(model).data_dim} columns, got {values.shape[1]} from {options.data}: "
-            "--columns chooses some of a table"
-        )
-    return values, names
-
-
-def column_names(model):
-    """Those of the table that the model was fitted to, or None."""
-    names = getattr(model, "feature_names_in_", None)
-    return None if names is None else [str(name) for name in names]
-
-
 def add_model(parser):
     parser.add_argument("model", metavar="MODEL", help='file that fit wrote; "-": standard input')
 
 
-def load_model(path):
-    if path != "-":
-        return nvpflow.load(path)
-    with tempfile.TemporaryDirectory() as directory:  # the format needs a file that can be read in any order
-        copy = Path(directory) / "standard input"
-        with open(copy, "wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
-        return nvpflow.load(copy)
-
-
-def save_model(model, path):
-    if path != "-":
-        return model.save(path)
-    with tempfile.TemporaryDirectory() as directory:
-        copy = Path(directory) / "model.npz"
-        model.save(copy)
-        write_bytes(copy.read_bytes())
-
-
-def write_bytes(content):
-    """To standard output."""
-    sys.stdout.buffer.write(content)
-    sys.stdout.buffer.flush()
-
-
-def check_place(path):
-    """Fail early if no file can be written there."""
-    if path == "-":
-        return
-    directory = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(directory):
-        raise FileNotFoundError(2, "no such directory to write to", directory)
-    if os.path.isdir(path):
-        raise IsADirectoryError(21, "is a directory", path)
-    if not os.access(directory, os.W_OK):
-        raise PermissionError(13, "no permission to write there", directory)
-
-
-def flow_of(model):
-    """The flow of a model file: an estimator's, or itself."""
-    return model.flow_ if isinstance(model, nvpflow.RealNVP) else model
-
-
-def fit_model(model, data, verbose=1):
-    """Fit with progress on stderr; returns the seconds it took."""
+def fit_model(model, data, verbose=1, **options):
+    """Fit with progress on standard error; returns the seconds that it took."""
     start = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        model.set_params(verbose=verbose).fit(data)
-    model.set_params(verbose=0)  # a matter of this command, not of the model
+    with show_warnings():  # after the progress
+        model.set_params(verbose=verbose).fit(data, **options)
     seconds = time.perf_counter() - start
-    for warning in caught:
-        print(f"nvpflow: warning: {warning.message}", file=sys.stderr)
+    for fitted in (model, getattr(model, "estimator_", model)):
+        fitted.set_params(verbose=0)  # a matter of this command, not of the model
     return seconds
 
 
+def count_of(n, noun):
+    return f"{n} {noun}{'s' * (n != 1)}"
+
+
 def epochs(model):
-    """How long the model was trained, in words."""
+    """How many epochs the training took and which of them was kept, in words."""
     if not model.early_stopping:
         return f"{model.n_iter_} epochs"
     kept = f"the parameters of epoch {model.best_iter_}" if model.best_iter_ else "the start, which none bettered,"

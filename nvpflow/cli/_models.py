@@ -1,4 +1,4 @@
-"""Commands for people with a table: fit a model, score rows, draw samples, look into a model file."""
+"""The commands fit, score, sample and info."""
 
 import argparse
 import sys
@@ -9,22 +9,25 @@ import numpy as np
 import nvpflow
 from nvpflow._display import base_name
 from nvpflow.cli._arguments import (
+    N_SAMPLES,
     SEED,
     add_command,
-    add_data,
+    add_context,
+    add_context_values,
     add_model,
-    check_place,
-    column_names,
+    add_table,
+    add_table_options,
+    columns,
+    count_of,
     epochs,
     fit_model,
-    flow_of,
     integer,
-    load_model,
     or_none,
-    read_data,
     real,
-    save_model,
 )
+from nvpflow.cli._files import check_place, load_beside, load_model, save_model
+from nvpflow.cli._rows import context_rows, context_value, read_context, read_rows, read_training_rows
+from nvpflow.cli._streams import say
 from nvpflow.tables import write_table
 
 TABLE_OUT = 'CSV, or what ends in .npy, .parquet or .tsv; "-": standard output (-)'
@@ -34,53 +37,69 @@ def add_fit(commands):
     parser = add_command(
         commands,
         "fit",
-        "Fit a Real NVP flow to the rows of a table and write it to a file.\nDefaults are in parentheses.",
+        "Fit a Real NVP flow to the rows of a table and write it to a file: a density, a density that is conditional on\n"
+        "some columns (--context), or an outlier detector (--contamination). Defaults are in parentheses.",
         [
             "nvpflow fit data.csv -o model.npz",
             "nvpflow fit data.csv -o model.npz --columns height,weight --random-state 0",
+            "nvpflow fit data.csv -o model.npz --context age,sex --weight count",
+            "nvpflow fit data.csv -o detector.npz --contamination auto",
             "nvpflow fit data.parquet -o model.npz --n-layers 16 --hidden-dim 128,128 --n-jobs -1",
             "zcat data.csv.gz | nvpflow fit - -o model.npz -v",
         ],
         help="fit a model to a table",
     )
-    add_data(parser)
+    add_table(parser, "all but context and weight")
     parser.add_argument("-o", "--output", required=True, metavar="MODEL", help='file to write; "-": standard output')
+    parser.add_argument("--weight", type=columns, metavar="COLUMN", help="column of the table with the weights of its rows (none)")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--context", type=columns, metavar="LIST", help="columns that the density is conditional on (none)"
+    )
+    kind.add_argument(
+        "--contamination",
+        type=_contamination,
+        default=argparse.SUPPRESS,
+        metavar="X",
+        help="fit an outlier detector: the share of the rows that are outliers, at most 0.5, or auto: outliers lie "
+        "outside of the region of highest density that holds 95 %% of the fitted distribution",
+    )
     positive = integer(1)
     for name, convert, text in (
         ("n_layers", positive, "coupling layers"),
-        ("hidden_dim", _widths, "width of the networks' hidden layer, or of several, as in 64,64"),
-        ("activation", ("relu", "tanh", "silu"), "of the networks"),
-        ("scale", ("spline", "tanh", "exp"), "splines; tanh: affine, bounded; exp: the published layer"),
-        ("scale_bound", real(0, low_open=True), "of the tanh scale"),
+        ("hidden_dim", _widths, "width of the networks' hidden layer, or widths of several, as in 64,64"),
+        ("activation", ("relu", "tanh", "silu"), "activation function of the networks"),
+        ("scale", ("spline", "tanh", "exp"), "spline: rational-quadratic splines; tanh: affine, bounded scale; exp: affine, as Real NVP was published"),
+        ("scale_bound", real(0, low_open=True), "bound of the tanh scale"),
         ("n_bins", or_none("auto", integer(2)), "bins of the splines, or auto"),
         ("tail_bound", or_none("auto", real(0, low_open=True)), "reach of the splines, in standard deviations, or auto"),
-        ("base", ("auto", "normal", "mixture"), "density of latent points"),
-        ("standardize", bool, "start from the data's mean and standard deviation"),
-        ("n_init", positive, "starts, the best of which goes on"),
+        ("base", ("auto", "normal", "mixture"), "density of latent points: one normal distribution, or a mixture"),
+        ("standardize", bool, "train in units of the data's standard deviations"),
+        ("n_init", positive, "random starts; after a tenth of the epochs the best one goes on"),
         ("max_iter", or_none("auto", positive), "epochs, or auto"),
         ("batch_size", or_none("full", positive), "samples per update, or full"),
-        ("learning_rate", or_none("auto", real(0, low_open=True)), "of Adam, or auto"),
-        ("schedule", ("cosine", "constant"), "of the learning rate"),
-        ("warmup", real(0, high=1), "share of the updates in which the learning rate grows"),
+        ("learning_rate", or_none("auto", real(0, low_open=True)), "learning rate of Adam, or auto"),
+        ("schedule", ("cosine", "constant"), "course of the learning rate"),
+        ("warmup", real(0, high=1), "share of the updates, at the beginning, in which the learning rate grows"),
         ("average", real(0, high=1), "decay of the moving average of the parameters; 0 for none"),
-        ("noise", real(0), "bandwidth of the noise that smooths the density; 0 for none"),
+        ("noise", real(0), "noise added to n rows in training, in n^-0.45 standard deviations; 0 for none"),
         ("early_stopping", bool, "keep the parameters that do best on held-out rows"),
-        ("validation_fraction", real(0, low_open=True, high=1), "of the rows, held out"),
-        ("n_iter_no_change", or_none("never", positive), "stop after so many epochs without gain, or never"),
-        ("tol", real(0), "smallest gain, in nats"),
+        ("validation_fraction", real(0, low_open=True, high=1), "share of the rows that is held out"),
+        ("n_iter_no_change", or_none("never", positive), "epochs without gain after which training stops, or never"),
+        ("tol", real(0), "smallest gain in validation NLL that counts, in nats"),
         ("dtype", ("float32", "float64"), "precision"),
         ("n_jobs", integer(-(2**31)), "threads; -1: all processors"),
         ("random_state", SEED, "seed, for the same result every time"),
     ):
         _add_parameter(parser, name, convert, text)
     loud = parser.add_mutually_exclusive_group()
-    loud.add_argument("-v", "--verbose", action="store_true", help="show progress although stderr is no terminal")
+    loud.add_argument("-v", "--verbose", action="store_true", help="show progress even if standard error is not a terminal")
     loud.add_argument("-q", "--quiet", action="store_true", help="show no progress and no summary")
     parser.set_defaults(run=_fit)
 
 
 def _add_parameter(parser, name, convert, text):
-    """An option for a parameter of RealNVP. One that is not given leaves nothing behind: RealNVP knows the default."""
+    """An option for a parameter of RealNVP. One that is not given is absent from the result: RealNVP knows the default."""
     default = getattr(nvpflow.RealNVP(), name)
     options = {"dest": name, "default": argparse.SUPPRESS, "help": f"{text} ({_word(name, default)})"}
     if convert is bool:
@@ -93,7 +112,7 @@ def _add_parameter(parser, name, convert, text):
 
 
 def _word(name, default):
-    """A default as it is written in the help."""
+    """A default, as the help shows it."""
     words = {True: "yes", False: "no"} if isinstance(default, bool) else {}
     if default is None:
         words = {"n_iter_no_change": "never", "n_jobs": "1", "random_state": "another one every time"}
@@ -106,21 +125,31 @@ def _widths(text):
     return widths[0] if len(widths) == 1 else widths
 
 
+def _contamination(text):
+    return text if text == "auto" else real(0, low_open=True)(text)
+
+
 def _fit(options):
-    check_place(options.output)
-    values, names = read_data(options)
+    check_place(options.output, options.data)
     given = vars(options)
-    known = nvpflow.RealNVP().get_params().keys() - {"verbose"}
-    parameters = {name: given[name] for name in known if name in given}
-    model = nvpflow.RealNVP(**parameters)
+    kind = nvpflow.FlowOutlierDetector if "contamination" in given else nvpflow.RealNVP
+    known = kind().get_params().keys() - {"verbose"}
+    model = kind(**{name: given[name] for name in known if name in given})
+    rows = read_training_rows(options, model.dtype)
     shown = not options.quiet and (options.verbose or sys.stderr.isatty())
-    seconds = fit_model(model, values, verbose=int(shown))
-    if names is not None:
-        model.feature_names_in_ = np.array(names, dtype=object)
+    more = {"context": rows.context, "sample_weight": rows.weight}
+    more = {name: value for name, value in more.items() if value is not None}
+    seconds = fit_model(model, rows.x, verbose=int(shown), **more)
+    for name, names in (("feature_names_in_", rows.names), ("context_feature_names_in_", rows.context_names)):
+        if names is not None:
+            setattr(model, name, np.array(names, dtype=object))
     save_model(model, options.output)
     if not options.quiet:
-        rows, columns = values.shape
-        print(f"{rows} rows, {columns} columns, {seconds:.2f} s: {_summary(model)}", file=sys.stderr)
+        density = getattr(model, "estimator_", model)
+        size = f"{len(rows.x)} rows, {count_of(rows.x.shape[1], 'column')}"
+        if rows.context is not None:
+            size += f" given {count_of(rows.context.shape[1], 'column')} of context"
+        say(f"{size}, {seconds:.2f} s: {_summary(density)}")
 
 
 def add_score(commands):
@@ -128,70 +157,106 @@ def add_score(commands):
         commands,
         "score",
         "Log-density of every row of a table, in nats. It takes the columns that the model was fitted to, by their\n"
-        "names if table and model have names.",
+        "names if table and model have names, and likewise the context of a conditional model. Where the density is zero,\n"
+        "its logarithm is -inf.",
         [
             "nvpflow score model.npz data.csv",
             "nvpflow score model.npz data.csv -o scores.csv",
             "nvpflow score model.npz data.csv --mean",
+            "nvpflow score model.npz data.csv --columns 1,2 --context 3",
+            "nvpflow score detector.npz data.csv --labels",
         ],
         help="log-density of the rows of a table",
     )
     add_model(parser)
-    add_data(parser)
+    add_table(parser)
+    add_context(parser)
     parser.add_argument("-o", "--output", default="-", metavar="TABLE", help=TABLE_OUT)
-    parser.add_argument("--mean", action="store_true", help="print the mean log-density alone")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--mean", action="store_true", help="print the mean log-density alone")
+    shape.add_argument(
+        "--labels", action="store_true", help="add a column of labels, -1 for outliers and 1 for other rows (needs an outlier detector)"
+    )
     parser.add_argument("--n-jobs", type=integer(-(2**31)), metavar="N", help="threads; -1: all processors (1)")
     parser.set_defaults(run=_score)
 
 
 def _score(options):
-    model = _load_beside(options)
-    flow = flow_of(model)
-    flow.n_jobs = options.n_jobs
-    log_density = flow.log_prob(read_data(options, model)[0])
+    check_place(options.output, options.model, options.data)
+    model = load_beside(options, options.data)
+    if options.labels and model.threshold is None:
+        raise ValueError("--labels needs an outlier detector, which fit makes with --contamination")
+    rows = read_rows(options, model)
+    model.flow.n_jobs = options.n_jobs
+    log_density = model.log_prob(rows.x, rows.context)
+    _check_scores(log_density, options.data)
     if options.mean:
         print(f"{log_density.mean(dtype=np.float64):.6f}")
+    elif options.labels:
+        labels = np.where(log_density.astype(np.float64) < model.threshold, -1, 1)
+        table = np.stack([log_density, labels.astype(log_density.dtype)], axis=1)
+        write_table(options.output, table, ["log_density", "label"])
     else:
         write_table(options.output, log_density[:, None], ["log_density"])
 
 
-def _load_beside(options):
-    """The model of a command that reads a table, too."""
-    if options.model == "-" == options.data:
-        raise ValueError('model and table cannot both be "-", standard input')
-    return load_model(options.model)
+def _check_scores(log_density, source):
+    """-inf is the logarithm of zero, but NaN is no log-density."""
+    bad = np.flatnonzero(np.isnan(log_density))
+    if len(bad):
+        raise ValueError(f"{source}, row {bad[0] + 1}: the model has no log-density there, its numbers overflow")
 
 
 def add_sample(commands):
     parser = add_command(
         commands,
         "sample",
-        "Draw rows from the fitted density.",
+        "Draw rows from the fitted density. A model that was fitted with --random-state draws the same rows every time,\n"
+        "unless another seed is given here.",
         [
             "nvpflow sample model.npz -n 1000 > samples.csv",
             "nvpflow sample model.npz -n 1000000 -o samples.npy --random-state 1",
+            "nvpflow sample model.npz -n 1000 --context-values 0.5,1",
+            "nvpflow sample model.npz --context contexts.csv  # one row for each row of the table",
         ],
         help="new rows from a model",
     )
     add_model(parser)
-    parser.add_argument("-n", "--n-samples", type=integer(1), default=1, metavar="N", help="rows (1)")
+    parser.add_argument(
+        "-n", "--n-samples", type=N_SAMPLES, default=1, metavar="N", help="rows, or rows for each row of --context (1)"
+    )
     parser.add_argument("-o", "--output", default="-", metavar="TABLE", help=TABLE_OUT)
     parser.add_argument(
-        "--random-state", type=SEED, metavar="N", help="seed (that of fit, for the same rows every time)"
+        "--random-state", type=SEED, metavar="N", help="seed (the one given to fit; without one, different rows every time)"
     )
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--context", metavar="TABLE", help='contexts of a conditional model, CSV, NPY or Parquet; "-": standard input'
+    )
+    add_context_values(group)
+    add_table_options(parser, "columns of --context to use", "those of the model's context, by their names, or all")
     parser.set_defaults(run=_sample)
 
 
 def _sample(options):
-    model = load_model(options.model)
-    write_table(options.output, model.sample(options.n_samples, options.random_state), column_names(model))
+    check_place(options.output, options.model, options.context)
+    model = load_beside(options, options.context)
+    n, context = options.n_samples, context_rows(context_value(options, model), options.n_samples)
+    if options.context is not None:
+        context = np.repeat(read_context(options, model), n, axis=0)
+        n = len(context)
+    elif context is None and model.flow.context_dim:
+        raise ValueError(f"the model is {_conditional(model)}: --context or --context-values must be given")
+    samples = model.sample(n, options.random_state, context)
+    write_table(options.output, samples, model.names)
 
 
 def add_info(commands):
     parser = add_command(
         commands,
         "info",
-        "What a model file holds: columns, layers, parameters, training and its negative log-likelihood (NLL).",
+        "What a model file holds: columns, context, layers, parameters, training and its negative log-likelihood (NLL),\n"
+        "and the threshold of an outlier detector.",
         ["nvpflow info model.npz"],
         help="what a model file holds",
     )
@@ -201,24 +266,36 @@ def add_info(commands):
 
 def _info(options):
     model = load_model(options.model)
-    flow, names = flow_of(model), column_names(model)
+    flow = model.flow
     layers = Counter(type(layer).__name__ for layer in flow.layers)
-    rows = {
-        "columns": f"{flow.data_dim}" + (f": {', '.join(names)}" if names else ""),
+    rows = {"columns": f"{flow.data_dim}{_listed(model.names)}"}
+    if flow.context_dim:
+        rows["density"] = _conditional(model)
+    rows |= {
         "layers": ", ".join(f"{count} {name}" for name, count in layers.items()),
         "base": base_name(flow),
         "parameters": f"{flow.n_parameters}, {flow.dtype}",
     }
-    if isinstance(model, nvpflow.RealNVP):
-        rows |= {"model": repr(model), "training": _summary(model)}
+    if model.estimator is not None:
+        rows |= {"model": repr(model.fitted), "training": _summary(model.estimator)}
+    if model.threshold is not None:
+        rows["threshold"] = f"rows with a log-density below {model.threshold:.4f} nats are outliers"
     for name, value in rows.items():
         print(f"{name:<12}{value}")
 
 
-def _summary(model):
+def _conditional(model):
+    return f"conditional on {count_of(model.flow.context_dim, 'column')}{_listed(model.context_names)}"
+
+
+def _listed(names):
+    return f": {', '.join(names)}" if names else ""
+
+
+def _summary(estimator):
     scores = [
-        f"{word} NLL {model.history_[key][model.best_iter_ - 1]:.4f} nats"
+        f"{word} NLL {estimator.history_[key][estimator.best_iter_ - 1]:.4f} nats"
         for word, key in (("training", "train_nll"), ("validation", "validation_nll"))
-        if key in model.history_ and model.best_iter_ > 0
+        if key in estimator.history_ and estimator.best_iter_ > 0
     ]
-    return ", ".join([epochs(model), *scores])
+    return ", ".join([epochs(estimator), *scores])

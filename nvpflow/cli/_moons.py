@@ -22,8 +22,8 @@ writes to the output directory:
 examples:
   nvpflow moons
   nvpflow moons --n-samples 5000 --noise 0.05 --output fine_moons
-  nvpflow moons --scale exp     # the published layer and its plain training
-  nvpflow moons --base mixture  # the default of nvpflow.RealNVP, whose layers have less to do
+  nvpflow moons --scale exp     # the published layer, trained as published
+  nvpflow moons --base mixture  # the default base of nvpflow.RealNVP
 """
 
 
@@ -40,34 +40,34 @@ def add_moons(commands):
     add = parser.add_argument
     count, positive = integer(2), integer(1)
     add("--n-samples", type=count, default=1000, metavar="N", help="training samples (1000)")
-    add("--noise", type=real(1e-3), default=0.1, help="of the moons, standard deviation (0.1)")
+    add("--noise", type=real(1e-3), default=0.1, help="standard deviation of the moons' noise (0.1)")
     add("--layers", type=positive, default=8, metavar="N", help="coupling layers (8)")
     add("--hidden", type=positive, metavar="N", help="width of the networks (that of RealNVP; 64 with --scale exp)")
     add(
         "--epochs",
         type=positive,
         metavar="N",
-        help="so many (as many as RealNVP thinks right; 1000 with --scale exp)",
+        help="epochs (as many as RealNVP chooses; 1000 with --scale exp)",
     )
     add(
         "--scale",
         choices=("spline", "tanh", "exp"),
         default="spline",
-        help="spline: as nvpflow.RealNVP has it; tanh: affine layers with bounded scales instead; "
-        "exp: the published layer without bound, trained on the raw full batch at a constant rate of "
-        "0.001, without early stopping (spline)",
+        help="spline: as in nvpflow.RealNVP; tanh: affine layers with bounded scales; exp: the published layer, whose scale "
+        "has no bound, trained on the full batch of unscaled data at a constant rate of 0.001, without early stopping "
+        "(spline)",
     )
     add(
         "--base",
         choices=("normal", "mixture"),
         default="normal",
-        help="density that the layers start from: one Gaussian, or a mixture of several (normal)",
+        help="density of latent points: one normal distribution, or a mixture (normal)",
     )
     add("--random-state", type=SEED, default=0, metavar="N", help="seed (0)")
     add("--dtype", choices=("float32", "float64"), default="float32", help="precision (float32)")
-    add("--output", type=Path, default=Path("moons"), metavar="DIR", help="for the files (moons)")
+    add("--output", type=Path, default=Path("moons"), metavar="DIR", help="directory for the files (moons)")
     add("--n-fresh", type=count, default=100_000, metavar="N", help="fresh points (100000)")
-    add("--no-plots", action="store_true", help="do not draw; matplotlib is not needed then")
+    add("--no-plots", action="store_true", help="do not draw; then matplotlib is not needed")
     parser.set_defaults(run=_moons)
 
 
@@ -99,7 +99,7 @@ def _moons(options):
 
 
 def _moons_model(options):
-    """The estimator's defaults or, for the unbounded scale, what was published with it."""
+    """The estimator with its defaults or, for the unbounded scale, with the training that was published with it."""
     plain: dict[str, Any] = dict(
         standardize=False,
         max_iter=1000,
@@ -149,7 +149,7 @@ def _print_scores(training, fresh, entropy):
 
 
 def _mean(nll):
-    """A point without a finite log-density makes it infinite."""
+    """The mean; infinite if a point has no finite log-density."""
     return float(nll.mean()) if np.isfinite(nll).all() else np.inf
 
 

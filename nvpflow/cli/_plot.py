@@ -3,32 +3,28 @@
 import io
 from pathlib import Path
 
-import nvpflow
+import numpy as np
+
 from nvpflow import plot
-from nvpflow.cli._arguments import (
-    SEED,
-    add_command,
-    add_data,
-    add_model,
-    check_place,
-    column_names,
-    flow_of,
-    integer,
-    load_model,
-    read_data,
-    write_bytes,
-)
+from nvpflow.cli._arguments import N_SAMPLES, SEED, add_command, add_context, add_model, add_table
+from nvpflow.cli._files import check_place, load_beside
+from nvpflow.cli._rows import Rows, context_rows, context_value, read_rows
+from nvpflow.cli._streams import write_bytes
 
 KINDS = {
-    "contours": "regions that hold 50, 80, 95 and 99 % of the probability, and the data if given",
-    "density": "log-density as an image",
-    "samples": "data beside samples (needs a table)",
-    "evolution": "points on their way through the layers; as a film if the output ends in .gif",
-    "corner": "histograms and pairs of columns, of the samples and of the data if given; any dimension",
-    "latent": "are the latent points of the data normal? (needs a table); any dimension",
-    "training": "training curves; any dimension",
+    "contours": "regions that hold 50, 80, 95 and 99 % of the probability, and the data; 1 or 2 columns",
+    "density": "curve of one column, image of the log-density of two, and the data",
+    "samples": "data beside samples (needs a table); 1 or 2 columns",
+    "evolution": "points on their way through the layers; as a film if the output ends in .gif; 1 or 2 columns",
+    "corner": "histograms and pairs of columns, of samples and of the data; up to 16 columns",
+    "latent": "are the latent points of the data normal? (needs a table); up to 24 columns",
+    "training": "training curves",
 }
 NEED_DATA = ("samples", "latent")
+# Of a conditional model they show the density given one context.
+NEED_ONE_CONTEXT = ("contours", "density", "evolution")
+# By the number of columns.
+DEFAULT_KINDS = {1: "density", 2: "contours"}
 
 
 def add_plot(commands):
@@ -36,65 +32,103 @@ def add_plot(commands):
     parser = add_command(
         commands,
         "plot",
-        "Draw a model, with the data of a table if one is given. Kinds of figures, for two columns\n"
-        f"if not said otherwise:\n{kinds}",
+        f"Draw a model, and the data of a table if one is given. Kinds of figures:\n{kinds}\n"
+        "Of a conditional model, contours, density and evolution show the density given --context-values; samples and\n"
+        "corner draw one sample for the context of each row of the table.",
         [
             "nvpflow plot model.npz data.csv -o model.png",
             "nvpflow plot model.npz -o layers.gif --kind evolution",
             "nvpflow plot model.npz test.csv -o latent.pdf --kind latent",
+            "nvpflow plot model.npz -o model.png --context-values 0.5,1",
         ],
         help="draw a model",
     )
     add_model(parser)
-    add_data(parser, nargs="?")
+    add_table(parser, nargs="?")
+    add_context(parser)
     parser.add_argument(
-        "-o", "--output", required=True, metavar="FILE", help='.png, .pdf, .svg, ...; "-": PNG to standard output'
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help='figure to write; its ending (.png, .pdf, .svg, ...) is the format; "-": PNG to standard output',
     )
-    parser.add_argument("--kind", choices=KINDS, metavar="KIND", help="of figure (contours in 2-D, else corner)")
-    parser.add_argument("-n", "--n-samples", type=integer(1), metavar="N", help="samples (as many as rows, or 2000)")
+    parser.add_argument(
+        "--kind",
+        choices=KINDS,
+        metavar="KIND",
+        help="kind of figure (of one column density, of two contours, of more corner; corner of a conditional model without "
+        "--context-values)",
+    )
+    parser.add_argument("-n", "--n-samples", type=N_SAMPLES, metavar="N", help="samples to draw (as many as rows, or 2000)")
     parser.add_argument("--random-state", type=SEED, default=0, metavar="N", help="seed of the samples (0)")
     parser.set_defaults(run=_plot)
 
 
 def _plot(options):
-    check_place(options.output)
-    if options.model == "-" == options.data:
-        raise ValueError('model and table cannot both be "-", standard input')
-    model = load_model(options.model)
-    kind = options.kind or ("contours" if flow_of(model).data_dim == 2 else "corner")
+    check_place(options.output, options.model, options.data)
+    model = load_beside(options, options.data)
+    value = context_value(options, model)
+    bound = model.flow.context_dim > 0 and value is None
+    kind = options.kind or _default_kind(model, bound)
+    _check_kind(kind, model, bound, options)
+    rows = Rows(None, None) if options.data is None else read_rows(options, model)
+    if kind == "evolution" and Path(options.output).suffix.lower() == ".gif":
+        film = plot.animation(model.fitted, random_state=options.random_state, context=value)
+        film.save(options.output, writer="pillow")
+    else:
+        _write(_figure(kind, model, rows, value, options), options.output)
+
+
+def _default_kind(model, bound):
+    """`bound` says that the density depends on a context that has not been given."""
+    return "corner" if bound else DEFAULT_KINDS.get(model.flow.data_dim, "corner")
+
+
+def _check_kind(kind, model, bound, options):
     if kind in NEED_DATA and options.data is None:
         raise ValueError(f"a figure of the kind {kind} needs a table")
-    if kind == "training" and not isinstance(model, nvpflow.RealNVP):
+    if kind == "training" and model.estimator is None:
         raise ValueError("only an estimator's file holds training curves, this one holds a Flow")
-    data = None if options.data is None else read_data(options, model)[0]
-    if kind == "evolution" and Path(options.output).suffix.lower() == ".gif":
-        plot.animation(model, random_state=options.random_state).save(options.output, writer="pillow")
-    else:
-        _write(_figure(kind, model, data, options), options.output)
+    if bound and kind in NEED_ONE_CONTEXT:
+        raise ValueError(f"the model is conditional: a figure of the kind {kind} needs --context-values")
+    if bound and kind == "corner" and options.data is None:
+        raise ValueError("the model is conditional: its samples need a table with contexts, or --context-values")
 
 
-def _figure(kind, model, data, options):
-    names = column_names(model)
-
-    def samples():
-        n = options.n_samples or (2000 if data is None else len(data))
-        return model.sample(n, options.random_state)
-
+def _figure(kind, model, rows, value, options):
+    names = model.names
     draw = {
-        "contours": lambda: plot.contours(model, data, names=names),
-        "density": lambda: plot.density(model, names=names),
-        "samples": lambda: plot.samples(data, samples(), names=names),
-        "evolution": lambda: plot.evolution(model, random_state=options.random_state),
-        "corner": lambda: plot.corner(data, samples(), names=names),
-        "latent": lambda: plot.latent(model, data),
-        "training": lambda: plot.training(model),
+        "contours": lambda: plot.contours(model.fitted, rows.x, names=names, context=value),
+        "density": lambda: plot.density(model.fitted, data=rows.x, names=names, context=value),
+        "samples": lambda: plot.samples(rows.x, _samples(model, rows, value, options), names=names),
+        "evolution": lambda: plot.evolution(model.fitted, random_state=options.random_state, context=value),
+        "corner": lambda: plot.corner(rows.x, _samples(model, rows, value, options), names=names),
+        "latent": lambda: plot.latent(model.fitted, rows.x, context=rows.context),
+        "training": lambda: plot.training(model.estimator),
     }
     return draw[kind]()
 
 
+def _samples(model, rows, value, options):
+    """Samples given the contexts of the table's rows, of random ones if --n-samples differs from their number, or one context."""
+    n_rows = None if rows.x is None else len(rows.x)
+    n = options.n_samples or n_rows or 2000
+    context = rows.context if rows.context is not None else context_rows(value, n)
+    if context is not None and len(context) != n:
+        context = context[np.random.default_rng(options.random_state).integers(len(context), size=n)]
+    return model.sample(n, options.random_state, context)
+
+
 def _write(figure, path):
-    if path != "-":
-        return figure.savefig(path)
+    """In the format that the ending says. Only a whole figure is written."""
+    suffix = "" if path == "-" else Path(path).suffix
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    write_bytes(buffer.getvalue())
+    try:
+        figure.savefig(buffer, format=suffix[1:].lower() or "png")
+    except RuntimeError as error:  # the format needs a program that is not there
+        raise ValueError(f"{path} cannot be drawn: {error}") from error
+    if path == "-":
+        return write_bytes(buffer.getvalue())
+    with open(path, "wb") as file:
+        file.write(buffer.getvalue())

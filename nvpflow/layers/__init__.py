@@ -4,14 +4,16 @@ from nvpflow._checks import check_choice
 from nvpflow.layers._act_norm import ActNorm
 from nvpflow.layers._additive_coupling import AdditiveCoupling
 from nvpflow.layers._affine_coupling import SCALE_BOUND, CouplingLayer
-from nvpflow.layers._coupling import Linear
+from nvpflow.layers._coupling import ACTIVATIONS, Linear
 from nvpflow.layers._layer import Layer
 from nvpflow.layers._lu_linear import LULinear
 from nvpflow.layers._permutation import Permutation
-from nvpflow.layers._spline_coupling import SplineCoupling
+from nvpflow.layers._spline_coupling import MAX_BINS, SplineCoupling
 
 __all__ = [
+    "ACTIVATIONS",
     "LAYER_TYPES",
+    "MAX_BINS",
     "SCALE_BOUND",
     "ActNorm",
     "AdditiveCoupling",

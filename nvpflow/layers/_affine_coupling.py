@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from nvpflow._checks import check_choice, check_real
+from nvpflow._checks import check_choice, check_dtype, check_scale_bound
 from nvpflow._state import state_dtype, state_widths
 from nvpflow._typing import Activation, ArrayLike, DTypeLike, Scale, Seed
 from nvpflow.layers._coupling import Coupling, Linear
@@ -45,7 +45,7 @@ class CouplingLayer(Coupling):
         "exp": s is the output of its network, as published; it may grow without limit outside of the training data.
         "tanh": s = c tanh(output / c), which stays within +-c.
     scale_bound : float, default 1.0
-        c > 0, for ``scale="tanh"``.
+        c > 0, for ``scale="tanh"``. Both c and 1 / c must be normal numbers of the dtype: 1.2e-38 to 8.5e37 in float32.
     context_dim : int, default 0
         C, the number of columns of the context, on which the density is conditional.
     dtype : {"float32", "float64"}, default "float32"
@@ -100,7 +100,7 @@ class CouplingLayer(Coupling):
         data_dim = self._describe_conditioner(data_dim, hidden_dim, mask, activation)
         self._shared = check_choice("networks", networks, NETWORKS) == "shared"
         self._scale = check_choice("scale", scale, SCALES)
-        self._scale_bound = check_real("scale_bound", scale_bound, 0, low_open=True)
+        self._scale_bound = check_scale_bound("scale_bound", scale_bound, check_dtype(dtype))
         self._start(data_dim, context_dim, dtype, random_state)
 
     @property

@@ -61,7 +61,7 @@ class Coupling(Layer):
         """Check what all couplings have, and keep it. Returns data_dim."""
         self._check_unused()
         data_dim = check_int("data_dim", data_dim, 1)
-        self._hidden_dim = check_hidden(hidden_dim)
+        self._hidden_dim = check_hidden("hidden_dim", hidden_dim)
         self._mask = check_mask(mask, data_dim)
         self._mask.flags.writeable = False
         self._activation = check_choice("activation", activation, ACTIVATIONS)

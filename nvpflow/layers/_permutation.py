@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from nvpflow._checks import check_dtype, check_int, seed_sequence
+from nvpflow._arrays import as_array
+from nvpflow._checks import check_dtype, check_int, seed_sequence, shown
 from nvpflow._typing import ArrayLike, DTypeLike, Ints, Seed
 from nvpflow.layers._layer import Layer, StateView
 
@@ -74,11 +75,11 @@ class Permutation(Layer):
 
 def check_permutation(permutation, data_dim):
     """The permutation as a tuple of int."""
-    values = np.asarray(permutation)
+    values = as_array("permutation", permutation)
     if values.dtype.kind not in "iu":
         raise TypeError(f"permutation must hold integers, got dtype {values.dtype}")
     if values.shape != (data_dim,):
         raise ValueError(f"permutation must have shape ({data_dim},), got {values.shape}")
     if not np.array_equal(np.sort(values), np.arange(data_dim)):
-        raise ValueError(f"permutation must hold each of 0, ..., {data_dim - 1} once, got {permutation!r}")
+        raise ValueError(f"permutation must hold each of 0, ..., {data_dim - 1} once, got {shown(permutation)}")
     return tuple(values.tolist())

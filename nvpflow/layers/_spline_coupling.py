@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nvpflow._checks import check_int, check_real
+from nvpflow._checks import check_dtype, check_int, check_tail_bound
 from nvpflow._typing import Activation, ArrayLike, DTypeLike, Seed
 from nvpflow.layers._coupling import Coupling, Linear
 
@@ -29,7 +29,7 @@ class SplineCoupling(Coupling):
     n_bins : int, default 8
         K, from 2 to 64.
     tail_bound : float, default 4.0
-        B > 0.
+        B > 0. Its square must be a normal number of the dtype: B from 1.1e-19 to 1.8e19 in float32.
     context_dim : int, default 0
         As in `CouplingLayer`.
     dtype : {"float32", "float64"}, default "float32"
@@ -83,10 +83,8 @@ class SplineCoupling(Coupling):
         random_state: Seed = None,
     ) -> None:
         data_dim = self._describe_conditioner(data_dim, hidden_dim, mask, activation)
-        self._n_bins = check_int("n_bins", n_bins, 2)
-        if self._n_bins > MAX_BINS:
-            raise ValueError(f"n_bins must be at most {MAX_BINS}, got {n_bins}")
-        self._tail_bound = check_real("tail_bound", tail_bound, 0, low_open=True)
+        self._n_bins = check_int("n_bins", n_bins, 2, MAX_BINS)
+        self._tail_bound = check_tail_bound("tail_bound", tail_bound, check_dtype(dtype))
         self._start(data_dim, context_dim, dtype, random_state)
 
     @property

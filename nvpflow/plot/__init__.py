@@ -2,16 +2,18 @@
 
 Every function draws on the matplotlib axes that it is given, or makes a figure that pyplot does not know of: a
 notebook shows it when it is the last value of a cell, ``figure.savefig(path)`` writes it, and nothing has to be
-closed. They need matplotlib (``pip install nvpflow[plot]``), imported when a figure is made.
+closed. Figures need matplotlib (``pip install nvpflow[plot]``), which is imported when the first one is made.
 
-    samples     data beside samples, 2-D
+    samples     data beside samples, 1-D or 2-D
     corner      data over samples, any dimension: histograms and all pairs of columns
-    density     the log-density as an image, 2-D
-    contours    the regions that hold 50 %, 80 %, ... of the probability, 2-D
-    evolution   the base density on its way through the layers, 2-D
+    density     the density as a curve, 1-D, or the log-density as an image, 2-D
+    contours    the regions that hold 50 %, 80 %, ... of the probability, 1-D or 2-D
+    evolution   the base density on its way through the layers, 1-D or 2-D
     animation   the same as a film
     latent      are the latent points distributed as the base says? any dimension
     training    training curves
+
+A model is a `Flow`, a fitted `RealNVP` or a fitted `FlowOutlierDetector`.
 """
 
 from nvpflow.plot._density import contours, density

@@ -30,12 +30,12 @@ def panels(axes, count, columns, width, shape=1.0, beside=0.0, gap=0.65):
 
 
 def shape_of(limits):
-    """Height over width of a panel with these limits: that of equal units, as far as a panel can have it."""
+    """Height over width of a panel with these limits: that of equal units, within what a panel can have."""
     return float(np.clip(_ratio(limits), FLATTEST, TALLEST))
 
 
 def aspect_of(limits):
-    """Units of equal length, unless the axes are so different that this makes no panel."""
+    """Units of equal length, unless the ranges differ so much that the panel would be a thin strip."""
     return "equal" if FLATTEST <= _ratio(limits) <= TALLEST else "auto"
 
 
@@ -45,7 +45,7 @@ def _ratio(limits):
 
 
 def limits_of(points, share=1.0, margin=0.12):
-    """Per axis, the range of that share of the finite points, and a margin relative to it."""
+    """For each axis, the range of that share of the finite points, widened by a margin relative to it."""
     points = points[np.isfinite(points).all(axis=1)].astype(float)
     if len(points) == 0:
         return ((-1.0, 1.0),) * points.shape[1]
@@ -75,9 +75,29 @@ def scatter(ax, points, colours, limits, aspect=None):
     return dots
 
 
+def scatter_over(ax, points, limits):
+    """Smaller points, over a picture of a density."""
+    dots = scatter(ax, points, RED, limits)
+    dots.set(sizes=0.4 * dots.get_sizes(), alpha=0.7)
+
+
 def count_bins(n):
     """Bins of a histogram of n points: more for more points, but not so many that the points' randomness shows."""
     return int(np.clip(2 * n**0.4, 9, 60))
+
+
+def bin_edges(limits, n):
+    """Edges of the bins of a histogram of n points."""
+    low, high = limits
+    return np.linspace(low, high, count_bins(n) + 1)
+
+
+def histogram(ax, column, edges, colour, filled=False, **options):
+    """Draw densities of a column in bins, and return the highest. Points outside of the bins count, too."""
+    inner = column[(column >= edges[0]) & (column <= edges[-1])]
+    heights = np.histogram(inner, edges)[0] / (len(column) * np.diff(edges))
+    ax.stairs(heights, edges, fill=filled, color=colour, alpha=0.35 if filled else 1, lw=1.4, **options)
+    return float(heights.max())
 
 
 def label(ax, names):

@@ -1,4 +1,4 @@
-"""Checks of what figures are made of."""
+"""Checks of the arguments of figures."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from nvpflow._arrays import as_array
+from nvpflow._checks import shown
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Limits: TypeAlias = tuple[tuple[float, float], tuple[float, float]]
+# ((low, high), (low, high)) of two columns, (low, high) of one.
+Limits: TypeAlias = tuple[tuple[float, float], tuple[float, float]] | tuple[float, float]
 AxesLike: TypeAlias = "Axes | Sequence[Axes] | npt.NDArray[Any]"
 
 
 def check_points(name, points, data_dim=None, finite=False):
     """An array of real numbers of shape (n, D); `data_dim` None is any D."""
-    points = np.asarray(points)
+    points = as_array(name, points)
     if points.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be an array of real numbers, got dtype {points.dtype}")
     columns = "D" if data_dim is None else data_dim
@@ -35,21 +39,25 @@ def check_names(names: Sequence[str] | None, data_dim):
     if names is None:
         return [f"$x_{{{i + 1}}}$" for i in range(data_dim)]
     if isinstance(names, str) or not np.iterable(names) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"names must be a sequence of str, got {names!r}")
+        raise TypeError(f"names must be a sequence of str, got {shown(names)}")
     if len(names) != data_dim:
         raise ValueError(f"names must have {data_dim} entries, one for each column, got {len(names)}")
     # A dollar sign starts mathematics in matplotlib; a column "price ($)" means none.
     return [name.replace("$", r"\$") for name in names]
 
 
-def check_limits(limits):
+def check_limits(limits, data_dim):
+    """((low, high), ...), one pair for each of one or two columns; the pair of one may stand alone."""
     try:
         checked = np.asarray(limits, dtype=float)
     except (TypeError, ValueError):
         checked = np.empty(0)
-    valid = checked.shape == (2, 2) and np.isfinite(checked).all()
+    if checked.shape == (2,):
+        checked = checked[np.newaxis]
+    valid = checked.shape == (data_dim, 2) and np.isfinite(checked).all()
     if not valid or not (checked[:, 0] < checked[:, 1]).all():
-        raise ValueError(f"limits must be ((low, high), (low, high)) with low < high, got {limits!r}")
+        expected = "((low, high), (low, high))" if data_dim == 2 else "(low, high)"
+        raise ValueError(f"limits must be {expected} with low < high, got {limits!r}")
     return tuple(map(tuple, checked.tolist()))
 
 
@@ -58,9 +66,9 @@ def check_shares(name, shares):
     try:
         checked = np.asarray(shares, dtype=float)
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a sequence of real numbers, got {shares!r}") from None
+        raise TypeError(f"{name} must be a sequence of real numbers, got {shown(shares)}") from None
     if checked.ndim != 1 or len(checked) == 0 or not ((checked > 0) & (checked < 1)).all():
-        raise ValueError(f"{name} must be a sequence of numbers in (0, 1), got {shares!r}")
+        raise ValueError(f"{name} must be a sequence of numbers in (0, 1), got {shown(shares)}")
     if len(np.unique(checked)) < len(checked):
-        raise ValueError(f"{name} must not hold a number twice, got {shares!r}")
+        raise ValueError(f"{name} must not hold a number twice, got {shown(shares)}")
     return np.sort(checked)

@@ -1,4 +1,4 @@
-"""Densities of two-dimensional flows: as an image, and as contours."""
+"""Densities of flows with one or two dimensions, and their highest-density regions. See `_curves` for one dimension."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from nvpflow._checks import check_int
 from nvpflow._typing import ArrayLike
-from nvpflow.plot._canvas import GREY, INSIDE, RED, aspect_of, label, limits_of, panels, scatter, shape_of
+from nvpflow.plot._canvas import GREY, INSIDE, aspect_of, label, limits_of, panels, scatter_over, shape_of
 from nvpflow.plot._checks import (
     AxesLike,
     Limits,
@@ -18,6 +18,7 @@ from nvpflow.plot._checks import (
     check_points,
     check_shares,
 )
+from nvpflow.plot._curves import draw_curve, draw_regions, evaluate
 from nvpflow.plot._model import Model, check_model
 
 if TYPE_CHECKING:
@@ -33,32 +34,37 @@ def density(
     model: Model,
     exact: Callable[[Any], ArrayLike] | None = None,
     *,
+    data: ArrayLike | None = None,
     limits: Limits | None = None,
     resolution: int = 400,
     names: Sequence[str] | None = None,
     context: ArrayLike | None = None,
     axes: AxesLike | None = None,
 ) -> Figure:
-    """The learned log-density, beside the exact one if it is known, on the same colour scale.
+    """The learned density: of two dimensions the log-density as an image, of one a curve.
 
-    Logarithms show what a density leaves behind between the modes and at the edges. The scale covers 10 nats; what lies
-    below has the darkest colour, and what is NaN is grey.
+    Beside the image is the exact log-density, if it is known, on the same colour scale. Logarithms show what a density
+    leaves behind between the modes and at the edges. The scale covers 10 nats; what lies below has the darkest colour,
+    and what is NaN is grey. The curve is that of the density itself, with the exact one and a histogram of the data in the
+    same panel.
 
     Parameters
     ----------
-    model : Flow or fitted RealNVP
-        Of two dimensions.
+    model : Flow, fitted RealNVP or fitted FlowOutlierDetector
+        Of one or two dimensions.
     exact : callable, optional
-        Takes points, shape (n, 2), to their log-densities in nats, shape (n,), as `nvpflow.moons.log_density` does.
-    limits : ((low, high), (low, high)), optional
-        Of the first and the second axis. Default: where the samples of the model are.
+        Takes points, shape (n, D), to their log-densities in nats, shape (n,), as `nvpflow.moons.log_density` does.
+    data : array_like of real numbers, shape (n, D), optional
+        Finite; points over the learned log-density, or a histogram below the curve.
+    limits : ((low, high), (low, high)), or (low, high) for one dimension, optional
+        Of the first and the second axis. Default: where the samples of the model and the data are.
     resolution : int, default 400
         Pixels along the first axis.
-    names : sequence of 2 str, optional
+    names : sequence of str, optional
         Of the columns.
     context : array_like of real numbers, shape (C,) or (1, C), optional
         Of a conditional model: the density given this context is drawn.
-    axes : matplotlib Axes, or 2 of them with `exact`, optional
+    axes : matplotlib Axes, or 2 of them with `exact` in two dimensions, optional
         To draw on; default: a new figure.
 
     Returns
@@ -70,7 +76,7 @@ def density(
     ImportError
         If matplotlib is missing.
     NotFittedError, TypeError, ValueError
-        If the model is not fitted or not two-dimensional, or an argument is unfit.
+        If the model is not fitted or has more than two dimensions, or an argument is unfit.
 
     Examples
     --------
@@ -83,11 +89,20 @@ def density(
     flow = check_model(model, context)
     if exact is not None and not callable(exact):
         raise TypeError(f"exact must be callable, got {exact!r}")
-    names, limits = check_names(names, 2), _limits(flow, limits)
-    points, shape = _pixels(limits, check_int("resolution", resolution, 2))
+    dim = flow.data_dim
+    data = None if data is None else check_points("data", data, dim, finite=True)
+    names, limits = check_names(names, dim), _limits(flow, limits, data)
+    resolution = check_int("resolution", resolution, 2)
+    if dim == 1:
+        return draw_curve(flow, exact, data, limits[0], resolution, names[0], axes)
+    return _draw_images(flow, exact, data, limits, resolution, names, axes)
+
+
+def _draw_images(flow, exact, data, limits, resolution, names, axes):
+    points, shape = _pixels(limits, resolution)
     images = {"learned log-density": flow.log_prob(points)}
     if exact is not None:
-        images["exact log-density"] = _evaluate(exact, points)
+        images["exact log-density"] = evaluate(exact, points)
     top = _top(images.values())
     count = len(images)
     figure, axes = panels(axes, count, count, width=4.6 * count + 0.8, shape=shape_of(limits), beside=0.8)
@@ -105,6 +120,8 @@ def density(
         )
         ax.set_title(title)
         label(ax, names)
+    if data is not None:
+        scatter_over(axes[0], data, limits)
     scale = axes[-1].inset_axes((1.03, 0, 0.035, 1))
     figure.colorbar(image, cax=scale, label="nats", extend="min", extendfrac=0.04)
     return figure
@@ -121,7 +138,7 @@ def contours(
     context: ArrayLike | None = None,
     axes: AxesLike | None = None,
 ) -> Figure:
-    """The smallest regions that hold given shares of the probability: contours of the learned density.
+    """The smallest regions that hold given shares of the probability: contours of the learned density, or areas below its curve.
 
     A point lies in such a highest-density region if its log-density is above a level, which is a quantile of the
     log-densities of the model's samples (Hyndman 1996). The legend gives the levels, in nats, and how many data points
@@ -129,17 +146,17 @@ def contours(
 
     Parameters
     ----------
-    model : Flow or fitted RealNVP
-        Of two dimensions.
-    data : array_like of real numbers, shape (n, 2), optional
-        Finite; drawn over the regions.
+    model : Flow, fitted RealNVP or fitted FlowOutlierDetector
+        Of one or two dimensions.
+    data : array_like of real numbers, shape (n, D), optional
+        Finite; drawn over the regions, or below them.
     mass : sequence of float in (0, 1), default (0.5, 0.8, 0.95, 0.99)
         Probabilities of the regions.
-    limits : ((low, high), (low, high)), optional
+    limits : ((low, high), (low, high)), or (low, high) for one dimension, optional
         Of the first and the second axis. Default: where the samples of the model and the data are.
     resolution : int, default 300
         Points of the grid along the first axis.
-    names : sequence of 2 str, optional
+    names : sequence of str, optional
         Of the columns.
     context : array_like of real numbers, shape (C,) or (1, C), optional
         Of a conditional model: the density given this context is drawn.
@@ -155,7 +172,7 @@ def contours(
     ImportError
         If matplotlib is missing.
     NotFittedError, TypeError, ValueError
-        If the model is not fitted or not two-dimensional, an argument is unfit, or no sample has a finite density.
+        If the model is not fitted or has more than two dimensions, an argument is unfit, or no sample has a finite density.
 
     References
     ----------
@@ -170,31 +187,39 @@ def contours(
     >>> figure = plot.contours(model, X, mass=[0.5, 0.9])
     """
     flow = check_model(model, context)
-    data = None if data is None else check_points("data", data, 2, finite=True)
-    mass, names = check_shares("mass", mass), check_names(names, 2)
+    dim = flow.data_dim
+    data = None if data is None else check_points("data", data, dim, finite=True)
+    mass, names = check_shares("mass", mass), check_names(names, dim)
     limits = _limits(flow, limits, data)
-    points, shape = _pixels(limits, check_int("resolution", resolution, 2))
-    levels = _levels(flow, mass)
-    figure, (ax,) = panels(axes, 1, 1, width=7.8, shape=max(0.5, shape_of(limits)), beside=2.6)
+    resolution = check_int("resolution", resolution, 2)
+    levels, colours = _levels(flow, mass), _shades(len(mass))
+    figure, (ax,) = panels(axes, 1, 1, width=7.8, shape=max(0.5, shape_of(limits) if dim == 2 else 0), beside=2.6)
+    if dim == 1:
+        draw_regions(ax, flow, data, limits[0], resolution, levels, colours, names[0])
+    else:
+        _draw_contours(ax, flow, data, limits, resolution, levels, colours, names)
+    ax.set_title("Highest-density regions")
+    _legend(ax, mass, levels, colours, None if data is None else flow.log_prob(data))
+    return figure
+
+
+def _draw_contours(ax, flow, data, limits, resolution, levels, colours, names):
+    points, shape = _pixels(limits, resolution)
     x, y = points[:, 0].reshape(shape), points[:, 1].reshape(shape)
     values = np.nan_to_num(flow.log_prob(points).astype(float), nan=-np.inf).reshape(shape)
     values = np.clip(values, levels[-1] - 1e3, levels[0] + 1e3)  # contours are found between finite numbers
-    colours = _shades(len(mass))
     ax.contourf(x, y, values, [*levels[::-1], levels[0] + 2e3], colors=colours[::-1])
     ax.contour(x, y, values, levels[::-1], colors="white", linewidths=0.8, linestyles="solid")
     if data is not None:
-        dots = scatter(ax, data, RED, limits)
-        dots.set(sizes=0.4 * dots.get_sizes(), alpha=0.7)
-    ax.set(xlim=limits[0], ylim=limits[1], aspect=aspect_of(limits), title="Highest-density regions")
+        scatter_over(ax, data, limits)
+    ax.set(xlim=limits[0], ylim=limits[1], aspect=aspect_of(limits))
     label(ax, names)
-    _legend(ax, mass, levels, colours, None if data is None else flow.log_prob(data))
-    return figure
 
 
 def _limits(flow, limits, data=None):
     """The given limits, or those that show the samples, and the data if there are any."""
     if limits is not None:
-        return check_limits(limits)
+        return check_limits(limits, flow.data_dim)
     limits = limits_of(flow.sample_and_log_prob(4000)[0], INSIDE, 0.2)
     if data is None:
         return limits
@@ -236,13 +261,6 @@ def _pixels(limits, resolution):
     shape = (max(2, round(resolution * shape_of(limits))), resolution)
     x, y = ((np.arange(n) + 0.5) / n * (high - low) + low for n, (low, high) in zip(shape[::-1], limits))
     return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2), shape
-
-
-def _evaluate(exact, points):
-    values = np.asarray(exact(points), dtype=float)
-    if values.shape != (len(points),):
-        raise ValueError(f"exact must return shape ({len(points)},) for {len(points)} points, got {values.shape}")
-    return values
 
 
 def _top(images):

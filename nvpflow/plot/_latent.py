@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nvpflow._checks import check_int, check_real
+from nvpflow._checks import check_int, check_real, shown
 from nvpflow._typing import ArrayLike
-from nvpflow.plot._canvas import BLUE, GREY, RED, count_bins, open_frame, panels
+from nvpflow.plot._canvas import BLUE, GREY, RED, count_bins, histogram, open_frame, panels
 from nvpflow.plot._checks import AxesLike, check_points
 from nvpflow.plot._model import Model, check_model
 
@@ -38,7 +38,7 @@ def latent(
     context: ArrayLike | None = None,
     axes: AxesLike | None = None,
 ) -> Figure:
-    """Histogram and QQ plot of every latent dimension against the standard normal distribution.
+    """Histogram and QQ plot of every latent dimension, against the standard normal distribution.
 
     If the density is right, the latent points of data are standard normal; those of a mixture base are, once each dimension
     has gone through its distribution function given those before it (Rosenblatt 1952). In the QQ plot, their order statistics lie
@@ -48,7 +48,7 @@ def latent(
 
     Parameters
     ----------
-    model : Flow or fitted RealNVP
+    model : Flow, fitted RealNVP or fitted FlowOutlierDetector
     X : array_like of real numbers, shape (n, D)
         Finite data, n >= 2.
     level : float in (0, 1), default 0.95
@@ -85,7 +85,7 @@ def latent(
     >>> figure = plot.latent(model, X)
     """
     X = check_points("X", X, finite=True)
-    flow = check_model(model, context, data_dim=None, n=len(X))
+    flow = check_model(model, context, most_dims=None, n=len(X))
     check_points("X", X, flow.data_dim)
     if len(X) < 2:
         raise ValueError(f"X must have at least 2 samples, got {len(X)}")
@@ -108,14 +108,12 @@ def latent(
 
 def _histogram(ax, z, d):
     edges = np.linspace(-4.5, 4.5, count_bins(len(z)) + 1)
-    with np.errstate(invalid="ignore"):
-        heights = np.histogram(z, edges)[0] / (len(z) * np.diff(edges))
+    top = histogram(ax, z, edges, BLUE, filled=True, label=f"{len(z)} points")
     grid = np.linspace(-4.5, 4.5, 200)
-    ax.stairs(heights, edges, fill=True, color=BLUE, alpha=0.35, label=f"{len(z)} points")
     ax.plot(grid, [NORMAL.pdf(value) for value in grid], color=RED, lw=1.4, label="N(0, 1)")
     finite = z[np.isfinite(z)]
     moments = f"mean {finite.mean():.2f}, sd {finite.std():.2f}" if len(finite) else "no finite point"
-    ax.set(xlim=(-4.5, 4.5), ylim=(0, max(0.56, 1.35 * heights.max())), title=moments)
+    ax.set(xlim=(-4.5, 4.5), ylim=(0, max(0.56, 1.35 * top)), title=moments)
     ax.set(xlabel=_name(d), ylabel="density")
     ax.legend(frameon=False, loc="upper right", fontsize="small", handlelength=1.2, borderaxespad=0.1)
     ax.title.set_fontsize("medium")
@@ -171,7 +169,7 @@ def _rosenblatt(mixture, Z):
 
 
 def _tails(values):
-    """Probabilities that a standard normal number is less."""
+    """The probability that a standard normal number is less, for each value."""
     return np.reshape([0.5 * erfc(-value / 2**0.5) for value in values.ravel()], values.shape)
 
 
@@ -203,7 +201,7 @@ def _check_dimensions(dimensions, data_dim):
     if dimensions is None:
         dimensions = range(data_dim)
     if isinstance(dimensions, str) or not np.iterable(dimensions):
-        raise TypeError(f"dimensions must be a sequence of integers, got {dimensions!r}")
+        raise TypeError(f"dimensions must be a sequence of integers, got {shown(dimensions)}")
     checked = [check_int("dimensions", d, 0) for d in dimensions]
     if not checked or max(checked) >= data_dim:
         raise ValueError(f"dimensions must hold numbers from 0 to {data_dim - 1}, got {list(checked)}")

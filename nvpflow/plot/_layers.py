@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from nvpflow._checks import check_int, seed_sequence
 from nvpflow._typing import ArrayLike, Seed
 from nvpflow.layers import ActNorm, AdditiveCoupling, LULinear
-from nvpflow.plot._canvas import BLUE, RED, panels, scatter, square_limits
-from nvpflow.plot._checks import AxesLike
+from nvpflow.plot._canvas import BLUE, INSIDE, RED, bin_edges, limits_of, panels, scatter, square_limits
+from nvpflow.plot._checks import AxesLike, Limits
 from nvpflow.plot._model import Model, check_model
 
 if TYPE_CHECKING:
@@ -37,12 +37,13 @@ def evolution(
 
     A point keeps its colour, which says where it started: the hue is the angle, and grey is the middle. The panels have
     the same limits, but for the last one, which shows the data as large as it can. A last `ActNorm` only changes to the
-    units of the data, so it shares the panel of the layer before it.
+    units of the data, so it shares the panel of the layer before it. Points on a line, of one dimension, are spread out
+    upwards under a histogram of theirs.
 
     Parameters
     ----------
-    model : Flow or fitted RealNVP
-        Of two dimensions.
+    model : Flow, fitted RealNVP or fitted FlowOutlierDetector
+        Of one or two dimensions.
     n : int, default 4000
         Points.
     random_state : int, Generator, RandomState or None, default 0
@@ -61,7 +62,7 @@ def evolution(
     ImportError
         If matplotlib is missing.
     NotFittedError, TypeError, ValueError
-        If the model is not fitted or not two-dimensional, or an argument is unfit.
+        If the model is not fitted or has more than two dimensions, or an argument is unfit.
 
     Examples
     --------
@@ -74,9 +75,9 @@ def evolution(
     stages, colours = _stages(check_model(model, context), n, random_state)
     columns = int(np.ceil(np.sqrt(len(stages))))
     figure, axes = panels(axes, len(stages), columns, width=3.2 * columns)
-    for ax, (title, state, limits) in zip(axes, stages):
-        scatter(ax, state, colours, limits)
-        ax.set_title(title)
+    for ax, stage in zip(axes, stages):
+        _scatter(ax, stage, colours)
+        ax.set_title(stage.title)
         ax.tick_params(labelsize="small")
     return figure
 
@@ -96,8 +97,8 @@ def animation(
 
     Parameters
     ----------
-    model : Flow or fitted RealNVP
-        Of two dimensions.
+    model : Flow, fitted RealNVP or fitted FlowOutlierDetector
+        Of one or two dimensions.
     n : int, default 2000
         Points.
     random_state : int, Generator, RandomState or None, default 0
@@ -120,7 +121,7 @@ def animation(
     ImportError
         If matplotlib is missing.
     NotFittedError, TypeError, ValueError
-        If the model is not fitted or not two-dimensional, or an argument is unfit.
+        If the model is not fitted or has more than two dimensions, or an argument is unfit.
 
     Examples
     --------
@@ -134,18 +135,18 @@ def animation(
     stages, colours = _stages(check_model(model, context), n, random_state)
     frames_per_layer = check_int("frames_per_layer", frames_per_layer, 1)
     figure, (ax,) = panels(axes, 1, 1, width=5.0)
-    dots = scatter(ax, stages[0][1], colours, stages[0][2])
+    dots = _scatter(ax, stages[0], colours)
 
     def draw(frame):
         place = min(max(0.0, (frame - HOLD) / frames_per_layer), len(stages) - 1)
         before = min(int(place), len(stages) - 2)
         share = place - before
         share = share * share * (3 - 2 * share)  # starts and stops gently
-        (_, start, start_limits), (_, end, end_limits) = stages[before], stages[before + 1]
+        start, end = stages[before], stages[before + 1]
         with np.errstate(invalid="ignore", over="ignore"):  # points that overflowed are not drawn
-            dots.set_offsets((1 - share) * start + share * end)
-        limits = (1 - share) * np.array(start_limits) + share * np.array(end_limits)
-        ax.set(xlim=limits[0], ylim=limits[1], title=stages[int(np.ceil(place))][0])
+            dots.set_offsets((1 - share) * start.points + share * end.points)
+        limits = (1 - share) * np.array(start.limits) + share * np.array(end.limits)
+        ax.set(xlim=limits[0], ylim=limits[1], title=stages[int(np.ceil(place))].title)
         return (dots,)
 
     frames = 2 * HOLD + (len(stages) - 1) * frames_per_layer + 1
@@ -157,11 +158,28 @@ def animation(
     return _animation_class()(figure, draw, frames=frames, interval=MILLISECONDS, blit=False)
 
 
+class Stage(NamedTuple):
+    """What one panel shows."""
+
+    title: str
+    points: np.ndarray  # (n, 2)
+    limits: Limits
+    on_a_line: bool  # the flow has one dimension
+
+
+def _scatter(ax, stage, colours):
+    dots = scatter(ax, stage.points, colours, stage.limits, aspect="auto" if stage.on_a_line else None)
+    if stage.on_a_line:
+        ax.set_yticks([])
+    return dots
+
+
 def _stages(flow, n, random_state):
-    """(title, points, limits) of every panel, and the points' colours."""
+    """The stages, and the points' colours."""
     n = check_int("n", n, 1)
     if flow.base is None:
-        z, title = np.random.default_rng(seed_sequence(random_state)).normal(size=(n, 2)).astype(flow.dtype), "Gaussian"
+        z = np.random.default_rng(seed_sequence(random_state)).normal(size=(n, flow.data_dim)).astype(flow.dtype)
+        title = "Gaussian"
     else:
         z, k = flow.base.sample(n, random_state), flow.base.n_components
         title = f"mixture of {k} Gaussians" if k > 1 else "Gaussian"
@@ -171,9 +189,37 @@ def _stages(flow, n, random_state):
     if n_units:
         del states[-1 - n_units : -1], titles[-n_units:]
         titles[-1] += ", in data units"
+    arrange = _in_plane if flow.data_dim == 2 else _on_line
+    points, limits = arrange(states)
+    on_a_line = flow.data_dim == 1
+    return [Stage(*stage, on_a_line) for stage in zip(titles, points, limits)], origin_colours(z)
+
+
+def _in_plane(states):
+    """The points and the limits of all stages."""
     shared = square_limits(np.concatenate(states[:-1]))
-    limits = [shared] * (len(states) - 1) + [square_limits(states[-1])]
-    return list(zip(titles, states, limits)), origin_colours(z)
+    return states, [shared] * (len(states) - 1) + [square_limits(states[-1])]
+
+
+def _on_line(states):
+    """As `_in_plane`, with points of one dimension lifted to a random share of the height of their histogram."""
+    shared, last = limits_of(np.concatenate(states[:-1]), INSIDE), limits_of(states[-1], INSIDE)
+    share = np.random.default_rng(0).uniform(size=len(states[0]))
+    points, limits = [], []
+    for state, (sides,) in zip(states, [shared] * (len(states) - 1) + [last]):
+        column = state[:, 0].astype(float)
+        heights = _heights(column, sides)
+        points.append(np.stack([column, share * heights], axis=1))
+        limits.append((sides, (0.0, 1.08 * heights.max() or 1.0)))
+    return points, limits
+
+
+def _heights(column, limits):
+    """The number of points in the bin of each point; 0 outside of the limits."""
+    edges = bin_edges(limits, len(column))
+    inner = (column >= edges[0]) & (column <= edges[-1])
+    place = np.clip(np.searchsorted(edges, column, side="right") - 1, 0, len(edges) - 2)
+    return np.where(inner, np.bincount(place[inner], minlength=len(edges) - 1)[place], 0)
 
 
 def _count_units(layers):
@@ -196,7 +242,8 @@ def origin_colours(z):
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
     wheel = LinearSegmentedColormap.from_list("wheel", WHEEL)
-    hue = wheel(np.arctan2(z[:, 1], z[:, 0]) / (2 * np.pi) % 1)[:, :3]
+    above = z[:, 1] if z.shape[1] == 2 else np.zeros(len(z))
+    hue = wheel(np.arctan2(above, z[:, 0]) / (2 * np.pi) % 1)[:, :3]
     saturation = np.sqrt(-np.expm1(-(z**2).sum(axis=1, keepdims=True) / 2))
     return saturation * hue + (1 - saturation) * np.array(to_rgb("0.75"))
 

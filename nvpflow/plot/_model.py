@@ -4,20 +4,22 @@ from typing import TypeAlias
 
 import numpy as np
 
+from nvpflow._arrays import as_array
 from nvpflow.estimator import RealNVP
 from nvpflow.flow import Flow
+from nvpflow.outliers import FlowOutlierDetector
 from nvpflow.plot._checks import check_points
 
 __all__ = ["Model", "check_model"]
 
-Model: TypeAlias = Flow | RealNVP
+Model: TypeAlias = Flow | RealNVP | FlowOutlierDetector
 
 
 class Drawable:
-    """The density of a flow, given the context of a conditional one: what figures are made of."""
+    """The density that a figure draws: that of a flow, given one context or one for each point if it is conditional."""
 
-    def __init__(self, flow, context):
-        self.flow, self.context = flow, context
+    def __init__(self, flow, context, origin=None):
+        self.flow, self.context, self.origin = flow, context, 0 if origin is None else origin
         self.base, self.layers, self.data_dim, self.dtype = flow.base, flow.layers, flow.data_dim, flow.dtype
 
     def _rows(self, n):
@@ -25,37 +27,45 @@ class Drawable:
         return None if self.context is None else np.broadcast_to(self.context, (n, self.flow.context_dim))
 
     def log_prob(self, x):
-        return self.flow.log_prob(x, self._rows(len(x)))
+        return self.flow.log_prob(x - self.origin, self._rows(len(x)))
 
     def sample_and_log_prob(self, n):
-        return self.flow.sample_and_log_prob(n, random_state=0, context=self._rows(n))
+        x, log_prob = self.flow.sample_and_log_prob(n, random_state=0, context=self._rows(n))
+        return x + self.origin, log_prob
 
     def trace(self, z):
-        return self.flow.trace(z, context=self._rows(len(z)))
+        trace = self.flow.trace(z, context=self._rows(len(z)))
+        return np.concatenate([trace[:-1], trace[-1:] + self.origin])
 
     def inverse(self, x):
-        return self.flow.inverse(x, self._rows(len(x)))
+        return self.flow.inverse(x - self.origin, self._rows(len(x)))
 
 
-def check_model(model, context=None, data_dim=2, n=1):
-    """A Flow or a fitted RealNVP, with `data_dim` dimensions, unless that is None, and a context for one of n points or all."""
-    if not isinstance(model, (Flow, RealNVP)):
-        raise TypeError(f"model must be a Flow or a RealNVP, got {type(model).__name__}")
-    flow = model._fitted_flow() if isinstance(model, RealNVP) else model
-    if data_dim is not None and flow.data_dim != data_dim:
-        raise ValueError(f"model must have {data_dim} dimensions to be drawn, got {flow.data_dim}")
-    return Drawable(flow, _check_context(context, flow.context_dim, n))
+def check_model(model, context=None, most_dims=2, n=1):
+    """The Drawable of a flow or a fitted estimator, given a context for one of n points or for each of them.
+
+    It has at most `most_dims` dimensions, unless that is None.
+    """
+    if not isinstance(model, (Flow, RealNVP, FlowOutlierDetector)):
+        raise TypeError(f"model must be a Flow, a RealNVP or a FlowOutlierDetector, got {type(model).__name__}")
+    flow = model if isinstance(model, Flow) else model._fitted_flow()
+    if most_dims is not None and flow.data_dim > most_dims:
+        raise ValueError(f"model must have 1 or 2 dimensions to be drawn, got {flow.data_dim}")
+    rows = _check_context(context, flow.context_dim, n)
+    if isinstance(model, Flow):
+        return Drawable(flow, rows)
+    return Drawable(flow, None if rows is None else model._check_context(context, len(rows)), model._origin())
 
 
 def _check_context(context, n_columns, n):
     if n_columns == 0:
         if context is not None:
-            raise ValueError(f"context must be None for a model without one, got {context!r}")
+            raise ValueError(f"context must be None for a model without one, got a {type(context).__name__}")
         return None
     expected = f"({n_columns},) or (1, {n_columns})" + (f" or ({n}, {n_columns})" if n > 1 else "")
     if context is None:
         raise ValueError(f"context must be given for a conditional model, with shape {expected}")
-    context = check_points("context", np.atleast_2d(context), finite=True)
+    context = check_points("context", np.atleast_2d(as_array("context", context)), finite=True)
     if context.shape not in ((1, n_columns), (n, n_columns)):
         raise ValueError(f"context must have shape {expected}, got {context.shape}")
     return context

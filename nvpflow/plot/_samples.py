@@ -13,7 +13,9 @@ from nvpflow.plot._canvas import (
     BLUE,
     INSIDE,
     RED,
+    bin_edges,
     count_bins,
+    histogram,
     inside,
     label,
     limits_of,
@@ -35,15 +37,15 @@ COLOURS = {"data points": BLUE, "samples": RED}
 def samples(
     data: ArrayLike, samples: ArrayLike, *, names: Sequence[str] | None = None, axes: AxesLike | None = None
 ) -> Figure:
-    """Data beside samples, on the same axes.
+    """Data beside samples, on the same axes: points in the plane, or histograms of one column.
 
     Parameters
     ----------
-    data : array_like of real numbers, shape (n, 2)
+    data : array_like of real numbers, shape (n, 2) or (n, 1)
         Finite. Sets the limits of both panels.
-    samples : array_like of real numbers, shape (m, 2)
+    samples : array_like of real numbers, shape (m, 2) or (m, 1)
         If some lie outside of the panel, its title says how many.
-    names : sequence of 2 str, optional
+    names : sequence of str, optional
         Of the columns.
     axes : 2 matplotlib Axes, optional
         To draw on; default: a new figure.
@@ -67,19 +69,36 @@ def samples(
     >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
     >>> figure = plot.samples(X, model.sample(200))
     """
-    data, samples = check_points("data", data, 2, finite=True), check_points("samples", samples, 2)
-    names = check_names(names, 2)
+    data = check_points("data", data, finite=True)
+    if data.shape[1] > 2:
+        raise ValueError(f"data must have shape (n, 2) or (n, 1), got {data.shape}")
+    samples = check_points("samples", samples, data.shape[1])
+    names = check_names(names, data.shape[1])
     limits = limits_of(data)
     outside = len(samples) - int(inside(samples, limits).sum())
-    figure, axes = panels(axes, 2, 2, width=9.0, shape=shape_of(limits))
-    scatter(axes[0], data, BLUE, limits)
-    scatter(axes[1], samples, RED, limits)
+    draw, shape = (_draw_points, shape_of(limits)) if len(limits) == 2 else (_draw_histograms, 0.7)
+    figure, axes = panels(axes, 2, 2, width=9.0, shape=shape)
+    draw(axes, (data, samples), limits, names)
     axes[0].set_title(f"{len(data)} data points")
     note = f", {outside} of them outside" if outside else ""
     axes[1].set_title(f"{len(samples)} samples{note}")
-    for ax in axes:
-        label(ax, names)
     return figure
+
+
+def _draw_points(axes, clouds, limits, names):
+    for ax, cloud, colour in zip(axes, clouds, COLOURS.values()):
+        scatter(ax, cloud, colour, limits)
+        label(ax, names)
+
+
+def _draw_histograms(axes, clouds, limits, names):
+    """Of one column, in the same bins and to the same height."""
+    edges = bin_edges(limits[0], min(map(len, clouds)))
+    drawn = zip(axes, clouds, COLOURS.values())
+    top = max(histogram(ax, cloud[:, 0], edges, colour, filled=True) for ax, cloud, colour in drawn)
+    for ax in axes:
+        ax.set(xlim=limits[0], ylim=(0, 1.08 * top), xlabel=names[0], ylabel="density")
+        open_frame(ax)
 
 
 def corner(
@@ -152,7 +171,7 @@ def corner(
 
 
 def _clouds(data, samples):
-    """{"data points": data, "samples": samples}, as far as they are there."""
+    """{"data points": data, "samples": samples}, without those that are None."""
     clouds = {}
     if data is not None:
         clouds["data points"] = check_points("data", data, finite=True)
@@ -175,14 +194,11 @@ def _shuffled(clouds):
 
 
 def _histograms(ax, columns, limits, bins):
-    """Heights count what lies outside of the limits, too: they are densities of all points."""
+    """Densities of all points, also of those outside of the limits."""
     edges = np.linspace(limits[0], limits[1], bins + 1)
     top = 0.0
     for name, column in columns.items():
-        solid = name == "data points"
-        heights = np.histogram(column, edges)[0] / (len(column) * np.diff(edges))
-        ax.stairs(heights, edges, fill=solid, color=COLOURS[name], alpha=0.35 if solid else 1, lw=1.4)
-        top = max(top, heights.max())
+        top = max(top, histogram(ax, column, edges, COLOURS[name], filled=name == "data points"))
     ax.set(xlim=limits, ylim=(0, 1.08 * top or 1), yticks=[])
     open_frame(ax)
     ax.spines["left"].set_visible(False)

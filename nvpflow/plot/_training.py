@@ -10,6 +10,7 @@ import numpy as np
 from nvpflow._checks import check_real
 from nvpflow._typing import ArrayLike
 from nvpflow.estimator import RealNVP
+from nvpflow.outliers import FlowOutlierDetector
 from nvpflow.plot._canvas import BLUE, GREY, RED, open_frame, panels
 
 if TYPE_CHECKING:
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def training(
-    history: RealNVP | Mapping[str, ArrayLike], entropy: float | None = None, *, axes: Axes | None = None
+    history: RealNVP | FlowOutlierDetector | Mapping[str, ArrayLike], entropy: float | None = None, *, axes: Axes | None = None
 ) -> Figure:
     """Training curves: the negative log-likelihood after every epoch.
 
     Parameters
     ----------
-    history : fitted RealNVP, or mapping
+    history : fitted RealNVP or FlowOutlierDetector, or mapping
         "train_nll" and perhaps "validation_nll", one entry per epoch, in nats: `RealNVP.history_`, or what `Flow.fit`
         returned. The epoch whose parameters were kept is marked: the model knows it, and for a mapping it is the one
         with the best validation NLL. The training NLL is that of the samples with the noise that training adds to them,
@@ -55,9 +56,10 @@ def training(
     >>> figure = plot.training(model)
     """
     kept = None
-    if isinstance(history, RealNVP):
+    if isinstance(history, (RealNVP, FlowOutlierDetector)):
         history._fitted_flow()
-        kept, history = history.best_iter_, history.history_
+        model = history.estimator_ if isinstance(history, FlowOutlierDetector) else history
+        kept, history = model.best_iter_, model.history_
     curves = _check_history(history)
     if entropy is not None:
         entropy = check_real("entropy", entropy)

@@ -1,7 +1,7 @@
-/* The C library tested from C, without Python. The last tests want the library compiled with -include failing_malloc.h.
- */
+/* The C library tested from C, without Python. The last tests want the library compiled with -include failing.h. */
 #define _POSIX_C_SOURCE 200809L /* setenv */
 #include "check.h"
+#include "faults.h"
 #include "nvpflow.h"
 #include "rng.h"
 #include <math.h>
@@ -9,16 +9,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* -- allocations that fail on demand -- */
-
-static long allocations_left = -1; /* the one after these fails; -1: none does */
-
-static bool allocation_fails(void) { return allocations_left >= 0 && allocations_left-- == 0; }
-void *test_malloc(size_t size);
-void *test_calloc(size_t n, size_t size);
-void *test_malloc(size_t size) { return allocation_fails() ? NULL : malloc(size); }
-void *test_calloc(size_t n, size_t size) { return allocation_fails() ? NULL : calloc(n, size); }
 
 /* -- small flows to test with, in double precision unless said -- */
 
@@ -654,6 +644,27 @@ static void test_sampling_from_a_mixture(void) {
     tear_down(&f);
 }
 
+/* A few samples, down to one, are the first of many, whatever the number of components: nothing is written beyond the
+ * rows of a tile. */
+static void test_few_samples_from_many_components(nvp_dtype dtype) {
+    enum { K = 16, MANY = 200 };
+    const size_t order[1] = {0}, size = dtype == NVP_FLOAT32 ? sizeof(float) : sizeof(double);
+    const nvp_layer_config config = {.type = NVP_PERMUTATION, .permutation = order};
+    double params[3 * K], many[MANY], few[MANY];
+    for (size_t n_components = 1; n_components <= K; n_components++) {
+        nvp_flow *flow;
+        CHECK(nvp_flow_create(&flow, dtype, 1, 0, n_components, 1, &config) == NVP_OK);
+        nvp_flow_initialize(flow, 1, params);
+        for (size_t n = 1; n <= MANY; n += n < 5 ? 1 : 65) {
+            nvp_workspace *fresh = make_workspace(); /* as large as the call needs, so that the sanitizers see more */
+            CHECK(nvp_sample(flow, params, 2, n, NULL, n == 1 ? many : few, NULL, fresh) == NVP_OK);
+            CHECK(n == 1 || memcmp(many, few, size) == 0);
+            nvp_workspace_destroy(fresh);
+        }
+        nvp_flow_destroy(flow);
+    }
+}
+
 /* -- training -- */
 
 static nvp_train_options options_of(size_t epochs, size_t batch_size) {
@@ -1010,7 +1021,7 @@ static void test_failing_allocations(void) {
         CHECK(status == NVP_ERROR_MEMORY);
         CHECK(memcmp(params, start, sizeof params) == 0);
     }
-    CHECK(n >= 5); /* the library was compiled to use the allocator above */
+    CHECK(n >= 5); /* the library was compiled to use the allocator of faults.c */
 }
 
 static void test_statuses_have_words(void) {
@@ -1046,6 +1057,8 @@ int main(void) {
     }
     test_starting_mixture();
     test_sampling_from_a_mixture();
+    test_few_samples_from_many_components(NVP_FLOAT32);
+    test_few_samples_from_many_components(NVP_FLOAT64);
     test_training();
     test_validation();
     test_the_start_is_kept();

@@ -1,27 +1,13 @@
 /* The loader tested from C on the files that are given: it reads them, and survives whatever is done to their bytes.
- * The library is compiled with -include failing_malloc.h. */
+ * The library is compiled with -include failing.h. */
 #include "check.h"
+#include "faults.h"
 #include "nvpflow.h"
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* -- allocations that fail on demand, and are never much larger than the file -- */
-
-static long allocations_left = -1; /* the one after these fails; -1: none does */
-static size_t largest;
-
-static bool allocation_fails(size_t size) {
-    if (size > largest)
-        largest = size;
-    return allocations_left >= 0 && allocations_left-- == 0;
-}
-void *test_malloc(size_t size);
-void *test_calloc(size_t n, size_t size);
-void *test_malloc(size_t size) { return allocation_fails(size) ? NULL : malloc(size); }
-void *test_calloc(size_t n, size_t size) { return allocation_fails(n * size) ? NULL : calloc(n, size); }
 
 static uint64_t state = 1;
 static size_t draw(size_t n) {
@@ -181,7 +167,7 @@ static void test_numbers(void) {
     }
     for (size_t n = 0; n < N; n++)
         CHECK(nvp_flow_decode(&flow, n, good) == NVP_ERROR_ARGUMENT && !flow);
-    largest = 0;
+    largest_allocation = 0;
     for (int round = 0; round < ROUNDS; round++) {
         memcpy(numbers, good, sizeof numbers);
         for (size_t k = 1 + draw(3); k-- > 0;)
@@ -192,7 +178,7 @@ static void test_numbers(void) {
         nvp_flow_destroy(flow);
     }
     CHECK(n_good > 0 && n_good < ROUNDS / 2);
-    CHECK(largest < 100 * sizeof numbers);
+    CHECK(largest_allocation < 100 * sizeof numbers);
 }
 
 static void test_failing_allocations(const char *path) {
@@ -210,7 +196,7 @@ static void test_failing_allocations(const char *path) {
         if (!failed)
             break;
     }
-    CHECK(n >= 8); /* the library was compiled to use the allocator above */
+    CHECK(n >= 8); /* the library was compiled to use the allocator of faults.c */
 }
 
 int main(int n_arguments, char **arguments) {
@@ -218,12 +204,12 @@ int main(int n_arguments, char **arguments) {
     for (int i = 1; i < n_arguments; i++) {
         const content whole = read_all(arguments[i]);
         CHECK(whole.size > 100);
-        largest = 0;
+        largest_allocation = 0;
         test_loads(arguments[i], whole);
         test_truncations(whole);
         test_checksums(whole);
         test_mutations(whole);
-        CHECK(largest < 100 * whole.size);
+        CHECK(largest_allocation < 100 * whole.size);
         test_failing_allocations(arguments[i]);
         free(whole.bytes);
     }

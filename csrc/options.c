@@ -1,0 +1,33 @@
+/* Whether the options of the optimiser and of a training are in their ranges. NaN is in none: every comparison with it
+ * fails. */
+#include "core.h"
+#include "reals.h"
+#include <math.h>
+
+static bool is_decay(double value) { return value >= 0 && value < 1; }
+
+/* The step has a factor of learning_rate / (1 - beta1^step), and epsilon keeps it from 0 / 0 where no gradient was. */
+bool nvp_check_adam(nvp_dtype dtype, const nvp_adam_options *adam) {
+    return adam && adam->learning_rate >= 0 && is_decay(adam->beta1) && is_decay(adam->beta2) &&
+           adam->learning_rate / (1 - adam->beta1) <= nvp_largest(dtype) && nvp_is_normal(dtype, adam->epsilon);
+}
+
+static bool check_noise(const nvp_flow *flow, const void *noise) {
+    const float *singles = noise;
+    const double *doubles = noise;
+    for (size_t d = 0; noise && d < flow->dim; d++) {
+        const double deviation = flow->dtype == NVP_FLOAT32 ? (double)singles[d] : doubles[d];
+        if (!(deviation >= 0 && isfinite(deviation)))
+            return false;
+    }
+    return true;
+}
+
+bool nvp_check_training(const nvp_flow *flow, const nvp_train_options *options) {
+    return options && nvp_check_adam(flow->dtype, &options->adam) && (unsigned)options->schedule <= NVP_COSINE &&
+           options->final_fraction >= 0 && options->final_fraction <= 1 && options->max_grad_norm >= 0 &&
+           options->weight_decay >= 0 &&
+           options->adam.learning_rate * options->weight_decay <= nvp_largest(flow->dtype) &&
+           is_decay(options->average) && options->tolerance >= 0 && isfinite(options->tolerance) &&
+           check_noise(flow, options->noise);
+}

@@ -1,0 +1,21 @@
+/* What the library needs of floating-point arithmetic, and the limits of the numbers that a dtype has. */
+#ifndef NVP_REALS_H
+#define NVP_REALS_H
+
+#include "nvpflow.h"
+#include <float.h>
+#include <stdbool.h>
+
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) ||                               \
+    defined(__ASSOCIATIVE_MATH__) || defined(_M_FP_FAST)
+#error "nvpflow needs NaN, infinity and sums in their order: compile it without -ffast-math, -Ofast or /fp:fast."
+#endif
+
+static inline double nvp_largest(nvp_dtype dtype) { return dtype == NVP_FLOAT32 ? (double)FLT_MAX : DBL_MAX; }
+
+/* Whether a number is positive and neither subnormal nor infinite in a dtype. */
+static inline bool nvp_is_normal(nvp_dtype dtype, double value) {
+    return value >= (dtype == NVP_FLOAT32 ? (double)FLT_MIN : DBL_MIN) && value <= nvp_largest(dtype);
+}
+
+#endif

@@ -1,0 +1,171 @@
+"""Writing a file that is whole at any time: the new content takes the place of the old one in one step."""
+
+import contextlib
+import errno
+import os
+import re
+import stat
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["write_file"]
+
+MOST_LINKS = 40  # that Linux follows
+TEMPORARY = ".nvpflow-"  # and 16 hexadecimal digits
+
+
+def write_file(path, content):
+    """Write bytes to a file, or through a pipe or a device.
+
+    A file is written beside its place, and moved there once it is on the disk. Symbolic links stay, and what they lead to
+    is written. The new file has the mode of the old one and, where permitted, its owner. Its other names (hard links)
+    keep the old content.
+
+    Parameters
+    ----------
+    path : str
+    content : bytes-like
+
+    Raises
+    ------
+    OSError
+        If it cannot be written. A file that was there is as it was.
+    """
+    target = _follow(path)
+    if isinstance(target, int):
+        return _write_through(os.dup(target), content)
+    try:
+        old = os.stat(target)
+    except FileNotFoundError:
+        old = None
+    if old is None or stat.S_ISREG(old.st_mode):
+        return _replace(target, content, old)
+    return _write_through(os.open(target, os.O_WRONLY), content)
+
+
+def _follow(path):
+    """Where symbolic links lead to: a path, or the number of the open file that one such as /dev/stdout stands for."""
+    for _ in range(MOST_LINKS):
+        directory, name = os.path.split(path)
+        directory = os.path.realpath(directory)
+        if directory in ("/dev/fd", f"/proc/{os.getpid()}/fd") and name.isdecimal():
+            return int(name)
+        place = os.path.join(directory, name)
+        if not os.path.islink(place):
+            return place
+        path = os.path.join(directory, os.readlink(place))
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+
+
+def _write_through(descriptor, content):
+    with open(descriptor, "wb") as file:
+        _write_and_sync(file, content)
+
+
+def _replace(target, content, old):
+    directory = os.path.dirname(target)
+    _remove_stale(directory)
+    temporary, file = _create(directory, 0o666 if old is None else 0o600)
+    # The lock belongs to all duplicates of the descriptor. Windows, without locks, moves no file that is open.
+    lock = os.dup(file.fileno()) if fcntl else None
+    try:
+        with file:
+            if old is not None and hasattr(os, "fchmod"):
+                _keep_owner_and_mode(file.fileno(), old)
+            _write_and_sync(file, content)
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    finally:
+        if lock is not None:
+            os.close(lock)
+    _sync_directory(directory)
+
+
+def _keep_owner_and_mode(descriptor, old):
+    for owner in ((old.st_uid, old.st_gid), (-1, old.st_gid)):
+        with contextlib.suppress(PermissionError):
+            os.fchown(descriptor, *owner)
+            break
+    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+
+
+def _write_and_sync(file, content):
+    file.write(content)
+    file.flush()
+    _sync(file.fileno())
+
+
+def _sync(descriptor):
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # pipes, and some file systems' directories, know no such thing
+            raise
+
+
+def _sync_directory(directory):
+    """So that the new name is on the disk, too."""
+    if os.name == "nt":
+        return
+    try:
+        descriptor = os.open(directory, os.O_RDONLY)
+    except PermissionError:  # it may be written, but not read
+        return
+    try:
+        _sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# -- temporary files --
+# Whoever writes one holds its lock, and the end of a process, however it ends, releases that. So a temporary file that
+# nobody has locked was left behind.
+
+
+def _create(directory, mode):
+    """A new temporary file and its path, locked where there are locks."""
+    while True:
+        path = os.path.join(directory, TEMPORARY + os.urandom(8).hex())
+        file = open(path, "xb", opener=lambda path, flags: os.open(path, flags, mode))
+        if _lock(file.fileno()) is not False and os.fstat(file.fileno()).st_nlink:
+            return path, file
+        file.close()  # another save took it for left behind before it had its lock
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def _remove_stale(directory):
+    """Remove what saves that were killed have left in a directory."""
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            if re.fullmatch(re.escape(TEMPORARY) + "[0-9a-f]{16}", entry.name) and entry.is_file(follow_symlinks=False):
+                with contextlib.suppress(OSError):  # somebody else's
+                    _remove_unlocked(entry.path)
+
+
+def _remove_unlocked(path):
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        if _lock(descriptor):
+            os.unlink(path)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor):
+    """Whether a file's lock is ours now; None where the system, or the file system, has no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True

@@ -1,0 +1,113 @@
+"""Model files of every kind, and the places that files are written to."""
+
+import errno
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from pathlib import Path
+
+import nvpflow
+from nvpflow.cli._streams import write_bytes
+
+__all__ = ["Model", "check_place", "load_beside", "load_model", "save_model"]
+
+
+class Model:
+    """What a file of any kind holds, and the names of its columns.
+
+    The names are taken from the estimators: columns of tables are matched here, and the estimators see arrays.
+
+    Attributes
+    ----------
+    fitted : Flow, RealNVP or FlowOutlierDetector
+    flow : Flow
+    estimator : RealNVP or None
+        None for a Flow.
+    threshold : float or None
+        The log-density below which a detector has outliers.
+    names, context_names : list of str or None
+    """
+
+    def __init__(self, fitted):
+        self.fitted = fitted
+        self.flow = fitted if isinstance(fitted, nvpflow.Flow) else fitted.flow_
+        self.estimator = None if fitted is self.flow else getattr(fitted, "estimator_", fitted)
+        self.threshold = getattr(fitted, "offset_", None)
+        self.names, self.context_names = self._take("feature_names_in_"), self._take("context_feature_names_in_")
+
+    def _take(self, attribute):
+        names = getattr(self.fitted, attribute, getattr(self.estimator, attribute, None))
+        for holder in filter(None, (self.fitted, self.estimator)):
+            vars(holder).pop(attribute, None)
+        return None if names is None else [str(name) for name in names]
+
+    def log_prob(self, x, context):
+        """Log-densities in nats, shape (n,)."""
+        if self.estimator is None:
+            return self.flow.log_prob(x, context)
+        return self.estimator.score_samples(x, context)
+
+    def sample(self, n, random_state, context):
+        """Samples, shape (n, D)."""
+        return (self.estimator or self.flow).sample(n, random_state, context)
+
+
+def load_model(path):
+    """The Model in a file or a pipe; "-" is standard input."""
+    return Model(_load(path))
+
+
+def _load(path):
+    if path == "-":
+        return _load_stream(sys.stdin.buffer, "standard input")
+    if stat.S_ISFIFO(os.stat(path).st_mode):
+        with open(path, "rb") as stream:
+            return _load_stream(stream, path)
+    return nvpflow.load(path)
+
+
+def _load_stream(stream, source):
+    with tempfile.TemporaryDirectory() as directory:  # the format needs a file that can be read in any order
+        copy = Path(directory) / "model"
+        with open(copy, "wb") as file:
+            shutil.copyfileobj(stream, file)
+        try:
+            return nvpflow.load(copy)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(copy), source)) from error
+
+
+def load_beside(options, table):
+    """The model of a command that also reads a table."""
+    if options.model == "-" == table:
+        raise ValueError('model and table cannot both be "-", standard input')
+    return load_model(options.model)
+
+
+def save_model(model, path):
+    if path != "-":
+        return model.save(path)
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(directory) / "model.npz"
+        model.save(copy)
+        write_bytes(copy.read_bytes())
+
+
+def check_place(path, *inputs):
+    """Fail early if no file can be written there, or if it would replace one that is read."""
+    if path == "-":
+        return
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, "is a directory", path)
+    if os.path.exists(path) and not os.path.isfile(path):  # a device or a pipe
+        return
+    directory = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(directory):
+        raise FileNotFoundError(errno.ENOENT, "no such directory to write to", directory)
+    if not os.access(directory, os.W_OK):
+        raise PermissionError(errno.EACCES, "no permission to write there", directory)
+    for source in inputs:
+        if source not in (None, "-") and os.path.exists(path) and os.path.samefile(source, path):
+            raise ValueError(f"{path} is read: write to another file")

@@ -1,0 +1,69 @@
+"""Densities of flows with one dimension: curves, and regions below them."""
+
+import numpy as np
+
+from nvpflow.plot._canvas import BLUE, GREY, RED, bin_edges, histogram, open_frame, panels
+
+__all__ = ["draw_curve", "draw_regions", "evaluate"]
+
+
+def draw_curve(flow, exact, data, limits, resolution, name, axes):
+    """The density, the exact one if it is known, and a histogram of the data."""
+    points = _grid(limits, resolution)[:, np.newaxis]
+    figure, (ax,) = panels(axes, 1, 1, width=7.5, shape=0.5)
+    learned, tops = _density(flow.log_prob(points)), []
+    if data is not None:
+        edges = bin_edges(limits, len(data))
+        tops.append(histogram(ax, data[:, 0], edges, BLUE, filled=True, label=f"{len(data)} data points"))
+    ax.plot(points, learned, color=RED, lw=1.6, label="learned density")
+    tops.append(_height(learned))
+    if exact is not None:
+        values = _density(evaluate(exact, points))
+        ax.plot(points, values, color=GREY, lw=1.4, ls="--", label="exact density")
+        tops.append(_height(values))
+    ax.set(xlim=limits, ylim=(0, 1.08 * max(tops) or 1), xlabel=name, ylabel="density")
+    open_frame(ax)
+    ax.legend(frameon=False)
+    return figure
+
+
+def draw_regions(ax, flow, data, limits, resolution, levels, colours, name):
+    """The area below the density where its logarithm is above each level, highest first; data as marks below the axis."""
+    points = _grid(limits, resolution)
+    log_density = np.nan_to_num(flow.log_prob(points[:, np.newaxis]).astype(float), nan=-np.inf)
+    density = _density(log_density)
+    top = _height(density) or 1.0
+    for level, colour in reversed(list(zip(levels, colours))):
+        ax.fill_between(points, 0, np.minimum(density, 2 * top), where=log_density > level, color=colour, lw=0)
+    ax.plot(points, density, color="black", lw=1)
+    if data is not None:
+        alpha = np.clip(60 / len(data), 0.05, 1)
+        ax.plot(data[:, 0], np.full(len(data), -0.05 * top), "|", color=RED, ms=9, alpha=alpha, rasterized=True)
+    ax.set(xlim=limits, ylim=(0 if data is None else -0.1 * top, 1.08 * top), xlabel=name, ylabel="density")
+    open_frame(ax)
+
+
+def evaluate(exact, points):
+    """The exact log-densities of points (n, D)."""
+    values = np.asarray(exact(points), dtype=float)
+    if values.shape != (len(points),):
+        raise ValueError(f"exact must return shape ({len(points)},) for {len(points)} points, got {values.shape}")
+    return values
+
+
+def _grid(limits, resolution):
+    low, high = limits
+    return np.linspace(low, high, resolution)
+
+
+def _density(log_density):
+    """NaN, which is not drawn, where it is not finite."""
+    with np.errstate(over="ignore"):
+        density = np.exp(log_density.astype(float))
+    return np.where(density < np.inf, density, np.nan)
+
+
+def _height(density):
+    """Of a panel that shows the density, but not the whole of a spike of a few points."""
+    finite = density[np.isfinite(density)]
+    return float(min(finite.max(), 2 * np.quantile(finite, 0.99))) if len(finite) else 0.0

@@ -1,0 +1,115 @@
+"""Rows that are equal count as often as they come: in the shares of values, in what is held back, in the number of samples."""
+
+import numpy as np
+import pytest
+
+import nvpflow
+from nvpflow._data import check_data, effective_size
+
+R, rng = nvpflow.RealNVP, np.random.default_rng
+every_state = pytest.mark.parametrize("state", range(3))
+FLOAT32 = np.dtype(np.float32)
+
+
+def shares(model, values, n=20_000, width=0.5):
+    """Of the samples, those within `width` of each value."""
+    x = model.sample(n, random_state=1)
+    return np.array([(np.abs(x - value) < width).all(axis=1).mean() for value in values])
+
+
+@every_state
+def test_five_values(state):
+    p = np.array([0.25, 0.03, 0.04, 0.08, 0.6])
+    x = rng(state).choice([1.0, 2, 3, 4, 5], 10_000, p=p)[:, None]
+    model = R(random_state=state).fit(x)
+    np.testing.assert_allclose(shares(model, np.arange(1, 6)[:, None]), p, atol=0.02)
+    density = np.exp(model.score_samples(np.arange(1.0, 6)[:, None]).astype(float))
+    np.testing.assert_allclose(density / density.sum(), p, atol=0.02)
+
+
+@every_state
+def test_two_columns_of_two_values_depend_on_each_other(state):
+    first, flips = rng(state).random((2, 4000)) < [[0.3], [0.1]]
+    model = R(random_state=state).fit(np.stack([first, first ^ flips], axis=1).astype(float))
+    expected = [0.7 * 0.9, 0.7 * 0.1, 0.3 * 0.1, 0.3 * 0.9]
+    np.testing.assert_allclose(shares(model, [[0, 0], [0, 1], [1, 0], [1, 1]]), expected, atol=0.03)
+
+
+def test_whole_years():
+    """Rounded numbers are scored as well as those that were rounded, by the noise that undoes the rounding."""
+    ages = np.clip(rng(0).normal(40, 12, 20_000), 0, 100)
+    model, plain = R(random_state=0).fit(np.rint(ages[:, None])), R(random_state=0).fit(ages[:, None])
+    fresh = np.clip(rng(1).normal(40, 12, 5000), 0, 100)[:, None]
+    assert model.score(np.rint(fresh)) > plain.score(fresh) - 0.01
+    expected = [np.mean(np.rint(fresh) == age) for age in (20, 30, 40, 50)]
+    np.testing.assert_allclose(shares(model, [[20], [30], [40], [50]]), expected, atol=0.01)
+
+
+@pytest.mark.parametrize("state", range(6))
+def test_a_value_that_many_rows_share_is_not_held_back_whole(state):
+    x = np.where(rng(state).random(2000) < 0.6, 0, rng(state + 99).lognormal(0, 0.5, 2000))[:, None]
+    assert shares(R(random_state=state).fit(x), [[0]], width=0.2) == pytest.approx(0.6, abs=0.03)
+
+
+@every_state
+@pytest.mark.parametrize("sentinel", [-999, 99_999])
+def test_rows_of_a_sentinel(sentinel, state):
+    x = rng(state).normal(size=(2000, 2))
+    missing = rng(state + 9).random(2000) < 0.15
+    x[missing, 1] = sentinel
+    model = R(random_state=state).fit(x)
+    drawn = model.sample(20_000, random_state=1)
+    at_sentinel = np.abs(drawn[:, 1] - sentinel) < 1e-3 * abs(sentinel)
+    assert at_sentinel.mean() == pytest.approx(missing.mean(), abs=0.02)
+    assert np.abs(drawn[~at_sentinel]).max() < 8  # nothing lies between
+    fresh = rng(100).normal(size=(2000, 2))
+    exact = np.log(1 - missing.mean()) - 0.5 * (fresh**2).sum(axis=1) - np.log(2 * np.pi)
+    assert np.mean(exact - model.score_samples(fresh)) < 0.05
+
+
+@pytest.mark.parametrize("weight", [None, "repeated"])
+def test_every_row_counts(weight):
+    x = np.arange(40.0).reshape(10, 4)
+    times = np.arange(10) % 4
+    if weight:
+        data = check_data(x, None, times, FLOAT32)
+    else:
+        data = check_data(x.repeat(times, axis=0), None, None, FLOAT32)
+    assert len(data.x) == effective_size(data) == times.sum() and data.weight is None
+    np.testing.assert_array_equal(data.x, x.repeat(times, axis=0))
+
+
+@pytest.mark.parametrize("weight, n", [
+    ([0.5, 1.0, 0.0, 1.0], 3),  # not whole
+    ([1e6, 2e6, 0.0, 1e6], 3),  # too many for counts
+    ([1e308, 1.5, 0.0, 1e307], 3),
+])  # fmt: skip
+def test_other_weights_are_relative(weight, n):
+    data = check_data(np.arange(8.0).reshape(4, 2), None, weight, FLOAT32)
+    assert len(data.x) == n and data.weight.mean() == pytest.approx(1)
+    scaled = check_data(np.arange(8.0).reshape(4, 2), None, np.array(weight) * 0.3, FLOAT32)
+    np.testing.assert_allclose(scaled.weight, data.weight)
+
+
+@pytest.mark.parametrize("fit", ["fit", "partial_fit"])
+def test_seen_samples_are_rows(fit):
+    x = np.repeat(rng(0).normal(size=(20, 2)), 5, axis=0)
+    model = getattr(R(max_iter=2, n_layers=2, hidden_dim=4), fit)(x)
+    assert model.n_samples_seen_ == 100
+    model = getattr(R(max_iter=2, n_layers=2, hidden_dim=4), fit)(x, sample_weight=np.arange(100) % 3)
+    assert model.n_samples_seen_ == 66
+
+
+def test_the_order_of_rows_does_not_matter():
+    x = np.round(rng(0).normal(size=(300, 2)), 1)
+    options = dict(max_iter=20, n_layers=2, hidden_dim=8, random_state=0)
+    one, other = R(**options).fit(x), R(**options).fit(x[rng(1).permutation(300)])
+    np.testing.assert_array_equal(one.flow_.parameters, other.flow_.parameters)
+
+
+def test_epochs_and_noise_are_those_of_all_rows():
+    """Repeating the rows is more data: more batches in an epoch, less noise."""
+    few = rng(0).normal(size=(100, 2))
+    options = dict(n_layers=2, hidden_dim=4, random_state=0, early_stopping=False, base="normal", max_iter=None)
+    # 4500 updates of 256 samples.
+    assert R(**options).fit(np.repeat(few, 256, axis=0)).n_iter_ == pytest.approx(45, abs=1)

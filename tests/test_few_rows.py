@@ -1,0 +1,83 @@
+"""Few rows for many columns, and columns that others determine: a sensible density, and a warning."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import nvpflow
+
+R, rng = nvpflow.RealNVP, np.random.default_rng
+FEW = "X has .* rows for .* columns"
+
+
+@pytest.mark.filterwarnings(f"ignore:{FEW}")
+@pytest.mark.parametrize("n, dim", [(20, 20), (10, 20), (30, 50), (5, 3), (60, 50)])
+@pytest.mark.parametrize("state", range(3))
+def test_fewer_rows_than_columns(state, n, dim):
+    x = rng(state).normal(size=(n + 1000, dim))
+    model, normal = (R(random_state=state, base=base).fit(x[:n]) for base in ("auto", "normal"))
+    assert model.score(x[n:]) > normal.score(x[n:]) - 1
+    assert -model.score(x[n:]) < 0.5 * dim * (1 + np.log(2 * np.pi)) * (1 + 3 / n**0.5)
+
+
+@pytest.mark.filterwarnings(f"ignore:{FEW}")
+@pytest.mark.parametrize("state", range(3))
+def test_correlated_columns_of_few_rows(state):
+    """About as good as the covariance of Ledoit and Wolf (2004)."""
+    covariance = pytest.importorskip("sklearn.covariance")
+    x = rng(state).normal(size=(1030, 20)) @ rng(5).normal(size=(20, 20))
+    assert R(random_state=state).fit(x[:30]).score(x[30:]) > covariance.LedoitWolf().fit(x[:30]).score(x[30:]) - 0.5
+
+
+@pytest.mark.filterwarnings(f"ignore:{FEW}")
+def test_a_detector_of_few_rows_knows_inliers():
+    x = rng(0).normal(size=(1030, 20))
+    flagged = nvpflow.FlowOutlierDetector(random_state=0).fit(x[:30]).predict(x[30:]) == -1
+    assert flagged.mean() < 0.4
+
+
+@pytest.mark.parametrize("n", [2, 20])
+def test_too_few_rows_are_told(n):
+    with pytest.warns(UserWarning, match=f"X has {n} rows for 20 columns: too few"):
+        R(max_iter=1, n_layers=2, hidden_dim=4).fit(rng(0).normal(size=(n, 20)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        R(max_iter=1, n_layers=2, hidden_dim=4).fit(rng(0).normal(size=(21, 20)))
+
+
+X = rng(0).normal(size=(500, 3)) * [1, 100, 1e-3] + [0, 1, 5]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("column, names", [
+    (X[:, 0], "3"),
+    (1e6 * X[:, 1] - 3, "3"),
+    (X[:, 0] + 2 * X[:, 1] - 1000 * X[:, 2], "3"),
+    (np.stack([X[:, 1], X.sum(axis=1)], axis=1), "3, 4"),
+])  # fmt: skip
+def test_columns_that_others_determine_are_told(column, names, dtype):
+    both = np.column_stack([X, column])
+    with pytest.warns(UserWarning, match=rf"column\(s\) {names} of X are linear combinations") as caught:
+        R(max_iter=1, n_layers=2, hidden_dim=4, dtype=dtype).fit(both)
+    assert len(caught) == 1 and caught[0].filename == __file__
+
+
+def test_their_names_in_a_frame():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=["a", "b", "c"]).assign(copy=X[:, 1])
+    with pytest.warns(UserWarning, match=r"column\(s\) 'copy' of X are linear combinations"):
+        R(max_iter=1, n_layers=2, hidden_dim=4).fit(frame)
+
+
+@pytest.mark.parametrize("column", [
+    X[:, 0] + 0.01 * rng(1).normal(size=500),  # a correlation of .9999
+    X[:, 0] ** 2,
+    np.where(np.arange(500) == 7, 1e9, rng(1).normal(size=500)),
+])  # fmt: skip
+def test_other_columns_are_not_told(column):
+    both = np.column_stack([X, column])
+    both[7] *= 1e6  # a stray row is no line
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        R(max_iter=1, n_layers=2, hidden_dim=4).fit(both)
