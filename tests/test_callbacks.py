@@ -1,5 +1,6 @@
 """Callbacks of a training: what stops it, what they may do meanwhile, and what comes of their exceptions."""
 
+import gc
 import io
 import itertools
 import os
@@ -151,6 +152,31 @@ class TestExceptions:
         expected.fit(x, max_iter=1)
         assert handled == [signal.SIGALRM]
         np.testing.assert_array_equal(flow.parameters, expected.parameters)
+
+    def test_one_stays_where_a_garbage_collection_is_pending(self):
+        """From Python 3.12 on it runs where signals are asked for."""
+        x = np.random.default_rng(0).normal(size=(20000, 2))
+
+        class Cycle:
+            def __init__(self):
+                self.me = self
+
+            def __del__(self):
+                collected.append(self.me is self)
+
+        def fail(*epoch):
+            Cycle()
+            gc.set_threshold(1)
+            sum(itertools.chain(itertools.repeat(0, 10**7), [[]]))
+
+        collected, threshold = [], gc.get_threshold()
+        try:
+            with pytest.raises(TypeError, match="unsupported operand"):
+                small_flow().fit(x, max_iter=6, callback=fail)
+        finally:
+            gc.set_threshold(*threshold)
+        gc.collect()
+        assert collected == [True]
 
     @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
     @pytest.mark.parametrize("n_jobs", [1, 2])
