@@ -325,8 +325,8 @@ class RealNVP(Transformer, DensityRequests):
             is as good as absent. Default: all 1.
         callback : callable, optional
             ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN
-            without `early_stopping`. It stops the training by returning True, and no other true value, or raising
-            StopIteration, which `fit` catches.
+            without `early_stopping`. To stop the training it raises StopIteration, which `fit` catches. What it returns
+            is ignored.
 
         Returns
         -------

@@ -379,6 +379,46 @@ static void test_a_fork_in_a_training(size_t width) {
     tear_down(&f);
 }
 
+/* A callback that writes the parameters, and forks. */
+typedef struct {
+    double *params;
+    size_t n_params;
+    forker forker;
+} writer;
+
+static int write_after_epoch(void *context, size_t epoch, double train_nll, double validation_nll) {
+    (void)train_nll, (void)validation_nll;
+    writer *w = context;
+    for (size_t i = 0; i < w->n_params; i += 3)
+        w->params[i] *= 0.5 + (double)epoch;
+    return fork_once(&w->forker);
+}
+
+/* Called without a team, it may write, and its child goes on: the bits are those of one thread everywhere. */
+static void test_a_callback_alone(size_t width) {
+    const nvp_data data = {.n = 3 * BATCH, .x = x}, held_out = {.n = N - 3 * BATCH, .x = x + 3 * BATCH * DIM};
+    fixture f = set_up(width);
+    for (size_t threads = 1; threads <= 3; threads += 2) {
+        results *out = threads == 1 ? f.one : f.many;
+        writer w = {.params = out->params, .n_params = f.n_params, .forker = {.child = -1}};
+        nvp_train_options options = train_options();
+        options.max_epochs = 4;
+        options.on_epoch = write_after_epoch, options.on_epoch_alone = 1, options.context = &w;
+        memcpy(out->params, f.params, f.n_params * sizeof *f.params);
+        renew_workspace(&f);
+        nvp_workspace_set_threads(f.workspace, threads);
+        n_threads_started = 0;
+        CHECK(nvp_train(f.flow, out->params, &options, &data, &held_out, &out->trained, f.workspace) == NVP_OK);
+        CHECK((n_threads_started > 0) == (threads > 1));
+        CHECK(threads == 1 || same(f.one, f.many, f.n_params));
+        if (w.forker.child == 0)
+            leave_child();
+        wait_for(w.forker.child);
+    }
+    CHECK(run(&f, train, 1, f.many) == NVP_OK && !same(f.one, f.many, f.n_params));
+    tear_down(&f);
+}
+
 /* The same in the middle of a pass, for scoring. */
 static void test_a_fork_in_a_pass(void) {
     fixture f = set_up(12);
@@ -420,6 +460,8 @@ int main(int n_arguments, char **arguments) {
 #ifndef THREAD_SANITIZER
     test_a_fork_in_a_training(12);
     test_a_fork_in_a_training(90);
+    test_a_callback_alone(12);
+    test_a_callback_alone(90);
     test_a_fork_in_a_pass();
 #endif
     return report();
