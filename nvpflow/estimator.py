@@ -369,7 +369,6 @@ class RealNVP(Transformer, DensityRequests):
             _fitting.train(self, data, fitted, callback)
         except BaseException:  # an interruption leaves the best parameters so far
             if fitted:
-                fitted["n_samples_seen_"] = n_rows
                 self._keep(fitted, data.x.shape[1], names, context_names)
             raise
         if not np.isfinite(fitted["flow_"].nll(*_fitting.as_flow_reads(fitted, data))):
