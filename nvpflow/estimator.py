@@ -368,7 +368,7 @@ class RealNVP(Transformer, DensityRequests):
         try:
             _fitting.train(self, data, fitted, callback)
         except BaseException:  # an interruption leaves the best parameters so far
-            if fitted:
+            if "flow_" in fitted:
                 self._keep(fitted, data.x.shape[1], names, context_names)
             raise
         if not np.isfinite(fitted["flow_"].nll(*_fitting.as_flow_reads(fitted, data))):
