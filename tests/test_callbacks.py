@@ -56,7 +56,7 @@ class TestStopping:
         "answer",
         [None, False, True, 0, 1, -1, 2.5, "no", b"\1", [False], {"a": 1}, object(), np.float32(1), np.int8(1), np.array(True),
          np.array([1, 2]), np.True_, StopIteration, StopIteration()],
-        ids=repr,
+        ids=lambda answer: type(answer).__name__,
     )  # fmt: skip
     def test_what_it_returns_says_nothing(self, answer):
         flow = small_flow()
