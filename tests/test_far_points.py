@@ -158,7 +158,7 @@ def far_points(dim, far, columns, n=200):
     return x.mean(axis=0) + x.std(axis=0) * u
 
 
-every_model = pytest.mark.parametrize("dim, base", [(2, "normal"), (5, "normal"), (10, "normal"), (2, "auto"), (5, "auto"), (10, "auto")])
+every_model = pytest.mark.parametrize("dim, base", [(dim, base) for dim in (2, 5, 10) for base in ("normal", "auto")])
 
 
 def round_trip_error(model, x, deviation):
