@@ -35,6 +35,7 @@ typedef struct {
     nvp_mlp net; /* the shape of each; its inputs are the identity columns, then the context */
     size_t n_identity, n_transformed;
     const size_t *identity, *transformed; /* their columns, in increasing order */
+    double input_bound;                   /* identity columns are clamped to +- this before the networks see them */
     nvp_scale scale;
     double scale_bound;
     size_t n_bins;

@@ -120,6 +120,7 @@ static bool describe_coupling(nvp_layer *layer, const nvp_layer_config *config, 
 
     layer->n_identity = n_identity, layer->n_transformed = dim - n_identity;
     layer->identity = columns[1], layer->transformed = columns[0];
+    layer->input_bound = config->type == NVP_SPLINE_COUPLING ? config->tail_bound : (double)INFINITY;
     layer->scale = config->scale, layer->scale_bound = config->scale_bound;
     layer->n_bins = config->n_bins, layer->tail_bound = config->tail_bound;
     layer->n_networks = n_networks(config);

@@ -81,8 +81,9 @@ typedef struct {
 
     /* Of NVP_SPLINE_COUPLING: */
     size_t n_bins;     /* 2 to NVP_MAX_BINS */
-    double tail_bound; /* > 0: the splines end at +- this number, beyond is the identity; its square is a normal number
-                        * in the dtype of the flow, whose epsilon times tail_bound is what it can tell apart */
+    double tail_bound; /* > 0: the splines end at +- this number, beyond is the identity, and the network sees identity
+                        * columns (not the context) clamped to it; its square is a normal number in the dtype of the
+                        * flow, whose epsilon times tail_bound is what it can tell apart */
 
     /* Of NVP_PERMUTATION: */
     const size_t *permutation; /* D entries, each of 0, ..., D - 1 once */
