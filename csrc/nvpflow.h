@@ -197,12 +197,13 @@ typedef struct {
     size_t n;
     const void *x;        /* (n, D) */
     const void *context;  /* (n, C) */
-    const double *weight; /* (n): w >= 0, finite, as their sum, which is > 0; NULL: all 1 */
+    const double *weight; /* (n): w >= 0, finite, as their sum, which is > 0; NULL: all 1. A sample of weight 0 is
+                           * absent, whatever its numbers are */
 } nvp_data;
 
 /* Mean negative log-likelihood of n >= 1 samples, sum(w nll) / sum(w), and, unless grad is NULL, its gradient with
- * respect to the parameters. The log-densities are those of nvp_log_prob: a sample without one makes the mean infinite,
- * and the gradient is not finite then. */
+ * respect to the parameters. The log-densities are those of nvp_log_prob: a sample without a density makes the mean
+ * infinite, and the gradient is not finite then. */
 nvp_status nvp_nll(const nvp_flow *flow, const void *params, const nvp_data *data, double *nll, void *grad,
                    nvp_workspace *workspace);
 

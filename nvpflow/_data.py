@@ -66,7 +66,7 @@ def check_data(X, context, sample_weight, dtype, minimum=1):
     if _are_counts(weight):
         return _sorted(Data(x, context).rows(np.repeat(np.arange(len(x)), weight.astype(np.intp))))
     data = Data(x, context, weight / weight.max()).rows(weight > 0)  # whose sum cannot overflow
-    return _sorted(data._replace(weight=data.weight / data.weight.mean()))  # type: ignore[union-attr]
+    return _sorted(data._replace(weight=data.weight / data.weight.mean()))
 
 
 def count_given(data, sample_weight):

@@ -70,7 +70,7 @@ def train(model, data, fitted, callback=None):
                 for start in starts:
                     start.try_out(shuffle_seed)
             best = min(starts, key=_Start.validation_nll)
-            if not (watched and best.replay(watched)):
+            if watched is None or not best.replay(watched):
                 best.run(shuffle_seed, watched)
             best.judge_layers()
     finally:
@@ -180,7 +180,7 @@ class _Start:
                 n_iter_no_change=model.n_iter_no_change,
                 tol=model.tol,
                 random_state=seed,
-                callback=in_own_units if callback else None,
+                callback=None if callback is None else in_own_units,
                 pause_after=pause_after,
                 state=self.state,
             )
@@ -325,6 +325,6 @@ def _watched(model, callback, max_iter):
 
         def watched(*epoch):
             show(*epoch)
-            return callback(*epoch) if callback else False
+            return False if callback is None else callback(*epoch)
 
         yield watched if verbose else callback

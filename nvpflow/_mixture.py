@@ -22,6 +22,8 @@ SHRINKAGES, FOLDS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7
 # least is then a thousandth of the spread of the values, as in scikit-learn's mixtures, or a tenth of the usual gap between two of
 # them; elsewhere it is so many times what the dtype resolves.
 REPEATED, LEAST_OF_SPREAD, LEAST_OF_GAP, LEAST_RESOLVED = 0.1, 1e-3, 0.1, 64
+# A component whose variance in such a column is not more than so many times the least holds one value.
+ONE_VALUE = 4
 # What keeps a covariance, whatever its size, positive definite in spite of rounding.
 LEAST_RELATIVE = 1e-12
 # Float32 holds the squares and sums of numbers up to this.
@@ -125,6 +127,8 @@ class _Samples:
         How many samples of equal weight they stand for.
     shrinkage : float
         The share of the diagonal in a pooled covariance.
+    repeated : ndarray of bool, shape (D,)
+        Columns of which many values are equal.
     floor : ndarray, shape (D,)
         The least variances.
     """
@@ -135,7 +139,8 @@ class _Samples:
         some = slice(None, None, max(1, len(x) // CLUSTERED_SAMPLES))
         self.shrinkage = _choose_shrinkage(x[some].astype(np.float64), None if weight is None else weight[some])
         resolution = LEAST_RESOLVED * np.finfo(x.dtype).eps
-        self.floor = np.array([max(resolution, _least_deviation(column)) for column in x[some].T]) ** 2
+        least = np.array([_least_deviation(column) for column in x[some].T])
+        self.repeated, self.floor = least > resolution, np.maximum(least, resolution) ** 2
 
 
 def _least_deviation(column):
@@ -201,13 +206,18 @@ class _Mixture:
 
     def _set_covariances(self, squares, shares):
         """From mean squares about the means, of which each component, of all samples, has its share (K,)."""
-        shrinkage, i = self.samples.shrinkage, np.arange(self.dim)
-        pooled = squares.sum(axis=0) / shares.sum()
-        prior = (1 - shrinkage) * pooled + shrinkage * np.diag(np.diag(pooled))
-        self.covariances = (squares + self.prior_share * prior) / (shares + self.prior_share)[:, None, None]
+        samples, i = self.samples, np.arange(self.dim)
+        variances = squares[:, i, i] / shares[:, None]
+        # Where a component holds one value that repeats, its deviation is the least, however many components there are.
+        broad = (variances > ONE_VALUE * samples.floor) | ~samples.repeated
+        root = np.sqrt(shares.sum() / np.maximum(shares @ broad, np.finfo(float).tiny))
+        pooled = squares.sum(axis=0) / shares.sum() * np.outer(root, root)
+        prior = (1 - samples.shrinkage) * pooled + samples.shrinkage * np.diag(np.diag(pooled))
+        priors = prior * (broad[:, :, None] & broad[:, None, :])
+        self.covariances = (squares + self.prior_share * priors) / (shares + self.prior_share)[:, None, None]
         if self.k == 1:
-            self.covariances = prior[None].copy()
-        self.covariances[:, i, i] = self.covariances[:, i, i] * (1 + LEAST_RELATIVE) + self.samples.floor
+            self.covariances = priors.copy()
+        self.covariances[:, i, i] = self.covariances[:, i, i] * (1 + LEAST_RELATIVE) + samples.floor
 
     def _step(self):
         """One of expectation and maximisation; returns the mean NLL before it."""

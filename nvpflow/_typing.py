@@ -29,5 +29,5 @@ Scale: TypeAlias = Literal["exp", "tanh"]
 EstimatorScale: TypeAlias = Literal["spline", "tanh", "exp"]
 Base: TypeAlias = Literal["auto", "normal", "mixture"]
 Schedule: TypeAlias = Literal["constant", "cosine"]
-# Of a training: (epoch, train_nll, validation_nll) -> True to stop; anything else says nothing.
+# Of a training: (epoch, train_nll, validation_nll); what it returns is ignored.
 Callback: TypeAlias = Callable[[int, float, float], object]

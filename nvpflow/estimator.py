@@ -325,8 +325,8 @@ class RealNVP(Transformer, DensityRequests):
             is as good as absent. Default: all 1.
         callback : callable, optional
             ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN
-            without `early_stopping`. It stops the training by returning True, and no other true value, or raising
-            StopIteration, which `fit` catches.
+            without `early_stopping`. To stop the training it raises StopIteration, which `fit` catches. What it returns
+            is ignored.
 
         Returns
         -------
@@ -368,8 +368,7 @@ class RealNVP(Transformer, DensityRequests):
         try:
             _fitting.train(self, data, fitted, callback)
         except BaseException:  # an interruption leaves the best parameters so far
-            if fitted:
-                fitted["n_samples_seen_"] = n_rows
+            if "flow_" in fitted:
                 self._keep(fitted, data.x.shape[1], names, context_names)
             raise
         if not np.isfinite(fitted["flow_"].nll(*_fitting.as_flow_reads(fitted, data))):

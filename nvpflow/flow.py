@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import copyreg
 import functools
 import warnings
 from collections.abc import Mapping, Sequence
@@ -280,9 +279,9 @@ class Flow(_core.Flow):
             For the shuffling and the noise.
         callback : callable, optional
             ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN where it
-            was not measured. It stops the training by returning True, and no other true value, or raising StopIteration,
-            which `fit` catches; the epoch counts. Meanwhile the flow has the parameters of the last step, and the training
-            goes on from what the callback makes of them. No threads of `fit` are alive then: it may fork.
+            was not measured. To stop the training it raises StopIteration, which `fit` catches; the epoch counts. What it
+            returns is ignored. Meanwhile the flow has the parameters of the last step, and the training goes on from what
+            the callback makes of them. No threads of `fit` are alive then: it may fork.
         pause_after : int, optional
             Return after so many epochs, to go on later with the same `state`. `max_iter` stays the number of all epochs.
         state : TrainingState, optional
@@ -667,8 +666,8 @@ class Flow(_core.Flow):
         Flow.__setstate__(twin, Flow.__getstate__(self) | {"_layers": tuple(map(copy.copy, self.layers)), "_base": base})
         return twin
 
-    def __reduce__(self):
-        return copyreg.__newobj__, (type(self),), self.__getstate__()
+    def __reduce_ex__(self, protocol):
+        return super().__reduce_ex__(max(protocol, 2))  # older ones know no objects of C
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_n_threads": self._n_threads}

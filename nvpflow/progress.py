@@ -32,7 +32,7 @@ def progress(n_epochs: int, verbose: int = 1, file: TextIO | None = None) -> Ite
     ------
     callable
         ``callback(epoch, train_nll, validation_nll)``, in nats; validation_nll is NaN without validation data. It never
-        stops a training: call it in a callback of your own that does, by returning True or raising StopIteration.
+        stops a training: call it in a callback of your own that does, by raising StopIteration.
 
     Examples
     --------

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import zipfile
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -38,26 +39,33 @@ def test_knows_nothing_of_python():
         assert "Python.h" not in path.read_text(), path
 
 
+class Library(NamedTuple):
+    variant: str
+    flags: list
+    objects: list
+
+
 @pytest.fixture(scope="module", params=["plain", "without vectors", "sanitized"])
 def library(request, tmp_path_factory):
-    """Flags, and the objects of the library compiled with them and with allocations and threads that can fail."""
+    """The library, compiled with allocations and threads that can fail."""
     compiler, flags = default_compiler(), SANITIZERS if request.param == "sanitized" else ["-O2"]
     directory = tmp_path_factory.mktemp(request.param)
     reason = why_not(compiler, flags, directory)
     if reason:
         pytest.skip(f"{compiler} {' '.join(flags)}: {reason}")
     sources = sources_without_vectors(directory) if request.param == "without vectors" else SOURCES
-    return flags, compile_library(compiler, [*flags, *HOOKS], directory / "objects", sources)
+    objects = compile_library(compiler, [*flags, *HOOKS], directory / "objects", sources)
+    return Library(request.param, flags, objects)
 
 
 def link(library, source, program):
-    flags, objects = library
-    return link_program(default_compiler(), flags, objects, source, program)
+    return link_program(default_compiler(), library.flags, library.objects, source, program)
 
 
 @pytest.mark.parametrize("name", ["test_library", "test_threads", "test_arguments", "test_no_density"])
 def test_c_program(name, library, tmp_path):
-    run_tests(link(library, TESTS / f"{name}.c", tmp_path / name))
+    briefly = [] if library.variant == "plain" else ["briefly"]
+    run_tests(link(library, TESTS / f"{name}.c", tmp_path / name), *briefly)
 
 
 def test_the_documented_program(library, tmp_path):

@@ -52,6 +52,16 @@ def test_a_value_that_many_rows_share_is_not_held_back_whole(state):
 
 
 @every_state
+def test_other_values_are_not_the_worse_for_one_that_repeats(state):
+    """Many zeros do not take components, or width, from the numbers beside them."""
+    stats = pytest.importorskip("scipy.stats")
+    x = np.where(rng(state).random(2000) < 0.6, 0, rng(state + 99).lognormal(0, 0.5, 2000))[:, None]
+    fresh = rng(state + 500).lognormal(0, 0.5, 3000)
+    exact = np.log(0.4) + stats.lognorm(0.5).logpdf(fresh)
+    assert np.mean(exact - R(random_state=state).fit(x).score_samples(fresh[:, None])) < 0.08
+
+
+@every_state
 @pytest.mark.parametrize("sentinel", [-999, 99_999])
 def test_rows_of_a_sentinel(sentinel, state):
     x = rng(state).normal(size=(2000, 2))

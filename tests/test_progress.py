@@ -129,12 +129,13 @@ class TestVerbose:
 
     @pytest.mark.parametrize("verbose", [0, 1])
     def test_a_callback_beside_it(self, verbose, capsys):
-        """It is called after each epoch, ends the training by a true result, and has seen what is in the history."""
+        """It is called after each epoch, ends the training by StopIteration, and has seen what is in the history."""
         epochs = []
 
         def stop_after_seven(epoch, train_nll, validation_nll):
             epochs.append((epoch, train_nll, validation_nll))
-            return epoch == 7
+            if epoch == 7:
+                raise StopIteration
 
         model = nvpflow.RealNVP(2, 4, max_iter=10, random_state=0, verbose=verbose)
         model.fit(self.X, callback=stop_after_seven)

@@ -300,7 +300,12 @@ class TestValidation:
     def test_stopped_before_the_first_validation(self):
         x, flow = bent(50), make_flow()
         start = flow.parameters.copy()
-        flow.fit(x, max_iter=20, validation_data=x, validate_every=10, callback=lambda epoch, *_: epoch == 5)
+
+        def stop_at_five(epoch, train_nll, validation_nll):
+            if epoch == 5:
+                raise StopIteration
+
+        flow.fit(x, max_iter=20, validation_data=x, validate_every=10, callback=stop_at_five)
         expected = make_flow()
         expected.fit(x, max_iter=5)
         np.testing.assert_array_equal(flow.parameters, expected.parameters)

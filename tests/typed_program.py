@@ -61,8 +61,9 @@ conditional = nvpflow.Flow([nvpflow.CouplingLayer(1, 8, [0], context_dim=2)])
 assert_type(conditional.inverse_vjp(X[:, :1], None, None, X), tuple[Floats, Floats, Floats])
 
 
-def report(epoch: int, train_nll: float, validation_nll: float) -> bool:
-    return epoch == 2
+def report(epoch: int, train_nll: float, validation_nll: float) -> None:
+    if epoch == 2:
+        raise StopIteration
 
 
 state = nvpflow.TrainingState()

@@ -12,8 +12,8 @@
 
 enum { WIDE = 8, UNITS = 8 };
 
-/* A knot so far off that the unit is constant for all data. Up to here t is finite, and c, though it may be subnormal, has
- * an absolute error that stays small when multiplied by t; a context of large units has knots of their size. */
+/* A knot so far off that the unit is constant for all data. Up to here t is finite, and c, though it may be subnormal,
+ * has an absolute error that stays small when multiplied by t; a context of large units has knots of their size. */
 #define FAR_KNOT ((real)(NVP_PRECISION == 32 ? 1e35 : 1e300))
 #define ROUNDING ((real)(NVP_PRECISION == 32 ? FLT_EPSILON : DBL_EPSILON))
 #define SMALLEST ((real)(NVP_PRECISION == 32 ? FLT_MIN : DBL_MIN))

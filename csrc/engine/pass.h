@@ -224,6 +224,25 @@ static double relative_weight(const nvp_pass *pass, size_t sample) {
     return pass->weight ? pass->weight[source_row(pass, sample)] / pass->mean_weight : 1;
 }
 
+/* A sample of weight 0 is absent, whatever it is: infinity times 0 would be NaN. On the way back another of the tile
+ * stands in for it, or zeros. */
+static void replace_absent(const nvp_pass *pass, const tile_rows *rows, size_t first, size_t count, size_t tile) {
+    const size_t dim = pass->flow->dim, context_dim = pass->flow->context_dim;
+    size_t present = 0;
+    while (present < count && relative_weight(pass, first + present) == 0)
+        present++;
+    for (size_t t = 0; t < count; t++) {
+        if (relative_weight(pass, first + t) > 0)
+            continue;
+        for (size_t d = 0; d < dim; d++)
+            rows->states[d * tile + t] = present < count ? rows->states[d * tile + present] : 0;
+        for (size_t d = 0; d < context_dim; d++)
+            rows->context[d * tile + t] = present < count ? rows->context[d * tile + present] : 0;
+    }
+    fill_lanes(dim, count, rows->states, tile);
+    fill_lanes(context_dim, count, rows->context, tile);
+}
+
 /* rows->base = log p(x) = log p(z) + log|det dz/dx|, whichever way x and z were reached. Returns how many are NaN. */
 static size_t add_log_det(const nvp_pass *pass, const tile_rows *rows, size_t count, size_t tile) {
     size_t n_nan = 0;
@@ -272,8 +291,10 @@ static double finish_log_prob(const nvp_pass *pass, const tile_rows *rows, size_
         mend_log_prob(pass, rows, first, count);
     if (pass->log_prob)
         memcpy((real *)pass->log_prob + first, rows->base, count * sizeof(real));
-    for (size_t t = 0; pass->sum_log_prob && t < count; t++)
-        sum += relative_weight(pass, first + t) * (double)rows->base[t];
+    for (size_t t = 0; pass->sum_log_prob && t < count; t++) {
+        const double weight = relative_weight(pass, first + t);
+        sum += weight > 0 ? weight * (double)rows->base[t] : 0;
+    }
     return sum;
 }
 
@@ -355,6 +376,8 @@ static void run_tile(const share *s, const tile_rows *rows, size_t k) {
         add_normals(pass, NVP_STREAM_NOISE, pass->noise_from + first, pass->noise, count, rows->states, tile);
     if (flow->context_dim)
         load_tile(pass, flow->context_dim, pass->context, first, count, rows->context, tile);
+    if (pass->weight && wants_gradient(pass))
+        replace_absent(pass, rows, first, count, tile);
 
     const bool wants_log_prob = pass->log_prob || pass->sum_log_prob;
     if (wants_log_prob && !pass->inverse) /* now: the layers may overwrite z */

@@ -16,7 +16,8 @@ static long process_id(void) { return (long)getpid(); }
 PyDoc_STRVAR(log_prob_doc, "log_prob($self, /, x, context=None)\n--\n\n"
 "Log-density of each sample, log p(x) = log p(z) + log|det dz/dx|, with the base density of z.\n\n"
 "Parameters\n----------\nx : array_like of real numbers, shape (n, D)\n" CONTEXT_DOC "\n"
-"Returns\n-------\nlog_prob : ndarray, shape (n,)\n    In nats, in the dtype of the flow.\n\n"
+"Returns\n-------\nlog_prob : ndarray, shape (n,)\n    In nats, in the dtype of the flow; -inf where x has an infinite coordinate or a layer\n"
+"    overflows, NaN only where x is NaN, or the context or a parameter is not finite.\n\n"
 "Raises\n------\nTypeError\n    If x or context is not made of real numbers.\nValueError\n    If a shape is wrong.\n\n"
 "References\n----------\nDinh, Sohl-Dickstein and Bengio (2017), \"Density estimation using Real NVP\", equation 2.");
 
@@ -124,7 +125,7 @@ static int compute_nll(PyObject *object, const char *method, PyObject *const *ar
 PyDoc_STRVAR(nll_doc, "nll($self, /, x, context=None, sample_weight=None)\n--\n\n"
 "Mean negative log-likelihood of the samples, in nats.\n\n"
 "Parameters\n----------\nx : array_like of real numbers, shape (n, D), n >= 1\n" CONTEXT_DOC WEIGHT_DOC "\n"
-"Returns\n-------\nnll : float\n\n"
+"Returns\n-------\nnll : float\n    inf where a sample has no density, as `log_prob` says.\n\n"
 "Raises\n------\nTypeError\n    If an argument is not made of real numbers.\nValueError\n"
 "    If a shape is wrong, there is no sample, or a weight is outside of its range.");
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import copyreg
 from collections.abc import Mapping
 from typing import Any, Self, TypeAlias
 
@@ -90,8 +89,8 @@ class Layer(_core.Transform):
 
     # Copies and pickles are made from the state; __init__, which a subclass may have with other arguments, is not called.
 
-    def __reduce__(self):
-        return copyreg.__newobj__, (type(self),), self.__getstate__()
+    def __reduce_ex__(self, protocol):
+        return super().__reduce_ex__(max(protocol, 2))  # older ones know no objects of C
 
     def __getstate__(self) -> dict[str, Any]:
         attributes = {name: value for name, value in vars(self).items() if name != "_in_flow"}

@@ -212,12 +212,41 @@ static void test_samples(nvp_dtype dtype, size_t n_components) {
     tear_down(&f);
 }
 
+/* A sample of weight 0 is absent: neither the mean nor its gradient knows of it. */
+static void test_absent_samples(nvp_dtype dtype, const nvp_layer_config *config, size_t n_components) {
+    enum { FEW = 5 };
+    const double inf = (double)INFINITY, weight[FEW] = {0, 1, 0, 2, 0};
+    const double usual[2 * DIM] = {0.5, -0.3, -1, 0.2};
+    const double among[FEW * DIM] = {inf, 1, 0.5, -0.3, (double)NAN, 0, -1, 0.2, -inf, inf};
+    fixture f = set_up(dtype, config, 1, 0, n_components);
+    double params[MOST_PARAMS], x[2][FEW * DIM], means[2];
+    double grads[2][MOST_PARAMS] = {{0}};
+    memcpy(params, f.params, sizeof params);
+    memcpy(x[0], usual, sizeof usual);
+    memcpy(x[1], among, sizeof among);
+    narrow(dtype, params, MOST_PARAMS);
+    for (int i = 0; i < 2; i++) {
+        const double *weights = i ? weight : (const double[]){1, 2};
+        narrow(dtype, x[i], i ? FEW * DIM : 2 * DIM);
+        const nvp_data data = {.n = i ? FEW : 2, .x = x[i], .weight = weights};
+        CHECK(nvp_nll(f.flow, params, &data, &means[i], NULL, f.workspace) == NVP_OK && isfinite(means[i]));
+        CHECK(nvp_nll(f.flow, params, &data, &means[i], grads[i], f.workspace) == NVP_OK);
+        widen(dtype, grads[i], nvp_flow_n_parameters(f.flow));
+    }
+    const double tolerance = dtype == NVP_FLOAT32 ? 1e-5 : 1e-13;
+    CHECK(fabs(means[0] - means[1]) < tolerance);
+    for (size_t i = 0; i < nvp_flow_n_parameters(f.flow); i++)
+        CHECK(fabs(grads[0][i] - grads[1][i]) < tolerance * (1 + fabs(grads[0][i])));
+    tear_down(&f);
+}
+
 int main(void) {
     for (int dtype = 0; dtype < 2; dtype++)
         for (size_t n_components = 0; n_components <= 3; n_components += 3) {
             for (size_t i = 0; i < N_LAYERS; i++) {
                 test_far_and_unknown_points((nvp_dtype)dtype, &layers[i], n_components);
                 test_unknown_contexts((nvp_dtype)dtype, &layers[i], n_components);
+                test_absent_samples((nvp_dtype)dtype, &layers[i], n_components);
             }
             test_layers_that_overflow((nvp_dtype)dtype, n_components);
             test_samples((nvp_dtype)dtype, n_components);

@@ -161,20 +161,16 @@ static nvp_status run(fixture *f, operation operate, size_t n_threads, results *
     return operate(f->flow, f->params, f->workspace, out);
 }
 
-/* So many threads, where each one fails alone or with all that follow; under a sanitizer there is time for less. */
-#if defined(THREAD_SANITIZER) || defined(__SANITIZE_ADDRESS__)
-static const size_t numbers[] = {3};
-enum { VARIANTS = 1 };
-#else
-static const size_t numbers[] = {2, 3, 8};
-enum { VARIANTS = 6 };
-#endif
+/* So many threads, where each one fails alone or with all that follow. */
+static const size_t numbers[] = {3, 2, 8};
+enum { VARIANTS = 2 * sizeof numbers / sizeof *numbers };
 
-static void test_any_thread_may_fail(size_t width, const operation *operations, size_t n_operations) {
+static void test_any_thread_may_fail(size_t width, const operation *operations, size_t n_operations,
+                                     size_t n_variants) {
     fixture f = set_up(width);
     for (size_t i = 0; i < n_operations; i++) {
         CHECK(run(&f, operations[i], 1, f.one) == NVP_OK);
-        for (size_t j = 0; j < VARIANTS; j++) {
+        for (size_t j = 0; j < n_variants; j++) {
             bool failed = true;
             no_more_threads = j % 2;
             for (long k = 0; failed; k++) {
@@ -334,36 +330,41 @@ static void wait_for(pid_t child) {
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
-static nvp_status train_and_fork(fixture *f, forker *once, double *params, bool after_epoch) {
+/* Where the fork takes place. */
+enum { IN_POLL, AFTER_EPOCH, AFTER_EPOCH_ALONE, PLACES };
+
+static nvp_status train_and_fork(fixture *f, forker *once, double *params, int place) {
     const nvp_data data = {.n = 3 * BATCH, .x = x}, held_out = {.n = N - 3 * BATCH, .x = x + 3 * BATCH * DIM};
     nvp_train_options options = train_options();
     memcpy(params, f->params, f->n_params * sizeof *params);
-    if (after_epoch)
-        options.on_epoch = fork_after_epoch, options.context = once;
-    else
+    options.on_epoch_alone = place == AFTER_EPOCH_ALONE;
+    if (place == IN_POLL)
         nvp_workspace_set_poll(f->workspace, fork_once, once);
+    else
+        options.on_epoch = fork_after_epoch, options.context = once;
     const nvp_status status = nvp_train(f->flow, params, &options, &data, &held_out, NULL, f->workspace);
     nvp_workspace_set_poll(f->workspace, NULL, NULL);
     return status;
 }
 
 /* A child that comes back from a callback into a training with threads gets an error and its parameters, and can train
- * by itself; one without threads goes on. The parent does not notice. */
+ * by itself; one without threads, in the training or during the callback, goes on. The parent does not notice. */
 static void test_a_fork_in_a_training(size_t width) {
     fixture f = set_up(width);
     CHECK(run(&f, train, 1, f.one) == NVP_OK);
-    for (int variant = 0; variant < 8; variant++) {
-        const bool threads = variant & 1, after_epoch = variant & 2;
-        forker fork_of = {.child = -1, .answer = variant >> 2};
+    for (int variant = 0; variant < 4 * PLACES; variant++) {
+        const int place = variant / 4;
+        const bool threads = variant & 1, lost = threads && place != AFTER_EPOCH_ALONE;
+        forker fork_of = {.child = -1, .answer = variant >> 1 & 1};
         renew_workspace(&f);
         nvp_workspace_set_threads(f.workspace, threads ? 3 : 1);
-        const nvp_status status = train_and_fork(&f, &fork_of, f.many->params, after_epoch);
+        const nvp_status status = train_and_fork(&f, &fork_of, f.many->params, place);
         if (fork_of.child == 0) {
-            if (threads) {
+            if (lost) {
                 CHECK(status == NVP_ERROR_FORKED);
                 CHECK(memcmp(f.many->params, f.params, f.n_params * sizeof *f.params) == 0);
             } else if (fork_of.answer) {
-                CHECK(status == (after_epoch ? NVP_OK : NVP_INTERRUPTED));
+                CHECK(status == (place == IN_POLL ? NVP_INTERRUPTED : NVP_OK));
             } else {
                 CHECK(status == NVP_OK);
                 CHECK(memcmp(f.many->params, f.one->params, f.n_params * sizeof *f.params) == 0);
@@ -375,6 +376,46 @@ static void test_a_fork_in_a_training(size_t width) {
         CHECK(status == NVP_OK && memcmp(f.many->params, f.one->params, f.n_params * sizeof *f.params) == 0);
         wait_for(fork_of.child);
     }
+    tear_down(&f);
+}
+
+/* A callback that writes the parameters, and forks. */
+typedef struct {
+    double *params;
+    size_t n_params;
+    forker forker;
+} writer;
+
+static int write_after_epoch(void *context, size_t epoch, double train_nll, double validation_nll) {
+    (void)train_nll, (void)validation_nll;
+    writer *w = context;
+    for (size_t i = 0; i < w->n_params; i += 3)
+        w->params[i] *= 0.5 + (double)epoch;
+    return fork_once(&w->forker);
+}
+
+/* Called without a team, it may write, and its child goes on: the bits are those of one thread everywhere. */
+static void test_a_callback_alone(size_t width) {
+    const nvp_data data = {.n = 3 * BATCH, .x = x}, held_out = {.n = N - 3 * BATCH, .x = x + 3 * BATCH * DIM};
+    fixture f = set_up(width);
+    for (size_t threads = 1; threads <= 3; threads += 2) {
+        results *out = threads == 1 ? f.one : f.many;
+        writer w = {.params = out->params, .n_params = f.n_params, .forker = {.child = -1}};
+        nvp_train_options options = train_options();
+        options.max_epochs = 4;
+        options.on_epoch = write_after_epoch, options.on_epoch_alone = 1, options.context = &w;
+        memcpy(out->params, f.params, f.n_params * sizeof *f.params);
+        renew_workspace(&f);
+        nvp_workspace_set_threads(f.workspace, threads);
+        n_threads_started = 0;
+        CHECK(nvp_train(f.flow, out->params, &options, &data, &held_out, &out->trained, f.workspace) == NVP_OK);
+        CHECK((n_threads_started > 0) == (threads > 1));
+        CHECK(threads == 1 || same(f.one, f.many, f.n_params));
+        if (w.forker.child == 0)
+            leave_child();
+        wait_for(w.forker.child);
+    }
+    CHECK(run(&f, train, 1, f.many) == NVP_OK && !same(f.one, f.many, f.n_params));
     tear_down(&f);
 }
 
@@ -401,13 +442,17 @@ static void test_a_fork_in_a_pass(void) {
 
 #endif
 
-int main(void) {
+/* With an argument fewer variants, where the library is slow. */
+int main(int n_arguments, char **arguments) {
+    (void)arguments;
     make_samples();
     alarm(200); /* a hang is a failure */
     const operation operations[] = {forward, inverse, log_prob, trace, sample, forward_vjp, inverse_vjp, nll, train};
     enum { ALL = sizeof operations / sizeof *operations, LEARNING = 2 };
-    test_any_thread_may_fail(12, operations, ALL);
-    test_any_thread_may_fail(90, operations + ALL - LEARNING, LEARNING); /* more than one part of parameters */
+    const size_t n_variants = n_arguments > 1 ? 1 : VARIANTS;
+    test_any_thread_may_fail(12, operations, ALL, n_variants);
+    test_any_thread_may_fail(90, operations + ALL - LEARNING, LEARNING,
+                             n_variants); /* more than one part of parameters */
     test_any_allocation_may_fail(12);
     test_any_allocation_may_fail(90);
     test_masks();
@@ -415,6 +460,8 @@ int main(void) {
 #ifndef THREAD_SANITIZER
     test_a_fork_in_a_training(12);
     test_a_fork_in_a_training(90);
+    test_a_callback_alone(12);
+    test_a_callback_alone(90);
     test_a_fork_in_a_pass();
 #endif
     return report();
