@@ -64,7 +64,7 @@ def link(library, source, program):
 
 @pytest.mark.parametrize("name", ["test_library", "test_threads", "test_arguments", "test_no_density"])
 def test_c_program(name, library, tmp_path):
-    briefly = [] if library.variant == "plain" else ["briefly"]
+    briefly = [] if library.variant == "plain" else ["--", "briefly"]
     run_tests(link(library, TESTS / f"{name}.c", tmp_path / name), *briefly)
 
 
@@ -111,7 +111,7 @@ def test_loading(library, tmp_path):
     X = np.random.RandomState(0).normal(size=(9, 5))
     nvpflow.RealNVP(2, 3, max_iter=2, random_state=0).fit(X).save(tmp_path / "model.npz")
     nvpflow.Flow([nvpflow.Permutation(3)]).save(tmp_path / "empty.npz")
-    run_tests(link(library, TESTS / "test_load.c", tmp_path / "test_load"), *tmp_path.glob("*.npz"))
+    run_tests(link(library, TESTS / "test_load.c", tmp_path / "test_load"), "--", *tmp_path.glob("*.npz"))
 
 
 @pytest.fixture(scope="module")
