@@ -190,7 +190,9 @@ nvp_status nvp_flow_decode(nvp_flow **flow, size_t n, const double *list) {
 
 /* -- to numbers -- */
 
-void nvp_recover_config(const nvp_layer *layer, unsigned char *mask, size_t *columns, nvp_layer_config *config) {
+void nvp_recover_config(const nvp_flow *flow, size_t l, unsigned char *mask, size_t *columns,
+                        nvp_layer_config *config) {
+    const nvp_layer *layer = &flow->layers[l];
     *config =
         (nvp_layer_config)NVP_LAYER_CONFIG(.type = layer->type, .mask = mask, .permutation = columns,
                                            .activation = layer->net.activation, .scale = layer->scale,
@@ -204,7 +206,8 @@ void nvp_recover_config(const nvp_layer *layer, unsigned char *mask, size_t *col
     }
     for (size_t i = 0; layer->places && i < layer->dim; i++)
         columns[layer->places[i]] = i;
-    if (config->scale == NVP_SCALE_EXP && !(config->scale_bound > 0 && isfinite(config->scale_bound)))
+    if (config->scale == NVP_SCALE_EXP &&
+        !(nvp_is_normal(flow->dtype, config->scale_bound) && nvp_is_normal(flow->dtype, 1 / config->scale_bound)))
         config->scale_bound = 1;
 }
 
@@ -264,7 +267,7 @@ static void write_flow(list *out, const nvp_flow *flow, unsigned char *mask, siz
     put_size(out, flow->n_layers);
     for (size_t l = 0; l < flow->n_layers; l++) {
         nvp_layer_config layer;
-        nvp_recover_config(&flow->layers[l], mask, columns, &layer);
+        nvp_recover_config(flow, l, mask, columns, &layer);
         put_size(out, (size_t)layer.type);
         for (const nvp_field *field = nvp_kinds[layer.type].fields; field->name; field++)
             write_field(out, field, flow->dim, &layer);

@@ -33,8 +33,8 @@ int nvp_get_choice(const nvp_layer_config *config, const nvp_field *field);
 double nvp_get_real(const nvp_layer_config *config, const nvp_field *field);
 size_t nvp_get_count(const nvp_layer_config *config, const nvp_field *field);
 
-/* What nvp_flow_create was given for a layer. `mask` and `columns` have room for D entries, of which it makes use.
- * Without a scale that has a bound, this is a number that files may hold. */
-void nvp_recover_config(const nvp_layer *layer, unsigned char *mask, size_t *columns, nvp_layer_config *config);
+/* What nvp_flow_create was given for layer l. `mask` and `columns` have room for D entries, of which it makes use. A
+ * scale_bound that means nothing may have been any number; in a file it must be one that could be a bound. */
+void nvp_recover_config(const nvp_flow *flow, size_t l, unsigned char *mask, size_t *columns, nvp_layer_config *config);
 
 #endif

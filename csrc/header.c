@@ -98,7 +98,7 @@ static void put_layers(nvp_bytes *to, const nvp_flow *flow, unsigned char *mask,
     nvp_put_text(to, "[");
     for (size_t l = 0; l < flow->n_layers; l++) {
         nvp_layer_config layer;
-        nvp_recover_config(&flow->layers[l], mask, columns, &layer);
+        nvp_recover_config(flow, l, mask, columns, &layer);
         nvp_put_text(to, l ? ", " : "");
         put_layer(to, flow, &layer);
     }
