@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from c_programs import HOOKS, SANITIZERS, TESTS, compile_library, find_compiler, link_program, run_tests, why_not
+from c_programs import TESTS, run_tests
 from test_c_library import make_model
 
 import nvpflow
@@ -16,17 +16,10 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="the commands are those 
 N_FLOWS = 60  # of test_save.c
 
 
-@pytest.fixture(scope="module", params=["plain", "sanitized"])
-def test_save(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def test_save(library_variant, tmp_path_factory):
     """tests/c/test_save.c, built."""
-    compiler = find_compiler() or pytest.skip("no C compiler found")
-    flags = SANITIZERS if request.param == "sanitized" else ["-O1"]
-    directory = tmp_path_factory.mktemp(request.param)
-    reason = why_not(compiler, flags, directory)
-    if reason:
-        pytest.skip(f"{compiler} {' '.join(flags)}: {reason}")
-    objects = compile_library(compiler, [*flags, *HOOKS], directory / "objects")
-    return link_program(compiler, flags, objects, TESTS / "test_save.c", directory / "test_save")
+    return library_variant("plain").link(TESTS / "test_save.c", tmp_path_factory.mktemp("save") / "test_save")
 
 
 def saved_twice(flow, program, folder):
@@ -34,10 +27,6 @@ def saved_twice(flow, program, folder):
     flow.save(folder / "flow-0.npz")
     run_tests(program, "material_for_python", "--", folder)
     return nvpflow.load(folder / "again-0.npz")
-
-
-def test_c_program(test_save):
-    run_tests(test_save)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
