@@ -74,7 +74,8 @@ static nvp_status end_archive(archive *to) {
     nvp_put_integer(&to->file, 0, 2);
     if (to->file.status != NVP_OK || to->directory.status != NVP_OK)
         return NVP_ERROR_MEMORY;
-    return (uint64_t)to->file.n > UINT32_MAX ? NVP_ERROR_SIZE : NVP_OK;
+    const uint64_t most = UINT32_MAX;
+    return to->file.n > most ? NVP_ERROR_SIZE : NVP_OK;
 }
 
 /* -- the arrays -- */
