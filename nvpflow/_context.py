@@ -9,7 +9,7 @@ import copy
 
 import numpy as np
 
-from nvpflow._data import location_and_scale
+from nvpflow._data import location_and_scale, moments
 from nvpflow._origin import name_columns, origin_of, warn_of_coarse
 from nvpflow._warnings import warn_user
 
@@ -54,7 +54,11 @@ class ContextScaler:
         self.range = np.tile([[np.inf], [-np.inf]], n_columns)
         if n_columns == 0:
             return
-        limits = self._set_units(data) if standardize else _no_limits(n_columns)
+        if standardize:
+            limits = self._set_units(data)
+        else:
+            limits, (mean, deviation) = _no_limits(n_columns), moments(data.context, data.weight)
+            warn_of_coarse("context", mean, np.where(deviation > 0, deviation, np.inf), dtype)
         self._cover(data.context if context is None else context, limits)
         outlying = np.isfinite(limits[0])
         if outlying.any():

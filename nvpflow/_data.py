@@ -26,7 +26,8 @@ MOST_COUNTED_ROWS, MOST_COPIES = 1_000_000, 10
 # of a normal distribution, has values far out, which say nothing about the others.
 FAR_OUT, SPREAD_OF_NORMAL, QUANTILES_FROM = 8.0, 3.29, 10_000  # rows are enough to know it
 # A column that others determine but for this share of its standard deviation has no density of its own in that precision.
-LEAST_RESIDUAL = {"float32": 1e-6, "float64": 1e-9}
+LEAST_RESIDUAL, SAME = {"float32": 1e-6, "float64": 1e-9}, 1e-6
+MANY_ROWS = 100  # times as many as columns are not counted
 
 
 class Data(NamedTuple):
@@ -49,8 +50,8 @@ class Data(NamedTuple):
 def check_data(X, context, sample_weight, dtype, minimum=1):
     """Arguments of `fit` as Data, the rows in an order of their own: the same for the same rows in any order.
 
-    Every row counts, also one that is equal to another. Rows of weight 0 are dropped. Weights that are whole numbers are
-    counts, in lowest terms: a row of weight 3 becomes three rows. Other weights are relative, and get a mean of 1. The dtype is that of the
+    Every row counts, also one that is equal to another. Rows of weight 0 are dropped. Weights in ratios of whole numbers
+    are counts, in lowest terms: a row of weight 3 becomes three rows. Other weights are relative, and get a mean of 1. The dtype is that of the
     model, and X and context must be finite in it, but they keep their own precision, up to float64.
     """
     x = check_numbers("X", X, dtype, minimum)
@@ -76,12 +77,18 @@ def count_given(data, sample_weight):
 
 
 def _as_counts(weight):
-    """The weights as whole numbers in lowest terms, or None where they are not whole, or too large."""
-    if weight.max() > 2.0**53 or (weight != np.floor(weight)).any():
-        return None
-    times = weight.astype(np.int64)
-    times //= np.gcd.reduce(times)
-    return times if times.sum(dtype=np.float64) <= max(MOST_COUNTED_ROWS, MOST_COPIES * len(weight)) else None
+    """The weights as whole numbers in lowest terms, or None where their ratios are not those of such numbers, or these too many."""
+    most = max(MOST_COUNTED_ROWS, MOST_COPIES * len(weight))
+    weight = weight / weight.max()
+    unit, tolerance = 0.0, 1e-9
+    for value in np.unique(weight[weight > 0]):
+        while value > tolerance:  # Euclid's algorithm
+            unit, value = value, abs(unit - value * np.rint(unit / value))
+        if most * unit < 1:
+            return None
+    times = np.rint(weight / unit)
+    whole = np.abs(times * unit - weight) <= tolerance
+    return times.astype(np.intp) if whole.all() and times.sum() <= most else None
 
 
 def _sorted(data):
@@ -148,21 +155,22 @@ def warn_of_dependent_columns(data, dtype, names=None):
     n, dim = data.x.shape
     if (data.x.min(axis=0) == data.x.max(axis=0)).any():
         return  # a constant column is an error
-    if n <= dim:
+    n_distinct = len(np.unique(data.x, axis=0)) if n <= MANY_ROWS * dim else n
+    if n_distinct <= dim:
         warn_user(
-            f"X has {n} rows for {dim} columns: too few to know how the columns depend on each other. More rows, or fewer "
+            f"X has {n_distinct} {'distinct ' * (n_distinct < n)}rows for {dim} columns: too few to know how the columns depend on each other. More rows, or fewer "
             "columns, make a better density"
         )
         return
-    location, scale, _ = location_and_scale(data.x, data.weight)
+    location, scale, far_out = location_and_scale(data.x, data.weight)
     z = (data.x - location) / np.where(scale > 0, scale, 1)
-    near = (np.abs(z) <= 2 * FAR_OUT).all(axis=1)  # a row far out in two columns is no line
+    near = (np.abs(z[:, far_out]) <= 2 * FAR_OUT).all(axis=1)  # a row far out in two columns is no line
     z, weight = z[near], np.ones(n)[near] if data.weight is None else data.weight[near]
     share = weight / weight.sum()
     z -= share @ z
     residuals = np.abs(np.diag(np.linalg.qr(z * np.sqrt(share)[:, None], mode="r")))
     own = np.sqrt(share @ z**2)
-    dependent = (residuals < LEAST_RESIDUAL[dtype.name] * own) & (own > 0)
+    dependent = (residuals < LEAST_RESIDUAL[dtype.name] * own) & (own > SAME)
     if dependent.any():
         warn_user(
             f"column(s) {name_columns(dependent, names)} of X are linear combinations of the columns before them, but for "

@@ -11,7 +11,7 @@ from nvpflow._callbacks import wants_stop
 from nvpflow._checks import alternating_mask, check_callback, check_choice, check_dtype, check_int, check_real, draw_seeds
 from nvpflow._context import ContextScaler
 from nvpflow._data import effective_size, location_and_scale
-from nvpflow._mixture import fit_mixture, refit_mixture
+from nvpflow._mixture import fit_mixture, holds_values, refit_mixture
 from nvpflow._units import Units
 from nvpflow._warm_start import find_warm_start
 from nvpflow.base import base_from_config
@@ -89,7 +89,7 @@ def _starts(model, training, validation, scaler, seed):
 
     The context of the data is standardised.
     """
-    n_init, base = check_int("n_init", model.n_init, 1), base_of(model, validation is not None)
+    n_init, base = check_int("n_init", model.n_init, 1), base_of(model, validation is not None, training)
     if model.warm_start and hasattr(model, "flow_"):
         units, flow, mixture = _go_on(model, training, scaler, seed)
         return [_Start(model, training, validation, units, flow, mixture, seed)]
@@ -200,9 +200,9 @@ class _Start:
         beyond doubt; otherwise the mixture is fitted to all samples, held-out ones, too."""
         if self.mixture is None or self.validation is None:
             return
-        gain = self.flow.log_prob(*self.validation[:2]).astype(np.float64) - self.log_prob
-        mean = np.average(gain, weights=self.validation.weight)
-        with np.errstate(invalid="ignore"):  # of layers that leave some without a density
+        with np.errstate(invalid="ignore"):  # of samples without a density
+            gain = self.flow.log_prob(*self.validation[:2]).astype(np.float64) - self.log_prob
+            mean = np.average(gain, weights=self.validation.weight)
             variance = np.average((gain - mean) ** 2, weights=self.validation.weight)
         both = self.training.and_those(self.validation)
         n_held_out, n_training, n = map(effective_size, (self.validation, self.training, both))
@@ -231,10 +231,16 @@ def as_flow_reads(fitted, data):
     return data._replace(x=(data.x - fitted["origin_"]).astype(flow.dtype), context=context)
 
 
-def base_of(model, watched):
-    """The base density of the flow: "normal" or "mixture". `watched`: held-out samples tell whether layers better it."""
+def base_of(model, watched, data):
+    """The base density of the flow: "normal" or "mixture". `watched`: held-out samples tell whether layers better it.
+
+    Given a context, samples of few values have other shares of them for each context. A mixture of all holds each value by itself,
+    and leaves layers, which are smooth, nothing to move.
+    """
     base = check_choice("base", model.base, ("auto", "normal", "mixture"))
-    return base if base != "auto" else "mixture" if watched else "normal"
+    if base != "auto":
+        return base
+    return "mixture" if watched and (data.context is None or not holds_values(data.x)) else "normal"
 
 
 def option(model, name, base, context_dim=0):

@@ -5,7 +5,7 @@ import numpy as np
 from nvpflow._data import SPREAD_OF_NORMAL, Data, effective_size, location_and_scale, quantiles
 from nvpflow.base import MixtureBase, bare_flow, pack_factors
 
-__all__ = ["fit_mixture", "refit_mixture"]
+__all__ = ["fit_mixture", "holds_values", "refit_mixture"]
 
 # Numbers of components to try, and how many that are not better end the search.
 COMPONENTS, PATIENCE = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64), 3
@@ -16,12 +16,15 @@ SEARCH_ITER, MAX_ITER = 15, 100
 # 0.3, 0.6 and 1 the last had the best worst cases on 1000 moons and on tables. The covariance of all data in its place blurs
 # compact clusters that are far apart.
 PRIOR_SAMPLES = 1.0
+WIDEST_PRIOR = 10
 # What that covariance is shrunk by towards its diagonal, of which the best by cross-validation of one normal distribution.
 SHRINKAGES, FOLDS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0), 5
-# Where more than a tenth of a column's values repeat others, no deviation of a component is the smallest that it allows. The
-# least is then a thousandth of the spread of the values, as in scikit-learn's mixtures, or a tenth of the usual gap between two of
-# them; elsewhere it is so many times what the dtype resolves.
-REPEATED, LEAST_OF_SPREAD, LEAST_OF_GAP, LEAST_RESOLVED = 0.1, 1e-3, 0.1, 64
+# Where more than a tenth of a column's values repeat others, no deviation of a component is the smallest that it allows. If one
+# value alone has so large a share, the least is a thousandth of the spread of the values, as in scikit-learn's mixtures, or a tenth
+# of the usual gap between two of them; otherwise the values are rounded, and it is the deviation of rounding to that gap.
+# Elsewhere it is so many times what the dtype resolves.
+REPEATED, LARGE_SHARE = 0.1, 0.05
+LEAST_OF_SPREAD, LEAST_OF_GAP, OF_ROUNDING, LEAST_RESOLVED = 1e-3, 0.1, 12**-0.5, 8
 # A component whose variance in such a column is not more than so many times the least holds one value.
 ONE_VALUE = 4
 # What keeps a covariance, whatever its size, positive definite in spite of rounding.
@@ -30,7 +33,7 @@ LEAST_RELATIVE = 1e-12
 LARGEST_SINGLE = 1e6
 # Of K-means, from which the search starts. Small data are searched several times: 1000 moons had a worst gap of 0.12 by one
 # search, which had stopped too early, and of 0.09 by five.
-CLUSTERED_SAMPLES, CLUSTER_ITER = 3000, 10
+CLUSTERED_SAMPLES, CLUSTER_ITER, MARK = 3000, 10, 4.0
 SEARCHED_NUMBERS, MOST_SEARCHES = 10_000, 50
 
 
@@ -145,21 +148,30 @@ class _Samples:
 
 def _least_deviation(column):
     """Of a component, where values repeat; else 0."""
-    values = np.unique(column)
+    values, times = np.unique(column, return_counts=True)
     if len(values) < 2 or len(values) > (1 - REPEATED) * len(column):
         return 0.0
+    gap = np.median(np.diff(values))
+    if times.max() < LARGE_SHARE * len(column):
+        return OF_ROUNDING * gap
     low, high = quantiles(values[:, None], (0.05, 0.95))[:, 0]
-    return min(LEAST_OF_SPREAD * (high - low) / SPREAD_OF_NORMAL, LEAST_OF_GAP * np.median(np.diff(values)))
+    return min(LEAST_OF_SPREAD * (high - low) / SPREAD_OF_NORMAL, LEAST_OF_GAP * gap)
+
+
+def holds_values(x):
+    """Whether a value alone has a large share of a column of x (n, D), so that mixtures put a component on it."""
+    some = x[:: max(1, len(x) // CLUSTERED_SAMPLES)]
+    return any(np.unique(column, return_counts=True)[1].max() >= LARGE_SHARE * len(column) for column in some.T)
 
 
 def _choose_shrinkage(x, weight):
-    """The shrinkage with the best cross-validated likelihood of one normal distribution."""
-    n, dim = x.shape
-    if dim == 1 or n < 3:
-        return SHRINKAGES[0] if dim == 1 else SHRINKAGES[-1]
-    weight, fold = np.ones(n) if weight is None else weight, np.arange(n) % FOLDS
-    shrinkages, scores = np.array(SHRINKAGES)[:, None], 0
-    for k in range(min(n, FOLDS)):
+    """The least shrinkage whose cross-validated likelihood of one normal distribution is the best, within its standard error."""
+    distinct, row = np.unique(x, axis=0, return_inverse=True)
+    if x.shape[1] == 1 or len(distinct) < 3:
+        return SHRINKAGES[0] if x.shape[1] == 1 else SHRINKAGES[-1]
+    weight, fold = np.ones(len(x)) if weight is None else weight, row.ravel() % FOLDS  # equal rows in one
+    shrinkages, nll = np.array(SHRINKAGES)[:, None], np.empty((len(SHRINKAGES), len(x)))
+    for k in range(min(len(distinct), FOLDS)):
         rows, share = x[fold != k], weight[fold != k] / weight[fold != k].sum()
         mean = share @ rows
         offsets = (rows - mean) * np.sqrt(share)[:, None]
@@ -167,9 +179,12 @@ def _choose_shrinkage(x, weight):
         diagonal = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).eps))
         variances, axes = np.linalg.eigh(covariance / np.outer(diagonal, diagonal))
         shrunk = (1 - shrinkages) * np.maximum(variances, 0) + shrinkages  # (S, D)
-        squares = weight[fold == k] @ ((x[fold == k] - mean) / diagonal @ axes) ** 2
-        scores = scores + (squares / shrunk).sum(axis=1) + weight[fold == k].sum() * np.log(shrunk).sum(axis=1)
-    return SHRINKAGES[int(np.argmin(scores))]
+        squares = ((x[fold == k] - mean) / diagonal @ axes) ** 2
+        nll[:, fold == k] = 0.5 * ((1 / shrunk) @ squares.T + np.log(shrunk).sum(axis=1, keepdims=True))
+    share = weight / weight.sum()
+    loss = nll - nll[np.argmin(nll @ share)]
+    error = np.sqrt(loss**2 @ share / len(distinct))
+    return SHRINKAGES[int(np.argmax(loss @ share <= error))]
 
 
 class _Mixture:
@@ -213,10 +228,13 @@ class _Mixture:
         root = np.sqrt(shares.sum() / np.maximum(shares @ broad, np.finfo(float).tiny))
         pooled = squares.sum(axis=0) / shares.sum() * np.outer(root, root)
         prior = (1 - samples.shrinkage) * pooled + samples.shrinkage * np.diag(np.diag(pooled))
-        priors = prior * (broad[:, :, None] & broad[:, None, :])
+        # No wider than so many times the component itself, so that a large one does not blur a small one.
+        own = np.einsum("ij,kji->k", np.linalg.pinv(prior, hermitian=True), squares) / (shares * self.dim)
+        limit = np.minimum(1, WIDEST_PRIOR * own)[:, None, None]
+        priors = limit * prior * (broad[:, :, None] & broad[:, None, :])
         self.covariances = (squares + self.prior_share * priors) / (shares + self.prior_share)[:, None, None]
         if self.k == 1:
-            self.covariances = priors.copy()
+            self.covariances = (prior * (broad[:, :, None] & broad[:, None, :])).copy()
         self.covariances[:, i, i] = self.covariances[:, i, i] * (1 + LEAST_RELATIVE) + samples.floor
 
     def _step(self):
@@ -259,7 +277,8 @@ class _Clusters:
         some = rng.permutation(len(x))[:CLUSTERED_SAMPLES]
         weight = np.ones(len(some)) if weight is None else weight[some]
         self.x, self.share, self.rng = x[some], (weight / weight.sum()).astype(x.dtype), rng
-        self.centers = self.x[:1]
+        self.points = np.hstack([self.x, _marks(self.x)])
+        self.centers = self.points[:1]
         self.distance = self._distances(self.centers)[:, 0]
 
     def assign(self, k):
@@ -271,18 +290,28 @@ class _Clusters:
             labels = self._distances(centers).argmin(axis=1)
             parts = np.eye(k, dtype=self.x.dtype)[labels] * self.share[:, None]
             sums = parts.sum(axis=0)[:, None]
-            centers = np.where(sums > 0, parts.T @ self.x / np.maximum(sums, np.finfo(sums.dtype).tiny), centers)
+            centers = np.where(sums > 0, parts.T @ self.points / np.maximum(sums, np.finfo(sums.dtype).tiny), centers)
         return labels, parts
 
     def _add_center(self):
         """A sample, the more likely the farther it is from the others."""
         spread = self.distance * self.share.astype(np.float64)
-        candidates = self.x[self.rng.choice(len(self.x), 3, p=spread / spread.sum() if spread.any() else None)]
+        candidates = self.points[self.rng.choice(len(self.x), 3, p=spread / spread.sum() if spread.any() else None)]
         distances = np.minimum(self.distance[:, None], self._distances(candidates))
         best = (self.share @ distances).argmin()
         self.centers, self.distance = np.vstack([self.centers, candidates[best]]), distances[:, best]
 
     def _distances(self, centers):
         """Squared, (n, K)."""
-        squares = np.einsum("nd,nd->n", self.x, self.x)[:, None] - 2 * self.x @ centers.T
+        squares = np.einsum("nd,nd->n", self.points, self.points)[:, None] - 2 * self.points @ centers.T
         return np.maximum(squares + np.einsum("kd,kd->k", centers, centers), 0)
+
+
+def _marks(x):
+    """A further column for each that repeats a value often: far from the others where it has that value, so that K-means tells."""
+    marks = []
+    for column in x.T:
+        values, times = np.unique(column, return_counts=True)
+        if LARGE_SHARE * len(column) <= times.max() < len(column) and len(values) > 2:
+            marks.append(MARK * (column == values[times.argmax()]))
+    return np.array(marks, x.dtype).reshape(-1, len(x)).T

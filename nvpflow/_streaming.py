@@ -45,7 +45,7 @@ class Stream:
         data = self.scaler.transform(data)
         units, mixture = Units.of(data, model.standardize, False, self.scaler.dtype), None
         self.origin = self.origin + units.origin
-        if base_of(model, watched=False) == "mixture":
+        if base_of(model, False, data) == "mixture":
             mixture = fit_mixture(units.standardize(data.x, data.context), data.weight, self.init_seed)
         return whole_flow(model, new_flow(model, data, self.init_seed, mixture), units, self.scaler)
 

@@ -34,15 +34,15 @@ class Units:
         """Those of the data, whose context is standardised, for flows of that dtype; `whiten`: by the Cholesky factor of their
         correlations, too."""
         x, (mean, deviation, _) = data.x, location_and_scale(data.x, data.weight)
-        if not standardize:
-            warn_of_coarse("X", mean, np.where(deviation > 0, deviation, np.inf), dtype)
-            return cls(dtype=dtype)
         constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0))
         if len(constant):
             raise ValueError(
                 f"X must have no constant column, got one in column(s) {', '.join(map(str, constant[:10]))}: "
                 "a constant has no density"
             )
+        if not standardize:
+            warn_of_coarse("X", mean, np.where(deviation > 0, deviation, np.inf), dtype)
+            return cls(dtype=dtype)
         whitens = whiten and x.shape[1] > 1
         if not whitens:  # otherwise it was said where the units of another start were found
             warn_of_coarse("X", mean, deviation, dtype)

@@ -68,7 +68,11 @@ def _write_through(descriptor, content):
 def _replace(target, content, old):
     directory = os.path.dirname(target)
     _remove_stale(directory)
-    temporary, file = _create(directory, 0o666 if old is None else 0o600)
+    try:
+        temporary, file = _create(directory, 0o666 if old is None else 0o600)
+    except OSError as error:
+        error.filename = target  # not the temporary file's, which nobody knows
+        raise
     # The lock belongs to all duplicates of the descriptor. Windows, without locks, moves no file that is open.
     lock = os.dup(file.fileno()) if fcntl else None
     try:

@@ -44,8 +44,8 @@ from nvpflow.layers import ACTIVATIONS, MAX_BINS, SCALE_BOUND
 __all__ = ["NotFittedError", "RealNVP"]
 
 NO_DENSITY = (
-    "the mean log-density of the samples is not finite {}: scale='spline' or 'tanh', standardize=True, fewer layers or a "
-    "smaller learning_rate may help"
+    "the mean log-density of the samples is not finite {}: scale='spline' or 'tanh', standardize=True, dtype='float64', fewer "
+    "layers, a smaller learning_rate, or samples of a smaller range may help"
 )
 
 
@@ -320,7 +320,7 @@ class RealNVP(Transformer, DensityRequests):
             checked later, as those of X are.
         sample_weight : array_like of real numbers, shape (n,), optional
             Finite, >= 0, and at least 2 of them > 0: how much each sample counts in the loss, the validation and the
-            standardisation. Only their ratios matter. Whole numbers are counts, in lowest terms: where others have weight 1,
+            standardisation. Only their ratios matter. Ratios of whole numbers are those of counts: where others have weight 1,
             a sample of weight 3 is three such samples, as long as these are not more than a million, or ten times as many as
             were given. A sample of weight 0 is as good as absent. Default: all 1.
         callback : callable, optional
@@ -361,10 +361,13 @@ class RealNVP(Transformer, DensityRequests):
         self._check_parameters()
         check_callback(callback)
         names, context_names = feature_names(X), feature_names(context)
-        dtype = check_dtype(self.dtype)
-        data = check_data(X, context, sample_weight, dtype, minimum=2)
-        warn_of_dependent_columns(data, dtype, names)
-        fitted: dict[str, Any] = {"n_samples_seen_": count_given(data, sample_weight)}
+        data = check_data(X, context, sample_weight, check_dtype(self.dtype), minimum=2)
+        return self._fit_data(data, count_given(data, sample_weight), names, context_names, callback)
+
+    def _fit_data(self, data, n_given, names=None, context_names=None, callback=None):
+        """Fit to checked samples, of which so many were given."""
+        warn_of_dependent_columns(data, check_dtype(self.dtype), names)
+        fitted: dict[str, Any] = {"n_samples_seen_": n_given}
         try:
             _fitting.train(self, data, fitted, callback)
         except BaseException:  # an interruption leaves the best parameters so far

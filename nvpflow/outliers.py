@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nvpflow._checks import check_choice, check_dtype, check_real, draw_seeds, shown
-from nvpflow._data import check_data
+from nvpflow._data import check_data, count_given
 from nvpflow._frames import feature_names
 from nvpflow._metadata import UNCHANGED, Request
 from nvpflow._parameters import plain
@@ -164,17 +164,17 @@ class FlowOutlierDetector(Estimator):
         """
         self._check_parameters()
         names = feature_names(X)
-        x, _, weight = check_data(X, None, sample_weight, check_dtype(self.dtype), minimum=2)
+        data = check_data(X, None, sample_weight, check_dtype(self.dtype), minimum=2)
+        x, _, weight = data
         parameters = {name: getattr(self, name) for name in RealNVP._parameter_names()}
         fitted = self.warm_start and hasattr(self, "estimator_")
         estimator = copy.copy(self.estimator_).set_params(**parameters) if fitted else RealNVP(**parameters)
-        estimator.fit(x, sample_weight=weight)
+        estimator._fit_data(data, count_given(data, sample_weight), names)
         if isinstance(self.contamination, str):
             (seed,) = draw_seeds(self.random_state, 1)
             offset = _threshold(estimator.flow_.sample_and_log_prob(N_DRAWS, seed)[1], TAIL)
         else:
             offset = _threshold(estimator.score_samples(x), float(self.contamination), weight)
-        estimator._keep({}, x.shape[1], names)
         self._keep({"estimator_": estimator, "offset_": offset}, x.shape[1], names)
         return self
 

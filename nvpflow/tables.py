@@ -234,7 +234,8 @@ def _read_npy_header(stream, source):
         if min(shape, default=0) < 0:
             raise ValueError(f"shape {shape}")
     except Exception as error:  # NumPy takes the header for Python code, which can be wrong in any way
-        reason = re.split(r"\.\s", str(error))[0] or type(error).__name__  # NumPy goes on with advice to programmers
+        said = str(error.args[0]) if error.args else ""
+        reason = re.split(r"\.\s", said)[0] or type(error).__name__  # NumPy goes on with advice to programmers
         raise TableError(f"{source} is not a whole NPY file of numbers: {reason:.200}") from error
     return shape, dtype
 

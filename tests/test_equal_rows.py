@@ -35,14 +35,32 @@ def test_two_columns_of_two_values_depend_on_each_other(state):
     np.testing.assert_allclose(shares(model, [[0, 0], [0, 1], [1, 0], [1, 1]]), expected, atol=0.03)
 
 
-def test_whole_years():
-    """Rounded numbers are scored as well as those that were rounded, by the noise that undoes the rounding."""
-    ages = np.clip(rng(0).normal(40, 12, 20_000), 0, 100)
-    model, plain = R(random_state=0).fit(np.rint(ages[:, None])), R(random_state=0).fit(ages[:, None])
-    fresh = np.clip(rng(1).normal(40, 12, 5000), 0, 100)[:, None]
-    assert model.score(np.rint(fresh)) > plain.score(fresh) - 0.01
+@every_state
+def test_whole_years(state):
+    """Rounded numbers have the density of the numbers that were rounded."""
+    ages, fresh = (np.clip(rng(i).normal(40, 12, (n, 1)), 0, 100) for i, n in ((state, 20_000), (99, 5000)))
+    model, plain = R(random_state=state).fit(np.rint(ages)), R(random_state=state).fit(ages)
+    assert model.score(np.rint(fresh)) == pytest.approx(plain.score(fresh), abs=0.02)
+    assert model.score(fresh) == pytest.approx(plain.score(fresh), abs=0.02)
     expected = [np.mean(np.rint(fresh) == age) for age in (20, 30, 40, 50)]
     np.testing.assert_allclose(shares(model, [[20], [30], [40], [50]]), expected, atol=0.01)
+
+
+@every_state
+def test_shares_of_values_given_a_context(state):
+    context = rng(state).choice([0.0, 1, 2], 4000)[:, None]
+    y = (rng(state + 9).random((4000, 1)) < np.array([0.1, 0.5, 0.2])[context.astype(int)]).astype(float)
+    model = R(random_state=state).fit(y, context=context)
+    found = [(model.sample(5000, random_state=1, context=[k]) > 0.5).mean() for k in (0.0, 1.0, 2.0)]
+    np.testing.assert_allclose(found, [y[context == k].mean() for k in (0.0, 1.0, 2.0)], atol=0.05)
+
+
+@pytest.mark.parametrize("state", [63, 41, 5])
+def test_a_sentinel_among_the_other_values(state):
+    x = rng(state).normal(size=(2000, 3)) @ rng(state).normal(size=(3, 3))
+    x[rng(state + 1).random(2000) < 0.3, 1] = -1
+    expected = (np.abs(x[:, 1] + 1) < 0.05).mean()
+    assert (np.abs(R(random_state=state).fit(x).sample(20_000)[:, 1] + 1) < 0.05).mean() == pytest.approx(expected, abs=0.03)
 
 
 @pytest.mark.parametrize("state", range(6))
@@ -89,23 +107,26 @@ def test_every_row_counts(weight):
     np.testing.assert_array_equal(data.x, x.repeat(times, axis=0))
 
 
-@pytest.mark.parametrize("weight, n", [
-    ([0.5, 1.0, 0.0, 1.0], 3),  # not whole
-    ([1e6, 2e6 + 1, 0.0, 1e6], 3),  # too many for counts
-    ([1e308, 1.5, 0.0, 1e307], 3),
+@pytest.mark.parametrize("weight", [
+    [0.5, 2**0.5, 0.0, 1.0],  # no ratios of whole numbers
+    [1e6, 2e6 + 1, 0.0, 1e6],  # too many for counts
+    [1e308, 1.5, 0.0, 1e307],
+    [1e-300, 3e-7, 0.0, 1.0],
 ])  # fmt: skip
-def test_other_weights_are_relative(weight, n):
-    data = check_data(np.arange(8.0).reshape(4, 2), None, weight, FLOAT32)
-    assert len(data.x) == n and data.weight.mean() == pytest.approx(1)
-    scaled = check_data(np.arange(8.0).reshape(4, 2), None, np.array(weight) * 0.3, FLOAT32)
-    np.testing.assert_allclose(scaled.weight, data.weight)
+def test_other_weights_are_relative(weight):
+    x = np.arange(8.0).reshape(4, 2)
+    data = check_data(x, None, weight, FLOAT32)
+    assert len(data.x) == 3 and data.weight.mean() == pytest.approx(1)
+    np.testing.assert_allclose(check_data(x, None, np.array(weight) * 0.3, FLOAT32).weight, data.weight)
 
 
 def test_counts_are_in_lowest_terms():
     x = np.arange(8.0).reshape(4, 2)
-    for weight in ([1, 2, 0, 1], [3, 6, 0, 3], np.array([1, 2, 0, 1]) * 2.0**40):
+    for weight in ([1, 2, 0, 1], [3, 6, 0, 3], [0.1, 0.2, 0, 0.1], [1.5e-300, 3e-300, 0, 1.5e-300], np.array([1, 2, 0, 1]) * 2.0**40):
         np.testing.assert_array_equal(check_data(x, None, weight, FLOAT32).x, x[[0, 1, 1, 3]])
     assert len(check_data(x, None, [7, 7, 7, 7], FLOAT32).x) == 4
+    weight = np.array([2503, 297, 411, 6000]) * 1.5
+    assert len(check_data(x, None, weight, FLOAT32).x) == 9211
 
 
 @pytest.mark.parametrize("fit", ["fit", "partial_fit"])

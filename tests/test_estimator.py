@@ -212,6 +212,7 @@ class TestHeldOutSamples:
             assert sorted(np.append(training.x[:, 0], validation.x[:, 0])) == list(range(20))
         assert np.isfinite(make(validation_fraction=0.5, max_iter=2).fit(x).score(x))
 
+    @pytest.mark.filterwarnings("ignore:X has 2 rows for 2 columns")
     @pytest.mark.parametrize("base", ["auto", "normal"])
     def test_of_two_samples_none_is_held_out(self, base):
         model = make(base=base).fit([[0.0, 1.0], [2.0, 5.0]])

@@ -50,15 +50,16 @@ def test_a_stray_row_costs_the_others_nothing(state, far):
     assert np.isfinite(model.score(x))
 
 
-def test_clusters_of_unlike_sizes():
-    """The larger part does not blur the smaller one, and the other way round."""
-    x = np.r_[rng(0).normal(size=(1900, 2)), [300, -300] + 0.1 * rng(1).normal(size=(100, 2))]
+@pytest.mark.parametrize("distance", [20, 1000])
+@pytest.mark.parametrize("small, large", [(0.01, 3), (0.1, 3), (0.01, 1)])
+def test_clusters_of_unlike_sizes(small, large, distance):
+    """The larger one does not blur the smaller one."""
+    x = np.r_[small * rng(1).normal(size=(800, 2)), [distance, 0] + large * rng(51).normal(size=(400, 2))]
     model = R(random_state=0).fit(x)
-    small = [300, -300] + 0.1 * rng(2).normal(size=(500, 2))
-    gap = log_normal((small - [300, -300]) / 0.1) - 2 * np.log(0.1) + np.log(0.05) - model.score_samples(small)
-    assert gap.mean() < 0.5
-    fresh = rng(3).normal(size=(2000, 2))
-    assert np.mean(log_normal(fresh) + np.log(0.95) - model.score_samples(fresh)) < 0.02
+    fresh = rng(2).normal(size=(2000, 2))
+    for center, width, share in ((0, small, 2 / 3), ([distance, 0], large, 1 / 3)):
+        exact = log_normal(fresh) - 2 * np.log(width) + np.log(share)
+        assert np.mean(exact - model.score_samples(center + width * fresh)) < 0.05
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

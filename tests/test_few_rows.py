@@ -46,6 +46,26 @@ def test_too_few_rows_are_told(n):
         R(max_iter=1, n_layers=2, hidden_dim=4).fit(rng(0).normal(size=(21, 20)))
 
 
+@pytest.mark.filterwarnings("error")
+def test_rows_that_are_copies_are_few():
+    z = rng(2).normal(size=(310, 15))
+    with pytest.warns(UserWarning, match="X has 5 distinct rows for 15 columns: too few"):
+        model = R(random_state=1).fit(np.repeat(z[:5], 4, axis=0))
+    assert model.score(z[5:]) > -60
+    weighted = R(random_state=1)
+    with pytest.warns(UserWarning, match="X has 20 rows for 20 columns"):
+        weighted.fit(rng(0).normal(size=(20, 20)), sample_weight=np.full(20, 3))
+    assert weighted.score(rng(1).normal(size=(1000, 20))) > -33
+
+
+@pytest.mark.filterwarnings("error")
+def test_pixels_are_not_told():
+    """Columns that are nearly always zero are not determined by others."""
+    datasets = pytest.importorskip("sklearn.datasets")
+    x = datasets.load_digits().data
+    R(max_iter=1, n_layers=2, hidden_dim=4).fit(x[:, x.std(axis=0) > 0])
+
+
 X = rng(0).normal(size=(500, 3)) * [1, 100, 1e-3] + [0, 1, 5]
 
 
@@ -66,8 +86,10 @@ def test_columns_that_others_determine_are_told(column, names, dtype):
 def test_their_names_in_a_frame():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=["a", "b", "c"]).assign(copy=X[:, 1])
-    with pytest.warns(UserWarning, match=r"column\(s\) 'copy' of X are linear combinations"):
-        R(max_iter=1, n_layers=2, hidden_dim=4).fit(frame)
+    for model in (R, nvpflow.FlowOutlierDetector):
+        with pytest.warns(UserWarning, match=r"column\(s\) 'copy' of X are linear combinations") as caught:
+            model(max_iter=1, n_layers=2, hidden_dim=4).fit(frame)
+        assert len(caught) == 1 and caught[0].filename == __file__
 
 
 @pytest.mark.parametrize("column", [
