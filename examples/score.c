@@ -102,7 +102,7 @@ int main(int n_arguments, char **arguments) {
     free(s.x);
     free(s.context);
     free(s.log_prob);
-    free(s.params);
+    nvp_free(s.params);
     nvp_workspace_destroy(s.workspace);
     nvp_flow_destroy(s.flow);
     return code;

@@ -70,10 +70,10 @@ def sources_without_vectors(directory):
     return sorted(copy.glob("*.c"))
 
 
-def why_not(compiler, flags, directory, before=()):
+def why_not(compiler, flags, directory, before=(), includes=""):
     """What keeps a program that is compiled with these flags from running here, or None."""
     source, program = directory / "empty.c", directory / "empty"
-    source.write_text("int main(void) { return 0; }\n")
+    source.write_text(f"{includes}int main(void) {{ return 0; }}\n")
     for command in ([compiler, *flags, source, "-o", program], [*before, program]):
         try:
             run = subprocess.run(command, capture_output=True, text=True)

@@ -70,7 +70,7 @@ def wheel(sdist, tmp_path_factory):
 def test_sdist_holds_what_builds_and_tests(sdist):
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    folders = ("csrc", "docs", "examples", "nvpflow", "tests")
+    folders = ("cmake", "csrc", "docs", "examples", "nvpflow", "tests")
     wanted = {
         path.relative_to(ROOT).as_posix()
         for folder in folders
@@ -78,7 +78,7 @@ def test_sdist_holds_what_builds_and_tests(sdist):
         if path.is_file() and path.suffix not in (".so", ".pyc") and not {"_build", "generated"} & set(path.parts)
     }
     assert not wanted - names
-    assert {"LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "setup.py"} <= names
+    assert {"LICENSE", "README.md", "CHANGELOG.md", "CMakeLists.txt", "pyproject.toml", "setup.py"} <= names
     assert not [name for name in names if name.endswith((".so", ".pyc"))]
 
 

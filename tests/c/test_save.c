@@ -89,7 +89,7 @@ static void release(model m) {
 
 static bool same_numbers(const nvp_flow *a, const nvp_flow *b) {
     size_t n_a = 0, n_b = 0;
-    double *numbers_a, *numbers_b;
+    double *numbers_a = NULL, *numbers_b = NULL;
     const bool encoded =
         nvp_flow_encode(a, &n_a, &numbers_a) == NVP_OK && nvp_flow_encode(b, &n_b, &numbers_b) == NVP_OK;
     const bool same = encoded && n_a == n_b && memcmp(numbers_a, numbers_b, n_a * sizeof *numbers_a) == 0;
@@ -214,9 +214,10 @@ static const char *in_directory(const char *name) {
 static size_t count_files(void) {
     size_t n = 0;
     DIR *listing = opendir(directory);
-    for (struct dirent *entry; (entry = readdir(listing));)
+    for (struct dirent *entry; listing && (entry = readdir(listing));)
         n += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
-    closedir(listing);
+    if (listing)
+        closedir(listing);
     return n;
 }
 
@@ -396,9 +397,9 @@ static void test_material_for_python(void) {
         FILE *file = fopen(path, "w");
         CHECK(file != NULL);
         score(&m, log_prob);
-        for (size_t k = 0; k < N; k++)
+        for (size_t k = 0; file && k < N; k++)
             fprintf(file, "%.17g\n", m.real_size == sizeof(float) ? (double)((float *)log_prob)[k] : log_prob[k]);
-        CHECK(fclose(file) == 0);
+        CHECK(file && fclose(file) == 0);
         release(m);
     }
 }
