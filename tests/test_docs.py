@@ -94,7 +94,7 @@ def test_site_builds_without_a_warning(tmp_path):
     for name in ("sphinx", "numpydoc", "myst_parser", "furo"):
         pytest.importorskip(name)
     sources = shutil.copytree(DOCS, tmp_path / "docs", ignore=shutil.ignore_patterns("_build", "generated"))
-    for name in ("csrc", "CHANGELOG.md"):
+    for name in ("csrc", "examples", "CHANGELOG.md"):
         (tmp_path / name).symlink_to(DOCS.parent / name)
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", sources, tmp_path / "site"]
     done = subprocess.run(command, capture_output=True, text=True)
