@@ -16,7 +16,7 @@ SEARCH_ITER, MAX_ITER = 15, 100
 # 0.3, 0.6 and 1 the last had the best worst cases on 1000 moons and on tables. The covariance of all data in its place blurs
 # compact clusters that are far apart.
 PRIOR_SAMPLES = 1.0
-WIDEST_PRIOR = 10
+WIDEST_PRIOR, ENOUGH_ROWS = 10, 10  # the latter for each dimension
 # What that covariance is shrunk by towards its diagonal, of which the best by cross-validation of one normal distribution.
 SHRINKAGES, FOLDS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0), 5
 # Where more than a tenth of a column's values repeat others, no deviation of a component is the smallest that it allows. If one
@@ -228,9 +228,10 @@ class _Mixture:
         root = np.sqrt(shares.sum() / np.maximum(shares @ broad, np.finfo(float).tiny))
         pooled = squares.sum(axis=0) / shares.sum() * np.outer(root, root)
         prior = (1 - samples.shrinkage) * pooled + samples.shrinkage * np.diag(np.diag(pooled))
-        # No wider than so many times the component itself, so that a large one does not blur a small one.
+        # A component with rows enough to tell has a prior no wider than so many times itself: a large one does not blur a small one.
         own = np.einsum("ij,kji->k", np.linalg.pinv(prior, hermitian=True), squares) / (shares * self.dim)
-        limit = np.minimum(1, WIDEST_PRIOR * own)[:, None, None]
+        tells = shares * samples.n > ENOUGH_ROWS * self.dim
+        limit = np.where(tells, np.minimum(1, WIDEST_PRIOR * own), 1)[:, None, None]
         priors = limit * prior * (broad[:, :, None] & broad[:, None, :])
         self.covariances = (squares + self.prior_share * priors) / (shares + self.prior_share)[:, None, None]
         if self.k == 1:

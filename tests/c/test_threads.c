@@ -305,7 +305,7 @@ static int fork_once(void *context) {
     f->child = fork();
     if (f->child == 0) {
         n_failed = 0;
-        alarm(30); /* instead of a wait without end */
+        alarm(150); /* instead of a wait without end */
     }
     return f->child == 0 ? f->answer : 0;
 }
@@ -484,6 +484,6 @@ int main(int n_arguments, char **arguments) {
     if (argument && strcmp(argument, "briefly") == 0)
         n_variants = 1;
     make_samples();
-    alarm(200); /* a hang is a failure */
+    alarm(600); /* a hang is a failure */
     return RUN_TESTS(tests, n_arguments, arguments);
 }
