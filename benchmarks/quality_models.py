@@ -98,7 +98,7 @@ def software(model):
     if model in OURS:
         package = Path(nvpflow.__file__).parent
         digest = hashlib.sha256()
-        for path in sorted([*package.glob("*.py"), Path(nvpflow._core.__file__)]):
+        for path in sorted([*package.rglob("*.py"), Path(nvpflow._core.__file__)]):
             digest.update(path.read_bytes())
         return f"nvpflow {nvpflow.__version__} ({digest.hexdigest()[:8]})"
     packages = {"zuko": ["zuko", "torch"], "nflows": ["nflows", "torch"], "PyTorch": ["torch"]}

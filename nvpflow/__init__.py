@@ -17,9 +17,9 @@ except ModuleNotFoundError as error:
         "Start Python elsewhere, or build it here with `pip install -e .`",
         name=error.name,
     ) from None
-from nvpflow.base import MixtureBase
-from nvpflow.estimator import NotFittedError, RealNVP
-from nvpflow.files import load, save
+from nvpflow._io.load import load
+from nvpflow._io.save import save
+from nvpflow.density import NotFittedError, RealNVP
 from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.layers import (
     ActNorm,
@@ -30,9 +30,9 @@ from nvpflow.layers import (
     Permutation,
     SplineCoupling,
 )
-from nvpflow.optimizer import Adam
+from nvpflow.mixture_base import MixtureBase
+from nvpflow.optim import Adam, TrainingState
 from nvpflow.outliers import FlowOutlierDetector
-from nvpflow.training import TrainingState
 
 __version__ = "0.1.0"
 

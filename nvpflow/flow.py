@@ -11,9 +11,10 @@ from typing import Any, Self
 import numpy as np
 
 from nvpflow import _core
-from nvpflow._arrays import as_array
-from nvpflow._callbacks import wants_stop
-from nvpflow._checks import (
+from nvpflow._io.state_dict import split_state, state_dtype, state_widths
+from nvpflow._training.callbacks import wants_stop
+from nvpflow._typing import Activation, AnyPath, ArrayLike, Callback, DTypeLike, Floats, Scale, Schedule, Seed
+from nvpflow._validation.arguments import (
     alternating_mask,
     check_callback,
     check_choice,
@@ -24,11 +25,10 @@ from nvpflow._checks import (
     draw_seeds,
     shown,
 )
-from nvpflow._state import split_state, state_dtype, state_widths
-from nvpflow._typing import Activation, AnyPath, ArrayLike, Callback, DTypeLike, Floats, Scale, Schedule, Seed
-from nvpflow.base import MixtureBase, base_from_config, base_from_state
+from nvpflow._validation.arrays import as_array
 from nvpflow.layers import SCALE_BOUND, ActNorm, CouplingLayer, Layer, layer_from_config
-from nvpflow.training import TrainingState
+from nvpflow.mixture_base import MixtureBase, base_from_config, base_from_state
+from nvpflow.optim import TrainingState
 
 __all__ = ["ConvergenceWarning", "Flow"]
 
@@ -89,6 +89,8 @@ class Flow(_core.Flow):
     >>> flow.sample(3, context=[0.5, 1.0]).shape
     (3, 1)
     """
+
+    _file_kind = "Flow"
 
     def __init__(self, layers: Sequence[Layer] | Layer, base: MixtureBase | None = None) -> None:
         layers = tuple(layers) if np.iterable(layers) else (layers,)
@@ -535,7 +537,7 @@ class Flow(_core.Flow):
         OSError
             If the file cannot be written.
         """
-        from nvpflow.files import save
+        from nvpflow._io.save import save
 
         save(self, path)
 

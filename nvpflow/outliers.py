@@ -10,14 +10,14 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from nvpflow._checks import check_choice, check_dtype, check_real, draw_seeds, shown
-from nvpflow._data import check_data
-from nvpflow._frames import feature_names
-from nvpflow._metadata import UNCHANGED, Request
-from nvpflow._parameters import plain
-from nvpflow._sklearn import Estimator
+from nvpflow._sklearn.estimator import Estimator
+from nvpflow._sklearn.feature_names import feature_names
+from nvpflow._sklearn.metadata_routing import UNCHANGED, Request
+from nvpflow._sklearn.parameters import plain
+from nvpflow._training.dataset import check_data
 from nvpflow._typing import AnyPath, ArrayLike, DTypeLike, Floats, Ints, Seed
-from nvpflow.estimator import RealNVP
+from nvpflow._validation.arguments import check_choice, check_dtype, check_real, draw_seeds, shown
+from nvpflow.density import RealNVP
 from nvpflow.flow import ConvergenceWarning, Flow
 
 __all__ = ["FlowOutlierDetector"]
@@ -93,6 +93,7 @@ class FlowOutlierDetector(Estimator):
     _parameter_checks = RealNVP._parameter_checks | {"contamination": plain(_check_contamination)}
 
     _estimator_type = "outlier_detector"
+    _file_kind = "FlowOutlierDetector"
     _consumes = {"fit": ("sample_weight",)}
 
     def set_fit_request(self, *, sample_weight: Request = UNCHANGED) -> Self:
@@ -270,7 +271,7 @@ class FlowOutlierDetector(Estimator):
         OSError
             If the file cannot be written.
         """
-        from nvpflow.files import save
+        from nvpflow._io.save import save
 
         save(self, path)
 

@@ -16,7 +16,7 @@ import pytest
 from sklearn.datasets import make_moons
 
 import nvpflow
-from nvpflow import cli, moons, plot
+from nvpflow import cli, datasets, plot
 from nvpflow.cli import _arguments, _moons, _plot
 
 FIGURES = {"samples.png", "layers.png", "density.png", "training.png"}
@@ -54,8 +54,8 @@ def test_moons_prints_scores_and_writes_figures_and_model(tmp_path):
     held_out = -model.score_samples(fresh).astype(float).mean()
     assert value("training NLL", result.stdout) == pytest.approx(-model.score(train), abs=2e-4)
     assert value("held-out NLL", result.stdout) == pytest.approx(held_out, abs=2e-4)
-    assert value("entropy", result.stdout) == pytest.approx(moons.entropy(0.1), abs=1e-4)
-    assert value("gap", result.stdout) == pytest.approx(held_out - moons.entropy(0.1), abs=3e-4)
+    assert value("entropy", result.stdout) == pytest.approx(datasets.moons_entropy(0.1), abs=1e-4)
+    assert value("gap", result.stdout) == pytest.approx(held_out - datasets.moons_entropy(0.1), abs=3e-4)
     assert "2000 fresh points" in result.stdout
     assert re.search(r"trained in \d+\.\d\d s: 30 epochs", result.stdout)
     assert "loaded again, it gives the same log-densities" in result.stdout

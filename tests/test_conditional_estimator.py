@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import nvpflow
-from nvpflow._context import ContextScaler
-from nvpflow._data import Data, moments
-from nvpflow._streaming import Stream
-from nvpflow._units import Units
+from nvpflow._training.context import ContextScaler
+from nvpflow._training.dataset import Data
+from nvpflow._training.partial_fit import Stream
+from nvpflow._training.standardize import Units
+from nvpflow._training.statistics import moments
 
 rng = np.random.RandomState(0)
 CONTEXT = rng.normal(size=(120, 2)) * [3.0, 0.1] + [100.0, -2.0]

@@ -59,7 +59,7 @@ OTHERS = {"FlowOutlierDetector", "NotFittedError", "ConvergenceWarning", "TableE
 
 def documented():
     """(path, codes of the checks) of everything public."""
-    for module in ("nvpflow", "nvpflow.cli", "nvpflow.moons", "nvpflow.plot", "nvpflow.progress", "nvpflow.tables"):
+    for module in ("nvpflow", "nvpflow.cli", "nvpflow.datasets", "nvpflow.plot", "nvpflow.progress", "nvpflow.cli.tables"):
         for name in importlib.import_module(module).__all__:
             thing, path = getattr(importlib.import_module(module), name), f"{module}.{name}"
             if name not in OTHERS:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import nvpflow
-from nvpflow._data import check_data, effective_size
+from nvpflow._training.dataset import check_data
+from nvpflow._training.statistics import effective_size
 
 R, rng = nvpflow.RealNVP, np.random.default_rng
 every_state = pytest.mark.parametrize("state", range(3))

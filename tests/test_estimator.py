@@ -10,10 +10,10 @@ import pytest
 import scipy.stats
 
 import nvpflow
-from nvpflow._data import Data
-from nvpflow._fitting import _split
-from nvpflow._mixture import fit_mixture
-from nvpflow._streaming import Stream
+from nvpflow._training.dataset import Data
+from nvpflow._training.mixture_em import fit_mixture
+from nvpflow._training.partial_fit import Stream
+from nvpflow._training.split import split
 
 rng = np.random.RandomState(0)
 X = rng.normal(size=(300, 2)) @ [[1.0, 2.0], [0.0, 0.5]] + [5.0, -3.0]
@@ -207,7 +207,7 @@ class TestHeldOutSamples:
         x[:, 0] = np.arange(20)
         x[3, 1] = x[7, 2] = 1
         for seed in range(8):
-            training, validation = _split(make(validation_fraction=0.5), Data(x), seed)
+            training, validation = split(make(validation_fraction=0.5), Data(x), seed)
             assert {3, 7} <= set(training.x[:, 0]) and 8 <= len(validation.x) <= 10
             assert sorted(np.append(training.x[:, 0], validation.x[:, 0])) == list(range(20))
         assert np.isfinite(make(validation_fraction=0.5, max_iter=2).fit(x).score(x))

@@ -10,9 +10,9 @@ import zipfile
 
 import numpy as np
 import pytest
+from test_layers import flow_of_everything, one_of_each
 
 import nvpflow
-from test_layers import flow_of_everything, one_of_each
 
 POINTS = np.random.RandomState(0).normal(size=(60, 3))
 both_kinds = pytest.mark.parametrize("ending", ["npz", "safetensors"])
@@ -500,7 +500,7 @@ def test_damaged_json(small_model, ending, tmp_path):
     del arrays["description"]
     text, rng = json.dumps(header), np.random.default_rng(0)
     pieces = [*'{}[]",:-.0123456789eE', "null", "true", "1e999", "NaN", "-Infinity", "1e12", "9" * 30, "\0", "\\u0000"]
-    writer = nvpflow._containers.write_safetensors if ending == "safetensors" else nvpflow._containers.write_npz
+    writer = nvpflow._io.safetensors.write_safetensors if ending == "safetensors" else nvpflow._io.npz.write_npz
     n_refused = 0
     with bounded_memory():
         for _ in range(1000):

@@ -11,10 +11,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from test_files import assert_same, both_kinds, contents, overwrite, rewrite, save_to, spoiled_headers, write
 
 import nvpflow
-from nvpflow import _containers
-from test_files import assert_same, both_kinds, contents, overwrite, rewrite, save_to, spoiled_headers, write
+from nvpflow._io.npz import write_npz
+from nvpflow._io.safetensors import write_safetensors
 
 POINTS = np.random.RandomState(0).normal(size=(60, 3))
 MASKED = {"type": "additive_coupling", "data_dim": 1, "hidden_dim": [], "mask": [1], "activation": "relu"}
@@ -40,7 +41,7 @@ def flow_file(path, layers, n_parameters=0, **more):
     pytest.importorskip("safetensors")
     text = json.dumps({"format": "nvpflow", "version": 1, "kind": "Flow", "flow": {"dtype": "float32", "layers": layers, **more}})
     file = io.BytesIO()
-    _containers.write_safetensors(file, text, {"parameters": np.zeros(n_parameters, np.float32)})
+    write_safetensors(file, text, {"parameters": np.zeros(n_parameters, np.float32)})
     path.write_bytes(file.getbuffer())
     return path
 
@@ -152,7 +153,7 @@ TEXTS = {
 def test_texts_that_are_no_header(case, ending, estimator, tmp_path):
     if ending == "safetensors":
         pytest.importorskip("safetensors")
-    writer = _containers.write_safetensors if ending == "safetensors" else _containers.write_npz
+    writer = write_safetensors if ending == "safetensors" else write_npz
     file = io.BytesIO()
     writer(file, TEXTS[case], {"parameters": np.zeros(3)})
     path = tmp_path / "model"
@@ -449,7 +450,7 @@ def test_generators_that_cannot_be_stored(tmp_path):
 def spoiled_states():
     """What NumPy itself would take, and read beyond its buffers, or take for something else."""
     def state(kind, name, change):
-        value = nvpflow._random_state.plain_random_state(kind(getattr(np.random, name)(0)))
+        value = nvpflow._io.random_state.plain_random_state(kind(getattr(np.random, name)(0)))
         change(value)
         return value
 

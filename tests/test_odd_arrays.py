@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import nvpflow
-from nvpflow import moons, plot
+from nvpflow import datasets, plot
 
 R = nvpflow.RealNVP
 X = np.random.default_rng(0).normal(size=(40, 2))
@@ -47,7 +47,7 @@ MODEL_CALLS = {
         lambda m, a: m.flow_.inverse_vjp(a(X), X, None),
         lambda m, a: m.flow_.copy().fit(a(X), max_iter=1),
         lambda m, a: m.flow_.log_prob([a(row) for row in X]),
-        lambda m, a: moons.log_density(a(X)),
+        lambda m, a: datasets.moons_log_density(a(X)),
     ],
     "z": [lambda m, a: m.flow_.forward(a(X)), lambda m, a: m.flow_.layers[0].forward(a(X))],
     "grad_x": [lambda m, a: m.flow_.forward_vjp(X, a(X), None)],

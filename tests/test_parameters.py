@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import nvpflow
-from nvpflow import moons
-from nvpflow._checks import shown
+from nvpflow import datasets
+from nvpflow._validation.arguments import shown
 
 R = nvpflow.RealNVP
 X = np.random.default_rng(0).normal(size=(40, 2)).astype("float32")
@@ -308,7 +308,7 @@ def test_odd_arguments_of_a_mixture(argument, odd):
         nvpflow.MixtureBase(**{**arguments, argument: value})
 
 
-@pytest.mark.parametrize("function", [moons.entropy, lambda noise: moons.log_density([[0, 1]], noise)])
+@pytest.mark.parametrize("function", [datasets.moons_entropy, lambda noise: datasets.moons_log_density([[0, 1]], noise)])
 def test_odd_noise_of_moons(function):
     for odd in unfit("real"):
         with pytest.raises((TypeError, ValueError), match="^noise must "):
@@ -317,12 +317,12 @@ def test_odd_noise_of_moons(function):
 
 @pytest.mark.parametrize("noise", [1e3, 1e20, 1e150])
 def test_entropy_of_moons_in_much_noise_is_that_of_the_noise(noise):
-    assert moons.entropy(noise) == pytest.approx(np.log(2 * np.pi * np.e) + 2 * np.log(noise), abs=1e-5)
+    assert datasets.moons_entropy(noise) == pytest.approx(np.log(2 * np.pi * np.e) + 2 * np.log(noise), abs=1e-5)
 
 
 def test_noise_of_moons_beyond_the_range():
     with pytest.raises(ValueError, match="noise must be at most 1e150, got 1e\\+200"):
-        moons.entropy(1e200)
+        datasets.moons_entropy(1e200)
 
 
 # Seeds and messages

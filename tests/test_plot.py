@@ -13,7 +13,7 @@ import scipy.stats
 from nbclient import NotebookClient
 
 import nvpflow
-from nvpflow import moons, plot
+from nvpflow import datasets, plot
 from nvpflow.plot._density import DEPTH
 from nvpflow.plot._latent import _band, _ranks, _rosenblatt
 from nvpflow.plot._layers import HOLD, origin_colours
@@ -188,20 +188,20 @@ class TestDensity:
 
     def test_the_pixels_are_log_densities_at_their_places(self):
         flow = coupling_flow(3, dtype="float64")
-        figure = plot.density(flow, moons.log_density, limits=self.LIMITS, resolution=64)
+        figure = plot.density(flow, datasets.moons_log_density, limits=self.LIMITS, resolution=64)
         learned, exact = images(figure)
         assert learned.get_array().shape == exact.get_array().shape == (40, 64)
         assert learned.get_extent() == exact.get_extent() == [-1.5, 2.5, -1.0, 1.5]
         assert learned.origin == exact.origin == "lower"
         points = self.centres(self.LIMITS, (40, 64)).reshape(-1, 2)
-        for image, log_density in ((learned, flow.log_prob), (exact, moons.log_density)):
+        for image, log_density in ((learned, flow.log_prob), (exact, datasets.moons_log_density)):
             low, high = image.get_clim()
             shown = np.clip(np.asarray(image.get_array()), low, high)
             expected = np.clip(log_density(points), low, high).reshape(40, 64)
             np.testing.assert_allclose(shown, expected, rtol=1e-12)
 
     def test_both_panels_and_the_colour_bar_have_one_scale(self, model):
-        figure = plot.density(model, moons.log_density, limits=self.LIMITS, resolution=40)
+        figure = plot.density(model, datasets.moons_log_density, limits=self.LIMITS, resolution=40)
         learned, exact = images(figure)
         assert learned.get_clim() == exact.get_clim()
         assert learned.get_cmap() == exact.get_cmap()
@@ -222,7 +222,7 @@ class TestDensity:
 
     def test_a_spike_does_not_set_the_scale(self, model):
         def spiky(points):
-            values = moons.log_density(points)
+            values = datasets.moons_log_density(points)
             values[7] = 1e30
             return values
 
@@ -566,7 +566,7 @@ class TestAnimation:
     def test_the_frames_go_through_the_states(self, model):
         film = plot.animation(model, n=100, random_state=3, frames_per_layer=2)
         (ax,) = film._fig.axes
-        z = np.random.default_rng(nvpflow._checks.seed_sequence(3)).normal(size=(100, 2))
+        z = np.random.default_rng(nvpflow._validation.arguments.seed_sequence(3)).normal(size=(100, 2))
         states = model.flow_.trace(z)
         for layer, state in enumerate([*states[:8], states[9]]):
             film._func(HOLD + 2 * layer)
@@ -622,7 +622,7 @@ class TestContext:
         assert float(re.search(r"([\d.]+) % of the data", text)[1]) == pytest.approx(50, abs=3)
 
     def test_evolution(self, conditional):
-        z = np.random.default_rng(nvpflow._checks.seed_sequence(3)).normal(size=(50, 2))
+        z = np.random.default_rng(nvpflow._validation.arguments.seed_sequence(3)).normal(size=(50, 2))
         *_, last = plot.evolution(conditional, n=50, random_state=3, context=self.ROW).axes
         np.testing.assert_allclose(offsets(last), conditional.inverse_transform(z, self.ROW), rtol=1e-4)
 

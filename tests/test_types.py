@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULES = ["nvpflow", "nvpflow.cli", "nvpflow.moons", "nvpflow.plot", "nvpflow.progress", "nvpflow.tables"]
+MODULES = ["nvpflow", "nvpflow.cli", "nvpflow.datasets", "nvpflow.plot", "nvpflow.progress", "nvpflow.cli.tables"]
 
 
 @pytest.fixture(scope="module")

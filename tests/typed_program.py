@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 import nvpflow
-from nvpflow import moons, tables
+from nvpflow import datasets
+from nvpflow.cli import tables
 from nvpflow.progress import progress
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -74,8 +75,8 @@ with progress(3, verbose=0) as callback:
 
 nvpflow.Adam(flow.parameters, learning_rate=1e-2).step(flow.nll_and_grad(X)[1])
 assert_type(flow.state_dict(), dict[str, Floats])
-assert_type(moons.log_density(X), npt.NDArray[np.float64])
-assert_type(moons.entropy(), float)
+assert_type(datasets.moons_log_density(X), npt.NDArray[np.float64])
+assert_type(datasets.moons_entropy(), float)
 
 
 def density_of_table(path: str) -> Floats:

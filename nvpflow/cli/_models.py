@@ -28,7 +28,7 @@ from nvpflow.cli._arguments import (
 from nvpflow.cli._files import check_place, load_beside, load_model, save_model
 from nvpflow.cli._rows import context_rows, context_value, read_context, read_rows, read_training_rows
 from nvpflow.cli._streams import say
-from nvpflow.tables import write_table
+from nvpflow.cli.tables import write_table
 
 TABLE_OUT = 'CSV, or what ends in .npy, .parquet or .tsv; "-": standard output (-)'
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import nvpflow
-from nvpflow import moons, plot
+from nvpflow import datasets, plot
 from nvpflow.cli._arguments import SEED, epochs, fit_model, integer, real
 
 MOONS_EPILOG = """\
@@ -79,7 +79,7 @@ def _moons(options):
     seed, noise = options.random_state, options.noise
     data = make_moons(options.n_samples, noise=noise, random_state=seed)[0]
     fresh = make_moons(options.n_fresh, noise=noise, random_state=seed + 1)[0]
-    entropy = moons.entropy(noise)
+    entropy = datasets.moons_entropy(noise)
 
     model = _moons_model(options)
     print(f"{options.n_samples} samples of the two moons, noise {noise:g}; {model}", flush=True)
@@ -160,7 +160,7 @@ def _number(value):
 def _draw(model, data, entropy, options):
     room = 5 * options.noise
     limits = ((-1 - room, 2 + room), (-0.5 - room, 1 + room))
-    exact = partial(moons.log_density, noise=options.noise)
+    exact = partial(datasets.moons_log_density, noise=options.noise)
     figures = {
         "samples.png": plot.samples(data, model.sample(len(data))),
         "layers.png": plot.evolution(model),

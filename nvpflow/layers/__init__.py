@@ -1,6 +1,6 @@
 """The layers that a flow is made of. Each is an invertible transform with an exact log-determinant."""
 
-from nvpflow._checks import check_choice
+from nvpflow._validation.arguments import check_choice
 from nvpflow.layers._act_norm import ActNorm
 from nvpflow.layers._additive_coupling import AdditiveCoupling
 from nvpflow.layers._affine_coupling import SCALE_BOUND, CouplingLayer

@@ -7,9 +7,9 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from nvpflow._checks import check_choice, check_dtype, check_scale_bound
-from nvpflow._state import state_dtype, state_widths
+from nvpflow._io.state_dict import state_dtype, state_widths
 from nvpflow._typing import Activation, ArrayLike, DTypeLike, Scale, Seed
+from nvpflow._validation.arguments import check_choice, check_dtype, check_scale_bound
 from nvpflow.layers._coupling import Coupling, Linear
 
 __all__ = ["NETWORKS", "SCALES", "SCALE_BOUND", "CouplingLayer"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nvpflow._checks import check_dtype, check_int, check_tail_bound
 from nvpflow._typing import Activation, ArrayLike, DTypeLike, Seed
+from nvpflow._validation.arguments import check_dtype, check_int, check_tail_bound
 from nvpflow.layers._coupling import Coupling, Linear
 
 __all__ = ["SplineCoupling"]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nvpflow._checks import check_int
 from nvpflow._typing import ArrayLike
+from nvpflow._validation.arguments import check_int
 from nvpflow.plot._canvas import GREY, INSIDE, aspect_of, label, limits_of, panels, scatter_over, shape_of
 from nvpflow.plot._checks import (
     AxesLike,
@@ -53,7 +53,7 @@ def density(
     model : Flow, fitted RealNVP or fitted FlowOutlierDetector
         Of one or two dimensions.
     exact : callable, optional
-        Takes points, shape (n, D), to their log-densities in nats, shape (n,), as `nvpflow.moons.log_density` does.
+        Takes points, shape (n, D), to their log-densities in nats, shape (n,), as `nvpflow.datasets.moons_log_density` does.
     data : array_like of real numbers, shape (n, D), optional
         Finite; points over the learned log-density, or a histogram below the curve.
     limits : ((low, high), (low, high)), or (low, high) for one dimension, optional

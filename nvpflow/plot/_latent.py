@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nvpflow._checks import check_int, check_real, shown
 from nvpflow._typing import ArrayLike
+from nvpflow._validation.arguments import check_int, check_real, shown
 from nvpflow.plot._canvas import BLUE, GREY, RED, count_bins, histogram, open_frame, panels
 from nvpflow.plot._checks import AxesLike, check_points
 from nvpflow.plot._model import Model, check_model

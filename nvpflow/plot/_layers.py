@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nvpflow._checks import check_int, seed_sequence
 from nvpflow._typing import ArrayLike, Seed
+from nvpflow._validation.arguments import check_int, seed_sequence
 from nvpflow.layers import ActNorm, AdditiveCoupling, LULinear
 from nvpflow.plot._canvas import BLUE, INSIDE, RED, bin_edges, limits_of, panels, scatter, square_limits
 from nvpflow.plot._checks import AxesLike, Limits

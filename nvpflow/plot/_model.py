@@ -4,8 +4,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from nvpflow._arrays import as_array
-from nvpflow.estimator import RealNVP
+from nvpflow._validation.arrays import as_array
+from nvpflow.density import RealNVP
 from nvpflow.flow import Flow
 from nvpflow.outliers import FlowOutlierDetector
 from nvpflow.plot._checks import check_points

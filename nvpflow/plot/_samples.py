@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nvpflow._checks import check_int
 from nvpflow._typing import ArrayLike
+from nvpflow._validation.arguments import check_int
 from nvpflow.plot._canvas import (
     BLUE,
     INSIDE,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nvpflow._checks import check_real
 from nvpflow._typing import ArrayLike
-from nvpflow.estimator import RealNVP
+from nvpflow._validation.arguments import check_real
+from nvpflow.density import RealNVP
 from nvpflow.outliers import FlowOutlierDetector
 from nvpflow.plot._canvas import BLUE, GREY, RED, open_frame, panels
 
