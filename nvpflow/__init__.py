@@ -2,7 +2,7 @@
 
 >>> import numpy as np, nvpflow
 >>> X = np.random.default_rng(0).normal(size=(200, 2))
->>> model = nvpflow.RealNVP(max_iter=20, random_state=0).fit(X)
+>>> model = nvpflow.FlowDensity(max_iter=20, random_state=0).fit(X)
 >>> model.score_samples(X).shape
 (200,)
 """
@@ -19,11 +19,12 @@ except ModuleNotFoundError as error:
     ) from None
 from nvpflow._io.load import load
 from nvpflow._io.save import save
-from nvpflow.density import NotFittedError, RealNVP
+from nvpflow.density import FlowDensity, NotFittedError
 from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.layers import (
     ActNorm,
     AdditiveCoupling,
+    AffineCoupling,
     CouplingLayer,
     Linear,
     LULinear,
@@ -33,6 +34,7 @@ from nvpflow.layers import (
 from nvpflow.mixture_base import MixtureBase
 from nvpflow.optim import Adam, TrainingState
 from nvpflow.outliers import FlowOutlierDetector
+from nvpflow.real_nvp import RealNVP
 
 __version__ = "0.1.0"
 
@@ -40,9 +42,11 @@ __all__ = [
     "ActNorm",
     "Adam",
     "AdditiveCoupling",
+    "AffineCoupling",
     "ConvergenceWarning",
     "CouplingLayer",
     "Flow",
+    "FlowDensity",
     "FlowOutlierDetector",
     "LULinear",
     "Linear",

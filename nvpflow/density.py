@@ -1,4 +1,4 @@
-"""RealNVP: a density estimator with scikit-learn's conventions, without scikit-learn."""
+"""FlowDensity: a density estimator with scikit-learn's conventions, without scikit-learn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nvpflow._sklearn.feature_names import feature_names
 from nvpflow._sklearn.metadata_routing import DensityRequests
 from nvpflow._sklearn.parameters import boolean, choice, integer, optional, plain, real, real_of_dtype
 from nvpflow._training import fit as training
-from nvpflow._training.dataset import check_data, count_given, warn_of_dependent_columns
+from nvpflow._training.dataset import check_data, count_given, refuse_context, warn_of_dependent_columns
 from nvpflow._training.partial_fit import Stream
 from nvpflow._typing import (
     Activation,
@@ -20,9 +20,10 @@ from nvpflow._typing import (
     ArrayLike,
     Base,
     Callback,
+    CouplingKind,
     DTypeLike,
-    EstimatorScale,
     Floats,
+    History,
     Schedule,
     Seed,
 )
@@ -41,20 +42,20 @@ from nvpflow._validation.arguments import (
 from nvpflow.flow import Flow
 from nvpflow.layers import ACTIVATIONS, MAX_BINS, SCALE_BOUND
 
-__all__ = ["NotFittedError", "RealNVP"]
+__all__ = ["NotFittedError", "FlowDensity"]
 
 NO_DENSITY = (
-    "the mean log-density of the samples is not finite {}: scale='spline' or 'tanh', standardize=True, fewer layers or a "
-    "smaller learning_rate may help"
+    "the mean log-density of the samples is not finite {}: coupling='spline', a scale_bound, standardize=True, fewer "
+    "layers or a smaller learning_rate may help"
 )
 
 
-class RealNVP(Transformer, DensityRequests):
-    """Density estimation with a Real NVP flow.
+class FlowDensity(Transformer, DensityRequests):
+    """Density estimation with a normalizing flow: spline couplings over a fitted mixture.
 
     By default the flow's base density is a mixture of normal distributions that fits the samples as well as such a mixture
     can, and the layers, which start at the identity, learn what is left. Over a standard normal base, ``base="normal"``, the
-    layers do all the work.
+    layers do all the work. `RealNVP` is the flow of that paper.
 
     Samples may come in anything that holds real numbers in the memory of the CPU: sequences, arrays, frames of pandas
     and polars (their column names are checked as scikit-learn does), tensors without gradient. Missing values (NaN, masked
@@ -74,16 +75,17 @@ class RealNVP(Transformer, DensityRequests):
     hidden_dim : int or sequence of int, default 32
         Width of the hidden layer, or of each hidden layer, of the networks.
     activation : {"relu", "tanh", "silu"}, default "relu"
-    scale : {"spline", "tanh", "exp"}, default "spline"
+    coupling : {"spline", "affine", "additive"}, default "spline"
         What the layers do to the columns that they transform: "spline" takes them through monotone rational-quadratic
-        splines, as neural spline flows do (`SplineCoupling`); "exp" scales and shifts them, as Real NVP was published
-        (`CouplingLayer`); "tanh" does so with a bounded scale, so that points far from the training data keep a density, as
-        they do with splines. With `standardize`, layers of each kind start near the identity; without, those of "exp" start
-        as published, and many of them may give samples in large units no density at all, which is an error.
-    scale_bound : float, default 1.0
-        For ``scale="tanh"``: the bound of `CouplingLayer`, with the range given there.
+        splines, as neural spline flows do (`SplineCoupling`); "affine" scales and shifts them, as Real NVP does
+        (`AffineCoupling`); "additive" shifts them, as NICE does (`AdditiveCoupling`).
+    scale_bound : float or None, default 1.0
+        For ``coupling="affine"``: the bound of `AffineCoupling`, with the range given there, so that points far from the
+        training data keep a density, as they do with splines. None: no bound, as Real NVP was published. With `standardize`,
+        layers of each kind start near the identity; without, those without a bound start as published, and many of them may
+        give samples in large units no density at all, which is an error.
     n_bins : int or None, default None
-        Bins of the splines, for ``scale="spline"``. None: 6 over a mixture, 4 over a normal base or with a context.
+        Bins of the splines, for ``coupling="spline"``. None: 6 over a mixture, 4 over a normal base or with a context.
     tail_bound : float or None, default None
         The splines reach so many standard deviations to either side; beyond they are the identity. None: 3 over a mixture, 5
         over a normal base or with a context.
@@ -91,7 +93,7 @@ class RealNVP(Transformer, DensityRequests):
         The density of latent points. "normal": N(0, I). "mixture": a mixture of normal distributions (`MixtureBase`), fitted to
         the standardised samples by expectation and maximisation, with the number of components that has the least BIC. Layers
         are discarded unless they improve the held-out likelihood by one standard error more than fitting the mixture to all
-        samples would; the mixture is then fitted to all of them. "auto": "mixture" with `early_stopping`, otherwise "normal".
+        samples would; the mixture is then fitted to all of them. "auto": "mixture" where samples are held back, otherwise "normal".
     standardize : bool, default True
         Train in units of the data's standard deviations, and end the flow with the layers that lead to the data's own:
         an `ActNorm` and, in every second start over a normal base, an `LULinear` before it that makes the data uncorrelated,
@@ -100,7 +102,7 @@ class RealNVP(Transformer, DensityRequests):
         the context that `flow_` reads, are in the units of the data either way.
     n_init : int, default 1
         Starts, from parameters of their own. After a tenth of the epochs the one with the lowest validation NLL goes on
-        alone. Without `early_stopping`, and for a warm start, there is one.
+        alone. Where no samples are held back, and for a warm start, there is one.
     max_iter : int or None, default None
         Epochs. None: as many as make 4500 updates, fewer for flows with many parameters, at least 10 epochs.
     batch_size : int or None, default 256
@@ -118,16 +120,16 @@ class RealNVP(Transformer, DensityRequests):
     noise : float, default 0.65
         Every time a sample is used, normal noise of ``noise * n**-0.45`` standard deviations is added to it: a bandwidth
         that falls with the number of samples, and keeps the flow from putting spikes on them. 0 for none.
-    early_stopping : bool, default True
-        Hold `validation_fraction` of the samples back and keep the parameters that do best on them. False: all samples, the
-        last parameters.
-    validation_fraction : float, default 0.2
-        In (0, 1). A sample without which a column of the others would be constant is not held back.
+    validation_fraction : float or None, default 0.2
+        The share of the samples, in (0, 1), that is held back; the parameters that do best on them are kept. A sample without
+        which a column of the others would be constant is not held back. None: train on all samples, and keep the last
+        parameters.
     n_iter_no_change : int or None, default None
-        Stop when the validation NLL has not improved for so many epochs. None: never before `max_iter`, where the cosine
-        schedule ends; the validation NLL is then known of every fiftieth part of the epochs, and NaN between.
+        Stop when the validation NLL has not improved for so many epochs, or the training NLL where no samples are held back.
+        None: never before `max_iter`, where the cosine schedule ends; the samples held back are then looked at about fifty
+        times, otherwise after every epoch.
     tol : float, default 0
-        In nats; improvements of the validation NLL that are not larger do not count for `n_iter_no_change`.
+        In nats; improvements that are not larger do not count for `n_iter_no_change`.
     warm_start : bool, default False
         `fit` starts from the flow that the model has; all that shapes it must be as it was. The standardisation and, where the
         layers were given up, the mixture become those of the new samples if these are likelier so, beyond what as many
@@ -151,7 +153,8 @@ class RealNVP(Transformer, DensityRequests):
         data, over `flow_.base`. Its `context_dim` is C. It does not clip the context, and reads X and context less `origin_`
         and `context_origin_`.
     history_ : dict
-        "train_nll" and, with `early_stopping`, "validation_nll": ndarrays, one entry per epoch, in nats.
+        "train_nll", ndarray, one entry per epoch, in nats. Where samples are held back also
+        "validation_epoch", the epochs after which they were looked at, counted from 1, and "validation_nll", as many entries.
     n_iter_ : int
         Epochs that were run; one for each `partial_fit`.
     best_iter_ : int
@@ -184,7 +187,7 @@ class RealNVP(Transformer, DensityRequests):
     --------
     >>> import numpy as np, nvpflow
     >>> X = np.random.default_rng(0).normal(size=(500, 2)) @ [[1, 2], [0, 1]]
-    >>> model = nvpflow.RealNVP(max_iter=50, random_state=0).fit(X)
+    >>> model = nvpflow.FlowDensity(max_iter=50, random_state=0).fit(X)
     >>> model.score_samples(X).shape
     (500,)
     >>> model.sample(3).shape
@@ -193,8 +196,8 @@ class RealNVP(Transformer, DensityRequests):
     A conditional density, and samples of it where the context is 0.5:
 
     >>> context = np.random.default_rng(1).uniform(size=(500, 1))
-    >>> model = nvpflow.RealNVP(max_iter=50, random_state=0).fit(X + context, context=context)
-    >>> model.score_samples(X + context, context).shape
+    >>> model = nvpflow.FlowDensity(max_iter=50, random_state=0).fit(X + context, context=context)
+    >>> model.score_samples(X + context, context=context).shape
     (500,)
     >>> model.sample(3, context=[0.5]).shape
     (3, 2)
@@ -209,8 +212,8 @@ class RealNVP(Transformer, DensityRequests):
         hidden_dim: int | Sequence[int] = 32,  # 24 was worse on spirals, 64 gained nothing
         *,
         activation: Activation = "relu",  # tanh and SiLU: up to twice the gap on moons
-        scale: EstimatorScale = "spline",  # affine layers: seven times the gap on moons
-        scale_bound: float = SCALE_BOUND,
+        coupling: CouplingKind = "spline",  # affine layers: seven times the gap on moons
+        scale_bound: float | None = SCALE_BOUND,
         n_bins: int | None = None,  # this, tail_bound and learning_rate: see DEFAULTS in _training/defaults.py
         tail_bound: float | None = None,
         base: Base = "auto",  # N(0, I): gaps up to 20 times as large, on every density but two spirals and pinwheel
@@ -223,8 +226,7 @@ class RealNVP(Transformer, DensityRequests):
         warmup: float = 0.05,
         average: float = 0.995,  # 0.999 lags behind the schedule, none is a little worse
         noise: float = 0.65,  # 1.3: 1.5 times the gap on 1000 moons of noise 0.05; 0.3: spikes
-        early_stopping: bool = True,
-        validation_fraction: float = 0.2,  # 0.1 decides worse: a worst gap of 0.11 instead of 0.07 on 1000 moons
+        validation_fraction: float | None = 0.2,  # 0.1 decides worse: a worst gap of 0.11 instead of 0.07 on 1000 moons
         n_iter_no_change: int | None = None,
         tol: float = 0.0,
         warm_start: bool = False,
@@ -236,7 +238,7 @@ class RealNVP(Transformer, DensityRequests):
         self.n_layers = n_layers
         self.hidden_dim = hidden_dim
         self.activation = activation
-        self.scale = scale
+        self.coupling = coupling
         self.scale_bound = scale_bound
         self.n_bins = n_bins
         self.tail_bound = tail_bound
@@ -250,7 +252,6 @@ class RealNVP(Transformer, DensityRequests):
         self.warmup = warmup
         self.average = average
         self.noise = noise
-        self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
@@ -264,8 +265,8 @@ class RealNVP(Transformer, DensityRequests):
         "n_layers": integer(1),
         "hidden_dim": plain(check_hidden),
         "activation": choice(*ACTIVATIONS),
-        "scale": choice("spline", "tanh", "exp"),
-        "scale_bound": check_scale_bound,
+        "coupling": choice("spline", "affine", "additive"),
+        "scale_bound": optional(check_scale_bound),
         "n_bins": optional(integer(2, MAX_BINS)),
         "tail_bound": optional(check_tail_bound),
         "base": choice("auto", "normal", "mixture"),
@@ -278,8 +279,7 @@ class RealNVP(Transformer, DensityRequests):
         "warmup": plain(check_warmup),
         "average": real(0, 1),
         "noise": real_of_dtype(0),
-        "early_stopping": boolean,
-        "validation_fraction": real(0, 1, low_open=True),
+        "validation_fraction": optional(real(0, 1, low_open=True)),
         "n_iter_no_change": optional(integer(1)),
         "tol": real_of_dtype(0),
         "warm_start": boolean,
@@ -289,10 +289,10 @@ class RealNVP(Transformer, DensityRequests):
     }
 
     _estimator_type = "density_estimator"
-    _file_kind = "RealNVP"
+    _file_kind = "FlowDensity"
 
     flow_: Flow
-    history_: dict[str, Floats]
+    history_: History
     n_iter_: int
     best_iter_: int
     n_samples_seen_: int
@@ -316,6 +316,7 @@ class RealNVP(Transformer, DensityRequests):
         X : array_like of real numbers, shape (n, D)
             At least 2 samples, finite, no constant column, no masked elements.
         y : ignored
+            But real numbers in two dimensions are an error: they are a `context`.
         context : array_like of real numbers, shape (n, C), optional
             Finite. The density is then conditional on it. A constant column teaches nothing. The names of a frame's columns are
             checked later, as those of X are.
@@ -326,7 +327,7 @@ class RealNVP(Transformer, DensityRequests):
             is as good as absent. Default: all 1.
         callback : callable, optional
             ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN
-            without `early_stopping`. To stop the training it raises StopIteration, which `fit` catches. What it returns
+            where samples held back were not looked at. To stop the training it raises StopIteration, which `fit` catches. What it returns
             is ignored.
 
         Returns
@@ -360,6 +361,7 @@ class RealNVP(Transformer, DensityRequests):
         the model puts narrow peaks on such values, whose share of the samples is right, while the height says nothing.
         """
         self._check_parameters()
+        refuse_context(y)
         check_callback(callback)
         names, context_names = feature_names(X), feature_names(context)
         dtype = check_dtype(self.dtype)
@@ -398,6 +400,7 @@ class RealNVP(Transformer, DensityRequests):
         X : array_like of real numbers, shape (n, D)
             Finite. The first piece: at least 2 samples, no constant column.
         y : ignored
+            But real numbers in two dimensions are an error: they are a `context`.
         context : array_like of real numbers, shape (n, C)
             In all pieces or in none. The first one sets the units that the context is standardised to; each widens
             `context_range_`.
@@ -422,6 +425,7 @@ class RealNVP(Transformer, DensityRequests):
             from before the call were kept.
         """
         self._check_parameters()
+        refuse_context(y)
         if hasattr(self, "flow_"):
             checked = self._check_columns(X)
             data = check_data(checked, self._check_context_rows(context, len(checked)), sample_weight, self.flow_.dtype)
@@ -446,7 +450,7 @@ class RealNVP(Transformer, DensityRequests):
         self._keep(fitted, data.x.shape[1], names, context_names)
         return self
 
-    def score_samples(self, X: ArrayLike, context: ArrayLike | None = None) -> Floats:
+    def score_samples(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Floats:
         """Log-density of each sample.
 
         Parameters
@@ -472,6 +476,7 @@ class RealNVP(Transformer, DensityRequests):
         self,
         X: ArrayLike,
         y: object = None,
+        *,
         context: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> float:
@@ -481,6 +486,7 @@ class RealNVP(Transformer, DensityRequests):
         ----------
         X : array_like of real numbers, shape (n, D), n >= 1
         y : ignored
+            But real numbers in two dimensions are an error: they are a `context`.
         context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
             Needed by a model that was fitted with a context.
         sample_weight : array_like of real numbers, shape (n,), optional
@@ -495,20 +501,22 @@ class RealNVP(Transformer, DensityRequests):
         ------
         NotFittedError, TypeError, ValueError
         """
+        refuse_context(y)
         X = self._check_samples(X)
         return -self.flow_.nll(X, self._check_context(context, len(X)), sample_weight)
 
-    def sample(self, n_samples: int = 1, random_state: Seed = None, context: ArrayLike | None = None) -> Floats:
+    def sample(self, n_samples: int = 1, random_state: Seed = None, *, context: ArrayLike | None = None) -> Floats:
         """Draw samples from the fitted density.
 
         An estimator with an integer `random_state` draws the *same* samples in every call, as scikit-learn's `GaussianMixture`
         does: a loop that rejects samples and draws again would never end. Give each call the same Generator for fresh ones,
         ``rng = np.random.default_rng(0)`` before the loop and ``model.sample(100, random_state=rng)`` in it, or the
-        estimator a Generator instead of the integer, ``RealNVP(random_state=np.random.default_rng(0))``.
+        estimator a Generator instead of the integer, ``FlowDensity(random_state=np.random.default_rng(0))``.
 
         Parameters
         ----------
         n_samples : int, default 1
+            0 is fine.
         random_state : int, Generator, RandomState or None
             An int, >= 0: the same samples every time. A Generator or RandomState: fresh ones in each call. None: the
             `random_state` of the estimator; if that is None, too, fresh ones.
@@ -524,17 +532,64 @@ class RealNVP(Transformer, DensityRequests):
         ------
         NotFittedError, TypeError, ValueError
         """
+        return self.sample_and_log_prob(n_samples, random_state, context=context)[0]
+
+    def sample_and_log_prob(
+        self, n_samples: int = 1, random_state: Seed = None, *, context: ArrayLike | None = None
+    ) -> tuple[Floats, Floats]:
+        """Draw samples together with their log-densities, in one pass.
+
+        Parameters
+        ----------
+        n_samples : int, default 1
+        random_state : int, Generator, RandomState or None
+        context : array_like of real numbers, shape (n_samples, C), or (C,) or (1, C) for all samples the same
+            As in `sample`.
+
+        Returns
+        -------
+        X : ndarray, shape (n_samples, D)
+            The samples that `sample` draws.
+        log_density : ndarray, shape (n_samples,)
+            In nats.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+        """
         flow = self._fitted_flow()
-        n_samples = check_int("n_samples", n_samples, 1)
+        n_samples = check_int("n_samples", n_samples, 0)
         context = self._check_context(context, n_samples)
         seed = self.random_state if random_state is None else random_state
-        return self._to_own_units(flow.sample(n_samples, seed, context))
+        X, log_density = flow.sample_and_log_prob(n_samples, seed, context)
+        return self._to_own_units(X), log_density
 
-    def transform(self, X: ArrayLike, context: ArrayLike | None = None) -> Any:  # an ndarray, or a frame
+    def grad_log_prob(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Floats:
+        """Gradient of the log-density with respect to each sample, which is also called the score.
+
+        Parameters
+        ----------
+        X : array_like of real numbers, shape (n, D)
+        context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
+            Needed by a model that was fitted with a context.
+
+        Returns
+        -------
+        grad : ndarray, shape (n, D)
+            In nats per unit of X; see `Flow.grad_log_prob`.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+        """
+        X = self._check_samples(X)
+        return self.flow_.grad_log_prob(X, self._check_context(context, len(X)))
+
+    def transform(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Any:  # an ndarray, or a frame
         """Take data to the latent space, where samples of the fitted density are distributed as `flow_.base`.
 
-        By default that is a mixture of normal distributions. With ``base="normal"``, and by default without `early_stopping`,
-        it is N(0, I), and `flow_.base` is None.
+        By default that is a mixture of normal distributions. With ``base="normal"``, and by default with
+        ``validation_fraction=None``, it is N(0, I), and `flow_.base` is None.
 
         Parameters
         ----------
@@ -554,7 +609,7 @@ class RealNVP(Transformer, DensityRequests):
         checked = self._check_samples(X)
         return self._output(self.flow_.inverse(checked, self._check_context(context, len(checked)))[0], X)
 
-    def inverse_transform(self, Z: ArrayLike, context: ArrayLike | None = None) -> Floats:
+    def inverse_transform(self, Z: ArrayLike, *, context: ArrayLike | None = None) -> Floats:
         """Take latent points to data, undoing `transform`.
 
         Parameters

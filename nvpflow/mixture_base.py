@@ -15,6 +15,8 @@ from nvpflow._validation.arrays import as_array
 
 __all__ = ["MixtureBase"]
 
+GRAD_NUMBERS = 1_000_000  # of all components, at a time
+
 
 class MixtureBase:
     """A mixture of K normal distributions, as the base density of a `Flow`.
@@ -24,7 +26,7 @@ class MixtureBase:
         p(z) = sum over k of weights_k N(z; means_k, covariances_k)
 
     It suits data of several clusters, which no smooth map makes of one normal distribution. Its parameters are trained
-    with those of the layers. `RealNVP` fits one to its samples first; the base of a flow of one's own starts where it is put.
+    with those of the layers. `FlowDensity` fits one to its samples first; the base of a flow of one's own starts where it is put.
 
     Parameters
     ----------
@@ -60,7 +62,7 @@ class MixtureBase:
     --------
     >>> import nvpflow
     >>> base = nvpflow.MixtureBase([1, 1], means=[[-3, 0], [3, 0]], covariances=[[[1, 0], [0, 1]]] * 2)
-    >>> flow = nvpflow.Flow([nvpflow.CouplingLayer(2, 16, random_state=0)], base=base)
+    >>> flow = nvpflow.Flow([nvpflow.AffineCoupling(2, 16, random_state=0)], base=base)
     >>> flow.sample(4, random_state=0).shape
     (4, 2)
     """
@@ -137,21 +139,59 @@ class MixtureBase:
         inverse = np.linalg.inv(self.precision_factors)
         return inverse @ inverse.transpose(0, 2, 1)
 
-    def sample(self, n: int, random_state: Seed = None) -> Floats:
+    def sample(self, n_samples: int, random_state: Seed = None) -> Floats:
         """Draw latent points.
 
         Parameters
         ----------
-        n : int
+        n_samples : int
         random_state : int, Generator, RandomState or None
 
         Returns
         -------
-        z : ndarray, shape (n, D)
+        z : ndarray, shape (n_samples, D)
         """
         (seed,) = draw_seeds(random_state, 1)
-        flow = bare_flow(self.data_dim, self.dtype, self.n_components, self._parameters)
-        return flow._sample(check_int("n", n, 0), seed, None)[0]
+        return self._flow()._sample(check_int("n_samples", n_samples, 0), seed, None)[0]
+
+    def log_prob(self, z: ArrayLike) -> Floats:
+        """Log-density of latent points.
+
+        Parameters
+        ----------
+        z : array_like, shape (n, D)
+
+        Returns
+        -------
+        log_prob : ndarray, shape (n,)
+            In nats; -inf where there is no density.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If z does not hold real numbers, or has another shape.
+        """
+        z = as_array("z", z)
+        if z.ndim != 2 or z.shape[1] != self.data_dim:
+            raise ValueError(f"z must have shape (n, {self.data_dim}), got {z.shape}")
+        return self._flow().log_prob(z)
+
+    def _flow(self):
+        return bare_flow(self.data_dim, self.dtype, self.n_components, self._parameters)
+
+    def _grad_log_prob(self, z):
+        """The gradient of the log-density with respect to latent points, both (n, D)."""
+        grad, p, log_weights = np.empty_like(z), self.precision_factors, np.log(self.weights)
+        log_weights = log_weights + np.log(np.diagonal(p, axis1=1, axis2=2)).sum(axis=1)
+        rows = max(1, GRAD_NUMBERS // p[:, 0].size)
+        for start in range(0, len(z), rows):
+            part = slice(start, start + rows)
+            white = np.einsum("kij,nkj->nki", p, z[part, np.newaxis].astype(np.float64) - self.means)  # P (z - mean)
+            log_share = log_weights - 0.5 * (white**2).sum(axis=2)
+            share = np.exp(log_share - log_share.max(axis=1, keepdims=True))
+            share /= share.sum(axis=1, keepdims=True)
+            grad[part] = -np.einsum("nk,kij,nki->nj", share, p, white)
+        return grad
 
     def copy(self) -> Self:
         """An independent base with the same parameters, in no flow.

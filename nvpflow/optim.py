@@ -142,7 +142,7 @@ class TrainingState:
 
     >>> import numpy as np, nvpflow
     >>> x = np.random.default_rng(0).normal(size=(200, 2))
-    >>> flow = nvpflow.Flow([nvpflow.CouplingLayer(2, 16, mask, random_state=0) for mask in ([1, 0], [0, 1])])
+    >>> flow = nvpflow.Flow([nvpflow.AffineCoupling(2, 16, mask, random_state=0) for mask in ([1, 0], [0, 1])])
     >>> state = nvpflow.TrainingState()
     >>> history = flow.fit(x, max_iter=100, schedule="cosine", pause_after=20, state=state)
     >>> state.n_iter

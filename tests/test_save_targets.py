@@ -416,7 +416,7 @@ def test_a_temporary_that_another_save_removed_too_early_is_made_again(tmp_path,
         writing._remove_stale(str(tmp_path))
         return lock(descriptor)
 
-    monkeypatch.setattr(_writing, "_lock", come_too_late)
+    monkeypatch.setattr(writing, "_lock", come_too_late)
     flow(7).save(path)
     assert len(taken) == 1 and bias(path) == 7 and temporaries(tmp_path) == []
 

@@ -5,7 +5,7 @@ import os
 __all__ = ["FORMAT_VERSION", "HISTORY", "NAMES", "UNITS", "decode_path"]
 
 FORMAT_VERSION = 1
-HISTORY = ("train_nll", "validation_nll")
+HISTORY = ("train_nll", "validation_nll")  # one entry per epoch, NaN where nothing was validated
 # What an estimator subtracts from samples and context, and where it clips the context: arrays and the attributes' names.
 UNITS = {
     "origin": "origin_",

@@ -9,19 +9,22 @@ from nvpflow._io.containers import open_container
 from nvpflow._io.encoding import describe
 from nvpflow._io.format import FORMAT_VERSION, HISTORY, NAMES, UNITS, decode_path
 from nvpflow._io.random_state import restore_random_state
+from nvpflow._training.history import validated
 from nvpflow._typing import AnyPath
-from nvpflow._validation.arguments import check_int, check_real, shown
-from nvpflow.density import RealNVP
+from nvpflow._validation.arguments import check_bool, check_choice, check_int, check_real, shown
+from nvpflow.density import FlowDensity
 from nvpflow.flow import Flow
 from nvpflow.outliers import FlowOutlierDetector
+from nvpflow.real_nvp import RealNVP
 
 __all__ = ["load"]
 
 ARRAYS = ("header", "parameters", "description", *(f"history.{name}" for name in HISTORY), *UNITS)
-KINDS = ("Flow", "RealNVP", "FlowOutlierDetector")
+DENSITIES = {"FlowDensity": FlowDensity, "RealNVP": RealNVP}
+KINDS = ("Flow", *DENSITIES, "FlowOutlierDetector")
 
 
-def load(path: AnyPath) -> Flow | RealNVP | FlowOutlierDetector:
+def load(path: AnyPath) -> Flow | FlowDensity | FlowOutlierDetector:
     """Read what `save` wrote, whatever its name.
 
     Files need not be trusted: nothing in them is ever executed, every size is checked before it is used, a flow is made
@@ -29,7 +32,7 @@ def load(path: AnyPath) -> Flow | RealNVP | FlowOutlierDetector:
     Time and memory grow in proportion to the file, up to some 35 times its size for one of many small layers.
 
     A generator as `random_state` goes on where it was when the model was saved. What was saved as a subclass of
-    `Flow`, `RealNVP` or `FlowOutlierDetector` comes back as that class itself, with its parameters.
+    `Flow`, `FlowDensity`, `RealNVP` or `FlowOutlierDetector` comes back as that class itself, with its parameters.
 
     Parameters
     ----------
@@ -37,7 +40,7 @@ def load(path: AnyPath) -> Flow | RealNVP | FlowOutlierDetector:
 
     Returns
     -------
-    Flow, RealNVP or FlowOutlierDetector
+    Flow, FlowDensity or FlowOutlierDetector
 
     Raises
     ------
@@ -115,7 +118,9 @@ def _restore_flow(config, file):
 
 
 def _restore_estimator(header, flow, file):
-    model = _with_params(RealNVP, header["estimator"])
+    params = header["estimator"]
+    kind = FlowDensity if _is_old(params) else DENSITIES.get(header["kind"], FlowDensity)
+    model = _with_params(kind, params)
     flow.n_jobs = model.n_jobs
     n_iter = check_int("n_iter", header["n_iter"], 0)
     fitted = {
@@ -123,11 +128,13 @@ def _restore_estimator(header, flow, file):
         "n_iter_": n_iter,
         "best_iter_": check_int("best_iter", header["best_iter"], 0, n_iter),
         "n_samples_seen_": check_int("n_samples_seen", header.get("n_samples_seen", 0), 0),  # the first files had none
-        "history_": {
-            name: np.array(file.read(f"history.{name}", "float64", n_iter), np.float64)
-            for name in HISTORY
-            if name == "train_nll" or f"history.{name}" in file.names
-        },
+        "history_": validated(
+            {
+                name: np.array(file.read(f"history.{name}", "float64", n_iter), np.float64)
+                for name in HISTORY
+                if name == "train_nll" or f"history.{name}" in file.names
+            }
+        ),
         "origin_": np.zeros(flow.data_dim),
     }
     if flow.context_dim:
@@ -152,10 +159,27 @@ def _with_params(kind, params):
     """An estimator with such parameters, which are those that it would accept to be fitted."""
     if not isinstance(params, dict):
         raise TypeError(f"the parameters of {kind.__name__} must be an object, got {shown(params)}")
-    model = kind(**params)
+    model = kind(**(_translate(params) if _is_old(params) else params))
     model.random_state = restore_random_state(model.random_state)
     model._check_parameters()
     return model
+
+
+def _is_old(params):
+    """Whether a file is of a time when `FlowDensity` was called RealNVP, and some of its parameters had other names."""
+    return "scale" in params
+
+
+def _translate(params):
+    """Parameters of that time by their present names."""
+    params = dict(params)
+    scale = check_choice("scale", params.pop("scale"), ("spline", "tanh", "exp"))
+    params["coupling"] = "spline" if scale == "spline" else "affine"
+    if scale == "exp":
+        params["scale_bound"] = None
+    if not check_bool("early_stopping", params.pop("early_stopping", True)):
+        params["validation_fraction"] = None
+    return params
 
 
 def _restore_units(flow, file):

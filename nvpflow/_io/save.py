@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import operator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,19 +17,20 @@ from nvpflow._io.npz import write_npz
 from nvpflow._io.random_state import plain_random_state
 from nvpflow._io.safetensors import write_safetensors
 from nvpflow._io.writing import write_file
+from nvpflow._training.history import every_epoch
 from nvpflow._typing import AnyPath
 from nvpflow._validation.arguments import check_real
 
 if TYPE_CHECKING:
-    from nvpflow.density import RealNVP
+    from nvpflow.density import FlowDensity
     from nvpflow.flow import Flow
     from nvpflow.outliers import FlowOutlierDetector
 
 __all__ = ["save"]
 
 
-def save(model: Flow | RealNVP | FlowOutlierDetector, path: AnyPath) -> None:
-    """Write a `Flow`, a fitted `RealNVP` or a fitted `FlowOutlierDetector` to a file.
+def save(model: Flow | FlowDensity | FlowOutlierDetector, path: AnyPath) -> None:
+    """Write a `Flow`, a fitted `FlowDensity` or a fitted `FlowOutlierDetector` to a file.
 
     The file is an .npz, whatever its name, but for the ending .safetensors, which makes one for the package of that
     name. Neither holds a pickle, but "header", a JSON text with the format's version, the whole configuration, and the
@@ -44,7 +45,7 @@ def save(model: Flow | RealNVP | FlowOutlierDetector, path: AnyPath) -> None:
 
     Parameters
     ----------
-    model : Flow, RealNVP or FlowOutlierDetector
+    model : Flow, FlowDensity or FlowOutlierDetector
     path : str, bytes or path-like
 
     Raises
@@ -89,9 +90,9 @@ def save(model: Flow | RealNVP | FlowOutlierDetector, path: AnyPath) -> None:
 
 def _contents(model):
     """The header of a model's file, its flow, and arrays that go with it."""
-    kind = next((kind for kind in type(model).__mro__ if "_file_kind" in vars(kind)), None)
+    kind: Any = next((kind for kind in type(model).__mro__ if "_file_kind" in vars(kind)), None)
     if kind is None:
-        raise TypeError(f"model must be a Flow, a RealNVP or a FlowOutlierDetector, got {type(model).__name__}")
+        raise TypeError(f"model must be a Flow, a FlowDensity or a FlowOutlierDetector, got {type(model).__name__}")
     name = kind._file_kind
     if name == "Flow":
         return {"kind": name, "flow": model.config()}, model, {}
@@ -104,7 +105,7 @@ def _contents(model):
         flow = model.flow_
         header = {"kind": name, "estimator": _plain_params(model), "flow": flow.config()}
         header |= {"n_iter": model.n_iter_, "best_iter": model.best_iter_, "n_samples_seen": model.n_samples_seen_}
-        arrays = {f"history.{name}": np.asarray(curve, np.float64) for name, curve in model.history_.items()}
+        arrays = {f"history.{name}": curve for name, curve in every_epoch(model.history_).items()}
         for name, attribute in UNITS.items():
             if np.any(getattr(model, attribute, 0)):  # an origin of zeros goes without saying
                 arrays[name] = np.asarray(getattr(model, attribute), np.float64).ravel()

@@ -229,7 +229,7 @@ class Estimator(MetadataConsumer):
         context = as_array("context", context)
         if context.shape == (n_columns,):
             context = context[np.newaxis]
-        checked = check_numbers("context", context, flow.dtype)
+        checked = check_numbers("context", context, flow.dtype, minimum=min(n, 1))
         if checked.shape not in ((1, n_columns), (n, n_columns)):
             raise ValueError(
                 f"context must have shape ({n}, {n_columns}), or ({n_columns},) or (1, {n_columns}) for all samples, "
@@ -264,7 +264,7 @@ class Transformer(Estimator):
         TypeError, ValueError
             As `fit`.
         """
-        return self.fit(X, context=context, **fit_params).transform(X, context)  # type: ignore[attr-defined]
+        return self.fit(X, y, context=context, **fit_params).transform(X, context=context)  # type: ignore[attr-defined]
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> npt.NDArray[np.object_]:
         """Names of the columns of `transform`'s output: the class's in lower case, and a number.

@@ -4,11 +4,22 @@ A table holds for each parameter a check, a function of its name, its value and 
 raises TypeError or ValueError. All are checked, whether or not the other parameters make use of the value.
 """
 
+import inspect
 import sys
 
 from nvpflow._validation import arguments
 
-__all__ = ["boolean", "check_parameters", "choice", "integer", "optional", "plain", "real", "real_of_dtype"]
+__all__ = [
+    "boolean",
+    "check_parameters",
+    "choice",
+    "integer",
+    "merge_signatures",
+    "optional",
+    "plain",
+    "real",
+    "real_of_dtype",
+]
 
 
 def check_parameters(estimator, table):
@@ -23,6 +34,12 @@ def check_parameters(estimator, table):
     dtype = arguments.check_dtype(estimator.dtype)
     for name, check in table.items():
         check(name, getattr(estimator, name), dtype)
+
+
+def merge_signatures(function, parent):
+    """The signature of a function that passes ``**parameters`` on to another: that of the parent, with its own defaults."""
+    own, signature = inspect.signature(function).parameters, inspect.signature(parent)
+    return signature.replace(parameters=[own.get(name, value) for name, value in signature.parameters.items()])
 
 
 def plain(check):

@@ -14,6 +14,7 @@ __all__ = [
     "check_data",
     "check_numbers",
     "count_given",
+    "refuse_context",
     "warn_of_dependent_columns",
 ]
 
@@ -61,6 +62,18 @@ def check_data(X, context, sample_weight, dtype, minimum=1):
         return _sorted(Data(x, context).rows(np.repeat(np.arange(len(x)), weight.astype(np.intp))))
     data = Data(x, context, weight / weight.max()).rows(weight > 0)  # whose sum cannot overflow
     return _sorted(data._replace(weight=data.weight / data.weight.mean()))
+
+
+def refuse_context(y):
+    """Raise a ValueError if `y`, which is ignored, holds real numbers in two dimensions: they are meant as a context."""
+    try:
+        values = np.asarray(y)
+    except Exception:  # what cannot be read is ignored all the same
+        return
+    if values.ndim == 2 and values.dtype.kind == "f":
+        raise ValueError(
+            f"y is ignored, got real numbers of shape {values.shape}: give what the density is conditional on as context=..."
+        )
 
 
 def count_given(data, sample_weight):

@@ -1,4 +1,4 @@
-"""How `RealNVP` trains: the flow that it builds, the samples that it holds back, the noise that it adds, the starts that
+"""How `FlowDensity` trains: the flow that it builds, the samples that it holds back, the noise that it adds, the starts that
 it makes, and what it keeps."""
 
 import warnings
@@ -10,6 +10,7 @@ import numpy as np
 from nvpflow._training.callbacks import wants_stop
 from nvpflow._training.context import ContextScaler
 from nvpflow._training.defaults import base_of, option
+from nvpflow._training.history import validated
 from nvpflow._training.mixture_em import fit_mixture, refit_mixture
 from nvpflow._training.split import split
 from nvpflow._training.standardize import Units
@@ -25,7 +26,7 @@ from nvpflow._validation.arguments import (
     draw_seeds,
 )
 from nvpflow.flow import ConvergenceWarning, Flow
-from nvpflow.layers import CouplingLayer, SplineCoupling
+from nvpflow.layers import AdditiveCoupling, AffineCoupling, SplineCoupling
 from nvpflow.mixture_base import base_from_config
 from nvpflow.optim import TrainingState
 from nvpflow.progress import progress
@@ -42,7 +43,7 @@ TRIAL = 0.1  # of a fit, before one start is chosen
 # 0.0023; with 1.5 too rarely: 1000 moons had a worst gap of 0.10 instead of 0.07.
 LEAST_GAIN, LEAST_HELD_OUT = 1.0, 5  # fewer held-out samples know no standard error
 MOST_NOISE = 1.0  # in deviations of a mixture's components
-# Layers of scale="exp" start as near the identity as the others where the samples are standardised: with last maps as
+# Affine layers without a bound start as near the identity as the others where the samples are standardised: with last maps as
 # published, 12 layers in ten dimensions had a starting NLL of NaN or infinity for 7 seeds of 10, and 16 layers for all.
 LAST_MAP = 0.3
 
@@ -52,14 +53,14 @@ def train(model, data, fitted, callback=None):
 
     Parameters
     ----------
-    model : RealNVP
+    model : FlowDensity
         For its parameters and, with `warm_start`, the flow to start from. It stays as it is.
     data : Data, n >= 2
         In the dtype of the model, finite.
     fitted : dict
         Receives the fitted attributes, also when training is interrupted.
     callback : callable, optional
-        As in `RealNVP.fit`.
+        As in `FlowDensity.fit`.
     """
     init_seed, split_seed, shuffle_seed = draw_seeds(model.random_state, 3)
     training, validation = split(model, data, split_seed)
@@ -82,7 +83,7 @@ def train(model, data, fitted, callback=None):
             fitted |= scaler.fitted_attributes()
             fitted["n_iter_"] = len(best.history["train_nll"])
             fitted["best_iter_"] = best.best_iter
-            fitted["history_"] = best.history
+            fitted["history_"] = validated(best.history)
 
 
 def _starts(model, training, validation, scaler, seed):
@@ -236,12 +237,7 @@ def new_flow(model, data, seed, base=None):
     """A flow with starting parameters for such samples, and for their context, both standardised."""
     n_layers, dim = check_int("n_layers", model.n_layers, 1), data.x.shape[1]
     context_dim = 0 if data.context is None else data.context.shape[1]
-    scale = check_choice("scale", model.scale, ("spline", "tanh", "exp"))
-    if scale == "spline":
-        names = "n_bins", "tail_bound"
-        layer_type, options = SplineCoupling, {name: option(model, name, base, context_dim) for name in names}
-    else:
-        layer_type, options = CouplingLayer, {"scale": scale, "scale_bound": model.scale_bound}
+    layer_type, options = _coupling(model, base, context_dim)
     layers = []
     for i in range(n_layers):
         # In one dimension there is nothing to condition on: every layer transforms it.
@@ -259,7 +255,7 @@ def new_flow(model, data, seed, base=None):
             )
         )
     # Over a mixture the layers start at the identity: it is a good model already.
-    start = 0 if base else LAST_MAP if scale == "exp" and model.standardize else 1
+    start = 0 if base else LAST_MAP if options.get("scale") == "exp" and model.standardize else 1
     for layer in layers:
         for *_, last in layer._networks():
             for part in last:
@@ -267,6 +263,18 @@ def new_flow(model, data, seed, base=None):
     flow = Flow(layers, base)
     flow.n_jobs = model.n_jobs
     return flow
+
+
+def _coupling(model, base, context_dim):
+    """The class of the coupling layers, and options of its own."""
+    coupling = check_choice("coupling", model.coupling, ("spline", "affine", "additive"))
+    if coupling == "additive":
+        return AdditiveCoupling, {}
+    if coupling == "spline":
+        return SplineCoupling, {name: option(model, name, base, context_dim) for name in ("n_bins", "tail_bound")}
+    if model.scale_bound is None:
+        return AffineCoupling, {"scale": "exp"}
+    return AffineCoupling, {"scale": "tanh", "scale_bound": model.scale_bound}
 
 
 def bandwidth(model, data, n, mixture=None):

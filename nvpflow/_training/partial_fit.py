@@ -1,4 +1,4 @@
-"""Training on samples that arrive in pieces, for `RealNVP.partial_fit`."""
+"""Training on samples that arrive in pieces, for `FlowDensity.partial_fit`."""
 
 import warnings
 
@@ -24,7 +24,7 @@ class Stream:
 
     Parameters
     ----------
-    model : RealNVP
+    model : FlowDensity
         Where it is fitted, its flow goes on to read what it has read.
     data : Data
         The first piece, as for `update`.
@@ -55,7 +55,7 @@ class Stream:
 
         Parameters
         ----------
-        model : RealNVP
+        model : FlowDensity
             For its parameters.
         flow : Flow
             Updated. Should a loss or gradient not be finite, it goes back to what it was, with a ConvergenceWarning.
@@ -85,7 +85,7 @@ class Stream:
             self.adam = None
             warnings.warn(
                 "training diverged: the loss or its gradient was not finite; the parameters from before this call "
-                "were kept. A smaller learning_rate or scale='tanh' may help.",
+                "were kept. A smaller learning_rate, coupling='spline' or a scale_bound may help.",
                 ConvergenceWarning,
                 stacklevel=3,
             )

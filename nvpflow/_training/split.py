@@ -9,7 +9,7 @@ __all__ = ["split"]
 
 def split(model, data, seed):
     """Data to train on, and data to validate with or None. What keeps a column from being constant is to train on."""
-    if not model.early_stopping:
+    if model.validation_fraction is None:
         return data, None
     fraction = check_real("validation_fraction", model.validation_fraction, 0, 1, low_open=True)
     n = len(data.x)

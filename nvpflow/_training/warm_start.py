@@ -9,11 +9,12 @@ from nvpflow._training.mixture_em import refit_mixture
 from nvpflow._training.standardize import Units
 from nvpflow._training.statistics import effective_size
 from nvpflow.flow import Flow
-from nvpflow.layers import CouplingLayer, SplineCoupling
+from nvpflow.layers import AdditiveCoupling, AffineCoupling, SplineCoupling
 from nvpflow.mixture_base import MixtureBase
 
 __all__ = ["find_warm_start"]
 
+COUPLINGS = {"spline": SplineCoupling, "affine": AffineCoupling, "additive": AdditiveCoupling}
 MOST_CHANGES = 3  # that a message names
 
 
@@ -45,7 +46,7 @@ def find_warm_start(model, expected, training, scaler, seed):
 
     Parameters
     ----------
-    model : RealNVP
+    model : FlowDensity
         Fitted.
     expected : Flow
         What its parameters would make of the new samples.
@@ -108,8 +109,10 @@ def _are_identity(layers):
 
 def _count_couplings(flow):
     """The layers before those that lead to the units of data."""
-    types = [isinstance(layer, (CouplingLayer, SplineCoupling)) for layer in flow.layers]
-    return types.index(False) if False in types else len(types)
+    types = [isinstance(layer, tuple(COUPLINGS.values())) for layer in flow.layers]
+    n = types.index(False) if False in types else len(types)
+    # The regression on the context, right before the last layer, is additive, too.
+    return n - 1 if flow.context_dim and n == len(types) - 1 and isinstance(flow.layers[n - 1], AdditiveCoupling) else n
 
 
 def _check_unchanged(model, fitted, n_layers, expected):
@@ -127,7 +130,6 @@ def _check_unchanged(model, fitted, n_layers, expected):
 def _shape(flow, n_layers):
     """What shapes a flow, by the names of an estimator's parameters."""
     config = flow.layers[0].config()
-    scale = "spline" if config["type"] == "spline_coupling" else config["scale"]
     widths = config["hidden_dim"]
     return {
         "features": flow.data_dim,
@@ -138,8 +140,8 @@ def _shape(flow, n_layers):
         "n_layers": n_layers,
         "hidden_dim": widths[0] if len(widths) == 1 else widths,
         "activation": config["activation"],
-        "scale": scale,
-        "scale_bound": config["scale_bound"] if scale == "tanh" else None,
+        "coupling": next((name for name, kind in COUPLINGS.items() if isinstance(flow.layers[0], kind)), config["type"]),
+        "scale_bound": config["scale_bound"] if config.get("scale") == "tanh" else None,
         "n_bins": config.get("n_bins"),
         "tail_bound": config.get("tail_bound"),
     }

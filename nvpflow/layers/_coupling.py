@@ -27,7 +27,7 @@ class Linear(NamedTuple):
     Examples
     --------
     >>> import nvpflow
-    >>> layer = nvpflow.CouplingLayer(3, 16, mask=[1, 1, 0])
+    >>> layer = nvpflow.AffineCoupling(3, 16, mask=[1, 1, 0])
     >>> [linear.weight.shape for linear in layer.s_net]
     [(16, 2), (1, 16)]
     """

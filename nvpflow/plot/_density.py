@@ -50,7 +50,7 @@ def density(
 
     Parameters
     ----------
-    model : Flow, fitted RealNVP or fitted FlowOutlierDetector
+    model : Flow, fitted FlowDensity or fitted FlowOutlierDetector
         Of one or two dimensions.
     exact : callable, optional
         Takes points, shape (n, D), to their log-densities in nats, shape (n,), as `nvpflow.datasets.moons_log_density` does.
@@ -83,7 +83,7 @@ def density(
     >>> import numpy as np, nvpflow
     >>> from nvpflow import plot
     >>> X = np.random.default_rng(0).normal(size=(200, 2))
-    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> model = nvpflow.FlowDensity(2, 8, max_iter=2, random_state=0).fit(X)
     >>> figure = plot.density(model)  # figure.savefig("density.png") writes it
     """
     flow = check_model(model, context)
@@ -146,7 +146,7 @@ def contours(
 
     Parameters
     ----------
-    model : Flow, fitted RealNVP or fitted FlowOutlierDetector
+    model : Flow, fitted FlowDensity or fitted FlowOutlierDetector
         Of one or two dimensions.
     data : array_like of real numbers, shape (n, D), optional
         Finite; drawn over the regions, or below them.
@@ -183,7 +183,7 @@ def contours(
     >>> import numpy as np, nvpflow
     >>> from nvpflow import plot
     >>> X = np.random.default_rng(0).normal(size=(200, 2))
-    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> model = nvpflow.FlowDensity(2, 8, max_iter=2, random_state=0).fit(X)
     >>> figure = plot.contours(model, X, mass=[0.5, 0.9])
     """
     flow = check_model(model, context)

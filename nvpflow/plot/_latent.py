@@ -48,7 +48,7 @@ def latent(
 
     Parameters
     ----------
-    model : Flow, fitted RealNVP or fitted FlowOutlierDetector
+    model : Flow, fitted FlowDensity or fitted FlowOutlierDetector
     X : array_like of real numbers, shape (n, D)
         Finite data, n >= 2.
     level : float in (0, 1), default 0.95
@@ -81,7 +81,7 @@ def latent(
     >>> import numpy as np, nvpflow
     >>> from nvpflow import plot
     >>> X = np.random.default_rng(0).normal(size=(200, 2))
-    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> model = nvpflow.FlowDensity(2, 8, max_iter=2, random_state=0).fit(X)
     >>> figure = plot.latent(model, X)
     """
     X = check_points("X", X, finite=True)
