@@ -35,6 +35,7 @@ typedef struct {
     nvp_mlp net; /* the shape of each; its inputs are the identity columns, then the context */
     size_t n_identity, n_transformed;
     const size_t *identity, *transformed; /* their columns, in increasing order */
+    double input_bound;                   /* identity columns are clamped to +- this before the networks see them */
     nvp_scale scale;
     double scale_bound;
     size_t n_bins;
@@ -156,12 +157,18 @@ typedef struct {
 /* A flow without parameters does not need their address. */
 bool nvp_has_parameters(const nvp_flow *flow, const void *params);
 
+bool nvp_all_finite(nvp_dtype dtype, const void *reals, size_t n);
+
 /* Whether there are samples to learn from, with their context and weights in their range; the mean weight of all. */
 bool nvp_check_data(const nvp_flow *flow, const nvp_data *data, double *mean_weight);
 
-/* Whether options are there and in their ranges (options.c). */
+/* Replace the zeros that stand for the values of the article (options.c). */
+void nvp_fill_in_adam(nvp_adam_options *adam);
+nvp_adam_options nvp_adam_of(const nvp_train_options *options); /* filled in */
+
+/* Whether options are in their ranges; `adam` are those of the training's steps. */
 bool nvp_check_adam(nvp_dtype dtype, const nvp_adam_options *adam);
-bool nvp_check_training(const nvp_flow *flow, const nvp_train_options *options);
+bool nvp_check_training(const nvp_flow *flow, const nvp_train_options *options, const nvp_adam_options *adam);
 
 /* One step of Adam and what training adds to it. Rows are as long as the parameters; NULL is "not wanted". */
 typedef struct {

@@ -2,9 +2,14 @@
 #include "checked.h"
 #include "core.h"
 #include "reals.h"
+#include "sized.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+const char *nvp_version(void) { return NVP_VERSION; }
+
+void nvp_free(void *memory) { free(memory); }
 
 const char *nvp_status_string(nvp_status status) {
     switch (status) {
@@ -19,7 +24,7 @@ const char *nvp_status_string(nvp_status status) {
     case NVP_ERROR_UNSUPPORTED:
         return "NVPFLOW_ISA names an instruction set that is not available here";
     case NVP_ERROR_FILE:
-        return "the file cannot be read";
+        return "the file cannot be read or written";
     case NVP_ERROR_FORMAT:
         return "this is no whole nvpflow file";
     case NVP_INTERRUPTED:
@@ -120,6 +125,7 @@ static bool describe_coupling(nvp_layer *layer, const nvp_layer_config *config, 
 
     layer->n_identity = n_identity, layer->n_transformed = dim - n_identity;
     layer->identity = columns[1], layer->transformed = columns[0];
+    layer->input_bound = config->type == NVP_SPLINE_COUPLING ? config->tail_bound : (double)INFINITY;
     layer->scale = config->scale, layer->scale_bound = config->scale_bound;
     layer->n_bins = config->n_bins, layer->tail_bound = config->tail_bound;
     layer->n_networks = n_networks(config);
@@ -213,29 +219,39 @@ static bool place_saved_rows(nvp_flow *flow, size_t kept_rows) {
     return true;
 }
 
+/* One layer, which gets its index lists from `indices` on and moves that behind them. */
+static nvp_status describe_layer(nvp_flow *flow, nvp_layer *layer, const nvp_layer_config *config, size_t **indices) {
+    layer->type = config->type;
+    layer->dim = flow->dim, layer->context_dim = flow->context_dim;
+    layer->offset = flow->n_params;
+    if (is_coupling(layer->type) && !describe_coupling(layer, config, *indices))
+        return NVP_ERROR_SIZE;
+    if (layer->type == NVP_PERMUTATION && !describe_permutation(layer, config, *indices))
+        return NVP_ERROR_ARGUMENT;
+    size_t n_indices = 0;
+    count_indices(flow->dim, config, &n_indices);
+    *indices += n_indices;
+    if (!flow->engine->plan_layer(layer) || !nvp_add_product(1, layer->n_params, &flow->n_params))
+        return NVP_ERROR_SIZE;
+    if (layer->scratch_rows > flow->scratch_rows)
+        flow->scratch_rows = layer->scratch_rows;
+    if (layer->hidden_rows > flow->hidden_rows)
+        flow->hidden_rows = layer->hidden_rows;
+    if (layer->n_params > flow->largest_layer)
+        flow->largest_layer = layer->n_params;
+    return NVP_OK;
+}
+
 static nvp_status describe_parts(nvp_flow *flow, const nvp_layer_config *configs) {
     size_t *indices = flow->indices, kept_rows = 0; /* the layers' states and saved rows */
     for (size_t l = 0; l < flow->n_layers; l++) {
-        nvp_layer *layer = &flow->layers[l];
-        layer->type = configs[l].type;
-        layer->dim = flow->dim, layer->context_dim = flow->context_dim;
-        layer->offset = flow->n_params;
-        if (is_coupling(layer->type) && !describe_coupling(layer, &configs[l], indices))
+        nvp_layer_config config;
+        nvp_take_layer_config(configs, l, &config);
+        const nvp_status status = describe_layer(flow, &flow->layers[l], &config, &indices);
+        if (status != NVP_OK)
+            return status;
+        if (!nvp_add_product(1, flow->layers[l].saved_rows, &kept_rows))
             return NVP_ERROR_SIZE;
-        if (layer->type == NVP_PERMUTATION && !describe_permutation(layer, &configs[l], indices))
-            return NVP_ERROR_ARGUMENT;
-        size_t n_indices = 0;
-        count_indices(flow->dim, &configs[l], &n_indices);
-        indices += n_indices;
-        if (!flow->engine->plan_layer(layer) || !nvp_add_product(1, layer->n_params, &flow->n_params) ||
-            !nvp_add_product(1, layer->saved_rows, &kept_rows))
-            return NVP_ERROR_SIZE;
-        if (layer->scratch_rows > flow->scratch_rows)
-            flow->scratch_rows = layer->scratch_rows;
-        if (layer->hidden_rows > flow->hidden_rows)
-            flow->hidden_rows = layer->hidden_rows;
-        if (layer->n_params > flow->largest_layer)
-            flow->largest_layer = layer->n_params;
     }
     nvp_base *base = &flow->base;
     base->offset = flow->n_params;
@@ -263,10 +279,11 @@ nvp_status nvp_flow_create(nvp_flow **created, nvp_dtype dtype, size_t dim, size
     if (!nvp_add(dim, context_dim, &columns))
         return NVP_ERROR_SIZE;
     for (size_t l = 0; l < n_layers; l++) {
+        nvp_layer_config config;
         size_t n;
-        if (!valid_config(dtype, dim, &layers[l]))
+        if (!nvp_take_layer_config(layers, l, &config) || !valid_config(dtype, dim, &config))
             return NVP_ERROR_ARGUMENT;
-        if (!count_indices(dim, &layers[l], &n) || !nvp_add(n_indices, n, &n_indices))
+        if (!count_indices(dim, &config, &n) || !nvp_add(n_indices, n, &n_indices))
             return NVP_ERROR_SIZE;
     }
     if (!nvp_multiply(n_indices, sizeof(size_t), &bytes) || !nvp_multiply(n_layers, sizeof(nvp_layer), &bytes))
@@ -316,6 +333,15 @@ void nvp_flow_initialize(const nvp_flow *flow, uint64_t seed, void *params) {
 }
 
 bool nvp_has_parameters(const nvp_flow *flow, const void *params) { return params || flow->n_params == 0; }
+
+bool nvp_all_finite(nvp_dtype dtype, const void *reals, size_t n) {
+    const float *singles = reals;
+    const double *doubles = reals;
+    for (size_t i = 0; i < n; i++)
+        if (!(dtype == NVP_FLOAT32 ? isfinite(singles[i]) : isfinite(doubles[i])))
+            return false;
+    return true;
+}
 
 /* Whether all is there that a pass reads. */
 static bool is_complete(const nvp_pass *pass) {
@@ -410,7 +436,7 @@ nvp_status nvp_sample(const nvp_flow *flow, const void *params, uint64_t seed, s
 }
 
 bool nvp_check_data(const nvp_flow *flow, const nvp_data *data, double *mean_weight) {
-    if (!data || data->n == 0 || !data->x || (flow->context_dim && !data->context))
+    if (data->n == 0 || !data->x || (flow->context_dim && !data->context))
         return false;
     *mean_weight = 1;
     if (!data->weight)
@@ -425,25 +451,26 @@ bool nvp_check_data(const nvp_flow *flow, const nvp_data *data, double *mean_wei
     return *mean_weight > 0 && isfinite(*mean_weight);
 }
 
-nvp_status nvp_nll(const nvp_flow *flow, const void *params, const nvp_data *data, double *nll, void *grad,
+nvp_status nvp_nll(const nvp_flow *flow, const void *params, const nvp_data *given, double *nll, void *grad,
                    nvp_workspace *workspace) {
+    nvp_data data;
     double mean_weight;
-    if (!flow || !nll || !nvp_check_data(flow, data, &mean_weight))
+    if (!flow || !nll || !nvp_take_data(given, &data) || !nvp_check_data(flow, &data, &mean_weight))
         return NVP_ERROR_ARGUMENT;
     nvp_pass pass = {.flow = flow,
                      .params = params,
                      .workspace = workspace,
-                     .n = data->n,
+                     .n = data.n,
                      .inverse = true,
-                     .in = data->x,
-                     .context = data->context,
-                     .weight = data->weight,
+                     .in = data.x,
+                     .context = data.context,
+                     .weight = data.weight,
                      .mean_weight = mean_weight,
                      .sum_log_prob = true,
                      .nll_gradient = true,
                      .grad_params = grad};
     const nvp_status status = run_with_team(&pass);
-    *nll = -pass.log_prob_sum / (double)data->n;
+    *nll = -pass.log_prob_sum / (double)data.n;
     return status;
 }
 
@@ -484,8 +511,12 @@ nvp_status nvp_inverse_vjp(const nvp_flow *flow, const void *params, size_t n, c
 
 nvp_status nvp_adam_step(nvp_dtype dtype, const nvp_adam_options *options, size_t step, size_t n, void *params,
                          const void *grad, void *m, void *v) {
-    if ((dtype != NVP_FLOAT32 && dtype != NVP_FLOAT64) || !nvp_check_adam(dtype, options) || step == 0 ||
+    nvp_adam_options adam;
+    if ((dtype != NVP_FLOAT32 && dtype != NVP_FLOAT64) || !nvp_take_adam_options(options, &adam) || step == 0 ||
         (n && !(params && grad && m && v)))
+        return NVP_ERROR_ARGUMENT;
+    nvp_fill_in_adam(&adam);
+    if (!nvp_check_adam(dtype, &adam))
         return NVP_ERROR_ARGUMENT;
     if (n == 0)
         return NVP_OK;
@@ -493,7 +524,7 @@ nvp_status nvp_adam_step(nvp_dtype dtype, const nvp_adam_options *options, size_
     if (!engine)
         return NVP_ERROR_UNSUPPORTED;
     const nvp_update update = {
-        .adam = options, .step = step, .grad_scale = 1, .params = params, .grad = {grad}, .m = m, .v = v};
+        .adam = &adam, .step = step, .grad_scale = 1, .params = params, .grad = {grad}, .m = m, .v = v};
     engine->update(&update, 0, n);
     return NVP_OK;
 }

@@ -1,7 +1,8 @@
 /* Reading a flow from an .npz file: a zip archive (PKWARE, APPNOTE.TXT 6.3) whose members are arrays in NumPy's format
  * (numpy.lib.format, version 1.0). Only what numpy.savez writes is accepted: members are stored, not compressed, so
  * that none can be larger than the file. */
-#include "nvpflow.h"
+#include "bytes.h"
+#include "core.h"
 #include "reals.h"
 #include <math.h>
 #include <stdio.h>
@@ -36,20 +37,6 @@ static bool equal(span a, const char *text) { return a.size == strlen(text) && m
 
 static bool begins_with(span a, const char *signature) { return a.size >= 4 && memcmp(a.bytes, signature, 4) == 0; }
 
-/* CRC-32 of ISO 3309, four bits at a time. */
-static uint32_t checksum(span data) {
-    static const uint32_t table[16] = {0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
-                                       0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
-                                       0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c};
-    uint32_t crc = 0xffffffff;
-    for (size_t i = 0; i < data.size; i++) {
-        crc ^= data.bytes[i];
-        crc = crc >> 4 ^ table[crc & 15];
-        crc = crc >> 4 ^ table[crc & 15];
-    }
-    return ~crc;
-}
-
 /* -- the archive -- */
 
 /* The central directory, which ends where the record of its own place begins: the last 22 bytes, as savez writes no
@@ -77,7 +64,7 @@ static bool read_member(span file, span entry, span name, span *content) {
     return name_size == name.size && part(file, offset + LOCAL, name_size, &local_name) &&
            memcmp(local_name.bytes, name.bytes, name.size) == 0 &&
            part(file, offset + LOCAL + name_size + extra_size, size, content) &&
-           checksum(*content) == integer32(entry.bytes + 16);
+           nvp_crc32(content->bytes, content->size) == integer32(entry.bytes + 16);
 }
 
 /* The one member of a name. */
@@ -134,15 +121,6 @@ static void *copy_reals(span data, size_t real_size) {
     return reals;
 }
 
-static bool all_finite(const void *reals, size_t n, nvp_dtype dtype) {
-    const float *singles = reals;
-    const double *doubles = reals;
-    for (size_t i = 0; i < n; i++)
-        if (!(dtype == NVP_FLOAT32 ? isfinite(singles[i]) : isfinite(doubles[i])))
-            return false;
-    return true;
-}
-
 static nvp_status load_flow(span file, nvp_flow **flow) {
     span data;
     if (!find_array(file, "description.npy", sizeof(double), &data))
@@ -164,7 +142,7 @@ static nvp_status load_parameters(span file, const nvp_flow *flow, void **params
     *params = copy_reals(data, real_size);
     if (!*params)
         return NVP_ERROR_MEMORY;
-    return all_finite(*params, n, dtype) ? NVP_OK : NVP_ERROR_FORMAT;
+    return nvp_all_finite(dtype, *params, n) ? NVP_OK : NVP_ERROR_FORMAT;
 }
 
 nvp_status nvp_flow_load_bytes(const void *bytes, size_t n, nvp_flow **flow, void **params) {

@@ -16,12 +16,41 @@
  *   - NULL for something that a call needs is NVP_ERROR_ARGUMENT. A call for n = 0 samples needs no arrays, and a flow
  *     without parameters no address of them. Functions that return no status need what they take.
  *   - Input and output arrays must not overlap.
+ *   - Structs that a caller fills in begin with their own size, so that later versions can append fields: a program
+ *     that was compiled with an older header, or a newer one, keeps working. The macro that is named like the struct
+ *     sets the size: `nvp_data data = NVP_DATA(.n = 100, .x = x)`. Fields that are not named are zero, and their
+ *     comments say what that means. A size smaller than in version 0.1, such as 0, is NVP_ERROR_ARGUMENT, and so are
+ *     bytes that are not zero where a newer header has fields that this library does not know.
  */
 #ifndef NVPFLOW_H
 #define NVPFLOW_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+/* The version of this header; nvp_version() is that of the library. This is the one place where it is written for C:
+ * CMake reads it here, and a test compares it with the version of the Python package. */
+#define NVP_VERSION_MAJOR 0
+#define NVP_VERSION_MINOR 1
+#define NVP_VERSION_PATCH 0
+#define NVP_VERSION_NUMBER (NVP_VERSION_MAJOR * 10000 + NVP_VERSION_MINOR * 100 + NVP_VERSION_PATCH)
+#define NVP_VERSION NVP_QUOTE(NVP_VERSION_MAJOR) "." NVP_QUOTE(NVP_VERSION_MINOR) "." NVP_QUOTE(NVP_VERSION_PATCH)
+#define NVP_QUOTE(number) NVP_QUOTE_TOKEN(number)
+#define NVP_QUOTE_TOKEN(token) #token
+
+/* Define NVP_SHARED where the library is a shared one, when it is compiled and, which matters on Windows alone, when it
+ * is used; and NVP_BUILDING, too, when it is compiled. A static library needs neither. */
+#if defined(NVP_SHARED) && defined(_WIN32)
+#ifdef NVP_BUILDING
+#define NVP_API __declspec(dllexport)
+#else
+#define NVP_API __declspec(dllimport)
+#endif
+#elif defined(NVP_SHARED) && defined(NVP_BUILDING) && (defined(__GNUC__) || defined(__clang__))
+#define NVP_API __attribute__((visibility("default")))
+#else
+#define NVP_API
+#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -33,14 +62,17 @@ typedef enum {
     NVP_ERROR_SIZE,        /* a product of sizes does not fit in size_t */
     NVP_ERROR_ARGUMENT,    /* an argument is outside of its documented range */
     NVP_ERROR_UNSUPPORTED, /* NVPFLOW_ISA names an instruction set that this machine or build lacks */
-    NVP_ERROR_FILE,        /* a file cannot be read */
+    NVP_ERROR_FILE,        /* a file cannot be read or written */
     NVP_ERROR_FORMAT,      /* a file is of another format, or damaged */
     NVP_INTERRUPTED,       /* the poll function or a callback asked to stop */
     NVP_ERROR_FORKED       /* the poll function or a callback returned in a forked process, which has no threads */
 } nvp_status;
 
+/* "major.minor.patch" of the library. */
+NVP_API const char *nvp_version(void);
+
 /* A sentence for a status, never NULL. */
-const char *nvp_status_string(nvp_status status);
+NVP_API const char *nvp_status_string(nvp_status status);
 
 typedef enum { NVP_FLOAT32, NVP_FLOAT64 } nvp_dtype;
 
@@ -65,6 +97,7 @@ enum { NVP_MAX_BINS = 64 };
 
 /* What one layer is. nvp_flow_create copies all of it. */
 typedef struct {
+    size_t size;
     nvp_layer_type type;
 
     /* Of couplings: */
@@ -81,20 +114,24 @@ typedef struct {
 
     /* Of NVP_SPLINE_COUPLING: */
     size_t n_bins;     /* 2 to NVP_MAX_BINS */
-    double tail_bound; /* > 0: the splines end at +- this number, beyond is the identity; its square is a normal number
-                        * in the dtype of the flow, whose epsilon times tail_bound is what it can tell apart */
+    double tail_bound; /* > 0: the splines end at +- this number, beyond is the identity, and the network sees identity
+                        * columns (not the context) clamped to it; its square is a normal number in the dtype of the
+                        * flow, whose epsilon times tail_bound is what it can tell apart */
 
     /* Of NVP_PERMUTATION: */
     const size_t *permutation; /* D entries, each of 0, ..., D - 1 once */
 } nvp_layer_config;
+#define NVP_LAYER_CONFIG(...)                                                                                          \
+    { .size = sizeof(nvp_layer_config), __VA_ARGS__ }
 
 typedef struct nvp_flow nvp_flow;
 
 /* Describe a flow of n_layers >= 1 layers over dim >= 1 dimensions, with context_dim >= 0 columns of context. Its base
- * density is N(0, I) where n_components is 0, otherwise a mixture of so many normal distributions. */
-nvp_status nvp_flow_create(nvp_flow **flow, nvp_dtype dtype, size_t dim, size_t context_dim, size_t n_components,
-                           size_t n_layers, const nvp_layer_config *layers);
-void nvp_flow_destroy(nvp_flow *flow); /* NULL is fine */
+ * density is N(0, I) where n_components is 0, otherwise a mixture of so many normal distributions. All layers must have
+ * the same size. */
+NVP_API nvp_status nvp_flow_create(nvp_flow **flow, nvp_dtype dtype, size_t dim, size_t context_dim,
+                                   size_t n_components, size_t n_layers, const nvp_layer_config *layers);
+NVP_API void nvp_flow_destroy(nvp_flow *flow); /* NULL is fine */
 
 /* The same flow from n plain numbers, as model files hold it: the version of this list, 1 or 2; nvp_dtype; D; C; in
  * version 2 the number of components of the base, which is 0 in version 1; L; and for each layer its nvp_layer_type,
@@ -107,23 +144,43 @@ void nvp_flow_destroy(nvp_flow *flow); /* NULL is fine */
  *
  * NVP_ERROR_ARGUMENT or NVP_ERROR_SIZE where they do not describe a flow. They need not be trusted: the memory that is
  * taken is bounded by a multiple of their own. */
-nvp_status nvp_flow_decode(nvp_flow **flow, size_t n, const double *numbers);
+NVP_API nvp_status nvp_flow_decode(nvp_flow **flow, size_t n, const double *numbers);
+
+/* The opposite: the numbers of a flow, in the lowest version that can hold them. nvp_free releases *numbers; after a
+ * failure it is NULL. */
+NVP_API nvp_status nvp_flow_encode(const nvp_flow *flow, size_t *n, double **numbers);
 
 /* Read a flow and its parameters from an .npz file of up to 4 GiB that nvpflow's `save` has written, be it of a flow or
- * of an estimator around one. Only its members "description", the numbers above, and "parameters" are looked at. After
- * success nvp_flow_destroy releases *flow and free() releases *params; after a failure both are NULL.
+ * of an estimator around one, or that nvp_flow_save has. Only its members "description", the numbers above, and
+ * "parameters" are looked at. After success nvp_flow_destroy releases *flow and nvp_free releases *params; after a
+ * failure both are NULL.
  *
  * The content need not be trusted: every size is checked before it is used, checksums are compared, and parameters must
  * be finite; otherwise NVP_ERROR_FORMAT. The memory that is taken is bounded by a multiple of the file's size. */
-nvp_status nvp_flow_load(const char *path, nvp_flow **flow, void **params);
-nvp_status nvp_flow_load_bytes(const void *bytes, size_t n, nvp_flow **flow, void **params); /* of a file in memory */
+NVP_API nvp_status nvp_flow_load(const char *path, nvp_flow **flow, void **params);
+NVP_API nvp_status nvp_flow_load_bytes(const void *bytes, size_t n, nvp_flow **flow,
+                                       void **params); /* of a file in memory */
 
-size_t nvp_flow_dim(const nvp_flow *flow);
-size_t nvp_flow_context_dim(const nvp_flow *flow);
-size_t nvp_flow_n_layers(const nvp_flow *flow);
-size_t nvp_flow_n_components(const nvp_flow *flow); /* of the base density; 0: it is N(0, I) */
-nvp_dtype nvp_flow_dtype(const nvp_flow *flow);
-const char *nvp_flow_isa(const nvp_flow *flow); /* "avx512", "avx2", "neon" or "baseline" */
+/* Write a flow and its parameters, which must be finite, to an .npz file that nvp_flow_load reads, and `nvpflow.load`
+ * of Python as a Flow. A file of more than 4 GiB is NVP_ERROR_SIZE.
+ *
+ * A file of that name is whole at any time: the new one is written beside it, and takes its place when it is on the
+ * disk. It keeps the mode and, where permitted, the owner of an old one; symbolic links are followed, and stay. What is
+ * there and no file, such as a pipe or a device, is written through. After a failure an old file is as it was, and
+ * nothing is left beside it. */
+NVP_API nvp_status nvp_flow_save(const char *path, const nvp_flow *flow, const void *params);
+NVP_API nvp_status nvp_flow_save_bytes(const nvp_flow *flow, const void *params, void **bytes,
+                                       size_t *n); /* nvp_free them */
+
+/* Release memory that the library has given to the caller: on Windows, free() may belong to another C library. */
+NVP_API void nvp_free(void *memory); /* NULL is fine */
+
+NVP_API size_t nvp_flow_dim(const nvp_flow *flow);
+NVP_API size_t nvp_flow_context_dim(const nvp_flow *flow);
+NVP_API size_t nvp_flow_n_layers(const nvp_flow *flow);
+NVP_API size_t nvp_flow_n_components(const nvp_flow *flow); /* of the base density; 0: it is N(0, I) */
+NVP_API nvp_dtype nvp_flow_dtype(const nvp_flow *flow);
+NVP_API const char *nvp_flow_isa(const nvp_flow *flow); /* "avx512", "avx2", "neon" or "baseline" */
 
 /* Length of the parameter buffer, and where the parameters of one layer begin in it.
  *
@@ -139,112 +196,121 @@ const char *nvp_flow_isa(const nvp_flow *flow); /* "avx512", "avx2", "neon" or "
  * Behind the layers a mixture of K normal distributions has K logits of the weights, the means (K, D), and for each
  * component the lower triangle of P, row after row, with log diag P on the diagonal: the precision is P^T P.
  */
-size_t nvp_flow_n_parameters(const nvp_flow *flow);
-size_t nvp_flow_layer_offset(const nvp_flow *flow, size_t layer); /* of the base, for layer >= L */
-size_t nvp_flow_base_offset(const nvp_flow *flow);
+NVP_API size_t nvp_flow_n_parameters(const nvp_flow *flow);
+NVP_API size_t nvp_flow_layer_offset(const nvp_flow *flow, size_t layer); /* of the base, for layer >= L */
+NVP_API size_t nvp_flow_base_offset(const nvp_flow *flow);
 
 /* Starting parameters: each linear map uniform in +-1/sqrt(fan_in), where fan_in counts all D + C columns, as
  * torch.nn.Linear has it for full-shape networks, but the last one of all couplings without NVP_SCALE_EXP 0.3 times
  * that; act norms and LU maps start at the identity; a mixture starts with equal weights, means from N(0, I) and
  * identities. */
-void nvp_flow_initialize(const nvp_flow *flow, uint64_t seed, void *params);
+NVP_API void nvp_flow_initialize(const nvp_flow *flow, uint64_t seed, void *params);
 
 /* Scratch memory of the compute functions. It grows to what a call needs and is kept for the next one. One workspace
  * serves one call at a time; every thread needs its own. */
 typedef struct nvp_workspace nvp_workspace;
-nvp_status nvp_workspace_create(nvp_workspace **workspace);
-void nvp_workspace_destroy(nvp_workspace *workspace); /* NULL is fine */
+NVP_API nvp_status nvp_workspace_create(nvp_workspace **workspace);
+NVP_API void nvp_workspace_destroy(nvp_workspace *workspace); /* NULL is fine */
 
 /* How many threads a call may use, the calling one among them; 1 at first. They end with the call and take no signals
  * of the process. Small calls start none, others may get fewer from the system; the results are the same to the last
  * bit for any number. */
-void nvp_workspace_set_threads(nvp_workspace *workspace, size_t n_threads);
+NVP_API void nvp_workspace_set_threads(nvp_workspace *workspace, size_t n_threads);
 
 /* Have calls that run longer ask `poll(context)` about every 50 ms whether to stop; non-zero ends the call with
  * NVP_INTERRUPTED. In a process that `poll` or a callback has forked, a call with threads ends with NVP_ERROR_FORKED,
  * and one without them goes on. */
 typedef int (*nvp_poll)(void *context);
-void nvp_workspace_set_poll(nvp_workspace *workspace, nvp_poll poll, void *context);
+NVP_API void nvp_workspace_set_poll(nvp_workspace *workspace, nvp_poll poll, void *context);
 
 /* z (n, D), context (n, C) -> x (n, D) and log|det dx/dz| (n). log_det may be NULL. */
-nvp_status nvp_forward(const nvp_flow *flow, const void *params, size_t n, const void *z, const void *context, void *x,
-                       void *log_det, nvp_workspace *workspace);
+NVP_API nvp_status nvp_forward(const nvp_flow *flow, const void *params, size_t n, const void *z, const void *context,
+                               void *x, void *log_det, nvp_workspace *workspace);
 
 /* x (n, D), context (n, C) -> z (n, D) and log|det dz/dx| (n). log_det may be NULL. */
-nvp_status nvp_inverse(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *context, void *z,
-                       void *log_det, nvp_workspace *workspace);
+NVP_API nvp_status nvp_inverse(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *context,
+                               void *z, void *log_det, nvp_workspace *workspace);
 
 /* x (n, D), context (n, C) -> log p(x) (n) = log p(z) + log|det dz/dx|, with the base density of z.
  *
  * It is -infinity where x has no density that the dtype can express: where it has an infinite coordinate, or where z or
  * the determinant overflows. It is NaN only where a coordinate is, or where a number of the context or a parameter is
  * not finite. */
-nvp_status nvp_log_prob(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *context,
-                        void *log_prob, nvp_workspace *workspace);
+NVP_API nvp_status nvp_log_prob(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *context,
+                                void *log_prob, nvp_workspace *workspace);
 
 /* The states on the way: states (L + 1, n, D), states[0] the input. inverse = 0: from z through layer 1, 2, ..., L;
  * otherwise from x through layer L, ..., 1. */
-nvp_status nvp_trace(const nvp_flow *flow, const void *params, int inverse, size_t n, const void *in,
-                     const void *context, void *states, nvp_workspace *workspace);
+NVP_API nvp_status nvp_trace(const nvp_flow *flow, const void *params, int inverse, size_t n, const void *in,
+                             const void *context, void *states, nvp_workspace *workspace);
 
 /* Draw x (n, D) from the flow, given context (n, C). Sample i depends on the seed, its context and on i alone. log_prob
  * (n) may be NULL. */
-nvp_status nvp_sample(const nvp_flow *flow, const void *params, uint64_t seed, size_t n, const void *context, void *x,
-                      void *log_prob, nvp_workspace *workspace);
+NVP_API nvp_status nvp_sample(const nvp_flow *flow, const void *params, uint64_t seed, size_t n, const void *context,
+                              void *x, void *log_prob, nvp_workspace *workspace);
 
 /* Samples to learn from. */
 typedef struct {
+    size_t size;
     size_t n;
     const void *x;        /* (n, D) */
     const void *context;  /* (n, C) */
     const double *weight; /* (n): w >= 0, finite, as their sum, which is > 0; NULL: all 1. A sample of weight 0 is
                            * absent, whatever its numbers are */
 } nvp_data;
+#define NVP_DATA(...)                                                                                                  \
+    { .size = sizeof(nvp_data), __VA_ARGS__ }
 
 /* Mean negative log-likelihood of n >= 1 samples, sum(w nll) / sum(w), and, unless grad is NULL, its gradient with
  * respect to the parameters. The log-densities are those of nvp_log_prob: a sample without a density makes the mean
  * infinite, and the gradient is not finite then. */
-nvp_status nvp_nll(const nvp_flow *flow, const void *params, const nvp_data *data, double *nll, void *grad,
-                   nvp_workspace *workspace);
+NVP_API nvp_status nvp_nll(const nvp_flow *flow, const void *params, const nvp_data *data, double *nll, void *grad,
+                           nvp_workspace *workspace);
 
 /* Vector-Jacobian products. Given the gradients of a scalar with respect to the outputs of nvp_forward (grad_x (n, D),
  * grad_log_det (n)), the gradients with respect to its inputs: grad_z (n, D), grad_context (n, C), grad_params. NULL
  * for an incoming gradient means zeros, NULL for an outgoing one that it is not wanted. */
-nvp_status nvp_forward_vjp(const nvp_flow *flow, const void *params, size_t n, const void *z, const void *context,
-                           const void *grad_x, const void *grad_log_det, void *grad_z, void *grad_context,
-                           void *grad_params, nvp_workspace *workspace);
+NVP_API nvp_status nvp_forward_vjp(const nvp_flow *flow, const void *params, size_t n, const void *z,
+                                   const void *context, const void *grad_x, const void *grad_log_det, void *grad_z,
+                                   void *grad_context, void *grad_params, nvp_workspace *workspace);
 
 /* The same for nvp_inverse. */
-nvp_status nvp_inverse_vjp(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *context,
-                           const void *grad_z, const void *grad_log_det, void *grad_x, void *grad_context,
-                           void *grad_params, nvp_workspace *workspace);
+NVP_API nvp_status nvp_inverse_vjp(const nvp_flow *flow, const void *params, size_t n, const void *x,
+                                   const void *context, const void *grad_z, const void *grad_log_det, void *grad_x,
+                                   void *grad_context, void *grad_params, nvp_workspace *workspace);
 
-/* Adam, Kingma and Ba (2015), algorithm 1. Options outside of their ranges are NVP_ERROR_ARGUMENT. */
+/* Adam, Kingma and Ba (2015), algorithm 1. Options outside of their ranges are NVP_ERROR_ARGUMENT. Where epsilon is 0,
+ * each of the four that is 0 stands for the value of the article: 1e-3, 0.9, 0.999 and 1e-8. With an epsilon, zeros are
+ * taken as they are. */
 typedef struct {
+    size_t size;
     double learning_rate; /* >= 0; learning_rate / (1 - beta1) is finite in the dtype */
     double beta1, beta2;  /* in [0, 1) */
-    double epsilon;       /* > 0, a normal number in the dtype: parameters that never had a gradient would get 0 / 0 */
+    double epsilon;       /* a normal number in the dtype: parameters that never had a gradient would get 0 / 0 */
 } nvp_adam_options;
+#define NVP_ADAM_OPTIONS(...)                                                                                          \
+    { .size = sizeof(nvp_adam_options), __VA_ARGS__ }
 
 /* Step number `step` >= 1 on n parameters, whose moment estimates m and v start as zeros. */
-nvp_status nvp_adam_step(nvp_dtype dtype, const nvp_adam_options *options, size_t step, size_t n, void *params,
-                         const void *grad, void *m, void *v);
+NVP_API nvp_status nvp_adam_step(nvp_dtype dtype, const nvp_adam_options *options, size_t step, size_t n, void *params,
+                                 const void *grad, void *m, void *v);
 
 /* Called after every epoch, counted from 1, also after one that diverged. validation_nll is NaN where it was
  * not measured. Non-zero stops the training in good order. */
 typedef int (*nvp_epoch_callback)(void *context, size_t epoch, double train_nll, double validation_nll);
 
 typedef enum {
-    NVP_CONSTANT, /* the learning rate of the options */
+    NVP_CONSTANT, /* learning_rate of the options */
     NVP_COSINE    /* half a period of a cosine down to final_fraction of it; Loshchilov and Hutter (2017), equation 5 */
 } nvp_schedule;
 
-/* Every option whose value is zero is off, but for those of Adam. Options outside of their ranges, among them NaN, are
- * NVP_ERROR_ARGUMENT before anything is touched. */
+/* Every option whose value is zero is off, but for those of Adam, whose zeros are as in nvp_adam_options. Options
+ * outside of their ranges, among them NaN, are NVP_ERROR_ARGUMENT before anything is touched. */
 typedef struct {
-    size_t max_epochs;
+    size_t size;
+    size_t max_epochs; /* 0: the parameters stay as they are */
     size_t batch_size; /* 0: the full batch, in its order; otherwise minibatches, shuffled anew every epoch */
-    nvp_adam_options adam;
+    double learning_rate, beta1, beta2, epsilon;
     nvp_schedule schedule; /* a function of the step, from the end of the warm-up to the last step of max_epochs */
     double final_fraction; /* in [0, 1], of the learning rate: where NVP_COSINE ends */
     size_t warmup;         /* the learning rate grows along a line for so many steps first */
@@ -268,26 +334,32 @@ typedef struct {
     uint64_t seed;               /* of the shuffling and of the noise */
     size_t pause_after;          /* return after this many epochs of the call; 0: at the end */
     void *state;                 /* what to go on from, see nvp_train_state_size; NULL: begin, and keep nothing */
-    nvp_epoch_callback on_epoch; /* may be NULL */
-    void *context;               /* for on_epoch */
     int on_epoch_alone;          /* call on_epoch when no thread of the call is alive: it may then fork, write the
                                   * parameters, from which the training goes on, or end the thread that called. Teams
                                   * start anew for each epoch; the results are the same. */
+    nvp_epoch_callback on_epoch; /* may be NULL */
+    void *context;               /* for on_epoch */
 } nvp_train_options;
+#define NVP_TRAIN_OPTIONS(...)                                                                                         \
+    { .size = sizeof(nvp_train_options), __VA_ARGS__ }
 
+/* What nvp_train reports. The caller sets the size, with NVP_TRAIN_RESULT(). */
 typedef struct {
+    size_t size;
     size_t epochs;         /* completed, with those of earlier calls on the same state */
     size_t best_epoch;     /* the epoch whose parameters the caller gets */
-    double validation_nll; /* of them; NaN where it was not measured */
     int diverged;          /* a loss or gradient was not finite: training stopped there */
+    double validation_nll; /* of the parameters that the caller gets; NaN where it was not measured */
 } nvp_train_result;
+#define NVP_TRAIN_RESULT(...)                                                                                          \
+    { .size = sizeof(nvp_train_result), __VA_ARGS__ }
 
 /* The bytes of a training's state: all that lets a later call of nvp_train go on where one has stopped, so that
  * pause_after epochs and then the rest of max_epochs give the same bits as all at once. The memory is the caller's,
  * aligned as malloc's is, and holds zeros before the first call; a copy of it is a second training from the same point.
  * The calls on a state must agree in flow, data and options, but for pause_after. Training then goes on from the
  * parameters in the state, not from those that are passed. One that has diverged, or run out of patience, stays so. */
-nvp_status nvp_train_state_size(const nvp_flow *flow, size_t *size);
+NVP_API nvp_status nvp_train_state_size(const nvp_flow *flow, size_t *size);
 
 /* Fit the parameters in place by minimising the mean NLL of the training data, n >= 1. The loss of a minibatch of b
  * samples is sum(w nll) / (b W), where W is the mean weight of all training data: its mean over the minibatches of an
@@ -301,8 +373,8 @@ nvp_status nvp_train_state_size(const nvp_flow *flow, size_t *size);
  * callback the parameters are those of the last step; only one with on_epoch_alone may write them. `result` may be
  * NULL; it is filled in after NVP_INTERRUPTED, too, and the parameters are then the best so far, or where none were
  * validated those of the last step, which nobody has checked. */
-nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *options, const nvp_data *data,
-                     const nvp_data *validation, nvp_train_result *result, nvp_workspace *workspace);
+NVP_API nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *options, const nvp_data *data,
+                             const nvp_data *validation, nvp_train_result *result, nvp_workspace *workspace);
 
 #ifdef __cplusplus
 }

@@ -3,6 +3,7 @@
 #include "core.h"
 #include "reals.h"
 #include "rng.h"
+#include "sized.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +68,7 @@ typedef struct {
 
 /* The learning rate after `step` steps: a line up to its full size, then the schedule. */
 static double learning_rate(const nvp_train_options *options, double step, double n_steps) {
-    const double warmup = (double)options->warmup, full = options->adam.learning_rate;
+    const double warmup = (double)options->warmup, full = options->learning_rate;
     if (step < warmup)
         return full * ((step + 1) / warmup);
     if (options->schedule == NVP_CONSTANT)
@@ -361,7 +362,6 @@ static void lay_out(training *t, void *state) {
     t->squares = t->block;
     rows = (char *)(t->squares + n_parts(t->flow));
     t->start = rows, t->given = rows + row, t->decays = rows + 2 * row;
-    t->adam = t->options->adam;
     aim_update(t);
 }
 
@@ -512,37 +512,45 @@ static nvp_status train(training *t) {
     return status;
 }
 
-nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *options, const nvp_data *data,
-                     const nvp_data *validation, nvp_train_result *result, nvp_workspace *workspace) {
-    nvp_train_result unused;
-    if (!flow || !workspace || !nvp_has_parameters(flow, params) || !nvp_check_training(flow, options) || !data)
-        return NVP_ERROR_ARGUMENT;
-    /* Where there are none, an address to copy nothing to. */
-    training t = {
-        .flow = flow, .options = options, .workspace = workspace, .params = params ? params : &unused, .data = *data};
-    if (validation)
-        t.validation = *validation;
-    t.n = t.data.n, t.n_validation = t.validation.n;
-    if (!nvp_check_data(flow, &t.data, &t.mean_weight) ||
-        (t.n_validation && !nvp_check_data(flow, &t.validation, &t.mean_validation_weight)))
-        return NVP_ERROR_ARGUMENT;
-    if (!result)
-        result = &unused;
-    *result = (nvp_train_result){.validation_nll = NAN};
-    nvp_status status = prepare(&t);
+/* With what the caller gave, in the library's own structs, already checked. */
+static nvp_status train_checked(training *t, nvp_train_result *result) {
+    nvp_status status = prepare(t);
     if (status == NVP_OK) {
-        status = train(&t);
+        status = train(t);
         if (status == NVP_OK)
-            nvp_workspace_gather(workspace, (double)t.n * (double)flow->n_params, nvp_count_tiles(flow, t.n));
-        const nvp_status settled = settle(&t, status == NVP_OK, result);
-        nvp_workspace_dismiss(workspace);
+            nvp_workspace_gather(t->workspace, (double)t->n * (double)t->flow->n_params,
+                                 nvp_count_tiles(t->flow, t->n));
+        const nvp_status settled = settle(t, status == NVP_OK, result);
+        nvp_workspace_dismiss(t->workspace);
         if (status == NVP_OK)
             status = settled;
         if (status != NVP_OK && status != NVP_INTERRUPTED)
-            copy(&t, t.params, t.given);
+            copy(t, t->params, t->given);
     }
-    free(t.own_state);
-    free(t.block);
-    free(t.order);
+    free(t->own_state);
+    free(t->block);
+    free(t->order);
+    return status;
+}
+
+nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *given, const nvp_data *data,
+                     const nvp_data *validation, nvp_train_result *result, nvp_workspace *workspace) {
+    nvp_train_options options;
+    nvp_train_result own_result = NVP_TRAIN_RESULT(.validation_nll = NAN);
+    training t = {.flow = flow, .options = &options, .workspace = workspace};
+    if (!flow || !workspace || !nvp_has_parameters(flow, params) || !nvp_take_train_options(given, &options) ||
+        !nvp_take_data(data, &t.data) || (validation && !nvp_take_data(validation, &t.validation)) ||
+        (result && !nvp_accepts_result(result)))
+        return NVP_ERROR_ARGUMENT;
+    t.adam = nvp_adam_of(&options);
+    options.learning_rate = t.adam.learning_rate;
+    t.n = t.data.n, t.n_validation = t.validation.n;
+    if (!nvp_check_training(flow, &options, &t.adam) || !nvp_check_data(flow, &t.data, &t.mean_weight) ||
+        (t.n_validation && !nvp_check_data(flow, &t.validation, &t.mean_validation_weight)))
+        return NVP_ERROR_ARGUMENT;
+    t.params = params ? params : &own_result; /* where there are none, an address to copy nothing to */
+    const nvp_status status = train_checked(&t, &own_result);
+    if (result)
+        nvp_give_result(result, &own_result);
     return status;
 }

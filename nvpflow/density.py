@@ -322,9 +322,9 @@ class FlowDensity(Transformer, DensityRequests):
             checked later, as those of X are.
         sample_weight : array_like of real numbers, shape (n,), optional
             Finite, >= 0, and at least 2 of them > 0: how much each sample counts in the loss, the validation and the
-            standardisation. Whole numbers are counts: a sample of weight 3 is three such samples, as long as they are not more
-            than a million, or ten times as many as were given. Of other weights only the ratios matter. A sample of weight 0
-            is as good as absent. Default: all 1.
+            standardisation. Only their ratios matter. Whole numbers are counts, in lowest terms: where others have weight 1,
+            a sample of weight 3 is three such samples, as long as these are not more than a million, or ten times as many as
+            were given. A sample of weight 0 is as good as absent. Default: all 1.
         callback : callable, optional
             ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN
             where samples held back were not looked at. To stop the training it raises StopIteration, which `fit` catches. What it returns
@@ -405,7 +405,7 @@ class FlowDensity(Transformer, DensityRequests):
             In all pieces or in none. The first one sets the units that the context is standardised to; each widens
             `context_range_`.
         sample_weight : array_like of real numbers, shape (n,), optional
-            As in `fit`; only their ratios within the piece matter.
+            As in `fit`.
 
         Returns
         -------

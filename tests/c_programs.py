@@ -1,4 +1,4 @@
-"""Building the C library and its tests without Python: what test_c_library.py, test_c_build.py and sanitized_c.py share."""
+"""Building the C library and its tests without Python: what the files test_c_*.py and sanitized_c.py share."""
 
 import os
 import re
@@ -7,6 +7,7 @@ import subprocess
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 CSRC, TESTS = ROOT / "csrc", ROOT / "tests" / "c"
@@ -81,3 +82,31 @@ def why_not(compiler, flags, directory, before=()):
         if run.returncode:
             return (run.stderr.strip().splitlines() or [f"exit status {run.returncode}"])[0]
     return None
+
+
+class Library(NamedTuple):
+    """The library, compiled with allocations, threads and writing of files that can fail."""
+
+    variant: str
+    compiler: str
+    flags: list
+    objects: list
+
+    def link(self, source, program):
+        return link_program(self.compiler, self.flags, self.objects, source, program)
+
+
+VARIANTS = ["plain", "without vectors", "sanitized"]
+
+
+def build_library(variant, directory):
+    """The library, and None; or None, and why there is none."""
+    compiler, flags = find_compiler(), SANITIZERS if variant == "sanitized" else ["-O2"]
+    if os.name == "nt" or not compiler:
+        return None, "no C compiler found"
+    reason = why_not(compiler, flags, directory)
+    if reason:
+        return None, f"{compiler} {' '.join(flags)}: {reason}"
+    sources = sources_without_vectors(directory) if variant == "without vectors" else SOURCES
+    objects = compile_library(compiler, [*flags, *HOOKS], directory / "objects", sources)
+    return Library(variant, compiler, flags, objects), None

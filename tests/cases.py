@@ -345,6 +345,10 @@ def _other_layers():
         widths = "x".join(map(str, hidden))
         name = f"spline-D{dim}-{kind}-n{n}-h{widths}-{activation}-K{n_bins}-B{tail_bound:g}"
         yield Case("splines", name, dim, n, (layer,))
+    # Most identity columns beyond the bound, where the network sees them clamped; the context, which it sees as it is, too.
+    for dim, hidden, activation, tail_bound in ((2, (64,), "relu", 0.6), (5, (9, 5), "silu", 0.3)):
+        layer = Spline(mask_of("alternating", dim), hidden, activation, 6, tail_bound, context_dim=2)
+        yield Case("splines", f"spline-clamped-D{dim}-{activation}", dim, 100, (layer,))
     for dim, kind, n, hidden in (
         (1, "zeros", 33, (5,)),
         (2, "alternating", 1000, (64,)),

@@ -1,6 +1,9 @@
 """Fixtures that several test files share."""
 
+import functools
+
 import pytest
+from c_programs import build_library
 
 import nvpflow
 
@@ -25,3 +28,18 @@ def every_isa(request, monkeypatch):
     """Runs a test once with the kernels of each instruction set."""
     monkeypatch.setenv("NVPFLOW_ISA", request.param)
     return request.param
+
+
+@pytest.fixture(scope="session")
+def library_variant(tmp_path_factory):
+    """A function that gives the C library in one of the variants of c_programs.py, which is built once."""
+
+    @functools.cache
+    def build(variant):
+        return build_library(variant, tmp_path_factory.mktemp(variant))
+
+    def get(variant):
+        library, reason = build(variant)
+        return library or pytest.skip(reason)
+
+    return get

@@ -91,7 +91,7 @@ class AdditiveCoupling(nn.Module):
 class SplineCoupling(nn.Module):
     """Rational-quadratic spline coupling, Durkan, Bekasov, Murray and Papamakarios (2019), section 3.1.
 
-    The spline itself takes x to z.
+    The spline itself takes x to z. Its network sees the identity part clamped to [-B, B], the context as it is.
     """
 
     SMALLEST = 1e-3
@@ -101,7 +101,7 @@ class SplineCoupling(nn.Module):
         self.register_buffer("mask", torch.tensor(mask, dtype=torch.get_default_dtype()), False)
         self.net = network(len(mask), hidden, activation, context_dim, outputs=3 * n_bins - 1)
         self.n_bins, self.tail_bound = n_bins, tail_bound
-        self.knot_distance = math.inf  # the least of any point, in units of the tail bound
+        self.knot_distance = math.inf  # the least of any point, also from the clamp's ends, in units of the tail bound
 
     def knots(self, sizes):
         """-B and the upper ends of the bins (n, D, K + 1), from unnormalised sizes (n, D, K)."""
@@ -111,7 +111,9 @@ class SplineCoupling(nn.Module):
 
     def spline(self, v, context):
         """Knots and derivatives (n, D, K + 1) from the identity part of v and the context."""
-        outputs = self.net(conditioner_input(self.mask, v, context)).reshape(len(v), len(self.mask), 3 * self.n_bins - 1)
+        clamped = v.clamp(-self.tail_bound, self.tail_bound)
+        outputs = self.net(conditioner_input(self.mask, clamped, context))
+        outputs = outputs.reshape(len(v), len(self.mask), 3 * self.n_bins - 1)
         widths, heights, slopes = outputs.split([self.n_bins, self.n_bins, self.n_bins - 1], dim=-1)
         offset = math.log(math.exp(1 - self.SMALLEST) - 1)
         inner = self.SMALLEST + nn.functional.softplus(slopes + offset)
@@ -124,9 +126,10 @@ class SplineCoupling(nn.Module):
         changed = (self.mask == 0) & (v.abs() < self.tail_bound)
         inner = torch.where(changed, v, 0.0)
         knots = x_knots if inverse else z_knots
-        distance = (v[..., None] - knots).abs()[self.mask.expand_as(v) == 0]
-        if distance.numel():
-            self.knot_distance = min(self.knot_distance, distance.min().item() / self.tail_bound)
+        distances = (v[..., None] - knots).abs()[self.mask.expand_as(v) == 0], (v.abs() - self.tail_bound).abs()
+        for distance in distances:
+            if distance.numel():
+                self.knot_distance = min(self.knot_distance, distance.min().item() / self.tail_bound)
         bin = (inner[..., None] >= knots[..., 1:-1]).sum(dim=-1, keepdim=True)
         x0, x1, z0, z1, d0, d1 = (
             torch.gather(values, -1, bin + end).squeeze(-1)
@@ -353,7 +356,7 @@ def kink_margin(case, draw):
     """How far everything stays from kinks in both directions, in units of the rounding that it may carry.
 
     For the input of a ReLU the distance of W h + c from zero is divided by |W| |h| + |c|, for the argument of a spline that
-    from a knot by the tail bound.
+    from a knot by the tail bound, which is where its network's input is clamped, too.
     """
     flow = build(case, draw.parameters)
     margin = math.inf

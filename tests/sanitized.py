@@ -30,7 +30,7 @@ def runtime(name):
 
 
 def main():
-    arguments = sys.argv[1:] or [*SELECTION, "-k", LEFT_OUT]
+    arguments = sys.argv[1:] or [*SELECTION, "-n", "auto", "-k", LEFT_OUT]
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(directory) / "nvpflow"
         ignored = shutil.ignore_patterns(".git", ".venv*", "build", "*.so", "__pycache__", "docs", "*.egg-info")

@@ -21,7 +21,7 @@ def run_variant(title, flags, names, directory, sources=c.SOURCES, before=()):
     objects = c.compile_library(compiler, [*flags, *c.HOOKS], directory / "objects", sources)
     for name in names:
         program = c.link_program(compiler, flags, objects, c.TESTS / f"{name}.c", directory / name)
-        c.run_tests(program, "briefly", before=before)
+        c.run_tests(program, "--", "briefly", before=before)
     print(f"{title}: {', '.join(names)} passed in {time.monotonic() - started:.0f} s", flush=True)
 
 
@@ -31,7 +31,7 @@ def without_vectors(directory):
     if reason:
         print(f"{title}: skipped, {reason}")
         return
-    names = ["test_library", "test_arguments", "test_no_density"]
+    names = ["test_library", "test_arguments", "test_no_density", "test_save"]
     run_variant(title, c.SANITIZERS, names, directory, c.sources_without_vectors(directory))
 
 

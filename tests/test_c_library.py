@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import zipfile
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -13,18 +12,13 @@ import pytest
 import nvpflow
 from c_programs import (
     CSRC,
-    HOOKS,
     ROOT,
-    SANITIZERS,
     SOURCES,
     TESTS,
+    VARIANTS,
     compile_c,
-    compile_library,
     find_compiler,
-    link_program,
     run_tests,
-    sources_without_vectors,
-    why_not,
 )
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the commands are those of gcc and clang")
@@ -40,39 +34,21 @@ def test_knows_nothing_of_python():
         assert "Python.h" not in path.read_text(), path
 
 
-class Library(NamedTuple):
-    variant: str
-    flags: list
-    objects: list
+@pytest.fixture(scope="module", params=VARIANTS)
+def library(request, library_variant):
+    return library_variant(request.param)
 
 
-@pytest.fixture(scope="module", params=["plain", "without vectors", "sanitized"])
-def library(request, tmp_path_factory):
-    """The library, compiled with allocations and threads that can fail."""
-    compiler, flags = default_compiler(), SANITIZERS if request.param == "sanitized" else ["-O2"]
-    directory = tmp_path_factory.mktemp(request.param)
-    reason = why_not(compiler, flags, directory)
-    if reason:
-        pytest.skip(f"{compiler} {' '.join(flags)}: {reason}")
-    sources = sources_without_vectors(directory) if request.param == "without vectors" else SOURCES
-    objects = compile_library(compiler, [*flags, *HOOKS], directory / "objects", sources)
-    return Library(request.param, flags, objects)
-
-
-def link(library, source, program):
-    return link_program(default_compiler(), library.flags, library.objects, source, program)
-
-
-@pytest.mark.parametrize("name", ["test_library", "test_threads", "test_arguments", "test_no_density"])
+@pytest.mark.parametrize("name", ["test_library", "test_threads", "test_arguments", "test_no_density", "test_save"])
 def test_c_program(name, library, tmp_path):
-    briefly = [] if library.variant == "plain" else ["briefly"]
-    run_tests(link(library, TESTS / f"{name}.c", tmp_path / name), *briefly)
+    briefly = [] if library.variant == "plain" else ["--", "briefly"]
+    run_tests(library.link(TESTS / f"{name}.c", tmp_path / name), *briefly)
 
 
 def test_the_documented_program(library, tmp_path):
     (text,) = re.findall(r"```c\n(.*?)```", (ROOT / "docs" / "c_api.md").read_text(), re.DOTALL)
     (tmp_path / "documented.c").write_text(text)
-    program = link(library, tmp_path / "documented.c", tmp_path / "documented")
+    program = library.link(tmp_path / "documented.c", tmp_path / "documented")
     before, after = map(float, subprocess.run([program], capture_output=True, check=True, text=True).stdout.split())
     entropy = 4.22  # of the normal distribution that it learns, log(2 pi e 4)
     assert before > 6 and abs(after - entropy) < 0.1
@@ -112,13 +88,13 @@ def test_loading(library, tmp_path):
     X = np.random.RandomState(0).normal(size=(9, 5))
     nvpflow.FlowDensity(2, 3, max_iter=2, random_state=0).fit(X).save(tmp_path / "model.npz")
     nvpflow.Flow([nvpflow.Permutation(3)]).save(tmp_path / "empty.npz")
-    run_tests(link(library, TESTS / "test_load.c", tmp_path / "test_load"), *tmp_path.glob("*.npz"))
+    run_tests(library.link(TESTS / "test_load.c", tmp_path / "test_load"), "--", *tmp_path.glob("*.npz"))
 
 
 @pytest.fixture(scope="module")
 def score(library, tmp_path_factory):
     """examples/score.c, built."""
-    program = link(library, ROOT / "examples" / "score.c", tmp_path_factory.mktemp("score") / "score")
+    program = library.link(ROOT / "examples" / "score.c", tmp_path_factory.mktemp("score") / "score")
     return lambda model, text: subprocess.run([program, model], input=text, capture_output=True, text=True)
 
 

@@ -218,6 +218,7 @@ class TestContext:
         np.testing.assert_allclose(model.sample(120, context=CONTEXT)[:, 1], x[:, 1], atol=0.1)
         assert np.isfinite(model.partial_fit(x, context=CONTEXT).score(x, context=CONTEXT))
 
+    @pytest.mark.filterwarnings("ignore:X has 2 rows for 2 columns")
     @pytest.mark.parametrize("n", [2, 3, 4, 10])
     def test_more_columns_than_samples(self, n):
         context = np.random.RandomState(n).normal(size=(n, 30))

@@ -92,7 +92,7 @@ def test_every_row_counts(weight):
 
 @pytest.mark.parametrize("weight, n", [
     ([0.5, 1.0, 0.0, 1.0], 3),  # not whole
-    ([1e6, 2e6, 0.0, 1e6], 3),  # too many for counts
+    ([1e6, 2e6 + 1, 0.0, 1e6], 3),  # too many for counts
     ([1e308, 1.5, 0.0, 1e307], 3),
 ])  # fmt: skip
 def test_other_weights_are_relative(weight, n):
@@ -100,6 +100,13 @@ def test_other_weights_are_relative(weight, n):
     assert len(data.x) == n and data.weight.mean() == pytest.approx(1)
     scaled = check_data(np.arange(8.0).reshape(4, 2), None, np.array(weight) * 0.3, FLOAT32)
     np.testing.assert_allclose(scaled.weight, data.weight)
+
+
+def test_counts_are_in_lowest_terms():
+    x = np.arange(8.0).reshape(4, 2)
+    for weight in ([1, 2, 0, 1], [3, 6, 0, 3], np.array([1, 2, 0, 1]) * 2.0**40):
+        np.testing.assert_array_equal(check_data(x, None, weight, FLOAT32).x, x[[0, 1, 1, 3]])
+    assert len(check_data(x, None, [7, 7, 7, 7], FLOAT32).x) == 4
 
 
 @pytest.mark.parametrize("fit", ["fit", "partial_fit"])

@@ -497,7 +497,7 @@ class MyFlow(nvpflow.Flow):
     pass
 
 
-class MyRealNVP(nvpflow.FlowDensity):
+class MyDensity(nvpflow.FlowDensity):
     def __init__(self, width=3, random_state=0):
         super().__init__(2, width, max_iter=2, random_state=random_state)
         self.width = width
@@ -513,14 +513,14 @@ class MyDetector(nvpflow.FlowOutlierDetector):
 def test_subclasses_load_as_the_class_itself(ending, tmp_path):
     flow = MyFlow([nvpflow.ActNorm(3)])
     assert type(nvpflow.load(save_to(tmp_path, flow, ending))) is nvpflow.Flow
-    for made, kind in ((MyRealNVP(4), nvpflow.FlowDensity), (MyDetector(4), nvpflow.FlowOutlierDetector)):
+    for made, kind in ((MyDensity(4), nvpflow.FlowDensity), (MyDetector(4), nvpflow.FlowOutlierDetector)):
         made.fit(POINTS)
         twin = nvpflow.load(save_to(tmp_path, made, ending))
         assert type(twin) is kind and twin.hidden_dim == 4 and twin.n_layers == 2 and not hasattr(twin, "width")
         np.testing.assert_array_equal(twin.score_samples(POINTS), made.score_samples(POINTS))
         np.testing.assert_array_equal(twin.fit(POINTS).flow_.parameters, made.flow_.parameters)
-    with pytest.raises(nvpflow.NotFittedError, match="this MyRealNVP is not fitted yet"):
-        MyRealNVP().save(tmp_path / "none.npz")
+    with pytest.raises(nvpflow.NotFittedError, match="this MyDensity is not fitted yet"):
+        MyDensity().save(tmp_path / "none.npz")
 
 
 # -- damage --

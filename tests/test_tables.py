@@ -180,6 +180,7 @@ class TestOtherFormats:
 
     def test_parquet(self, tmp_path, put):
         arrow = pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow.parquet")
         path = tmp_path / "x.parquet"
         columns = {"a": [1, 2], "text": ["x", "y"], "b": [0.5, 1.5], "gap": [1, None]}
         arrow.parquet.write_table(arrow.table(columns), path)

@@ -28,13 +28,20 @@ static void conditioner_mark_decaying(const nvp_layer *layer, real *marks) {
         mlp_mark_decaying(&layer->net, marks + k * layer->net.n_params);
 }
 
-/* The networks' input (conditioner_inputs, T): the identity columns, then the context, side by side. */
+/* to (T) = from, clamped to +-bound. NaN stays NaN. */
+static void clamp_row(real bound, const real *restrict from, real *restrict to, size_t tile) {
+    const vreal lowest = splat(-bound);
+    for (size_t t = 0; t < tile; t += LANES)
+        store(to + t, -larger(lowest, -larger(lowest, load(from + t))));
+}
+
+/* The networks' input (conditioner_inputs, T): the identity columns, clamped, then the context, side by side. */
 static const real *gather_inputs(const layer_pass *pass) {
     const nvp_layer *layer = pass->layer;
     const size_t tile = pass->tile;
     real *rows = pass->scratch;
     for (size_t i = 0; i < layer->n_identity; i++)
-        memcpy(rows + i * tile, pass->in + layer->identity[i] * tile, tile * sizeof *rows);
+        clamp_row((real)layer->input_bound, pass->in + layer->identity[i] * tile, rows + i * tile, tile);
     if (layer->context_dim)
         memcpy(rows + layer->n_identity * tile, pass->context, layer->context_dim * tile * sizeof *rows);
     return rows;
@@ -46,12 +53,22 @@ static void add_row(const real *restrict from, real *restrict to, size_t tile) {
         store(to + t, load(to + t) + load(from + t));
 }
 
+/* The same where |v| <= bound, v (T) being what clamp_row took. */
+static void add_row_within(real bound, const real *restrict v, const real *restrict from, real *restrict to,
+                           size_t tile) {
+    for (size_t t = 0; t < tile; t += LANES) {
+        const vreal size = larger(-load(v + t), load(v + t));
+        store(to + t, load(to + t) + blend(less(splat(bound), size), splat(0), load(from + t)));
+    }
+}
+
 /* The gradient of the networks' input back to where gather_inputs took it from: d (D, T) and pass->d_context += it. */
 static void scatter_input_gradient(const layer_pass *pass, const real *d_input, real *d) {
     const nvp_layer *layer = pass->layer;
     const size_t tile = pass->tile;
     for (size_t i = 0; i < layer->n_identity; i++)
-        add_row(d_input + i * tile, d + layer->identity[i] * tile, tile);
+        add_row_within((real)layer->input_bound, pass->in + layer->identity[i] * tile, d_input + i * tile,
+                       d + layer->identity[i] * tile, tile);
     for (size_t i = 0; pass->d_context && i < layer->context_dim; i++)
         add_row(d_input + (layer->n_identity + i) * tile, pass->d_context + i * tile, tile);
 }

@@ -3,7 +3,7 @@
 #include "../core.h"
 #include "../rng.h"
 #include "targets.h"
-#ifdef NVP_HAVE_X86_TARGETS
+#if defined(NVP_HAVE_X86_TARGETS) || defined(__SSE2__)
 #include <immintrin.h>
 #endif
 #ifdef __aarch64__

@@ -12,7 +12,10 @@
  *   z = bottom + height (s t^2 + d_left q) / den,   dz/dx = (s / den)^2 num
  *
  * That is the inverse pass, which scoring and training take; the forward pass solves the quadratic equation for t. An
- * output of zero everywhere is the identity. */
+ * output of zero everywhere is the identity.
+ *
+ * The conditioner sees the identity columns clamped to [-B, B]: networks extrapolate along lines, and splines for far
+ * points as they are would be so steep and so flat that the other columns lost all digits. */
 
 /* Of a bin, relative to the whole spline; and of the derivatives. */
 #define SMALLEST_BIN ((real)1e-3)

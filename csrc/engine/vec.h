@@ -1,4 +1,11 @@
 /* Vectors of `real`, in the vector extension that gcc and clang share; a lane of one for other compilers. */
+
+/* Floats are computed as floats. For some machines, such as s390x, gcc with -std=c11 computes them as doubles, which
+ * cannot be mixed with vectors of floats. */
+#if defined(__GNUC__) && !defined(__clang__) && __FLT_EVAL_METHOD__ != 0
+#pragma GCC optimize("excess-precision=fast")
+#endif
+
 #if NVP_PRECISION == 32
 typedef float real;
 typedef int32_t integer;

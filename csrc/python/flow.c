@@ -82,7 +82,8 @@ typedef struct {
 
 static nvp_data data_of(const Data *data) {
     const size_t n = data->x ? (size_t)PyArray_DIM(data->x, 0) : 0;
-    return (nvp_data){n, data_or_null(data->x), data_or_null(data->context), data_or_null(data->weight)};
+    return (nvp_data)NVP_DATA(.n = n, .x = data_or_null(data->x), .context = data_or_null(data->context),
+                              .weight = data_or_null(data->weight));
 }
 
 static void release_data(Data *data) {
@@ -295,7 +296,7 @@ static int read_job(const TransformObject *self, PyObject *args, Job *job) {
     int cosine;
     if (!PyArg_ParseTuple(args, "O!OOO!OnndpndKnddddnnO!", &PyTuple_Type, &values, &validation_values, &noise_value,
                           &PyDict_Type, &job->history, &job->callback, &max_iter, &batch_size,
-                          &options->adam.learning_rate, &cosine, &patience, &options->tolerance, &seed, &warmup,
+                          &options->learning_rate, &cosine, &patience, &options->tolerance, &seed, &warmup,
                           &options->final_fraction, &options->max_grad_norm, &options->weight_decay,
                           &options->average, &validate_every, &pause_after, &PyArray_Type, &state) ||
         check_state(self, state) < 0)
@@ -337,7 +338,7 @@ static int train(TransformObject *self, Job *job) {
         return -1;
     }
     const nvp_data data = data_of(&job->data), validation = data_of(&job->validation);
-    nvp_train_result result = {0};
+    nvp_train_result result = NVP_TRAIN_RESULT();
     const nvp_status status = nvp_train(self->flow, PyArray_DATA(training.parameters), &job->options, &data,
                                         &validation, &result, training.call.workspace);
     int failed = end_call(&training.call, training.out_of_memory ? NVP_ERROR_MEMORY : status) < 0;
@@ -352,7 +353,7 @@ static int train(TransformObject *self, Job *job) {
 
 static PyObject *flow_train(PyObject *object, PyObject *args) {
     TransformObject *self = (TransformObject *)object;
-    Job job = {.options = {.adam = {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8}}};
+    Job job = {.options = NVP_TRAIN_OPTIONS(.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8)};
     if (check_ready(self) < 0)
         return NULL;
     if (self->training_process == process_id()) {
@@ -383,7 +384,7 @@ PyObject *adam_step(PyObject *module, PyObject *args) {
     (void)module;
     PyArrayObject *arrays[4]; /* parameters, grad, m, v */
     Py_ssize_t step;
-    nvp_adam_options options;
+    nvp_adam_options options = NVP_ADAM_OPTIONS();
     if (!PyArg_ParseTuple(args, "O!O!O!O!ndddd", &PyArray_Type, &arrays[0], &PyArray_Type, &arrays[1], &PyArray_Type,
                           &arrays[2], &PyArray_Type, &arrays[3], &step, &options.learning_rate, &options.beta1,
                           &options.beta2, &options.epsilon))

@@ -95,7 +95,7 @@ static int read_layer(PyObject *description, Py_ssize_t dim, nvp_layer_config *c
     const int type = LOOK_UP(PyTuple_GET_ITEM(description, 0), "layer type", layer_type_names);
     if (type < 0)
         return -1;
-    config->type = (nvp_layer_type)type;
+    *config = (nvp_layer_config)NVP_LAYER_CONFIG(.type = (nvp_layer_type)type);
     PyObject *options = PyTuple_GetSlice(description, 1, PyTuple_GET_SIZE(description));
     if (!options)
         return -1;

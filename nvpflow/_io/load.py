@@ -167,7 +167,7 @@ def _with_params(kind, params):
 
 def _is_old(params):
     """Whether a file is of a time when `FlowDensity` was called RealNVP, and some of its parameters had other names."""
-    return "scale" in params
+    return isinstance(params, dict) and "scale" in params
 
 
 def _translate(params):

@@ -45,7 +45,7 @@ def check_data(X, context, sample_weight, dtype, minimum=1):
     """Arguments of `fit` as Data, the rows in an order of their own: the same for the same rows in any order.
 
     Every row counts, also one that is equal to another. Rows of weight 0 are dropped. Weights that are whole numbers are
-    counts: a row of weight 3 becomes three rows. Other weights are relative, and get a mean of 1. The dtype is that of the
+    counts, in lowest terms: a row of weight 3 becomes three rows. Other weights are relative, and get a mean of 1. The dtype is that of the
     model, and X and context must be finite in it, but they keep their own precision, up to float64.
     """
     x = check_numbers("X", X, dtype, minimum)
@@ -58,8 +58,9 @@ def check_data(X, context, sample_weight, dtype, minimum=1):
     n = np.count_nonzero(weight)
     if n < minimum:
         raise ValueError(f"sample_weight must be more than zero for a minimum of {minimum} sample(s), got {n} such weights")
-    if _are_counts(weight):
-        return _sorted(Data(x, context).rows(np.repeat(np.arange(len(x)), weight.astype(np.intp))))
+    times = _as_counts(weight)
+    if times is not None:
+        return _sorted(Data(x, context).rows(np.repeat(np.arange(len(x)), times)))
     data = Data(x, context, weight / weight.max()).rows(weight > 0)  # whose sum cannot overflow
     return _sorted(data._replace(weight=data.weight / data.weight.mean()))
 
@@ -81,9 +82,13 @@ def count_given(data, sample_weight):
     return len(data.x) if sample_weight is None else int(np.count_nonzero(as_array("sample_weight", sample_weight)))
 
 
-def _are_counts(weight):
-    most = max(MOST_COUNTED_ROWS, MOST_COPIES * len(weight))
-    return weight.max() <= most and (weight == np.floor(weight)).all() and weight.sum() <= most
+def _as_counts(weight):
+    """The weights as whole numbers in lowest terms, or None where they are not whole, or too large."""
+    if weight.max() > 2.0**53 or (weight != np.floor(weight)).any():
+        return None
+    times = weight.astype(np.int64)
+    times //= np.gcd.reduce(times)
+    return times if times.sum(dtype=np.float64) <= max(MOST_COUNTED_ROWS, MOST_COPIES * len(weight)) else None
 
 
 def _sorted(data):
@@ -95,6 +100,8 @@ def _sorted(data):
 def warn_of_dependent_columns(data, dtype, names=None):
     """Tell of columns that have no density of their own, given the others, or of too few rows to know."""
     n, dim = data.x.shape
+    if (data.x.min(axis=0) == data.x.max(axis=0)).any():
+        return  # a constant column is an error
     if n <= dim:
         warn_user(
             f"X has {n} rows for {dim} columns: too few to know how the columns depend on each other. More rows, or fewer "

@@ -19,8 +19,10 @@ class SplineCoupling(Coupling):
 
     On [-B, B] each transformed column goes through a monotone spline of K bins, outside it is unchanged. A network of the
     identity part and the context, Linear -> activation -> ... -> Linear, gives the splines of each sample: for each transformed
-    column K widths and K heights (softmax), and the derivatives at the K - 1 inner knots (softplus). Data should be
-    standardised, so that they lie between the tails; an `ActNorm` behind the last layer does it inside the flow.
+    column K widths and K heights (softmax), and the derivatives at the K - 1 inner knots (softplus). The network sees the
+    identity part clamped to [-B, B], so that far points keep their digits: what lies beyond B has the splines of B, and no
+    gradient through the network. The context is not clamped. Data should be standardised, so that they lie between the
+    tails; an `ActNorm` behind the last layer does it inside the flow.
 
     Parameters
     ----------
@@ -53,7 +55,8 @@ class SplineCoupling(Coupling):
     Notes
     -----
     The spline is that of `inverse`, x -> z, which costs no more than evaluating it; `forward` solves a quadratic equation.
-    Bins have at least 1/1000 of the width and the height of the spline, derivatives are between 1e-3 and 1e6.
+    Bins have at least 1/1000 of the width and the height of the spline, derivatives are between 1e-3 and 1e6. The
+    clamping is not part of the published layer; for points whose identity part lies in [-B, B] the two are the same.
 
     References
     ----------

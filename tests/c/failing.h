@@ -1,5 +1,5 @@
-/* Put before every file of the library: its allocations and threads come from faults.c, which can let one of them fail,
- * and threads are worth their start for much less work, so that tests of them are quick. */
+/* Put before every file of the library: its allocations, threads and writing of files come from faults.c, which can let
+ * one of them fail, and threads are worth their start for much less work, so that tests of them are quick. */
 #ifndef FAILING_H
 #define FAILING_H
 
@@ -7,17 +7,31 @@
 #define _POSIX_C_SOURCE 200809L /* as threads.c would have it, had it come first */
 #endif
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 void *test_malloc(size_t size);
 void *test_calloc(size_t n, size_t size);
 void *test_realloc(void *block, size_t size);
 int test_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *context);
 
+ssize_t test_write(int descriptor, const void *bytes, size_t n);
+int test_fchmod(int descriptor, mode_t mode);
+int test_fsync(int descriptor);
+int test_close(int descriptor);
+int test_rename(const char *from, const char *to);
+
 #define malloc test_malloc
 #define calloc test_calloc
 #define realloc test_realloc
 #define pthread_create test_pthread_create
+#define write test_write
+#define fchmod test_fchmod
+#define fsync test_fsync
+#define close test_close
+#define rename test_rename
 #define NVP_WORTH_A_THREAD 1e5
 
 #endif

@@ -8,6 +8,8 @@
 extern long allocations_left; /* the one after these fails; -1: none does */
 extern size_t largest_allocation;
 
+extern long file_calls_left; /* the same for the calls that write a file */
+
 extern long threads_left;    /* the same for threads, */
 extern bool no_more_threads; /* and all after it fail, too */
 extern size_t n_threads_started;

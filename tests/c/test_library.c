@@ -13,7 +13,7 @@
 /* -- small flows to test with, in double precision unless said -- */
 
 enum { DIM = 3, COUPLINGS = 7, LAYERS = COUPLINGS + 3 };
-#define SAMPLES(count, values) (&(nvp_data){.n = (count), .x = (values)})
+#define SAMPLES(count, values) (&(nvp_data)NVP_DATA(.n = (count), .x = (values)))
 static const unsigned char masks[COUPLINGS][DIM] = {{1, 0, 1}, {0, 1, 0}, {0, 0, 0}, {1, 1, 0},
                                                     {0, 1, 1}, {0, 1, 0}, {1, 0, 0}};
 static const size_t hidden[2] = {5, 4}, permutation[DIM] = {2, 0, 1};
@@ -22,7 +22,8 @@ static const size_t hidden[2] = {5, 4}, permutation[DIM] = {2, 0, 1};
  * coupling; a permutation; and at the end an LU map and an act norm. */
 static nvp_flow *make_flow(nvp_dtype dtype, size_t context_dim, size_t n_components) {
     nvp_layer_config layers[LAYERS];
-    memset(layers, 0, sizeof layers);
+    for (int l = 0; l < LAYERS; l++)
+        layers[l] = (nvp_layer_config)NVP_LAYER_CONFIG();
     for (int l = 0; l < COUPLINGS; l++) {
         layers[l].mask = masks[l];
         layers[l].hidden = hidden;
@@ -139,7 +140,7 @@ static void test_bad_descriptions(void) {
     const unsigned char mask[2] = {1, 0}, bad_mask[2] = {1, 2};
     const size_t none[1] = {0}, twice[2] = {1, 1}, beyond[2] = {0, 2}, order[2] = {1, 0},
                  huge[2] = {SIZE_MAX / 2, SIZE_MAX / 2};
-    const nvp_layer_config good = {.mask = mask, .hidden = hidden, .n_hidden = 1, .scale_bound = 1};
+    const nvp_layer_config good = NVP_LAYER_CONFIG(.mask = mask, .hidden = hidden, .n_hidden = 1, .scale_bound = 1);
     nvp_flow *flow;
 #define EXPECT(status, ...)                                                                                            \
     do {                                                                                                               \
@@ -163,8 +164,8 @@ static void test_bad_descriptions(void) {
     EXPECT(NVP_ERROR_ARGUMENT, (config.scale = NVP_SCALE_TANH, config.scale_bound = (double)NAN));
     EXPECT(NVP_OK, config.type = NVP_ADDITIVE_COUPLING);
     EXPECT(NVP_ERROR_ARGUMENT, (config.type = NVP_ADDITIVE_COUPLING, config.mask = NULL));
-    const nvp_layer_config spline = {
-        .type = NVP_SPLINE_COUPLING, .mask = mask, .hidden = hidden, .n_hidden = 1, .n_bins = 8, .tail_bound = 3};
+    const nvp_layer_config spline = NVP_LAYER_CONFIG(.type = NVP_SPLINE_COUPLING, .mask = mask, .hidden = hidden,
+                                                     .n_hidden = 1, .n_bins = 8, .tail_bound = 3);
     EXPECT(NVP_OK, config = spline);
     EXPECT(NVP_ERROR_ARGUMENT, (config = spline, config.n_bins = 1));
     EXPECT(NVP_ERROR_ARGUMENT, (config = spline, config.n_bins = NVP_MAX_BINS + 1));
@@ -183,12 +184,12 @@ static void test_bad_descriptions(void) {
     CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, SIZE_MAX / 8, 0, 1, &good) == NVP_ERROR_SIZE);
     CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 0, 1, NULL) == NVP_ERROR_ARGUMENT);
     CHECK(nvp_flow_create(&flow, (nvp_dtype)5, 2, 0, 0, 1, &good) == NVP_ERROR_ARGUMENT);
-    const nvp_layer_config act_norm = {.type = NVP_ACT_NORM};
+    const nvp_layer_config act_norm = NVP_LAYER_CONFIG(.type = NVP_ACT_NORM);
     CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 4, 0, 0, 1, &act_norm) == NVP_ERROR_SIZE);
-    const nvp_layer_config lu = {.type = NVP_LU_LINEAR};
+    const nvp_layer_config lu = NVP_LAYER_CONFIG(.type = NVP_LU_LINEAR);
     CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 4, 0, 0, 1, &lu) == NVP_ERROR_SIZE);
     /* Components: their number, and that of their parameters in all, K (1 + D + D (D + 1) / 2). */
-    const nvp_layer_config permuted = {.type = NVP_PERMUTATION, .permutation = order};
+    const nvp_layer_config permuted = NVP_LAYER_CONFIG(.type = NVP_PERMUTATION, .permutation = order);
     const size_t too_many[] = {SIZE_MAX, SIZE_MAX / 2, SIZE_MAX / 6 + 1, SIZE_MAX / 6 - 1, SIZE_MAX / 24 + 1};
     for (size_t i = 0; i < sizeof too_many / sizeof *too_many; i++) {
         flow = (nvp_flow *)(void *)&flow;
@@ -214,7 +215,7 @@ static void test_instruction_sets(void) {
     int n_available = 0;
     for (int i = 0; i < 4; i++) {
         setenv("NVPFLOW_ISA", names[i], 1);
-        const nvp_layer_config act_norm = {.type = NVP_ACT_NORM};
+        const nvp_layer_config act_norm = NVP_LAYER_CONFIG(.type = NVP_ACT_NORM);
         nvp_flow *probe;
         if (nvp_flow_create(&probe, NVP_FLOAT64, 1, 0, 0, 1, &act_norm) == NVP_ERROR_UNSUPPORTED)
             continue;
@@ -239,7 +240,7 @@ static void test_instruction_sets(void) {
     }
     CHECK(n_available >= 1);
     setenv("NVPFLOW_ISA", "abacus", 1);
-    const nvp_layer_config act_norm = {.type = NVP_ACT_NORM};
+    const nvp_layer_config act_norm = NVP_LAYER_CONFIG(.type = NVP_ACT_NORM);
     nvp_flow *flow;
     CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 1, 0, 0, 1, &act_norm) == NVP_ERROR_UNSUPPORTED && !flow);
     unsetenv("NVPFLOW_ISA");
@@ -283,12 +284,9 @@ static void test_round_trip(void) {
 /* Layer 0 of the fixture by the formulas, with loops over full-shape arrays. */
 static void test_one_layer_by_hand(void) {
     fixture f = set_up();
-    const nvp_layer_config config = {.mask = masks[0],
-                                     .hidden = hidden,
-                                     .n_hidden = 1,
-                                     .activation = NVP_RELU,
-                                     .scale = NVP_SCALE_TANH,
-                                     .scale_bound = 0.7};
+    const nvp_layer_config config =
+        NVP_LAYER_CONFIG(.mask = masks[0], .hidden = hidden, .n_hidden = 1, .activation = NVP_RELU,
+                         .scale = NVP_SCALE_TANH, .scale_bound = 0.7);
     nvp_flow *layer;
     CHECK(nvp_flow_create(&layer, NVP_FLOAT64, DIM, 0, 0, 1, &config) == NVP_OK);
     const double z[DIM] = {0.3, -1.2, 0.8}, inputs[2] = {0.3, 0.8};
@@ -335,7 +333,7 @@ static void test_sampling(void) {
     tear_down(&f);
 }
 
-static void test_threads(size_t n_components) {
+static void check_threads(size_t n_components) {
     enum { N = 60000 };
     fixture f = set_up_with(0, n_components);
     static double x[N * DIM], log_prob[2][N];
@@ -367,7 +365,7 @@ static double weighted(const double *out, const double *log_det, const double *d
 }
 
 /* Without a context (0) and with one. */
-static void test_vjp(int inverse, size_t context_dim, size_t n_components) {
+static void check_vjp(int inverse, size_t context_dim, size_t n_components) {
     enum { MOST = 2 };
     fixture f = set_up_with(context_dim, n_components);
     double in[FEW * DIM], context[FEW * MOST], d_out[FEW * DIM], d_log_det[FEW], d_in[FEW * DIM], d_context[FEW * MOST],
@@ -423,7 +421,7 @@ static void test_context(void) {
     double x[FEW * DIM], context[FEW * 2], out[FEW * DIM], log_prob[2][FEW], nll;
     fill(x, FEW * DIM, 15);
     fill(context, FEW * 2, 16);
-    nvp_train_options options = {.max_epochs = 1};
+    nvp_train_options options = NVP_TRAIN_OPTIONS(.max_epochs = 1);
     CHECK(nvp_flow_context_dim(f.flow) == 2);
     CHECK(nvp_log_prob(f.flow, f.params, FEW, x, NULL, log_prob, f.workspace) == NVP_ERROR_ARGUMENT);
     CHECK(nvp_nll(f.flow, f.params, SAMPLES(FEW, x), &nll, NULL, f.workspace) == NVP_ERROR_ARGUMENT);
@@ -443,11 +441,11 @@ static void test_context(void) {
 }
 
 /* Of FEW samples with these weights, NULL for none. */
-static void test_nll_gradient(const double *weight, size_t n_components) {
+static void check_nll_gradient(const double *weight, size_t n_components) {
     fixture f = set_up_with(0, n_components);
     double x[FEW * DIM], nll, sides[2], log_prob[FEW], sum = 0, weights = 0;
     fill(x, FEW * DIM, 14);
-    const nvp_data data = {.n = FEW, .x = x, .weight = weight};
+    const nvp_data data = NVP_DATA(.n = FEW, .x = x, .weight = weight);
     CHECK(nvp_nll(f.flow, f.params, &data, &nll, f.grad, f.workspace) == NVP_OK);
     CHECK(nvp_log_prob(f.flow, f.params, FEW, x, NULL, log_prob, f.workspace) == NVP_OK);
     for (int t = 0; t < FEW; t++) {
@@ -475,10 +473,10 @@ static void test_weights(void) {
     static const double bad[][2] = {{1, -1}, {1, NAN}, {INFINITY, 1}, {0, 0}, {1e308, 1e308}};
     fixture f = set_up();
     double x[FEW * DIM], weight[FEW], nll[2], *grad = calloc(f.n_params, sizeof(double));
-    nvp_train_options options = {.max_epochs = 1};
+    nvp_train_options options = NVP_TRAIN_OPTIONS(.max_epochs = 1);
     fill(x, FEW * DIM, 14);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        const nvp_data data = {.n = 2, .x = x, .weight = bad[i]};
+        const nvp_data data = NVP_DATA(.n = 2, .x = x, .weight = bad[i]);
         CHECK(nvp_nll(f.flow, f.params, &data, nll, NULL, f.workspace) == NVP_ERROR_ARGUMENT);
         CHECK(nvp_train(f.flow, f.params, &options, &data, NULL, NULL, f.workspace) == NVP_ERROR_ARGUMENT);
         CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(2, x), &data, NULL, f.workspace) == NVP_ERROR_ARGUMENT);
@@ -486,14 +484,14 @@ static void test_weights(void) {
     fill(weight, FEW, 17);
     for (int t = 0; t < FEW; t++)
         weight[t] = t % 3 ? fabs(weight[t]) : 0;
-    test_nll_gradient(weight, 0);
-    test_nll_gradient(weight, 3);
+    check_nll_gradient(weight, 0);
+    check_nll_gradient(weight, 3);
     /* Equal weights are none; to the last bit where their mean is exact. */
     for (int t = 0; t < FEW; t++)
         weight[t] = 0x1p990;
     CHECK(nvp_nll(f.flow, f.params, SAMPLES(FEW, x), &nll[0], grad, f.workspace) == NVP_OK);
-    CHECK(nvp_nll(f.flow, f.params, &(nvp_data){.n = FEW, .x = x, .weight = weight}, &nll[1], f.grad, f.workspace) ==
-          NVP_OK);
+    CHECK(nvp_nll(f.flow, f.params, &(nvp_data)NVP_DATA(.n = FEW, .x = x, .weight = weight), &nll[1], f.grad,
+                  f.workspace) == NVP_OK);
     CHECK(nll[0] == nll[1] && memcmp(grad, f.grad, f.n_params * sizeof(double)) == 0);
     free(grad);
     tear_down(&f);
@@ -504,7 +502,8 @@ static void test_dead_units(void) {
     enum { N = 1000, H = 9 };
     const unsigned char mask[2] = {1, 0};
     const size_t width = H;
-    const nvp_layer_config config = {.mask = mask, .hidden = &width, .n_hidden = 1, .scale = NVP_SCALE_EXP};
+    const nvp_layer_config config =
+        NVP_LAYER_CONFIG(.mask = mask, .hidden = &width, .n_hidden = 1, .scale = NVP_SCALE_EXP);
     nvp_workspace *workspace = make_workspace();
     nvp_flow *flow;
     float x[N * 2], params[2 * (3 * H + 1)], grad[2 * (3 * H + 1)];
@@ -528,11 +527,11 @@ static void test_dead_units(void) {
 /* -- a mixture as the base density -- */
 
 /* A flow that is the identity over a mixture: by its formula, with loops, and its gradient by differences. */
-static void test_mixture(size_t dim, size_t n_components) {
+static void check_mixture(size_t dim, size_t n_components) {
     enum { D = 6, K = 5, N = 70, MOST = K * (1 + D + D * (D + 1) / 2) };
     const size_t order[D] = {0, 1, 2, 3, 4, 5}, triangle = dim * (dim + 1) / 2,
                  n_params = n_components * (1 + dim + triangle);
-    const nvp_layer_config config = {.type = NVP_PERMUTATION, .permutation = order};
+    const nvp_layer_config config = NVP_LAYER_CONFIG(.type = NVP_PERMUTATION, .permutation = order);
     nvp_workspace *workspace = make_workspace();
     nvp_flow *flow;
     double params[MOST], grad[MOST], x[N * D], found[N], expected, worst = 0, total = 0, nll, sides[2];
@@ -583,7 +582,7 @@ static void test_mixture(size_t dim, size_t n_components) {
 static void test_starting_mixture(void) {
     enum { K = 50 };
     const size_t order[2] = {1, 0};
-    const nvp_layer_config config = {.type = NVP_PERMUTATION, .permutation = order};
+    const nvp_layer_config config = NVP_LAYER_CONFIG(.type = NVP_PERMUTATION, .permutation = order);
     nvp_flow *flow;
     float params[K * 6], other[K * 6];
     CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, K, 1, &config) == NVP_OK);
@@ -646,10 +645,10 @@ static void test_sampling_from_a_mixture(void) {
 
 /* A few samples, down to one, are the first of many, whatever the number of components: nothing is written beyond the
  * rows of a tile. */
-static void test_few_samples_from_many_components(nvp_dtype dtype) {
+static void check_few_samples_from_many_components(nvp_dtype dtype) {
     enum { K = 16, MANY = 200 };
     const size_t order[1] = {0}, size = dtype == NVP_FLOAT32 ? sizeof(float) : sizeof(double);
-    const nvp_layer_config config = {.type = NVP_PERMUTATION, .permutation = order};
+    const nvp_layer_config config = NVP_LAYER_CONFIG(.type = NVP_PERMUTATION, .permutation = order);
     double params[3 * K], many[MANY], few[MANY];
     for (size_t n_components = 1; n_components <= K; n_components++) {
         nvp_flow *flow;
@@ -668,10 +667,8 @@ static void test_few_samples_from_many_components(nvp_dtype dtype) {
 /* -- training -- */
 
 static nvp_train_options options_of(size_t epochs, size_t batch_size) {
-    return (nvp_train_options){.max_epochs = epochs,
-                               .batch_size = batch_size,
-                               .seed = 1,
-                               .adam = {.learning_rate = 1e-2, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8}};
+    return (nvp_train_options)NVP_TRAIN_OPTIONS(.max_epochs = epochs, .batch_size = batch_size, .seed = 1,
+                                                .learning_rate = 1e-2, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8);
 }
 
 static bool all_finite(const double *values, size_t n) {
@@ -703,7 +700,7 @@ static void test_training(void) {
         nvp_train_options options = options_of(100, 32);
         options.schedule = NVP_COSINE;
         options.seed = run == 2;
-        nvp_train_result result;
+        nvp_train_result result = NVP_TRAIN_RESULT();
         memcpy(f.params, start, f.n_params * sizeof(double));
         CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(TRAIN, train_x), NULL, &result, f.workspace) == NVP_OK);
         CHECK(result.epochs == 100 && result.best_epoch == 100 && !result.diverged && isnan(result.validation_nll));
@@ -738,7 +735,7 @@ static void test_validation(void) {
     options.on_epoch = record;
     options.context = &c;
     options.patience = 20;
-    nvp_train_result result;
+    nvp_train_result result = NVP_TRAIN_RESULT();
     CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(30, train_x), SAMPLES(HELD_OUT, held_out_x), &result,
                     f.workspace) == NVP_OK);
     CHECK(result.epochs == c.n && result.epochs == result.best_epoch + 20 && c.n < 400);
@@ -758,13 +755,13 @@ static void test_the_start_is_kept(void) {
     fixture f = set_up_with(0, 2);
     const size_t bytes = f.n_params * sizeof(double);
     double *start = malloc(bytes), nll;
-    nvp_train_result result;
+    nvp_train_result result = NVP_TRAIN_RESULT();
     nvp_train_options options = options_of(300, 0);
     CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(HELD_OUT, held_out_x), NULL, NULL, f.workspace) == NVP_OK);
     memcpy(start, f.params, bytes);
     CHECK(nvp_nll(f.flow, start, SAMPLES(HELD_OUT, held_out_x), &nll, NULL, f.workspace) == NVP_OK);
     options = options_of(20, 0);
-    options.adam.learning_rate = 0.1;
+    options.learning_rate = 0.1;
     for (size_t patience = 0; patience <= 3; patience += 3) {
         options.patience = patience;
         CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(3, train_x), SAMPLES(HELD_OUT, held_out_x), &result,
@@ -779,16 +776,16 @@ static void test_the_start_is_kept(void) {
 static void test_divergence(void) {
     fixture f = set_up();
     double nll;
-    nvp_train_result result;
+    nvp_train_result result = NVP_TRAIN_RESULT();
     nvp_train_options options = options_of(1000, 0);
-    options.adam.learning_rate = 50;
+    options.learning_rate = 50;
     CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(TRAIN, train_x), NULL, &result, f.workspace) == NVP_OK);
     CHECK(result.diverged && result.epochs < 1000);
     CHECK(all_finite(f.params, f.n_params));
     CHECK(nvp_nll(f.flow, f.params, SAMPLES(TRAIN, train_x), &nll, NULL, f.workspace) == NVP_OK && isfinite(nll));
 
     double spoilt[3 * DIM] = {1, 2, NAN}, start = f.params[0];
-    options.adam.learning_rate = 1e-3;
+    options.learning_rate = 1e-3;
     CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(3, spoilt), NULL, &result, f.workspace) == NVP_OK);
     CHECK(result.diverged && result.epochs == 1 && f.params[0] == start);
     CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(0, spoilt), NULL, NULL, f.workspace) == NVP_ERROR_ARGUMENT);
@@ -809,7 +806,7 @@ static nvp_train_options rich_options(void) {
 }
 
 /* A training in parts, which keeps all that it needs in its state, is the training at once. */
-static void test_parts_of_a_training(size_t n_components) {
+static void check_parts_of_a_training(size_t n_components) {
     fixture f = set_up_with(0, n_components);
     const size_t bytes = f.n_params * sizeof(double);
     double *whole = malloc(bytes);
@@ -818,7 +815,7 @@ static void test_parts_of_a_training(size_t n_components) {
     for (int validated = 0; validated < 2; validated++) {
         const size_t n_held_out = validated ? HELD_OUT : 0;
         nvp_train_options options = rich_options();
-        nvp_train_result results[2];
+        nvp_train_result results[2] = {NVP_TRAIN_RESULT(), NVP_TRAIN_RESULT()};
         void *state = calloc(1, size);
         nvp_flow_initialize(f.flow, 1, f.params);
         CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(TRAIN, train_x), SAMPLES(n_held_out, held_out_x),
@@ -864,11 +861,11 @@ static void test_weight_decay(void) {
     tear_down(&f);
 }
 
-static void test_divergence_with_every_option(size_t n_components) {
+static void check_divergence_with_every_option(size_t n_components) {
     fixture f = set_up_with(0, n_components);
-    nvp_train_result result;
+    nvp_train_result result = NVP_TRAIN_RESULT();
     nvp_train_options options = rich_options();
-    options.adam.learning_rate = 1e200;
+    options.learning_rate = 1e200;
     for (int validated = 0; validated < 2; validated++) {
         double nll;
         nvp_flow_initialize(f.flow, 1, f.params);
@@ -885,7 +882,7 @@ static int stop_now(void *context) { return ++*(int *)context > 1; }
 static void test_interruption(void) {
     fixture f = set_up();
     int asked = 0;
-    nvp_train_result result;
+    nvp_train_result result = NVP_TRAIN_RESULT();
     nvp_train_options options = options_of(SIZE_MAX, 0);
     nvp_workspace_set_poll(f.workspace, stop_now, &asked);
     CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(TRAIN, train_x), NULL, &result, f.workspace) ==
@@ -913,7 +910,7 @@ static void train_with_team(const nvp_flow *flow, nvp_workspace *workspace, cons
            *params = malloc(n_params * sizeof *params);
     make_data(x, n + n_held_out, 5);
     curves c[2];
-    nvp_train_result results[2];
+    nvp_train_result results[2] = {NVP_TRAIN_RESULT(), NVP_TRAIN_RESULT()};
     for (size_t n_threads = 1; n_threads <= 7; n_threads += 1 + n_threads / 3) {
         const bool alone = n_threads == 1;
         nvp_train_options options = options_of(n_epochs, batch_size);
@@ -940,8 +937,8 @@ static void train_with_team(const nvp_flow *flow, nvp_workspace *workspace, cons
 /* More parameters than fit into one part of the update. */
 static nvp_flow *make_wide_flow(void) {
     const size_t width[2] = {70, 70};
-    nvp_layer_config layers[2] = {{.mask = masks[0], .hidden = width, .n_hidden = 2},
-                                  {.mask = masks[1], .hidden = width, .n_hidden = 2}};
+    nvp_layer_config layers[2] = {NVP_LAYER_CONFIG(.mask = masks[0], .hidden = width, .n_hidden = 2),
+                                  NVP_LAYER_CONFIG(.mask = masks[1], .hidden = width, .n_hidden = 2)};
     nvp_flow *flow = NULL;
     CHECK(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, 0, 2, layers) == NVP_OK);
     return flow;
@@ -964,7 +961,8 @@ static void test_training_with_a_team(void) {
 }
 
 static void test_adam(void) {
-    const nvp_adam_options options = {.learning_rate = 0.1, .beta1 = 0.8, .beta2 = 0.9, .epsilon = 1e-3};
+    const nvp_adam_options options =
+        NVP_ADAM_OPTIONS(.learning_rate = 0.1, .beta1 = 0.8, .beta2 = 0.9, .epsilon = 1e-3);
     enum { N = 21 };
     double params[N], grad[N], m[N] = {0}, v[N] = {0}, expected[N], em[N] = {0}, ev[N] = {0};
     fill(params, N, 1);
@@ -990,7 +988,7 @@ static void test_adam(void) {
 
 static nvp_status use_everything(double *params) {
     const unsigned char mask[2] = {1, 0};
-    const nvp_layer_config config = {.mask = mask, .hidden = hidden, .n_hidden = 1};
+    const nvp_layer_config config = NVP_LAYER_CONFIG(.mask = mask, .hidden = hidden, .n_hidden = 1);
     nvp_flow *flow = NULL;
     nvp_workspace *workspace = NULL;
     nvp_train_options options = rich_options();
@@ -1029,49 +1027,78 @@ static void test_statuses_have_words(void) {
         CHECK(strlen(nvp_status_string((nvp_status)status)) > 5);
 }
 
-int main(void) {
+static void test_threads(void) {
+    check_threads(0);
+    check_threads(3);
+}
+
+static void test_vjp(void) {
+    for (size_t context_dim = 0; context_dim <= 2; context_dim++) {
+        check_vjp(0, context_dim, 0);
+        check_vjp(1, context_dim, 2);
+    }
+}
+
+static void test_nll_gradient(void) {
+    check_nll_gradient(NULL, 0);
+    check_nll_gradient(NULL, 1);
+    check_nll_gradient(NULL, 5);
+}
+
+static void test_mixture(void) {
+    for (size_t dim = 1; dim <= 6; dim++) {
+        check_mixture(dim, 1);
+        check_mixture(dim, 5);
+    }
+}
+
+static void test_few_samples_from_many_components(void) {
+    check_few_samples_from_many_components(NVP_FLOAT32);
+    check_few_samples_from_many_components(NVP_FLOAT64);
+}
+
+static void test_parts_of_a_training(void) {
+    check_parts_of_a_training(0);
+    check_parts_of_a_training(2);
+}
+
+static void test_divergence_with_every_option(void) {
+    check_divergence_with_every_option(0);
+    check_divergence_with_every_option(2);
+}
+
+static const named_test tests[] = {TEST(philox),
+                                   TEST(shuffle),
+                                   TEST(bad_descriptions),
+                                   TEST(instruction_sets),
+                                   TEST(round_trip),
+                                   TEST(one_layer_by_hand),
+                                   TEST(sampling),
+                                   TEST(threads),
+                                   TEST(vjp),
+                                   TEST(context),
+                                   TEST(nll_gradient),
+                                   TEST(weights),
+                                   TEST(dead_units),
+                                   TEST(mixture),
+                                   TEST(starting_mixture),
+                                   TEST(sampling_from_a_mixture),
+                                   TEST(few_samples_from_many_components),
+                                   TEST(training),
+                                   TEST(validation),
+                                   TEST(the_start_is_kept),
+                                   TEST(parts_of_a_training),
+                                   TEST(weight_decay),
+                                   TEST(divergence),
+                                   TEST(divergence_with_every_option),
+                                   TEST(interruption),
+                                   TEST(training_with_a_team),
+                                   TEST(adam),
+                                   TEST(failing_allocations),
+                                   TEST(statuses_have_words)};
+
+int main(int n_arguments, char **arguments) {
     make_data(train_x, TRAIN, 21);
     make_data(held_out_x, HELD_OUT, 22);
-    test_philox();
-    test_shuffle();
-    test_bad_descriptions();
-    test_instruction_sets();
-    test_round_trip();
-    test_one_layer_by_hand();
-    test_sampling();
-    test_threads(0);
-    test_threads(3);
-    for (size_t context_dim = 0; context_dim <= 2; context_dim++) {
-        test_vjp(0, context_dim, 0);
-        test_vjp(1, context_dim, 2);
-    }
-    test_context();
-    test_nll_gradient(NULL, 0);
-    test_nll_gradient(NULL, 1);
-    test_nll_gradient(NULL, 5);
-    test_weights();
-    test_dead_units();
-    for (size_t dim = 1; dim <= 6; dim++) {
-        test_mixture(dim, 1);
-        test_mixture(dim, 5);
-    }
-    test_starting_mixture();
-    test_sampling_from_a_mixture();
-    test_few_samples_from_many_components(NVP_FLOAT32);
-    test_few_samples_from_many_components(NVP_FLOAT64);
-    test_training();
-    test_validation();
-    test_the_start_is_kept();
-    test_parts_of_a_training(0);
-    test_parts_of_a_training(2);
-    test_weight_decay();
-    test_divergence();
-    test_divergence_with_every_option(0);
-    test_divergence_with_every_option(2);
-    test_interruption();
-    test_training_with_a_team();
-    test_adam();
-    test_failing_allocations();
-    test_statuses_have_words();
-    return report();
+    return RUN_TESTS(tests, n_arguments, arguments);
 }

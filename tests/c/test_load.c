@@ -45,7 +45,7 @@ static nvp_status load_copy(const unsigned char *bytes, size_t n) {
     return status;
 }
 
-static void test_loads(const char *path, content whole) {
+static void check_loads(const char *path, content whole) {
     nvp_flow *flow, *same;
     void *params, *same_params;
     CHECK(nvp_flow_load(path, &flow, &params) == NVP_OK);
@@ -59,7 +59,7 @@ static void test_loads(const char *path, content whole) {
     CHECK(nvp_flow_load("no/such/file", &flow, &params) == NVP_ERROR_FILE && !flow && !params);
 }
 
-static void test_truncations(content whole) {
+static void check_truncations(content whole) {
     size_t n_loaded = 0;
     for (size_t n = 0; n < whole.size; n++)
         n_loaded += load_copy(whole.bytes, n) != NVP_ERROR_FORMAT;
@@ -75,7 +75,7 @@ static size_t find(content whole, const void *bytes, size_t n_bytes, int n) {
 }
 
 /* No byte of the two arrays can change unnoticed. */
-static void test_checksums(content whole) {
+static void check_checksums(content whole) {
     static const char *const names[] = {"parameters.npy", "description.npy"};
     size_t n_loaded = 0;
     for (int i = 0; i < 2; i++) {
@@ -94,7 +94,7 @@ static void test_checksums(content whole) {
 
 /* Flips of bits, bytes of every kind, and pieces copied elsewhere; half of them in the directory, where all sizes are.
  */
-static void test_mutations(content whole) {
+static void check_mutations(content whole) {
     enum { ROUNDS = 20000 };
     unsigned char *spoiled = malloc(whole.size);
     const size_t directory = find(whole, "PK\1\2", 4, 0);
@@ -181,7 +181,7 @@ static void test_numbers(void) {
     CHECK(largest_allocation < 100 * sizeof numbers);
 }
 
-static void test_failing_allocations(const char *path) {
+static void check_failing_allocations(const char *path) {
     nvp_flow *flow;
     void *params;
     long n = 0;
@@ -199,20 +199,28 @@ static void test_failing_allocations(const char *path) {
     CHECK(n >= 8); /* the library was compiled to use the allocator of faults.c */
 }
 
-int main(int n_arguments, char **arguments) {
-    CHECK(n_arguments > 1);
-    for (int i = 1; i < n_arguments; i++) {
-        const content whole = read_all(arguments[i]);
+static char **paths;
+
+static void test_files(void) {
+    CHECK(*paths != NULL);
+    for (char **path = paths; *path; path++) {
+        const content whole = read_all(*path);
         CHECK(whole.size > 100);
         largest_allocation = 0;
-        test_loads(arguments[i], whole);
-        test_truncations(whole);
-        test_checksums(whole);
-        test_mutations(whole);
+        check_loads(*path, whole);
+        check_truncations(whole);
+        check_checksums(whole);
+        check_mutations(whole);
         CHECK(largest_allocation < 100 * whole.size);
-        test_failing_allocations(arguments[i]);
+        check_failing_allocations(*path);
         free(whole.bytes);
     }
-    test_numbers();
-    return report();
+}
+
+static const named_test tests[] = {TEST(files), TEST(numbers)};
+
+/* The files stand behind "--". */
+int main(int n_arguments, char **arguments) {
+    paths = own_arguments(n_arguments, arguments);
+    return RUN_TESTS(tests, n_arguments, arguments);
 }

@@ -14,14 +14,16 @@ static const size_t hidden[1] = {4}, order[DIM] = {1, 0};
 
 #define CONDITIONER .mask = mask, .hidden = hidden, .n_hidden = 1
 static const nvp_layer_config layers[] = {
-    {.type = NVP_AFFINE_COUPLING, CONDITIONER, .scale = NVP_SCALE_EXP},
-    {.type = NVP_AFFINE_COUPLING, CONDITIONER, .scale = NVP_SCALE_TANH, .scale_bound = 1, .activation = NVP_TANH},
-    {.type = NVP_AFFINE_COUPLING, CONDITIONER, .scale = NVP_SCALE_EXP, .shared_network = 1, .activation = NVP_SILU},
-    {.type = NVP_SPLINE_COUPLING, CONDITIONER, .n_bins = 4, .tail_bound = 3},
-    {.type = NVP_ADDITIVE_COUPLING, CONDITIONER},
-    {.type = NVP_PERMUTATION, .permutation = order},
-    {.type = NVP_LU_LINEAR},
-    {.type = NVP_ACT_NORM},
+    NVP_LAYER_CONFIG(.type = NVP_AFFINE_COUPLING, CONDITIONER, .scale = NVP_SCALE_EXP),
+    NVP_LAYER_CONFIG(.type = NVP_AFFINE_COUPLING, CONDITIONER, .scale = NVP_SCALE_TANH, .scale_bound = 1,
+                     .activation = NVP_TANH),
+    NVP_LAYER_CONFIG(.type = NVP_AFFINE_COUPLING, CONDITIONER, .scale = NVP_SCALE_EXP, .shared_network = 1,
+                     .activation = NVP_SILU),
+    NVP_LAYER_CONFIG(.type = NVP_SPLINE_COUPLING, CONDITIONER, .n_bins = 4, .tail_bound = 3),
+    NVP_LAYER_CONFIG(.type = NVP_ADDITIVE_COUPLING, CONDITIONER),
+    NVP_LAYER_CONFIG(.type = NVP_PERMUTATION, .permutation = order),
+    NVP_LAYER_CONFIG(.type = NVP_LU_LINEAR),
+    NVP_LAYER_CONFIG(.type = NVP_ACT_NORM),
 };
 enum { N_LAYERS = sizeof layers / sizeof *layers };
 
@@ -90,14 +92,14 @@ static double nll(fixture *f, size_t n, const double *x) {
     memcpy(points, x, n * DIM * sizeof *x);
     narrow(f->dtype, params, MOST_PARAMS);
     narrow(f->dtype, points, n * DIM);
-    CHECK(nvp_nll(f->flow, params, &(nvp_data){.n = n, .x = points}, &found, NULL, f->workspace) == NVP_OK);
+    CHECK(nvp_nll(f->flow, params, &(nvp_data)NVP_DATA(.n = n, .x = points), &found, NULL, f->workspace) == NVP_OK);
     return found;
 }
 
 static bool is_minus_infinity(double value) { return isinf(value) && value < 0; }
 
 /* Rows of points with a density, and among them every kind without. */
-static void test_far_and_unknown_points(nvp_dtype dtype, const nvp_layer_config *config, size_t n_components) {
+static void check_far_and_unknown_points(nvp_dtype dtype, const nvp_layer_config *config, size_t n_components) {
     const double inf = (double)INFINITY, nan = (double)NAN, far = dtype == NVP_FLOAT32 ? 3e38 : 1e308;
     const double odd[][DIM] = {{inf, 0},    {0, inf},    {-inf, 1},   {1, -inf},   {inf, inf},
                                {inf, -inf}, {far, -far}, {-far, far}, {far, inf},  {far, far},
@@ -138,7 +140,7 @@ static void test_far_and_unknown_points(nvp_dtype dtype, const nvp_layer_config 
 }
 
 /* A context that is not finite says nothing about x. */
-static void test_unknown_contexts(nvp_dtype dtype, const nvp_layer_config *config, size_t n_components) {
+static void check_unknown_contexts(nvp_dtype dtype, const nvp_layer_config *config, size_t n_components) {
     const double inf = (double)INFINITY, nan = (double)NAN;
     const double x[4 * DIM] = {0.5, 0.3, 0.5, 0.3, 0.5, 0.3, inf, 0.3}, context[4] = {1, nan, inf, 1};
     const bool is_read = config->mask && config->activation == NVP_RELU; /* tanh has a value at infinity */
@@ -152,9 +154,10 @@ static void test_unknown_contexts(nvp_dtype dtype, const nvp_layer_config *confi
 }
 
 /* Finite points that a layer takes to infinity, where the determinant is infinite, too. */
-static void test_layers_that_overflow(nvp_dtype dtype, size_t n_components) {
-    const nvp_layer_config unbounded = {.type = NVP_AFFINE_COUPLING, .mask = mask, .scale = NVP_SCALE_EXP};
-    const nvp_layer_config twice[2] = {unbounded, unbounded}, act_norm = {.type = NVP_ACT_NORM};
+static void check_layers_that_overflow(nvp_dtype dtype, size_t n_components) {
+    const nvp_layer_config unbounded =
+        NVP_LAYER_CONFIG(.type = NVP_AFFINE_COUPLING, .mask = mask, .scale = NVP_SCALE_EXP);
+    const nvp_layer_config twice[2] = {unbounded, unbounded}, act_norm = NVP_LAYER_CONFIG(.type = NVP_ACT_NORM);
     const double largest = dtype == NVP_FLOAT32 ? (double)FLT_MAX : DBL_MAX, steep = largest / 2;
     const double x[4 * DIM] = {10, -10, -10, 10, 0, 0, 1, 1};
     double found[4];
@@ -188,8 +191,9 @@ static void test_layers_that_overflow(nvp_dtype dtype, size_t n_components) {
 }
 
 /* A sample that is not NaN has no log-density that is. */
-static void test_samples(nvp_dtype dtype, size_t n_components) {
-    const nvp_layer_config unbounded = {.type = NVP_AFFINE_COUPLING, .mask = mask, .scale = NVP_SCALE_EXP};
+static void check_samples(nvp_dtype dtype, size_t n_components) {
+    const nvp_layer_config unbounded =
+        NVP_LAYER_CONFIG(.type = NVP_AFFINE_COUPLING, .mask = mask, .scale = NVP_SCALE_EXP);
     const nvp_layer_config twice[2] = {unbounded, unbounded};
     fixture f = set_up(dtype, twice, 2, 0, n_components);
     double params[MOST_PARAMS], x[N * DIM], found[N];
@@ -213,7 +217,7 @@ static void test_samples(nvp_dtype dtype, size_t n_components) {
 }
 
 /* A sample of weight 0 is absent: neither the mean nor its gradient knows of it. */
-static void test_absent_samples(nvp_dtype dtype, const nvp_layer_config *config, size_t n_components) {
+static void check_absent_samples(nvp_dtype dtype, const nvp_layer_config *config, size_t n_components) {
     enum { FEW = 5 };
     const double inf = (double)INFINITY, weight[FEW] = {0, 1, 0, 2, 0};
     const double usual[2 * DIM] = {0.5, -0.3, -1, 0.2};
@@ -228,7 +232,7 @@ static void test_absent_samples(nvp_dtype dtype, const nvp_layer_config *config,
     for (int i = 0; i < 2; i++) {
         const double *weights = i ? weight : (const double[]){1, 2};
         narrow(dtype, x[i], i ? FEW * DIM : 2 * DIM);
-        const nvp_data data = {.n = i ? FEW : 2, .x = x[i], .weight = weights};
+        const nvp_data data = NVP_DATA(.n = i ? FEW : 2, .x = x[i], .weight = weights);
         CHECK(nvp_nll(f.flow, params, &data, &means[i], NULL, f.workspace) == NVP_OK && isfinite(means[i]));
         CHECK(nvp_nll(f.flow, params, &data, &means[i], grads[i], f.workspace) == NVP_OK);
         widen(dtype, grads[i], nvp_flow_n_parameters(f.flow));
@@ -240,16 +244,39 @@ static void test_absent_samples(nvp_dtype dtype, const nvp_layer_config *config,
     tear_down(&f);
 }
 
-int main(void) {
-    for (int dtype = 0; dtype < 2; dtype++)
-        for (size_t n_components = 0; n_components <= 3; n_components += 3) {
-            for (size_t i = 0; i < N_LAYERS; i++) {
-                test_far_and_unknown_points((nvp_dtype)dtype, &layers[i], n_components);
-                test_unknown_contexts((nvp_dtype)dtype, &layers[i], n_components);
-                test_absent_samples((nvp_dtype)dtype, &layers[i], n_components);
-            }
-            test_layers_that_overflow((nvp_dtype)dtype, n_components);
-            test_samples((nvp_dtype)dtype, n_components);
-        }
-    return report();
+#define EACH_DTYPE_AND_BASE(dtype, n_components)                                                                       \
+    for (int dtype = 0; dtype < 2; dtype++)                                                                            \
+        for (size_t n_components = 0; n_components <= 3; n_components += 3)
+
+static void test_far_and_unknown_points(void) {
+    EACH_DTYPE_AND_BASE(dtype, n_components)
+    for (size_t i = 0; i < N_LAYERS; i++)
+        check_far_and_unknown_points((nvp_dtype)dtype, &layers[i], n_components);
 }
+
+static void test_unknown_contexts(void) {
+    EACH_DTYPE_AND_BASE(dtype, n_components)
+    for (size_t i = 0; i < N_LAYERS; i++)
+        check_unknown_contexts((nvp_dtype)dtype, &layers[i], n_components);
+}
+
+static void test_absent_samples(void) {
+    EACH_DTYPE_AND_BASE(dtype, n_components)
+    for (size_t i = 0; i < N_LAYERS; i++)
+        check_absent_samples((nvp_dtype)dtype, &layers[i], n_components);
+}
+
+static void test_layers_that_overflow(void) {
+    EACH_DTYPE_AND_BASE(dtype, n_components)
+    check_layers_that_overflow((nvp_dtype)dtype, n_components);
+}
+
+static void test_samples(void) {
+    EACH_DTYPE_AND_BASE(dtype, n_components)
+    check_samples((nvp_dtype)dtype, n_components);
+}
+
+static const named_test tests[] = {TEST(far_and_unknown_points), TEST(unknown_contexts), TEST(absent_samples),
+                                   TEST(layers_that_overflow), TEST(samples)};
+
+int main(int n_arguments, char **arguments) { return RUN_TESTS(tests, n_arguments, arguments); }

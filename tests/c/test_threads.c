@@ -43,15 +43,12 @@ static void make_samples(void) {
 static nvp_flow *make_flow(size_t width) {
     static const unsigned char masks[2][DIM] = {{1, 0, 1}, {0, 1, 0}};
     const size_t hidden[2] = {width, width};
-    const nvp_layer_config layers[] = {
-        {.mask = masks[0],
-         .hidden = hidden,
-         .n_hidden = 2,
-         .activation = NVP_TANH,
-         .scale = NVP_SCALE_TANH,
-         .scale_bound = 1},
-        {.type = NVP_LU_LINEAR},
-        {.type = NVP_SPLINE_COUPLING, .mask = masks[1], .hidden = hidden, .n_hidden = 1, .n_bins = 4, .tail_bound = 2}};
+    const nvp_layer_config layers[] = {NVP_LAYER_CONFIG(.mask = masks[0], .hidden = hidden, .n_hidden = 2,
+                                                        .activation = NVP_TANH, .scale = NVP_SCALE_TANH,
+                                                        .scale_bound = 1),
+                                       NVP_LAYER_CONFIG(.type = NVP_LU_LINEAR),
+                                       NVP_LAYER_CONFIG(.type = NVP_SPLINE_COUPLING, .mask = masks[1], .hidden = hidden,
+                                                        .n_hidden = 1, .n_bins = 4, .tail_bound = 2)};
     nvp_flow *flow = NULL;
     CHECK(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, 2, 3, layers) == NVP_OK);
     return flow;
@@ -84,7 +81,7 @@ static nvp_status sample(const nvp_flow *flow, const double *params, nvp_workspa
     return nvp_sample(flow, params, 3, N, NULL, out->rows, out->numbers, workspace);
 }
 static nvp_status nll(const nvp_flow *flow, const double *params, nvp_workspace *workspace, results *out) {
-    const nvp_data data = {.n = N, .x = x, .weight = weight};
+    const nvp_data data = NVP_DATA(.n = N, .x = x, .weight = weight);
     return nvp_nll(flow, params, &data, &out->nll, out->params, workspace);
 }
 static nvp_status forward_vjp(const nvp_flow *flow, const double *params, nvp_workspace *workspace, results *out) {
@@ -95,17 +92,17 @@ static nvp_status inverse_vjp(const nvp_flow *flow, const double *params, nvp_wo
 }
 
 static nvp_train_options train_options(void) {
-    return (nvp_train_options){.max_epochs = 2,
-                               .batch_size = BATCH,
-                               .average = 0.5,
-                               .max_grad_norm = 1,
-                               .adam = {.learning_rate = 1e-2, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8}};
+    return (nvp_train_options)NVP_TRAIN_OPTIONS(.max_epochs = 2, .batch_size = BATCH, .average = 0.5,
+                                                .max_grad_norm = 1, .learning_rate = 1e-2, .beta1 = 0.9, .beta2 = 0.999,
+                                                .epsilon = 1e-8);
 }
 
 static nvp_status train(const nvp_flow *flow, const double *params, nvp_workspace *workspace, results *out) {
-    const nvp_data data = {.n = 3 * BATCH, .x = x}, held_out = {.n = N - 3 * BATCH, .x = x + 3 * BATCH * DIM};
+    const nvp_data data = NVP_DATA(.n = 3 * BATCH, .x = x),
+                   held_out = NVP_DATA(.n = N - 3 * BATCH, .x = x + 3 * BATCH * DIM);
     const nvp_train_options options = train_options();
     memcpy(out->params, params, nvp_flow_n_parameters(flow) * sizeof *params);
+    out->trained = (nvp_train_result)NVP_TRAIN_RESULT();
     return nvp_train(flow, out->params, &options, &data, &held_out, &out->trained, workspace);
 }
 
@@ -165,8 +162,8 @@ static nvp_status run(fixture *f, operation operate, size_t n_threads, results *
 static const size_t numbers[] = {3, 2, 8};
 enum { VARIANTS = 2 * sizeof numbers / sizeof *numbers };
 
-static void test_any_thread_may_fail(size_t width, const operation *operations, size_t n_operations,
-                                     size_t n_variants) {
+static void check_any_thread_may_fail(size_t width, const operation *operations, size_t n_operations,
+                                      size_t n_variants) {
     fixture f = set_up(width);
     for (size_t i = 0; i < n_operations; i++) {
         CHECK(run(&f, operations[i], 1, f.one) == NVP_OK);
@@ -189,7 +186,7 @@ static void test_any_thread_may_fail(size_t width, const operation *operations, 
 }
 
 /* Where the memory for a team or its rows is missing, a training fails as a whole or learns the same. */
-static void test_any_allocation_may_fail(size_t width) {
+static void check_any_allocation_may_fail(size_t width) {
     fixture f = set_up(width);
     size_t n_refused = 0, n_fewer = 0;
     bool failed = true;
@@ -334,7 +331,8 @@ static void wait_for(pid_t child) {
 enum { IN_POLL, AFTER_EPOCH, AFTER_EPOCH_ALONE, PLACES };
 
 static nvp_status train_and_fork(fixture *f, forker *once, double *params, int place) {
-    const nvp_data data = {.n = 3 * BATCH, .x = x}, held_out = {.n = N - 3 * BATCH, .x = x + 3 * BATCH * DIM};
+    const nvp_data data = NVP_DATA(.n = 3 * BATCH, .x = x),
+                   held_out = NVP_DATA(.n = N - 3 * BATCH, .x = x + 3 * BATCH * DIM);
     nvp_train_options options = train_options();
     memcpy(params, f->params, f->n_params * sizeof *params);
     options.on_epoch_alone = place == AFTER_EPOCH_ALONE;
@@ -349,7 +347,7 @@ static nvp_status train_and_fork(fixture *f, forker *once, double *params, int p
 
 /* A child that comes back from a callback into a training with threads gets an error and its parameters, and can train
  * by itself; one without threads, in the training or during the callback, goes on. The parent does not notice. */
-static void test_a_fork_in_a_training(size_t width) {
+static void check_a_fork_in_a_training(size_t width) {
     fixture f = set_up(width);
     CHECK(run(&f, train, 1, f.one) == NVP_OK);
     for (int variant = 0; variant < 4 * PLACES; variant++) {
@@ -395,8 +393,9 @@ static int write_after_epoch(void *context, size_t epoch, double train_nll, doub
 }
 
 /* Called without a team, it may write, and its child goes on: the bits are those of one thread everywhere. */
-static void test_a_callback_alone(size_t width) {
-    const nvp_data data = {.n = 3 * BATCH, .x = x}, held_out = {.n = N - 3 * BATCH, .x = x + 3 * BATCH * DIM};
+static void check_a_callback_alone(size_t width) {
+    const nvp_data data = NVP_DATA(.n = 3 * BATCH, .x = x),
+                   held_out = NVP_DATA(.n = N - 3 * BATCH, .x = x + 3 * BATCH * DIM);
     fixture f = set_up(width);
     for (size_t threads = 1; threads <= 3; threads += 2) {
         results *out = threads == 1 ? f.one : f.many;
@@ -408,6 +407,7 @@ static void test_a_callback_alone(size_t width) {
         renew_workspace(&f);
         nvp_workspace_set_threads(f.workspace, threads);
         n_threads_started = 0;
+        out->trained = (nvp_train_result)NVP_TRAIN_RESULT();
         CHECK(nvp_train(f.flow, out->params, &options, &data, &held_out, &out->trained, f.workspace) == NVP_OK);
         CHECK((n_threads_started > 0) == (threads > 1));
         CHECK(threads == 1 || same(f.one, f.many, f.n_params));
@@ -443,26 +443,47 @@ static void test_a_fork_in_a_pass(void) {
 #endif
 
 /* With an argument fewer variants, where the library is slow. */
-int main(int n_arguments, char **arguments) {
-    (void)arguments;
-    make_samples();
-    alarm(200); /* a hang is a failure */
+/* All variants take a while; the argument "briefly" leaves out most. */
+static size_t n_variants = VARIANTS;
+
+static void test_any_thread_may_fail(void) {
     const operation operations[] = {forward, inverse, log_prob, trace, sample, forward_vjp, inverse_vjp, nll, train};
     enum { ALL = sizeof operations / sizeof *operations, LEARNING = 2 };
-    const size_t n_variants = n_arguments > 1 ? 1 : VARIANTS;
-    test_any_thread_may_fail(12, operations, ALL, n_variants);
-    test_any_thread_may_fail(90, operations + ALL - LEARNING, LEARNING,
-                             n_variants); /* more than one part of parameters */
-    test_any_allocation_may_fail(12);
-    test_any_allocation_may_fail(90);
-    test_masks();
-    test_a_timer_of_the_process();
+    check_any_thread_may_fail(12, operations, ALL, n_variants);
+    check_any_thread_may_fail(90, operations + ALL - LEARNING, LEARNING,
+                              n_variants); /* more than one part of parameters */
+}
+
+static void test_any_allocation_may_fail(void) {
+    check_any_allocation_may_fail(12);
+    check_any_allocation_may_fail(90);
+}
+
 #ifndef THREAD_SANITIZER
-    test_a_fork_in_a_training(12);
-    test_a_fork_in_a_training(90);
-    test_a_callback_alone(12);
-    test_a_callback_alone(90);
-    test_a_fork_in_a_pass();
+static void test_a_fork_in_a_training(void) {
+    check_a_fork_in_a_training(12);
+    check_a_fork_in_a_training(90);
+}
+
+static void test_a_callback_alone(void) {
+    check_a_callback_alone(12);
+    check_a_callback_alone(90);
+}
 #endif
-    return report();
+
+static const named_test tests[] = {
+    TEST(any_thread_may_fail),    TEST(any_allocation_may_fail), TEST(masks),
+    TEST(a_timer_of_the_process),
+#ifndef THREAD_SANITIZER
+    TEST(a_fork_in_a_training),   TEST(a_callback_alone),        TEST(a_fork_in_a_pass),
+#endif
+};
+
+int main(int n_arguments, char **arguments) {
+    const char *argument = *own_arguments(n_arguments, arguments);
+    if (argument && strcmp(argument, "briefly") == 0)
+        n_variants = 1;
+    make_samples();
+    alarm(200); /* a hang is a failure */
+    return RUN_TESTS(tests, n_arguments, arguments);
 }

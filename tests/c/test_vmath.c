@@ -76,8 +76,8 @@ static double worst_of(vector_function function, exact_function exact, double lo
     return worst;
 }
 
-static void test_within(const char *name, vector_function function, exact_function exact, double low, double high,
-                        double least, double allowed) {
+static void check_within(const char *name, vector_function function, exact_function exact, double low, double high,
+                         double least, double allowed) {
     const double worst = worst_of(function, exact, low, high, 200000, least);
     printf("  %-8s on [%g, %g]: %.2f ulp\n", name, low, high, worst);
     CHECK(worst <= allowed);
@@ -130,22 +130,26 @@ static void test_sums(void) {
     }
 }
 
-int main(void) {
-    printf("%d bits, vectors of %d bytes\n", NVP_PRECISION, NVP_VECTOR_BYTES);
+static void test_errors(void) {
     const double range = NVP_PRECISION == 32 ? 87.3 : 708.3, subnormal = NVP_PRECISION == 32 ? 103.9 : 745.1;
-    test_within("exp", vexp_function, expl, -range, (double)EXP_OVERFLOW, 0, 2);
-    test_within("exp", vexp_function, expl, -1, 1, 0, 2);
-    test_within("exp", vexp_function, expl, -subnormal, -range, 0, 2); /* subnormal results: an ulp is what they have */
-    test_within("tanh", vtanh_function, tanhl, -12, 12, 0, 3);
-    test_within("tanh", vtanh_function, tanhl, -0.7, 0.7, 0, 3);
-    test_within("tanh", vtanh_function, tanhl, -1e-6, 1e-6, 0, 3);
-    test_within("sigmoid", vsigmoid_function, exact_sigmoid, -80, 40, 0, 4);
-    test_within("log", vlog_function, logl, 1e-10, 1, 0, 2);
-    test_within("log", vlog_function, logl, 0.9, 1, 0, 2);
+    check_within("exp", vexp_function, expl, -range, (double)EXP_OVERFLOW, 0, 2);
+    check_within("exp", vexp_function, expl, -1, 1, 0, 2);
+    check_within("exp", vexp_function, expl, -subnormal, -range, 0,
+                 2); /* subnormal results: an ulp is what they have */
+    check_within("tanh", vtanh_function, tanhl, -12, 12, 0, 3);
+    check_within("tanh", vtanh_function, tanhl, -0.7, 0.7, 0, 3);
+    check_within("tanh", vtanh_function, tanhl, -1e-6, 1e-6, 0, 3);
+    check_within("sigmoid", vsigmoid_function, exact_sigmoid, -80, 40, 0, 4);
+    check_within("log", vlog_function, logl, 1e-10, 1, 0, 2);
+    check_within("log", vlog_function, logl, 0.9, 1, 0, 2);
     /* Near their zeros only the absolute error counts: they are multiplied by numbers of the size of 1. */
-    test_within("sine", sine, exact_sine, 0, 1, 0.01, 3);
-    test_within("cosine", cosine, exact_cosine, 0, 1, 0.01, 3);
-    test_limits();
-    test_sums();
-    return report();
+    check_within("sine", sine, exact_sine, 0, 1, 0.01, 3);
+    check_within("cosine", cosine, exact_cosine, 0, 1, 0.01, 3);
+}
+
+static const named_test tests[] = {TEST(errors), TEST(limits), TEST(sums)};
+
+int main(int n_arguments, char **arguments) {
+    printf("%d bits, vectors of %d bytes\n", NVP_PRECISION, NVP_VECTOR_BYTES);
+    return RUN_TESTS(tests, n_arguments, arguments);
 }

@@ -1,0 +1,136 @@
+#include "header.h"
+#include "description.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void put_size(nvp_bytes *to, size_t value) {
+    char text[32];
+    snprintf(text, sizeof text, "%zu", value);
+    nvp_put_text(to, text);
+}
+
+/* The shortest decimal number that is read as this double. The locale may have another point than JSON, of more than
+ * one byte. */
+static void put_real(nvp_bytes *to, double value) {
+    char text[64];
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    const size_t whole = strspn(text, "-0123456789"), point = strcspn(text + whole, "0123456789e");
+    nvp_put(to, text, whole);
+    if (point || !text[whole])
+        nvp_put_text(to, ".");
+    nvp_put_text(to, text[whole] ? text + whole + point : "0");
+}
+
+static void put_sizes(nvp_bytes *to, const size_t *values, size_t n) {
+    nvp_put_text(to, "[");
+    for (size_t i = 0; i < n; i++) {
+        nvp_put_text(to, i ? ", " : "");
+        put_size(to, values[i]);
+    }
+    nvp_put_text(to, "]");
+}
+
+static void put_mask(nvp_bytes *to, const unsigned char *mask, size_t n) {
+    nvp_put_text(to, "[");
+    for (size_t i = 0; i < n; i++) {
+        nvp_put_text(to, i ? ", " : "");
+        nvp_put_text(to, mask[i] ? "1" : "0");
+    }
+    nvp_put_text(to, "]");
+}
+
+/* Further members of an object: ", " and the name, which the value follows. */
+static void put_name(nvp_bytes *to, const char *name) {
+    nvp_put_text(to, ", \"");
+    nvp_put_text(to, name);
+    nvp_put_text(to, "\": ");
+}
+
+static void put_string(nvp_bytes *to, const char *text) {
+    nvp_put_text(to, "\"");
+    nvp_put_text(to, text);
+    nvp_put_text(to, "\"");
+}
+
+static void put_field(nvp_bytes *to, const nvp_field *field, const nvp_flow *flow, const nvp_layer_config *layer) {
+    put_name(to, field->name);
+    switch (field->form) {
+    case NVP_CHOICE:
+        put_string(to, field->choices[nvp_get_choice(layer, field)]);
+        break;
+    case NVP_REAL:
+        put_real(to, nvp_get_real(layer, field));
+        break;
+    case NVP_COUNT:
+        put_size(to, nvp_get_count(layer, field));
+        break;
+    case NVP_WIDTHS:
+        put_sizes(to, layer->hidden, layer->n_hidden);
+        break;
+    case NVP_MASK: /* of layers that read the context, too */
+        put_mask(to, layer->mask, flow->dim);
+        put_name(to, "context_dim");
+        put_size(to, flow->context_dim);
+        break;
+    case NVP_PERMUTATION_COLUMNS:
+        put_sizes(to, layer->permutation, flow->dim);
+        break;
+    }
+}
+
+static void put_layer(nvp_bytes *to, const nvp_flow *flow, const nvp_layer_config *layer) {
+    const nvp_kind *kind = &nvp_kinds[layer->type];
+    nvp_put_text(to, "{\"type\": ");
+    put_string(to, kind->name);
+    put_name(to, "data_dim");
+    put_size(to, flow->dim);
+    for (const nvp_field *field = kind->fields; field->name; field++)
+        put_field(to, field, flow, layer);
+    nvp_put_text(to, "}");
+}
+
+static void put_layers(nvp_bytes *to, const nvp_flow *flow, unsigned char *mask, size_t *columns) {
+    nvp_put_text(to, "[");
+    for (size_t l = 0; l < flow->n_layers; l++) {
+        nvp_layer_config layer;
+        nvp_recover_config(flow, l, mask, columns, &layer);
+        nvp_put_text(to, l ? ", " : "");
+        put_layer(to, flow, &layer);
+    }
+    nvp_put_text(to, "]");
+}
+
+static void put_base(nvp_bytes *to, const nvp_flow *flow) {
+    nvp_put_text(to, "{\"type\": \"mixture\"");
+    put_name(to, "n_components");
+    put_size(to, flow->base.n_components);
+    put_name(to, "data_dim");
+    put_size(to, flow->dim);
+    nvp_put_text(to, "}");
+}
+
+nvp_status nvp_put_header(nvp_bytes *to, const nvp_flow *flow) {
+    unsigned char *mask = malloc(flow->dim);
+    size_t *columns = calloc(flow->dim, sizeof *columns);
+    if (mask && columns) {
+        nvp_put_text(to, "{\"format\": \"nvpflow\", \"version\": 1, \"kind\": \"Flow\", \"flow\": {\"dtype\": ");
+        put_string(to, flow->dtype == NVP_FLOAT32 ? "float32" : "float64");
+        put_name(to, "layers");
+        put_layers(to, flow, mask, columns);
+        if (flow->base.n_components) {
+            put_name(to, "base");
+            put_base(to, flow);
+        }
+        nvp_put_text(to, "}}");
+    } else {
+        to->status = NVP_ERROR_MEMORY;
+    }
+    free(mask);
+    free(columns);
+    return to->status;
+}
