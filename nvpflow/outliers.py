@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from nvpflow._checks import check_choice, check_dtype, check_real, draw_seeds, shown
 from nvpflow._data import check_data, count_given
-from nvpflow._fitting import as_flow_reads
 from nvpflow._frames import feature_names
 from nvpflow._metadata import UNCHANGED, Request
 from nvpflow._parameters import plain
@@ -175,8 +174,9 @@ class FlowOutlierDetector(Estimator):
             (seed,) = draw_seeds(self.random_state, 1)
             offset = _threshold(estimator.flow_.sample_and_log_prob(N_DRAWS, seed)[1], TAIL)
         else:
-            scores = estimator.flow_.log_prob(as_flow_reads(vars(estimator), data).x)
-            offset = _threshold(scores, float(self.contamination), weight)
+            plain = copy.copy(estimator)
+            vars(plain).pop("feature_names_in_", None)  # x has none to check
+            offset = _threshold(plain.score_samples(x), float(self.contamination), weight)
         self._keep({"estimator_": estimator, "offset_": offset}, x.shape[1], names)
         return self
 
