@@ -16,7 +16,9 @@ SEARCH_ITER, MAX_ITER = 15, 100
 # 0.3, 0.6 and 1 the last had the best worst cases on 1000 moons and on tables. The covariance of all data in its place blurs
 # compact clusters that are far apart.
 PRIOR_SAMPLES = 1.0
-WIDEST_PRIOR, ENOUGH_ROWS = 10, 10  # the latter for each dimension
+# It is no wider than so many times a component that has so many rows for each dimension, and nothing to one that has so many and
+# holds one value. With fewer in the last case, tables of numbers that repeat were overfitted by a thousand nats.
+WIDEST_PRIOR, ENOUGH_ROWS, ENOUGH_FOR_VALUES = 10, 10, 100
 # What that covariance is shrunk by towards its diagonal, of which the best by cross-validation of one normal distribution.
 SHRINKAGES, FOLDS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0), 5
 # Where more than a tenth of a column's values repeat others, no deviation of a component is the smallest that it allows. If one
@@ -55,8 +57,7 @@ def fit_mixture(x, weight=None, seed=0):
     """
     samples, units = _standardized(x, weight)
     rng, n_searches = np.random.default_rng(seed), min(max(1, SEARCHED_NUMBERS // x.size), MOST_SEARCHES)
-    searches = [_search(samples, rng) for _ in range(n_searches)]
-    return units.base(min(searches, key=lambda search: search[0])[1])
+    return units.base(_best_search(samples, rng, n_searches))
 
 
 def _standardized(x, weight):
@@ -67,9 +68,16 @@ def _standardized(x, weight):
     return _Samples(z.astype(dtype), weight), units
 
 
-def _search(samples, rng):
+def _best_search(samples, rng, n):
+    """The mixture with the least criterion of n searches; where values repeat, of as many that begin with them apart, too."""
+    ways = (False, True) if samples.repeated.any() else (False,)
+    searches = [_search(samples, rng, marked) for _ in range(n) for marked in ways]
+    return min(searches, key=lambda search: search[0])[1]
+
+
+def _search(samples, rng, marked):
     """The least criterion, and its mixture."""
-    clusters = _Clusters(samples.x, samples.weight, rng)
+    clusters = _Clusters(samples.x, samples.weight, rng, marked)
     best, best_bic, since = None, np.inf, 0
     for k in COMPONENTS:
         if best and (since == PATIENCE or k * (samples.x.shape[1] + 2) > samples.n):  # fewer rows each do not make a covariance
@@ -99,7 +107,7 @@ def refit_mixture(base, x, weight=None, seed=0):
     again = _Mixture(samples, base.n_components)
     again.weights, again.means = base.weights, units.standardize(base.means, np.float64)
     again.covariances = base.covariances / np.outer(units.deviation, units.deviation)
-    _, new = _search(samples, np.random.default_rng(seed))
+    new = _best_search(samples, np.random.default_rng(seed), 1)
     return units.base(min(again, new, key=lambda mixture: mixture.fit(MAX_ITER)))
 
 
@@ -223,15 +231,15 @@ class _Mixture:
         """From mean squares about the means, of which each component, of all samples, has its share (K,)."""
         samples, i = self.samples, np.arange(self.dim)
         variances = squares[:, i, i] / shares[:, None]
-        # Where a component holds one value that repeats, its deviation is the least, however many components there are.
-        broad = (variances > ONE_VALUE * samples.floor) | ~samples.repeated
+        # Where a component of rows enough holds one value that repeats, its deviation is the least, however many there are.
+        rows = shares * samples.n / self.dim
+        broad = (variances > ONE_VALUE * samples.floor) | ~samples.repeated | (rows <= ENOUGH_FOR_VALUES)[:, None]
         root = np.sqrt(shares.sum() / np.maximum(shares @ broad, np.finfo(float).tiny))
         pooled = squares.sum(axis=0) / shares.sum() * np.outer(root, root)
         prior = (1 - samples.shrinkage) * pooled + samples.shrinkage * np.diag(np.diag(pooled))
         # A component with rows enough to tell has a prior no wider than so many times itself: a large one does not blur a small one.
         own = np.einsum("ij,kji->k", np.linalg.pinv(prior, hermitian=True), squares) / (shares * self.dim)
-        tells = shares * samples.n > ENOUGH_ROWS * self.dim
-        limit = np.where(tells, np.minimum(1, WIDEST_PRIOR * own), 1)[:, None, None]
+        limit = np.where((rows > ENOUGH_ROWS) & ~samples.repeated.any(), np.minimum(1, WIDEST_PRIOR * own), 1)[:, None, None]
         priors = limit * prior * (broad[:, :, None] & broad[:, None, :])
         self.covariances = (squares + self.prior_share * priors) / (shares + self.prior_share)[:, None, None]
         if self.k == 1:
@@ -274,11 +282,11 @@ class _Clusters:
     Arthur and Vassilvitskii (2007), "k-means++: the advantages of careful seeding", with the best of a few candidates.
     """
 
-    def __init__(self, x, weight, rng):
+    def __init__(self, x, weight, rng, marked=False):
         some = rng.permutation(len(x))[:CLUSTERED_SAMPLES]
         weight = np.ones(len(some)) if weight is None else weight[some]
         self.x, self.share, self.rng = x[some], (weight / weight.sum()).astype(x.dtype), rng
-        self.points = np.hstack([self.x, _marks(self.x)])
+        self.points = np.hstack([self.x, _marks(self.x)]) if marked else self.x
         self.centers = self.points[:1]
         self.distance = self._distances(self.centers)[:, 0]
 
