@@ -14,8 +14,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_THREAD__)
-#define THREAD_SANITIZER 1 /* it ends a process that forks with threads */
+/* Sanitizers and forks: that of threads ends a process that forks with threads, and with that of addresses the child may wait for
+ * a lock of the allocator that another thread of its parent held. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define THREAD_SANITIZER 1
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 #define THREAD_SANITIZER 1
