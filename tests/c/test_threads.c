@@ -17,10 +17,10 @@
 /* Sanitizers and forks: that of threads ends a process that forks with threads, and with that of addresses the child may wait for
  * a lock of the allocator that another thread of its parent held. */
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define THREAD_SANITIZER 1
+#define SANITIZER_WITHOUT_FORKS 1
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
-#define THREAD_SANITIZER 1
+#define SANITIZER_WITHOUT_FORKS 1
 #endif
 #endif
 
@@ -291,7 +291,7 @@ static void test_a_timer_of_the_process(void) {
 
 /* -- forks -- */
 
-#ifndef THREAD_SANITIZER
+#ifndef SANITIZER_WITHOUT_FORKS
 
 /* What a callback does to its process, and in which one it is. */
 typedef struct {
@@ -461,7 +461,7 @@ static void test_any_allocation_may_fail(void) {
     check_any_allocation_may_fail(90);
 }
 
-#ifndef THREAD_SANITIZER
+#ifndef SANITIZER_WITHOUT_FORKS
 static void test_a_fork_in_a_training(void) {
     check_a_fork_in_a_training(12);
     check_a_fork_in_a_training(90);
@@ -476,7 +476,7 @@ static void test_a_callback_alone(void) {
 static const named_test tests[] = {
     TEST(any_thread_may_fail),    TEST(any_allocation_may_fail), TEST(masks),
     TEST(a_timer_of_the_process),
-#ifndef THREAD_SANITIZER
+#ifndef SANITIZER_WITHOUT_FORKS
     TEST(a_fork_in_a_training),   TEST(a_callback_alone),        TEST(a_fork_in_a_pass),
 #endif
 };
