@@ -240,10 +240,10 @@ class _Mixture:
         # A component with rows enough to tell has a prior no wider than so many times itself: a large one does not blur a small one.
         own = np.einsum("ij,kji->k", np.linalg.pinv(prior, hermitian=True), squares) / (shares * self.dim)
         limit = np.where((rows > ENOUGH_ROWS) & ~samples.repeated.any(), np.minimum(1, WIDEST_PRIOR * own), 1)[:, None, None]
-        priors = limit * prior * (broad[:, :, None] & broad[:, None, :])
-        self.covariances = (squares + self.prior_share * priors) / (shares + self.prior_share)[:, None, None]
+        priors = prior * (broad[:, :, None] & broad[:, None, :])
+        self.covariances = (squares + self.prior_share * limit * priors) / (shares + self.prior_share)[:, None, None]
         if self.k == 1:
-            self.covariances = (prior * (broad[:, :, None] & broad[:, None, :])).copy()
+            self.covariances = priors
         self.covariances[:, i, i] = self.covariances[:, i, i] * (1 + LEAST_RELATIVE) + samples.floor
 
     def _step(self):
