@@ -21,8 +21,8 @@ setup(
     ext_modules=[
         Extension(
             "nvpflow._core",
-            sources=sorted(glob("csrc/*.c") + glob("nvpflow/_binding/*.c")),
-            depends=sorted(glob("csrc/**/*.h", recursive=True) + glob("nvpflow/_binding/*.h")),
+            sources=sorted(glob("csrc/*.c") + glob("csrc/python/*.c")),
+            depends=sorted(glob("csrc/**/*.h", recursive=True)),
             include_dirs=["csrc", numpy.get_include()],
             extra_compile_args=compile_args + os.environ.get("NVPFLOW_CFLAGS", "").split(),
             extra_link_args=link_args + os.environ.get("NVPFLOW_LDFLAGS", "").split(),

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import i0e, logsumexp
 from sklearn.datasets import make_circles, make_moons
 
-from nvpflow import moons
+from nvpflow import datasets
 
 LOG_2PI = math.log(2 * math.pi)
 CHUNK = 256
@@ -58,7 +58,7 @@ class Moons(Density):
         return make_moons(n, noise=self.noise, random_state=int(rng.integers(2**32)))[0]
 
     def log_prob(self, x):
-        return moons.log_density(x, self.noise)
+        return datasets.moons_log_density(x, self.noise)
 
 
 class Circles(Density):

@@ -1,7 +1,7 @@
 """How well nvpflow models densities, measured beside what a user would pick instead, over many random states.
 
     pip install ".[peers]"
-    python benchmarks/quality.py [--data moons-0.1 ...] [--models "nvpflow RealNVP" ...] [--states 20] [--n 10000]
+    python benchmarks/quality.py [--data moons-0.1 ...] [--models "nvpflow FlowDensity" ...] [--states 20] [--n 10000]
                                  [--json quality.json] [--chart quality.png]
 
 On densities whose logarithm is known exactly (densities.py) a model's figure is its gap, the mean over 10,000 held-out

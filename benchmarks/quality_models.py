@@ -38,8 +38,8 @@ def standardized(fit):
     return fit_standardized
 
 
-def real_nvp(x, seed):
-    return nvpflow.RealNVP(random_state=seed).fit(x).score_samples
+def flow_density(x, seed):
+    return nvpflow.FlowDensity(random_state=seed).fit(x).score_samples
 
 
 def article(x, seed):
@@ -47,7 +47,7 @@ def article(x, seed):
     dim = x.shape[1]
     masks = [[(d + layer + 1) % 2 for d in range(dim)] for layer in range(8)]
     layers = [
-        nvpflow.CouplingLayer(dim, 64, mask, scale="exp", random_state=np.random.SeedSequence([seed, layer]))
+        nvpflow.AffineCoupling(dim, 64, mask, scale="exp", random_state=np.random.SeedSequence([seed, layer]))
         for layer, mask in enumerate(masks)
     ]
     flow = nvpflow.Flow(layers)
@@ -78,7 +78,7 @@ def kernel_density(x, seed):
     return search.fit(np.random.default_rng(seed).permutation(x)).best_estimator_.score_samples
 
 
-OURS = {"nvpflow RealNVP": real_nvp, "nvpflow article": standardized(article)}
+OURS = {"nvpflow FlowDensity": flow_density, "nvpflow article": standardized(article)}
 MODELS = OURS | {
     "GaussianMixture": standardized(gaussian_mixture),
     "KernelDensity": standardized(kernel_density),
@@ -98,7 +98,7 @@ def software(model):
     if model in OURS:
         package = Path(nvpflow.__file__).parent
         digest = hashlib.sha256()
-        for path in sorted([*package.glob("*.py"), Path(nvpflow._core.__file__)]):
+        for path in sorted([*package.rglob("*.py"), Path(nvpflow._core.__file__)]):
             digest.update(path.read_bytes())
         return f"nvpflow {nvpflow.__version__} ({digest.hexdigest()[:8]})"
     packages = {"zuko": ["zuko", "torch"], "nflows": ["nflows", "torch"], "PyTorch": ["torch"]}

@@ -111,7 +111,7 @@ def moons_data():
 def moons_flow(hidden, scale="exp", n_layers=8, n_jobs=1):
     masks = [[1, 0], [0, 1]] * (n_layers // 2)
     flow = nvpflow.Flow(
-        [nvpflow.CouplingLayer(2, hidden, mask, scale=scale, random_state=i) for i, mask in enumerate(masks)]
+        [nvpflow.AffineCoupling(2, hidden, mask, scale=scale, random_state=i) for i, mask in enumerate(masks)]
     )
     flow.n_jobs = n_jobs
     return flow
@@ -266,7 +266,7 @@ def one_point(repeats, torch_peer):
 
 def wide_flow(dim, hidden, n_layers=10):
     masks = [[(i + d) % 2 for d in range(dim)] for i in range(n_layers)]
-    return nvpflow.Flow([nvpflow.CouplingLayer(dim, hidden, mask, random_state=i) for i, mask in enumerate(masks)])
+    return nvpflow.Flow([nvpflow.AffineCoupling(dim, hidden, mask, random_state=i) for i, mask in enumerate(masks)])
 
 
 def wide(peak, repeats, torch_peer):
@@ -298,7 +298,7 @@ def wide(peak, repeats, torch_peer):
 # with its parent's.
 MEMORY = """
 import re, numpy as np, nvpflow
-flow = nvpflow.Flow([nvpflow.CouplingLayer(16, 64, [(i + d) % 2 for d in range(16)], random_state=i) for i in range({n})])
+flow = nvpflow.Flow([nvpflow.AffineCoupling(16, 64, [(i + d) % 2 for d in range(16)], random_state=i) for i in range({n})])
 x = np.random.default_rng(0).normal(size=(1024, 16)).astype(np.float32)
 flow.fit(x, max_iter=2)
 peak = int(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])

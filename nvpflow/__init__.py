@@ -2,7 +2,7 @@
 
 >>> import numpy as np, nvpflow
 >>> X = np.random.default_rng(0).normal(size=(200, 2))
->>> model = nvpflow.RealNVP(max_iter=20, random_state=0).fit(X)
+>>> model = nvpflow.FlowDensity(max_iter=20, random_state=0).fit(X)
 >>> model.score_samples(X).shape
 (200,)
 """
@@ -17,22 +17,24 @@ except ModuleNotFoundError as error:
         "Start Python elsewhere, or build it here with `pip install -e .`",
         name=error.name,
     ) from None
-from nvpflow.base import MixtureBase
-from nvpflow.estimator import NotFittedError, RealNVP
-from nvpflow.files import load, save
+from nvpflow._io.load import load
+from nvpflow._io.save import save
+from nvpflow.density import FlowDensity, NotFittedError
 from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.layers import (
     ActNorm,
     AdditiveCoupling,
+    AffineCoupling,
     CouplingLayer,
     Linear,
     LULinear,
     Permutation,
     SplineCoupling,
 )
-from nvpflow.optimizer import Adam
+from nvpflow.mixture_base import MixtureBase
+from nvpflow.optim import Adam, TrainingState
 from nvpflow.outliers import FlowOutlierDetector
-from nvpflow.training import TrainingState
+from nvpflow.real_nvp import RealNVP
 
 __version__ = "0.1.0"
 
@@ -40,9 +42,11 @@ __all__ = [
     "ActNorm",
     "Adam",
     "AdditiveCoupling",
+    "AffineCoupling",
     "ConvergenceWarning",
     "CouplingLayer",
     "Flow",
+    "FlowDensity",
     "FlowOutlierDetector",
     "LULinear",
     "Linear",

@@ -52,7 +52,8 @@ def estimator_html(estimator):
     if not hasattr(estimator, "flow_"):
         return _box(estimator, content, "not fitted")
     results = [(name, _number(getattr(estimator, name))) for name in FITTED if hasattr(estimator, name)]
-    results += [(f"last {name}", f"{curve[-1]:.4f}") for name, curve in estimator.history_.items() if len(curve)]
+    curves = {name: curve for name, curve in estimator.history_.items() if name.endswith("_nll") and len(curve)}
+    results += [(f"last {name}", f"{curve[-1]:.4f}") for name, curve in curves.items()]
     parts = _fold("parameters", content), _table(results), _fold("flow_", flow_html(estimator.flow_))
     return _box(estimator, "".join(parts))
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,16 @@ Seed: TypeAlias = "int | np.integer[Any] | np.random.SeedSequence | np.random.Ge
 
 Activation: TypeAlias = Literal["relu", "tanh", "silu"]
 Scale: TypeAlias = Literal["exp", "tanh"]
-EstimatorScale: TypeAlias = Literal["spline", "tanh", "exp"]
+CouplingKind: TypeAlias = Literal["spline", "affine", "additive"]
 Base: TypeAlias = Literal["auto", "normal", "mixture"]
 Schedule: TypeAlias = Literal["constant", "cosine"]
+class History(TypedDict, total=False):
+    """The curves of a training. Those of the validation are there where samples were held back."""
+
+    train_nll: Floats  # one entry per epoch
+    validation_epoch: Ints
+    validation_nll: Floats  # as many as epochs in `validation_epoch`
+
+
 # Of a training: (epoch, train_nll, validation_nll); what it returns is ignored.
 Callback: TypeAlias = Callable[[int, float, float], object]

@@ -6,14 +6,16 @@ import copy
 import functools
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, SupportsIndex, cast, overload
 
 import numpy as np
 
 from nvpflow import _core
-from nvpflow._arrays import as_array
-from nvpflow._callbacks import wants_stop
-from nvpflow._checks import (
+from nvpflow._io.state_dict import split_state, state_dtype, state_widths
+from nvpflow._training.callbacks import stop_on_plateau, wants_stop
+from nvpflow._training.history import validated
+from nvpflow._typing import Activation, AnyPath, ArrayLike, Callback, DTypeLike, Floats, History, Scale, Schedule, Seed
+from nvpflow._validation.arguments import (
     alternating_mask,
     check_callback,
     check_choice,
@@ -24,11 +26,10 @@ from nvpflow._checks import (
     draw_seeds,
     shown,
 )
-from nvpflow._state import split_state, state_dtype, state_widths
-from nvpflow._typing import Activation, AnyPath, ArrayLike, Callback, DTypeLike, Floats, Scale, Schedule, Seed
-from nvpflow.base import MixtureBase, base_from_config, base_from_state
-from nvpflow.layers import SCALE_BOUND, ActNorm, CouplingLayer, Layer, layer_from_config
-from nvpflow.training import TrainingState
+from nvpflow._validation.arrays import as_array
+from nvpflow.layers import SCALE_BOUND, ActNorm, AffineCoupling, Layer, layer_from_config
+from nvpflow.mixture_base import MixtureBase, base_from_config, base_from_state
+from nvpflow.optim import TrainingState
 
 __all__ = ["ConvergenceWarning", "Flow"]
 
@@ -59,6 +60,7 @@ class Flow(_core.Flow):
     Attributes
     ----------
     layers : tuple
+        ``len(flow)`` counts them, and ``flow[i]`` is the i-th.
     base : MixtureBase or None
         None: N(0, I).
     parameters : ndarray, shape (n_parameters,)
@@ -78,17 +80,19 @@ class Flow(_core.Flow):
     Examples
     --------
     >>> import nvpflow
-    >>> flow = nvpflow.Flow([nvpflow.CouplingLayer(2, 16, mask, random_state=0) for mask in ([1, 0], [0, 1])])
+    >>> flow = nvpflow.Flow([nvpflow.AffineCoupling(2, 16, mask, random_state=0) for mask in ([1, 0], [0, 1])])
     >>> x = flow.sample(3, random_state=0)
     >>> flow.log_prob(x).shape
     (3,)
 
     A conditional density of one number, given two:
 
-    >>> flow = nvpflow.Flow([nvpflow.CouplingLayer(1, 16, [0], context_dim=2, random_state=0)])
+    >>> flow = nvpflow.Flow([nvpflow.AffineCoupling(1, 16, [0], context_dim=2, random_state=0)])
     >>> flow.sample(3, context=[0.5, 1.0]).shape
     (3, 1)
     """
+
+    _file_kind = "Flow"
 
     def __init__(self, layers: Sequence[Layer] | Layer, base: MixtureBase | None = None) -> None:
         layers = tuple(layers) if np.iterable(layers) else (layers,)
@@ -118,6 +122,16 @@ class Flow(_core.Flow):
         """tuple: the layers, in the order of `forward`."""
         return self._layers
 
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Layer: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Layer, ...]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Layer | tuple[Layer, ...]:
+        return self.layers[index]
+
     @property
     def n_jobs(self) -> int:
         """int: the threads that a call may use; set as in scikit-learn, -1 for all processors. 1 at first.
@@ -130,49 +144,75 @@ class Flow(_core.Flow):
     def n_jobs(self, value: int | None) -> None:
         self._n_threads = count_threads(value)
 
-    def sample(self, n: int, random_state: Seed = None, context: ArrayLike | None = None) -> Floats:
+    def sample(self, n_samples: int, random_state: Seed = None, context: ArrayLike | None = None) -> Floats:
         """Draw samples.
 
         Parameters
         ----------
-        n : int
+        n_samples : int
         random_state : int, Generator, RandomState or None
             An int, >= 0: the same samples every time, of which the first of many are the same as few. A Generator or
             RandomState: fresh ones in each call, as None gives.
-        context : array_like, shape (n, C), or (C,) or (1, C) for all samples the same
+        context : array_like, shape (n_samples, C), or (C,) or (1, C) for all samples the same
             Needed if the flow has a context.
 
         Returns
         -------
-        x : ndarray, shape (n, D)
+        x : ndarray, shape (n_samples, D)
         """
-        return self.sample_and_log_prob(n, random_state, context)[0]
+        return self.sample_and_log_prob(n_samples, random_state, context)[0]
 
     def sample_and_log_prob(
-        self, n: int, random_state: Seed = None, context: ArrayLike | None = None
+        self, n_samples: int, random_state: Seed = None, context: ArrayLike | None = None
     ) -> tuple[Floats, Floats]:
         """Draw samples together with their log-densities, in one pass.
 
         Parameters
         ----------
-        n : int
+        n_samples : int
         random_state : int, Generator, RandomState or None
-        context : array_like, shape (n, C), (C,) or (1, C)
+        context : array_like, shape (n_samples, C), (C,) or (1, C)
             As in `sample`.
 
         Returns
         -------
-        x : ndarray, shape (n, D)
-        log_prob : ndarray, shape (n,)
+        x : ndarray, shape (n_samples, D)
+        log_prob : ndarray, shape (n_samples,)
             In nats.
         """
-        n = check_int("n", n, 0)
+        n_samples = check_int("n_samples", n_samples, 0)
         (seed,) = draw_seeds(random_state, 1)
         if context is not None:
             context = as_array("context", context)
             if context.shape in ((self.context_dim,), (1, self.context_dim)):
-                context = np.broadcast_to(context, (n, self.context_dim))
-        return self._sample(n, seed, context)
+                context = np.broadcast_to(context, (n_samples, self.context_dim))
+        return self._sample(n_samples, seed, context)
+
+    def grad_log_prob(self, x: ArrayLike, context: ArrayLike | None = None) -> Floats:
+        """Gradient of log p(x) with respect to x.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, D)
+        context : array_like, shape (n, C)
+            Needed if the flow has a context.
+
+        Returns
+        -------
+        grad : ndarray, shape (n, D)
+            In nats per unit of x. NaN in the rows that have no density.
+
+        Raises
+        ------
+        TypeError, ValueError
+        """
+        z, log_det = self.inverse(x, context)
+        with np.errstate(over="ignore", invalid="ignore"):
+            grad_z = -z if self.base is None else self.base._grad_log_prob(z)
+            vjp: Any = self.inverse_vjp  # of an overload for a context, and one for none
+            grad = vjp(x, grad_z, np.ones_like(log_det), context)[0]
+            grad[~np.isfinite(z).all(axis=1) | ~np.isfinite(log_det)] = np.nan
+        return grad
 
     def initialize_act_norms(self, x: ArrayLike, context: ArrayLike | None = None) -> None:
         """Set every `ActNorm` from data, so that what leaves it on the way to z has mean 0 and standard deviation 1.
@@ -231,7 +271,7 @@ class Flow(_core.Flow):
         callback: Callback | None = None,
         pause_after: int | None = None,
         state: TrainingState | None = None,
-    ) -> dict[str, Floats]:
+    ) -> History:
         """Minimise the mean negative log-likelihood of x with Adam, from the present parameters.
 
         Parameters
@@ -272,7 +312,8 @@ class Flow(_core.Flow):
             Epochs from one validation to the next. The epoch `max_iter` is always validated.
         n_iter_no_change : int or None
             Stop when the validation NLL has not fallen by more than `tol` for so many epochs. None: never. It is looked at
-            where an epoch is validated.
+            where an epoch is validated. Without validation data that is the training NLL, and a call that goes on with a
+            `state` counts anew.
         tol : float, default 0
             In nats.
         random_state : int, Generator, RandomState or None
@@ -292,8 +333,9 @@ class Flow(_core.Flow):
         Returns
         -------
         history : dict
-            "train_nll", ndarray, shape (epochs,): the mean over the epoch's batches, each before its update, in nats;
-            with validation data "validation_nll", ndarray, shape (epochs,): after the epoch, NaN where not measured.
+            "train_nll", ndarray, shape (epochs,): the mean over the epoch's batches, each before its update, in nats. With
+            validation data also "validation_epoch", the numbers of the epochs that were validated, as the callback counts
+            them, and "validation_nll", ndarrays of one length: the NLL after these epochs.
 
         Raises
         ------
@@ -352,7 +394,8 @@ class Flow(_core.Flow):
             pause_after=pause_after,
             state=state,
         )
-        return {name: history[name] for name in history if name.endswith("_nll")}
+        first_epoch = history["n_iter"] - len(history["train_nll"]) + 1
+        return cast(History, validated(history, first_epoch))
 
     def _fit(
         self,
@@ -393,6 +436,10 @@ class Flow(_core.Flow):
         (seed,) = draw_seeds(random_state, 1)
         max_iter = check_int("max_iter", max_iter, 0)
         batch_size = 0 if batch_size is None else check_int("batch_size", batch_size, 1)
+        patience = 0 if n_iter_no_change is None else check_int("n_iter_no_change", n_iter_no_change, 1)
+        tol = check_real("tol", tol, 0, dtype=self.dtype)
+        if validation_data is None and patience:
+            callback = stop_on_plateau(callback, patience, tol)
         n_steps = max_iter * -(-len(data[0]) // (batch_size or len(data[0])))
         try:
             self._train(
@@ -405,8 +452,8 @@ class Flow(_core.Flow):
                 batch_size,
                 check_real("learning_rate", learning_rate, 0, low_open=True, dtype=self.dtype),
                 check_choice("schedule", schedule, ("constant", "cosine")) == "cosine",
-                0 if n_iter_no_change is None else check_int("n_iter_no_change", n_iter_no_change, 1),
-                check_real("tol", tol, 0, dtype=self.dtype),
+                patience,
+                tol,
                 seed,
                 _warmup_steps(warmup, n_steps),
                 check_real("final_fraction", final_fraction, 0, 1),
@@ -535,7 +582,7 @@ class Flow(_core.Flow):
         OSError
             If the file cannot be written.
         """
-        from nvpflow.files import save
+        from nvpflow._io.save import save
 
         save(self, path)
 
@@ -603,7 +650,7 @@ class Flow(_core.Flow):
         masks : sequence of array_like, optional
             One per layer. Default: those of the state dict, else 1, 0, 1, ... and 0, 1, 0, ... in turn.
         activation, scale, scale_bound
-            As in `CouplingLayer`; a state dict does not hold them. The defaults are the published layer's.
+            As in `AffineCoupling`; a state dict does not hold them. The defaults are the published layer's.
         dtype : {"float32", "float64"}, optional
             Default: float64 if any array is, else float32.
 
@@ -626,7 +673,7 @@ class Flow(_core.Flow):
             mask = masks[i] if masks is not None else by_layer[i].get("mask")
             if mask is None and "s_net.0.weight" in by_layer[i]:
                 mask = alternating_mask(state_widths(by_layer[i])[-1], i)
-            layer = CouplingLayer.from_state_dict(
+            layer = AffineCoupling.from_state_dict(
                 by_layer[i], mask, activation=activation, scale=scale, scale_bound=scale_bound, dtype=dtype
             )
             layers.append(layer)
@@ -645,13 +692,13 @@ class Flow(_core.Flow):
         Examples
         --------
         >>> import nvpflow
-        >>> flow = nvpflow.Flow([nvpflow.CouplingLayer(2, 64, [1, 0]), nvpflow.ActNorm(2)])
+        >>> flow = nvpflow.Flow([nvpflow.AffineCoupling(2, 64, [1, 0]), nvpflow.ActNorm(2)])
         >>> print(flow.summary())  # doctest: +ELLIPSIS
-        layer  type           columns  networks                        parameters  offset
-        ---------------------------------------------------------------------------------
-        0      CouplingLayer  10       s_net, b_net: 1 > 64 > 1, relu         386       0
-        1      ActNorm                                                          4     386
-        ---------------------------------------------------------------------------------
+        layer  type            columns  networks                        parameters  offset
+        ----------------------------------------------------------------------------------
+        0      AffineCoupling  10       s_net, b_net: 1 > 64 > 1, relu         386       0
+        1      ActNorm                                                           4     386
+        ----------------------------------------------------------------------------------
         2 layers, 2 dimensions, 390 parameters, float32, ...
         """
         from nvpflow._display import flow_summary

@@ -10,14 +10,14 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from nvpflow._checks import check_choice, check_dtype, check_real, draw_seeds, shown
-from nvpflow._data import check_data, count_given
-from nvpflow._frames import feature_names
-from nvpflow._metadata import UNCHANGED, Request
-from nvpflow._parameters import plain
-from nvpflow._sklearn import Estimator
-from nvpflow._typing import AnyPath, ArrayLike, DTypeLike, Floats, Ints, Seed
-from nvpflow.estimator import RealNVP
+from nvpflow._sklearn.estimator import Estimator
+from nvpflow._sklearn.feature_names import feature_names
+from nvpflow._sklearn.metadata_routing import UNCHANGED, Request
+from nvpflow._sklearn.parameters import plain
+from nvpflow._training.dataset import check_data, count_given, refuse_context
+from nvpflow._typing import AnyPath, ArrayLike, Callback, DTypeLike, Floats, History, Ints, Seed
+from nvpflow._validation.arguments import check_callback, check_choice, check_dtype, check_real, draw_seeds, shown
+from nvpflow.density import FlowDensity
 from nvpflow.flow import ConvergenceWarning, Flow
 
 __all__ = ["FlowOutlierDetector"]
@@ -36,12 +36,12 @@ def _check_contamination(name, value):
 
 
 class FlowOutlierDetector(Estimator):
-    """Outlier detection: samples where the density that a Real NVP flow learned is low.
+    """Outlier detection: samples where the density that a normalizing flow learned is low.
 
     Parameters
     ----------
     *args, **parameters
-        Those of `RealNVP`, under the same names.
+        Those of `FlowDensity`, under the same names.
     contamination : "auto" or float in (0, 0.5], default "auto"
         A float is the share of the training samples, by their weights, that count as outliers. "auto" knows no such
         share: outliers lie outside of the region of highest density that holds 95 % of the fitted distribution,
@@ -52,7 +52,7 @@ class FlowOutlierDetector(Estimator):
     offset_ : float
         The log-density, in nats, below which a sample is an outlier. It is finite: a sample without a density, whose
         log-density is -inf, is an outlier whatever the share.
-    estimator_ : RealNVP
+    estimator_ : FlowDensity
         The fitted density; `flow_`, `origin_`, `n_iter_` and `history_` are its.
     n_features_in_ : int
     feature_names_in_ : ndarray of str objects, shape (D,)
@@ -71,18 +71,18 @@ class FlowOutlierDetector(Estimator):
     array([ 1, -1])
     """
 
-    # Parameters of `RealNVP` that are read here, and what `fit` learns.
+    # Parameters of `FlowDensity` that are read here, and what `fit` learns.
     dtype: DTypeLike
     random_state: Seed
     warm_start: bool
-    estimator_: RealNVP
+    estimator_: FlowDensity
     offset_: float
 
     def __init__(self, *args: Any, contamination: float | Literal["auto"] = "auto", **parameters: Any) -> None:
-        vars(self).update(vars(RealNVP(*args, **parameters)))  # which only stores them
+        vars(self).update(vars(FlowDensity(*args, **parameters)))  # which only stores them
         self.contamination = contamination
 
-    _flow_signature = inspect.signature(RealNVP.__init__)
+    _flow_signature = inspect.signature(FlowDensity.__init__)
     __init__.__signature__ = _flow_signature.replace(  # type: ignore[attr-defined]
         parameters=[
             *_flow_signature.parameters.values(),
@@ -90,12 +90,13 @@ class FlowOutlierDetector(Estimator):
         ]
     )
 
-    _parameter_checks = RealNVP._parameter_checks | {"contamination": plain(_check_contamination)}
+    _parameter_checks = FlowDensity._parameter_checks | {"contamination": plain(_check_contamination)}
 
     _estimator_type = "outlier_detector"
-    _consumes = {"fit": ("sample_weight",)}
+    _file_kind = "FlowOutlierDetector"
+    _consumes = {"fit": ("sample_weight", "callback")}
 
-    def set_fit_request(self, *, sample_weight: Request = UNCHANGED) -> Self:
+    def set_fit_request(self, *, sample_weight: Request = UNCHANGED, callback: Request = UNCHANGED) -> Self:
         """Say which metadata `fit` is to get where scikit-learn routes them.
 
         It does so after ``sklearn.set_config(enable_metadata_routing=True)``: what a pipeline, a search or a cross-validation is
@@ -103,7 +104,7 @@ class FlowOutlierDetector(Estimator):
 
         Parameters
         ----------
-        sample_weight : bool, str or None, default "$UNCHANGED$"
+        sample_weight, callback : bool, str or None, default "$UNCHANGED$"
             True: pass it on. False: do not. None: it is an error to give it. A name: pass on what is given by that name.
 
         Returns
@@ -115,7 +116,7 @@ class FlowOutlierDetector(Estimator):
         ValueError
             If a request is none of these; nothing has changed then.
         """
-        return self._request("fit", sample_weight=sample_weight)
+        return self._request("fit", sample_weight=sample_weight, callback=callback)
 
     @property
     def flow_(self) -> Flow:
@@ -133,20 +134,29 @@ class FlowOutlierDetector(Estimator):
         return self.estimator_.n_iter_
 
     @property
-    def history_(self) -> dict[str, Floats]:
+    def history_(self) -> History:
         """dict: that of `estimator_`."""
         return self.estimator_.history_
 
-    def fit(self, X: ArrayLike, y: object = None, *, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: object = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        callback: Callback | None = None,
+    ) -> Self:
         """Fit the density, and set the threshold.
 
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
-            As for `RealNVP.fit`.
+            As for `FlowDensity.fit`.
         y : ignored
+            But real numbers in two dimensions are an error: a detector has no context.
         sample_weight : array_like of real numbers, shape (n,), optional
-            As for `RealNVP.fit`.
+        callback : callable, optional
+            As for `FlowDensity.fit`.
 
         Returns
         -------
@@ -163,13 +173,15 @@ class FlowOutlierDetector(Estimator):
             If training diverged; the best parameters were kept. If more than the share of outliers has no density.
         """
         self._check_parameters()
+        refuse_context(y)
+        check_callback(callback)
         names = feature_names(X)
         data = check_data(X, None, sample_weight, check_dtype(self.dtype), minimum=2)
         x, _, weight = data
-        parameters = {name: getattr(self, name) for name in RealNVP._parameter_names()}
+        parameters = {name: getattr(self, name) for name in FlowDensity._parameter_names()}
         fitted = self.warm_start and hasattr(self, "estimator_")
-        estimator = copy.copy(self.estimator_).set_params(**parameters) if fitted else RealNVP(**parameters)
-        estimator._fit_data(data, count_given(data, sample_weight), names)
+        estimator = copy.copy(self.estimator_).set_params(**parameters) if fitted else FlowDensity(**parameters)
+        estimator._fit_data(data, count_given(data, sample_weight), names, None, callback)
         if isinstance(self.contamination, str):
             (seed,) = draw_seeds(self.random_state, 1)
             offset = _threshold(estimator.flow_.sample_and_log_prob(N_DRAWS, seed)[1], TAIL)
@@ -234,14 +246,23 @@ class FlowOutlierDetector(Estimator):
         """
         return np.where(self.score_samples(X) >= self.offset_, 1, -1)  # NaN would be an outlier, too
 
-    def fit_predict(self, X: ArrayLike, y: object = None, *, sample_weight: ArrayLike | None = None) -> Ints:
+    def fit_predict(
+        self,
+        X: ArrayLike,
+        y: object = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        callback: Callback | None = None,
+    ) -> Ints:
         """`fit`, then `predict` of the same samples.
 
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
         y : ignored
+            But real numbers in two dimensions are an error: a detector has no context.
         sample_weight : array_like of real numbers, shape (n,), optional
+        callback : callable, optional
             As for `fit`.
 
         Returns
@@ -254,7 +275,7 @@ class FlowOutlierDetector(Estimator):
         TypeError, ValueError
             As `fit`.
         """
-        return self.fit(X, sample_weight=sample_weight).predict(X)
+        return self.fit(X, y, sample_weight=sample_weight, callback=callback).predict(X)
 
     def save(self, path: AnyPath) -> None:
         """Write the fitted detector to a file, which `nvpflow.load` reads. See there.
@@ -272,7 +293,7 @@ class FlowOutlierDetector(Estimator):
         OSError
             If the file cannot be written.
         """
-        from nvpflow.files import save
+        from nvpflow._io.save import save
 
         save(self, path)
 
@@ -284,14 +305,14 @@ def _threshold(scores, share, weight=None):
     """
     has_density = np.isfinite(scores)
     if not has_density.any():
-        raise ValueError("no sample has a density that is finite and not zero: scale='spline' or 'tanh' may help")
+        raise ValueError("no sample has a density that is finite and not zero: coupling='spline' or a scale_bound may help")
     scores = np.where(has_density, scores, scores[has_density].min()).astype(np.float64)
     weight = np.ones(len(scores)) if weight is None else weight
     without = weight[~has_density].sum() / weight.sum()
     if without > share:
         warnings.warn(
             f"a share of {without:.2g} of the samples that set the threshold, more than {share:.2g}, has no density: "
-            "all of them are outliers. scale='spline' or 'tanh' may help.",
+            "all of them are outliers. coupling='spline' or a scale_bound may help.",
             ConvergenceWarning,
             stacklevel=3,
         )

@@ -365,7 +365,7 @@ BAD_ESTIMATORS = {
 @pytest.mark.parametrize("bad", BAD_ESTIMATORS)
 def test_bad_estimators(bad):
     parameters, error, message = BAD_ESTIMATORS[bad]
-    model = nvpflow.RealNVP(max_iter=3, random_state=0).fit(POINTS)
+    model = nvpflow.FlowDensity(max_iter=3, random_state=0).fit(POINTS)
     expected = model.score_samples(POINTS)
     model.set_params(**parameters)
     with pytest.raises(error, match=re.escape(message)):
@@ -386,7 +386,7 @@ BAD_DATA = {
 @pytest.mark.parametrize("bad", BAD_DATA)
 def test_bad_data(bad):
     data, error, message = BAD_DATA[bad]
-    model = nvpflow.RealNVP(max_iter=3)
+    model = nvpflow.FlowDensity(max_iter=3)
     with pytest.raises(error, match=re.escape(message)):
         model.fit(data)
     assert not hasattr(model, "flow_")
@@ -395,21 +395,21 @@ def test_bad_data(bad):
 def test_nearly_constant_columns_are_told():
     data = np.random.RandomState(0).normal(size=(50, 2)) + [0, 1e6]
     with pytest.warns(UserWarning, match=r"column\(s\) 1 of X vary by less than .* use dtype=float64"):
-        nvpflow.RealNVP(max_iter=2).fit(data)
-    nvpflow.RealNVP(max_iter=2, dtype="float64").fit(data)
+        nvpflow.FlowDensity(max_iter=2).fit(data)
+    nvpflow.FlowDensity(max_iter=2, dtype="float64").fit(data)
 
 
 def test_estimator_before_and_after_fit():
-    model = nvpflow.RealNVP(max_iter=3, random_state=0)
+    model = nvpflow.FlowDensity(max_iter=3, random_state=0)
     for use in (model.score_samples, model.score, model.transform, model.inverse_transform):
         with pytest.raises(nvpflow.NotFittedError, match="call fit first"):
             use(POINTS)
     with pytest.raises(nvpflow.NotFittedError):
         model.save("nowhere.npz")
-    with pytest.raises(ValueError, match="Invalid parameter 'layers' for RealNVP; valid parameters are activation"):
+    with pytest.raises(ValueError, match="Invalid parameter 'layers' for FlowDensity; valid parameters are activation"):
         model.set_params(layers=3)
     model.fit(POINTS)
-    with pytest.raises(ValueError, match="X has 3 features, but RealNVP is expecting 2 features as input"):
+    with pytest.raises(ValueError, match="X has 3 features, but FlowDensity is expecting 2 features as input"):
         model.score_samples(np.zeros((4, 3)))
     with pytest.raises(ValueError, match="n_samples must be at least 1, got 0"):
         model.sample(0)
@@ -419,7 +419,7 @@ def test_estimator_before_and_after_fit():
 
 def test_one_dimension():
     data = np.random.RandomState(0).normal(3, 2, size=(300, 1))
-    model = nvpflow.RealNVP(n_layers=2, max_iter=30, random_state=0).fit(data)
+    model = nvpflow.FlowDensity(n_layers=2, max_iter=30, random_state=0).fit(data)
     assert -model.score(data) < 0.5 * np.log(2 * np.pi * np.e * 4) + 0.2  # the entropy of N(3, 4)
     with pytest.raises(ValueError, match=re.escape("x.reshape(-1, 1)")):
         model.flow_.log_prob(data[:, 0])
@@ -500,7 +500,7 @@ INTERRUPTED = """
     import numpy as np, nvpflow
     X = np.random.default_rng(0).normal(size=({n}, 2))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    model = nvpflow.RealNVP(max_iter=10**7, batch_size={batch_size}, noise=0, random_state=0, n_jobs={n_jobs})
+    model = nvpflow.FlowDensity(max_iter=10**7, batch_size={batch_size}, noise=0, random_state=0, n_jobs={n_jobs})
     sent = []
     def interrupt():
         sent.append(time.monotonic())

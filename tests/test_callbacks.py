@@ -92,7 +92,7 @@ class TestStopping:
     @pytest.mark.parametrize("n_init", [1, 2])  # two starts: the epochs of the better one are told of afterwards
     def test_the_estimators_follow_the_same_rule(self, verbose, n_init, capsys):
         def model():
-            return nvpflow.RealNVP(2, 4, max_iter=20, n_init=n_init, base="normal", random_state=0, verbose=verbose)
+            return nvpflow.FlowDensity(2, 4, max_iter=20, n_init=n_init, base="normal", random_state=0, verbose=verbose)
 
         def stop(epoch, train_nll, validation_nll):
             raise StopIteration

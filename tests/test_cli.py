@@ -16,7 +16,7 @@ import pytest
 from sklearn.datasets import make_moons
 
 import nvpflow
-from nvpflow import cli, moons, plot
+from nvpflow import cli, datasets, plot
 from nvpflow.cli import _arguments, _moons, _plot
 
 FIGURES = {"samples.png", "layers.png", "density.png", "training.png"}
@@ -54,8 +54,8 @@ def test_moons_prints_scores_and_writes_figures_and_model(tmp_path):
     held_out = -model.score_samples(fresh).astype(float).mean()
     assert value("training NLL", result.stdout) == pytest.approx(-model.score(train), abs=2e-4)
     assert value("held-out NLL", result.stdout) == pytest.approx(held_out, abs=2e-4)
-    assert value("entropy", result.stdout) == pytest.approx(moons.entropy(0.1), abs=1e-4)
-    assert value("gap", result.stdout) == pytest.approx(held_out - moons.entropy(0.1), abs=3e-4)
+    assert value("entropy", result.stdout) == pytest.approx(datasets.moons_entropy(0.1), abs=1e-4)
+    assert value("gap", result.stdout) == pytest.approx(held_out - datasets.moons_entropy(0.1), abs=3e-4)
     assert "2000 fresh points" in result.stdout
     assert re.search(r"trained in \d+\.\d\d s: 30 epochs", result.stdout)
     assert "loaded again, it gives the same log-densities" in result.stdout
@@ -70,21 +70,21 @@ def test_the_defaults_come_close_to_the_entropy(tmp_path):
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["model.npz"]
     assert -0.01 < value("gap", result.stdout) < 0.2
     model = nvpflow.load(tmp_path / "here" / "model.npz")
-    expected = nvpflow.RealNVP(8, base="normal", n_init=2, random_state=0).get_params()
+    expected = nvpflow.FlowDensity(8, base="normal", n_init=2, random_state=0).get_params()
     assert model.get_params() == expected
 
 
 def test_the_unbounded_scale_is_trained_as_it_was_published(tmp_path):
-    options = cli._parser().parse_args(["moons", "--scale", "exp", "--dtype", "float64"])
+    options = cli._parser().parse_args(["moons", "--article", "--dtype", "float64"])
     model = _moons._moons_model(options)
-    assert (model.scale, model.dtype, model.max_iter) == ("exp", "float64", 1000)
-    assert (model.standardize, model.early_stopping, model.batch_size) == (False, False, None)
+    assert (model.coupling, model.scale_bound, model.dtype, model.max_iter) == ("affine", None, "float64", 1000)
+    assert (model.standardize, model.validation_fraction, model.batch_size) == (False, None, None)
     assert (model.noise, model.schedule, model.learning_rate) == (0, "constant", 1e-3)
 
-    result = run("moons", *QUICK, "--scale", "exp", "--no-plots", "--output", tmp_path)
+    result = run("moons", *QUICK, "--article", "--no-plots", "--output", tmp_path)
     assert result.returncode == 0, result.stderr
     model = nvpflow.load(tmp_path / "model.npz")
-    assert (model.scale, model.batch_size, model.n_iter_) == ("exp", None, 30)
+    assert (model.scale_bound, model.batch_size, model.n_iter_) == (None, None, 30)
     train = make_moons(1000, noise=0.1, random_state=0)[0]
     assert value("training NLL", result.stdout) == pytest.approx(-model.score(train), abs=2e-4)
     assert "trained in" in result.stdout and "s: 30 epochs\n" in result.stdout
@@ -120,7 +120,7 @@ def test_scores_beyond_all_bounds_are_printed(capsys):
 
 
 def test_a_diverging_training_is_a_warning_in_one_line(capsys, monkeypatch):
-    model = nvpflow.RealNVP(2, 8, scale="exp", learning_rate=1e20, max_iter=20, random_state=0)
+    model = nvpflow.FlowDensity(2, 8, coupling="affine", scale_bound=None, learning_rate=1e20, max_iter=20, random_state=0)
     _arguments.fit_model(model, make_moons(100, noise=0.1, random_state=0)[0])
     lines = [line for line in capsys.readouterr().err.splitlines() if "epoch" not in line[:5]]
     assert len(lines) == 1 and lines[0].startswith("nvpflow: warning: training diverged")
@@ -137,7 +137,7 @@ def test_a_diverging_training_is_a_warning_in_one_line(capsys, monkeypatch):
         (["moons", "--noise", "0"], "argument --noise: must be finite and at least 0.001, got 0"),
         (["moons", "--noise", "nan"], "argument --noise: must be finite and at least 0.001"),
         (["moons", "--noise", "much"], "argument --noise: must be a number, got 'much'"),
-        (["moons", "--scale", "log"], "argument --scale: invalid choice: 'log'"),
+        (["moons", "--coupling", "log"], "argument --coupling: invalid choice: 'log'"),
         (["moons", "--random-state", "-1"], "argument --random-state: must be at least 0, got -1"),
         (["moons", "--random-state", 2**32], "argument --random-state: must be at most"),
         (["moons", "--dtype", "int8"], "argument --dtype: invalid choice: 'int8'"),
@@ -160,7 +160,7 @@ def test_an_output_that_is_a_file_exits_with_1(tmp_path):
 
 def test_help_has_examples():
     result = run("moons", "--help")
-    assert result.returncode == 0 and "nvpflow moons --scale exp" in result.stdout
+    assert result.returncode == 0 and "nvpflow moons --article" in result.stdout
     assert "moons" in run("--help").stdout
     assert run("--version").stdout == f"nvpflow {nvpflow.__version__}\n"
 
@@ -188,7 +188,7 @@ def test_without_plots_matplotlib_is_not_needed(monkeypatch, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 def test_ctrl_c_exits_with_130(tmp_path):
-    arguments = command("moons", "--epochs", 10**8, "--scale", "exp", "--output", tmp_path)
+    arguments = command("moons", "--epochs", 10**8, "--article", "--output", tmp_path)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(arguments, env=ENVIRONMENT, **pipes) as process:
         try:
@@ -264,23 +264,23 @@ class TestFit:
     def test_it_fits_what_the_estimator_fits(self, room):
         model = nvpflow.load(room / "model.npz")
         x = np.load(room / "data.npy")
-        expected = nvpflow.RealNVP(2, 8, base="normal", n_init=2, max_iter=20, random_state=5).fit(x)
+        expected = nvpflow.FlowDensity(2, 8, base="normal", n_init=2, max_iter=20, random_state=5).fit(x)
         np.testing.assert_array_equal(model.flow_.parameters, expected.flow_.parameters)
         assert model.get_params() == expected.get_params()
         assert list(model.feature_names_in_) == ["height", "weight"]
 
     def test_every_option_reaches_its_parameter(self, room, tmp_path):
         options = (
-            "--n-layers 3 --hidden-dim 8,4 --activation tanh --scale exp --scale-bound 2.5 --n-bins 4 --tail-bound 3.5 --base normal --n-init 3 --warmup 0.25 --average 0.5 --no-standardize "
-            "--max-iter 7 --batch-size full --learning-rate 0.001 --schedule constant --noise 0 --no-early-stopping "
-            "--validation-fraction 0.2 --n-iter-no-change 3 --tol 0.5 --dtype float64 --n-jobs 1 --random-state 9"
+            "--n-layers 3 --hidden-dim 8,4 --activation tanh --coupling affine --scale-bound 2.5 --n-bins 4 --tail-bound 3.5 --base normal --n-init 3 --warmup 0.25 --average 0.5 --no-standardize "
+            "--max-iter 7 --batch-size full --learning-rate 0.001 --schedule constant --noise 0 "
+            "--validation-fraction 0.3 --n-iter-no-change 3 --tol 0.5 --dtype float64 --n-jobs 1 --random-state 9"
         ).split()
         assert main("fit", room / "data.npy", "-o", tmp_path / "m.npz", "-q", *options) == 0
         params = nvpflow.load(tmp_path / "m.npz").get_params()
         assert params == {
-            "n_layers": 3, "hidden_dim": [8, 4], "activation": "tanh", "scale": "exp", "scale_bound": 2.5,
+            "n_layers": 3, "hidden_dim": [8, 4], "activation": "tanh", "coupling": "affine", "scale_bound": 2.5,
             "n_bins": 4, "tail_bound": 3.5, "base": "normal", "n_init": 3, "warmup": 0.25, "average": 0.5, "standardize": False, "max_iter": 7, "batch_size": None, "learning_rate": 1e-3, "schedule": "constant",
-            "noise": 0, "early_stopping": False, "validation_fraction": 0.2, "n_iter_no_change": 3, "tol": 0.5,
+            "noise": 0, "validation_fraction": 0.3, "n_iter_no_change": 3, "tol": 0.5,
             "dtype": "float64", "n_jobs": 1, "random_state": 9, "verbose": 0,
             "warm_start": False,  # of no use to a command that ends
         }  # fmt: skip
@@ -481,7 +481,7 @@ def test_info_says_what_the_file_holds(room, tmp_path, capsys):
     assert lines["layers"] == "2 SplineCoupling, 1 LULinear, 1 ActNorm"
     assert lines["parameters"] == f"{model.flow_.n_parameters}, float32"
     assert lines["base"] == "standard normal"
-    assert lines["model"] == "RealNVP(base='normal', hidden_dim=8, max_iter=20, n_init=2, n_layers=2, random_state=5)"
+    assert lines["model"] == "FlowDensity(base='normal', hidden_dim=8, max_iter=20, n_init=2, n_layers=2, random_state=5)"
     best = model.history_["validation_nll"].min()
     assert lines["training"].startswith(f"20 epochs, the parameters of epoch {model.best_iter_} kept")
     assert lines["training"].endswith(f"validation NLL {best:.4f} nats")

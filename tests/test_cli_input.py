@@ -14,7 +14,7 @@ from nvpflow import cli
 def room(tmp_path_factory):
     room = tmp_path_factory.mktemp("room")
     x = np.random.default_rng(0).normal(size=(60, 2))
-    nvpflow.RealNVP(2, 8, max_iter=2, base="normal", random_state=0).fit(x).save(room / "model.npz")
+    nvpflow.FlowDensity(2, 8, max_iter=2, base="normal", random_state=0).fit(x).save(room / "model.npz")
     np.savetxt(room / "data.csv", x, delimiter=",", header="a,b", comments="")
     return room
 
@@ -102,13 +102,13 @@ class TestTables:
         assert -470 < float(capsys.readouterr().out) < -455  # 2 log(1e100) + 2.8 below 0
 
     def test_a_row_without_log_density_is_named(self, capsys, monkeypatch):
-        monkeypatch.setattr(nvpflow.RealNVP, "score_samples", lambda self, X, context: np.array([0, -np.inf, np.nan]))
+        monkeypatch.setattr(nvpflow.FlowDensity, "score_samples", lambda self, X, context: np.array([0, -np.inf, np.nan]))
         for option in ([], ["--mean"]):
             message = fails(capsys, "score", "model.npz", "data.csv", *option)
             assert message == "data.csv, row 3: the model has no log-density there, its numbers overflow"
 
     def test_a_density_of_zero_is_minus_infinity(self, capsys, monkeypatch):
-        monkeypatch.setattr(nvpflow.RealNVP, "score_samples", lambda self, X, context: np.array([0.0, -np.inf]))
+        monkeypatch.setattr(nvpflow.FlowDensity, "score_samples", lambda self, X, context: np.array([0.0, -np.inf]))
         assert cli.main(["score", "model.npz", "data.csv"]) == 0
         assert capsys.readouterr().out == "log_density\n0\n-inf\n"
 

@@ -28,11 +28,11 @@ def room(tmp_path_factory):
     np.savetxt(room / "data.csv", table, fmt="%.17g", delimiter=",", header="sex,height,mass,count,age", comments="")
     np.save(room / "x.npy", X)
     np.save(room / "both.npy", np.hstack([X, CONTEXT]))
-    nvpflow.RealNVP(**OPTIONS).fit(X).save(room / "model.npz")
+    nvpflow.FlowDensity(**OPTIONS).fit(X).save(room / "model.npz")
     nvpflow.FlowOutlierDetector(**OPTIONS, contamination=0.1).fit(X).save(room / "detector.npz")
-    nvpflow.RealNVP(**OPTIONS).fit(X, context=CONTEXT).save(room / "conditional.npz")
+    nvpflow.FlowDensity(**OPTIONS).fit(X, context=CONTEXT).save(room / "conditional.npz")
     nvpflow.load(room / "conditional.npz").flow_.save(room / "flow.npz")
-    nvpflow.RealNVP(**OPTIONS).fit(X[:, :1], context=CONTEXT[:, :1]).save(room / "line.npz")
+    nvpflow.FlowDensity(**OPTIONS).fit(X[:, :1], context=CONTEXT[:, :1]).save(room / "line.npz")
     return room
 
 
@@ -153,7 +153,7 @@ class TestFit:
         words = ["--context", "age,sex", "--weight", "count"]
         assert main(*FIT, room / "data.csv", "-o", room / "new.npz", *words) == 0
         (model,) = saved
-        expected = nvpflow.RealNVP(**OPTIONS).fit(X, context=CONTEXT, sample_weight=WEIGHT)
+        expected = nvpflow.FlowDensity(**OPTIONS).fit(X, context=CONTEXT, sample_weight=WEIGHT)
         np.testing.assert_array_equal(model.flow_.parameters, expected.flow_.parameters)
         assert list(model.feature_names_in_) == ["height", "mass"]  # the rest
         assert list(model.context_feature_names_in_) == ["age", "sex"]
@@ -161,14 +161,14 @@ class TestFit:
     def test_columns_by_number(self, room, saved, capsys):
         words = [word for word in FIT if word != "-q"]
         assert main(*words, room / "both.npy", "-o", room / "new.npz", "--columns", "2", "--context", "3-4") == 0
-        expected = nvpflow.RealNVP(**OPTIONS).fit(X[:, 1:], context=CONTEXT)
+        expected = nvpflow.FlowDensity(**OPTIONS).fit(X[:, 1:], context=CONTEXT)
         np.testing.assert_array_equal(saved[0].flow_.parameters, expected.flow_.parameters)
         assert not hasattr(saved[0], "context_feature_names_in_")
         assert capsys.readouterr().err.startswith("200 rows, 1 column given 2 columns of context, ")
 
     def test_weights_alone(self, room, saved):
         assert main(*FIT, room / "data.csv", "-o", room / "new.npz", "--columns", "2,3", "--weight", "4") == 0
-        expected = nvpflow.RealNVP(**OPTIONS).fit(X, sample_weight=WEIGHT)
+        expected = nvpflow.FlowDensity(**OPTIONS).fit(X, sample_weight=WEIGHT)
         np.testing.assert_array_equal(saved[0].flow_.parameters, expected.flow_.parameters)
 
     def test_wrong_columns(self, room, tmp_path, capsys):
@@ -186,7 +186,7 @@ class TestFit:
 
 class TestConditional:
     def test_score_takes_the_context_from_the_table(self, room, capsys):
-        expected = nvpflow.load(room / "conditional.npz").score_samples(X, CONTEXT)
+        expected = nvpflow.load(room / "conditional.npz").score_samples(X, context=CONTEXT)
         for words in (["both.npy", "--context", "3,4"], ["data.csv", "--columns", "2,3", "--context", "age,sex"]):
             assert main("score", room / "conditional.npz", room / words[0], *words[1:]) == 0
             np.testing.assert_array_equal(numbers(capsys.readouterr().out)[:, 0].astype(np.float32), expected)
@@ -200,13 +200,13 @@ class TestConditional:
         np.testing.assert_array_equal(numbers(capsys.readouterr().out, False).astype(np.float32), expected)
 
     def test_one_context_for_all_rows(self, room, capsys):
-        expected = nvpflow.load(room / "conditional.npz").score_samples(X, [-0.5, 1]).mean(dtype=float)
+        expected = nvpflow.load(room / "conditional.npz").score_samples(X, context=[-0.5, 1]).mean(dtype=float)
         assert main("score", room / "conditional.npz", room / "x.npy", "--context-values=-0.5,1", "--mean") == 0
         assert float(capsys.readouterr().out) == pytest.approx(expected, abs=1e-6)
 
     def test_columns_are_found_by_the_names_that_the_model_knows(self, room, named, capsys):
         assert main("score", room / "conditional.npz", room / "data.csv") == 0
-        expected = plain(named).score_samples(X, CONTEXT)
+        expected = plain(named).score_samples(X, context=CONTEXT)
         np.testing.assert_array_equal(numbers(capsys.readouterr().out)[:, 0].astype(np.float32), expected)
         assert main("score", room / "conditional.npz", room / "both.npy") == 1
         assert error_line(capsys).endswith("both.npy has no names of columns: use numbers for age, sex")
@@ -275,7 +275,7 @@ class TestPlot:
         monkeypatch.setattr(plot, "samples", lambda data, samples, names: drawn.append(samples) or plot.corner(samples))
         words = ["--columns", "1,2", "--context", "3,4", "--kind", "samples", "-o", tmp_path / "x.png"]
         assert main("plot", room / "conditional.npz", room / "both.npy", *words) == 0
-        np.testing.assert_array_equal(drawn[0], nvpflow.load(room / "conditional.npz").sample(200, 0, CONTEXT))
+        np.testing.assert_array_equal(drawn[0], nvpflow.load(room / "conditional.npz").sample(200, 0, context=CONTEXT))
         assert main("plot", room / "conditional.npz", room / "both.npy", *words, "-n", 7) == 0
         assert drawn[1].shape == (7, 2)
 
@@ -312,11 +312,11 @@ def test_names_are_taken_from_all_estimators_of_a_model(room):
 def test_warnings_come_in_one_line(room, named, capsys, monkeypatch):
     import warnings
 
-    def score_samples(self, X, context):
+    def score_samples(self, X, *, context):
         warnings.warn("context leaves\nthe range", UserWarning, stacklevel=1)
         return np.zeros(len(X), np.float32)
 
-    monkeypatch.setattr(nvpflow.RealNVP, "score_samples", score_samples)
+    monkeypatch.setattr(nvpflow.FlowDensity, "score_samples", score_samples)
     assert main("score", room / "conditional.npz", room / "data.csv", "--mean") == 0
     assert capsys.readouterr() == ("0.000000\n", "nvpflow: warning: context leaves the range\n")
 
@@ -332,7 +332,7 @@ def test_scores_are_those_of_the_estimator_far_from_zero_and_outside_of_the_know
     """Where the flow itself would read something else."""
     x, context = X + 1e7, CONTEXT + [0, 1e8]
     with pytest.warns(UserWarning, match="vary by less than"):
-        model = nvpflow.RealNVP(**OPTIONS).fit(x, context=context)
+        model = nvpflow.FlowDensity(**OPTIONS).fit(x, context=context)
     monkeypatch.setattr(nvpflow, "load", lambda path: copy.deepcopy(model))
     (tmp_path / "model.npz").touch()
     context[:5] += 7
@@ -341,7 +341,7 @@ def test_scores_are_those_of_the_estimator_far_from_zero_and_outside_of_the_know
     assert main("score", *words) == 0
     printed, said = capsys.readouterr()
     with pytest.warns(UserWarning, match="leave the range of training"):
-        expected = model.score_samples(x, context)
+        expected = model.score_samples(x, context=context)
     np.testing.assert_array_equal(numbers(printed)[:, 0].astype(np.float32), expected)
     (line,) = said.splitlines()
     assert line.startswith("nvpflow: warning: ") and "in 5 of 200 rows" in line

@@ -21,7 +21,7 @@ CLOSED = "nvpflow: error: standard input or standard output is closed\n"
 def room(tmp_path_factory):
     room = tmp_path_factory.mktemp("room")
     x = np.random.default_rng(0).normal(size=(60, 2))
-    nvpflow.RealNVP(2, 8, max_iter=2, base="normal", random_state=0).fit(x).save(room / "model.npz")
+    nvpflow.FlowDensity(2, 8, max_iter=2, base="normal", random_state=0).fit(x).save(room / "model.npz")
     np.savetxt(room / "data.csv", x, delimiter=",")
     return room
 

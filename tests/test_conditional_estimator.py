@@ -1,4 +1,4 @@
-"""RealNVP with a context, and with sample weights: what it learns, and errors that name the argument."""
+"""FlowDensity with a context, and with sample weights: what it learns, and errors that name the argument."""
 
 import copy
 import pickle
@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import nvpflow
-from nvpflow._context import ContextScaler
-from nvpflow._data import Data, moments
-from nvpflow._streaming import Stream
-from nvpflow._units import Units
+from nvpflow._training.context import ContextScaler
+from nvpflow._training.dataset import Data
+from nvpflow._training.partial_fit import Stream
+from nvpflow._training.standardize import Units
+from nvpflow._training.statistics import moments
 
 rng = np.random.RandomState(0)
 CONTEXT = rng.normal(size=(120, 2)) * [3.0, 0.1] + [100.0, -2.0]
@@ -21,7 +22,7 @@ FLOAT64 = np.dtype(np.float64)
 both_precisions = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
-def make(cls=nvpflow.RealNVP, **parameters):
+def make(cls=nvpflow.FlowDensity, **parameters):
     return cls(**dict(n_layers=2, hidden_dim=8, max_iter=20, random_state=0) | parameters)
 
 
@@ -47,17 +48,17 @@ class TestWhatItLearns:
         """On fresh points the flow is as good as the density that made them, up to 0.06 nats; so are its samples."""
         x, context, _ = self.draw(4000, 0, dim)
         fresh, fresh_context, known = self.draw(4000, 1, dim)
-        model = nvpflow.RealNVP(4, 32, scale="tanh", base="normal", max_iter=60, random_state=0).fit(x, context=context)
+        model = nvpflow.FlowDensity(4, 32, coupling="affine", base="normal", max_iter=60, random_state=0).fit(x, context=context)
         divergence = known.mean() - model.score(fresh, context=fresh_context)
         assert -0.01 < divergence < 0.06
-        unconditional = nvpflow.RealNVP(4, 32, scale="tanh", max_iter=60, random_state=0).fit(x)
+        unconditional = nvpflow.FlowDensity(4, 32, coupling="affine", max_iter=60, random_state=0).fit(x)
         assert known.mean() - unconditional.score(fresh) > 0.5
 
         at = [1000 + 40 * 0.5, 3 + 0.02 * 0.8]
         drawn = model.sample(20_000, random_state=1, context=at)
         assert drawn[:, 0].mean() == pytest.approx(2 * np.sin(1.5), abs=0.15)
         assert drawn[:, 0].std() == pytest.approx(0.3 + 0.5 * 0.8**2, rel=0.15)
-        z = model.transform(fresh, fresh_context)
+        z = model.transform(fresh, context=fresh_context)
         np.testing.assert_allclose(z.mean(axis=0), 0, atol=0.1)
         np.testing.assert_allclose(z.std(axis=0), 1, atol=0.1)
 
@@ -76,7 +77,7 @@ class TestWhatItLearns:
         """The maximum-likelihood estimate of its 40 parameters from 1000 samples would be 0.02 nats worse than the truth."""
         x, context, _ = self.draw_linear(1000, 0)
         fresh, fresh_context, known = self.draw_linear(20_000, 1)
-        model = nvpflow.RealNVP(random_state=0, dtype=dtype, max_iter=20).fit(x, context=context)
+        model = nvpflow.FlowDensity(random_state=0, dtype=dtype, max_iter=20).fit(x, context=context)
         assert 0 < known.mean() - model.score(fresh, context=fresh_context) < 0.05
         for _ in range(3):
             model.partial_fit(x, context=context)
@@ -138,25 +139,25 @@ class TestContext:
         x = X[:, :dim]
         model = make(dtype=dtype, base="normal").fit(x, context=CONTEXT)
         assert model.flow_.context_dim == 2 and model.n_features_in_ == dim
-        log_density = model.score_samples(x, CONTEXT)
+        log_density = model.score_samples(x, context=CONTEXT)
         np.testing.assert_array_equal(log_density, model.flow_.log_prob(x, CONTEXT))  # which reads it in its own units
         assert model.score(x, context=CONTEXT) == pytest.approx(log_density.mean(), rel=1e-5)
-        z = model.transform(x, CONTEXT)
-        np.testing.assert_allclose(model.inverse_transform(z, CONTEXT), x, atol=1e-4)
+        z = model.transform(x, context=CONTEXT)
+        np.testing.assert_allclose(model.inverse_transform(z, context=CONTEXT), x, atol=1e-4)
         np.testing.assert_array_equal(make(dtype=dtype, base="normal").fit_transform(x, context=CONTEXT), z)
         assert model.sample(120, context=CONTEXT).shape == (120, dim)
-        assert np.abs(model.score_samples(x, CONTEXT[::-1]) - log_density).min() > 0
+        assert np.abs(model.score_samples(x, context=CONTEXT[::-1]) - log_density).min() > 0
         model.save(tmp_path / "model.npz")
         for twin in (nvpflow.load(tmp_path / "model.npz"), pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
-            np.testing.assert_array_equal(twin.score_samples(x, CONTEXT), log_density)
+            np.testing.assert_array_equal(twin.score_samples(x, context=CONTEXT), log_density)
 
     def test_one_row_stands_for_all(self):
         model = make().fit(X, context=CONTEXT)
         same = np.tile(CONTEXT[3], (120, 1))
         for one in (CONTEXT[3], CONTEXT[3:4], CONTEXT[3].tolist()):
-            np.testing.assert_array_equal(model.score_samples(X, one), model.score_samples(X, same))
+            np.testing.assert_array_equal(model.score_samples(X, context=one), model.score_samples(X, context=same))
             np.testing.assert_array_equal(model.sample(120, context=one), model.sample(120, context=same))
-            np.testing.assert_array_equal(model.transform(X, one), model.transform(X, same))
+            np.testing.assert_array_equal(model.transform(X, context=one), model.transform(X, context=same))
 
     def test_its_units_do_not_matter(self):
         """Nor do they for the training: the fit is the same but for rounding."""
@@ -164,10 +165,10 @@ class TestContext:
         one, other = make(dtype="float64"), make(dtype="float64")
         one.fit(X, context=CONTEXT).partial_fit(X[:50], context=CONTEXT[:50])
         other.fit(X, context=CONTEXT * scale + shift).partial_fit(X[:50], context=CONTEXT[:50] * scale + shift)
-        expected = one.score_samples(X, CONTEXT)
-        np.testing.assert_allclose(other.score_samples(X, CONTEXT * scale + shift), expected, rtol=1e-5)
+        expected = one.score_samples(X, context=CONTEXT)
+        np.testing.assert_allclose(other.score_samples(X, context=CONTEXT * scale + shift), expected, rtol=1e-5)
         raw = make(dtype="float64", standardize=False).fit(X, context=CONTEXT)
-        assert np.abs(raw.score_samples(X, CONTEXT) - expected).max() > 0.01
+        assert np.abs(raw.score_samples(X, context=CONTEXT) - expected).max() > 0.01
 
     @both_precisions
     def test_the_standardisation_moves_into_the_first_maps(self, dtype):
@@ -227,10 +228,10 @@ class TestContext:
 
     def test_warm_start_goes_on_from_the_same_function(self):
         model = make(warm_start=True, dtype="float64", base="normal").fit(X, context=CONTEXT)
-        expected = model.score_samples(X, CONTEXT)
+        expected = model.score_samples(X, context=CONTEXT)
         # Other samples have another mean and deviation, but the function does not change.
         model.set_params(max_iter=1, learning_rate=1e-12, noise=0).fit(X[:30], context=CONTEXT[:30])
-        np.testing.assert_allclose(model.score_samples(X, CONTEXT), expected, rtol=1e-8)
+        np.testing.assert_allclose(model.score_samples(X, context=CONTEXT), expected, rtol=1e-8)
         with pytest.raises(ValueError, match="warm_start needs .* columns of context 2 -> 0"):
             model.fit(X)
 
@@ -246,7 +247,7 @@ class TestContext:
         assert model.n_samples_seen_ == 121 and np.isfinite(model.score(X, context=CONTEXT))
         with pytest.raises(ValueError, match="context must be given"):
             model.partial_fit(X)
-        model = make(scale="exp", noise=0, batch_size=40).partial_fit(X, context=CONTEXT)
+        model = make(coupling="affine", scale_bound=None, noise=0, batch_size=40).partial_fit(X, context=CONTEXT)
         before = model.flow_.parameters.copy()
         with pytest.warns(nvpflow.ConvergenceWarning, match="training diverged"):
             model.set_params(learning_rate=1e3).partial_fit(X, context=CONTEXT)
@@ -261,8 +262,8 @@ class TestContext:
         model, whole = make(max_iter=30, **plain), make(max_iter=20, **plain)
         with pytest.raises(KeyboardInterrupt):
             model.fit(X, context=CONTEXT, callback=interrupt)
-        expected = whole.fit(X, context=CONTEXT).score_samples(X, CONTEXT)
-        np.testing.assert_array_equal(model.score_samples(X, CONTEXT), expected)
+        expected = whole.fit(X, context=CONTEXT).score_samples(X, context=CONTEXT)
+        np.testing.assert_array_equal(model.score_samples(X, context=CONTEXT), expected)
 
     @pytest.mark.parametrize("context, error, message", [
         (CONTEXT[:5], ValueError, "context must have one row for each of 120 samples, got shape (5, 2)"),
@@ -289,7 +290,7 @@ class TestContext:
         model = make().fit(X, context=CONTEXT)
         for use in (model.score_samples, model.transform, model.inverse_transform):
             with pytest.raises(error, match=re.escape(message)):
-                use(X, context)
+                use(X, context=context)
         for use in (model.score, model.partial_fit):
             with pytest.raises(error, match=re.escape(message)):
                 use(X, context=context)
@@ -299,21 +300,21 @@ class TestContext:
     def test_a_context_for_a_model_without(self):
         model = make().fit(X)
         for use in (model.score_samples, model.transform):
-            with pytest.raises(ValueError, match="context must be None, as RealNVP was fitted without"):
-                use(X, CONTEXT)
+            with pytest.raises(ValueError, match="context must be None, as FlowDensity was fitted without"):
+                use(X, context=CONTEXT)
 
 
 class TestSampleWeight:
     def test_a_weight_of_two_is_the_sample_twice(self):
         count = rng.randint(0, 4, 120)
-        exact = dict(dtype="float64", early_stopping=False, noise=0, batch_size=None)
+        exact = dict(dtype="float64", validation_fraction=None, noise=0, batch_size=None)
         weighted = make(**exact).fit(X, context=CONTEXT, sample_weight=count)
         repeated = make(**exact).fit(X.repeat(count, axis=0), context=CONTEXT.repeat(count, axis=0))
         assert weighted.n_samples_seen_ == (count > 0).sum()
-        np.testing.assert_allclose(weighted.score_samples(X, CONTEXT), repeated.score_samples(X, CONTEXT), rtol=1e-6)
+        np.testing.assert_allclose(weighted.score_samples(X, context=CONTEXT), repeated.score_samples(X, context=CONTEXT), rtol=1e-6)
         weighted.partial_fit(X, context=CONTEXT, sample_weight=count)
         repeated.partial_fit(X.repeat(count, axis=0), context=CONTEXT.repeat(count, axis=0))
-        np.testing.assert_allclose(weighted.score_samples(X, CONTEXT), repeated.score_samples(X, CONTEXT), rtol=1e-6)
+        np.testing.assert_allclose(weighted.score_samples(X, context=CONTEXT), repeated.score_samples(X, context=CONTEXT), rtol=1e-6)
 
     def test_a_weight_of_zero_is_no_sample(self):
         """To the last bit, whatever is drawn."""
@@ -340,7 +341,7 @@ class TestSampleWeight:
         weight = np.where(far, 1e-9, 1.0)
         history = make(max_iter=200).fit(x, sample_weight=weight).history_["validation_nll"]
         # Measured now and then, and after the last epoch.
-        assert np.isfinite(history).sum() >= 20 and history[-1] < 6
+        assert len(history) >= 20 and history[-1] < 6
 
     def test_minibatches_of_a_piece_estimate_its_gradient_without_bias(self):
         """Where the parameters stand still, the mean of their gradients is that of the whole, and so is their NLL."""
@@ -357,7 +358,7 @@ class TestSampleWeight:
         np.testing.assert_allclose(np.mean(grads, axis=0), expected, rtol=1e-9, atol=1e-12)
 
     def test_standardisation(self):
-        model = make(max_iter=1, learning_rate=1e-12, early_stopping=False, dtype="float64")
+        model = make(max_iter=1, learning_rate=1e-12, validation_fraction=None, dtype="float64")
         model.fit(X, sample_weight=WEIGHT)
         mean, deviation = moments(X, WEIGHT)
         np.testing.assert_allclose(model.flow_.layers[-1].bias, mean, rtol=1e-6)

@@ -101,12 +101,12 @@ class TestContext:
         x, log_prob = flow.sample_and_log_prob(50, 3, context)
         np.testing.assert_array_equal(x, flow.sample(50, 3, context=context))
         np.testing.assert_allclose(log_prob, flow.log_prob(x, context), rtol=1e-4 if dtype == "float32" else 1e-11)
-        np.testing.assert_array_equal(flow.sample(20, 3, context[:20]), x[:20])
+        np.testing.assert_array_equal(flow.sample(20, 3, context=context[:20]), x[:20])
         for one in (context[7], context[7:8], context[7].tolist()):
-            np.testing.assert_array_equal(flow.sample(50, 3, one)[7], x[7])
-            assert not np.any(flow.sample(50, 3, one)[8] == x[8])
+            np.testing.assert_array_equal(flow.sample(50, 3, context=one)[7], x[7])
+            assert not np.any(flow.sample(50, 3, context=one)[8] == x[8])
         assert flow.sample(0, context=context[:0]).shape == (0, DIM)
-        assert flow.sample(1, 3, context[:1]).shape == (1, DIM)
+        assert flow.sample(1, 3, context=context[:1]).shape == (1, DIM)
 
     @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda a: pickle.loads(pickle.dumps(a)), lambda a: a.copy()])
     def test_copies(self, duplicate):
@@ -231,7 +231,7 @@ class TestLearning:
         assert flow.nll(x, context) == pytest.approx(entropy, abs=0.05)
         shuffled = flow.nll(x, np.random.RandomState(2).permutation(context))
         assert shuffled > entropy + 1
-        samples = flow.sample(20_000, 0, [0.5, -0.5])
+        samples = flow.sample(20_000, 0, context=[0.5, -0.5])
         np.testing.assert_allclose(samples.mean(axis=0), [np.sin(-1.5), 0.25], atol=0.06)
         np.testing.assert_allclose(samples.std(axis=0), np.exp([-0.5, -1.25]), rtol=0.1)
 

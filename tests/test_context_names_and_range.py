@@ -19,7 +19,7 @@ SWAPPED = FRAME[["dose", "age"]]
 
 
 def make(**parameters):
-    return nvpflow.RealNVP(**dict(n_layers=2, hidden_dim=8, max_iter=5, random_state=0) | parameters)
+    return nvpflow.FlowDensity(**dict(n_layers=2, hidden_dim=8, max_iter=5, random_state=0) | parameters)
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +30,11 @@ def model():
 def uses(model):
     """Every method that takes a context for the 300 rows of X."""
     return (
-        lambda context: model.score_samples(X, context),
+        lambda context: model.score_samples(X, context=context),
         lambda context: model.score(X, context=context),
         lambda context: model.sample(300, context=context),
-        lambda context: model.transform(X, context),
-        lambda context: model.inverse_transform(X, context),
+        lambda context: model.transform(X, context=context),
+        lambda context: model.inverse_transform(X, context=context),
         lambda context: copy.deepcopy(model).partial_fit(X, context=context),
     )
 
@@ -64,11 +64,11 @@ class TestNames:
 
     def test_names_on_one_side_are_told(self, model):
         for use in uses(model):
-            with pytest.warns(UserWarning, match="context does not have valid feature names, but RealNVP was fitted with") as caught:
+            with pytest.warns(UserWarning, match="context does not have valid feature names, but FlowDensity was fitted with") as caught:
                 use(CONTEXT)
             assert caught[0].filename == __file__
         for use in uses(make().fit(X, context=CONTEXT)):
-            with pytest.warns(UserWarning, match="context has feature names, but RealNVP was fitted without feature names of context"):
+            with pytest.warns(UserWarning, match="context has feature names, but FlowDensity was fitted without feature names of context"):
                 use(FRAME)
 
     def test_those_of_X_are_others(self):
@@ -95,12 +95,12 @@ class TestNames:
 
 class TestForms:
     def test_one_row(self, model):
-        expected = model.score_samples(X, FRAME.iloc[np.zeros(300, int)])
+        expected = model.score_samples(X, context=FRAME.iloc[np.zeros(300, int)])
         for row in (FRAME.iloc[:1], FRAME.iloc[0]):
-            np.testing.assert_array_equal(model.score_samples(X, row), expected)
+            np.testing.assert_array_equal(model.score_samples(X, context=row), expected)
         np.testing.assert_array_equal(model.sample(3, context=FRAME[:1]), model.sample(3, context=FRAME.iloc[0]))
         with pytest.raises(ValueError, match="must be in the same order"):
-            model.score_samples(X, SWAPPED.iloc[0])
+            model.score_samples(X, context=SWAPPED.iloc[0])
 
     @pytest.mark.parametrize("column", [
         np.arange(300) % 7, np.arange(300) % 2 == 0, (np.arange(300) % 7).astype(np.float16), (np.arange(300) % 7).astype(np.uint8),
@@ -109,10 +109,10 @@ class TestForms:
         """The same numbers are the same context."""
         context = column[:, np.newaxis]
         model, expected = make().fit(X, context=context), make().fit(X, context=context.astype(np.float64))
-        density = expected.score_samples(X, context.astype(np.float64))
-        np.testing.assert_array_equal(model.score_samples(X, context), density)
-        np.testing.assert_array_equal(model.score_samples(X, context.tolist()), density)
-        np.testing.assert_array_equal(make().fit(X, context=context.tolist()).score_samples(X, context), density)
+        density = expected.score_samples(X, context=context.astype(np.float64))
+        np.testing.assert_array_equal(model.score_samples(X, context=context), density)
+        np.testing.assert_array_equal(model.score_samples(X, context=context.tolist()), density)
+        np.testing.assert_array_equal(make().fit(X, context=context.tolist()).score_samples(X, context=context), density)
         assert model.sample(2, context=[1]).shape == (2, 2)
 
     def test_a_series_of_rows_has_to_be_a_column(self):
@@ -125,15 +125,15 @@ class TestForms:
 
     def test_a_context_too_many_is_not_printed(self):
         model = make().fit(X)
-        with pytest.raises(ValueError, match="context must be None, as RealNVP was fitted without") as caught:
-            model.score_samples(X, np.zeros((300, 1000)))
+        with pytest.raises(ValueError, match="context must be None, as FlowDensity was fitted without") as caught:
+            model.score_samples(X, context=np.zeros((300, 1000)))
         assert str(caught.value).endswith("got a ndarray")
 
 
 @pytest.fixture(scope="module")
 def sine():
     y, c = TestRange.draw(4000, 0)
-    return nvpflow.RealNVP(random_state=0).fit(y, context=c)
+    return nvpflow.FlowDensity(random_state=0).fit(y, context=c)
 
 
 class TestRange:
@@ -170,8 +170,8 @@ class TestRange:
         inside = np.clip(c * 3 - 5, *model.context_range_)
         for use in (model.score_samples, model.transform, model.inverse_transform):
             with pytest.warns(UserWarning, match="leave the range"):
-                outside = use(y, c * 3 - 5)
-            np.testing.assert_array_equal(outside, use(y, inside))
+                outside = use(y, context=c * 3 - 5)
+            np.testing.assert_array_equal(outside, use(y, context=inside))
 
     def test_pieces_widen_it(self):
         y, c = self.draw(300, 0)
@@ -197,6 +197,6 @@ class TestRange:
         model = make().fit(y, context=c)
         for name in ("context_range_", "context_origin_", "origin_"):
             delattr(model, name)
-        np.testing.assert_array_equal(model.score_samples(y, c + 3), model.flow_.log_prob(y, c + 3))
+        np.testing.assert_array_equal(model.score_samples(y, context=c + 3), model.flow_.log_prob(y, c + 3))
         model.partial_fit(y, context=c)
         assert model.context_range_[1, 0] == pytest.approx(c.max() + 0.1 * np.ptp(c))

@@ -25,7 +25,7 @@ FRESH, FRESH_C, KNOWN = draw(2000, 1)
 
 
 def fit(context=None, y=Y, **parameters):
-    return nvpflow.RealNVP(**dict(random_state=0, max_iter=20) | parameters).fit(y, context=context)
+    return nvpflow.FlowDensity(**dict(random_state=0, max_iter=20) | parameters).fit(y, context=context)
 
 
 def gap(model, context):
@@ -84,7 +84,7 @@ class TestContext:
         assert gap(model, FRESH_C) < 0.03
         assert np.abs(model.context_range_).max() < 1.3
         with pytest.warns(UserWarning, match="leave the range of training in 1 of 2000 rows"):
-            assert np.isfinite(model.score_samples(Y, context)).all()
+            assert np.isfinite(model.score_samples(Y, context=context)).all()
 
     def test_heavy_tails_and_rare_values_are_no_outliers(self):
         generator = np.random.default_rng(0)
@@ -96,7 +96,7 @@ class TestContext:
 
     @coarse
     def test_pieces(self):
-        model = nvpflow.RealNVP(random_state=0)
+        model = nvpflow.FlowDensity(random_state=0)
         for _ in range(20):
             for i in range(0, 2000, 500):
                 model.partial_fit(Y[i : i + 500], context=C[i : i + 500] + 1e8)
@@ -124,8 +124,8 @@ class TestSamples:
 
     @coarse
     def test_pieces(self):
-        model = nvpflow.RealNVP(random_state=0)
-        plain = nvpflow.RealNVP(random_state=0)
+        model = nvpflow.FlowDensity(random_state=0)
+        plain = nvpflow.FlowDensity(random_state=0)
         x = np.hstack([Y, C])
         for i in range(0, 2000, 500):
             model.partial_fit(x[i : i + 500] - 1e8)
@@ -160,10 +160,10 @@ class TestFigures:
         x = np.hstack([Y, C])
         model = fit(y=x + 1e8, context=C + 1e8)
         drawable = check_model(model, [1e8 + 0.5])
-        expected = model.score_samples(x + 1e8, [1e8 + 0.5])
+        expected = model.score_samples(x + 1e8, context=[1e8 + 0.5])
         np.testing.assert_allclose(drawable.log_prob(x + 1e8), expected)
         assert drawable.sample_and_log_prob(100)[0].mean() == pytest.approx(1e8, abs=5)
         assert drawable.trace(np.zeros((1, 2)))[-1].mean() == pytest.approx(1e8, abs=5)
-        np.testing.assert_allclose(drawable.inverse(x + 1e8)[0], model.transform(x + 1e8, [1e8 + 0.5]))
+        np.testing.assert_allclose(drawable.inverse(x + 1e8)[0], model.transform(x + 1e8, context=[1e8 + 0.5]))
         with pytest.warns(UserWarning, match="column.* 0 of context leave the range"):
             check_model(model, [2e8])

@@ -141,7 +141,7 @@ class TestCopies:
         np.testing.assert_array_equal(twin.score_samples(Z), model.score_samples(Z))
 
 
-class MyEstimator(nvpflow.RealNVP):
+class MyEstimator(nvpflow.FlowDensity):
     pass
 
 

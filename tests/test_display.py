@@ -57,9 +57,9 @@ def test_summary():
     assert flow.summary().splitlines()[:-1] == [
         "layer  type            columns  networks                           parameters  offset",
         "-------------------------------------------------------------------------------------",
-        "0      CouplingLayer   101      s_net, b_net: 4 > 5 > 4 > 1, relu         108       0",
+        "0      AffineCoupling  101      s_net, b_net: 4 > 5 > 4 > 1, relu         108       0",
         "1      SplineCoupling  101      net: 4 > 11, silu                          55     108",
-        "2      CouplingLayer   101      net: 4 > 1000 > 2, relu                 7,002     163",
+        "2      AffineCoupling  101      net: 4 > 1000 > 2, relu                 7,002     163",
         "3      Permutation     2 1 0                                                0   7,165",
         "4      LULinear                                                            12   7,165",
         "5      ActNorm                                                              6   7,177",
@@ -113,7 +113,7 @@ def test_layers(layer):
     assert cells["data_dim"] == "3" and cells.get("hidden_dim", "[5, 4]") in ("[5, 4]", "[1000]", "[]")
 
 
-@pytest.mark.parametrize("cls", [nvpflow.RealNVP, nvpflow.FlowOutlierDetector])
+@pytest.mark.parametrize("cls", [nvpflow.FlowDensity, nvpflow.FlowOutlierDetector])
 def test_estimators(cls):
     model = cls(2, 4, max_iter=5, random_state=0)
     page = Reader(model._repr_html_())
@@ -125,12 +125,12 @@ def test_estimators(cls):
     cells = dict(row for row in page.rows if len(row) == 2)
     assert cells["n_iter_"] == "5" and cells["n_features_in_"] == "3"
     assert cells["last train_nll"] == f"{model.history_['train_nll'][-1]:.4f}"
-    assert "last validation_nll" in cells and ("offset_" in cells) == (cls is not nvpflow.RealNVP)
+    assert "last validation_nll" in cells and ("offset_" in cells) == (cls is not nvpflow.FlowDensity)
     assert [row[1] for row in page.rows if len(row) == 6][1:] == [type(layer).__name__ for layer in model.flow_.layers]
     assert "not fitted" not in " ".join(page.words)
 
 
 def test_text_is_escaped():
     hostile = "<script>alert('&')</script>"
-    page = nvpflow.RealNVP(activation=hostile)._repr_html_()
+    page = nvpflow.FlowDensity(activation=hostile)._repr_html_()
     assert "<script>" not in page and dict(Reader(page).rows)["activation"] == repr(hostile)

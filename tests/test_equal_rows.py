@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import nvpflow
-from nvpflow._data import check_data, effective_size
+from nvpflow._training.dataset import check_data
+from nvpflow._training.statistics import effective_size
 
-R, rng = nvpflow.RealNVP, np.random.default_rng
+R, rng = nvpflow.FlowDensity, np.random.default_rng
 every_state = pytest.mark.parametrize("state", range(3))
 FLOAT32 = np.dtype(np.float32)
 
@@ -148,6 +149,6 @@ def test_the_order_of_rows_does_not_matter():
 def test_epochs_and_noise_are_those_of_all_rows():
     """Repeating the rows is more data: more batches in an epoch, less noise."""
     few = rng(0).normal(size=(100, 2))
-    options = dict(n_layers=2, hidden_dim=4, random_state=0, early_stopping=False, base="normal", max_iter=None)
+    options = dict(n_layers=2, hidden_dim=4, random_state=0, validation_fraction=None, base="normal", max_iter=None)
     # 4500 updates of 256 samples.
     assert R(**options).fit(np.repeat(few, 256, axis=0)).n_iter_ == pytest.approx(45, abs=1)

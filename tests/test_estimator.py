@@ -1,4 +1,4 @@
-"""What RealNVP adds to a fit: going on from where it was; and the outlier detector on top of it."""
+"""What FlowDensity adds to a fit: going on from where it was; and the outlier detector on top of it."""
 
 import copy
 import inspect
@@ -10,10 +10,10 @@ import pytest
 import scipy.stats
 
 import nvpflow
-from nvpflow._data import Data
-from nvpflow._fitting import _split
-from nvpflow._mixture import fit_mixture
-from nvpflow._streaming import Stream
+from nvpflow._training.dataset import Data
+from nvpflow._training.mixture_em import fit_mixture
+from nvpflow._training.partial_fit import Stream
+from nvpflow._training.split import split
 
 rng = np.random.RandomState(0)
 X = rng.normal(size=(300, 2)) @ [[1.0, 2.0], [0.0, 0.5]] + [5.0, -3.0]
@@ -22,7 +22,7 @@ FRESH = rng.normal(size=(3000, 2)) @ [[1.0, 2.0], [0.0, 0.5]] + [5.0, -3.0]
 ENTROPY = 1 + np.log(2 * np.pi) + np.log(0.5)  # of these normal samples, exactly
 
 
-def make(cls=nvpflow.RealNVP, **parameters):
+def make(cls=nvpflow.FlowDensity, **parameters):
     return cls(**dict(n_layers=2, hidden_dim=8, max_iter=20, random_state=0) | parameters)
 
 
@@ -35,7 +35,7 @@ def stream(model, pieces, size=100):
 
 class TestPartialFit:
     def test_learns(self):
-        model = stream(make(scale="tanh"), 1)
+        model = stream(make(coupling="affine"), 1)
         first = -model.score(FRESH)
         stream(model, 300)
         assert model.n_samples_seen_ == 30_100 and model.n_iter_ == 301 == len(model.history_["train_nll"])
@@ -81,7 +81,7 @@ class TestPartialFit:
             parts.set_params(batch_size=0).partial_fit(X)
 
     def test_divergence_goes_back(self):
-        model = make(scale="exp", noise=0).partial_fit(X)
+        model = make(coupling="affine", scale_bound=None, noise=0).partial_fit(X)
         before = model.flow_.parameters.copy()
         model.set_params(learning_rate=1e3, batch_size=100)  # the first update spoils it, the second one meets that
         with pytest.warns(nvpflow.ConvergenceWarning, match="training diverged") as caught:
@@ -104,7 +104,7 @@ class TestPartialFit:
         assert vars(model).keys() == model.get_params().keys()
         model.set_params(learning_rate=1e-3).partial_fit(X)
         before = model.flow_.parameters.copy()
-        for bad, message in ((X[:, :1], "X has 1 features, but RealNVP is expecting 2"), (X[:0], "X has 0 sample(s)")):
+        for bad, message in ((X[:, :1], "X has 1 features, but FlowDensity is expecting 2"), (X[:0], "X has 0 sample(s)")):
             with pytest.raises(ValueError, match=re.escape(message)):
                 model.partial_fit(bad)
         np.testing.assert_array_equal(model.flow_.parameters, before)
@@ -123,7 +123,7 @@ class TestWarmStart:
     def test_needs_the_same_flow(self):
         model = make(warm_start=True).fit(X)
         flow, before = model.flow_, model.flow_.parameters.copy()
-        for change in (dict(hidden_dim=4), dict(n_layers=3), dict(scale="exp"), dict(dtype="float64")):
+        for change in (dict(hidden_dim=4), dict(n_layers=3), dict(coupling="affine", scale_bound=None), dict(dtype="float64")):
             (name, value), *_ = change.items()
             with pytest.raises(ValueError, match=f"warm_start needs .* {name} .* -> {value}"):
                 copy.copy(model).set_params(**change).fit(X)
@@ -160,7 +160,7 @@ class TestFlowOutlierDetector:
         assert detector.n_iter_ == 20 and len(detector.history_["train_nll"]) == 20
 
     def test_parameters_are_those_of_the_flow(self):
-        ours, theirs = (inspect.signature(cls).parameters for cls in (nvpflow.FlowOutlierDetector, nvpflow.RealNVP))
+        ours, theirs = (inspect.signature(cls).parameters for cls in (nvpflow.FlowOutlierDetector, nvpflow.FlowDensity))
         assert {name: ours[name].default for name in theirs} == {name: theirs[name].default for name in theirs}
         assert ours.keys() - theirs.keys() == {"contamination"}
         detector = nvpflow.FlowOutlierDetector(3, hidden_dim=(4, 4), contamination=0.2)
@@ -207,7 +207,7 @@ class TestHeldOutSamples:
         x[:, 0] = np.arange(20)
         x[3, 1] = x[7, 2] = 1
         for seed in range(8):
-            training, validation = _split(make(validation_fraction=0.5), Data(x), seed)
+            training, validation = split(make(validation_fraction=0.5), Data(x), seed)
             assert {3, 7} <= set(training.x[:, 0]) and 8 <= len(validation.x) <= 10
             assert sorted(np.append(training.x[:, 0], validation.x[:, 0])) == list(range(20))
         assert np.isfinite(make(validation_fraction=0.5, max_iter=2).fit(x).score(x))
@@ -223,10 +223,10 @@ class TestHeldOutSamples:
 class TestBase:
     def test_auto_is_a_mixture_that_held_out_samples_watch(self):
         assert make().fit(X).flow_.base is not None
-        assert make(early_stopping=False).fit(X).flow_.base is None
+        assert make(validation_fraction=None).fit(X).flow_.base is None
         assert make().fit(X[:, 1:], context=X[:, :1]).flow_.base is not None
         assert make(base="normal").fit(X).flow_.base is None
-        for options in (dict(early_stopping=False), dict()):
+        for options in (dict(validation_fraction=None), dict()):
             given = make(base="mixture", **options)
             given.fit(X[:, 1:], context=X[:, :1])
             assert given.flow_.base is not None and np.isfinite(given.score(X[:, 1:], context=X[:, :1]))
@@ -244,7 +244,7 @@ class TestBase:
 
     def test_layers_are_kept_where_they_better_the_mixture(self):
         x, fresh = ring(2000, 0), ring(20_000, 1)
-        model = nvpflow.RealNVP(random_state=0, max_iter=150).fit(x)
+        model = nvpflow.FlowDensity(random_state=0, max_iter=150).fit(x)
         assert model.best_iter_ > 0 and model.flow_.base.n_components > 3
         base = model.flow_.base
         latent, log_det = model.flow_.inverse(fresh)
@@ -262,8 +262,8 @@ class TestBase:
     def test_weights_are_counts(self):
         """A sample of weight 3 is three of them to the mixture."""
         weight = np.arange(300) % 3 + 1
-        weighted = make(early_stopping=False, base="mixture", max_iter=1, learning_rate=1e-12).fit(X, sample_weight=weight)
-        repeated = make(early_stopping=False, base="mixture", max_iter=1, learning_rate=1e-12).fit(X.repeat(weight, axis=0))
+        weighted = make(validation_fraction=None, base="mixture", max_iter=1, learning_rate=1e-12).fit(X, sample_weight=weight)
+        repeated = make(validation_fraction=None, base="mixture", max_iter=1, learning_rate=1e-12).fit(X.repeat(weight, axis=0))
         np.testing.assert_allclose(weighted.score_samples(X), repeated.score_samples(X), atol=1e-4)
 
     def test_warm_start_keeps_the_base(self):

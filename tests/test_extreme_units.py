@@ -5,7 +5,7 @@ import pytest
 
 import nvpflow
 
-R = nvpflow.RealNVP
+R = nvpflow.FlowDensity
 RNG = np.random.default_rng(0)
 # Two clusters, off the origin and correlated: what a mixture, its clustering and a whitening have to tell.
 X = np.where(RNG.uniform(size=(300, 1)) < 0.4, -2, 3) + RNG.normal(size=(300, 2)) @ [[1, 0.5], [0, 0.3]]
@@ -15,8 +15,8 @@ KINDS = {
     "mixture": {},
     "normal": {"base": "normal"},
     "whitened": {"base": "normal", "n_init": 2},
-    "all samples": {"early_stopping": False, "base": "mixture"},
-    "affine": {"scale": "tanh", "base": "normal"},
+    "all samples": {"validation_fraction": None, "base": "mixture"},
+    "affine": {"coupling": "affine", "base": "normal"},
 }
 every_power = pytest.mark.parametrize("dtype, power", POWERS)
 every_kind = pytest.mark.parametrize("kind", KINDS)

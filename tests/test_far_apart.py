@@ -7,7 +7,7 @@ import pytest
 
 import nvpflow
 
-R, rng = nvpflow.RealNVP, np.random.default_rng
+R, rng = nvpflow.FlowDensity, np.random.default_rng
 every_state = pytest.mark.parametrize("state", range(3))
 
 

@@ -147,7 +147,7 @@ def samples(dim):
 
 @cache
 def fitted(dim, base, dtype, n_init=1):
-    return nvpflow.RealNVP(base=base, dtype=dtype, n_init=n_init, max_iter=100, random_state=0).fit(samples(dim))
+    return nvpflow.FlowDensity(base=base, dtype=dtype, n_init=n_init, max_iter=100, random_state=0).fit(samples(dim))
 
 
 def far_points(dim, far, columns, n=200):
@@ -181,7 +181,7 @@ def test_round_trip_of_a_fitted_model(dim, base, dtype, tolerance):
 def test_round_trip_with_a_linear_map_of_all_columns():
     """It spreads the rounding error of the far column over the others: 1e6 deviations leave ten digits of float64."""
     x = np.random.default_rng(0).normal(size=(1000, 5)) @ np.tril(np.ones((5, 5)))
-    model = nvpflow.RealNVP(base="normal", dtype="float64", n_init=2, max_iter=40, random_state=0).fit(x)
+    model = nvpflow.FlowDensity(base="normal", dtype="float64", n_init=2, max_iter=40, random_state=0).fit(x)
     assert any(isinstance(layer, nvpflow.LULinear) for layer in model.flow_.layers)
     for far in FAR:
         u = np.r_[far, np.zeros(4)] * x.std(axis=0) + x[:200]

@@ -35,7 +35,7 @@ def models():
         "everything": flow_of_everything(3),
         "conditional": conditional_flow(),
         "empty": nvpflow.Flow([nvpflow.Permutation(3, [2, 0, 1])]),
-        "estimator": fitted(nvpflow.RealNVP),
+        "estimator": fitted(nvpflow.FlowDensity),
         "detector": fitted(nvpflow.FlowOutlierDetector),
     }
 
@@ -95,7 +95,7 @@ def test_files(models, name, ending, tmp_path):
 @both_kinds
 def test_names_of_columns_are_kept(ending, tmp_path):
     pandas = pytest.importorskip("pandas")
-    for kind in (nvpflow.RealNVP, nvpflow.FlowOutlierDetector):
+    for kind in (nvpflow.FlowDensity, nvpflow.FlowOutlierDetector):
         model = kind(1, 2, max_iter=1).fit(pandas.DataFrame(POINTS, columns=["a", "b", "ü"]))
         twin = nvpflow.load(save_to(tmp_path, model, ending))
         assert list(twin.feature_names_in_) == ["a", "b", "ü"] and twin.feature_names_in_.dtype == object
@@ -105,9 +105,9 @@ def test_what_cannot_be_saved_leaves_the_old_file(models, tmp_path, monkeypatch)
     path = save_to(tmp_path, models["flow"], "npz")
     before = path.read_bytes()
     for model in ({}, nvpflow.ActNorm(2)):
-        with pytest.raises(TypeError, match=f"a RealNVP or a FlowOutlierDetector, got {type(model).__name__}"):
+        with pytest.raises(TypeError, match=f"a FlowDensity or a FlowOutlierDetector, got {type(model).__name__}"):
             nvpflow.save(model, path)
-    for kind in (nvpflow.RealNVP, nvpflow.FlowOutlierDetector):
+    for kind in (nvpflow.FlowDensity, nvpflow.FlowOutlierDetector):
         with pytest.raises(nvpflow.NotFittedError, match=f"this {kind.__name__} is not fitted yet"):
             kind().save(path)
     bad = models["flow"].copy()
@@ -334,7 +334,7 @@ HEADERS = {
 
 @pytest.fixture(scope="module")
 def small_model():
-    return nvpflow.RealNVP(1, 4, scale="tanh", n_init=1, max_iter=5, dtype="float64", random_state=0).fit(POINTS)
+    return nvpflow.FlowDensity(1, 4, coupling="affine", n_init=1, max_iter=5, dtype="float64", random_state=0).fit(POINTS)
 
 
 @pytest.mark.parametrize("case", HEADERS)
@@ -500,7 +500,7 @@ def test_damaged_json(small_model, ending, tmp_path):
     del arrays["description"]
     text, rng = json.dumps(header), np.random.default_rng(0)
     pieces = [*'{}[]",:-.0123456789eE', "null", "true", "1e999", "NaN", "-Infinity", "1e12", "9" * 30, "\0", "\\u0000"]
-    writer = nvpflow._containers.write_safetensors if ending == "safetensors" else nvpflow._containers.write_npz
+    writer = nvpflow._io.safetensors.write_safetensors if ending == "safetensors" else nvpflow._io.npz.write_npz
     n_refused = 0
     with bounded_memory():
         for _ in range(1000):

@@ -375,7 +375,7 @@ class TestRandomState:
     @both_precisions
     def test_estimator(self, dtype):
         def fitted(random_state):
-            model = nvpflow.RealNVP(
+            model = nvpflow.FlowDensity(
                 2, 8, max_iter=10, dtype=dtype, random_state=random_state
             ).fit(moons(100))
             return model.flow_.parameters.tobytes(), model.sample(5, random_state=0).tobytes()
@@ -524,7 +524,7 @@ class TestDensityIntegratesToOne:
         assert integral(lambda x: np.exp(flow.log_prob(x)), 10, 0.02) == pytest.approx(1, abs=1e-3)
 
     def test_estimator_trained_on_moons(self):
-        model = nvpflow.RealNVP(
+        model = nvpflow.FlowDensity(
             4, 16, max_iter=150, learning_rate=1e-2, dtype="float64", random_state=0
         ).fit(moons(300))
         total = integral(lambda x: np.exp(model.score_samples(x)), 10, 0.02)

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import nvpflow
-from nvpflow import _containers
+from nvpflow._io.npz import write_npz
+from nvpflow._io.safetensors import write_safetensors
 from test_files import assert_same, both_kinds, contents, overwrite, rewrite, save_to, spoiled_headers, write
 
 POINTS = np.random.RandomState(0).normal(size=(60, 3))
@@ -23,8 +24,8 @@ SHUFFLE = {"type": "permutation", "data_dim": 1, "permutation": [0]}
 
 @pytest.fixture(scope="module")
 def estimator():
-    options = {"scale": "tanh", "max_iter": 5, "dtype": "float64", "random_state": 0}
-    return nvpflow.RealNVP(1, 4, **options).fit(POINTS)
+    options = {"coupling": "affine", "max_iter": 5, "dtype": "float64", "random_state": 0}
+    return nvpflow.FlowDensity(1, 4, **options).fit(POINTS)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def flow_file(path, layers, n_parameters=0, **more):
     pytest.importorskip("safetensors")
     text = json.dumps({"format": "nvpflow", "version": 1, "kind": "Flow", "flow": {"dtype": "float32", "layers": layers, **more}})
     file = io.BytesIO()
-    _containers.write_safetensors(file, text, {"parameters": np.zeros(n_parameters, np.float32)})
+    write_safetensors(file, text, {"parameters": np.zeros(n_parameters, np.float32)})
     path.write_bytes(file.getbuffer())
     return path
 
@@ -152,7 +153,7 @@ TEXTS = {
 def test_texts_that_are_no_header(case, ending, estimator, tmp_path):
     if ending == "safetensors":
         pytest.importorskip("safetensors")
-    writer = _containers.write_safetensors if ending == "safetensors" else _containers.write_npz
+    writer = write_safetensors if ending == "safetensors" else write_npz
     file = io.BytesIO()
     writer(file, TEXTS[case], {"parameters": np.zeros(3)})
     path = tmp_path / "model"
@@ -277,8 +278,8 @@ UNFIT = {
     "n_layers": [0, -1, 1.5, "3", None, True, 10**30, [2]],
     "hidden_dim": [0, [], {}, "4", [[4]], [0], [True], 1e3, None, [10**30]],
     "activation": ["sine", None, 1, ["relu"]],
-    "scale": ["sinh", None],
-    "scale_bound": [0, -1.0, "1", None, 10**400],
+    "coupling": ["sinh", None],
+    "scale_bound": [0, -1.0, "1", 10**400],
     "n_bins": [1, 65, 6.0, "6"],
     "tail_bound": [0, -3.0, "3", 1e300],
     "base": ["tree", None],
@@ -291,8 +292,7 @@ UNFIT = {
     "warmup": [-1, 1.5, "0", None],
     "average": [1, -0.1, "0", None],
     "noise": [-0.1, "0", None, [0.1]],
-    "early_stopping": [0, "no", None],
-    "validation_fraction": [0, 1, -0.2, None],
+    "validation_fraction": [0, 1, -0.2],
     "n_iter_no_change": [0, 1.5, "1"],
     "tol": [-1e-3, None, "0"],
     "warm_start": [1, None],
@@ -304,7 +304,7 @@ UNFIT = {
 
 
 def test_every_parameter_has_unfit_values():
-    assert UNFIT.keys() == nvpflow.RealNVP().get_params().keys()
+    assert UNFIT.keys() == nvpflow.FlowDensity().get_params().keys()
 
 
 @pytest.mark.parametrize("name", UNFIT)
@@ -337,7 +337,7 @@ def test_parameters_of_detectors_that_fit_would_not_take(detector, tmp_path):
 
 
 def test_a_detector_with_a_context(detector, tmp_path):
-    path = save_to(tmp_path, nvpflow.RealNVP(1, 2, max_iter=1).fit(POINTS[:, :2], context=POINTS[:, 2:]), "npz")
+    path = save_to(tmp_path, nvpflow.FlowDensity(1, 2, max_iter=1).fit(POINTS[:, :2], context=POINTS[:, 2:]), "npz")
     header, arrays = contents(path)
     header |= {"kind": "FlowOutlierDetector", "detector": {}, "offset": 0.0}
     with pytest.raises(ValueError, match="a FlowOutlierDetector has no context"):
@@ -381,12 +381,12 @@ def test_what_could_not_be_loaded_is_not_saved(estimator, detector, tmp_path):
 
 def test_parameters_of_numpy_come_back_as_pythons(estimator, tmp_path):
     twin = pickle.loads(pickle.dumps(estimator)).set_params(
-        n_layers=np.int8(3), hidden_dim=np.array([4, 5]), tol=np.float32(0.5), standardize=np.bool_(True), scale=np.str_("exp"),
+        n_layers=np.int8(3), hidden_dim=np.array([4, 5]), tol=np.float32(0.5), standardize=np.bool_(True), coupling=np.str_("affine"),
         dtype=np.dtype(np.float64), random_state=np.uint32(7),
     )  # fmt: skip
     loaded = nvpflow.load(save_to(tmp_path, twin, "npz")).get_params()
     assert (loaded["n_layers"], loaded["hidden_dim"], loaded["tol"], loaded["standardize"]) == (3, [4, 5], 0.5, True)
-    assert (loaded["scale"], loaded["dtype"], loaded["random_state"]) == ("exp", "float64", 7)
+    assert (loaded["coupling"], loaded["dtype"], loaded["random_state"]) == ("affine", "float64", 7)
     assert {type(loaded[name]) for name in ("n_layers", "tol", "standardize", "random_state")} == {int, float, bool}
 
 
@@ -406,7 +406,7 @@ def generators():
 @pytest.mark.parametrize("generator", list(generators()))
 def test_generators_go_on_where_they_were(generator, detector, tmp_path):
     generator = pickle.loads(pickle.dumps(generator))
-    model = nvpflow.RealNVP(1, 2, max_iter=2, random_state=generator).fit(POINTS)
+    model = nvpflow.FlowDensity(1, 2, max_iter=2, random_state=generator).fit(POINTS)
     path = save_to(tmp_path, model, "npz")
     twin = nvpflow.load(path)
     assert type(twin.random_state) is type(generator)
@@ -418,7 +418,7 @@ def test_generators_go_on_where_they_were(generator, detector, tmp_path):
 def test_seed_sequences_come_back(tmp_path):
     for sequence in (np.random.SeedSequence(7), np.random.SeedSequence([1, 2**40], spawn_key=(3, 4)), np.random.SeedSequence()):
         sequence.spawn(2)
-        model = nvpflow.RealNVP(1, 2, max_iter=2, random_state=sequence).fit(POINTS)
+        model = nvpflow.FlowDensity(1, 2, max_iter=2, random_state=sequence).fit(POINTS)
         twin = nvpflow.load(save_to(tmp_path, model, "npz")).random_state
         assert twin.state == sequence.state | {"spawn_key": tuple(sequence.spawn_key)}
         np.testing.assert_array_equal(twin.generate_state(4), sequence.generate_state(4))
@@ -440,7 +440,7 @@ def test_generators_that_cannot_be_stored(tmp_path):
         def state(self):
             return super().state | {"bit_generator": "Own"}
 
-    model = nvpflow.RealNVP(1, 2, max_iter=2, random_state=np.random.Generator(Own(1))).fit(POINTS)
+    model = nvpflow.FlowDensity(1, 2, max_iter=2, random_state=np.random.Generator(Own(1))).fit(POINTS)
     with pytest.raises(ValueError, match="random_state cannot be stored: its bit generator must be one of PCG64, .*, got Own"):
         model.save(tmp_path / "model.npz")
     assert list(tmp_path.iterdir()) == []
@@ -449,7 +449,7 @@ def test_generators_that_cannot_be_stored(tmp_path):
 def spoiled_states():
     """What NumPy itself would take, and read beyond its buffers, or take for something else."""
     def state(kind, name, change):
-        value = nvpflow._random_state.plain_random_state(kind(getattr(np.random, name)(0)))
+        value = nvpflow._io.random_state.plain_random_state(kind(getattr(np.random, name)(0)))
         change(value)
         return value
 
@@ -497,7 +497,7 @@ class MyFlow(nvpflow.Flow):
     pass
 
 
-class MyRealNVP(nvpflow.RealNVP):
+class MyDensity(nvpflow.FlowDensity):
     def __init__(self, width=3, random_state=0):
         super().__init__(2, width, max_iter=2, random_state=random_state)
         self.width = width
@@ -513,14 +513,14 @@ class MyDetector(nvpflow.FlowOutlierDetector):
 def test_subclasses_load_as_the_class_itself(ending, tmp_path):
     flow = MyFlow([nvpflow.ActNorm(3)])
     assert type(nvpflow.load(save_to(tmp_path, flow, ending))) is nvpflow.Flow
-    for made, kind in ((MyRealNVP(4), nvpflow.RealNVP), (MyDetector(4), nvpflow.FlowOutlierDetector)):
+    for made, kind in ((MyDensity(4), nvpflow.FlowDensity), (MyDetector(4), nvpflow.FlowOutlierDetector)):
         made.fit(POINTS)
         twin = nvpflow.load(save_to(tmp_path, made, ending))
         assert type(twin) is kind and twin.hidden_dim == 4 and twin.n_layers == 2 and not hasattr(twin, "width")
         np.testing.assert_array_equal(twin.score_samples(POINTS), made.score_samples(POINTS))
         np.testing.assert_array_equal(twin.fit(POINTS).flow_.parameters, made.flow_.parameters)
-    with pytest.raises(nvpflow.NotFittedError, match="this MyRealNVP is not fitted yet"):
-        MyRealNVP().save(tmp_path / "none.npz")
+    with pytest.raises(nvpflow.NotFittedError, match="this MyDensity is not fitted yet"):
+        MyDensity().save(tmp_path / "none.npz")
 
 
 # -- damage --
@@ -566,7 +566,7 @@ def test_directories_and_absent_files_are_oserrors(tmp_path):
 # -- threads --
 
 
-@pytest.mark.parametrize("kind", [nvpflow.RealNVP, nvpflow.FlowOutlierDetector])
+@pytest.mark.parametrize("kind", [nvpflow.FlowDensity, nvpflow.FlowOutlierDetector])
 def test_attributes_that_come_while_it_is_pickled(kind):
     class Meddler:
         """Its pickling does what a `fit` in another thread would."""
@@ -582,12 +582,12 @@ def test_attributes_that_come_while_it_is_pickled(kind):
     np.testing.assert_array_equal(twin.score_samples(POINTS), model.score_samples(POINTS))
 
 
-@pytest.mark.parametrize("kind", [nvpflow.RealNVP, nvpflow.FlowOutlierDetector])
+@pytest.mark.parametrize("kind", [nvpflow.FlowDensity, nvpflow.FlowOutlierDetector])
 def test_pickles_and_files_of_a_model_that_another_thread_fits(kind, tmp_path):
     """They are those of one fit, though the fits take turns in what they learn: number of columns, their names, epochs."""
     pandas = pytest.importorskip("pandas")
     tables = [pandas.DataFrame(POINTS[:, :2], columns=["a", "b"]), POINTS]
-    model, path = kind(1, 2, max_iter=1, early_stopping=False, random_state=0).fit(tables[0]), tmp_path / "model.npz"
+    model, path = kind(1, 2, max_iter=1, validation_fraction=None, random_state=0).fit(tables[0]), tmp_path / "model.npz"
     stop, errors = threading.Event(), []
 
     def fit():

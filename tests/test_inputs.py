@@ -76,7 +76,7 @@ def make_flow():
 
 
 def make_model():
-    return nvpflow.RealNVP(2, 4, max_iter=3, random_state=0)
+    return nvpflow.FlowDensity(2, 4, max_iter=3, random_state=0)
 
 
 @pytest.mark.parametrize("kind", GOOD)
@@ -167,7 +167,7 @@ def test_feature_names():
         for use in (model.score_samples, model.score, model.transform, model.partial_fit):
             with pytest.raises(ValueError, match=f"The feature names should match those .*\n.*{message}"):
                 use(frame.set_axis(columns, axis=1))
-    with pytest.warns(UserWarning, match="X does not have valid feature names, but RealNVP was fitted with") as caught:
+    with pytest.warns(UserWarning, match="X does not have valid feature names, but FlowDensity was fitted with") as caught:
         model.score_samples(POINTS)
     assert caught[0].filename == __file__
     with pytest.raises(TypeError, match="Feature names are only supported if all input features have string names"):
@@ -175,7 +175,7 @@ def test_feature_names():
     assert model.feature_names_in_.tolist() == ["a", "b"]
     model.fit(POINTS)
     assert not hasattr(model, "feature_names_in_")
-    with pytest.warns(UserWarning, match="X has feature names, but RealNVP was fitted without feature names"):
+    with pytest.warns(UserWarning, match="X has feature names, but FlowDensity was fitted without feature names"):
         model.score_samples(frame)
 
 
@@ -195,11 +195,11 @@ def test_frames_out():
     model = make_model().fit(frame)
     expected = model.transform(frame)
     z = model.set_output(transform="pandas").transform(frame)
-    assert z.columns.tolist() == ["realnvp0", "realnvp1"] and z.index.tolist() == frame.index.tolist()
+    assert z.columns.tolist() == ["flowdensity0", "flowdensity1"] and z.index.tolist() == frame.index.tolist()
     np.testing.assert_array_equal(z, expected)
     np.testing.assert_allclose(model.inverse_transform(z), POINTS, atol=1e-4)
     z = model.set_output(transform="polars").transform(polars.DataFrame(POINTS, schema=["a", "b"]))
-    assert isinstance(z, polars.DataFrame) and z.columns == ["realnvp0", "realnvp1"]
+    assert isinstance(z, polars.DataFrame) and z.columns == ["flowdensity0", "flowdensity1"]
     np.testing.assert_array_equal(z.to_numpy(), expected)
     assert type(model.set_output(transform=None).transform(frame)) is polars.DataFrame
     assert type(model.set_output(transform="default").transform(frame)) is np.ndarray
@@ -220,7 +220,7 @@ ALONE = """
     import numpy as np, nvpflow
 
     X = np.random.default_rng(0).normal(size=(60, 2))
-    model = nvpflow.RealNVP(2, 4, max_iter=3, random_state=0)
+    model = nvpflow.FlowDensity(2, 4, max_iter=3, random_state=0)
     try:
         model.score(X)
     except nvpflow.NotFittedError as error:
@@ -228,7 +228,7 @@ ALONE = """
     model.fit(X).partial_fit(X)
     assert np.isfinite(model.score(X)) and model.sample(5).shape == (5, 2)
     assert model.fit_transform(X).shape == (60, 2)
-    assert model.get_feature_names_out().tolist() == ["realnvp0", "realnvp1"]
+    assert model.get_feature_names_out().tolist() == ["flowdensity0", "flowdensity1"]
     copy.deepcopy(model).set_params(hidden_dim=3).fit(X)
     detector = nvpflow.FlowOutlierDetector(2, 4, max_iter=3, random_state=0)
     assert set(detector.fit_predict(X)) == {-1, 1}, detector

@@ -8,7 +8,15 @@ import pytest
 from scipy.special import logsumexp
 
 import nvpflow
-from nvpflow._mixture import LEAST_RELATIVE, MAX_ITER, PRIOR_SAMPLES, _Mixture, _Samples, fit_mixture, refit_mixture
+from nvpflow._training.mixture_em import (
+    LEAST_RELATIVE,
+    MAX_ITER,
+    PRIOR_SAMPLES,
+    _Mixture,
+    _Samples,
+    fit_mixture,
+    refit_mixture,
+)
 
 both_precisions = pytest.mark.parametrize("dtype", ["float32", "float64"])
 every_dim = pytest.mark.parametrize("dim", [1, 2, 3, 4, 5, 9])

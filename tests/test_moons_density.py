@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import quad
 from sklearn.datasets import make_moons
 
-from nvpflow import moons
+from nvpflow import datasets
 
 
 def outer(t):
@@ -57,24 +57,24 @@ def test_agrees_with_adaptive_quadrature(noise):
     near = rng.uniform([-1.5, -1], [2.5, 1.5], (20, 2))
     points = np.concatenate([near, far, np.array(SPECIAL, float)])
     expected = [by_quadrature(point, noise) for point in points]
-    np.testing.assert_allclose(moons.log_density(points, noise), expected, rtol=1e-11, atol=1e-9)
+    np.testing.assert_allclose(datasets.moons_log_density(points, noise), expected, rtol=1e-11, atol=1e-9)
 
 
 @pytest.mark.parametrize("noise", [0.05, 0.1, 1.0])
 def test_integrates_to_one_and_gives_the_entropy(noise):
     step = noise / 4
-    log_density = moons.log_density(grid(noise, step), noise)
+    log_density = datasets.moons_log_density(grid(noise, step), noise)
     assert np.exp(log_density).sum() * step**2 == pytest.approx(1, abs=1e-9)
     entropy = -(np.exp(log_density) * log_density).sum() * step**2
-    assert moons.entropy(noise) == pytest.approx(entropy, abs=1e-6)
+    assert datasets.moons_entropy(noise) == pytest.approx(entropy, abs=1e-6)
 
 
 @pytest.mark.parametrize(("noise", "expected"), [(0.1, 1.008), (0.05, 0.2895)])
 def test_entropy_agrees_with_samples_of_scikit_learn(noise, expected):
     X, _ = make_moons(100_000, noise=noise, random_state=0)
-    nll = -moons.log_density(X, noise)
-    assert moons.entropy(noise) == pytest.approx(expected, abs=0.005)
-    assert nll.mean() == pytest.approx(moons.entropy(noise), abs=4 * nll.std() / len(X) ** 0.5)
+    nll = -datasets.moons_log_density(X, noise)
+    assert datasets.moons_entropy(noise) == pytest.approx(expected, abs=0.005)
+    assert nll.mean() == pytest.approx(datasets.moons_entropy(noise), abs=4 * nll.std() / len(X) ** 0.5)
 
 
 def test_density_is_that_of_samples_of_scikit_learn():
@@ -86,7 +86,7 @@ def test_density_is_that_of_samples_of_scikit_learn():
     fine_y = (y[:-1, None] + offsets * (y[1] - y[0])).ravel()
     points = np.stack(np.meshgrid(fine_x, fine_y, indexing="ij"), axis=-1).reshape(-1, 2)
     cell = (x[1] - x[0]) * (y[1] - y[0])
-    mass = np.exp(moons.log_density(points)).reshape(30, 8, 30, 8).mean(axis=(1, 3)) * cell
+    mass = np.exp(datasets.moons_log_density(points)).reshape(30, 8, 30, 8).mean(axis=(1, 3)) * cell
     expected = mass * len(X)
     assert expected.sum() == pytest.approx(len(X), rel=1e-3)
     assert (np.abs(counts - expected) <= 5 * np.sqrt(expected + 1)).all()
@@ -98,13 +98,13 @@ def test_without_noise_to_speak_of_it_is_the_density_of_the_arc():
     away = np.array([0, 1, 3])
     points = np.multiply.outer(1 + away * noise, [np.cos(1.0), np.sin(1.0)])
     expected = -np.log(2 * np.pi) - 0.5 * np.log(2 * np.pi * noise**2) - away**2 / 2
-    np.testing.assert_allclose(moons.log_density(points, noise), expected, atol=1e-5)
+    np.testing.assert_allclose(datasets.moons_log_density(points, noise), expected, atol=1e-5)
 
 
 def test_the_moons_are_symmetric():
     points = np.random.default_rng(0).normal(size=(100, 2)) * 2
     np.testing.assert_allclose(
-        moons.log_density(points), moons.log_density([1, 0.5] - points), rtol=1e-13
+        datasets.moons_log_density(points), datasets.moons_log_density([1, 0.5] - points), rtol=1e-13
     )
 
 
@@ -112,23 +112,23 @@ def test_far_points_stay_finite():
     for noise in (0.01, 0.1):
         directions = np.random.default_rng(0).normal(size=(100, 2))
         far = 1000 * noise * directions / np.linalg.norm(directions, axis=1, keepdims=True)
-        assert np.isfinite(moons.log_density(far, noise)).all()
-    assert moons.log_density([[1e100, -1e100]])[0] == pytest.approx(-1e202)
-    assert moons.log_density([[1e300, 0.0]])[0] == -np.inf
+        assert np.isfinite(datasets.moons_log_density(far, noise)).all()
+    assert datasets.moons_log_density([[1e100, -1e100]])[0] == pytest.approx(-1e202)
+    assert datasets.moons_log_density([[1e300, 0.0]])[0] == -np.inf
 
 
 def test_many_points_are_the_same_as_one_at_a_time():
-    points = np.random.default_rng(0).normal(size=(2 * moons.CHUNK + 3, 2))
-    together = moons.log_density(points)
-    for i in (0, moons.CHUNK - 1, moons.CHUNK, len(points) - 1):
-        assert together[i] == pytest.approx(moons.log_density(points[i : i + 1])[0], rel=1e-14)
+    points = np.random.default_rng(0).normal(size=(2 * datasets.CHUNK + 3, 2))
+    together = datasets.moons_log_density(points)
+    for i in (0, datasets.CHUNK - 1, datasets.CHUNK, len(points) - 1):
+        assert together[i] == pytest.approx(datasets.moons_log_density(points[i : i + 1])[0], rel=1e-14)
 
 
 def test_input_types():
-    assert moons.log_density(np.empty((0, 2))).shape == (0,)
-    assert moons.log_density([[0, 1]]).dtype == np.float64
+    assert datasets.moons_log_density(np.empty((0, 2))).shape == (0,)
+    assert datasets.moons_log_density([[0, 1]]).dtype == np.float64
     single = np.array([[0.25, 0.75]], np.float32)
-    assert moons.log_density(single) == moons.log_density(single.astype(float))
+    assert datasets.moons_log_density(single) == datasets.moons_log_density(single.astype(float))
 
 
 @pytest.mark.parametrize(
@@ -148,11 +148,11 @@ def test_input_types():
 )
 def test_wrong_arguments(x, noise, error, message):
     with pytest.raises(error, match=message):
-        moons.log_density(x, noise)
+        datasets.moons_log_density(x, noise)
 
 
 def test_wrong_arguments_of_the_entropy():
     with pytest.raises(ValueError, match="noise must be finite and >= 0.001, got 0.0001"):
-        moons.entropy(1e-4)
+        datasets.moons_entropy(1e-4)
     with pytest.raises(TypeError, match="noise must be a real number"):
-        moons.entropy([0.1])
+        datasets.moons_entropy([0.1])

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import nvpflow
-from nvpflow import moons, plot
+from nvpflow import datasets, plot
 
-R = nvpflow.RealNVP
+R = nvpflow.FlowDensity
 X = np.random.default_rng(0).normal(size=(40, 2))
 WEIGHT = np.ones(40)
 
@@ -47,7 +47,7 @@ MODEL_CALLS = {
         lambda m, a: m.flow_.inverse_vjp(a(X), X, None),
         lambda m, a: m.flow_.copy().fit(a(X), max_iter=1),
         lambda m, a: m.flow_.log_prob([a(row) for row in X]),
-        lambda m, a: moons.log_density(a(X)),
+        lambda m, a: datasets.moons_log_density(a(X)),
     ],
     "z": [lambda m, a: m.flow_.forward(a(X)), lambda m, a: m.flow_.layers[0].forward(a(X))],
     "grad_x": [lambda m, a: m.flow_.forward_vjp(X, a(X), None)],
@@ -81,7 +81,7 @@ def test_masked_elements_are_an_error(model, name, call):
 
 CONTEXT_CALLS = [
     lambda m, a: R(max_iter=1).fit(X, context=a(X)),
-    lambda m, a: m.score_samples(X, a(X)),
+    lambda m, a: m.score_samples(X, context=a(X)),
     lambda m, a: m.sample(3, context=a(X[0])),
     lambda m, a: m.flow_.log_prob(X, a(X)),
     lambda m, a: m.flow_.sample(40, context=a(X)),
@@ -117,7 +117,7 @@ CONSTANT = {
 
 
 @pytest.mark.parametrize("data", CONSTANT)
-@pytest.mark.parametrize("options", [{}, {"early_stopping": False}, {"base": "normal"}, {"base": "normal", "n_init": 2}])
+@pytest.mark.parametrize("options", [{}, {"validation_fraction": None}, {"base": "normal"}, {"base": "normal", "n_init": 2}])
 @pytest.mark.parametrize("estimator", [R, nvpflow.FlowOutlierDetector])
 def test_constant_samples(estimator, options, data):
     model = estimator(max_iter=2, random_state=0, **options)

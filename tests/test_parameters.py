@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import nvpflow
-from nvpflow import moons
-from nvpflow._checks import shown
+from nvpflow import datasets
+from nvpflow._validation.arguments import shown
 
-R = nvpflow.RealNVP
+R = nvpflow.FlowDensity
 X = np.random.default_rng(0).normal(size=(40, 2)).astype("float32")
 
 # Odd values, and the kinds of argument that take them.
@@ -39,16 +39,16 @@ ODD = {
     "class": (int, ("callback",)),
 }
 KINDS = {
-    "n_layers": "int", "hidden_dim": "widths", "activation": "choice", "scale": "choice", "scale_bound": "real",
+    "n_layers": "int", "hidden_dim": "widths", "activation": "choice", "coupling": "choice", "scale_bound": "real none",
     "n_bins": "int none", "tail_bound": "real none", "base": "choice", "standardize": "bool", "n_init": "int",
     "max_iter": "int none",
     "batch_size": "int none", "learning_rate": "real none", "schedule": "choice", "warmup": "warmup", "average": "share",
-    "noise": "real", "early_stopping": "bool", "validation_fraction": "share", "n_iter_no_change": "int none", "tol": "real",
+    "noise": "real", "validation_fraction": "share none", "n_iter_no_change": "int none", "tol": "real",
     "warm_start": "bool", "dtype": "dtype", "n_jobs": "jobs none", "verbose": "int bool", "random_state": "seed none",
 }  # fmt: skip
 CONFIGURATIONS = {
     "splines": {},
-    "others unused": dict(scale="exp", early_stopping=False, n_iter_no_change=None, base="normal", schedule="constant"),
+    "others unused": dict(coupling="affine", scale_bound=None, validation_fraction=None, n_iter_no_change=None, base="normal", schedule="constant"),
 }  # fmt: skip
 
 
@@ -75,15 +75,15 @@ def test_odd_parameters(name, others):
 
 
 @pytest.mark.parametrize("wrong, error, message", [
-    (dict(validation_fraction=7, early_stopping=False), ValueError,
+    (dict(validation_fraction=7), ValueError,
      "validation_fraction must be finite and > 0 and < 1, got 7"),
-    (dict(scale_bound=-5, scale="spline"), ValueError, "scale_bound must be finite and > 0, got -5"),
-    (dict(tail_bound=-5, scale="exp"), ValueError, "tail_bound must be finite and > 0, got -5"),
-    (dict(n_bins=65, scale="tanh"), ValueError, "n_bins must be at most 64, got 65"),
+    (dict(scale_bound=-5, coupling="spline"), ValueError, "scale_bound must be finite and > 0, got -5"),
+    (dict(tail_bound=-5, coupling="affine", scale_bound=None), ValueError, "tail_bound must be finite and > 0, got -5"),
+    (dict(n_bins=65, coupling="affine"), ValueError, "n_bins must be at most 64, got 65"),
     (dict(standardize="yes"), TypeError, "standardize must be True or False, got 'yes'"),
     (dict(warm_start="no"), TypeError, "warm_start must be True or False, got 'no'"),
-    (dict(early_stopping=1), TypeError, "early_stopping must be True or False, got 1"),
-    (dict(n_iter_no_change=0, early_stopping=False), ValueError, "n_iter_no_change must be at least 1, got 0"),
+    (dict(standardize=1), TypeError, "standardize must be True or False, got 1"),
+    (dict(n_iter_no_change=0, validation_fraction=None), ValueError, "n_iter_no_change must be at least 1, got 0"),
     (dict(scale_bound=1e39), ValueError, "scale_bound must be from 1.18e-38 to 8.51e+37 in float32, got 1e+39"),
     (dict(tail_bound=3e38), ValueError, "tail_bound must be from 1.08e-19 to 1.84e+19 in float32, got 3e+38"),
     (dict(learning_rate=1e-50), ValueError, "learning_rate must be finite and > 0 in float32, got 1e-50"),
@@ -111,7 +111,7 @@ def test_odd_contamination(odd):
 
 @pytest.mark.parametrize("right", [
     dict(n_layers=np.int8(2)), dict(hidden_dim=np.array([4, 4])), dict(hidden_dim=range(3, 5)), dict(hidden_dim=()),
-    dict(learning_rate=np.float32(1e-3)), dict(noise=Fraction(1, 3)), dict(early_stopping=np.False_), dict(verbose=False),
+    dict(learning_rate=np.float32(1e-3)), dict(noise=Fraction(1, 3)), dict(standardize=np.False_), dict(verbose=False),
     dict(warmup=np.float32(0.1)), dict(warmup=3), dict(average=1 - 1e-12), dict(tol=1e-50), dict(random_state=2**64),
     dict(random_state=np.random.SeedSequence(1)), dict(dtype=np.float64, scale_bound=1e39, tail_bound=3e38),
     dict(validation_fraction=1e-50),
@@ -308,7 +308,7 @@ def test_odd_arguments_of_a_mixture(argument, odd):
         nvpflow.MixtureBase(**{**arguments, argument: value})
 
 
-@pytest.mark.parametrize("function", [moons.entropy, lambda noise: moons.log_density([[0, 1]], noise)])
+@pytest.mark.parametrize("function", [datasets.moons_entropy, lambda noise: datasets.moons_log_density([[0, 1]], noise)])
 def test_odd_noise_of_moons(function):
     for odd in unfit("real"):
         with pytest.raises((TypeError, ValueError), match="^noise must "):
@@ -317,12 +317,12 @@ def test_odd_noise_of_moons(function):
 
 @pytest.mark.parametrize("noise", [1e3, 1e20, 1e150])
 def test_entropy_of_moons_in_much_noise_is_that_of_the_noise(noise):
-    assert moons.entropy(noise) == pytest.approx(np.log(2 * np.pi * np.e) + 2 * np.log(noise), abs=1e-5)
+    assert datasets.moons_entropy(noise) == pytest.approx(np.log(2 * np.pi * np.e) + 2 * np.log(noise), abs=1e-5)
 
 
 def test_noise_of_moons_beyond_the_range():
     with pytest.raises(ValueError, match="noise must be at most 1e150, got 1e\\+200"):
-        moons.entropy(1e200)
+        datasets.moons_entropy(1e200)
 
 
 # Seeds and messages

@@ -13,7 +13,7 @@ import scipy.stats
 from nbclient import NotebookClient
 
 import nvpflow
-from nvpflow import moons, plot
+from nvpflow import datasets, plot
 from nvpflow.plot._density import DEPTH
 from nvpflow.plot._latent import _band, _ranks, _rosenblatt
 from nvpflow.plot._layers import HOLD, origin_colours
@@ -23,13 +23,13 @@ DATA = np.random.default_rng(0).normal(size=(300, 2)) @ [[3.0, 1.0], [0.0, 0.5]]
 
 @pytest.fixture(scope="module")
 def model():
-    return nvpflow.RealNVP(n_layers=8, hidden_dim=8, base="normal", max_iter=20, random_state=0).fit(DATA)
+    return nvpflow.FlowDensity(n_layers=8, hidden_dim=8, base="normal", max_iter=20, random_state=0).fit(DATA)
 
 
 @pytest.fixture(scope="module")
 def conditional():
     context = np.random.default_rng(1).normal(size=(300, 2))
-    return nvpflow.RealNVP(2, 8, base="normal", max_iter=20, random_state=0).fit(DATA + context, context=context)
+    return nvpflow.FlowDensity(2, 8, base="normal", max_iter=20, random_state=0).fit(DATA + context, context=context)
 
 
 def coupling_flow(n_layers, dim=2, **options):
@@ -166,10 +166,10 @@ class TestEvolution:
     def test_wrong_arguments(self, model):
         with pytest.raises(ValueError, match="model must have 1 or 2 dimensions to be drawn, got 3"):
             plot.evolution(coupling_flow(2, dim=3))
-        with pytest.raises(TypeError, match="model must be a Flow, a RealNVP or a FlowOutlierDetector, got ndarray"):
+        with pytest.raises(TypeError, match="model must be a Flow, a FlowDensity or a FlowOutlierDetector, got ndarray"):
             plot.evolution(DATA)
         with pytest.raises(nvpflow.NotFittedError):
-            plot.evolution(nvpflow.RealNVP())
+            plot.evolution(nvpflow.FlowDensity())
         with pytest.raises(ValueError, match="n must be at least 1"):
             plot.evolution(model, n=0)
         with pytest.raises(TypeError, match="random_state"):
@@ -188,20 +188,20 @@ class TestDensity:
 
     def test_the_pixels_are_log_densities_at_their_places(self):
         flow = coupling_flow(3, dtype="float64")
-        figure = plot.density(flow, moons.log_density, limits=self.LIMITS, resolution=64)
+        figure = plot.density(flow, datasets.moons_log_density, limits=self.LIMITS, resolution=64)
         learned, exact = images(figure)
         assert learned.get_array().shape == exact.get_array().shape == (40, 64)
         assert learned.get_extent() == exact.get_extent() == [-1.5, 2.5, -1.0, 1.5]
         assert learned.origin == exact.origin == "lower"
         points = self.centres(self.LIMITS, (40, 64)).reshape(-1, 2)
-        for image, log_density in ((learned, flow.log_prob), (exact, moons.log_density)):
+        for image, log_density in ((learned, flow.log_prob), (exact, datasets.moons_log_density)):
             low, high = image.get_clim()
             shown = np.clip(np.asarray(image.get_array()), low, high)
             expected = np.clip(log_density(points), low, high).reshape(40, 64)
             np.testing.assert_allclose(shown, expected, rtol=1e-12)
 
     def test_both_panels_and_the_colour_bar_have_one_scale(self, model):
-        figure = plot.density(model, moons.log_density, limits=self.LIMITS, resolution=40)
+        figure = plot.density(model, datasets.moons_log_density, limits=self.LIMITS, resolution=40)
         learned, exact = images(figure)
         assert learned.get_clim() == exact.get_clim()
         assert learned.get_cmap() == exact.get_cmap()
@@ -222,7 +222,7 @@ class TestDensity:
 
     def test_a_spike_does_not_set_the_scale(self, model):
         def spiky(points):
-            values = moons.log_density(points)
+            values = datasets.moons_log_density(points)
             values[7] = 1e30
             return values
 
@@ -282,7 +282,7 @@ class TestTraining:
         assert ax.lines[2].get_xdata()[0] == 7
         assert ax.lines[2].get_ydata()[0] == model.history_["validation_nll"][6]
         with pytest.raises(nvpflow.NotFittedError):
-            plot.training(nvpflow.RealNVP())
+            plot.training(nvpflow.FlowDensity())
 
     def test_the_training_curve_alone(self):
         (ax,) = plot.training({"train_nll": [3.0, 2.0, 1.5]}).axes
@@ -313,7 +313,7 @@ class TestTraining:
 
     def test_wrong_arguments(self):
         for history in (None, {}, [1.0, 2.0], {"validation_nll": [1.0]}):
-            with pytest.raises(TypeError, match="history must be a fitted RealNVP or a mapping with 'train_nll'"):
+            with pytest.raises(TypeError, match="history must be a fitted FlowDensity or a mapping with 'train_nll'"):
                 plot.training(history)
         with pytest.raises(ValueError, match="the training curve of history must have shape"):
             plot.training({"train_nll": []})
@@ -559,14 +559,14 @@ class TestLatent:
         with pytest.raises(ValueError, match="level must be finite and > 0 and < 1"):
             plot.latent(model, DATA, level=1)
         with pytest.raises(nvpflow.NotFittedError):
-            plot.latent(nvpflow.RealNVP(), DATA)
+            plot.latent(nvpflow.FlowDensity(), DATA)
 
 
 class TestAnimation:
     def test_the_frames_go_through_the_states(self, model):
         film = plot.animation(model, n=100, random_state=3, frames_per_layer=2)
         (ax,) = film._fig.axes
-        z = np.random.default_rng(nvpflow._checks.seed_sequence(3)).normal(size=(100, 2))
+        z = np.random.default_rng(nvpflow._validation.arguments.seed_sequence(3)).normal(size=(100, 2))
         states = model.flow_.trace(z)
         for layer, state in enumerate([*states[:8], states[9]]):
             film._func(HOLD + 2 * layer)
@@ -612,7 +612,7 @@ class TestContext:
         (image,) = images(plot.density(conditional, limits=limits, resolution=30, context=self.ROW))
         points = TestDensity.centres(limits, (15, 30)).reshape(-1, 2)
         low, high = image.get_clim()
-        expected = np.clip(conditional.score_samples(points, self.ROW), low, high).reshape(15, 30)
+        expected = np.clip(conditional.score_samples(points, context=self.ROW), low, high).reshape(15, 30)
         np.testing.assert_allclose(np.clip(np.asarray(image.get_array()), low, high), expected, rtol=1e-5)
 
     def test_contours_count_the_data_given_the_context(self, conditional):
@@ -622,14 +622,14 @@ class TestContext:
         assert float(re.search(r"([\d.]+) % of the data", text)[1]) == pytest.approx(50, abs=3)
 
     def test_evolution(self, conditional):
-        z = np.random.default_rng(nvpflow._checks.seed_sequence(3)).normal(size=(50, 2))
+        z = np.random.default_rng(nvpflow._validation.arguments.seed_sequence(3)).normal(size=(50, 2))
         *_, last = plot.evolution(conditional, n=50, random_state=3, context=self.ROW).axes
-        np.testing.assert_allclose(offsets(last), conditional.inverse_transform(z, self.ROW), rtol=1e-4)
+        np.testing.assert_allclose(offsets(last), conditional.inverse_transform(z, context=self.ROW), rtol=1e-4)
 
     def test_latent_has_a_context_for_each_sample_or_one_for_all(self, conditional):
         for context in (np.random.default_rng(1).normal(size=(300, 2)), self.ROW):
             figure = plot.latent(conditional, DATA, dimensions=[1], context=context)
-            z = conditional.transform(DATA, context)[:, 1]
+            z = conditional.transform(DATA, context=context)[:, 1]
             assert figure.axes[0].get_title() == f"mean {z.mean():.2f}, sd {z.std():.2f}"
 
     @pytest.mark.parametrize("name", DRAW)

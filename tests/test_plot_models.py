@@ -20,9 +20,9 @@ def models():
     """Of one and of two dimensions."""
     return {
         dim: {
-            "RealNVP": nvpflow.RealNVP(**OPTIONS).fit(x),
+            "FlowDensity": nvpflow.FlowDensity(**OPTIONS).fit(x),
             "FlowOutlierDetector": nvpflow.FlowOutlierDetector(**OPTIONS).fit(x),
-            "Flow": nvpflow.RealNVP(**OPTIONS).fit(x).flow_,
+            "Flow": nvpflow.FlowDensity(**OPTIONS).fit(x).flow_,
         }
         for dim, x in ((1, LINE), (2, PLANE))
     }
@@ -30,7 +30,7 @@ def models():
 
 @pytest.fixture(scope="module")
 def line(models):
-    return models[1]["RealNVP"]
+    return models[1]["FlowDensity"]
 
 
 def standard_normal(dim=1, dtype="float64"):
@@ -81,7 +81,7 @@ class TestKinds:
     def test_training_curves_of_a_detector(self, models):
         lines = [
             [line.get_xydata().tolist() for line in plot.training(models[2][name]).axes[0].lines]
-            for name in ("RealNVP", "FlowOutlierDetector")
+            for name in ("FlowDensity", "FlowOutlierDetector")
         ]
         assert lines[0] == lines[1] and len(lines[0]) >= 2
 
@@ -92,7 +92,7 @@ class TestKinds:
                 draw(detector)
 
     def test_a_flow_has_no_training_curves(self, models):
-        with pytest.raises(TypeError, match="history must be a fitted RealNVP or a mapping with 'train_nll'"):
+        with pytest.raises(TypeError, match="history must be a fitted FlowDensity or a mapping with 'train_nll'"):
             plot.training(models[2]["Flow"])
 
 
@@ -151,7 +151,7 @@ class TestDensityOfOneDimension:
             plot.density(line, names=["a", "b"])
 
     def test_data_over_the_image_of_two_dimensions(self, models):
-        figure = plot.density(models[2]["RealNVP"], data=PLANE, resolution=20)
+        figure = plot.density(models[2]["FlowDensity"], data=PLANE, resolution=20)
         np.testing.assert_allclose(np.asarray(figure.axes[0].collections[0].get_offsets()), PLANE)
 
 
@@ -258,7 +258,7 @@ def test_corner_and_latent_of_one_column(line):
 
 
 def test_models_stay_as_they_are(models):
-    for model in (models[1]["FlowOutlierDetector"], models[2]["RealNVP"]):
+    for model in (models[1]["FlowOutlierDetector"], models[2]["FlowDensity"]):
         before = copy.deepcopy(vars(model))
         plot.contours(model, resolution=20)
         assert before.keys() == vars(model).keys()

@@ -84,7 +84,7 @@ def test_the_bar_is_closed_after_an_error():
 def test_it_is_a_callback_of_fit():
     x = np.random.default_rng(0).normal(size=(60, 2))
     file = io.StringIO()
-    model = nvpflow.RealNVP(2, 4, max_iter=20, random_state=0)
+    model = nvpflow.FlowDensity(2, 4, max_iter=20, random_state=0)
     with progress(model.max_iter, file=file) as callback:
         model.fit(x, callback=callback)
     last = file.getvalue().splitlines()[-1]
@@ -107,7 +107,7 @@ class TestVerbose:
     @pytest.mark.parametrize(
         ("verbose", "lines"), [(0, 0), (False, 0), (1, 10), (True, 10), (2, 20), (np.int64(1), 10)]
     )
-    @pytest.mark.parametrize("cls", [nvpflow.RealNVP, nvpflow.FlowOutlierDetector])
+    @pytest.mark.parametrize("cls", [nvpflow.FlowDensity, nvpflow.FlowOutlierDetector])
     def test_levels(self, cls, verbose, lines, capsys):
         model = cls(2, 4, max_iter=40, random_state=0, verbose=verbose).fit(self.X)
         out, err = capsys.readouterr()
@@ -119,12 +119,12 @@ class TestVerbose:
     def test_a_bar(self, monkeypatch):
         pytest.importorskip("tqdm")
         monkeypatch.setattr(sys, "stderr", Terminal())
-        nvpflow.RealNVP(2, 4, max_iter=40, random_state=0, verbose=1, early_stopping=False).fit(self.X)
+        nvpflow.FlowDensity(2, 4, max_iter=40, random_state=0, verbose=1, validation_fraction=None).fit(self.X)
         text = sys.stderr.getvalue()
         assert "40/40" in text and "training NLL" in text and "validation" not in text
 
     def test_it_changes_nothing(self, capsys):
-        loud, silent = (nvpflow.RealNVP(2, 4, max_iter=10, random_state=0, verbose=verbose) for verbose in (1, 0))
+        loud, silent = (nvpflow.FlowDensity(2, 4, max_iter=10, random_state=0, verbose=verbose) for verbose in (1, 0))
         np.testing.assert_array_equal(loud.fit(self.X).flow_.parameters, silent.fit(self.X).flow_.parameters)
 
     @pytest.mark.parametrize("verbose", [0, 1])
@@ -137,14 +137,14 @@ class TestVerbose:
             if epoch == 7:
                 raise StopIteration
 
-        model = nvpflow.RealNVP(2, 4, max_iter=10, random_state=0, verbose=verbose)
+        model = nvpflow.FlowDensity(2, 4, max_iter=10, random_state=0, verbose=verbose)
         model.fit(self.X, callback=stop_after_seven)
         assert len(capsys.readouterr().err.splitlines()) == 7 * verbose
         assert model.n_iter_ == 7
         np.testing.assert_array_equal(
             epochs, np.column_stack([range(1, 8), model.history_["train_nll"], model.history_["validation_nll"]])
         )
-        model.set_params(early_stopping=False).fit(self.X, callback=stop_after_seven)
+        model.set_params(validation_fraction=None).fit(self.X, callback=stop_after_seven)
         assert list(model.history_) == ["train_nll"] and np.isnan(epochs[-1][2])
 
     @pytest.mark.parametrize("verbose", [0, 1])
@@ -152,7 +152,7 @@ class TestVerbose:
         def fail_at_five(epoch, train_nll, validation_nll):
             assert epoch < 5, "five"
 
-        model = nvpflow.RealNVP(2, 4, max_iter=10, random_state=0, verbose=verbose)
+        model = nvpflow.FlowDensity(2, 4, max_iter=10, random_state=0, verbose=verbose)
         with pytest.raises(AssertionError, match="five"):
             model.fit(self.X, callback=fail_at_five)
         with pytest.raises(TypeError, match="callback must be callable, got 3"):
@@ -167,7 +167,7 @@ class TestVerbose:
         ],
     )
     def test_bad_levels(self, bad, error, message):
-        model = nvpflow.RealNVP(2, 4, max_iter=3, verbose=bad)
+        model = nvpflow.FlowDensity(2, 4, max_iter=3, verbose=bad)
         with pytest.raises(error, match=message):
             model.fit(self.X)
         assert not hasattr(model, "flow_")

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import nvpflow
-from nvpflow import _writing
+from nvpflow._io import writing
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes, links and pipes are those of POSIX")
 as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may do that")
@@ -278,7 +278,7 @@ def test_an_owner_that_may_not_stay_is_the_writer(open_directory):
     path = open_directory / "model.npz"
     flow(1).save(path)
     path.chmod(0o604)
-    assert as_nobody(lambda: _writing.write_file(str(path), b"new")) is True
+    assert as_nobody(lambda: writing.write_file(str(path), b"new")) is True
     assert (os.stat(path).st_uid, mode(path), path.read_bytes()) == (65534, 0o604, b"new")
 
 
@@ -289,14 +289,14 @@ def test_a_directory_that_may_not_be_written_is_an_oserror(open_directory):
     flow(1).save(path)
     path.chmod(0o666)
     open_directory.chmod(0o755)
-    assert as_nobody(lambda: _writing.write_file(str(path), b"new")) is PermissionError
+    assert as_nobody(lambda: writing.write_file(str(path), b"new")) is PermissionError
     assert bias(path) == 1 and temporaries(open_directory) == []
 
 
 @as_root
 def test_a_directory_that_may_be_written_but_not_read(open_directory):
     open_directory.chmod(0o733)
-    assert as_nobody(lambda: _writing.write_file(str(open_directory / "new"), b"new")) is True
+    assert as_nobody(lambda: writing.write_file(str(open_directory / "new"), b"new")) is True
     assert (open_directory / "new").read_bytes() == b"new"
 
 
@@ -408,15 +408,15 @@ def test_files_of_the_user_stay(tmp_path):
 
 def test_a_temporary_that_another_save_removed_too_early_is_made_again(tmp_path, monkeypatch):
     """Between the making of a file and its lock another save may take it for left behind."""
-    path, lock, taken = tmp_path / "model.npz", _writing._lock, []
+    path, lock, taken = tmp_path / "model.npz", writing._lock, []
 
     def come_too_late(descriptor):
         monkeypatch.undo()
         taken.extend(temporaries(tmp_path))
-        _writing._remove_stale(str(tmp_path))
+        writing._remove_stale(str(tmp_path))
         return lock(descriptor)
 
-    monkeypatch.setattr(_writing, "_lock", come_too_late)
+    monkeypatch.setattr(writing, "_lock", come_too_late)
     flow(7).save(path)
     assert len(taken) == 1 and bias(path) == 7 and temporaries(tmp_path) == []
 

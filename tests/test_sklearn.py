@@ -22,12 +22,12 @@ X = np.random.RandomState(0).normal(size=(90, 2)) @ [[1.0, 2.0], [0.0, 0.5]]
 SMALL = dict(n_layers=2, hidden_dim=8, max_iter=100, random_state=0)
 
 
-def make(cls=nvpflow.RealNVP, **parameters):
+def make(cls=nvpflow.FlowDensity, **parameters):
     return cls(**SMALL | parameters)
 
 
-CLASSES = nvpflow.RealNVP, nvpflow.FlowOutlierDetector
-DETERMINISTIC = dict(dtype="float64", early_stopping=False, noise=0, batch_size=None)
+CLASSES = nvpflow.FlowDensity, nvpflow.FlowOutlierDetector
+DETERMINISTIC = dict(dtype="float64", validation_fraction=None, noise=0, batch_size=None)
 
 
 @pytest.mark.parametrize("options", [DETERMINISTIC, {}], ids=["deterministic", "default"])
@@ -61,7 +61,7 @@ def test_check_estimator(cls, options):
 @pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names:UserWarning", "ignore::FutureWarning")
 def test_checks_of_transformers(name):
     pytest.importorskip("pandas"), pytest.importorskip("polars")
-    getattr(estimator_checks, name)("RealNVP", make(max_iter=2))
+    getattr(estimator_checks, name)("FlowDensity", make(max_iter=2))
 
 
 def test_checks_of_feature_names_in_the_detector():
@@ -70,7 +70,7 @@ def test_checks_of_feature_names_in_the_detector():
 
 
 def test_grid_search():
-    search = GridSearchCV(make(), {"hidden_dim": [2, (4, 4)], "scale": ["tanh", "exp"]}, cv=3).fit(X)
+    search = GridSearchCV(make(), {"hidden_dim": [2, (4, 4)], "coupling": ["affine", "additive"], "scale_bound": [1.0, None]}, cv=3).fit(X)
     assert search.best_score_ == max(search.cv_results_["mean_test_score"])
     assert search.best_estimator_.get_params().items() >= search.best_params_.items()
     assert search.score(X) == search.best_estimator_.score(X)
@@ -87,13 +87,13 @@ def test_pipelines():
     frame = pandas.DataFrame(X, columns=["a", "b"], index=np.arange(90) + 7)
     density = make_pipeline(StandardScaler(), make()).fit(frame)
     assert density.score_samples(frame).shape == (90,) and np.isfinite(density.score(frame))
-    assert "RealNVP" in density._repr_html_()
-    search = GridSearchCV(density, {"realnvp__hidden_dim": [2, 4]}, cv=2).fit(frame)
-    assert search.best_params_["realnvp__hidden_dim"] in (2, 4)
+    assert "FlowDensity" in density._repr_html_()
+    search = GridSearchCV(density, {"flowdensity__hidden_dim": [2, 4]}, cv=2).fit(frame)
+    assert search.best_params_["flowdensity__hidden_dim"] in (2, 4)
 
     both = make_pipeline(make(), StandardScaler()).set_output(transform="pandas")
     z = both.fit_transform(frame)
-    assert z.columns.tolist() == both.get_feature_names_out().tolist() == ["realnvp0", "realnvp1"]
+    assert z.columns.tolist() == both.get_feature_names_out().tolist() == ["flowdensity0", "flowdensity1"]
     assert z.index.tolist() == frame.index.tolist()
     with sklearn.config_context(transform_output="polars"):
         assert type(make().fit(X).transform(X)).__module__.startswith("polars")
@@ -111,10 +111,10 @@ def test_weights_and_contexts_go_through():
     assert search.cv_results_["split0_test_score"][search.best_index_] in scores
 
     pipeline = make_pipeline(StandardScaler(), make())
-    pipeline.fit(X, realnvp__context=context, realnvp__sample_weight=weight)
+    pipeline.fit(X, flowdensity__context=context, flowdensity__sample_weight=weight)
     scaled = pipeline[0].transform(X)
     expected = make().fit(scaled, context=context, sample_weight=weight)
-    np.testing.assert_array_equal(pipeline[1].score_samples(scaled, context), expected.score_samples(scaled, context))
+    np.testing.assert_array_equal(pipeline[1].score_samples(scaled, context=context), expected.score_samples(scaled, context=context))
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ class TestMetadataRouting:
         pipeline.fit(X, context=CONTEXT, sample_weight=WEIGHT)
         scaled = StandardScaler().fit(X, sample_weight=WEIGHT).transform(X)
         latent = pipeline.transform(X, context=CONTEXT)
-        np.testing.assert_array_equal(latent, make(max_iter=3).fit(scaled, context=CONTEXT).transform(scaled, CONTEXT))
+        np.testing.assert_array_equal(latent, make(max_iter=3).fit(scaled, context=CONTEXT).transform(scaled, context=CONTEXT))
         np.testing.assert_allclose(pipeline.inverse_transform(latent, context=CONTEXT), X, atol=1e-3)
 
     def test_outlier_detector(self):
@@ -165,7 +165,7 @@ class TestMetadataRouting:
         with pytest.raises(ValueError, match="context.* are passed .*but are not explicitly set as requested"):
             cross_val_score(make(), X, params={"context": CONTEXT})
         model = make().set_fit_request(context=True).set_score_request(context=None)
-        with pytest.raises(ValueError, match="RealNVP.score"):
+        with pytest.raises(ValueError, match="FlowDensity.score"):
             cross_val_score(model, X, params={"context": CONTEXT})
 
 

@@ -5,7 +5,7 @@ import decimal
 import numpy as np
 import pytest
 
-from nvpflow.tables import Columns, TableError, read_columns, read_table
+from nvpflow.cli.tables import Columns, TableError, read_columns, read_table
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ class TestParquet:
 
 
 def test_a_closed_standard_stream_is_an_os_error(monkeypatch):
-    from nvpflow import tables
+    from nvpflow.cli import tables
 
     monkeypatch.setattr(tables.sys, "stdin", None)
     with pytest.raises(OSError, match="standard input"):

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from nvpflow import tables
-from nvpflow.tables import TableError, read_table, write_table
+from nvpflow.cli import tables
+from nvpflow.cli.tables import TableError, read_table, write_table
 
 VALUES = np.array([[1.0, -2.5, 3e-300], [0.1, 1e22, 5e-324], [1 / 3, -0.0, 1.7976931348623157e308]])
 
@@ -238,5 +238,5 @@ def test_standard_output_is_a_csv(capsys):
 
 
 def test_reading_needs_numpy_alone():
-    code = "import sys; from nvpflow import tables, cli; print({'pandas', 'pyarrow', 'tqdm'} & sys.modules.keys())"
+    code = "import sys; from nvpflow import cli; from nvpflow.cli import tables; print({'pandas', 'pyarrow', 'tqdm'} & sys.modules.keys())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULES = ["nvpflow", "nvpflow.cli", "nvpflow.moons", "nvpflow.plot", "nvpflow.progress", "nvpflow.tables"]
+MODULES = ["nvpflow", "nvpflow.cli", "nvpflow.datasets", "nvpflow.plot", "nvpflow.progress", "nvpflow.cli.tables"]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_a_user_program(mypy):
 
 def test_a_wrong_program_is_noticed(mypy, tmp_path):
     program = tmp_path / "wrong.py"
-    program.write_text("import nvpflow\nnvpflow.RealNVP(scale='sinh')\n")
+    program.write_text("import nvpflow\nnvpflow.FlowDensity(coupling='sinh')\n")
     code, output = mypy(*AS_A_USER, program)
     assert code == 1 and 'expected "Literal[' in output, output
 

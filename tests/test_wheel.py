@@ -28,7 +28,7 @@ import nvpflow, numpy as np
 assert nvpflow.__file__.startswith(sys.prefix), nvpflow.__file__
 assert {d.name for d in distributions()} == {"numpy", "nvpflow"}, [d.name for d in distributions()]
 X = np.random.default_rng(0).normal(size=(300, 2)) * [1, 3] + 5
-model = nvpflow.RealNVP(max_iter=30, random_state=0).fit(X)
+model = nvpflow.FlowDensity(max_iter=30, random_state=0).fit(X)
 assert abs(model.score(X) + np.log(2 * np.pi * np.e * 3)) < 0.5, model.score(X)
 assert model.sample(7).shape == (7, 2)
 model.save("model.npz")

@@ -176,7 +176,7 @@ def count_of(n, noun):
 
 def epochs(model):
     """How many epochs the training took and which of them was kept, in words."""
-    if not model.early_stopping:
+    if model.validation_fraction is None:
         return f"{model.n_iter_} epochs"
     kept = f"the parameters of epoch {model.best_iter_}" if model.best_iter_ else "the start, which none bettered,"
     return f"{model.n_iter_} epochs, {kept} kept"

@@ -21,9 +21,9 @@ class Model:
 
     Attributes
     ----------
-    fitted : Flow, RealNVP or FlowOutlierDetector
+    fitted : Flow, FlowDensity or FlowOutlierDetector
     flow : Flow
-    estimator : RealNVP or None
+    estimator : FlowDensity or None
         None for a Flow.
     threshold : float or None
         The log-density below which a detector has outliers.
@@ -47,11 +47,11 @@ class Model:
         """Log-densities in nats, shape (n,)."""
         if self.estimator is None:
             return self.flow.log_prob(x, context)
-        return self.estimator.score_samples(x, context)
+        return self.estimator.score_samples(x, context=context)
 
     def sample(self, n, random_state, context):
         """Samples, shape (n, D)."""
-        return (self.estimator or self.flow).sample(n, random_state, context)
+        return (self.estimator or self.flow).sample(n, random_state, context=context)
 
 
 def load_model(path):

@@ -28,7 +28,7 @@ from nvpflow.cli._arguments import (
 from nvpflow.cli._files import check_place, load_beside, load_model, save_model
 from nvpflow.cli._rows import context_rows, context_value, read_context, read_rows, read_training_rows
 from nvpflow.cli._streams import say
-from nvpflow.tables import write_table
+from nvpflow.cli.tables import write_table
 
 TABLE_OUT = 'CSV, or what ends in .npy, .parquet or .tsv; "-": standard output (-)'
 
@@ -37,7 +37,7 @@ def add_fit(commands):
     parser = add_command(
         commands,
         "fit",
-        "Fit a Real NVP flow to the rows of a table and write it to a file: a density, a density that is conditional on\n"
+        "Fit a normalizing flow to the rows of a table and write it to a file: a density, a density that is conditional on\n"
         "some columns (--context), or an outlier detector (--contamination). Defaults are in parentheses.",
         [
             "nvpflow fit data.csv -o model.npz",
@@ -69,8 +69,8 @@ def add_fit(commands):
         ("n_layers", positive, "coupling layers"),
         ("hidden_dim", _widths, "width of the networks' hidden layer, or widths of several, as in 64,64"),
         ("activation", ("relu", "tanh", "silu"), "activation function of the networks"),
-        ("scale", ("spline", "tanh", "exp"), "spline: rational-quadratic splines; tanh: affine, bounded scale; exp: affine, as Real NVP was published"),
-        ("scale_bound", real(0, low_open=True), "bound of the tanh scale"),
+        ("coupling", ("spline", "affine", "additive"), "layers: splines, affine as in Real NVP, additive as in NICE"),
+        ("scale_bound", or_none("none", real(0, low_open=True)), "bound of the scale of affine layers, or none"),
         ("n_bins", or_none("auto", integer(2)), "bins of the splines, or auto"),
         ("tail_bound", or_none("auto", real(0, low_open=True)), "reach of the splines, in standard deviations, or auto"),
         ("base", ("auto", "normal", "mixture"), "density of latent points: one normal distribution, or a mixture"),
@@ -83,8 +83,7 @@ def add_fit(commands):
         ("warmup", real(0, high=1), "share of the updates, at the beginning, in which the learning rate grows"),
         ("average", real(0, high=1), "decay of the moving average of the parameters; 0 for none"),
         ("noise", real(0), "noise added to n rows in training, in n^-0.45 standard deviations; 0 for none"),
-        ("early_stopping", bool, "keep the parameters that do best on held-out rows"),
-        ("validation_fraction", real(0, low_open=True, high=1), "share of the rows that is held out"),
+        ("validation_fraction", or_none("none", real(0, low_open=True, high=1)), "share of the rows held out, or none"),
         ("n_iter_no_change", or_none("never", positive), "epochs without gain after which training stops, or never"),
         ("tol", real(0), "smallest gain in validation NLL that counts, in nats"),
         ("dtype", ("float32", "float64"), "precision"),
@@ -99,8 +98,8 @@ def add_fit(commands):
 
 
 def _add_parameter(parser, name, convert, text):
-    """An option for a parameter of RealNVP. One that is not given is absent from the result: RealNVP knows the default."""
-    default = getattr(nvpflow.RealNVP(), name)
+    """An option for a parameter of FlowDensity. One that is not given is absent from the result: the class has the default."""
+    default = getattr(nvpflow.FlowDensity(), name)
     options = {"dest": name, "default": argparse.SUPPRESS, "help": f"{text} ({_word(name, default)})"}
     if convert is bool:
         options["action"] = argparse.BooleanOptionalAction
@@ -132,7 +131,7 @@ def _contamination(text):
 def _fit(options):
     check_place(options.output, options.data)
     given = vars(options)
-    kind = nvpflow.FlowOutlierDetector if "contamination" in given else nvpflow.RealNVP
+    kind = nvpflow.FlowOutlierDetector if "contamination" in given else nvpflow.FlowDensity
     known = kind().get_params().keys() - {"verbose"}
     model = kind(**{name: given[name] for name in known if name in given})
     rows = read_training_rows(options, model.dtype)
@@ -293,9 +292,11 @@ def _listed(names):
 
 
 def _summary(estimator):
-    scores = [
-        f"{word} NLL {estimator.history_[key][estimator.best_iter_ - 1]:.4f} nats"
-        for word, key in (("training", "train_nll"), ("validation", "validation_nll"))
-        if key in estimator.history_ and estimator.best_iter_ > 0
-    ]
+    history, best = estimator.history_, estimator.best_iter_
+    scores = []
+    if best > 0:
+        scores.append(f"training NLL {history['train_nll'][best - 1]:.4f} nats")
+    if best > 0 and "validation_nll" in history:
+        validation = history["validation_nll"][history["validation_epoch"] == best]
+        scores += [f"validation NLL {nll:.4f} nats" for nll in validation]
     return ", ".join([epochs(estimator), *scores])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import nvpflow
-from nvpflow import moons, plot
+from nvpflow import datasets, plot
 from nvpflow.cli._arguments import SEED, epochs, fit_model, integer, real
 
 MOONS_EPILOG = """\
@@ -22,8 +22,8 @@ writes to the output directory:
 examples:
   nvpflow moons
   nvpflow moons --n-samples 5000 --noise 0.05 --output fine_moons
-  nvpflow moons --scale exp     # the published layer, trained as published
-  nvpflow moons --base mixture  # the default base of nvpflow.RealNVP
+  nvpflow moons --article       # the published flow, trained as published
+  nvpflow moons --base mixture  # the default base of nvpflow.FlowDensity
 """
 
 
@@ -31,7 +31,7 @@ def add_moons(commands):
     parser = commands.add_parser(
         "moons",
         help="fit the two moons and draw what was learned",
-        description="Fit a Real NVP flow to scikit-learn's two moons, compare its negative "
+        description="Fit a normalizing flow to scikit-learn's two moons, compare its negative "
         "log-likelihood (NLL)\non fresh points with the exact entropy, and draw what it learned.\n"
         "Defaults are in parentheses.",
         epilog=MOONS_EPILOG,
@@ -42,20 +42,25 @@ def add_moons(commands):
     add("--n-samples", type=count, default=1000, metavar="N", help="training samples (1000)")
     add("--noise", type=real(1e-3), default=0.1, help="standard deviation of the moons' noise (0.1)")
     add("--layers", type=positive, default=8, metavar="N", help="coupling layers (8)")
-    add("--hidden", type=positive, metavar="N", help="width of the networks (that of RealNVP; 64 with --scale exp)")
+    add("--hidden", type=positive, metavar="N", help="width of the networks (32; 64 with --article)")
     add(
         "--epochs",
         type=positive,
         metavar="N",
-        help="epochs (as many as RealNVP chooses; 1000 with --scale exp)",
+        help="epochs (as many as FlowDensity chooses; 1000 with --article)",
     )
-    add(
-        "--scale",
-        choices=("spline", "tanh", "exp"),
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--coupling",
+        choices=("spline", "affine", "additive"),
         default="spline",
-        help="spline: as in nvpflow.RealNVP; tanh: affine layers with bounded scales; exp: the published layer, whose scale "
-        "has no bound, trained on the full batch of unscaled data at a constant rate of 0.001, without early stopping "
-        "(spline)",
+        help="layers: splines as in nvpflow.FlowDensity, affine as in Real NVP, additive as in NICE (spline)",
+    )
+    kind.add_argument(
+        "--article",
+        action="store_true",
+        help="the published flow, whose scale has no bound, trained on the full batch of unscaled data at a constant rate of "
+        "0.001, with no samples held back",
     )
     add(
         "--base",
@@ -79,7 +84,7 @@ def _moons(options):
     seed, noise = options.random_state, options.noise
     data = make_moons(options.n_samples, noise=noise, random_state=seed)[0]
     fresh = make_moons(options.n_fresh, noise=noise, random_state=seed + 1)[0]
-    entropy = moons.entropy(noise)
+    entropy = datasets.moons_entropy(noise)
 
     model = _moons_model(options)
     print(f"{options.n_samples} samples of the two moons, noise {noise:g}; {model}", flush=True)
@@ -99,28 +104,17 @@ def _moons(options):
 
 
 def _moons_model(options):
-    """The estimator with its defaults or, for the unbounded scale, with the training that was published with it."""
-    plain: dict[str, Any] = dict(
-        standardize=False,
-        max_iter=1000,
-        batch_size=None,
-        learning_rate=1e-3,
-        schedule="constant",
-        warmup=0,
-        average=0,
-        noise=0,
-        early_stopping=False,
-        hidden_dim=64,
-    )
-    model = nvpflow.RealNVP(
-        options.layers,
-        scale=options.scale,
-        base=options.base,
-        n_init=2,
-        dtype=options.dtype,
-        random_state=options.random_state,
-        **(plain if options.scale == "exp" else {}),
-    )
+    """The estimator with its defaults, or with the training of the article."""
+    shared: dict[str, Any] = {
+        "n_layers": options.layers,
+        "base": options.base,
+        "dtype": options.dtype,
+        "random_state": options.random_state,
+    }
+    if options.article:
+        model: nvpflow.FlowDensity = nvpflow.RealNVP.article(**shared)
+    else:
+        model = nvpflow.FlowDensity(coupling=options.coupling, n_init=2, **shared)
     given = {"max_iter": options.epochs, "hidden_dim": options.hidden}
     return model.set_params(**{name: value for name, value in given.items() if value is not None})
 
@@ -160,7 +154,7 @@ def _number(value):
 def _draw(model, data, entropy, options):
     room = 5 * options.noise
     limits = ((-1 - room, 2 + room), (-0.5 - room, 1 + room))
-    exact = partial(moons.log_density, noise=options.noise)
+    exact = partial(datasets.moons_log_density, noise=options.noise)
     figures = {
         "samples.png": plot.samples(data, model.sample(len(data))),
         "layers.png": plot.evolution(model),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nvpflow.cli._arguments import count_of
-from nvpflow.tables import Columns, read_columns
+from nvpflow.cli.tables import Columns, read_columns
 
 __all__ = ["Rows", "context_rows", "context_value", "read_context", "read_rows", "read_training_rows"]
 

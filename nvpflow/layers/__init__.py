@@ -1,9 +1,9 @@
 """The layers that a flow is made of. Each is an invertible transform with an exact log-determinant."""
 
-from nvpflow._checks import check_choice
+from nvpflow._validation.arguments import check_choice
 from nvpflow.layers._act_norm import ActNorm
 from nvpflow.layers._additive_coupling import AdditiveCoupling
-from nvpflow.layers._affine_coupling import SCALE_BOUND, CouplingLayer
+from nvpflow.layers._affine_coupling import SCALE_BOUND, AffineCoupling, CouplingLayer
 from nvpflow.layers._coupling import ACTIVATIONS, Linear
 from nvpflow.layers._layer import Layer
 from nvpflow.layers._lu_linear import LULinear
@@ -17,6 +17,7 @@ __all__ = [
     "SCALE_BOUND",
     "ActNorm",
     "AdditiveCoupling",
+    "AffineCoupling",
     "CouplingLayer",
     "LULinear",
     "Layer",
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 LAYER_TYPES: dict[str, type[Layer]] = {
-    "affine_coupling": CouplingLayer,
+    "affine_coupling": AffineCoupling,
     "act_norm": ActNorm,
     "spline_coupling": SplineCoupling,
     "additive_coupling": AdditiveCoupling,

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from nvpflow._checks import check_dtype, check_int
 from nvpflow._typing import DTypeLike, Floats
+from nvpflow._validation.arguments import check_dtype, check_int
 from nvpflow.layers._layer import Layer, StateView
 
 __all__ = ["ActNorm"]

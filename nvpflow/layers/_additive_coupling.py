@@ -23,10 +23,10 @@ class AdditiveCoupling(Coupling):
     Parameters
     ----------
     data_dim, hidden_dim, mask, activation, context_dim
-        As in `CouplingLayer`.
+        As in `AffineCoupling`.
     dtype : {"float32", "float64"}, default "float32"
     random_state : int, Generator, RandomState or None
-        Makes the starting parameters, as in `CouplingLayer` with ``scale="tanh"``.
+        Makes the starting parameters, as in `AffineCoupling` with ``scale="tanh"``.
 
     Attributes
     ----------

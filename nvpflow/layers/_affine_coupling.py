@@ -7,12 +7,12 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from nvpflow._checks import check_choice, check_dtype, check_scale_bound
-from nvpflow._state import state_dtype, state_widths
+from nvpflow._io.state_dict import state_dtype, state_widths
 from nvpflow._typing import Activation, ArrayLike, DTypeLike, Scale, Seed
+from nvpflow._validation.arguments import check_choice, check_dtype, check_scale_bound
 from nvpflow.layers._coupling import Coupling, Linear
 
-__all__ = ["NETWORKS", "SCALES", "SCALE_BOUND", "CouplingLayer"]
+__all__ = ["NETWORKS", "SCALES", "SCALE_BOUND", "AffineCoupling", "CouplingLayer"]
 
 SCALES = ("exp", "tanh")
 NETWORKS = ("separate", "shared")
@@ -20,8 +20,8 @@ NETWORKS = ("separate", "shared")
 SCALE_BOUND = 1.0
 
 
-class CouplingLayer(Coupling):
-    """Affine coupling layer of Real NVP.
+class AffineCoupling(Coupling):
+    """Affine coupling layer of Real NVP, also under the article's name, `CouplingLayer`.
 
     With the binary mask m (1: identity part) it maps, forward and back::
 
@@ -76,7 +76,7 @@ class CouplingLayer(Coupling):
     Examples
     --------
     >>> import numpy as np, nvpflow
-    >>> layer = nvpflow.CouplingLayer(2, 64, mask=[1, 0], dtype="float64", random_state=0)
+    >>> layer = nvpflow.AffineCoupling(2, 64, mask=[1, 0], dtype="float64", random_state=0)
     >>> z = np.array([[0.5, -1.0], [2.0, 0.0]])
     >>> x, log_det = layer.forward(z)
     >>> np.allclose(layer.inverse(x)[0], z)
@@ -207,3 +207,6 @@ class CouplingLayer(Coupling):
         )
         layer.load_state_dict(state)
         return layer
+
+
+CouplingLayer = AffineCoupling  # the article's name

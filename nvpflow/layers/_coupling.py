@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nvpflow._checks import check_choice, check_dtype, check_hidden, check_int, check_mask, draw_seeds
 from nvpflow._typing import Activation, Floats
+from nvpflow._validation.arguments import check_choice, check_dtype, check_hidden, check_int, check_mask, draw_seeds
 from nvpflow.layers._layer import Layer, StateView
 
 __all__ = ["ACTIVATIONS", "Coupling", "Linear"]
@@ -27,7 +27,7 @@ class Linear(NamedTuple):
     Examples
     --------
     >>> import nvpflow
-    >>> layer = nvpflow.CouplingLayer(3, 16, mask=[1, 1, 0])
+    >>> layer = nvpflow.AffineCoupling(3, 16, mask=[1, 1, 0])
     >>> [linear.weight.shape for linear in layer.s_net]
     [(16, 2), (1, 16)]
     """

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 
 from nvpflow import _core
-from nvpflow._state import checked_state
+from nvpflow._io.state_dict import checked_state
 from nvpflow._typing import ArrayLike, DTypeLike, Floats
 
 __all__ = ["Layer", "StateView"]

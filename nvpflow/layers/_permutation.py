@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from nvpflow._arrays import as_array
-from nvpflow._checks import check_dtype, check_int, seed_sequence, shown
 from nvpflow._typing import ArrayLike, DTypeLike, Ints, Seed
+from nvpflow._validation.arguments import check_dtype, check_int, seed_sequence, shown
+from nvpflow._validation.arrays import as_array
 from nvpflow.layers._layer import Layer, StateView
 
 __all__ = ["Permutation", "check_permutation"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nvpflow._checks import check_dtype, check_int, check_tail_bound
 from nvpflow._typing import Activation, ArrayLike, DTypeLike, Seed
+from nvpflow._validation.arguments import check_dtype, check_int, check_tail_bound
 from nvpflow.layers._coupling import Coupling, Linear
 
 __all__ = ["SplineCoupling"]
@@ -27,16 +27,16 @@ class SplineCoupling(Coupling):
     Parameters
     ----------
     data_dim, hidden_dim, mask, activation
-        As in `CouplingLayer`.
+        As in `AffineCoupling`.
     n_bins : int, default 8
         K, from 2 to 64.
     tail_bound : float, default 4.0
         B > 0. Its square must be a normal number of the dtype: B from 1.1e-19 to 1.8e19 in float32.
     context_dim : int, default 0
-        As in `CouplingLayer`.
+        As in `AffineCoupling`.
     dtype : {"float32", "float64"}, default "float32"
     random_state : int, Generator, RandomState or None
-        Makes the starting parameters, as in `CouplingLayer` with ``scale="tanh"``: the layer starts near the identity,
+        Makes the starting parameters, as in `AffineCoupling` with ``scale="tanh"``: the layer starts near the identity,
         which is what it is when all outputs of the network are 0.
 
     Attributes

@@ -13,7 +13,7 @@ closed. Figures need matplotlib (``pip install nvpflow[plot]``), which is import
     latent      are the latent points distributed as the base says? any dimension
     training    training curves
 
-A model is a `Flow`, a fitted `RealNVP` or a fitted `FlowOutlierDetector`.
+A model is a `Flow`, a fitted `FlowDensity` or a fitted `FlowOutlierDetector`.
 """
 
 from nvpflow.plot._density import contours, density

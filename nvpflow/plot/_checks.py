@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from nvpflow._arrays import as_array
-from nvpflow._checks import shown
+from nvpflow._validation.arguments import shown
+from nvpflow._validation.arrays import as_array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

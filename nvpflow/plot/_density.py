@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nvpflow._checks import check_int
 from nvpflow._typing import ArrayLike
+from nvpflow._validation.arguments import check_int
 from nvpflow.plot._canvas import GREY, INSIDE, aspect_of, label, limits_of, panels, scatter_over, shape_of
 from nvpflow.plot._checks import (
     AxesLike,
@@ -50,10 +50,10 @@ def density(
 
     Parameters
     ----------
-    model : Flow, fitted RealNVP or fitted FlowOutlierDetector
+    model : Flow, fitted FlowDensity or fitted FlowOutlierDetector
         Of one or two dimensions.
     exact : callable, optional
-        Takes points, shape (n, D), to their log-densities in nats, shape (n,), as `nvpflow.moons.log_density` does.
+        Takes points, shape (n, D), to their log-densities in nats, shape (n,), as `nvpflow.datasets.moons_log_density` does.
     data : array_like of real numbers, shape (n, D), optional
         Finite; points over the learned log-density, or a histogram below the curve.
     limits : ((low, high), (low, high)), or (low, high) for one dimension, optional
@@ -83,7 +83,7 @@ def density(
     >>> import numpy as np, nvpflow
     >>> from nvpflow import plot
     >>> X = np.random.default_rng(0).normal(size=(200, 2))
-    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> model = nvpflow.FlowDensity(2, 8, max_iter=2, random_state=0).fit(X)
     >>> figure = plot.density(model)  # figure.savefig("density.png") writes it
     """
     flow = check_model(model, context)
@@ -146,7 +146,7 @@ def contours(
 
     Parameters
     ----------
-    model : Flow, fitted RealNVP or fitted FlowOutlierDetector
+    model : Flow, fitted FlowDensity or fitted FlowOutlierDetector
         Of one or two dimensions.
     data : array_like of real numbers, shape (n, D), optional
         Finite; drawn over the regions, or below them.
@@ -183,7 +183,7 @@ def contours(
     >>> import numpy as np, nvpflow
     >>> from nvpflow import plot
     >>> X = np.random.default_rng(0).normal(size=(200, 2))
-    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> model = nvpflow.FlowDensity(2, 8, max_iter=2, random_state=0).fit(X)
     >>> figure = plot.contours(model, X, mass=[0.5, 0.9])
     """
     flow = check_model(model, context)

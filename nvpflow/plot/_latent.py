@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nvpflow._checks import check_int, check_real, shown
 from nvpflow._typing import ArrayLike
+from nvpflow._validation.arguments import check_int, check_real, shown
 from nvpflow.plot._canvas import BLUE, GREY, RED, count_bins, histogram, open_frame, panels
 from nvpflow.plot._checks import AxesLike, check_points
 from nvpflow.plot._model import Model, check_model
@@ -48,7 +48,7 @@ def latent(
 
     Parameters
     ----------
-    model : Flow, fitted RealNVP or fitted FlowOutlierDetector
+    model : Flow, fitted FlowDensity or fitted FlowOutlierDetector
     X : array_like of real numbers, shape (n, D)
         Finite data, n >= 2.
     level : float in (0, 1), default 0.95
@@ -81,7 +81,7 @@ def latent(
     >>> import numpy as np, nvpflow
     >>> from nvpflow import plot
     >>> X = np.random.default_rng(0).normal(size=(200, 2))
-    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> model = nvpflow.FlowDensity(2, 8, max_iter=2, random_state=0).fit(X)
     >>> figure = plot.latent(model, X)
     """
     X = check_points("X", X, finite=True)

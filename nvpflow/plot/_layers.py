@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nvpflow._checks import check_int, seed_sequence
 from nvpflow._typing import ArrayLike, Seed
+from nvpflow._validation.arguments import check_int, seed_sequence
 from nvpflow.layers import ActNorm, AdditiveCoupling, LULinear
 from nvpflow.plot._canvas import BLUE, INSIDE, RED, bin_edges, limits_of, panels, scatter, square_limits
 from nvpflow.plot._checks import AxesLike, Limits
@@ -42,7 +42,7 @@ def evolution(
 
     Parameters
     ----------
-    model : Flow, fitted RealNVP or fitted FlowOutlierDetector
+    model : Flow, fitted FlowDensity or fitted FlowOutlierDetector
         Of one or two dimensions.
     n : int, default 4000
         Points.
@@ -69,7 +69,7 @@ def evolution(
     >>> import numpy as np, nvpflow
     >>> from nvpflow import plot
     >>> X = np.random.default_rng(0).normal(size=(200, 2))
-    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> model = nvpflow.FlowDensity(2, 8, max_iter=2, random_state=0).fit(X)
     >>> figure = plot.evolution(model)
     """
     stages, colours = _stages(check_model(model, context), n, random_state)
@@ -97,7 +97,7 @@ def animation(
 
     Parameters
     ----------
-    model : Flow, fitted RealNVP or fitted FlowOutlierDetector
+    model : Flow, fitted FlowDensity or fitted FlowOutlierDetector
         Of one or two dimensions.
     n : int, default 2000
         Points.
@@ -128,7 +128,7 @@ def animation(
     >>> import numpy as np, nvpflow
     >>> from nvpflow import plot
     >>> X = np.random.default_rng(0).normal(size=(200, 2))
-    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> model = nvpflow.FlowDensity(2, 8, max_iter=2, random_state=0).fit(X)
     >>> film = plot.animation(model, n=100, frames_per_layer=1)
     >>> html = film.to_jshtml()  # or film.save("layers.gif", writer="pillow")
     """

@@ -4,15 +4,15 @@ from typing import TypeAlias
 
 import numpy as np
 
-from nvpflow._arrays import as_array
-from nvpflow.estimator import RealNVP
+from nvpflow._validation.arrays import as_array
+from nvpflow.density import FlowDensity
 from nvpflow.flow import Flow
 from nvpflow.outliers import FlowOutlierDetector
 from nvpflow.plot._checks import check_points
 
 __all__ = ["Model", "check_model"]
 
-Model: TypeAlias = Flow | RealNVP | FlowOutlierDetector
+Model: TypeAlias = Flow | FlowDensity | FlowOutlierDetector
 
 
 class Drawable:
@@ -46,8 +46,8 @@ def check_model(model, context=None, most_dims=2, n=1):
 
     It has at most `most_dims` dimensions, unless that is None.
     """
-    if not isinstance(model, (Flow, RealNVP, FlowOutlierDetector)):
-        raise TypeError(f"model must be a Flow, a RealNVP or a FlowOutlierDetector, got {type(model).__name__}")
+    if not isinstance(model, (Flow, FlowDensity, FlowOutlierDetector)):
+        raise TypeError(f"model must be a Flow, a FlowDensity or a FlowOutlierDetector, got {type(model).__name__}")
     flow = model if isinstance(model, Flow) else model._fitted_flow()
     if most_dims is not None and flow.data_dim > most_dims:
         raise ValueError(f"model must have 1 or 2 dimensions to be drawn, got {flow.data_dim}")

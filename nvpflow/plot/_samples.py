@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nvpflow._checks import check_int
 from nvpflow._typing import ArrayLike
+from nvpflow._validation.arguments import check_int
 from nvpflow.plot._canvas import (
     BLUE,
     INSIDE,
@@ -66,7 +66,7 @@ def samples(
     >>> import numpy as np, nvpflow
     >>> from nvpflow import plot
     >>> X = np.random.default_rng(0).normal(size=(200, 2))
-    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> model = nvpflow.FlowDensity(2, 8, max_iter=2, random_state=0).fit(X)
     >>> figure = plot.samples(X, model.sample(200))
     """
     data = check_points("data", data, finite=True)
@@ -142,7 +142,7 @@ def corner(
     >>> import numpy as np, nvpflow
     >>> from nvpflow import plot
     >>> X = np.random.default_rng(0).normal(size=(200, 2))
-    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> model = nvpflow.FlowDensity(2, 8, max_iter=2, random_state=0).fit(X)
     >>> figure = plot.corner(X, model.sample(200), names=["width", "height"])
     """
     clouds = _clouds(data, samples)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nvpflow._checks import check_real
 from nvpflow._typing import ArrayLike
-from nvpflow.estimator import RealNVP
+from nvpflow._validation.arguments import check_real
+from nvpflow.density import FlowDensity
 from nvpflow.outliers import FlowOutlierDetector
 from nvpflow.plot._canvas import BLUE, GREY, RED, open_frame, panels
 
@@ -19,17 +19,20 @@ if TYPE_CHECKING:
 
 
 def training(
-    history: RealNVP | FlowOutlierDetector | Mapping[str, ArrayLike], entropy: float | None = None, *, axes: Axes | None = None
+    history: FlowDensity | FlowOutlierDetector | Mapping[str, ArrayLike],
+    entropy: float | None = None,
+    *,
+    axes: Axes | None = None,
 ) -> Figure:
     """Training curves: the negative log-likelihood after every epoch.
 
     Parameters
     ----------
-    history : fitted RealNVP or FlowOutlierDetector, or mapping
-        "train_nll" and perhaps "validation_nll", one entry per epoch, in nats: `RealNVP.history_`, or what `Flow.fit`
-        returned. The epoch whose parameters were kept is marked: the model knows it, and for a mapping it is the one
-        with the best validation NLL. The training NLL is that of the samples with the noise that training adds to them,
-        if any.
+    history : fitted FlowDensity or FlowOutlierDetector, or mapping
+        "train_nll", one entry per epoch, and perhaps "validation_nll" of the epochs "validation_epoch", of every epoch where
+        that is missing, in nats: `FlowDensity.history_`, or what `Flow.fit` returned. The epoch whose parameters were kept is
+        marked: the model knows it, and for a mapping it is the one with the best validation NLL. The training NLL is that of
+        the samples with the noise that training adds to them, if any.
     entropy : float, optional
         Of the data's distribution, in nats; a dashed line. No model can do better on average.
     axes : matplotlib Axes, optional
@@ -52,24 +55,26 @@ def training(
     >>> import numpy as np, nvpflow
     >>> from nvpflow import plot
     >>> X = np.random.default_rng(0).normal(size=(200, 2))
-    >>> model = nvpflow.RealNVP(2, 8, max_iter=2, random_state=0).fit(X)
+    >>> model = nvpflow.FlowDensity(2, 8, max_iter=2, random_state=0).fit(X)
     >>> figure = plot.training(model)
     """
     kept = None
-    if isinstance(history, (RealNVP, FlowOutlierDetector)):
+    if isinstance(history, (FlowDensity, FlowOutlierDetector)):
         history._fitted_flow()
         model = history.estimator_ if isinstance(history, FlowOutlierDetector) else history
         kept, history = model.best_iter_, model.history_
     curves = _check_history(history)
+    epochs = {name: epoch for name, (epoch, _) in curves.items()}
+    curves = {name: curve for name, (_, curve) in curves.items()}
     if entropy is not None:
         entropy = check_real("entropy", entropy)
     figure, (ax,) = panels(axes, 1, 1, width=7.5, shape=0.5)
     for (name, curve), colour in zip(curves.items(), (BLUE, RED)):
-        known = ~np.isnan(curve)  # a fit may validate only now and then
-        ax.plot(np.arange(1, len(curve) + 1)[known], curve[known], color=colour, lw=1.4, label=name)
+        known = ~np.isnan(curve)
+        ax.plot(epochs[name][known], curve[known], color=colour, lw=1.4, label=name)
     if kept != 0 and "validation" in curves and np.isfinite(curves["validation"]).any():
-        best = int(np.nanargmin(curves["validation"])) + 1 if kept is None else kept
-        value = curves["validation"][best - 1]
+        best = int(epochs["validation"][np.nanargmin(curves["validation"])]) if kept is None else kept
+        value = curves["validation"][epochs["validation"] == best].min(initial=np.inf)
         ax.plot(best, value, "o", color=RED, ms=6, label=f"kept: epoch {best}, {value:.3f}")
     if entropy is not None:
         ax.axhline(entropy, color=GREY, ls="--", lw=1.2, label=f"entropy: {entropy:.3f}")
@@ -96,18 +101,26 @@ def _limits(curves, entropy):
 
 
 def _check_history(history):
-    """{"training": curve} and, if there is one, "validation"."""
+    """{"training": (epochs, curve)} and, if there is one, "validation"."""
     try:
         curves = {"training": history["train_nll"]}
-        if "validation_nll" in history:
+        if "validation_nll" in history and len(history.get("validation_epoch", history["validation_nll"])):
             curves["validation"] = history["validation_nll"]
     except (KeyError, TypeError, IndexError):
         raise TypeError(
-            "history must be a fitted RealNVP or a mapping with 'train_nll', such as RealNVP.history_, "
+            "history must be a fitted FlowDensity or a mapping with 'train_nll', such as FlowDensity.history_, "
             f"got {type(history).__name__}"
         ) from None
     curves = {name: np.asarray(curve, dtype=float) for name, curve in curves.items()}
     for name, curve in curves.items():
         if curve.ndim != 1 or len(curve) == 0:
             raise ValueError(f"the {name} curve of history must have shape (epochs,), got {curve.shape}")
-    return curves
+    epochs = {name: np.arange(1, len(curve) + 1) for name, curve in curves.items()}
+    if "validation" in curves and "validation_epoch" in history:
+        epochs["validation"] = np.asarray(history["validation_epoch"])
+        if epochs["validation"].shape != curves["validation"].shape:
+            raise ValueError(
+                f"history must have one validation_epoch for each validation_nll, got {epochs['validation'].shape} and "
+                f"{curves['validation'].shape}"
+            )
+    return {name: (epochs[name], curve) for name, curve in curves.items()}

@@ -1,0 +1,1 @@
+"""Files of flows and estimators, and the state dicts of PyTorch."""

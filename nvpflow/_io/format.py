@@ -1,0 +1,23 @@
+"""What `save` and `load` agree on."""
+
+import os
+
+__all__ = ["FORMAT_VERSION", "HISTORY", "NAMES", "UNITS", "decode_path"]
+
+FORMAT_VERSION = 1
+HISTORY = ("train_nll", "validation_nll")  # one entry per epoch, NaN where nothing was validated
+# What an estimator subtracts from samples and context, and where it clips the context: arrays and the attributes' names.
+UNITS = {
+    "origin": "origin_",
+    "context_origin": "context_origin_",
+    "context_range": "context_range_",
+    "context_units": "_context_units",
+}
+NAMES = ("feature_names_in", "context_feature_names_in")
+
+
+def decode_path(path):
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        raise TypeError(f"path must be a str, bytes or path-like, got {type(path).__name__}") from None

@@ -1,0 +1,204 @@
+"""Read a flow or a fitted estimator from an .npz or a .safetensors file, without pickle."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nvpflow import _core
+from nvpflow._io.containers import open_container
+from nvpflow._io.encoding import describe
+from nvpflow._io.format import FORMAT_VERSION, HISTORY, NAMES, UNITS, decode_path
+from nvpflow._io.random_state import restore_random_state
+from nvpflow._training.history import validated
+from nvpflow._typing import AnyPath
+from nvpflow._validation.arguments import check_bool, check_choice, check_int, check_real, shown
+from nvpflow.density import FlowDensity
+from nvpflow.flow import Flow
+from nvpflow.outliers import FlowOutlierDetector
+from nvpflow.real_nvp import RealNVP
+
+__all__ = ["load"]
+
+ARRAYS = ("header", "parameters", "description", *(f"history.{name}" for name in HISTORY), *UNITS)
+DENSITIES = {"FlowDensity": FlowDensity, "RealNVP": RealNVP}
+KINDS = ("Flow", *DENSITIES, "FlowOutlierDetector")
+
+
+def load(path: AnyPath) -> Flow | FlowDensity | FlowOutlierDetector:
+    """Read what `save` wrote, whatever its name.
+
+    Files need not be trusted: nothing in them is ever executed, every size is checked before it is used, a flow is made
+    only when the file holds all of its parameters, and the parameters of an estimator are those that `fit` would take.
+    Time and memory grow in proportion to the file, up to some 35 times its size for one of many small layers.
+
+    A generator as `random_state` goes on where it was when the model was saved. What was saved as a subclass of
+    `Flow`, `FlowDensity`, `RealNVP` or `FlowOutlierDetector` comes back as that class itself, with its parameters.
+
+    Parameters
+    ----------
+    path : str, bytes or path-like
+
+    Returns
+    -------
+    Flow, FlowDensity or FlowOutlierDetector
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is not such a file, or its parts do not fit together.
+    ImportError
+        If it is a .safetensors file, and that package is not there.
+
+    Examples
+    --------
+    >>> import nvpflow
+    >>> model = nvpflow.load("model.npz")  # doctest: +SKIP
+    """
+    path, what = decode_path(path), "is not an nvpflow file"
+    try:
+        with open_container(path) as file:
+            header = _read_header(file)
+            what = "is damaged"
+            return _restore(header, file)
+    except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{path} {what}: {reason!s:.500}") from error
+
+
+def _read_header(file):
+    import json
+
+    header = json.loads(file.header, object_pairs_hook=_unique_names, parse_constant=_refuse_constant)
+    if not isinstance(header, dict) or header.get("format") != "nvpflow" or header.get("kind") not in KINDS:
+        raise ValueError("its header is another format's")
+    if header["version"] != FORMAT_VERSION:
+        raise ValueError(f"it has format version {shown(header['version'])}, this nvpflow reads {FORMAT_VERSION}")
+    return header
+
+
+def _unique_names(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError(f"its header has an object with a name twice: {shown([name for name, _ in pairs])}")
+    return values
+
+
+def _refuse_constant(name):
+    raise ValueError(f"its header holds {name}, which is no JSON")
+
+
+def _restore(header, file):
+    unknown = set(file.names) - set(ARRAYS)
+    if unknown:
+        raise ValueError(f"it holds unknown arrays: {shown(sorted(unknown))}")
+    flow = _restore_flow(header["flow"], file)
+    if header["kind"] == "Flow":
+        return flow
+    model = _restore_estimator(header, flow, file)
+    return _restore_detector(header, model) if header["kind"] == "FlowOutlierDetector" else model
+
+
+def _restore_flow(config, file):
+    description = describe(config)
+    if "description" in file.names:  # the first files had none
+        if not np.array_equal(file.read("description", "float64", len(description)), description):
+            raise ValueError("header and description are those of different flows")
+    try:
+        n_parameters = _core.count_parameters(description)
+    except MemoryError as error:
+        raise ValueError(f"its flow is too large: {error}") from error
+    parameters = file.read("parameters", config["dtype"], n_parameters)
+    if not np.isfinite(parameters).all():
+        raise ValueError("parameters must be finite, got NaN or infinity")
+    flow = Flow.from_config(config)
+    flow.parameters[:] = parameters
+    return flow
+
+
+def _restore_estimator(header, flow, file):
+    params = header["estimator"]
+    kind = FlowDensity if _is_old(params) else DENSITIES.get(header["kind"], FlowDensity)
+    model = _with_params(kind, params)
+    flow.n_jobs = model.n_jobs
+    n_iter = check_int("n_iter", header["n_iter"], 0)
+    fitted = {
+        "flow_": flow,
+        "n_iter_": n_iter,
+        "best_iter_": check_int("best_iter", header["best_iter"], 0, n_iter),
+        "n_samples_seen_": check_int("n_samples_seen", header.get("n_samples_seen", 0), 0),  # the first files had none
+        "history_": validated(
+            {
+                name: np.array(file.read(f"history.{name}", "float64", n_iter), np.float64)
+                for name in HISTORY
+                if name == "train_nll" or f"history.{name}" in file.names
+            }
+        ),
+        "origin_": np.zeros(flow.data_dim),
+    }
+    if flow.context_dim:
+        fitted["context_origin_"] = np.zeros(flow.context_dim)
+    names = [_restore_names(header, *of) for of in zip(NAMES, (flow.data_dim, flow.context_dim))]
+    model._keep(fitted | _restore_units(flow, file), flow.data_dim, *names)
+    return model
+
+
+def _restore_detector(header, estimator):
+    if estimator.flow_.context_dim:
+        raise ValueError(f"a FlowOutlierDetector has no context, got a flow with {estimator.flow_.context_dim} columns of it")
+    model = _with_params(FlowOutlierDetector, header["detector"])
+    if header["detector"].get("random_state") == header["estimator"].get("random_state"):
+        estimator.random_state = model.random_state  # one generator, which both draw from, as `fit` leaves it
+    fitted = {"estimator_": estimator, "offset_": np.float64(check_real("offset", header["offset"]))}
+    model._keep(fitted, estimator.n_features_in_, getattr(estimator, "feature_names_in_", None))
+    return model
+
+
+def _with_params(kind, params):
+    """An estimator with such parameters, which are those that it would accept to be fitted."""
+    if not isinstance(params, dict):
+        raise TypeError(f"the parameters of {kind.__name__} must be an object, got {shown(params)}")
+    model = kind(**(_translate(params) if _is_old(params) else params))
+    model.random_state = restore_random_state(model.random_state)
+    model._check_parameters()
+    return model
+
+
+def _is_old(params):
+    """Whether a file is of a time when `FlowDensity` was called RealNVP, and some of its parameters had other names."""
+    return isinstance(params, dict) and "scale" in params
+
+
+def _translate(params):
+    """Parameters of that time by their present names."""
+    params = dict(params)
+    scale = check_choice("scale", params.pop("scale"), ("spline", "tanh", "exp"))
+    params["coupling"] = "spline" if scale == "spline" else "affine"
+    if scale == "exp":
+        params["scale_bound"] = None
+    if not check_bool("early_stopping", params.pop("early_stopping", True)):
+        params["validation_fraction"] = None
+    return params
+
+
+def _restore_units(flow, file):
+    """Attributes of an estimator that are not zero. The first files had none."""
+    shapes = {"origin": (flow.data_dim,), "context_origin": (flow.context_dim,)}
+    units = {}
+    for name, attribute in UNITS.items():
+        if name in file.names:
+            shape = shapes.get(name, (2, flow.context_dim))
+            units[attribute] = np.array(file.read(name, "float64", int(np.prod(shape)))).reshape(shape)
+            if not np.isfinite(units[attribute]).all():
+                raise ValueError(f"{name} must be finite, got NaN or infinity")
+    return units
+
+
+def _restore_names(header, key, n):
+    names = header.get(key)
+    if names is None:
+        return None
+    if not (isinstance(names, list) and len(names) == n and all(isinstance(name, str) for name in names)):
+        raise ValueError(f"{key} must be {n} texts, got {shown(names)}")
+    return np.array(names, dtype=object)

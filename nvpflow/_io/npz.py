@@ -1,0 +1,86 @@
+"""A text and named arrays as an .npz. containers.py says what a reader has."""
+
+import contextlib
+import errno
+import os
+import re
+from typing import Any
+
+import numpy as np
+
+from nvpflow._io.array_check import check_array
+
+__all__ = ["open_npz", "write_npz"]
+
+
+def write_npz(file, header, arrays):
+    """As numpy.savez does: members are not compressed. The text is an array of no dimensions."""
+    np.savez(file, header=np.array(header, dtype=f"<U{len(header)}"), **arrays)
+
+
+@contextlib.contextmanager
+def open_npz(path):
+    import struct
+    import zipfile
+
+    try:
+        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+            yield Npz(archive, os.fstat(file.fileno()).st_size)
+    except (EOFError, NotImplementedError, OverflowError, struct.error, zipfile.BadZipFile) as error:
+        raise ValueError(f"the archive is damaged: {error or type(error).__name__}") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise ValueError("the archive is damaged: an offset is negative") from error  # that zipfile went to
+
+
+class Npz:
+    """What `write_npz` wrote. As members are not compressed, none can be larger than the file."""
+
+    def __init__(self, archive, file_size):
+        self.archive = archive
+        self.members: dict[str, Any] = {}
+        for member in archive.infolist():
+            name = member.filename.removesuffix(".npy")
+            if name in self.members:
+                raise ValueError(f"it holds {name!r} twice")
+            if member.compress_type or member.flag_bits & 1:
+                raise ValueError(f"{name!r} is compressed or encrypted")
+            if not member.file_size == member.compress_size <= file_size:
+                raise ValueError(
+                    f"{name!r} claims {member.file_size} bytes, {member.compress_size} packed, in a file of {file_size}"
+                )
+            self.members[name] = member
+        total = sum(member.file_size for member in self.members.values())
+        if total > file_size:
+            raise ValueError(f"its members overlap: they claim {total} bytes in a file of {file_size}")
+        self.names = self.members.keys()
+
+    @property
+    def header(self):
+        content, dtype, shape = self._open("header")
+        if not re.fullmatch(r"<U\d+", dtype) or shape != "()":
+            raise ValueError(f"header must be a text, got an array of dtype {dtype!r} and shape {shape}")
+        with content:
+            return content.read().decode("utf-32-le")
+
+    def read(self, name, dtype, n):
+        """The array of this name, if it has this dtype and the shape (n,)."""
+        content, *found = self._open(name)
+        dtype = np.dtype(dtype).newbyteorder("<")
+        check_array(name, found, [dtype.str, f"({n},)"])
+        with content:
+            data = content.read(n * dtype.itemsize)
+            if len(data) != n * dtype.itemsize or content.read(1):
+                raise ValueError(f"{name} does not have the size that its shape ({n},) needs")
+        return np.frombuffer(data, dtype)
+
+    def _open(self, name):
+        """A member, read up to its data, and the dtype and shape of them as NumPy writes them."""
+        content = self.archive.open(self.members[name])
+        start = content.read(10)
+        text = content.read(int.from_bytes(start[8:], "little")).decode("latin-1")
+        match = re.fullmatch(r"\{'descr': '([^']*)', 'fortran_order': False, 'shape': (\([\d, ]*\)), \} *\n", text)
+        if start[:8] != b"\x93NUMPY\1\0" or not match:
+            raise ValueError(f"{name} does not begin as a NumPy array: {(start + text.encode())[:80]!r}")
+        return content, *match.groups()

@@ -1,0 +1,89 @@
+"""Random states as JSON can hold them, so that a generator goes on in a loaded model where it was in the saved one."""
+
+import numpy as np
+
+from nvpflow._validation.arguments import check_choice, check_int, check_real, shown
+
+__all__ = ["plain_random_state", "restore_random_state"]
+
+BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
+# The most that a number in the state of one may be: NumPy reads beyond its buffers where a position is larger.
+MOST = {"state": 2**128 - 1, "inc": 2**128 - 1, "uinteger": 2**32 - 1, "pos": 624, "buffer_pos": 4}
+MOST |= {"has_uint32": 1, "has_gauss": 1}
+
+
+def plain_random_state(value):
+    """An int or None as it is, a Generator, RandomState or SeedSequence as a dict of plain Python values."""
+    if isinstance(value, np.random.SeedSequence):
+        return {"type": "SeedSequence", "state": _plain(value.state)}
+    if isinstance(value, np.random.Generator):
+        kind, state = "Generator", value.bit_generator.state
+    elif isinstance(value, np.random.RandomState):
+        kind, state = "RandomState", value.get_state(legacy=False)
+    else:
+        return value
+    if state["bit_generator"] not in BIT_GENERATORS:
+        raise ValueError(
+            f"random_state cannot be stored: its bit generator must be one of {', '.join(BIT_GENERATORS)}, "
+            f"got {state['bit_generator']}"
+        )
+    return {"type": kind, "state": _plain(state)}
+
+
+def restore_random_state(value):
+    """What `plain_random_state` was given, from what it gave.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it is a dict that `plain_random_state` does not give.
+    """
+    if not isinstance(value, dict):
+        return value
+    kind = check_choice("type of random_state", value["type"], ("SeedSequence", "Generator", "RandomState"))
+    state = value["state"]
+    if kind == "SeedSequence":
+        return _restore_seeds(**state)
+    name = check_choice("bit_generator", state["bit_generator"], BIT_GENERATORS)
+    generator = getattr(np.random, kind)(getattr(np.random, name)(0))
+    if kind == "Generator":
+        generator.bit_generator.state = _like(generator.bit_generator.state, "state of random_state", state)
+    else:
+        generator.set_state(_like(generator.get_state(legacy=False), "state of random_state", state))
+    return generator
+
+
+def _restore_seeds(entropy, spawn_key, pool_size, n_children_spawned):
+    check_int("pool_size", pool_size, 4, 4)
+    words = [check_int("entropy", word, 0, np.inf) for word in (entropy if isinstance(entropy, list) else [entropy])]
+    key = [check_int("spawn_key", word, 0, np.inf) for word in spawn_key]
+    n_children = check_int("n_children_spawned", n_children_spawned, 0, 2**32 - 1)
+    return np.random.SeedSequence(
+        words if isinstance(entropy, list) else words[0], spawn_key=key, n_children_spawned=n_children
+    )
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def _like(pattern, name, value):
+    """The value with arrays for lists, if it has the structure of a state of such a generator."""
+    if isinstance(pattern, dict):
+        if not isinstance(value, dict) or value.keys() != pattern.keys():
+            raise ValueError(f"{name} must have the entries {', '.join(pattern)}, got {shown(value)}")
+        return {key: _like(pattern[key], key, value[key]) for key in pattern}
+    if isinstance(pattern, np.ndarray):
+        if not isinstance(value, list) or len(value) != len(pattern):
+            raise ValueError(f"{name} must be a list of {len(pattern)} integers, got {shown(value)}")
+        most = int(np.iinfo(pattern.dtype).max)
+        return np.array([check_int(name, entry, 0, most) for entry in value], pattern.dtype)
+    if isinstance(pattern, str):
+        return check_choice(name, value, (pattern,))
+    if isinstance(pattern, float):
+        return check_real(name, value)
+    return check_int(name, value, 0, MOST[name])

@@ -1,0 +1,70 @@
+"""A text and named arrays as a .safetensors file. containers.py says what a reader has."""
+
+import contextlib
+import os
+
+import numpy as np
+
+from nvpflow._io.array_check import check_array
+
+__all__ = ["open_safetensors", "write_safetensors"]
+
+
+def write_safetensors(file, header, arrays):
+    """The text is the entry "header" of the metadata, which that package keeps beside the arrays; further entries are the
+    checksums, which an .npz has of itself."""
+    checksums = {f"crc32.{name}": _checksum(array) for name, array in arrays.items()}
+    metadata = {"header": header, "crc32.header": _checksum(header.encode()), **checksums}
+    file.write(_safetensors().numpy.save(arrays, metadata))
+
+
+@contextlib.contextmanager
+def open_safetensors(path):
+    safetensors = _safetensors()
+    try:
+        with safetensors.safe_open(os.fspath(path), framework="np") as archive:
+            yield SafeTensors(archive)
+    except safetensors.SafetensorError as error:
+        raise ValueError(str(error)) from error
+
+
+class SafeTensors:
+    """What `write_safetensors` wrote."""
+
+    def __init__(self, archive):
+        self.archive, self.names, self.metadata = archive, archive.keys(), archive.metadata() or {}
+
+    @property
+    def header(self):
+        text = self.metadata["header"]
+        self._check("header", text.encode())
+        return text
+
+    def read(self, name, dtype, n):
+        """The array of this name, if it has this dtype and the shape (n,)."""
+        if name not in self.names:
+            raise KeyError(name)
+        found = self.archive.get_slice(name)
+        check_array(name, [found.get_dtype(), found.get_shape()], [f"F{8 * np.dtype(dtype).itemsize}", [n]])
+        array = self.archive.get_tensor(name)
+        self._check(name, array)
+        return array
+
+    def _check(self, name, content):
+        if self.metadata.get(f"crc32.{name}", _checksum(content)) != _checksum(content):  # the first files had none
+            raise ValueError(f"{name} has another checksum than when it was saved")
+
+
+def _checksum(content):
+    """CRC-32, as an .npz has it, of text in UTF-8 or of an array."""
+    import zlib
+
+    return f"{zlib.crc32(content):08x}"
+
+
+def _safetensors():
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError(f".safetensors files need that package: pip install safetensors ({error})") from error
+    return safetensors

@@ -1,0 +1,58 @@
+"""State dicts: parameters by the names that PyTorch modules give them."""
+
+import re
+
+import numpy as np
+
+from nvpflow._typing import ArrayLike
+from nvpflow._validation.arrays import as_array
+
+__all__ = ["checked_state", "split_state", "state_dtype", "state_widths"]
+
+
+def checked_state(state, shapes):
+    """The arrays of a state dict, if their names and shapes are those of `shapes`."""
+    missing, unknown = shapes.keys() - state.keys(), state.keys() - shapes.keys()
+    if missing or unknown:
+        what = "misses" if missing else "has the unknown"
+        raise ValueError(f"state dict {what} {', '.join(map(repr, sorted(missing or unknown)))}")
+    arrays = {name: as_array(f"state dict entry {name!r}", state[name]) for name in shapes}
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiu":
+            raise TypeError(f"state dict entry {name!r} must hold real numbers, got dtype {array.dtype}")
+        if array.shape != shapes[name]:
+            raise ValueError(f"state dict entry {name!r} must have shape {shapes[name]}, got {array.shape}")
+    return arrays
+
+
+def state_dtype(state):
+    """float64 if any array of a state dict is, else float32."""
+    wide = any(as_array(f"state dict entry {name!r}", value).dtype == np.float64 for name, value in state.items())
+    return np.dtype(np.float64 if wide else np.float32)
+
+
+def state_widths(state):
+    """(D + C, hidden widths ..., D) of a coupling layer's state dict, read off the weights of its s network."""
+    widths, k = [], 0
+    while (weight := state.get(f"s_net.{2 * k}.weight")) is not None:
+        if np.ndim(weight) != 2:
+            raise ValueError(
+                f"state dict entry 's_net.{2 * k}.weight' must have 2 dimensions, got shape {np.shape(weight)}"
+            )
+        widths += [np.shape(weight)[1]] if k == 0 else []
+        widths.append(np.shape(weight)[0])
+        k += 1
+    if not widths:
+        raise ValueError(f"state dict misses 's_net.0.weight'; it has {', '.join(map(repr, sorted(state)))}")
+    return tuple(widths)
+
+
+def split_state(state):
+    """A flow's state dict as {layer number: the layer's state dict}. What stands before the number is dropped."""
+    by_layer: dict[int, dict[str, ArrayLike]] = {}
+    for key, value in state.items():
+        match = re.fullmatch(r"(?:.*?\.)??(\d+)\.((?:s_net|b_net|net)\.\d+\.\w+|mask|log_scale|bias|lu)", key)
+        if not match:
+            raise ValueError(f"state dict entry {key!r} is not of the form '<layer>.<name>', as '0.s_net.0.weight'")
+        by_layer.setdefault(int(match[1]), {})[match[2]] = value
+    return by_layer

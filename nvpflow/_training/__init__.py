@@ -1,0 +1,1 @@
+"""How the estimators learn: data, units, mixtures, the fit itself."""

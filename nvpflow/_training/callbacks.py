@@ -1,0 +1,32 @@
+"""Callbacks of a training: what they say to it, and one that stops it."""
+
+__all__ = ["stop_on_plateau", "wants_stop"]
+
+
+def wants_stop(callback, epoch, train_nll, validation_nll):
+    """Call the callback of `Flow.fit`. True if it raises StopIteration.
+
+    What it returns says nothing: a lambda returns whatever its one call gives, which is not meant for a training. (The
+    `update` of a bar of tqdm returns True each time it draws.)
+    """
+    try:
+        callback(epoch, train_nll, validation_nll)
+    except StopIteration:
+        return True
+    return False
+
+
+def stop_on_plateau(callback, patience, tol):
+    """A callback that stops when the training NLL has not fallen by more than `tol` for so many epochs; another one, or
+    None, is called before."""
+    best, since = float("inf"), 0
+
+    def watch(epoch, train_nll, validation_nll):
+        nonlocal best, since
+        if callback is not None:
+            callback(epoch, train_nll, validation_nll)
+        best, since = (train_nll, 0) if train_nll < best - tol else (best, since + 1)
+        if since == patience:
+            raise StopIteration
+
+    return watch

@@ -1,0 +1,167 @@
+"""The context of an estimator: standardised for training, and read by a fitted flow in its own units.
+
+A network reads the context by its first map alone, W c + v. On a standardised context (c - mean) / scale that is the
+map (W / scale) c + (v - (W / scale) mean): what is trained on the one can be written to read the other, so that `flow_`
+reads the context in its own units. Where that difference would cancel in the precision of the flow, it reads c - origin.
+"""
+
+import copy
+
+import numpy as np
+
+from nvpflow._training.origin import name_columns, origin_of, warn_of_coarse
+from nvpflow._training.statistics import location_and_scale, moments
+from nvpflow._warnings import warn_user
+
+__all__ = ["ContextScaler", "clip_context", "read_standardized"]
+
+# The context is clipped to the range of training, widened by this share of its width to either side: networks extrapolate as
+# straight lines. y = sin(c) + 0.42 N(0, 1), fitted for c in [0, 5], had a deviation of 0.7 at c = 10 and of 1e-6 at 100. Over 16
+# fits to 300 and 4000 samples that at the ends of the range was from 0.21 to 0.79; with 0.25 from 0.09 to 0.94.
+WIDENED = 0.1
+# A column with outliers is clipped to the range of what lies within so many spreads of its median.
+FARTHEST = 30.0
+
+
+class ContextScaler:
+    """Units, range and origin of the columns of a context.
+
+    Parameters
+    ----------
+    data : Data
+        Units are those of its context, by its weights.
+    standardize : bool
+    dtype : numpy.dtype
+        Of the flow.
+    context : ndarray, shape (n, C), optional
+        All that is known, for the range. Default: that of the data.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of float64, shape (C,)
+        Mean and standard deviation, of a column with outliers median and spread; 0 and 1 if not to be standardised. A
+        constant column keeps its unit, and is 0 in training.
+    range : ndarray of float64, shape (2, C)
+        What lies outside is clipped.
+    origin : ndarray of float64, shape (C,)
+        A flow that is to read the context in its own units reads it less this.
+    """
+
+    def __init__(self, data, standardize, dtype, context=None):
+        n_columns = 0 if data.context is None else data.context.shape[1]
+        self.dtype = dtype
+        self.mean, self.scale, self.origin = np.zeros(n_columns), np.ones(n_columns), np.zeros(n_columns)
+        self.range = np.tile([[np.inf], [-np.inf]], n_columns)
+        if n_columns == 0:
+            return
+        if standardize:
+            limits = self._set_units(data)
+        else:
+            limits, (mean, deviation) = _no_limits(n_columns), moments(data.context, data.weight)
+            warn_of_coarse("context", mean, np.where(deviation > 0, deviation, np.inf), dtype)
+        self._cover(data.context if context is None else context, limits)
+        outlying = np.isfinite(limits[0])
+        if outlying.any():
+            warn_user(
+                f"column(s) {name_columns(outlying)} of context have outliers, which are clipped to "
+                f"{_intervals(self.range, outlying)}"
+            )
+
+    def _set_units(self, data):
+        """Returns limits, (2, C): beyond are outliers."""
+        context, limits = data.context, _no_limits(len(self.mean))
+        location, scale, outlying = location_and_scale(context, data.weight)
+        constant = (context.min(axis=0) == context.max(axis=0)) | (scale < 1e4 * np.finfo(self.dtype).tiny)
+        outlying &= ~constant
+        limits[:, outlying] = (location + FARTHEST * scale * np.array([[-1], [1]]))[:, outlying]
+        self.mean = np.where(constant, context[0], location)
+        self.scale = np.where(constant, 1.0, scale)
+        self.origin = origin_of(self.mean, self.scale, self.dtype)
+        warn_of_coarse("context", self.mean, np.where(constant, np.inf, self.scale), self.dtype)
+        return limits
+
+    def _cover(self, context, limits):
+        known = (context >= limits[0]) & (context <= limits[1])
+        low = np.min(context, axis=0, initial=np.inf, where=known).astype(np.float64)
+        high = np.max(context, axis=0, initial=-np.inf, where=known).astype(np.float64)
+        wider = WIDENED * (high - low)
+        self.range = np.array([np.minimum(self.range[0], low - wider), np.maximum(self.range[1], high + wider)])
+
+    def continue_from(self, model):
+        """Have the range and the origin of a fitted model, and units of one's own."""
+        n_columns = len(self.mean)
+        self.origin = getattr(model, "context_origin_", np.zeros(n_columns))
+        limits = getattr(model, "context_range_", None)
+        if limits is not None:
+            self.range = np.array([np.minimum(self.range[0], limits[0]), np.maximum(self.range[1], limits[1])])
+
+    def covering(self, context):
+        """The same units, and a range that holds this context, too."""
+        if context is None:
+            return self
+        other = copy.copy(self)
+        other._cover(context, _no_limits(len(self.mean)))
+        return other
+
+    def transform(self, data):
+        """The Data with its context clipped and standardised, in the dtype of the flow."""
+        if data.context is None:
+            return data
+        context = (np.clip(data.context, *self.range) - self.mean) / self.scale
+        return data._replace(context=context.astype(self.dtype))
+
+    def fitted_attributes(self):
+        """What an estimator keeps, to bring a context to where its flow reads it, and for a warm start in other units."""
+        if len(self.mean) == 0:
+            return {}
+        units = np.array([self.mean, self.scale])
+        return {"context_range_": self.range, "context_origin_": self.origin, "_context_units": units}
+
+    def to_own_units(self, flow):
+        """Networks that read the standardised context come to read the context, less the origin."""
+        for columns, bias in _context_maps(flow):
+            columns /= self.scale
+            bias -= columns @ (self.mean - self.origin)
+
+    def to_standardized(self, flow):
+        """Undo `to_own_units`."""
+        read_standardized(flow, self.mean - self.origin, self.scale)
+
+
+def read_standardized(flow, mean, scale):
+    """Networks that read a context come to read (context - mean) / scale."""
+    for columns, bias in _context_maps(flow):
+        bias += columns @ mean
+        columns *= scale
+
+
+def _no_limits(n_columns):
+    return np.tile([[-np.inf], [np.inf]], n_columns)
+
+
+def _context_maps(flow):
+    """For each network the weights that read the context, (outputs, C), and the bias, (outputs,): views."""
+    for layer in flow.layers:
+        if layer.context_dim:
+            for first, *_ in layer._networks():
+                yield first.weight[:, -layer.context_dim :], first.bias
+
+
+def clip_context(context, limits, names=None):
+    """The context (n, C) within limits (2, C), with a warning if it was not, by more than a rounding to float32."""
+    low, high = limits + np.array([[-1], [1]]) * np.finfo(np.float32).eps * np.abs(limits)
+    outside = (context < low) | (context > high)
+    columns, n = outside.any(axis=0), outside.any(axis=1).sum()
+    if n:
+        warn_user(
+            f"column(s) {name_columns(columns, names)} of context leave the range of training in {n} of {len(context)} rows "
+            f"and are clipped to {_intervals(limits, columns)}"
+        )
+    return np.clip(context, *limits)
+
+
+def _intervals(limits, columns, at_most=3):
+    """Those of the columns where a mask is true, in words."""
+    low, high = limits[:, columns]
+    shown = ", ".join(f"[{a:.6g}, {b:.6g}]" for a, b in zip(low[:at_most], high[:at_most]))
+    return shown + ", ..." * (len(low) > at_most)

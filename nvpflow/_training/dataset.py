@@ -1,0 +1,159 @@
+"""What an estimator is fitted to: samples, and for each a row of the context and a weight."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from nvpflow._training.origin import name_columns
+from nvpflow._training.statistics import FAR_OUT, location_and_scale
+from nvpflow._validation.arrays import as_array, check_samples
+from nvpflow._warnings import warn_user
+
+__all__ = [
+    "Data",
+    "check_data",
+    "check_numbers",
+    "count_given",
+    "refuse_context",
+    "warn_of_dependent_columns",
+]
+
+# Weights that are whole numbers are counts, as long as so many rows, or so many times the rows that were given, hold them.
+MOST_COUNTED_ROWS, MOST_COPIES = 1_000_000, 10
+# A column that others determine but for this share of its standard deviation has no density of its own in that precision.
+LEAST_RESIDUAL, SAME = {"float32": 1e-6, "float64": 1e-9}, 1e-6
+MANY_ROWS = 100  # times as many as columns are not counted
+
+
+class Data(NamedTuple):
+    """Samples x (n, D), context (n, C) or None, weight (n,) or None, as `Flow.fit` takes them."""
+
+    x: np.ndarray
+    context: np.ndarray | None = None
+    weight: np.ndarray | None = None
+
+    def rows(self, index):
+        """The part that `index` selects."""
+        return Data(*(None if array is None else array[index] for array in self))  # type: ignore[arg-type]
+
+    def and_those(self, other):
+        """These and other samples of the same kind."""
+        parts = zip(self, other)
+        return Data(*(None if part is None else np.concatenate([part, rest]) for part, rest in parts))  # type: ignore[arg-type]
+
+
+def check_data(X, context, sample_weight, dtype, minimum=1):
+    """Arguments of `fit` as Data, the rows in an order of their own: the same for the same rows in any order.
+
+    Every row counts, also one that is equal to another. Rows of weight 0 are dropped. Weights in ratios of whole numbers
+    are counts, in lowest terms: a row of weight 3 becomes three rows. Other weights are relative, and get a mean of 1. The dtype is that of the
+    model, and X and context must be finite in it, but they keep their own precision, up to float64.
+    """
+    x = check_numbers("X", X, dtype, minimum)
+    context = None if context is None else check_numbers("context", context, dtype)
+    if context is not None and len(context) != len(x):
+        raise ValueError(f"context must have one row for each of {len(x)} samples, got shape {context.shape}")
+    if sample_weight is None:
+        return _sorted(Data(x, context))
+    weight = _check_weights(sample_weight, len(x))
+    n = np.count_nonzero(weight)
+    if n < minimum:
+        raise ValueError(f"sample_weight must be more than zero for a minimum of {minimum} sample(s), got {n} such weights")
+    times = _as_counts(weight)
+    if times is not None:
+        return _sorted(Data(x, context).rows(np.repeat(np.arange(len(x)), times)))
+    data = Data(x, context, weight / weight.max()).rows(weight > 0)  # whose sum cannot overflow
+    return _sorted(data._replace(weight=data.weight / data.weight.mean()))
+
+
+def refuse_context(y):
+    """Raise a ValueError if `y`, which is ignored, holds real numbers in two dimensions: they are meant as a context."""
+    try:
+        values = np.asarray(y)
+    except Exception:  # what cannot be read is ignored all the same
+        return
+    if values.ndim == 2 and values.dtype.kind == "f":
+        raise ValueError(
+            f"y is ignored, got real numbers of shape {values.shape}: give what the density is conditional on as context=..."
+        )
+
+
+def count_given(data, sample_weight):
+    """How many rows were given to `check_data`, but for those of weight 0."""
+    return len(data.x) if sample_weight is None else int(np.count_nonzero(as_array("sample_weight", sample_weight)))
+
+
+def _as_counts(weight):
+    """The weights as whole numbers in lowest terms, or None where their ratios are not those of such numbers, or these too many."""
+    most = max(MOST_COUNTED_ROWS, MOST_COPIES * len(weight))
+    weight = weight / weight.max()
+    unit, tolerance = 0.0, 1e-9
+    for value in np.unique(weight[weight > 0]):
+        while value > tolerance:  # Euclid's algorithm
+            unit, value = value, abs(unit - value * np.rint(unit / value))
+        if most * unit < 1:
+            return None
+    times = np.rint(weight / unit)
+    whole = np.abs(times * unit - weight) <= tolerance
+    return times.astype(np.intp) if whole.all() and times.sum() <= most else None
+
+
+def _sorted(data):
+    columns = [data.x, data.context, None if data.weight is None else data.weight[:, None]]
+    rows = np.hstack([column for column in columns if column is not None])
+    return data.rows(np.lexsort(rows.T[::-1]))
+
+
+def warn_of_dependent_columns(data, dtype, names=None):
+    """Tell of columns that have no density of their own, given the others, or of too few rows to know."""
+    n, dim = data.x.shape
+    if (data.x.min(axis=0) == data.x.max(axis=0)).any():
+        return  # a constant column is an error
+    n_distinct = len(np.unique(data.x, axis=0)) if n <= MANY_ROWS * dim else n
+    if n_distinct <= dim:
+        warn_user(
+            f"X has {n_distinct} {'distinct ' * (n_distinct < n)}rows for {dim} columns: too few to know how the columns depend on each other. More rows, or fewer "
+            "columns, make a better density"
+        )
+        return
+    location, scale, far_out = location_and_scale(data.x, data.weight)
+    z = (data.x - location) / np.where(scale > 0, scale, 1)
+    near = (np.abs(z[:, far_out]) <= 2 * FAR_OUT).all(axis=1)  # a row far out in two columns is no line
+    z, weight = z[near], np.ones(n)[near] if data.weight is None else data.weight[near]
+    share = weight / weight.sum()
+    z -= share @ z
+    residuals = np.abs(np.diag(np.linalg.qr(z * np.sqrt(share)[:, None], mode="r")))
+    own = np.sqrt(share @ z**2)
+    dependent = (residuals < LEAST_RESIDUAL[dtype.name] * own) & (own > SAME)
+    if dependent.any():
+        warn_user(
+            f"column(s) {name_columns(dependent, names)} of X are linear combinations of the columns before them, but for "
+            "rounding: the samples lie in a plane, where a density has no upper limit and its value says little. Leave these "
+            "columns out"
+        )
+
+
+def check_numbers(name, X, dtype, minimum=1):
+    """X in its own precision, at most float64, finite also in that dtype: what is subtracted from large numbers is not to be
+    rounded before."""
+    X = as_array(name, X)
+    checked = check_samples(name, X, dtype, minimum)
+    own = np.float64 if X.dtype.kind not in "fiub" else np.promote_types(X.dtype, dtype)
+    own = np.dtype(np.float64) if own not in (np.float32, np.float64) else own
+    return checked if own == dtype else check_samples(name, X, own, minimum)
+
+
+def _check_weights(sample_weight, n):
+    """The weights in float64: finite, >= 0, not all zero."""
+    weight = as_array("sample_weight", sample_weight)
+    if weight.dtype.kind not in "fiub":
+        raise TypeError(f"sample_weight must be an array of real numbers, got dtype {weight.dtype}")
+    if weight.shape != (n,):
+        raise ValueError(f"sample_weight must have shape ({n},), one weight for each sample, got {weight.shape}")
+    weight = weight.astype(np.float64)
+    bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
+    if len(bad):
+        raise ValueError(f"sample_weight must be finite and >= 0, got {weight[bad[0]]} in row {bad[0]}")
+    if not weight.any():
+        raise ValueError("sample_weight must not be zero everywhere")
+    return weight

@@ -1,0 +1,35 @@
+"""The curves of a training, as users and as files have them."""
+
+import numpy as np
+
+__all__ = ["every_epoch", "validated"]
+
+
+def validated(history, first_epoch=1):
+    """The curves as users get them: "validation_nll" of the epochs "validation_epoch" alone.
+
+    Parameters
+    ----------
+    history : dict
+        "train_nll" and perhaps "validation_nll", ndarrays, one entry per epoch, NaN where nothing was validated.
+    first_epoch : int, default 1
+        The number of the first one.
+
+    Returns
+    -------
+    dict of str to ndarray
+    """
+    curves = {"train_nll": history["train_nll"]}
+    if "validation_nll" in history:
+        measured = np.flatnonzero(~np.isnan(history["validation_nll"]))
+        curves |= {"validation_epoch": measured + first_epoch, "validation_nll": history["validation_nll"][measured]}
+    return curves
+
+
+def every_epoch(history):
+    """Undo `validated`: one entry per epoch, for files."""
+    curves = {"train_nll": np.asarray(history["train_nll"], np.float64)}
+    if "validation_nll" in history:
+        curves["validation_nll"] = np.full(len(curves["train_nll"]), np.nan)
+        curves["validation_nll"][np.asarray(history["validation_epoch"]) - 1] = history["validation_nll"]
+    return curves

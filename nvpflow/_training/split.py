@@ -1,0 +1,29 @@
+"""The samples that are held back from training."""
+
+import numpy as np
+
+from nvpflow._validation.arguments import check_real
+
+__all__ = ["split"]
+
+
+def split(model, data, seed):
+    """Data to train on, and data to validate with or None. What keeps a column from being constant is to train on."""
+    if model.validation_fraction is None:
+        return data, None
+    fraction = check_real("validation_fraction", model.validation_fraction, 0, 1, low_open=True)
+    n = len(data.x)
+    n_validation = min(max(1, round(fraction * n)), n - 1)
+    order = np.random.default_rng(seed).permutation(n)
+    held_out, training = order[:n_validation], order[n_validation:]
+    needed = _lone_values(data.x, training, held_out)
+    held_out, training = held_out[~np.isin(held_out, needed)], np.append(training, needed)
+    return data.rows(training), data.rows(held_out) if len(held_out) else None
+
+
+def _lone_values(x, training, held_out):
+    """Of the rows `held_out`, one for each column that would be constant without it."""
+    first = x[training[0]]
+    constant = (x[training] == first).all(axis=0)
+    differs = x[held_out][:, constant] != first[constant]
+    return np.unique(held_out[differs.argmax(axis=0)[differs.any(axis=0)]])

@@ -1,0 +1,164 @@
+"""The units in which an estimator trains: those of the samples' standard deviations, column by column or whitened; with a
+context, of what linear regression on the context leaves of them."""
+
+import numpy as np
+
+from nvpflow._training.origin import origin_of, warn_of_coarse
+from nvpflow._training.statistics import effective_size, location_and_scale, moments
+from nvpflow.layers import ActNorm, AdditiveCoupling, LULinear
+
+__all__ = ["Units"]
+
+
+class Units:
+    """x = mean + deviation * (factor @ z + the regression's shift) for samples x and standardised ones z.
+
+    Attributes
+    ----------
+    mean, deviation : ndarray, shape (D,), or None
+        None: the samples' own units.
+    factor : ndarray, shape (D, D), or None
+        Lower triangular; None: the identity.
+    regression : AdditiveCoupling or None
+        Adds a function of the standardised context; None: nothing.
+    origin : ndarray of float64, shape (D,), or 0.0
+        The layers lead to x - origin.
+    """
+
+    def __init__(self, mean=None, deviation=None, factor=None, regression=None, origin=0.0, *, dtype):
+        self.mean, self.deviation, self.factor = mean, deviation, factor
+        self.regression, self.origin, self.dtype = regression, origin, dtype
+
+    @classmethod
+    def of(cls, data, standardize, whiten, dtype):
+        """Those of the data, whose context is standardised, for flows of that dtype; `whiten`: by the Cholesky factor of their
+        correlations, too."""
+        x, (mean, deviation, _) = data.x, location_and_scale(data.x, data.weight)
+        constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0))
+        if len(constant):
+            raise ValueError(
+                f"X must have no constant column, got one in column(s) {', '.join(map(str, constant[:10]))}: "
+                "a constant has no density"
+            )
+        if not standardize:
+            warn_of_coarse("X", mean, np.where(deviation > 0, deviation, np.inf), dtype)
+            return cls(dtype=dtype)
+        whitens = whiten and x.shape[1] > 1
+        if not whitens:  # otherwise it was said where the units of another start were found
+            warn_of_coarse("X", mean, deviation, dtype)
+        units = cls(mean, deviation, origin=origin_of(mean, deviation, dtype), dtype=dtype)
+        if data.context is not None:
+            units._regress(data)
+        if whitens:
+            units._whiten(data)
+        return units
+
+    def _regress(self, data):
+        """Take what is linear in the context out of the samples."""
+        z = (data.x - self.mean) / self.deviation
+        slopes = _ridge(z, data)
+        left = moments(z - data.context @ slopes, data.weight)[1]
+        left = np.maximum(left, 1e3 * np.finfo(self.dtype).eps)  # of a column that the context determines
+        self.deviation = self.deviation * left
+        self.regression = _linear_shift(slopes / left, self.dtype)
+
+    def _whiten(self, data):
+        z = self.standardize(data.x, data.context).astype(np.float64)
+        n, dim = z.shape
+        weight = np.ones(n) if data.weight is None else data.weight
+        correlation = (z * weight[:, None]).T @ z / weight.sum()
+        # A little of the identity, the more the fewer samples there are: few samples exaggerate correlations.
+        shrinkage = 0.1 * dim / (n + dim)
+        correlation = (1 - shrinkage) * correlation + shrinkage * np.eye(dim)
+        self.factor = np.linalg.cholesky(correlation)
+
+    def standardize(self, x, context=None):
+        """z of x, both (n, D), and of the standardised context."""
+        if self.mean is None:
+            return x.astype(self.dtype, copy=False)
+        z = (x - self.mean) / self.deviation
+        if self.regression is not None:
+            z = self.regression.inverse(z, context)[0]
+        return (z if self.factor is None else np.linalg.solve(self.factor, z.T).T).astype(self.dtype)
+
+    @property
+    def log_det(self):
+        """log|det dx/dz|, in nats."""
+        if self.mean is None:
+            return 0.0
+        of_factor = 0.0 if self.factor is None else np.log(np.diag(self.factor)).sum()
+        return float(np.log(self.deviation).sum() + of_factor)
+
+    @property
+    def n_parameters(self):
+        """How many numbers describe them."""
+        if self.mean is None:
+            return 0
+        dim, n_columns = len(self.mean), self.regression.context_dim if self.regression else 0
+        return dim * (2 + n_columns) + (0 if self.factor is None else dim * (dim - 1) // 2)
+
+    def layers(self):
+        """The layers that take z to x, less the origin."""
+        if self.mean is None:
+            return []
+        scale = ActNorm(len(self.mean), dtype=self.dtype)
+        scale.log_scale[:], scale.bias[:] = np.log(self.deviation), self.mean - self.origin
+        layers = [scale] if self.regression is None else [self.regression.copy(), scale]
+        if self.factor is None:
+            return layers
+        rotation = LULinear(len(self.mean), dtype=self.dtype)
+        diagonal = np.diag(self.factor)
+        rotation.lu[:] = np.tril(self.factor / diagonal, -1) + np.diag(np.log(diagonal))
+        return [rotation, *layers]
+
+    @classmethod
+    def from_layers(cls, layers, standardize, conditional, dtype, origin=0.0):
+        """The units that such layers stand for, which lead to x - origin; None if they are not such layers."""
+        if bool(standardize) != bool(layers):
+            return None
+        if not layers:
+            return cls(dtype=dtype)
+        *others, scale = layers
+        regression = others.pop().copy() if others and isinstance(others[-1], AdditiveCoupling) else None
+        rotations = all(isinstance(layer, LULinear) for layer in others) and len(others) < 2
+        if not (isinstance(scale, ActNorm) and rotations and (regression is not None) == conditional):
+            return None
+        factor = None
+        for layer in others:
+            lu = layer.lu.astype(np.float64)
+            factor = (np.tril(lu, -1) + np.eye(len(lu))) * np.exp(np.diag(lu))
+        deviation = np.exp(scale.log_scale.astype(np.float64))
+        return cls(scale.bias.astype(np.float64) + origin, deviation, factor, regression, origin, dtype=dtype)
+
+
+def _ridge(z, data):
+    """Slopes (C, D) of a linear regression of z, with the penalty of the least generalised cross-validation: Golub, Heath and
+    Wahba (1979), "Generalized cross-validation as a method for choosing a good ridge parameter". Zero, where that is best."""
+    context, n = data.context.astype(np.float64), effective_size(data)
+    weight = np.full(len(z), n / len(z)) if data.weight is None else data.weight * (n / data.weight.sum())
+    variances, directions = np.linalg.eigh((context * weight[:, None]).T @ context)
+    variances = np.maximum(variances, n * np.finfo(np.float64).eps)
+    products = directions.T @ ((context * weight[:, None]).T @ z)
+    total = weight @ z**2
+
+    def score(penalty):
+        shares = variances / (variances + penalty)
+        explained = (2 * shares - shares**2) / variances @ products**2
+        left = np.maximum(total - explained, np.finfo(np.float64).eps * total)
+        freedom = 1 - (1 + shares.sum()) / n
+        # Few samples can be fitted exactly, which says nothing.
+        return np.log(left / freedom**2).sum() if freedom >= 0.5 or penalty == np.inf else np.inf
+
+    penalties = [*n * 10.0 ** np.arange(-6, 3), np.inf]
+    best = min(penalties, key=score)
+    return directions @ (products / (variances[:, None] + best))
+
+
+def _linear_shift(slopes, dtype):
+    """The layer x = z + context @ slopes. Of its units, max(c, 0) and max(-c, 0) for each c of the context, one is c or -c."""
+    n_columns, dim = slopes.shape
+    layer = AdditiveCoupling(dim, 2 * n_columns, [0] * dim, context_dim=n_columns, dtype=dtype, random_state=0)
+    first, last = layer.net
+    first.weight[:], first.bias[:] = np.vstack([np.eye(n_columns), -np.eye(n_columns)]), 0
+    last.weight[:], last.bias[:] = np.hstack([slopes.T, -slopes.T]), 0
+    return layer

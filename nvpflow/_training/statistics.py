@@ -1,0 +1,80 @@
+"""Statistics of weighted samples: how many they are worth, moments, quantiles, location and scale."""
+
+import numpy as np
+
+__all__ = [
+    "FAR_OUT",
+    "LARGE_SHARE",
+    "SPREAD_OF_NORMAL",
+    "effective_size",
+    "holds_values",
+    "location_and_scale",
+    "moments",
+    "quantiles",
+]
+
+# A column whose standard deviation is so many times its spread between the 5th and the 95th percentile, in standard deviations
+# of a normal distribution, has values far out, which say nothing about the others.
+FAR_OUT, SPREAD_OF_NORMAL, QUANTILES_FROM = 8.0, 3.29, 10_000  # rows are enough to know it
+
+# A column of which one value has such a share holds values, on which mixtures put components; so many rows tell.
+LARGE_SHARE, COUNTED_ROWS = 0.05, 3000
+
+
+def effective_size(data):
+    """The number of samples, or of equal weights that have the entropy of these: Martino, Elvira and Louzada
+    (2017), "Effective sample size for importance sampling based on discrepancy measures".
+
+    By the size of Kish, (sum w)^2 / sum w^2, 700 samples and one of weight 300, a row that came so often, would count as 11.
+    """
+    if data.weight is None:
+        return len(data.x)
+    share = data.weight[data.weight > 0] / data.weight.sum(dtype=np.float64)
+    return np.exp(-(share * np.log(share)).sum())
+
+
+def moments(x, weight=None):
+    """Mean and standard deviation of each column, in float64."""
+    largest = np.abs(x).max(axis=0).astype(np.float64)
+    extreme = (largest > 1e100) | ((largest < 1e-100) & (largest > 0))
+    # By powers of two, which change no digit, so that squares stay numbers.
+    unit = np.where(extreme, 2.0 ** np.floor(np.log2(np.where(extreme, largest, 1))), 1.0)
+    z = x / unit if extreme.any() else x
+    if weight is None:
+        mean, deviation = z.mean(axis=0, dtype=np.float64), z.std(axis=0, dtype=np.float64)
+    else:
+        mean = np.average(z, axis=0, weights=weight)
+        deviation = np.sqrt(np.average((z - mean) ** 2, axis=0, weights=weight))
+    return mean * unit, deviation * unit
+
+
+def location_and_scale(x, weight=None):
+    """Units of each column, in float64: mean and standard deviation, or median and spread where values are far out.
+
+    Returns
+    -------
+    location, scale : ndarray, shape (D,)
+    far_out : ndarray of bool, shape (D,)
+        The columns with values far out.
+    """
+    mean, deviation = moments(x, weight)
+    some = slice(None, None, max(1, len(x) // QUANTILES_FROM))
+    low, median, high = quantiles(x[some], (0.05, 0.5, 0.95), None if weight is None else weight[some])
+    spread = (high - low) / SPREAD_OF_NORMAL
+    far_out = (spread > 0) & ~(deviation <= FAR_OUT * spread)
+    return np.where(far_out, median, mean), np.where(far_out, spread, deviation), far_out
+
+
+def quantiles(x, shares, weight=None):
+    """Of each column, (len(shares), D), in float64. Half of a sample's own weight is below it."""
+    order = np.argsort(x, axis=0)
+    weight = (np.ones(len(x)) if weight is None else weight)[order]
+    below = (np.cumsum(weight, axis=0) - weight / 2) / weight.sum(axis=0)
+    columns = zip(below.T, np.take_along_axis(x, order, axis=0).T.astype(np.float64))
+    return np.array([np.interp(shares, position, column) for position, column in columns]).T
+
+
+def holds_values(x):
+    """Whether a value alone has a large share of a column of x (n, D), so that mixtures put a component on it."""
+    some = x[:: max(1, len(x) // COUNTED_ROWS)]
+    return any(np.unique(column, return_counts=True)[1].max() >= LARGE_SHARE * len(column) for column in some.T)

@@ -1,0 +1,147 @@
+"""Where a warm start begins: at the fitted flow, in its units or in those of the new samples."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nvpflow._training.context import read_standardized
+from nvpflow._training.mixture_em import refit_mixture
+from nvpflow._training.standardize import Units
+from nvpflow._training.statistics import effective_size
+from nvpflow.flow import Flow
+from nvpflow.layers import AdditiveCoupling, AffineCoupling, SplineCoupling
+from nvpflow.mixture_base import MixtureBase
+
+__all__ = ["find_warm_start"]
+
+COUPLINGS = {"spline": SplineCoupling, "affine": AffineCoupling, "additive": AdditiveCoupling}
+MOST_CHANGES = 3  # that a message names
+
+
+@dataclass
+class _Candidate:
+    """A flow of standardised samples and context, and the units that it takes them in."""
+
+    units: Units
+    flow: Flow
+    mixture: MixtureBase | None  # where the layers are the identity, which leaves all to the base
+    n_new: int  # parameters that come from the new samples
+
+    def log_likelihood(self, data):
+        """Mean, in nats; minus infinity where it is not finite."""
+        with np.errstate(all="ignore"):
+            z = self.units.standardize(data.x, data.context)
+            if not np.isfinite(z).all():
+                return -np.inf
+            value = -self.flow.nll(z, data.context, data.weight) - self.units.log_det
+        return value if np.isfinite(value) else -np.inf
+
+
+def find_warm_start(model, expected, training, scaler, seed):
+    """The flow of the last fit without the layers that lead to units of data, and such units.
+
+    The old units keep the function of the flow. In those of new samples, which may have moved, it keeps its shape, and a base
+    that had to do without layers is fitted to them. The likelihood of the new samples decides, less what as many parameters
+    as come from them gain by chance: Akaike (1974), "A new look at the statistical model identification".
+
+    Parameters
+    ----------
+    model : FlowDensity
+        Fitted.
+    expected : Flow
+        What its parameters would make of the new samples.
+    training : Data
+        The new samples, with their context standardised by `scaler`.
+    scaler : ContextScaler
+    seed : int
+
+    Returns
+    -------
+    units : Units
+    flow : Flow
+        Of standardised samples and context.
+    mixture : MixtureBase or None
+        Its base, where its layers are the identity.
+    """
+    fitted, dtype = model.flow_, expected.dtype
+    n_layers = _count_couplings(fitted)
+    _check_unchanged(model, fitted, n_layers, expected)
+    whole = fitted.copy()
+    read_standardized(whole, scaler.mean - getattr(model, "context_origin_", 0.0), scaler.scale)
+    conditional, origin = training.context is not None, getattr(model, "origin_", 0.0)
+    units = Units.from_layers(whole.layers[n_layers:], model.standardize, conditional, dtype, origin)
+    if units is None:
+        raise ValueError("warm_start needs a flow as fit makes it, got another flow_")
+    kept = _candidate(model, units, whole.layers[:n_layers], fitted.base, 0)
+    if not model.standardize:
+        return kept.units, kept.flow, kept.mixture
+    moved = _moved(model, kept, training, seed)
+    gain = moved.log_likelihood(training) - kept.log_likelihood(training)  # of nothing finite: NaN
+    best = moved if gain > moved.n_new / effective_size(training) else kept
+    return best.units, best.flow, best.mixture
+
+
+def _candidate(model, units, layers, base, n_new):
+    flow = Flow([layer.copy() for layer in layers], base and base.copy())
+    flow.n_jobs = model.n_jobs
+    return _Candidate(units, flow, flow.base if flow.base and _are_identity(layers) else None, n_new)
+
+
+def _moved(model, kept, training, seed):
+    """The candidate in the units of the new samples."""
+    units = Units.of(training, True, kept.units.factor is not None, kept.units.dtype)
+    layers, base, n_new = kept.flow.layers, kept.flow.base, units.n_parameters
+    if hasattr(model, "_context_units"):  # which a file does not hold
+        mean, scale = model._context_units
+        whole = model.flow_.copy()
+        read_standardized(whole, mean - model.context_origin_, scale)
+        layers = whole.layers[: len(layers)]
+        n_new += 2 * len(mean)
+    if kept.mixture:
+        base = refit_mixture(kept.mixture, units.standardize(training.x, training.context), training.weight, seed)
+        n_new += base.n_parameters
+    return _candidate(model, units, layers, base, n_new)
+
+
+def _are_identity(layers):
+    return all(not last.weight.any() and not last.bias.any() for layer in layers for *_, last in layer._networks())
+
+
+def _count_couplings(flow):
+    """The layers before those that lead to the units of data."""
+    types = [isinstance(layer, tuple(COUPLINGS.values())) for layer in flow.layers]
+    n = types.index(False) if False in types else len(types)
+    # The regression on the context, right before the last layer, is additive, too.
+    return n - 1 if flow.context_dim and n == len(types) - 1 and isinstance(flow.layers[n - 1], AdditiveCoupling) else n
+
+
+def _check_unchanged(model, fitted, n_layers, expected):
+    """Raise a ValueError that names what has changed since the flow was fitted, if anything has."""
+    before, after = _shape(fitted, n_layers), _shape(expected, len(expected.layers))
+    after["standardize"] = bool(model.standardize)
+    if model.base != "auto":
+        after["base"] = model.base
+    changed = [f"{name} {before[name]!s:.40} -> {after[name]!s:.40}" for name in before if before[name] != after[name]]
+    if changed:
+        shown = ", ".join(changed[:MOST_CHANGES]) + ", ..." * (len(changed) > MOST_CHANGES)
+        raise ValueError(f"warm_start needs what shapes the flow to be as in the fit before, got {shown}")
+
+
+def _shape(flow, n_layers):
+    """What shapes a flow, by the names of an estimator's parameters."""
+    config = flow.layers[0].config()
+    widths = config["hidden_dim"]
+    return {
+        "features": flow.data_dim,
+        "columns of context": flow.context_dim,
+        "dtype": str(flow.dtype),
+        "base": "mixture" if flow.base else "normal",
+        "standardize": len(flow.layers) > n_layers,
+        "n_layers": n_layers,
+        "hidden_dim": widths[0] if len(widths) == 1 else widths,
+        "activation": config["activation"],
+        "coupling": next((name for name, kind in COUPLINGS.items() if isinstance(flow.layers[0], kind)), config["type"]),
+        "scale_bound": config["scale_bound"] if config.get("scale") == "tanh" else None,
+        "n_bins": config.get("n_bins"),
+        "tail_bound": config.get("tail_bound"),
+    }

@@ -1,0 +1,1 @@
+"""Checks of arguments: arrays, and everything else."""

@@ -1,0 +1,223 @@
+"""Checks of arguments that name what came and what was expected."""
+
+import operator
+import os
+import reprlib
+import sys
+from collections.abc import Sequence
+from numbers import Real
+
+import numpy as np
+
+from nvpflow._validation.arrays import as_array
+
+
+class _Shown(reprlib.Repr):
+    """A `repr` for messages, of a line or two at most: a large array is its shape and dtype, long text is cut."""
+
+    def __init__(self):
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxlong, self.maxother = 2, 80, 80, 80
+
+    def repr(self, value):
+        text = super().repr(value)
+        return text if len(text) <= 200 else f"{text[:200]}..."
+
+    def repr_int(self, value, level):
+        try:
+            return super().repr_int(value, level)
+        except ValueError:  # Python writes no integer of more than 4300 digits
+            return f"an integer of {value.bit_length()} bits"
+
+    def repr_instance(self, value, level):
+        if isinstance(value, np.ndarray) and value.size > 8:
+            return f"an array of shape {value.shape}, dtype {value.dtype}"
+        return " ".join(super().repr_instance(value, level).split())
+
+
+shown = _Shown().repr
+
+
+def check_int(name, value, minimum, maximum=sys.maxsize):
+    """`value` as an int with minimum <= value <= maximum."""
+    if isinstance(value, (bool, np.bool_, np.ndarray)):
+        raise TypeError(f"{name} must be an integer, got {shown(value)}")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {shown(value)}") from None
+    if number < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {shown(number)}")
+    if number > maximum:
+        raise ValueError(f"{name} must be at most {maximum}, got {shown(number)}")
+    return number
+
+
+def check_real(name, value, low=-np.inf, high=np.inf, *, low_open=False, dtype=np.float64):
+    """`value` as a finite float with low <= value < high (low < value if `low_open`), also when it is rounded to `dtype`."""
+    number = _as_float(name, value)
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = float(np.dtype(dtype).type(number))
+
+    def is_allowed(x):
+        return np.isfinite(x) and (x > low if low_open else x >= low)
+
+    if not (is_allowed(number) and is_allowed(rounded) and number < high):
+        lower = "finite" if low == -np.inf else f"finite and {'>' if low_open else '>='} {low:g}"
+        upper = "" if high == np.inf else f" and < {high:g}"
+        where = f" in {np.dtype(dtype)}" if is_allowed(number) and number < high else ""
+        raise ValueError(f"{name} must be {lower}{upper}{where}, got {shown(value)}")
+    return number
+
+
+def check_scale_bound(name, value, dtype):
+    """`value` as a float c > 0 of which c and 1 / c are normal numbers of the dtype."""
+    info = np.finfo(dtype)
+    return _check_bound(name, value, dtype, float(info.tiny), float(1 / info.tiny))
+
+
+def check_tail_bound(name, value, dtype):
+    """`value` as a float B > 0 of which B**2 is a normal number of the dtype: densities and gradients square it."""
+    info = np.finfo(dtype)
+    return _check_bound(name, value, dtype, float(np.sqrt(info.tiny)), float(np.sqrt(info.max)))
+
+
+def _check_bound(name, value, dtype, low, high):
+    number = check_real(name, value, 0, low_open=True)
+    if not low <= number <= high:
+        raise ValueError(f"{name} must be from {low:.3g} to {high:.3g} in {dtype}, got {shown(value)}")
+    return number
+
+
+def _as_float(name, value):
+    """A real number, of Python or of NumPy, as a float; infinite beyond its range."""
+    real = isinstance(value, Real) and not isinstance(value, (bool, np.timedelta64))
+    if not real:
+        raise TypeError(f"{name} must be a real number, got {shown(value)}")
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf if value > 0 else -np.inf
+
+
+def check_bool(name, value):
+    """`value` as a bool, which must be one."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
+    return bool(value)
+
+
+def check_warmup(name, value):
+    """A number of steps, as an int, or a share of them in [0, 1), as a float."""
+    if isinstance(value, (float, np.floating)):
+        return check_real(name, value, 0, 1)
+    return check_int(name, value, 0)
+
+
+def check_verbose(name, value):
+    """A level of verbosity, as an int."""
+    return int(value) if isinstance(value, bool) else check_int(name, value, 0)
+
+
+def check_choice(name, value, choices):
+    """`value`, which must be one of the strings in `choices`."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {shown(value)}")
+    return value
+
+
+def check_dtype(dtype):
+    """numpy.dtype float32 or float64."""
+    try:
+        # NumPy would take None for float64, and a value for its dtype.
+        checked = None if dtype is None or isinstance(dtype, (np.generic, np.ndarray)) else np.dtype(dtype)
+    except (TypeError, ValueError, SyntaxError):  # the last two of texts and records that describe no dtype
+        checked = None
+    if checked is None or checked not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"dtype must be float32 or float64, got {shown(dtype)}")
+    return checked.newbyteorder("=")
+
+
+def check_callback(callback):
+    """It must be callable or None."""
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be callable, got {shown(callback)}")
+
+
+def check_mask(mask, data_dim):
+    """The mask as a uint8 array of zeros and ones of length `data_dim`."""
+    if mask is None:
+        return alternating_mask(data_dim, 0)
+    values = as_array("mask", mask)
+    if values.shape != (data_dim,):
+        raise ValueError(f"mask must have shape ({data_dim},), got {values.shape}")
+    if values.dtype.kind not in "biuf":
+        raise TypeError(f"mask must hold numbers, got dtype {values.dtype}")
+    if not np.isin(values, (0, 1)).all():
+        raise ValueError(f"mask must hold only 0 and 1, got {shown(mask)}")
+    return values.astype(np.uint8)
+
+
+def alternating_mask(data_dim, layer):
+    """[1, 0, 1, 0, ...] for even layers, [0, 1, 0, 1, ...] for odd ones."""
+    mask = np.zeros(data_dim, np.uint8)
+    mask[layer % 2 :: 2] = 1
+    return mask
+
+
+MOST_JOBS = 4096  # more threads than any machine runs at once
+
+
+def check_n_jobs(name, value):
+    """scikit-learn's number of jobs as an int; None is 1."""
+    number = 1 if value is None else check_int(name, value, -MOST_JOBS, MOST_JOBS)
+    if number == 0:
+        raise ValueError(f"{name} must not be 0: None and 1 mean one thread, -1 all processors")
+    return number
+
+
+def count_threads(n_jobs):
+    """The number of threads that scikit-learn's `n_jobs` means: None is 1, -1 all processors, -2 all but one, ..."""
+    n_jobs = check_n_jobs("n_jobs", n_jobs)
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return n_jobs if n_jobs > 0 else max(1, available + 1 + n_jobs)
+
+
+def check_hidden(name, value):
+    """Widths of the hidden layers as a tuple; an integer stands for one layer."""
+    if not np.iterable(value):
+        return (check_int(name, value, 1),)
+    # An iterator has nothing left for the next layer, and a set has no order.
+    if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
+        raise TypeError(f"{name} must be an integer or a sequence of integers, got {shown(value)}")
+    return tuple(check_int(name, width, 1) for width in value)
+
+
+def check_random_state(name, value):
+    """`value`, from which `seed_sequence` can make random numbers; an integer as an int. Draws nothing."""
+    generators = np.random.SeedSequence, np.random.Generator, np.random.RandomState
+    if value is None or isinstance(value, generators):
+        return value
+    try:
+        return check_int(name, value, 0, np.inf)  # of any size: a SeedSequence takes all its digits
+    except TypeError:
+        raise TypeError(
+            f"{name} must be None, an integer >= 0, a numpy Generator or RandomState, got {shown(value)}"
+        ) from None
+
+
+def seed_sequence(random_state):
+    """A numpy.random.SeedSequence from None, an int, a Generator or a legacy RandomState."""
+    random_state = check_random_state("random_state", random_state)
+    if isinstance(random_state, np.random.SeedSequence):
+        return random_state
+    if isinstance(random_state, np.random.Generator):
+        return np.random.SeedSequence(int(random_state.integers(2**63)))
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.SeedSequence([int(word) for word in random_state.randint(2**31, size=2)])
+    return np.random.SeedSequence(random_state)
+
+
+def draw_seeds(random_state, n):
+    """`n` independent 64-bit seeds for the C core."""
+    return [int(word) for word in seed_sequence(random_state).generate_state(n, np.uint64)]

@@ -1,0 +1,172 @@
+"""Which columns of a table are wanted, and the check that they hold finite numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["Columns", "TableError", "Wanted", "shorten"]
+
+LONGEST = 60  # characters of a cell or a name in a message
+MOST_NAMES = 20  # in a message
+
+
+class TableError(ValueError):
+    """A file does not hold the table that was expected."""
+
+
+class Columns(NamedTuple):
+    """A group of columns.
+
+    Parameters
+    ----------
+    wanted : sequence of str, optional
+        Names of columns, and numbers such as "3" and "2-4", which count from 1. Default: `known`.
+    known : sequence of str, optional
+        Names of the columns to take if the table has names and `wanted` is None.
+    or_rest : bool, default True
+        Without `wanted`, and without names on both sides, the group is the columns that no other group takes. False: it is
+        an error then.
+
+    Examples
+    --------
+    >>> from nvpflow.cli.tables import Columns
+    >>> Columns(["height", "3-5"]).wanted
+    ['height', '3-5']
+    """
+
+    wanted: Sequence[str] | None = None
+    known: Sequence[str] | None = None
+    or_rest: bool = True
+
+
+class Wanted:
+    """Groups of columns, at most one of which is the rest, of a file that is called `source`."""
+
+    def __init__(self, source, groups, dtype):
+        self.source, self.groups, self.dtype = source, groups, np.dtype(dtype)
+
+    def find(self, width, names):
+        """The groups in a table of that width; its names may be None."""
+        if width == 0:
+            raise TableError(f"{self.source} has no columns")
+        found = _find_groups(self.groups, _Header(self.source, width, names))
+        return Found(self.source, found, names, self.dtype)
+
+
+class Found:
+    """Groups of columns in a table whose header has been read.
+
+    Attributes
+    ----------
+    indices : list of int
+        Of the columns of all groups, one group after the other, from 0.
+    labels : list of str
+        What messages call these columns.
+    """
+
+    def __init__(self, source, groups, names, dtype):
+        self.source, self.groups, self.names, self.dtype = source, groups, names, dtype
+        self.indices = [index for group in groups for index in group]
+        self.labels = [_label(index, names) for index in self.indices]
+
+    def tables(self, values, place=lambda row: f"row {row + 1}"):
+        """[(values, names)] for each group, from the values of the columns `indices`, which must be finite in the dtype."""
+        self._check(values, place)
+        tables, start = [], 0
+        for group in self.groups:
+            part = np.ascontiguousarray(values[:, start : start + len(group)])
+            tables.append((part, self.names and [self.names[index] for index in group]))
+            start += len(group)
+        return tables
+
+    def _check(self, values, place):
+        if len(values) == 0:
+            raise TableError(f"{self.source} has no rows")
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(values.astype(self.dtype, copy=False))
+        if finite.all():
+            return
+        row, column = np.argwhere(~finite)[0]
+        value = values[row, column]
+        where = f" in {self.dtype}" if np.isfinite(value) else ""
+        raise TableError(
+            f"{self.source}, {place(row)}, column {self.labels[column]}: {value} is not a finite number{where}"
+        )
+
+
+class _Header:
+    """The columns of a table, found by name or by number."""
+
+    def __init__(self, source, width, names):
+        self.source, self.width, self.names = source, width, names
+        self.places: dict[str, list[int]] = {}
+        for index, name in enumerate(names or ()):
+            self.places.setdefault(name, []).append(index)
+
+    def by_name(self, name):
+        places = self.places.get(name, ())
+        if len(places) > 1:
+            raise TableError(f"{self.source} has {len(places)} columns {shorten(name)}: use their numbers")
+        if not places:
+            raise self._missing(name)
+        return places[0]
+
+    def by_name_or_number(self, text):
+        """A list: the text may be a range."""
+        if text in self.places:
+            return [self.by_name(text)]
+        first, dash, last = text.partition("-")
+        if _is_count(first) and (_is_count(last) or not dash):
+            start, stop = int(first), int(last or first)
+            if 1 <= start <= stop <= self.width:
+                return range(start - 1, stop)
+        raise self._missing(text)
+
+    def _missing(self, text):
+        has = f"1 to {self.width}"
+        if self.names is not None:
+            has = ", ".join(name[:LONGEST] for name in self.names[:MOST_NAMES])
+            has += f", ... ({self.width})" if self.width > MOST_NAMES else ""
+        return TableError(f"{self.source} has no column {shorten(text)}; it has {has}")
+
+
+def _find_groups(groups, header):
+    found = [_find(group, header) for group in groups]
+    counts = Counter(index for indices in found if indices is not None for index in indices)
+    for index, count in counts.items():
+        if count > 1:
+            raise TableError(f"{header.source}, column {_label(index, header.names)} is chosen {count} times")
+    rest = [index for index in range(header.width) if index not in counts]
+    if None in found and not rest:
+        raise TableError(f"{header.source} has no columns but those chosen for other purposes")
+    return [rest if indices is None else indices for indices in found]
+
+
+def _find(group, header):
+    """The indices of a group; None for the rest."""
+    if group.wanted is not None:
+        return [index for text in group.wanted for index in header.by_name_or_number(text)]
+    if group.known is None or header.names is None:
+        if group.or_rest:
+            return None
+        raise TableError(f"{header.source} has no names of columns: use numbers for {', '.join(group.known or ())}")
+    if list(group.known) == list(header.names):  # also where a name comes twice
+        return list(range(header.width))
+    return [header.by_name(name) for name in group.known]
+
+
+def _is_count(text):
+    return text.isascii() and text.isdigit() and len(text) < 19
+
+
+def _label(index, names):
+    return str(index + 1) if names is None else shorten(names[index])
+
+
+def shorten(text):
+    """A text as messages quote it."""
+    return repr(text) if len(text) <= LONGEST else f"{text[:LONGEST]!r}..."

@@ -1,0 +1,194 @@
+"""Tables in texts: values separated by commas, semicolons, bars, tabs or white space."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import re
+
+import numpy as np
+
+from nvpflow.cli._table_columns import TableError, shorten
+
+__all__ = ["read_text"]
+
+# The first one that the first line has outside of quotes separates its cells; white space does if it has none.
+DELIMITERS = "\t;|,"
+# Numbers as people write them, which are not read as such: 1_000, 1,000, 1'000, 5 % and digits of other scripts.
+DISGUISED_NUMBER = re.compile(r"[+-]?\d[\d_.,' \xa0\u202f]*([eE][+-]?\d+)?%?")
+
+
+def read_text(stream, wanted, delimiter=None, header=None):
+    """[(values, names)] for each group of columns in `wanted`."""
+    text = io.TextIOWrapper(stream, encoding="utf-8-sig")
+    try:
+        return _read_rows(_Rows(text, wanted.source, delimiter), wanted, header)
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise TableError(f"{wanted.source} is not a text in UTF-8: byte 0x{byte:02x}, {error.reason}") from error
+    finally:
+        text.detach()  # or it would close standard input
+
+
+def _read_rows(rows, wanted, header):
+    first = next(rows, None)
+    if first is None:
+        raise TableError(f"{wanted.source} is empty")
+    cells = rows.split(first)
+    names = _names(cells, wanted.source, header)
+    if names is not None:
+        first = next(rows, None)
+    if first is None:
+        raise TableError(f"{wanted.source} has a header and no rows below it")
+    rows.first_number = rows.number
+    found = wanted.find(len(cells), names)
+    try:
+        values = np.loadtxt(
+            itertools.chain([first], rows),
+            delimiter=rows.delimiter,
+            comments=None,
+            quotechar='"',
+            usecols=found.indices,
+            ndmin=2,
+        )
+    except TableError:
+        raise
+    except ValueError as error:
+        raise TableError(rows.explain(found) or f"{wanted.source}: {error}") from None
+    return found.tables(values, rows.place)
+
+
+class _Rows:
+    """The rows of a text, as texts: its lines that are not blank. A row is several lines where a quoted cell is.
+
+    Each must have as many cells as the first one.
+
+    Attributes
+    ----------
+    number : int
+        Of the line where the last row begins, from 1.
+    skipped : list of int
+        Numbers of the lines where no row begins.
+    """
+
+    def __init__(self, text, source, delimiter):
+        self.text, self.source, self.delimiter = text, source, delimiter
+        self.width = self.first_number = None
+        self.number = self.lines_read = 0
+        self.row, self.skipped = "", []
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        line = self._next_line()
+        while line.isspace():
+            self.skipped.append(self.lines_read)
+            line = self._next_line()
+        self.number = self.lines_read
+        if self.width is None and self.delimiter is None:
+            self.delimiter = _find_delimiter(line)
+        self.row, count = self._quoted(line) if '"' in line else (line, self._count(line))
+        self.width = self.width or count
+        if count != self.width:
+            cells = f"{count} cell{'s' * (count > 1)}"
+            raise TableError(f"{self.source}, line {self.number}: {cells}, but the first line has {self.width}")
+        return self.row
+
+    def _next_line(self):
+        line = next(self.text)
+        self.lines_read += 1
+        if "\0" in line:
+            raise TableError(f"{self.source}, line {self.lines_read}: a NUL character, so this is no text in UTF-8")
+        return line
+
+    def _count(self, line):
+        """The cells of a line without quotes."""
+        return len(line.split()) if self.delimiter is None else line.count(self.delimiter) + 1
+
+    def split(self, row):
+        """The cells of a row."""
+        if '"' in row:
+            return self._parse([row])
+        return row.split() if self.delimiter is None else row.rstrip("\n").split(self.delimiter)
+
+    def _quoted(self, line):
+        """The row that begins with this line, and how many cells it has."""
+        lines: list[str] = []
+        cells = self._parse(self._lines_of_row(line, lines))
+        return "".join(lines), len(cells)
+
+    def _parse(self, lines):
+        """The cells of the first row of some lines, with quotes."""
+        if self.delimiter is None:
+            rows = csv.reader(map(str.rstrip, lines), delimiter=" ", skipinitialspace=True)
+        else:
+            rows = csv.reader(lines, delimiter=self.delimiter)
+        try:
+            return next(rows)
+        except csv.Error:
+            raise TableError(
+                f"{self.source}, line {self.number}: a cell of more than {csv.field_size_limit():,} characters, "
+                "or a quotation mark too many"
+            ) from None
+
+    def _lines_of_row(self, line, lines):
+        """This line, and the next ones: the parser asks for them while it is within a quoted cell."""
+        while True:
+            lines.append(line)
+            yield line
+            try:
+                line = self._next_line()
+            except StopIteration:
+                raise TableError(f"{self.source}, line {self.number}: a quoted cell has no end") from None
+            self.skipped.append(self.lines_read)
+
+    def place(self, row):
+        """Where the row of that number, from 0, stands."""
+        number = self.first_number + row
+        for skipped in self.skipped:
+            number += self.first_number < skipped <= number
+        return f"line {number}"
+
+    def explain(self, found):
+        """What is wrong with the row that was read last: the parser stops where it fails."""
+        cells = self.split(self.row)
+        for index, label in zip(found.indices, found.labels):
+            if not _is_number(cells[index]):
+                what = f"{shorten(cells[index])} is not a number" if cells[index].strip() else "the cell is empty"
+                return f"{self.source}, line {self.number}, column {label}: {what}"
+        return None
+
+
+def _find_delimiter(line):
+    """None for white space. The first line may end within a quoted cell, before any delimiter: that is a CSV."""
+    bare = re.sub('"[^"]*"?', "", line)
+    return next((mark for mark in DELIMITERS if mark in bare), "," if line.count('"') % 2 else None)
+
+
+def _names(cells, source, header):
+    """The cells of the first line if they are names of columns, else None."""
+    # numpy.savetxt puts a comment sign before the names.
+    cells = [cell.strip() for cell in ([cells[0].lstrip("# "), *cells[1:]] if cells[0].startswith("#") else cells)]
+    if header is None:
+        numbers = any(map(_is_number, cells))
+        texts = [cell for cell in cells if cell and not _is_number(cell)]
+        doubtful = "line 1 has both numbers and text" if numbers and texts else None
+        disguised = next(filter(DISGUISED_NUMBER.fullmatch, texts), None)
+        if disguised is not None:
+            doubtful = f"line 1: {shorten(disguised)} may be a name or an unusual number"
+        if doubtful:
+            raise TableError(
+                f"{source}, {doubtful}: say --header if these are the names of the columns, --no-header if not"
+            )
+        header = bool(texts)
+    return cells if header else None
+
+
+def _is_number(cell):
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return cell.isascii() and "_" not in cell

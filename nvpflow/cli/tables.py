@@ -1,0 +1,281 @@
+"""Tables of numbers in files: CSV, NPY and Parquet.
+
+The content of a file tells its format when it is read; its name does when it is written. "-" is standard input and
+standard output.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import math
+import os
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nvpflow._typing import DTypeLike, Floats, PathLike
+from nvpflow.cli._table_columns import Columns, TableError, Wanted
+from nvpflow.cli._table_text import read_text
+
+__all__ = ["Columns", "TableError", "read_columns", "read_table", "write_table"]
+
+CHUNK = 10_000  # values that are formatted at once
+# So many significant digits give the same float when they are read again.
+FORMATS = {np.dtype(np.float32): "%.9g", np.dtype(np.float64): "%.17g"}
+
+
+def read_table(
+    path: PathLike,
+    columns: Sequence[str] | None = None,
+    *,
+    delimiter: str | None = None,
+    header: bool | None = None,
+    known: Sequence[str] | None = None,
+    dtype: DTypeLike = "float64",
+) -> tuple[npt.NDArray[np.float64], list[str] | None]:
+    """Read a table of finite numbers.
+
+    Parameters
+    ----------
+    path : str or path-like
+        "-" is standard input.
+    columns : sequence of str, optional
+        Names of columns, and numbers such as "3" and "2-4", which count from 1. Default: all, or `known`.
+    delimiter : str, optional
+        One character that separates cells of a CSV. Default: tab, semicolon, bar or comma, whichever the first
+        line has outside of quotes, else white space.
+    header : bool, optional
+        Whether the first line of a CSV holds names. Default: if none of its cells is a number. It is an error if some are,
+        or if one may be, such as 1_000.
+    known : sequence of str, optional
+        Names of the columns to take if the table has names and `columns` is None.
+    dtype : {"float64", "float32"}, default "float64"
+        In which the numbers must be finite: 1e300 is not in float32.
+
+    Returns
+    -------
+    values : ndarray of float64, shape (n, D)
+    names : list of str or None
+        Of the columns, if the table has names.
+
+    Raises
+    ------
+    ImportError
+        If the file is a Parquet file and pyarrow is missing.
+    OSError
+        If it cannot be read.
+    TableError
+        If it has no rows, rows of different lengths, a cell that is no finite number in that dtype (the message says in
+        which row and column), or not those columns, or if a column is chosen twice.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from nvpflow.cli.tables import read_table
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "data.csv")
+    ...     _ = path.write_text("age,name,height\\n30,Ada,1.7\\n")
+    ...     read_table(path, ["height", "1"])
+    (array([[ 1.7, 30. ]]), ['height', 'age'])
+    """
+    groups = [Columns(columns, known)]
+    return read_columns(path, groups, delimiter=delimiter, header=header, dtype=dtype)[0]
+
+
+def read_columns(
+    path: PathLike,
+    groups: Sequence[Columns],
+    *,
+    delimiter: str | None = None,
+    header: bool | None = None,
+    dtype: DTypeLike = "float64",
+) -> list[tuple[npt.NDArray[np.float64], list[str] | None]]:
+    """Read several groups of columns of a table of finite numbers in one pass.
+
+    Parameters
+    ----------
+    path : str or path-like
+        "-" is standard input.
+    groups : sequence of Columns
+        No column may be in two of them.
+    delimiter, header, dtype
+        As for `read_table`.
+
+    Returns
+    -------
+    tables : list of (values, names)
+        For each group what `read_table` returns.
+
+    Raises
+    ------
+    ImportError, OSError, TableError
+        As `read_table`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from nvpflow.cli.tables import Columns, read_columns
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "data.csv")
+    ...     _ = path.write_text("x,y,count\\n0.5,1.5,7\\n")
+    ...     read_columns(path, [Columns(), Columns(["count"])])
+    [(array([[0.5, 1.5]]), ['x', 'y']), (array([[7.]]), ['count'])]
+    """
+    source = "standard input" if os.fspath(path) == "-" else os.fspath(path)
+    wanted = Wanted(source, groups, dtype)
+    with _open(path) as stream:
+        start = stream.peek(6)[:6]
+        if start.startswith(b"\x93NUMPY"):
+            return _read_npy(_seekable(stream), wanted)
+        if start.startswith(b"PAR1"):
+            return _read_parquet(_seekable(stream), wanted)
+        return read_text(stream, wanted, delimiter, header)
+
+
+def write_table(path: PathLike, values: Floats, names: Sequence[str] | None = None) -> None:
+    """Write a table of numbers, from which the same numbers can be read again.
+
+    Parameters
+    ----------
+    path : str or path-like
+        What ends in .npy becomes an NPY file, in .parquet or .pq a Parquet file, in .tsv a text with tabs, and all else
+        a CSV. "-" is standard output, a CSV.
+    values : ndarray of float32 or float64, shape (n, D)
+    names : sequence of str, optional
+        Of the columns; the first line of a CSV.
+
+    Raises
+    ------
+    ImportError
+        If the file is to be a Parquet file and pyarrow is missing.
+    OSError
+        If it cannot be written.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nvpflow.cli.tables import write_table
+    >>> write_table("-", np.array([[0.5, 2.0]]), ["a", "b"])
+    a,b
+    0.5,2
+    """
+    suffix = Path(path).suffix.lower()
+    if os.fspath(path) == "-":
+        _write_text(_standard_stream("stdout", "standard output"), values, names, ",")
+    elif suffix == ".npy":
+        with open(path, "wb") as file:  # np.save itself would add a suffix to .NPY
+            np.save(file, values)
+    elif suffix in (".parquet", ".pq"):
+        arrow, parquet = _pyarrow()
+        names = [f"x{i + 1}" for i in range(values.shape[1])] if names is None else list(names)
+        parquet.write_table(arrow.table([np.ascontiguousarray(column) for column in values.T], names=names), path)
+    else:
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            _write_text(file, values, names, "\t" if suffix == ".tsv" else ",")
+
+
+@contextmanager
+def _open(path):
+    if os.fspath(path) == "-":
+        yield _standard_stream("stdin", "standard input").buffer
+    else:
+        with open(path, "rb") as stream:
+            yield stream
+
+
+def _standard_stream(name, words):
+    """Python has None for one that was closed when it started."""
+    stream = getattr(sys, name)
+    if stream is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), words)
+    return stream
+
+
+def _seekable(stream):
+    """A pipe in memory."""
+    return stream if stream.seekable() else io.BytesIO(stream.read())
+
+
+def _read_npy(stream, wanted):
+    start = stream.tell()
+    shape, dtype = _read_npy_header(stream, wanted.source)
+    if dtype.kind not in "fiub" or len(shape) != 2:
+        raise TableError(
+            f"{wanted.source} must hold an array of real numbers of shape (n, D), got dtype {dtype!s:.100}, shape {shape}"
+        )
+    size, place = math.prod(shape) * dtype.itemsize, stream.tell()
+    if stream.seek(0, io.SEEK_END) - place < size:
+        raise TableError(f"{wanted.source} is not a whole NPY file of numbers: its array should take {size} bytes")
+    found = wanted.find(shape[1], None)
+    stream.seek(start)
+    values = np.lib.format.read_array(stream, allow_pickle=False)
+    return found.tables(np.ascontiguousarray(values[:, found.indices], np.float64))
+
+
+def _read_npy_header(stream, source):
+    """Shape and dtype of the array."""
+    read_header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+    try:
+        version = np.lib.format.read_magic(stream)[0]
+        if version not in read_header:
+            raise ValueError(f"it has format version {version}")
+        shape, _, dtype = read_header[version](stream)
+        if dtype.hasobject:
+            raise ValueError("it holds Python objects")
+        if min(shape, default=0) < 0:
+            raise ValueError(f"shape {shape}")
+    except Exception as error:  # NumPy takes the header for Python code, which can be wrong in any way
+        said = str(error.args[0]) if error.args else ""
+        reason = re.split(r"\.\s", said)[0] or type(error).__name__  # NumPy goes on with advice to programmers
+        raise TableError(f"{source} is not a whole NPY file of numbers: {reason:.200}") from error
+    return shape, dtype
+
+
+def _read_parquet(stream, wanted):
+    arrow, parquet = _pyarrow()
+    try:
+        file = parquet.ParquetFile(stream)
+        names = file.schema_arrow.names
+        found = wanted.find(len(names), names)
+        unique = len(set(names)) == len(names)
+        table = file.read(columns=[names[index] for index in found.indices] if unique else None)
+    except (arrow.ArrowException, OSError) as error:
+        raise TableError(f"{wanted.source} is not a whole Parquet file: {error}") from error
+    values = np.empty((table.num_rows, len(found.indices)))
+    for i, (index, label) in enumerate(zip(found.indices, found.labels)):
+        place = names[index] if unique else index
+        column = table.column(place).to_numpy()  # a missing value becomes NaN, or None in a column of objects
+        if column.dtype.kind not in "fiub":
+            kind = table.schema.field(place).type
+            raise TableError(f"{wanted.source}, column {label} must hold real numbers, got {kind!s:.100}")
+        values[:, i] = column
+    return found.tables(values)
+
+
+def _pyarrow():
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ImportError(f"Parquet files need pyarrow: pip install pyarrow ({error})") from error
+    return pyarrow, pyarrow.parquet
+
+
+def _write_text(file, values, names, delimiter):
+    if names is not None:
+        csv.writer(file, delimiter=delimiter, lineterminator="\n").writerow(names)
+    n, width = values.shape
+    line = delimiter.join([FORMATS[values.dtype]] * width) + "\n"
+    rows = max(1, CHUNK // max(1, width))
+    for start in range(0, n, rows):
+        part = values[start : start + rows]
+        file.write(line * len(part) % tuple(part.ravel().tolist()))

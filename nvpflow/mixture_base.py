@@ -1,0 +1,328 @@
+"""The base density of a flow where it is not standard normal: a mixture of normal distributions."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Self
+
+import numpy as np
+
+from nvpflow import _core
+from nvpflow._io.state_dict import checked_state
+from nvpflow._typing import ArrayLike, DTypeLike, Floats, Seed
+from nvpflow._validation.arguments import check_choice, check_dtype, check_int, draw_seeds
+from nvpflow._validation.arrays import as_array
+
+__all__ = ["MixtureBase"]
+
+GRAD_NUMBERS = 1_000_000  # of all components, at a time
+
+
+class MixtureBase:
+    """A mixture of K normal distributions, as the base density of a `Flow`.
+
+    The density of latent points is::
+
+        p(z) = sum over k of weights_k N(z; means_k, covariances_k)
+
+    It suits data of several clusters, which no smooth map makes of one normal distribution. Its parameters are trained
+    with those of the layers. `FlowDensity` fits one to its samples first; the base of a flow of one's own starts where it is put.
+
+    Parameters
+    ----------
+    weights : array_like, shape (K,)
+        Positive; they are divided by their sum.
+    means : array_like, shape (K, D)
+    covariances : array_like, shape (K, D, D)
+        Symmetric and positive definite.
+    dtype : {"float32", "float64"}, default "float32"
+        Its range limits the means, and standard deviations to about 1e-37 to 1e37 in float32.
+
+    Attributes
+    ----------
+    parameters : ndarray, shape (K + K D + K D (D + 1) / 2,)
+        `logits`, `means`, `factors`, one after the other; a view that can be written to. Once a flow has taken the
+        base over, it is a view of the flow's parameters.
+    logits : ndarray, shape (K,)
+        The weights are their softmax. A view, as the next two are.
+    means : ndarray, shape (K, D)
+    factors : ndarray, shape (K, D (D + 1) / 2)
+        The lower triangle of P, row after row, with the logarithms of its diagonal: the precision is P^T P.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument holds no real numbers, or a shape or a value is outside of its range.
+
+    References
+    ----------
+    Izmailov, Kirichenko, Finzi and Wilson (2020), "Semi-supervised learning with normalizing flows", section 3.
+
+    Examples
+    --------
+    >>> import nvpflow
+    >>> base = nvpflow.MixtureBase([1, 1], means=[[-3, 0], [3, 0]], covariances=[[[1, 0], [0, 1]]] * 2)
+    >>> flow = nvpflow.Flow([nvpflow.AffineCoupling(2, 16, random_state=0)], base=base)
+    >>> flow.sample(4, random_state=0).shape
+    (4, 2)
+    """
+
+    _in_flow = False
+
+    def __init__(
+        self, weights: ArrayLike, means: ArrayLike, covariances: ArrayLike, *, dtype: DTypeLike = "float32"
+    ) -> None:
+        if hasattr(self, "_parameters"):
+            raise RuntimeError("a base cannot be initialised twice")
+        logits, means, factors = _check_mixture(weights, means, covariances)
+        k, dim = means.shape
+        self._allocate(k, dim, check_dtype(dtype))
+        with np.errstate(over="ignore"):
+            self.logits[:], self.means[:], self.factors[:] = logits, means, pack_factors(factors)
+        if not (np.isfinite(self.parameters).all() and _has_normal_diagonals(factors, self.dtype)):
+            raise ValueError(f"weights, means and covariances must be within the range of {self.dtype}")
+
+    def _allocate(self, n_components, data_dim, dtype):
+        self.n_components, self.data_dim = n_components, data_dim
+        n = n_components * (1 + data_dim + data_dim * (data_dim + 1) // 2)
+        self._parameters = np.zeros(n, dtype)
+
+    @property
+    def dtype(self) -> np.dtype[np.floating[Any]]:
+        """numpy.dtype: float32 or float64."""
+        return self._parameters.dtype
+
+    @property
+    def parameters(self) -> Floats:
+        """ndarray, shape (n_parameters,): a view of the buffer."""
+        return self._parameters.view()
+
+    @property
+    def n_parameters(self) -> int:
+        """int"""
+        return len(self._parameters)
+
+    @property
+    def logits(self) -> Floats:
+        """ndarray, shape (K,)"""
+        return self._parameters[: self.n_components]
+
+    @property
+    def means(self) -> Floats:
+        """ndarray, shape (K, D)"""
+        n = self.n_components
+        return self._parameters[n : n + n * self.data_dim].reshape(n, self.data_dim)
+
+    @property
+    def factors(self) -> Floats:
+        """ndarray, shape (K, D (D + 1) / 2)"""
+        return self._parameters[self.n_components * (1 + self.data_dim) :].reshape(self.n_components, -1)
+
+    @property
+    def weights(self) -> Floats:
+        """ndarray of float64, shape (K,): they add up to 1."""
+        powers = np.exp(self.logits.astype(np.float64) - self.logits.max())
+        return powers / powers.sum()
+
+    @property
+    def precision_factors(self) -> Floats:
+        """ndarray of float64, shape (K, D, D): P."""
+        dim = self.data_dim
+        factors = np.zeros((self.n_components, dim, dim))
+        factors[:, *np.tril_indices(dim)] = self.factors
+        factors[:, np.arange(dim), np.arange(dim)] = np.exp(factors[:, np.arange(dim), np.arange(dim)])
+        return factors
+
+    @property
+    def covariances(self) -> Floats:
+        """ndarray of float64, shape (K, D, D)"""
+        inverse = np.linalg.inv(self.precision_factors)
+        return inverse @ inverse.transpose(0, 2, 1)
+
+    def sample(self, n_samples: int, random_state: Seed = None) -> Floats:
+        """Draw latent points.
+
+        Parameters
+        ----------
+        n_samples : int
+        random_state : int, Generator, RandomState or None
+
+        Returns
+        -------
+        z : ndarray, shape (n_samples, D)
+        """
+        (seed,) = draw_seeds(random_state, 1)
+        return self._flow()._sample(check_int("n_samples", n_samples, 0), seed, None)[0]
+
+    def log_prob(self, z: ArrayLike) -> Floats:
+        """Log-density of latent points.
+
+        Parameters
+        ----------
+        z : array_like, shape (n, D)
+
+        Returns
+        -------
+        log_prob : ndarray, shape (n,)
+            In nats; -inf where there is no density.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If z does not hold real numbers, or has another shape.
+        """
+        z = as_array("z", z)
+        if z.ndim != 2 or z.shape[1] != self.data_dim:
+            raise ValueError(f"z must have shape (n, {self.data_dim}), got {z.shape}")
+        return self._flow().log_prob(z)
+
+    def _flow(self):
+        return bare_flow(self.data_dim, self.dtype, self.n_components, self._parameters)
+
+    def _grad_log_prob(self, z):
+        """The gradient of the log-density with respect to latent points, both (n, D)."""
+        grad, p, log_weights = np.empty_like(z), self.precision_factors, np.log(self.weights)
+        log_weights = log_weights + np.log(np.diagonal(p, axis1=1, axis2=2)).sum(axis=1)
+        rows = max(1, GRAD_NUMBERS // p[:, 0].size)
+        for start in range(0, len(z), rows):
+            part = slice(start, start + rows)
+            white = np.einsum("kij,nkj->nki", p, z[part, np.newaxis].astype(np.float64) - self.means)  # P (z - mean)
+            log_share = log_weights - 0.5 * (white**2).sum(axis=2)
+            share = np.exp(log_share - log_share.max(axis=1, keepdims=True))
+            share /= share.sum(axis=1, keepdims=True)
+            grad[part] = -np.einsum("nk,kij,nki->nj", share, p, white)
+        return grad
+
+    def copy(self) -> Self:
+        """An independent base with the same parameters, in no flow.
+
+        Returns
+        -------
+        MixtureBase
+            Of the same class, with the same further attributes.
+        """
+        return copy.copy(self)
+
+    def config(self) -> dict[str, Any]:
+        """What makes such a base again, as plain Python values, but for the parameters.
+
+        Returns
+        -------
+        config : dict
+        """
+        return {"type": "mixture", "n_components": self.n_components, "data_dim": self.data_dim}
+
+    def _rebind(self, parameters):
+        parameters[:] = self._parameters
+        self._parameters = parameters
+
+    def state_dict(self) -> dict[str, Floats]:
+        """Copies of the parameters by name: "logits", "means", "factors".
+
+        Returns
+        -------
+        dict of str to ndarray
+        """
+        return {name: np.array(getattr(self, name)) for name in STATE_NAMES}
+
+    def _load(self, state):
+        """Take the entries "base.<name>" out of a flow's state dict."""
+        shapes = {f"base.{name}": getattr(self, name).shape for name in STATE_NAMES}
+        arrays = checked_state({name: state.pop(name) for name in shapes if name in state}, shapes)
+        for name in STATE_NAMES:
+            getattr(self, name)[...] = arrays[f"base.{name}"]
+
+    def __getstate__(self):
+        attributes = {name: value for name, value in vars(self).items() if name != "_in_flow"}
+        return {**attributes, "_parameters": np.array(self._parameters)}
+
+    def __repr__(self):
+        return f"{type(self).__name__}(n_components={self.n_components}, data_dim={self.data_dim}, dtype='{self.dtype}')"
+
+
+STATE_NAMES = ("logits", "means", "factors")
+
+
+def pack_factors(factors):
+    """Cholesky factors of precisions (K, D, D) as they are parameters: (K, D (D + 1) / 2), the diagonals' logarithms."""
+    packed, i = factors.copy(), np.arange(factors.shape[1])
+    packed[:, i, i] = np.log(packed[:, i, i])
+    return packed[:, *np.tril_indices(len(i))]
+
+
+def bare_flow(data_dim, dtype, n_components, parameters=None):
+    """The core's flow over a mixture whose layers do nothing, on these parameters or on its own."""
+    identity = ("permutation", tuple(range(data_dim)))
+    return _core.Flow(data_dim, dtype, (identity,), parameters, n_components=n_components)
+
+
+def base_from_config(config, dtype):
+    """A base from what `config` gave, with parameters of no meaning; None from None."""
+    if config is None:
+        return None
+    check_choice("base type", config["type"], ("mixture",))
+    base = MixtureBase.__new__(MixtureBase)
+    n_components, data_dim = (check_int(name, config[name], 1) for name in ("n_components", "data_dim"))
+    base._allocate(n_components, data_dim, check_dtype(dtype))
+    return base
+
+
+def base_from_state(state, dtype):
+    """The base with the entries "base.<name>" of a flow's state dict, which are taken out of it; None where there are none."""
+    if not any(key.startswith("base.") for key in state):
+        return None
+    if "base.means" not in state:
+        raise ValueError("state dict misses 'base.means'")
+    means = as_array("base.means", state["base.means"])
+    if means.ndim != 2 or means.size == 0:
+        raise ValueError(f"state dict entry 'base.means' must have shape (K, D) with K >= 1 and D >= 1, got {means.shape}")
+    n_components, data_dim = means.shape
+    base = base_from_config({"type": "mixture", "n_components": n_components, "data_dim": data_dim}, dtype)
+    base._load(state)
+    return base
+
+
+def _check_mixture(weights, means, covariances):
+    """Logits, means and Cholesky factors of the precisions, in float64."""
+    arrays = {"weights": weights, "means": means, "covariances": covariances}
+    for name, value in arrays.items():
+        array = as_array(name, value)
+        if array.dtype.kind not in "fiu":
+            raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+        with np.errstate(over="ignore"):  # of numbers of more than double precision
+            arrays[name] = array.astype(np.float64)
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} must be finite, got NaN or infinity")
+    weights, means, covariances = arrays.values()
+    if means.ndim != 2 or means.size == 0:
+        raise ValueError(f"means must have shape (K, D) with K >= 1 and D >= 1, got {means.shape}")
+    k, dim = means.shape
+    for name, shape in (("weights", (k,)), ("covariances", (k, dim, dim))):
+        if arrays[name].shape != shape:
+            raise ValueError(
+                f"{name} must have shape {shape} to go with means of shape {means.shape}, got {arrays[name].shape}"
+            )
+    if not (weights > 0).all():
+        raise ValueError(f"weights must be positive, got {weights.min()}")
+    for i, covariance in enumerate(covariances):
+        with np.errstate(over="ignore"):
+            difference = np.abs(covariance - covariance.T).max()
+        if difference > 1e-6 * np.abs(covariance).max():
+            raise ValueError(f"covariances[{i}] must be symmetric, got entries that differ by {difference:.3g}")
+    logits = np.log(weights) - np.log(weights.max())
+    return logits - np.log(np.exp(logits).sum()), means, np.linalg.inv(_cholesky(covariances))
+
+
+def _has_normal_diagonals(factors, dtype):
+    """Whether the diagonals, of which the logarithms are stored, and their reciprocals are normal numbers of the dtype."""
+    logarithms = np.log(np.diagonal(factors, axis1=1, axis2=2))
+    return bool((np.abs(logarithms) < -np.log(np.finfo(dtype).tiny)).all())
+
+
+def _cholesky(covariances):
+    try:
+        return np.linalg.cholesky(covariances)
+    except np.linalg.LinAlgError:
+        least = np.linalg.eigvalsh(covariances)[:, 0]
+    i = least.argmin()
+    raise ValueError(f"covariances[{i}] must be positive definite, got one with a least eigenvalue of {least[i]:.3g}")

@@ -1,0 +1,90 @@
+"""The imports of the package: no cycles, each module alone, NumPy and nothing else."""
+
+import ast
+import graphlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nvpflow
+
+FOLDER = Path(nvpflow.__file__).parent
+MODULES = {module.name: module for module in pkgutil.walk_packages([str(FOLDER)], "nvpflow.")}
+
+
+def source(name):
+    path = FOLDER.joinpath(*name.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def imported(tree):
+    """The modules of the package that a syntax tree imports, also inside of functions, but for those that only a type checker
+    sees."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("nvpflow"))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("nvpflow"):
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield name if name in MODULES else node.module
+        else:
+            yield from imported(node)
+
+
+def imports():
+    """{module: the modules that it imports}, the package itself among them."""
+    names = ["nvpflow", *(name for name in MODULES if source(name).exists())]
+    paths = {name: FOLDER / "__init__.py" if name == "nvpflow" else source(name) for name in names}
+    return {name: set(imported(ast.parse(paths[name].read_text()))) - {name} for name in names}
+
+
+def test_no_cycle_of_imports():
+    graph = imports()
+    assert {"nvpflow.flow", "nvpflow._core"} <= graph["nvpflow"]  # it finds what is there
+    assert "nvpflow._io.save" in graph["nvpflow.flow"]  # inside of a function
+    tuple(graphlib.TopologicalSorter(graph).static_order())  # CycleError names the cycle
+
+
+# Each module is the first that is imported, with nothing of the package but its folder and the extension there.
+ALONE = """
+import importlib, sys, types
+import nvpflow
+folder, core = nvpflow.__path__, sys.modules["nvpflow._core"]
+for name in sys.argv[1:]:
+    for other in [other for other in sys.modules if other.partition(".")[0] == "nvpflow"]:
+        del sys.modules[other]
+    package = sys.modules["nvpflow"] = types.ModuleType("nvpflow")
+    package.__path__, package._core, package.__version__ = folder, core, "0"
+    sys.modules["nvpflow._core"] = core
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        sys.exit(f"{name}: {error!r}")
+"""
+
+
+def test_each_module_can_be_the_first_that_is_imported():
+    pytest.importorskip("matplotlib")
+    names = [name for name in imports() if name not in ("nvpflow", "nvpflow.__main__")]
+    done = subprocess.run([sys.executable, "-c", ALONE, *names], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_import_loads_numpy_and_the_standard_library_alone():
+    code = "import sys; before = set(sys.modules); import nvpflow; print(*(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    roots = {name.partition(".")[0] for name in done.stdout.split()}
+    assert {"numpy", "nvpflow"} <= roots
+    assert roots <= {"numpy", "nvpflow", *sys.stdlib_module_names}
+
+
+@pytest.mark.parametrize("lazy", ["json", "zipfile", "argparse", "html", "csv", "numpy.random", "nvpflow.cli", "nvpflow.plot"])
+def test_import_leaves_for_later(lazy):
+    code = f"import sys, numpy; known = {lazy!r} in sys.modules; import nvpflow; print(known or {lazy!r} not in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
