@@ -1,6 +1,5 @@
 """Real tables of scikit-learn, in their own units, split at random into training samples and held-out ones."""
 
-import numpy as np
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 
 # Samples, columns: digits 1797 x 64, wine 178 x 13, breast cancer 569 x 30.

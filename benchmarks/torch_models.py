@@ -2,7 +2,7 @@
 
 import copy
 
-import nflows
+import nflows  # noqa: F401  submodules by attribute
 import torch
 import zuko
 from nflows.distributions.normal import StandardNormal

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from c_programs import CSRC, ROOT, SOURCES, compile_c, compile_library, find_compiler
+from c_programs import CSRC, SOURCES, compile_c, compile_library, find_compiler
 
 import nvpflow
 

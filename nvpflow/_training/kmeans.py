@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from nvpflow._training.statistics import LARGE_SHARE
+from nvpflow._training.statistics import LARGE_SHARE, MANY_ROWS
 
 __all__ = ["Clusters"]
 
-CLUSTERED_SAMPLES, CLUSTER_ITER, MARK = 3000, 10, 4.0
+CLUSTER_ITER, MARK = 10, 4.0
 
 
 class Clusters:
@@ -16,7 +16,7 @@ class Clusters:
     """
 
     def __init__(self, x, weight, rng, marked=False):
-        some = rng.permutation(len(x))[:CLUSTERED_SAMPLES]
+        some = rng.permutation(len(x))[:MANY_ROWS]
         weight = np.ones(len(some)) if weight is None else weight[some]
         self.x, self.share, self.rng = x[some], (weight / weight.sum()).astype(x.dtype), rng
         self.points = np.hstack([self.x, _marks(self.x)]) if marked else self.x

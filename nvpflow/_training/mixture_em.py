@@ -4,7 +4,7 @@ import numpy as np
 
 from nvpflow._training.dataset import Data
 from nvpflow._training.kmeans import Clusters
-from nvpflow._training.statistics import LARGE_SHARE, SPREAD_OF_NORMAL, effective_size, location_and_scale, quantiles
+from nvpflow._training.statistics import LARGE_SHARE, MANY_ROWS, SPREAD_OF_NORMAL, effective_size, location_and_scale, quantiles
 from nvpflow.mixture_base import MixtureBase, bare_flow, pack_factors
 
 __all__ = ["fit_mixture", "refit_mixture"]
@@ -148,7 +148,7 @@ class _Samples:
     def __init__(self, x, weight):
         self.x, self.weight = np.ascontiguousarray(x), weight
         self.n = effective_size(Data(x, None, weight))
-        some = slice(None, None, max(1, len(x) // CLUSTERED_SAMPLES))
+        some = slice(None, None, max(1, len(x) // MANY_ROWS))
         self.shrinkage = _choose_shrinkage(x[some].astype(np.float64), None if weight is None else weight[some])
         resolution = LEAST_RESOLVED * np.finfo(x.dtype).eps
         least = np.array([_least_deviation(column) for column in x[some].T])

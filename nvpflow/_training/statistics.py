@@ -5,6 +5,7 @@ import numpy as np
 __all__ = [
     "FAR_OUT",
     "LARGE_SHARE",
+    "MANY_ROWS",
     "SPREAD_OF_NORMAL",
     "effective_size",
     "holds_values",
@@ -18,7 +19,7 @@ __all__ = [
 FAR_OUT, SPREAD_OF_NORMAL, QUANTILES_FROM = 8.0, 3.29, 10_000  # rows are enough to know it
 
 # A column of which one value has such a share holds values, on which mixtures put components; so many rows tell.
-LARGE_SHARE, COUNTED_ROWS = 0.05, 3000
+LARGE_SHARE, MANY_ROWS = 0.05, 3000
 
 
 def effective_size(data):
@@ -76,5 +77,5 @@ def quantiles(x, shares, weight=None):
 
 def holds_values(x):
     """Whether a value alone has a large share of a column of x (n, D), so that mixtures put a component on it."""
-    some = x[:: max(1, len(x) // COUNTED_ROWS)]
+    some = x[:: max(1, len(x) // MANY_ROWS)]
     return any(np.unique(column, return_counts=True)[1].max() >= LARGE_SHARE * len(column) for column in some.T)
