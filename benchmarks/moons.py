@@ -81,8 +81,12 @@ def main():
     early = min(10, options.epochs) - 1
     print(f"{processor()}; Python {platform.python_version()}, NumPy {np.__version__}, PyTorch {peers.torch.__version__}")
     print(f"{options.epochs} epochs, {options.repeats} pairs of runs, one thread each, median (min, max)")
-    print(f"  nvpflow ({isa:8s}) {spread(ours, ' s')}   NLL {ours_nll[early]:.6f} after {early + 1} epochs, {ours_nll[-1]:.4f} at the end")
-    print(f"  PyTorch eager      {spread(theirs, ' s')}   NLL {theirs_nll[early]:.6f} after {early + 1} epochs, {theirs_nll[-1]:.4f} at the end")
+    print(
+        f"  nvpflow ({isa:8s}) {spread(ours, ' s')}   NLL {ours_nll[early]:.6f} after {early + 1} epochs, {ours_nll[-1]:.4f} at the end"
+    )
+    print(
+        f"  PyTorch eager      {spread(theirs, ' s')}   NLL {theirs_nll[early]:.6f} after {early + 1} epochs, {theirs_nll[-1]:.4f} at the end"
+    )
     print(f"  nvpflow is {spread(ratios)} times as fast")
     if options.json:
         figures = {"processor": processor(), "isa": isa, "epochs": options.epochs, "nvpflow_seconds": ours,

@@ -9,12 +9,8 @@ class CouplingLayer(nn.Module):
 
     def __init__(self, data_dim, hidden_dim, mask):
         super().__init__()
-        self.s_net = nn.Sequential(
-            nn.Linear(data_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, data_dim)
-        )
-        self.b_net = nn.Sequential(
-            nn.Linear(data_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, data_dim)
-        )
+        self.s_net = nn.Sequential(nn.Linear(data_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, data_dim))
+        self.b_net = nn.Sequential(nn.Linear(data_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, data_dim))
         self.mask = torch.tensor(mask, dtype=torch.float32)
 
     def inverse(self, x):
@@ -45,9 +41,7 @@ class Flow(nn.ModuleList):
 def moons_flow(n_layers=8, hidden_dim=64, seed=0):
     """The article's flow: two dimensions, masks that alternate."""
     torch.manual_seed(seed)
-    return Flow(
-        CouplingLayer(2, hidden_dim, [1.0, 0.0] if i % 2 == 0 else [0.0, 1.0]) for i in range(n_layers)
-    )
+    return Flow(CouplingLayer(2, hidden_dim, [1.0, 0.0] if i % 2 == 0 else [0.0, 1.0]) for i in range(n_layers))
 
 
 def train(flow, x, epochs, learning_rate=1e-3):

@@ -110,9 +110,7 @@ def moons_data():
 
 def moons_flow(hidden, scale="exp", n_layers=8, n_jobs=1):
     masks = [[1, 0], [0, 1]] * (n_layers // 2)
-    flow = nvpflow.Flow(
-        [nvpflow.AffineCoupling(2, hidden, mask, scale=scale, random_state=i) for i, mask in enumerate(masks)]
-    )
+    flow = nvpflow.Flow([nvpflow.AffineCoupling(2, hidden, mask, scale=scale, random_state=i) for i, mask in enumerate(masks)])
     flow.n_jobs = n_jobs
     return flow
 

@@ -1,4 +1,4 @@
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -6,7 +6,7 @@ from typing_extensions import disjoint_base
 
 from nvpflow._typing import ArrayLike, Callback, Floats
 
-_Data = tuple[ArrayLike, ArrayLike | None, ArrayLike | None]
+_Data: TypeAlias = tuple[ArrayLike, ArrayLike | None, ArrayLike | None]
 
 @disjoint_base
 class Transform:
@@ -61,9 +61,7 @@ class Transform:
 
 class Flow(Transform):
     def log_prob(self, x: ArrayLike, context: ArrayLike | None = None) -> Floats: ...
-    def nll(
-        self, x: ArrayLike, context: ArrayLike | None = None, sample_weight: ArrayLike | None = None
-    ) -> float: ...
+    def nll(self, x: ArrayLike, context: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> float: ...
     def nll_and_grad(
         self, x: ArrayLike, context: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> tuple[float, Floats]: ...

@@ -29,6 +29,8 @@ Scale: TypeAlias = Literal["exp", "tanh"]
 CouplingKind: TypeAlias = Literal["spline", "affine", "additive"]
 Base: TypeAlias = Literal["auto", "normal", "mixture"]
 Schedule: TypeAlias = Literal["constant", "cosine"]
+
+
 class History(TypedDict, total=False):
     """The curves of a training. Those of the validation are there where samples were held back."""
 

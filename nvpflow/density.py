@@ -42,7 +42,7 @@ from nvpflow._validation.arguments import (
 from nvpflow.flow import Flow
 from nvpflow.layers import ACTIVATIONS, MAX_BINS, SCALE_BOUND
 
-__all__ = ["NotFittedError", "FlowDensity"]
+__all__ = ["FlowDensity", "NotFittedError"]
 
 NO_DENSITY = (
     "the mean log-density of the samples is not finite {}: coupling='spline', a scale_bound, standardize=True, "

@@ -69,9 +69,7 @@ class MixtureBase:
 
     _in_flow = False
 
-    def __init__(
-        self, weights: ArrayLike, means: ArrayLike, covariances: ArrayLike, *, dtype: DTypeLike = "float32"
-    ) -> None:
+    def __init__(self, weights: ArrayLike, means: ArrayLike, covariances: ArrayLike, *, dtype: DTypeLike = "float32") -> None:
         if hasattr(self, "_parameters"):
             raise RuntimeError("a base cannot be initialised twice")
         logits, means, factors = _check_mixture(weights, means, covariances)

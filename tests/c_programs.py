@@ -39,8 +39,7 @@ def compile_library(compiler, flags, directory, sources=SOURCES):
     objects = [directory / f"{source.stem}.o" for source in sources]
     with ThreadPoolExecutor(2) as pool:
         jobs = [
-            pool.submit(compile_c, compiler, *flags, "-c", source, "-o", target)
-            for source, target in zip(sources, objects)
+            pool.submit(compile_c, compiler, *flags, "-c", source, "-o", target) for source, target in zip(sources, objects)
         ]
         for job in jobs:
             job.result()

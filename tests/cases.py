@@ -164,9 +164,7 @@ def parameter_shapes(case):
             continue
         if isinstance(layer, Permutation):
             continue
-        for net, (k, shape) in itertools.product(
-            layer.network_names, enumerate(linear_shapes(layer))
-        ):
+        for net, (k, shape) in itertools.product(layer.network_names, enumerate(linear_shapes(layer))):
             shapes[f"{i}.{net}.{2 * k}.weight"] = shape
             shapes[f"{i}.{net}.{2 * k}.bias"] = shape[:1]
     if case.n_components:
@@ -222,9 +220,7 @@ def _draw_parameter(rng, case, key, shape):
 def draw(case, attempt):
     """The numbers of a case, a `Draw`; another ``attempt`` is another draw."""
     rng = np.random.RandomState([zlib.crc32(case.name.encode()), attempt])
-    parameters = {
-        key: _draw_parameter(rng, case, key, shape) for key, shape in parameter_shapes(case).items()
-    }
+    parameters = {key: _draw_parameter(rng, case, key, shape) for key, shape in parameter_shapes(case).items()}
     return Draw(
         parameters,
         points=_float32_values(rng.normal(size=(case.n, case.dim))),
@@ -252,9 +248,7 @@ def _activations():
     ):
         layer = Coupling(mask_of("random", dim), hidden, activation, scale, scale_bound=0.7)
         widths = "x".join(map(str, hidden))
-        yield Case(
-            "activations", f"act-D{dim}-{activation}-{scale}-h{widths}", dim, 33, (layer,)
-        )
+        yield Case("activations", f"act-D{dim}-{activation}-{scale}-h{widths}", dim, 33, (layer,))
 
 
 def _deep_nets():
@@ -299,9 +293,7 @@ def _flows():
 
 def _conditional():
     """Contexts narrow and wide, also the only input of the networks; single layers, and flows with weighted samples."""
-    for dim, context_dim, kind, hidden in itertools.product(
-        (1, 2, 7), (1, 3, 40), ("alternating", "zeros"), ((64,), (9, 5))
-    ):
+    for dim, context_dim, kind, hidden in itertools.product((1, 2, 7), (1, 3, 40), ("alternating", "zeros"), ((64,), (9, 5))):
         layer = Coupling(mask_of(kind, dim), hidden, context_dim=context_dim)
         widths = "x".join(map(str, hidden))
         yield Case("context", f"context-D{dim}-C{context_dim}-{kind}-h{widths}", dim, 17, (layer,))

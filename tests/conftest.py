@@ -3,9 +3,9 @@
 import functools
 
 import pytest
-from c_programs import build_library
 
 import nvpflow
+from c_programs import build_library
 
 
 def available_isas():

@@ -50,10 +50,7 @@ def perturbed(draw, rng):
 
 def largest_error(values, expected, digests):
     """Over all outputs of a case, in both measures of the tests."""
-    return max(
-        max(norm_error(value, expected[key]), digest_error(value, digests[key]))
-        for key, value in values.items()
-    )
+    return max(max(norm_error(value, expected[key]), digest_error(value, digests[key])) for key, value in values.items())
 
 
 def is_fit(case, draw, expected, digests):

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import cases
+import itertools
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}
 
@@ -19,7 +20,7 @@ def network(dim, hidden, activation, context_dim=0, outputs=1):
     """Linear -> activation -> ... -> Linear, from D + C numbers to so many outputs for each of D."""
     widths = [dim + context_dim, *hidden]
     modules = []
-    for n_in, n_out in zip(widths[:-1], widths[1:]):
+    for n_in, n_out in itertools.pairwise(widths):
         modules += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
     return nn.Sequential(*modules, nn.Linear(widths[-1], outputs * dim))
 
@@ -32,9 +33,7 @@ def conditioner_input(mask, v, context):
 class CouplingLayer(nn.Module):
     """Affine coupling, Dinh, Sohl-Dickstein and Bengio (2017), equations 7 and 8."""
 
-    def __init__(
-        self, mask, hidden, activation="relu", scale="exp", scale_bound=2.0, shared=False, context_dim=0
-    ):
+    def __init__(self, mask, hidden, activation="relu", scale="exp", scale_bound=2.0, shared=False, context_dim=0):
         super().__init__()
         self.register_buffer("mask", torch.tensor(mask, dtype=torch.get_default_dtype()), False)
         if shared:
@@ -132,9 +131,7 @@ class SplineCoupling(nn.Module):
                 self.knot_distance = min(self.knot_distance, distance.min().item() / self.tail_bound)
         bin = (inner[..., None] >= knots[..., 1:-1]).sum(dim=-1, keepdim=True)
         x0, x1, z0, z1, d0, d1 = (
-            torch.gather(values, -1, bin + end).squeeze(-1)
-            for values in (x_knots, z_knots, derivatives)
-            for end in (0, 1)
+            torch.gather(values, -1, bin + end).squeeze(-1) for values in (x_knots, z_knots, derivatives) for end in (0, 1)
         )
         s = (z1 - z0) / (x1 - x0)
         if inverse:

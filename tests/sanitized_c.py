@@ -38,7 +38,9 @@ def without_vectors(directory):
 def threads(directory):
     title = "ThreadSanitizer"
     # Where addresses are more random than it can map, they must be made less so.
-    attempts = {before: c.why_not(c.find_compiler(), c.THREAD_SANITIZER, directory, before) for before in ((), ("setarch", "-R"))}
+    attempts = {
+        before: c.why_not(c.find_compiler(), c.THREAD_SANITIZER, directory, before) for before in ((), ("setarch", "-R"))
+    }
     working = [before for before, reason in attempts.items() if reason is None]
     if not working:
         print(f"{title}: skipped, {attempts[()]}")

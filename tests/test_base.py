@@ -73,9 +73,7 @@ def precisions(base):
 
 
 def test_weights_count_by_their_shares():
-    large, small, one = (
-        nvpflow.MixtureBase([w, 3 * w], [[0], [1]], [[[1]]] * 2, dtype="float64") for w in (1e307, 1e-300, 1)
-    )
+    large, small, one = (nvpflow.MixtureBase([w, 3 * w], [[0], [1]], [[[1]]] * 2, dtype="float64") for w in (1e307, 1e-300, 1))
     for base in (large, small, one):
         np.testing.assert_allclose(base.weights, [0.25, 0.75], rtol=1e-12)
         np.testing.assert_allclose(base.logits, one.logits, atol=1e-12)
@@ -129,7 +127,7 @@ def test_bad_arguments(name):
 
 
 def test_arguments_are_copied():
-    weights, means, covariances, base = random_mixture(2)
+    _weights, means, covariances, base = random_mixture(2)
     means[:], covariances[:], before = 7, 7, base.parameters.copy()
     np.testing.assert_array_equal(base.parameters, before)
 

@@ -6,9 +6,9 @@ import shutil
 import subprocess
 
 import pytest
-from c_programs import ROOT, TESTS, find_compiler
 
 import nvpflow
+from c_programs import ROOT, TESTS, find_compiler
 
 pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="the commands are those of gcc and clang"),
@@ -58,7 +58,13 @@ def test_what_is_installed(installed):
     version = nvpflow.__version__
     libraries = {"static": {"libnvpflow.a"}, "shared": {f"libnvpflow.so.{version}", "libnvpflow.so"}}
     assert libraries[kind] <= files
-    assert {"nvpflow.h", "nvpflow-config.cmake", "nvpflow-config-version.cmake", "nvpflow-targets.cmake", "nvpflow.pc"} <= files
+    assert {
+        "nvpflow.h",
+        "nvpflow-config.cmake",
+        "nvpflow-config-version.cmake",
+        "nvpflow-targets.cmake",
+        "nvpflow.pc",
+    } <= files
     assert [name for name in files if name.endswith(".h")] == ["nvpflow.h"]
 
 

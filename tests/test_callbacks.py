@@ -253,7 +253,9 @@ class TestParameters:
         def fit(n_jobs, callback):
             flow = wide_flow(n_jobs, hidden_dim)
             options = {"max_iter": 5, "batch_size": batch_size, "random_state": 0, "validation_data": MANY[:500]}
-            history = flow.fit(MANY, average=0.9, weight_decay=0.01, **options, callback=callback and (lambda *_: callback(flow)))
+            history = flow.fit(
+                MANY, average=0.9, weight_decay=0.01, **options, callback=callback and (lambda *_: callback(flow))
+            )
             return [flow.parameters.copy(), *history.values()]
 
         def halve(flow):

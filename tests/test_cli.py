@@ -91,9 +91,7 @@ def test_the_unbounded_scale_is_trained_as_it_was_published(tmp_path):
 
 
 def test_the_same_random_state_prints_the_same_scores(tmp_path):
-    first, second = (
-        run("moons", *QUICK, "--no-plots", "--output", tmp_path / name).stdout for name in "ab"
-    )
+    first, second = (run("moons", *QUICK, "--no-plots", "--output", tmp_path / name).stdout for name in "ab")
     for name in ("training NLL", "held-out NLL"):
         assert value(name, first) == value(name, second)
 
@@ -243,7 +241,22 @@ def room(tmp_path_factory):
     return room
 
 
-FIT = ["fit", "-q", "--n-layers", "2", "--hidden-dim", "8", "--max-iter", "20", "--random-state", "5", "--base", "normal", "--n-init", "2"]
+FIT = [
+    "fit",
+    "-q",
+    "--n-layers",
+    "2",
+    "--hidden-dim",
+    "8",
+    "--max-iter",
+    "20",
+    "--random-state",
+    "5",
+    "--base",
+    "normal",
+    "--n-init",
+    "2",
+]
 
 
 def main(*arguments):
@@ -270,11 +283,53 @@ class TestFit:
         assert list(model.feature_names_in_) == ["height", "weight"]
 
     def test_every_option_reaches_its_parameter(self, room, tmp_path):
-        options = (
-            "--n-layers 3 --hidden-dim 8,4 --activation tanh --coupling affine --scale-bound 2.5 --n-bins 4 --tail-bound 3.5 --base normal --n-init 3 --warmup 0.25 --average 0.5 --no-standardize "
-            "--max-iter 7 --batch-size full --learning-rate 0.001 --schedule constant --noise 0 "
-            "--validation-fraction 0.3 --n-iter-no-change 3 --tol 0.5 --dtype float64 --n-jobs 1 --random-state 9"
-        ).split()
+        options = [
+            "--n-layers",
+            "3",
+            "--hidden-dim",
+            "8,4",
+            "--activation",
+            "tanh",
+            "--coupling",
+            "affine",
+            "--scale-bound",
+            "2.5",
+            "--n-bins",
+            "4",
+            "--tail-bound",
+            "3.5",
+            "--base",
+            "normal",
+            "--n-init",
+            "3",
+            "--warmup",
+            "0.25",
+            "--average",
+            "0.5",
+            "--no-standardize",
+            "--max-iter",
+            "7",
+            "--batch-size",
+            "full",
+            "--learning-rate",
+            "0.001",
+            "--schedule",
+            "constant",
+            "--noise",
+            "0",
+            "--validation-fraction",
+            "0.3",
+            "--n-iter-no-change",
+            "3",
+            "--tol",
+            "0.5",
+            "--dtype",
+            "float64",
+            "--n-jobs",
+            "1",
+            "--random-state",
+            "9",
+        ]
         assert main("fit", room / "data.npy", "-o", tmp_path / "m.npz", "-q", *options) == 0
         params = nvpflow.load(tmp_path / "m.npz").get_params()
         assert params == {

@@ -221,7 +221,10 @@ class TestConditional:
         path = tmp_path / "s.npy"
         assert main("sample", room / "conditional.npz", "--context", room / "data.csv", "-o", path) == 0
         np.testing.assert_array_equal(np.load(path), plain(named).sample(200, context=CONTEXT))
-        assert main("sample", room / "conditional.npz", "--context", room / "both.npy", "--columns", "3,4", "-n", 2, "-o", path) == 0
+        assert (
+            main("sample", room / "conditional.npz", "--context", room / "both.npy", "--columns", "3,4", "-n", 2, "-o", path)
+            == 0
+        )
         np.testing.assert_array_equal(np.load(path), plain(named).sample(400, context=np.repeat(CONTEXT, 2, axis=0)))
         assert main("sample", room / "conditional.npz", "--context", room / "data.csv") == 0
         assert capsys.readouterr().out.startswith("height,mass\n")
@@ -239,7 +242,10 @@ class TestConditional:
         conditional, model = room / "conditional.npz", room / "model.npz"
         for words, message in (
             (["score", conditional, room / "both.npy"], "conditional on 2 columns whose names it does not know: --context"),
-            (["score", conditional, room / "both.npy", "--columns", "1,2", "--context", "3"], "the context has 2 columns, got 1 from"),
+            (
+                ["score", conditional, room / "both.npy", "--columns", "1,2", "--context", "3"],
+                "the context has 2 columns, got 1 from",
+            ),
             (["score", conditional, room / "x.npy", "--context-values", "1"], "--context-values must be 2 numbers for"),
             (["score", conditional, room / "x.npy", "--context-values", "1,1e39"], "must be finite in float32"),
             (["score", model, room / "x.npy", "--context-values", "1"], "not conditional: --context-values cannot be"),

@@ -29,9 +29,7 @@ def room(tmp_path_factory):
 def shell(room, line):
     """Of a line for the shell, in which "nvpflow" is this one: exit code, standard output and error."""
     line = line.replace("nvpflow ", f"'{sys.executable}' -m nvpflow ")
-    result = subprocess.run(
-        ["bash", "-c", line], cwd=room, env=ENVIRONMENT, capture_output=True, text=True, timeout=120
-    )
+    result = subprocess.run(["bash", "-c", line], cwd=room, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
     return result.returncode, result.stdout, result.stderr
 
 

@@ -48,7 +48,9 @@ class TestWhatItLearns:
         """On fresh points the flow is as good as the density that made them, up to 0.06 nats; so are its samples."""
         x, context, _ = self.draw(4000, 0, dim)
         fresh, fresh_context, known = self.draw(4000, 1, dim)
-        model = nvpflow.FlowDensity(4, 32, coupling="affine", base="normal", max_iter=60, random_state=0).fit(x, context=context)
+        model = nvpflow.FlowDensity(4, 32, coupling="affine", base="normal", max_iter=60, random_state=0).fit(
+            x, context=context
+        )
         divergence = known.mean() - model.score(fresh, context=fresh_context)
         assert -0.01 < divergence < 0.06
         unconditional = nvpflow.FlowDensity(4, 32, coupling="affine", max_iter=60, random_state=0).fit(x)
@@ -311,10 +313,14 @@ class TestSampleWeight:
         weighted = make(**exact).fit(X, context=CONTEXT, sample_weight=count)
         repeated = make(**exact).fit(X.repeat(count, axis=0), context=CONTEXT.repeat(count, axis=0))
         assert weighted.n_samples_seen_ == (count > 0).sum()
-        np.testing.assert_allclose(weighted.score_samples(X, context=CONTEXT), repeated.score_samples(X, context=CONTEXT), rtol=1e-6)
+        np.testing.assert_allclose(
+            weighted.score_samples(X, context=CONTEXT), repeated.score_samples(X, context=CONTEXT), rtol=1e-6
+        )
         weighted.partial_fit(X, context=CONTEXT, sample_weight=count)
         repeated.partial_fit(X.repeat(count, axis=0), context=CONTEXT.repeat(count, axis=0))
-        np.testing.assert_allclose(weighted.score_samples(X, context=CONTEXT), repeated.score_samples(X, context=CONTEXT), rtol=1e-6)
+        np.testing.assert_allclose(
+            weighted.score_samples(X, context=CONTEXT), repeated.score_samples(X, context=CONTEXT), rtol=1e-6
+        )
 
     def test_a_weight_of_zero_is_no_sample(self):
         """To the last bit, whatever is drawn."""

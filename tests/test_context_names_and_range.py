@@ -64,11 +64,15 @@ class TestNames:
 
     def test_names_on_one_side_are_told(self, model):
         for use in uses(model):
-            with pytest.warns(UserWarning, match="context does not have valid feature names, but FlowDensity was fitted with") as caught:
+            with pytest.warns(
+                UserWarning, match="context does not have valid feature names, but FlowDensity was fitted with"
+            ) as caught:
                 use(CONTEXT)
             assert caught[0].filename == __file__
         for use in uses(make().fit(X, context=CONTEXT)):
-            with pytest.warns(UserWarning, match="context has feature names, but FlowDensity was fitted without feature names of context"):
+            with pytest.warns(
+                UserWarning, match="context has feature names, but FlowDensity was fitted without feature names of context"
+            ):
                 use(FRAME)
 
     def test_those_of_X_are_others(self):
@@ -120,7 +124,10 @@ class TestForms:
             with pytest.raises(ValueError, match=r"context must have shape \(n, D\), got \(300,\)"):
                 fit(X, context=FRAME["age"])
         model = make().fit(X, context=FRAME[["age"]])
-        with pytest.raises(ValueError, match=r"context must have shape"), pytest.warns(UserWarning, match="valid feature names"):
+        with (
+            pytest.raises(ValueError, match=r"context must have shape"),
+            pytest.warns(UserWarning, match="valid feature names"),
+        ):
             model.score(X, context=FRAME["age"])
 
     def test_a_context_too_many_is_not_printed(self):
@@ -158,7 +165,9 @@ class TestRange:
         model = make().fit(y, context=pd.DataFrame({"hour": c[:, 0]}))
         low, high = model.context_range_[:, 0]
         assert low == pytest.approx(c.min() - 0.1 * np.ptp(c)) and high == pytest.approx(c.max() + 0.1 * np.ptp(c))
-        with pytest.warns(UserWarning, match="column.s. 'hour' of context leave the range of training in 2 of 3 rows") as caught:
+        with pytest.warns(
+            UserWarning, match="column.s. 'hour' of context leave the range of training in 2 of 3 rows"
+        ) as caught:
             model.sample(3, context=pd.DataFrame({"hour": [6.0, 1.0, -7.0]}))
         assert caught[0].filename == __file__ and len(caught) == 1
         assert f"[{low:.6g}, {high:.6g}]" in str(caught[0].message)

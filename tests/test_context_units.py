@@ -39,9 +39,7 @@ class TestContext:
     def test_an_offset_costs_nothing(self, dtype, offset):
         model = fit(C + offset, dtype=dtype)
         assert gap(model, FRESH_C + offset) < 0.03
-        np.testing.assert_allclose(
-            model.sample(2000, context=[offset + 0.5]).mean(), np.sin(1.5), atol=0.1
-        )
+        np.testing.assert_allclose(model.sample(2000, context=[offset + 0.5]).mean(), np.sin(1.5), atol=0.1)
         for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
             assert twin.score(FRESH, context=FRESH_C + offset) == model.score(FRESH, context=FRESH_C + offset)
 
@@ -78,7 +76,9 @@ class TestContext:
     def test_an_outlier_costs_nothing(self, value):
         context = C.copy()
         context[7] = value
-        with pytest.warns(UserWarning, match=r"column\(s\) 0 of context have outliers, which are clipped to \[-1.199") as caught:
+        with pytest.warns(
+            UserWarning, match=r"column\(s\) 0 of context have outliers, which are clipped to \[-1.199"
+        ) as caught:
             model = fit(context)
         assert caught[0].filename == __file__
         assert gap(model, FRESH_C) < 0.03

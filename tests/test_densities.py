@@ -10,6 +10,7 @@ from scipy import integrate, stats
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from densities import DENSITIES, Spirals
+import itertools
 
 PLANE = [name for name, density in DENSITIES.items() if density.dim == 2]
 
@@ -69,7 +70,7 @@ def test_spirals_agree_with_adaptive_quadrature():
     for point, log_p in zip(points, density.log_prob(points)):
         breaks = np.linspace(0, density.end, 49)
         total = sum(integrate.quad(integrand, a, b, args=(sign, point), epsabs=1e-13, epsrel=1e-11)[0]
-                    for sign in (-1, 1) for a, b in zip(breaks[:-1], breaks[1:]))  # fmt: skip
+                    for sign in (-1, 1) for a, b in itertools.pairwise(breaks))  # fmt: skip
         assert np.exp(log_p) == pytest.approx(total / (4 * np.pi * density.noise**2), rel=1e-8, abs=1e-9)
 
 

@@ -120,7 +120,11 @@ def test_real_numbers_as_y_are_meant_as_context(y):
     assert not hasattr(detector, "estimator_")
 
 
-@pytest.mark.parametrize("y", [None, C[:, 0], np.ones((200, 1), int), ["a"] * 200, [[1], [2, 3]], object()], ids=["none", "labels", "integers", "texts", "ragged", "object"])
+@pytest.mark.parametrize(
+    "y",
+    [None, C[:, 0], np.ones((200, 1), int), ["a"] * 200, [[1], [2, 3]], object()],
+    ids=["none", "labels", "integers", "texts", "ragged", "object"],
+)
 def test_another_y_is_ignored(y):
     expected = nvpflow.FlowDensity(**OPTIONS | {"max_iter": 1}).fit(X)
     found = nvpflow.FlowDensity(**OPTIONS | {"max_iter": 1}).fit(X, y)

@@ -123,7 +123,13 @@ def test_other_weights_are_relative(weight):
 
 def test_counts_are_in_lowest_terms():
     x = np.arange(8.0).reshape(4, 2)
-    for weight in ([1, 2, 0, 1], [3, 6, 0, 3], [0.1, 0.2, 0, 0.1], [1.5e-300, 3e-300, 0, 1.5e-300], np.array([1, 2, 0, 1]) * 2.0**40):
+    for weight in (
+        [1, 2, 0, 1],
+        [3, 6, 0, 3],
+        [0.1, 0.2, 0, 0.1],
+        [1.5e-300, 3e-300, 0, 1.5e-300],
+        np.array([1, 2, 0, 1]) * 2.0**40,
+    ):
         np.testing.assert_array_equal(check_data(x, None, weight, FLOAT32).x, x[[0, 1, 1, 3]])
     assert len(check_data(x, None, [7, 7, 7, 7], FLOAT32).x) == 4
     weight = np.array([2503, 297, 411, 6000]) * 1.5

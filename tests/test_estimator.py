@@ -247,7 +247,7 @@ class TestBase:
         model = nvpflow.FlowDensity(random_state=0, max_iter=150).fit(x)
         assert model.best_iter_ > 0 and model.flow_.base.n_components > 3
         base = model.flow_.base
-        latent, log_det = model.flow_.inverse(fresh)
+        latent, _log_det = model.flow_.inverse(fresh)
         assert np.abs(latent - (fresh - x.mean(axis=0)) / x.std(axis=0)).max() > 0.05  # they do something
         alone = nvpflow.Flow([nvpflow.ActNorm(2)], fit_mixture(x.astype(np.float32), seed=0))
         assert base is not None and model.score(fresh) > alone.log_prob(fresh).mean() + 0.005
@@ -263,7 +263,9 @@ class TestBase:
         """A sample of weight 3 is three of them to the mixture."""
         weight = np.arange(300) % 3 + 1
         weighted = make(validation_fraction=None, base="mixture", max_iter=1, learning_rate=1e-12).fit(X, sample_weight=weight)
-        repeated = make(validation_fraction=None, base="mixture", max_iter=1, learning_rate=1e-12).fit(X.repeat(weight, axis=0))
+        repeated = make(validation_fraction=None, base="mixture", max_iter=1, learning_rate=1e-12).fit(
+            X.repeat(weight, axis=0)
+        )
         np.testing.assert_allclose(weighted.score_samples(X), repeated.score_samples(X), atol=1e-4)
 
     def test_warm_start_keeps_the_base(self):

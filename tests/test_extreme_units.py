@@ -76,7 +76,9 @@ def test_partial_fit(dtype, power):
     x = (X * scale).astype(dtype)
     model, plain = make().partial_fit(x), make().partial_fit(X)
     for _ in range(3):
-        assert model.score(x) == pytest.approx(plain.score(X) - 2 * power * np.log(2), abs=2e-3 if dtype == "float32" else 1e-6)
+        assert model.score(x) == pytest.approx(
+            plain.score(X) - 2 * power * np.log(2), abs=2e-3 if dtype == "float32" else 1e-6
+        )
         model.partial_fit(x), plain.partial_fit(X)
 
 

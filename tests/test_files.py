@@ -116,7 +116,7 @@ def test_what_cannot_be_saved_leaves_the_old_file(models, tmp_path, monkeypatch)
         bad.save(path)
     with pytest.raises(FileNotFoundError):
         models["flow"].save(tmp_path / "nowhere" / "x.npz")
-    monkeypatch.setattr(np, "savez", lambda file, **arrays: file.write(b"half") and None or 1 / 0)
+    monkeypatch.setattr(np, "savez", lambda file, **arrays: (file.write(b"half") and None) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         models["flow"].save(path)
     assert path.read_bytes() == before and [entry.name for entry in tmp_path.iterdir()] == ["model.npz"]
@@ -309,13 +309,18 @@ HEADERS = {
     "beyond 64 bits": (((*LAYER, "hidden_dim"), [10**30]), "hidden_dim must be at most"),
     "1e12 parameters": (((*LAYER, "hidden_dim"), [10**11]), "parameters must have dtype <f8 and shape (800000000018,)"),
     "overflow": (((*LAYER, "hidden_dim"), [2**52, 2**52]), "its flow is too large"),
-    "many layers": ((("flow",), {"dtype": "float64", "layers": [{"type": "act_norm", "data_dim": 10**12}] * 3}),
-                    "shape (6000000000000,)"),
+    "many layers": (
+        (("flow",), {"dtype": "float64", "layers": [{"type": "act_norm", "data_dim": 10**12}] * 3}),
+        "shape (6000000000000,)",
+    ),
     "base of no dict": ((("flow", "base"), 3), "is damaged"),
     "base type": ((("flow", "base", "type"), "tree"), "base type must be one of 'mixture', got 'tree'"),
     "base dimensions": ((("flow", "base", "data_dim"), 2), "base and layers must agree in data_dim, got 2 and [3]"),
     "no components": ((("flow", "base", "n_components"), 0), "n_components must be at least 1, got 0"),
-    "1e12 components": ((("flow", "base", "n_components"), 10**12), "parameters must have dtype <f8 and shape (10000000000040,)"),
+    "1e12 components": (
+        (("flow", "base", "n_components"), 10**12),
+        "parameters must have dtype <f8 and shape (10000000000040,)",
+    ),
     "1e18 components": ((("flow", "base", "n_components"), 10**18), "an argument is outside of its range"),
     "huge context": (((*LAYER, "context_dim"), 10**13), "parameters must have dtype <f8 and shape"),
     "bound": (((*LAYER, "scale_bound"), float("nan")), "its header holds NaN, which is no JSON"),

@@ -22,9 +22,7 @@ def default_flow(n_layers, dim, hidden=64, dtype="float64", **options):
     """Layers as a user gets them, masks alternating, each with its own random state."""
     return nvpflow.Flow(
         [
-            nvpflow.CouplingLayer(
-                dim, hidden, mask=alternating(dim, i % 2), dtype=dtype, random_state=i, **options
-            )
+            nvpflow.CouplingLayer(dim, hidden, mask=alternating(dim, i % 2), dtype=dtype, random_state=i, **options)
             for i in range(n_layers)
         ]
     )
@@ -69,9 +67,7 @@ def assert_close(actual, expected, tolerance=1e-6):
     assert np.linalg.norm(actual - expected) <= tolerance * norm
 
 
-every_kind = pytest.mark.parametrize(
-    "activation, scale", [(a, s) for a in ACTIVATIONS for s in SCALES]
-)
+every_kind = pytest.mark.parametrize("activation, scale", [(a, s) for a in ACTIVATIONS for s in SCALES])
 
 
 class TestGradientsAreCentralDifferences:
@@ -135,9 +131,7 @@ class TestGradientsAreCentralDifferences:
             return np.sum(function(points)[1] * grad_log_det)
 
         by_points, by_parameters = vjp(points, grad_output, grad_log_det)
-        assert_close(
-            by_points, central_difference(lambda: of_output() + of_log_det(), points)
-        )
+        assert_close(by_points, central_difference(lambda: of_output() + of_log_det(), points))
         assert_close(
             by_parameters,
             central_difference(lambda: of_output() + of_log_det(), model.parameters),
@@ -166,9 +160,7 @@ class TestLogDet:
     @pytest.mark.parametrize("dim", [2, 3, 7])
     def test_layer(self, dim, direction):
         mask = alternating(dim, 1)
-        self.check(
-            nvpflow.CouplingLayer(dim, 16, mask=mask, dtype="float64", random_state=0), direction
-        )
+        self.check(nvpflow.CouplingLayer(dim, 16, mask=mask, dtype="float64", random_state=0), direction)
         layer = nvpflow.ActNorm(dim, dtype="float64")
         layer.parameters[:] = np.random.RandomState(0).normal(size=2 * dim)
         self.check(layer, direction)
@@ -213,12 +205,8 @@ class TestDeepFlows:
 class TestRoundTrip:
     """inverse(forward(z)) is z, and forward(inverse(x)) is x, through 64 layers of default size."""
 
-    every_tolerance = pytest.mark.parametrize(
-        "dtype, tolerance", [("float32", 1e-4), ("float64", 1e-11)]
-    )
-    every_direction = pytest.mark.parametrize(
-        "there, back", [("forward", "inverse"), ("inverse", "forward")]
-    )
+    every_tolerance = pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-4), ("float64", 1e-11)])
+    every_direction = pytest.mark.parametrize("there, back", [("forward", "inverse"), ("inverse", "forward")])
 
     @pytest.mark.parametrize("dim", [2, 16])
     @every_tolerance
@@ -273,9 +261,7 @@ class TestSamplesAreIndependent:
     @pytest.mark.parametrize("dim, hidden", [(1, 3), (2, 64), (7, (9, 5)), (64, 33)])
     @pytest.mark.parametrize("activation, scale", [("relu", "tanh"), ("silu", "exp"), ("tanh", "tanh")])
     def test_bits_do_not_depend_on_the_batch(self, dtype, dim, hidden, activation, scale):
-        flow = default_flow(
-            3, dim, hidden, dtype, activation=activation, scale=scale
-        )
+        flow = default_flow(3, dim, hidden, dtype, activation=activation, scale=scale)
         rng = np.random.RandomState(0)
         points, grad_output = rng.normal(size=(2, 300, dim)).astype(dtype)
         grad_log_det = rng.normal(size=300).astype(dtype)
@@ -375,9 +361,7 @@ class TestRandomState:
     @both_precisions
     def test_estimator(self, dtype):
         def fitted(random_state):
-            model = nvpflow.FlowDensity(
-                2, 8, max_iter=10, dtype=dtype, random_state=random_state
-            ).fit(moons(100))
+            model = nvpflow.FlowDensity(2, 8, max_iter=10, dtype=dtype, random_state=random_state).fit(moons(100))
             return model.flow_.parameters.tobytes(), model.sample(5, random_state=0).tobytes()
 
         assert fitted(0) == fitted(0)
@@ -478,8 +462,7 @@ class TestAdam:
         x = moons(80)
         flow = default_flow(3, 2, 8)
         peer = oracle.Flow(
-            oracle.CouplingLayer(layer.mask.tolist(), (8,), "relu", "tanh", layer.scale_bound)
-            for layer in flow.layers
+            oracle.CouplingLayer(layer.mask.tolist(), (8,), "relu", "tanh", layer.scale_bound) for layer in flow.layers
         ).double()
         peer.load_state_dict({k: torch.tensor(v) for k, v in flow.state_dict().items()}, strict=False)
         adam, losses = torch.optim.Adam(peer.parameters(), lr=3e-3), []
@@ -524,8 +507,6 @@ class TestDensityIntegratesToOne:
         assert integral(lambda x: np.exp(flow.log_prob(x)), 10, 0.02) == pytest.approx(1, abs=1e-3)
 
     def test_estimator_trained_on_moons(self):
-        model = nvpflow.FlowDensity(
-            4, 16, max_iter=150, learning_rate=1e-2, dtype="float64", random_state=0
-        ).fit(moons(300))
+        model = nvpflow.FlowDensity(4, 16, max_iter=150, learning_rate=1e-2, dtype="float64", random_state=0).fit(moons(300))
         total = integral(lambda x: np.exp(model.score_samples(x)), 10, 0.02)
         assert total == pytest.approx(1, abs=1e-3)

@@ -206,6 +206,6 @@ class TestCore:
     def test_a_transform_without_init(self):
         for kind in (nvpflow.Flow, nvpflow.CouplingLayer, _core.Flow):
             thing = kind.__new__(kind)
-            for use in (lambda: thing.forward(X), lambda: thing.parameters, lambda: thing._rebind(np.zeros(3))):  # noqa: B023
+            for use in (lambda: thing.forward(X), lambda: thing.parameters, lambda: thing._rebind(np.zeros(3))):
                 with pytest.raises(RuntimeError, match="__init__ was not called"):
                     use()

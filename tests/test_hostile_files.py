@@ -39,7 +39,9 @@ def detector():
 def flow_file(path, layers, n_parameters=0, **more):
     """A flow in the smaller of the two kinds of files, which has one byte for a character of the header."""
     pytest.importorskip("safetensors")
-    text = json.dumps({"format": "nvpflow", "version": 1, "kind": "Flow", "flow": {"dtype": "float32", "layers": layers, **more}})
+    text = json.dumps(
+        {"format": "nvpflow", "version": 1, "kind": "Flow", "flow": {"dtype": "float32", "layers": layers, **more}}
+    )
     file = io.BytesIO()
     write_safetensors(file, text, {"parameters": np.zeros(n_parameters, np.float32)})
     path.write_bytes(file.getbuffer())
@@ -92,8 +94,14 @@ def huge(n=10**15):
         "dimensions of 2**70": ([{"type": "act_norm", "data_dim": 2**70}], "data_dim must be at most"),
         "hidden layer of 2**63": ([wide | {"hidden_dim": [2**63]}], "hidden_dim must be at most"),
         # As an array, each text would take as much as the longest one.
-        "mask of texts": ([MASKED | {"data_dim": 5000, "mask": ["a" * 10**6] + [""] * 4999}], "mask must be a list of integers"),
-        "permutation of texts": ([SHUFFLE | {"data_dim": 5000, "permutation": ["a" * 10**6] + [""] * 4999}], "list of integers"),
+        "mask of texts": (
+            [MASKED | {"data_dim": 5000, "mask": ["a" * 10**6] + [""] * 4999}],
+            "mask must be a list of integers",
+        ),
+        "permutation of texts": (
+            [SHUFFLE | {"data_dim": 5000, "permutation": ["a" * 10**6] + [""] * 4999}],
+            "list of integers",
+        ),
         "mask of lists": ([MASKED | {"mask": [[[1] * 10**5] * 10]}], "mask must be a list of integers"),
         "mask of reals": ([MASKED | {"mask": [1.0]}], "mask must be a list of integers, got [1.0]"),
         "mask of truth": ([MASKED | {"mask": [True]}], "mask must be a list of integers, got [True]"),
@@ -416,7 +424,11 @@ def test_generators_go_on_where_they_were(generator, detector, tmp_path):
 
 
 def test_seed_sequences_come_back(tmp_path):
-    for sequence in (np.random.SeedSequence(7), np.random.SeedSequence([1, 2**40], spawn_key=(3, 4)), np.random.SeedSequence()):
+    for sequence in (
+        np.random.SeedSequence(7),
+        np.random.SeedSequence([1, 2**40], spawn_key=(3, 4)),
+        np.random.SeedSequence(),
+    ):
         sequence.spawn(2)
         model = nvpflow.FlowDensity(1, 2, max_iter=2, random_state=sequence).fit(POINTS)
         twin = nvpflow.load(save_to(tmp_path, model, "npz")).random_state
@@ -448,6 +460,7 @@ def test_generators_that_cannot_be_stored(tmp_path):
 
 def spoiled_states():
     """What NumPy itself would take, and read beyond its buffers, or take for something else."""
+
     def state(kind, name, change):
         value = nvpflow._io.random_state.plain_random_state(kind(getattr(np.random, name)(0)))
         change(value)
@@ -460,6 +473,7 @@ def spoiled_states():
             for key in way:
                 value = value[key]
             value[last] = new
+
         return change
 
     Generator, RandomState = np.random.Generator, np.random.RandomState

@@ -84,9 +84,7 @@ def test_flow_reads(kind):
     flow, samples = make_flow(), GOOD[kind]()
     np.testing.assert_array_equal(flow.log_prob(samples), flow.log_prob(POINTS))
     np.testing.assert_array_equal(flow.nll_and_grad(samples)[1], flow.nll_and_grad(POINTS)[1])
-    np.testing.assert_array_equal(
-        flow.forward_vjp(samples, samples, None)[1], flow.forward_vjp(POINTS, POINTS, None)[1]
-    )
+    np.testing.assert_array_equal(flow.forward_vjp(samples, samples, None)[1], flow.forward_vjp(POINTS, POINTS, None)[1])
     np.testing.assert_array_equal(flow.layers[0].forward(samples)[0], flow.layers[0].forward(POINTS)[0])
     histories = [make_flow().fit(x, max_iter=2, validation_data=x) for x in (samples, POINTS)]
     np.testing.assert_array_equal(histories[0]["validation_nll"], histories[1]["validation_nll"])
@@ -148,9 +146,7 @@ def test_arrays_of_objects():
 def test_nullable_columns():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(POINTS).astype("Float64")
-    np.testing.assert_array_equal(
-        make_model().fit(frame).score_samples(frame), make_model().fit(POINTS).score_samples(POINTS)
-    )
+    np.testing.assert_array_equal(make_model().fit(frame).score_samples(frame), make_model().fit(POINTS).score_samples(POINTS))
     frame.iloc[3, 1] = pandas.NA
     with pytest.raises((TypeError, ValueError), match="X must be "):
         make_model().fit(frame)

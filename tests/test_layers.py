@@ -194,8 +194,7 @@ class TestSpline:
 
     def test_density_on_the_plane_integrates_to_one(self):
         layers = [
-            nvpflow.SplineCoupling(2, 16, mask, dtype="float64", random_state=i)
-            for i, mask in enumerate(([1, 0], [0, 1]) * 2)
+            nvpflow.SplineCoupling(2, 16, mask, dtype="float64", random_state=i) for i, mask in enumerate(([1, 0], [0, 1]) * 2)
         ]
         flow = nvpflow.Flow([*layers, nvpflow.LULinear(2, dtype="float64")])
         x = moons(300)

@@ -6,6 +6,7 @@ from scipy.integrate import quad
 from sklearn.datasets import make_moons
 
 from nvpflow import datasets
+import itertools
 
 
 def outer(t):
@@ -32,8 +33,7 @@ def by_quadrature(point, noise):
         breaks = [t[np.flatnonzero(np.diff(values > top - drop))] for drop in (2, 8, 20, 45)]
         ends = np.unique(np.concatenate([[0, np.pi, t[values.argmax()]], *breaks]))
         integral = sum(
-            quad(lambda t: np.exp(exponent(t) - top), a, b, epsabs=1e-14, epsrel=1e-11)[0]
-            for a, b in zip(ends[:-1], ends[1:])
+            quad(lambda t: np.exp(exponent(t) - top), a, b, epsabs=1e-14, epsrel=1e-11)[0] for a, b in itertools.pairwise(ends)
         )
         logs.append(top + np.log(integral / (2 * np.pi**2 * noise**2)))
     return np.logaddexp(*logs) - np.log(2)
@@ -103,9 +103,7 @@ def test_without_noise_to_speak_of_it_is_the_density_of_the_arc():
 
 def test_the_moons_are_symmetric():
     points = np.random.default_rng(0).normal(size=(100, 2)) * 2
-    np.testing.assert_allclose(
-        datasets.moons_log_density(points), datasets.moons_log_density([1, 0.5] - points), rtol=1e-13
-    )
+    np.testing.assert_allclose(datasets.moons_log_density(points), datasets.moons_log_density([1, 0.5] - points), rtol=1e-13)
 
 
 def test_far_points_stay_finite():

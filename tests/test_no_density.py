@@ -83,7 +83,14 @@ def test_the_mean_nll():
 def test_an_outlier_that_overflows_is_an_outlier():
     x = np.random.default_rng(0).normal(size=(300, 2)) * [1, 0.01]
     detector = nvpflow.FlowOutlierDetector(
-        coupling="affine", scale_bound=None, base="normal", n_layers=2, hidden_dim=8, max_iter=5, standardize=False, random_state=0
+        coupling="affine",
+        scale_bound=None,
+        base="normal",
+        n_layers=2,
+        hidden_dim=8,
+        max_iter=5,
+        standardize=False,
+        random_state=0,
     ).fit(x)
     flow = detector.flow_
     flow.parameters[...] = 0

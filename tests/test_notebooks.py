@@ -39,10 +39,7 @@ def test_runs(path, tmp_path):
         pytest.skip("needs PyTorch or JAX")
     notebook = run(nbformat.read(path, as_version=4), tmp_path)
     figures = [
-        output
-        for cell in notebook.cells
-        for output in cell.get("outputs", ())
-        if "image/png" in output.get("data", {})
+        output for cell in notebook.cells for output in cell.get("outputs", ()) if "image/png" in output.get("data", {})
     ]
     assert figures
 

@@ -14,9 +14,7 @@ POINTS = np.array([[0.0, 0.0], [1.0, 2.0], [-1.0, 0.5]])
 def test_a_model():
     model = nvpflow.load(DATA / "before_flow_density.npz")
     assert type(model) is nvpflow.FlowDensity
-    expected = nvpflow.FlowDensity(
-        2, 4, coupling="affine", scale_bound=0.5, base="normal", max_iter=100, random_state=0
-    )
+    expected = nvpflow.FlowDensity(2, 4, coupling="affine", scale_bound=0.5, base="normal", max_iter=100, random_state=0)
     assert model.get_params() == expected.get_params()
     np.testing.assert_allclose(model.score_samples(POINTS), [-2.3791692, -3.2887251, -3.4028141], rtol=1e-5)
     history = model.history_

@@ -29,8 +29,7 @@ def stored():
     assert names == "\n".join(case.name for case in cases.CASES), "run make_oracle.py again"
     rows = iter(digests)
     result = {
-        case.name: (int(attempt), dict(zip(cases.quantities(case), rows)))
-        for case, attempt in zip(cases.CASES, attempts)
+        case.name: (int(attempt), dict(zip(cases.quantities(case), rows))) for case, attempt in zip(cases.CASES, attempts)
     }
     assert next(rows, None) is None
     return result
@@ -91,9 +90,7 @@ def full_shape(case, flat):
             last = list(zip(*last))
         last = np.array(list(itertools.chain(*last)), int)
         inputs, outputs = [np.r_[identity, context], *everything], [*everything, last]
-        for net, (k, shape) in itertools.product(
-            spec.network_names, enumerate(cases.linear_shapes(spec))
-        ):
+        for net, (k, shape) in itertools.product(spec.network_names, enumerate(cases.linear_shapes(spec))):
             weight, bias = np.zeros(shape, flat.dtype), np.zeros(shape[0], flat.dtype)
             weight[np.ix_(outputs[k], inputs[k])] = take(len(outputs[k]), len(inputs[k]))
             bias[outputs[k]] = take(len(outputs[k]))
@@ -109,9 +106,7 @@ def evaluate(case, draw, dtype):
     """Every quantity of `cases.quantities` by nvpflow; a layer that stands alone is asked itself."""
     flow = flow_of(case, draw.parameters, dtype)
     model = flow.layers[0] if len(case.layers) == 1 and not case.n_components else flow
-    points, grad_output, grad_log_det = (
-        array.astype(dtype) for array in (draw.points, draw.grad_output, draw.grad_log_det)
-    )
+    points, grad_output, grad_log_det = (array.astype(dtype) for array in (draw.points, draw.grad_output, draw.grad_log_det))
     context = None if draw.context is None else draw.context.astype(dtype)
     result = {}
     result["forward.x"], result["forward.log_det"] = model.forward(points, context)
@@ -149,7 +144,7 @@ def compare(group, dtype, stored, expected_of, error_of):
             error, n_compared = error_of(value, expected[key]), n_compared + 1
             if not error <= TOLERANCE[dtype]:
                 failures.append((error, f"{case.name} {key}"))
-    worst = "\n".join(f"{error:.2e}  {name}" for error, name in sorted(failures)[: -21 : -1])
+    worst = "\n".join(f"{error:.2e}  {name}" for error, name in sorted(failures)[:-21:-1])
     assert not failures, f"{len(failures)} of {n_compared} above {TOLERANCE[dtype]:g}:\n{worst}"
 
 
@@ -165,9 +160,7 @@ def test_live_oracle(group, dtype, stored):
     pytest.importorskip("torch")
     import oracle
 
-    compare(
-        group, dtype, stored, lambda case, draw, digests: oracle.evaluate(case, draw), norm_error
-    )
+    compare(group, dtype, stored, lambda case, draw, digests: oracle.evaluate(case, draw), norm_error)
 
 
 def test_state_dict_is_full_shape_and_zero_where_the_mask_makes_weights_irrelevant(stored):

@@ -34,9 +34,7 @@ def conditional():
 
 def coupling_flow(n_layers, dim=2, **options):
     masks = [[(i + j + 1) % 2 for j in range(dim)] for i in range(n_layers)]
-    return nvpflow.Flow(
-        [nvpflow.CouplingLayer(dim, 8, mask, random_state=1, **options) for mask in masks]
-    )
+    return nvpflow.Flow([nvpflow.CouplingLayer(dim, 8, mask, random_state=1, **options) for mask in masks])
 
 
 def offsets(ax):
@@ -66,7 +64,7 @@ class TestSamples:
     def test_the_title_counts_samples_outside(self):
         samples = DATA.copy()
         samples[:3] = [[1e6, 0], [np.nan, 0], [0, -np.inf]]
-        left, right = plot.samples(DATA, samples).axes
+        _left, right = plot.samples(DATA, samples).axes
         assert right.get_title() == "300 samples, 3 of them outside"
         assert right.get_xlim() == plot.samples(DATA, DATA).axes[0].get_xlim()
 

@@ -15,7 +15,13 @@ FAR = np.array([[10, -10], [1e3, -1e3], [1e30, 1e30], [-3e38, 3e38]])
 @pytest.fixture(scope="module", params=["float32", "float64"])
 def detector(request):
     return Detector(
-        coupling="affine", scale_bound=None, base="normal", contamination=0.05, max_iter=100, dtype=request.param, random_state=0
+        coupling="affine",
+        scale_bound=None,
+        base="normal",
+        contamination=0.05,
+        max_iter=100,
+        dtype=request.param,
+        random_state=0,
     ).fit(X)
 
 
@@ -103,7 +109,9 @@ def test_many_layers_with_unbounded_scale_start_near_the_identity(n_layers, dim)
     """For ten seeds: 0.3 nats of each dimension at the most from the entropy, and a density for all fresh points."""
     x, fresh = np.random.default_rng(dim).normal(size=(2, 300, dim))
     for seed in range(10):
-        model = R(n_layers, coupling="affine", scale_bound=None, base="normal", learning_rate=1e-6, random_state=seed).partial_fit(x)
+        model = R(
+            n_layers, coupling="affine", scale_bound=None, base="normal", learning_rate=1e-6, random_state=seed
+        ).partial_fit(x)
         scores = model.score_samples(fresh)
         assert np.isfinite(scores).all()
         assert scores.mean() > -dim * (0.5 * np.log(2 * np.pi * np.e) + 0.3)
@@ -119,18 +127,37 @@ def test_many_layers_with_unbounded_scale_are_trained(dim):
 def test_the_published_layer_starts_as_published():
     """In PyTorch's range, layers that one builds, and those of the estimator without standardisation, as the article has it."""
     layer = nvpflow.CouplingLayer(2, 64, scale="exp", random_state=0)
-    article = R(8, 64, coupling="affine", scale_bound=None, base="normal", standardize=False, noise=0, learning_rate=1e-20, batch_size=None)
+    article = R(
+        8,
+        64,
+        coupling="affine",
+        scale_bound=None,
+        base="normal",
+        standardize=False,
+        noise=0,
+        learning_rate=1e-20,
+        batch_size=None,
+    )
     for built in (layer, *article.partial_fit(X).flow_.layers):
         for *_, last in (built.s_net, built.b_net):
             assert 0.8 / 8 < np.abs(last.weight).max() <= 1 / 8
-    near = R(8, 64, coupling="affine", scale_bound=None, base="normal", noise=0, learning_rate=1e-20, batch_size=None).partial_fit(X)
+    near = R(
+        8, 64, coupling="affine", scale_bound=None, base="normal", noise=0, learning_rate=1e-20, batch_size=None
+    ).partial_fit(X)
     for built in near.flow_.layers[:8]:
         for *_, last in (built.s_net, built.b_net):
             assert 0.8 * 0.3 / 8 < np.abs(last.weight).max() <= 0.3 / 8
 
 
 # Layers as published, without standardisation, that give values of 50 no density.
-HOPELESS = {"n_layers": 16, "coupling": "affine", "scale_bound": None, "base": "normal", "standardize": False, "random_state": 0}
+HOPELESS = {
+    "n_layers": 16,
+    "coupling": "affine",
+    "scale_bound": None,
+    "base": "normal",
+    "standardize": False,
+    "random_state": 0,
+}
 FIFTIES = 50 * np.random.default_rng(0).normal(size=(100, 10))
 
 
@@ -139,7 +166,9 @@ FIFTIES = 50 * np.random.default_rng(0).normal(size=(100, 10))
 @pytest.mark.parametrize("validation_fraction", [0.2, None])
 def test_a_model_that_gives_its_samples_no_density_is_an_error(fit, validation_fraction):
     model = R(max_iter=3, validation_fraction=validation_fraction, **HOPELESS)
-    with pytest.raises(ValueError, match="the mean log-density of the samples is not finite .*: coupling='spline', a scale_bound"):
+    with pytest.raises(
+        ValueError, match="the mean log-density of the samples is not finite .*: coupling='spline', a scale_bound"
+    ):
         getattr(model, fit)(FIFTIES)
     assert vars(model).keys() == model.get_params().keys()
     detector = Detector(max_iter=3, validation_fraction=validation_fraction, **HOPELESS)

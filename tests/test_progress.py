@@ -27,9 +27,7 @@ def shown(n_epochs, verbose=1, file=None, until=None):
     return file.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("n_epochs", "verbose", "expected"), [(1000, 1, 10), (1000, 3, 30), (7, 1, 7), (1, 1, 1), (50, 0, 0)]
-)
+@pytest.mark.parametrize(("n_epochs", "verbose", "expected"), [(1000, 1, 10), (1000, 3, 30), (7, 1, 7), (1, 1, 1), (50, 0, 0)])
 def test_about_ten_lines_where_nobody_watches(n_epochs, verbose, expected):
     lines = shown(n_epochs, verbose).splitlines()
     assert len(lines) == expected
@@ -74,10 +72,9 @@ def test_a_terminal_without_tqdm_gets_lines(monkeypatch):
 def test_the_bar_is_closed_after_an_error():
     pytest.importorskip("tqdm")
     file = Terminal()
-    with pytest.raises(KeyboardInterrupt):
-        with progress(30, file=file) as callback:
-            callback(1, 1.0, 2.0)
-            raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), progress(30, file=file) as callback:
+        callback(1, 1.0, 2.0)
+        raise KeyboardInterrupt
     assert file.getvalue().endswith("\n")
 
 
@@ -104,9 +101,7 @@ def test_a_notebook_gets_a_bar():
 class TestVerbose:
     X = np.random.default_rng(0).normal(size=(60, 2))
 
-    @pytest.mark.parametrize(
-        ("verbose", "lines"), [(0, 0), (False, 0), (1, 10), (True, 10), (2, 20), (np.int64(1), 10)]
-    )
+    @pytest.mark.parametrize(("verbose", "lines"), [(0, 0), (False, 0), (1, 10), (True, 10), (2, 20), (np.int64(1), 10)])
     @pytest.mark.parametrize("cls", [nvpflow.FlowDensity, nvpflow.FlowOutlierDetector])
     def test_levels(self, cls, verbose, lines, capsys):
         model = cls(2, 4, max_iter=40, random_state=0, verbose=verbose).fit(self.X)

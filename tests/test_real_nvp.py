@@ -31,9 +31,7 @@ def test_article_is_the_published_training():
     article = nvpflow.RealNVP.article(max_iter=50, random_state=0).fit(X)
     init_seed, _, shuffle_seed = (int(word) for word in np.random.SeedSequence(0).generate_state(3, np.uint64))
     layers = [
-        nvpflow.CouplingLayer(
-            2, 64, [(i + 1) % 2, i % 2], scale="exp", random_state=np.random.SeedSequence([init_seed, i])
-        )
+        nvpflow.CouplingLayer(2, 64, [(i + 1) % 2, i % 2], scale="exp", random_state=np.random.SeedSequence([init_seed, i]))
         for i in range(8)
     ]
     flow = nvpflow.Flow(layers)

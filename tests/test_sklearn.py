@@ -70,7 +70,9 @@ def test_checks_of_feature_names_in_the_detector():
 
 
 def test_grid_search():
-    search = GridSearchCV(make(), {"hidden_dim": [2, (4, 4)], "coupling": ["affine", "additive"], "scale_bound": [1.0, None]}, cv=3).fit(X)
+    search = GridSearchCV(
+        make(), {"hidden_dim": [2, (4, 4)], "coupling": ["affine", "additive"], "scale_bound": [1.0, None]}, cv=3
+    ).fit(X)
     assert search.best_score_ == max(search.cv_results_["mean_test_score"])
     assert search.best_estimator_.get_params().items() >= search.best_params_.items()
     assert search.score(X) == search.best_estimator_.score(X)
@@ -114,7 +116,9 @@ def test_weights_and_contexts_go_through():
     pipeline.fit(X, flowdensity__context=context, flowdensity__sample_weight=weight)
     scaled = pipeline[0].transform(X)
     expected = make().fit(scaled, context=context, sample_weight=weight)
-    np.testing.assert_array_equal(pipeline[1].score_samples(scaled, context=context), expected.score_samples(scaled, context=context))
+    np.testing.assert_array_equal(
+        pipeline[1].score_samples(scaled, context=context), expected.score_samples(scaled, context=context)
+    )
 
 
 @pytest.fixture

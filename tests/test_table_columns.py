@@ -146,7 +146,9 @@ class TestNpy:
             read_table(tmp_path / "x.npy")
         assert str(error.value).endswith(message)
 
-    @pytest.mark.parametrize("array", [np.asfortranarray(np.arange(6.0).reshape(3, 2)), np.ones((2, 2), bool), np.eye(2, dtype=">f2")])
+    @pytest.mark.parametrize(
+        "array", [np.asfortranarray(np.arange(6.0).reshape(3, 2)), np.ones((2, 2), bool), np.eye(2, dtype=">f2")]
+    )
     def test_arrays_in_any_order_of_any_real_kind(self, tmp_path, array):
         np.save(tmp_path / "x.npy", array)
         np.testing.assert_array_equal(read_table(tmp_path / "x.npy")[0], array)

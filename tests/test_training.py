@@ -76,9 +76,7 @@ OPTIONS = {
     "clipping": dict(max_grad_norm=0.5),
     "decay": dict(weight_decay=3.0),
     "average": dict(average=0.8),
-    "all": dict(
-        schedule="cosine", final_fraction=0.1, warmup=5, max_grad_norm=0.5, weight_decay=3.0, average=0.8
-    ),
+    "all": dict(schedule="cosine", final_fraction=0.1, warmup=5, max_grad_norm=0.5, weight_decay=3.0, average=0.8),
 }
 every_option = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 
@@ -132,7 +130,9 @@ class TestByTheBook:
         import oracle
 
         x, flow = bent(60), make_flow()
-        couplings = [oracle.CouplingLayer(l.mask.tolist(), (8,), "relu", "tanh", l.scale_bound) for l in flow.layers[:3]]
+        couplings = [
+            oracle.CouplingLayer(layer.mask.tolist(), (8,), "relu", "tanh", layer.scale_bound) for layer in flow.layers[:3]
+        ]
         peer = oracle.Flow([*couplings, oracle.ActNorm(2)]).double()
         peer.load_state_dict({k: torch.tensor(v) for k, v in flow.state_dict().items()}, strict=False)
         named = dict(peer.named_parameters())
@@ -213,9 +213,7 @@ class TestPauses:
         history = whole.fit(x, **arguments)
         state, parts, seen = nvpflow.TrainingState(), [], []
         for n in (1, 7, 8, None):
-            parts.append(
-                parted.fit(x, **arguments, state=state, pause_after=n, callback=lambda epoch, *_: seen.append(epoch))
-            )
+            parts.append(parted.fit(x, **arguments, state=state, pause_after=n, callback=lambda epoch, *_: seen.append(epoch)))
             state = pickle.loads(pickle.dumps(state))
             if n is not None:
                 parted.parameters[:] = 0  # training goes on from the state

@@ -128,7 +128,9 @@ class TestContext:
         for _ in range(20):
             model.partial_fit(self.Y, context=self.C)
         before = model.score(self.Y, context=self.C)
-        assert model.set_params(max_iter=10).fit(self.Y, context=self.C + 50).score(self.Y, context=self.C + 50) > before - 0.05
+        assert (
+            model.set_params(max_iter=10).fit(self.Y, context=self.C + 50).score(self.Y, context=self.C + 50) > before - 0.05
+        )
 
 
 class TestMessage:

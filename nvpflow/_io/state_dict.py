@@ -36,9 +36,7 @@ def state_widths(state):
     widths, k = [], 0
     while (weight := state.get(f"s_net.{2 * k}.weight")) is not None:
         if np.ndim(weight) != 2:
-            raise ValueError(
-                f"state dict entry 's_net.{2 * k}.weight' must have 2 dimensions, got shape {np.shape(weight)}"
-            )
+            raise ValueError(f"state dict entry 's_net.{2 * k}.weight' must have 2 dimensions, got shape {np.shape(weight)}")
         widths += [np.shape(weight)[1]] if k == 0 else []
         widths.append(np.shape(weight)[0])
         k += 1

@@ -4,7 +4,14 @@ import numpy as np
 
 from nvpflow._training.dataset import Data
 from nvpflow._training.kmeans import Clusters
-from nvpflow._training.statistics import LARGE_SHARE, MANY_ROWS, SPREAD_OF_NORMAL, effective_size, location_and_scale, quantiles
+from nvpflow._training.statistics import (
+    LARGE_SHARE,
+    MANY_ROWS,
+    SPREAD_OF_NORMAL,
+    effective_size,
+    location_and_scale,
+    quantiles,
+)
 from nvpflow.mixture_base import MixtureBase, bare_flow, pack_factors
 
 __all__ = ["fit_mixture", "refit_mixture"]
@@ -81,7 +88,9 @@ def _search(samples, rng, marked):
     clusters = Clusters(samples.x, samples.weight, rng, marked)
     best, best_bic, since = None, np.inf, 0
     for k in COMPONENTS:
-        if best and (since == PATIENCE or k * (samples.x.shape[1] + 2) > samples.n):  # fewer rows each do not make a covariance
+        if best and (
+            since == PATIENCE or k * (samples.x.shape[1] + 2) > samples.n
+        ):  # fewer rows each do not make a covariance
             break
         mixture = _Mixture(samples, k)
         mixture.start(clusters)

@@ -56,9 +56,7 @@ def check_samples(name, X, dtype, minimum=1):
         )
     for axis, what, least in ((0, "sample(s)", minimum), (1, "feature(s)", 1)):
         if X.shape[axis] < least:
-            raise ValueError(
-                f"{name} has {X.shape[axis]} {what} (shape={X.shape}) while a minimum of {least} is required."
-            )
+            raise ValueError(f"{name} has {X.shape[axis]} {what} (shape={X.shape}) while a minimum of {least} is required.")
     with np.errstate(over="ignore"):
         converted = np.ascontiguousarray(X, dtype)
     if not np.isfinite(converted).all():

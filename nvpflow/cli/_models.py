@@ -51,11 +51,11 @@ def add_fit(commands):
     )
     add_table(parser, "all but context and weight")
     parser.add_argument("-o", "--output", required=True, metavar="MODEL", help='file to write; "-": standard output')
-    parser.add_argument("--weight", type=columns, metavar="COLUMN", help="column of the table with the weights of its rows (none)")
-    kind = parser.add_mutually_exclusive_group()
-    kind.add_argument(
-        "--context", type=columns, metavar="LIST", help="columns that the density is conditional on (none)"
+    parser.add_argument(
+        "--weight", type=columns, metavar="COLUMN", help="column of the table with the weights of its rows (none)"
     )
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--context", type=columns, metavar="LIST", help="columns that the density is conditional on (none)")
     kind.add_argument(
         "--contamination",
         type=_contamination,
@@ -174,7 +174,9 @@ def add_score(commands):
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--mean", action="store_true", help="print the mean log-density alone")
     shape.add_argument(
-        "--labels", action="store_true", help="add a column of labels, -1 for outliers and 1 for other rows (needs an outlier detector)"
+        "--labels",
+        action="store_true",
+        help="add a column of labels, -1 for outliers and 1 for other rows (needs an outlier detector)",
     )
     parser.add_argument("--n-jobs", type=integer(-(2**31)), metavar="N", help="threads; -1: all processors (1)")
     parser.set_defaults(run=_score)

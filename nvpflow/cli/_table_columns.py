@@ -93,9 +93,7 @@ class Found:
         row, column = np.argwhere(~finite)[0]
         value = values[row, column]
         where = f" in {self.dtype}" if np.isfinite(value) else ""
-        raise TableError(
-            f"{self.source}, {place(row)}, column {self.labels[column]}: {value} is not a finite number{where}"
-        )
+        raise TableError(f"{self.source}, {place(row)}, column {self.labels[column]}: {value} is not a finite number{where}")
 
 
 class _Header:

@@ -179,9 +179,7 @@ def _names(cells, source, header):
         if disguised is not None:
             doubtful = f"line 1: {shorten(disguised)} may be a name or an unusual number"
         if doubtful:
-            raise TableError(
-                f"{source}, {doubtful}: say --header if these are the names of the columns, --no-header if not"
-            )
+            raise TableError(f"{source}, {doubtful}: say --header if these are the names of the columns, --no-header if not")
         header = bool(texts)
     return cells if header else None
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from nvpflow._typing import Activation, Floats
 from nvpflow._validation.arguments import check_choice, check_dtype, check_hidden, check_int, check_mask, draw_seeds
 from nvpflow.layers._layer import Layer, StateView
+import itertools
 
 __all__ = ["ACTIVATIONS", "Coupling", "Linear"]
 
@@ -117,7 +118,7 @@ class Coupling(Layer):
         parameters, at, networks = self.parameters, 0, []
         for _ in self._network_names:
             maps = []
-            for n_in, n_out in zip(widths[:-1], widths[1:]):
+            for n_in, n_out in itertools.pairwise(widths):
                 weight = parameters[at : at + n_out * n_in].reshape(n_out, n_in)
                 at += n_out * n_in
                 maps.append(Linear(weight, parameters[at : at + n_out]))
