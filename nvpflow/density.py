@@ -19,6 +19,7 @@ from nvpflow._typing import (
     AnyPath,
     ArrayLike,
     Base,
+    BinaryWriter,
     Callback,
     CouplingKind,
     DTypeLike,
@@ -28,6 +29,7 @@ from nvpflow._typing import (
     Seed,
 )
 from nvpflow._validation.arguments import (
+    check_bool,
     check_callback,
     check_dtype,
     check_hidden,
@@ -508,7 +510,14 @@ class FlowDensity(Transformer, DensityRequests):
         X = self._check_samples(X)
         return -self.flow_.nll(X, self._check_context(context, len(X)), sample_weight)
 
-    def sample(self, n_samples: int = 1, random_state: Seed = None, *, context: ArrayLike | None = None) -> Floats:
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: Seed = None,
+        *,
+        context: ArrayLike | None = None,
+        per_context: bool = False,
+    ) -> Any:  # an ndarray, or a frame
         """Draw samples from the fitted density.
 
         An estimator with an integer `random_state` draws the *same* samples in every call, as scikit-learn's `GaussianMixture`
@@ -525,21 +534,29 @@ class FlowDensity(Transformer, DensityRequests):
             `random_state` of the estimator; if that is None, too, fresh ones.
         context : array_like of real numbers, shape (n_samples, C), or (C,) or (1, C) for all samples the same
             Needed by a model that was fitted with a context.
+        per_context : bool, default False
+            True: draw `n_samples` for each row of a context of shape (m, C).
 
         Returns
         -------
-        X : ndarray, shape (n_samples, D)
-            In the dtype of the model, or in float64 if `origin_` is not 0.
+        X : ndarray, shape (n_samples, D), or (m, n_samples, D) with `per_context`
+            In the dtype of the model, or in float64 if `origin_` is not 0. A frame where `set_output` says so, with the
+            columns of `feature_names_in_`, or else x0, x1, ...; with `per_context` always an ndarray.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
         """
-        return self.sample_and_log_prob(n_samples, random_state, context=context)[0]
+        return self.sample_and_log_prob(n_samples, random_state, context=context, per_context=per_context)[0]
 
     def sample_and_log_prob(
-        self, n_samples: int = 1, random_state: Seed = None, *, context: ArrayLike | None = None
-    ) -> tuple[Floats, Floats]:
+        self,
+        n_samples: int = 1,
+        random_state: Seed = None,
+        *,
+        context: ArrayLike | None = None,
+        per_context: bool = False,
+    ) -> tuple[Any, Floats]:
         """Draw samples together with their log-densities, in one pass.
 
         Parameters
@@ -547,13 +564,14 @@ class FlowDensity(Transformer, DensityRequests):
         n_samples : int, default 1
         random_state : int, Generator, RandomState or None
         context : array_like of real numbers, shape (n_samples, C), or (C,) or (1, C) for all samples the same
+        per_context : bool, default False
             As in `sample`.
 
         Returns
         -------
-        X : ndarray, shape (n_samples, D)
+        X : ndarray or frame, shape (n_samples, D), or (m, n_samples, D) with `per_context`
             The samples that `sample` draws.
-        log_density : ndarray, shape (n_samples,)
+        log_density : ndarray, shape (n_samples,) or (m, n_samples)
             In nats.
 
         Raises
@@ -562,10 +580,13 @@ class FlowDensity(Transformer, DensityRequests):
         """
         flow = self._fitted_flow()
         n_samples = check_int("n_samples", n_samples, 0)
-        context = self._check_context(context, n_samples)
+        per_context = check_bool("per_context", per_context)
+        n_rows = len(np.atleast_2d(context)) if per_context and context is not None else n_samples
+        context = self._check_context(context, n_rows)
         seed = self.random_state if random_state is None else random_state
-        X, log_density = flow.sample_and_log_prob(n_samples, seed, context)
-        return self._to_own_units(X), log_density
+        X, log_density = flow.sample_and_log_prob(n_samples, seed, context, per_context=per_context)
+        X = self._to_own_units(X)
+        return X if per_context else self._data_output(X), log_density
 
     def grad_log_prob(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Floats:
         """Gradient of the log-density with respect to each sample, which is also called the score.
@@ -633,12 +654,12 @@ class FlowDensity(Transformer, DensityRequests):
         Z = self._check_samples(Z, "Z")
         return self._to_own_units(self.flow_.forward(Z, self._check_context(context, len(Z)))[0])
 
-    def save(self, path: AnyPath) -> None:
+    def save(self, path: AnyPath | BinaryWriter) -> None:
         """Write the fitted model to a file, which `nvpflow.load` reads. See there.
 
         Parameters
         ----------
-        path : str, bytes or path-like
+        path : str, bytes, path-like or binary file object
 
         Raises
         ------

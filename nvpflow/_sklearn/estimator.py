@@ -297,7 +297,7 @@ class Transformer(Estimator):
         return np.array([f"{type(self).__name__.lower()}{i}" for i in range(n_features)], dtype=object)
 
     def set_output(self, *, transform: Literal["default", "pandas", "polars"] | None = None) -> Self:
-        """What `transform` returns.
+        """What `transform` and `sample` return.
 
         Parameters
         ----------
@@ -317,5 +317,13 @@ class Transformer(Estimator):
         return self
 
     def _output(self, array, X):
+        """Latent points of X as `set_output` says."""
         kind = transform_output(self)
         return array if kind == "default" else to_frame(kind, array, self.get_feature_names_out(), X)
+
+    def _data_output(self, array):
+        """Samples as `set_output` says."""
+        kind = transform_output(self)
+        if kind == "default":
+            return array
+        return to_frame(kind, array, getattr(self, "feature_names_in_", [f"x{i}" for i in range(array.shape[1])]), None)
