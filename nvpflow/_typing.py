@@ -18,6 +18,8 @@ class SupportsDLPack(Protocol):
 ArrayLike: TypeAlias = npt.ArrayLike | SupportsDLPack
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Ints: TypeAlias = npt.NDArray[np.integer[Any]]
+Names: TypeAlias = npt.NDArray[np.object_]  # of str
+FloatDType: TypeAlias = np.dtype[np.floating[Any]]
 DTypeLike: TypeAlias = npt.DTypeLike
 PathLike: TypeAlias = str | os.PathLike[str]
 AnyPath: TypeAlias = PathLike | bytes | os.PathLike[bytes]

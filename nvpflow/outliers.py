@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import copy
-import inspect
-import warnings
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from nvpflow._sklearn.estimator import Estimator
 from nvpflow._sklearn.feature_names import feature_names
-from nvpflow._sklearn.metadata_routing import UNCHANGED, Request
-from nvpflow._sklearn.parameters import plain
+from nvpflow._sklearn.metadata_routing import RequestMethod
+from nvpflow._sklearn.parameters import Check, allowed, with_parameters_of
 from nvpflow._training.dataset import check_data, count_given, refuse_context
 from nvpflow._training.fit import as_flow_reads
 from nvpflow._typing import AnyPath, ArrayLike, BinaryWriter, Callback, DTypeLike, Floats, History, Ints, Seed
 from nvpflow._validation.arguments import check_callback, check_choice, check_dtype, check_real, draw_seeds, shown
+from nvpflow._warnings import warn_user
 from nvpflow.density import FlowDensity
 from nvpflow.flow import ConvergenceWarning, Flow
 
@@ -27,7 +26,7 @@ TAIL = 0.05  # the share of the fitted distribution that "auto" leaves outside
 N_DRAWS = 20_000  # samples that find its threshold: they place the share with a standard deviation of 0.0015
 
 
-def _check_contamination(name, value):
+def _check_contamination(name: str, value: object) -> float | str:
     if isinstance(value, str):
         return check_choice(name, value, ("auto",))
     share = check_real(name, value, 0, low_open=True)
@@ -86,85 +85,21 @@ class FlowOutlierDetector(Estimator):
     estimator_: FlowDensity
     offset_: float
 
+    @with_parameters_of(FlowDensity.__init__)
     def __init__(self, *args: Any, contamination: float | Literal["auto"] = "auto", **parameters: Any) -> None:
         vars(self).update(vars(FlowDensity(*args, **parameters)))  # which only stores them
         self.contamination = contamination
 
-    _flow_signature = inspect.signature(FlowDensity.__init__)
-    __init__.__signature__ = _flow_signature.replace(  # type: ignore[attr-defined]
-        parameters=[
-            *_flow_signature.parameters.values(),
-            inspect.Parameter("contamination", inspect.Parameter.KEYWORD_ONLY, default="auto"),
-        ]
-    )
-
-    _parameter_checks = FlowDensity._parameter_checks | {"contamination": plain(_check_contamination)}
+    _parameter_checks: ClassVar[dict[str, Check]] = FlowDensity._parameter_checks | {
+        "contamination": allowed(_check_contamination)
+    }
 
     _estimator_type = "outlier_detector"
     _file_kind = "FlowOutlierDetector"
-    _consumes = {"fit": ("context", "sample_weight", "callback"), "predict": ("context",), "decision_function": ("context",)}
 
-    def set_fit_request(
-        self, *, context: Request = UNCHANGED, sample_weight: Request = UNCHANGED, callback: Request = UNCHANGED
-    ) -> Self:
-        """Say which metadata `fit` is to get where scikit-learn routes them.
-
-        It does so after ``sklearn.set_config(enable_metadata_routing=True)``: what a pipeline, a search or a cross-validation is
-        given beside X goes to those methods that request it.
-
-        Parameters
-        ----------
-        context, sample_weight, callback : bool, str or None, default "$UNCHANGED$"
-            True: pass it on. False: do not. None: it is an error to give it. A name: pass on what is given by that name.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If a request is none of these; nothing has changed then.
-        """
-        return self._request("fit", context=context, sample_weight=sample_weight, callback=callback)
-
-    def set_predict_request(self, *, context: Request = UNCHANGED) -> Self:
-        """Say which metadata `predict` is to get where scikit-learn routes them.
-
-        Parameters
-        ----------
-        context : bool, str or None, default "$UNCHANGED$"
-            As for `set_fit_request`.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If a request is none of these; nothing has changed then.
-        """
-        return self._request("predict", context=context)
-
-    def set_decision_function_request(self, *, context: Request = UNCHANGED) -> Self:
-        """Say which metadata `decision_function` is to get where scikit-learn routes them.
-
-        Parameters
-        ----------
-        context : bool, str or None, default "$UNCHANGED$"
-            As for `set_fit_request`.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If a request is none of these; nothing has changed then.
-        """
-        return self._request("decision_function", context=context)
+    set_fit_request = RequestMethod("context", "sample_weight", "callback")
+    set_predict_request = RequestMethod("context")
+    set_decision_function_request = RequestMethod("context")
 
     @property
     def flow_(self) -> Flow:
@@ -238,7 +173,7 @@ class FlowOutlierDetector(Estimator):
         check_callback(callback)
         names, context_names = feature_names(X), feature_names(context)
         data = check_data(X, context, sample_weight, check_dtype(self.dtype), minimum=2)
-        parameters = {name: getattr(self, name) for name in FlowDensity._parameter_names()}
+        parameters = {name: getattr(self, name) for name in FlowDensity._defaults()}
         fitted = self.warm_start and hasattr(self, "estimator_")
         estimator = copy.copy(self.estimator_).set_params(**parameters) if fitted else FlowDensity(**parameters)
         estimator._fit_data(data, count_given(data, sample_weight), names, context_names, callback)
@@ -385,11 +320,10 @@ def _threshold(scores, share, weight=None):
     weight = np.ones(len(scores)) if weight is None else weight
     without = weight[~has_density].sum() / weight.sum()
     if without > share:
-        warnings.warn(
+        warn_user(
             f"a share of {without:.2g} of the samples that set the threshold, more than {share:.2g}, has no density: "
             "all of them are outliers. coupling='spline' or a scale_bound may help.",
             ConvergenceWarning,
-            stacklevel=3,
         )
     order = np.argsort(scores)
     weight = weight[order]
