@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import c_programs as c
+from support import c_programs as c
 
 
 def run_variant(title, flags, names, directory, sources=c.SOURCES, before=()):

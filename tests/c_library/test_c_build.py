@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from c_programs import CSRC, ROOT, SOURCES, TESTS, WARNINGS
+from support.c_programs import CSRC, ROOT, SOURCES, TESTS, WARNINGS
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the commands are those of gcc and clang")
 

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 import nvpflow
-from c_programs import ROOT, TESTS, find_compiler
+from support.c_programs import ROOT, TESTS, find_compiler
 
 pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="the commands are those of gcc and clang"),

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import nvpflow
-from c_programs import CSRC, SOURCES, compile_c, compile_library, find_compiler
+from support.c_programs import CSRC, SOURCES, compile_c, compile_library, find_compiler
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the commands are those of gcc and clang")
 HEADER = (CSRC / "nvpflow.h").read_text()

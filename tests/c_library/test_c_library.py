@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import nvpflow
-from c_programs import (
+from support.c_programs import (
     CSRC,
     ROOT,
     SOURCES,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import nvpflow
-from c_programs import TESTS, run_tests
+from support.c_programs import TESTS, run_tests
 from test_c_library import make_model
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the commands are those of gcc and clang")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import nvpflow
-from c_programs import HOOKS, TESTS, compile_library, link_program, run_tests, why_not
+from support.c_programs import HOOKS, TESTS, compile_library, link_program, run_tests, why_not
 from test_c_library import make_model
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the commands are those of gcc")

@@ -565,5 +565,5 @@ def test_the_names_of_columns_are_kept_in_the_file(room, tmp_path):
 
 
 def test_the_console_script_is_this_main():
-    scripts = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]["scripts"]
+    scripts = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["scripts"]
     assert pkgutil.resolve_name(scripts["nvpflow"]) is cli.main

@@ -457,7 +457,7 @@ class TestAdam:
 
     def test_fit_is_the_training_of_torch(self):
         torch = pytest.importorskip("torch")
-        import oracle
+        from support import oracle
 
         x = moons(80)
         flow = default_flow(3, 2, 8)

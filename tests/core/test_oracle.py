@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import cases
 import nvpflow
-from digests import digest_error, norm_error
+from support import cases
+from support.digests import digest_error, norm_error
 
 # In float32 the worst of all cases and instruction sets is a sum over 700 samples that nearly cancel, in four lanes: 1.1e-5.
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
@@ -24,7 +24,7 @@ both_precisions = pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.fixture(scope="module")
 def stored():
     """By name of a case: the number of its draw, and a dict of the digests of its outputs."""
-    with np.load(Path(__file__).parent / "data" / "oracle.npz") as file:
+    with np.load(Path(__file__).parents[1] / "data" / "oracle.npz") as file:
         names, attempts, digests = str(file["names"]), file["attempts"], file["digests"].T
     assert names == "\n".join(case.name for case in cases.CASES), "run make_oracle.py again"
     rows = iter(digests)
@@ -158,7 +158,7 @@ def test_stored_oracle(group, dtype, stored):
 @every_group
 def test_live_oracle(group, dtype, stored):
     pytest.importorskip("torch")
-    import oracle
+    from support import oracle
 
     compare(group, dtype, stored, lambda case, draw, digests: oracle.evaluate(case, draw), norm_error)
 
@@ -180,7 +180,7 @@ def test_state_dict_is_full_shape_and_zero_where_the_mask_makes_weights_irreleva
 def test_oracle_agrees_with_its_own_central_differences():
     """The oracle's gradients and log-dets, which everything else stands on, from its outputs alone."""
     pytest.importorskip("torch")
-    import oracle
+    from support import oracle
 
     step = 1e-6
     for name in ("flow-mixed", "flow-D3-n17-h9x5", "act-D7-silu-tanh-h9x5", "mixture-D3-K2-n33"):

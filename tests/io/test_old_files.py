@@ -7,7 +7,7 @@ import pytest
 
 import nvpflow
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 POINTS = np.array([[0.0, 0.0], [1.0, 2.0], [-1.0, 0.5]])
 
 

@@ -14,8 +14,8 @@ import pytest
 
 import nvpflow
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-DOCS = Path(__file__).parent.parent / "docs"
+README = (Path(__file__).parents[2] / "README.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
 MODULES = ["nvpflow", *(module.name for module in pkgutil.walk_packages(nvpflow.__path__, "nvpflow."))]
 
 
@@ -41,7 +41,7 @@ def test_readme_examples(tmp_path, monkeypatch):
 
 
 def test_readme_links_and_commands():
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
         assert (root / link).exists(), link
     commands = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)

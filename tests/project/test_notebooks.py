@@ -12,7 +12,7 @@ pytest.importorskip("ipykernel")
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
 
-NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 FRAMEWORKS = ("torch", "jax")
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:tmp|home|root|Users|private|var|work)/")

@@ -7,7 +7,7 @@ import pytest
 
 import nvpflow
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md")
 FOLDERS = "benchmarks|csrc|docs|examples|nvpflow|tests"
 

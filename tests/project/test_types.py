@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 MODULES = ["nvpflow", "nvpflow.cli", "nvpflow.datasets", "nvpflow.plot", "nvpflow.progress", "nvpflow.cli.tables"]
 
 
@@ -37,7 +37,7 @@ AS_A_USER = ["--config-file=", "--strict", "--follow-imports=silent"]
 
 
 def test_a_user_program(mypy):
-    code, output = mypy(*AS_A_USER, ROOT / "tests" / "typed_program.py")
+    code, output = mypy(*AS_A_USER, Path(__file__).parent / "typed_program.py")
     assert code == 0, output
 
 
@@ -50,7 +50,7 @@ def test_a_wrong_program_is_noticed(mypy, tmp_path):
 
 @pytest.mark.filterwarnings("ignore::nvpflow.ConvergenceWarning")
 def test_the_user_program_runs():
-    names = runpy.run_path(str(ROOT / "tests" / "typed_program.py"))
+    names = runpy.run_path(str(Path(__file__).parent / "typed_program.py"))
     assert names["history"]["train_nll"].shape == (2,)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "nvpflow"
 MOST_BYTES = 5_000_000  # that an installation adds to NumPy's
 

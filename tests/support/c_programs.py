@@ -1,4 +1,4 @@
-"""Building the C library and its tests without Python: what the files test_c_*.py and sanitized_c.py share."""
+"""Building the C library and its tests without Python: what tests/c_library and sanitized_c.py share."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CSRC, TESTS = ROOT / "csrc", ROOT / "tests" / "c"
 SOURCES = sorted(CSRC.glob("*.c"))
 SANITIZERS = ["-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

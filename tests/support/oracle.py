@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-import cases
+from support import cases
 import itertools
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}

@@ -127,7 +127,7 @@ class TestByTheBook:
     def test_torch(self):
         """torch.optim.AdamW, clip_grad_norm_ and AveragedModel's average, on gradients of PyTorch's own."""
         torch = pytest.importorskip("torch")
-        import oracle
+        from support import oracle
 
         x, flow = bent(60), make_flow()
         couplings = [
