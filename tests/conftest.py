@@ -7,6 +7,8 @@ import pytest
 import nvpflow
 from support.c_programs import build_library
 
+pytest.register_assert_rewrite("support.checks", "support.saved_files", "support.saves")
+
 
 def available_isas():
     """The instruction sets that this machine and this build have kernels for."""

@@ -31,7 +31,7 @@ def without_vectors(directory):
     if reason:
         print(f"{title}: skipped, {reason}")
         return
-    names = ["test_library", "test_arguments", "test_no_density", "test_save"]
+    names = [name for name in c.PROGRAMS if name != "test_threads"]
     run_variant(title, c.SANITIZERS, names, directory, c.sources_without_vectors(directory))
 
 

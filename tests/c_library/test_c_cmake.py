@@ -16,7 +16,7 @@ pytestmark = [
 ]
 # Quick to build; and the tests that are quick to run.
 QUICK = "-DCMAKE_C_FLAGS_RELEASE=-O1"
-QUICK_TESTS = "test_arguments|test_no_density|test_save|write_files|test_load"
+QUICK_TESTS = "test_arguments|test_no_density|test_options|test_rng|test_save|write_files|test_load"
 CONSUMER = """
 cmake_minimum_required(VERSION 3.18)
 project(consumer C)
@@ -107,4 +107,4 @@ def test_a_part_of_another_project(tmp_path):
     (tmp_path / "program.c").write_text('#include "nvpflow.h"\nint main(void) { return nvp_version()[0] == 0; }\n')
     run("cmake", "-S", tmp_path, "-B", tmp_path / "build")
     targets = run("cmake", "--build", tmp_path / "build", "--target", "help")
-    assert re.search(r"\bnvpflow\b", targets) and not re.search(r"\btest_library\b|\bmoons\b", targets)
+    assert re.search(r"\bnvpflow\b", targets) and not re.search(r"\btest_flow\b|\bmoons\b", targets)

@@ -12,6 +12,7 @@ import pytest
 import nvpflow
 from support.c_programs import (
     CSRC,
+    PROGRAMS,
     ROOT,
     SOURCES,
     TESTS,
@@ -20,6 +21,7 @@ from support.c_programs import (
     find_compiler,
     run_tests,
 )
+from support.flows import make_model
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the commands are those of gcc and clang")
 
@@ -39,7 +41,7 @@ def library(request, library_variant):
     return library_variant(request.param)
 
 
-@pytest.mark.parametrize("name", ["test_library", "test_threads", "test_arguments", "test_no_density", "test_save"])
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_c_program(name, library, tmp_path):
     briefly = ["--", "briefly"] if name == "test_threads" and library.variant != "plain" else []
     run_tests(library.link(TESTS / f"{name}.c", tmp_path / name), *briefly)
@@ -52,32 +54,6 @@ def test_the_documented_program(library, tmp_path):
     before, after = map(float, subprocess.run([program], capture_output=True, check=True, text=True).stdout.split())
     entropy = 4.22  # of the normal distribution that it learns, log(2 pi e 4)
     assert before > 6 and abs(after - entropy) < 0.1
-
-
-def make_model(context_dim=0, dtype="float64", n_components=0):
-    """A flow with a layer of every type, over N(0, I) or a mixture."""
-    options = {"context_dim": context_dim, "dtype": dtype, "random_state": 0}
-    flow = nvpflow.Flow(
-        [
-            nvpflow.CouplingLayer(3, (5, 4), [1, 0, 1], activation="silu", **options),
-            nvpflow.CouplingLayer(3, 7, [0, 1, 0], networks="shared", scale="exp", **options),
-            nvpflow.Permutation(3, [2, 0, 1], dtype=dtype),
-            nvpflow.SplineCoupling(3, 6, [1, 1, 0], n_bins=5, tail_bound=3, activation="tanh", **options),
-            nvpflow.AdditiveCoupling(3, (), [0, 0, 1], **options),
-            nvpflow.LULinear(3, dtype=dtype),
-            nvpflow.ActNorm(3, dtype=dtype),
-        ],
-        base=make_base(n_components, dtype) if n_components else None,
-    )
-    end = flow._base_offset
-    flow.parameters[end - 18 : end] = np.linspace(-0.3, 0.4, 18)
-    return flow
-
-
-def make_base(n_components, dtype):
-    means = np.random.RandomState(0).normal(size=(n_components, 3))
-    covariances = [(1 + k) * (np.eye(3) + 0.5) for k in range(n_components)]
-    return nvpflow.MixtureBase(1 + np.arange(n_components), means, covariances, dtype=dtype)
 
 
 def test_loading(library, tmp_path):

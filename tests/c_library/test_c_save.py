@@ -10,7 +10,7 @@ import pytest
 
 import nvpflow
 from support.c_programs import TESTS, run_tests
-from test_c_library import make_model
+from support.flows import make_model
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the commands are those of gcc and clang")
 N_FLOWS = 60  # of test_save.c

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import nvpflow
-from support.c_programs import HOOKS, TESTS, compile_library, link_program, run_tests, why_not
-from test_c_library import make_model
+from support.c_programs import HOOKS, PROGRAMS, TESTS, compile_library, link_program, run_tests, why_not
+from support.flows import make_model
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the commands are those of gcc")
 
@@ -17,12 +17,13 @@ TARGETS = {
     "32-bit x86": ("gcc", ["-m32", "-msse2", "-mfpmath=sse", "-isystem", "/usr/include/x86_64-linux-gnu"], []),
     "s390x": ("s390x-linux-gnu-gcc", ["-static"], ["qemu-s390x"]),
 }
-# Of test_library, what an emulator does in a second.
-QUICK = [
-    "philox", "shuffle", "bad_descriptions", "instruction_sets", "round_trip", "one_layer_by_hand", "context", "dead_units",
-    "mixture", "starting_mixture", "few_samples_from_many_components", "weight_decay", "divergence",
-    "divergence_with_every_option", "adam", "failing_allocations",
-]  # fmt: skip
+# What an emulator does in a second, of programs that take longer.
+QUICK = {
+    "test_flow": ["bad_descriptions", "instruction_sets", "round_trip", "one_layer_by_hand", "context"],
+    "test_gradients": ["dead_units"],
+    "test_mixture": ["mixture", "starting_mixture", "few_samples_from_many_components"],
+    "test_training": ["weight_decay", "divergence", "divergence_with_every_option", "adam", "failing_allocations"],
+}
 
 
 @pytest.fixture(scope="module", params=TARGETS)
@@ -47,9 +48,9 @@ def run(request, tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("name", ["test_arguments", "test_no_density", "test_save", "test_library"])
+@pytest.mark.parametrize("name", [name for name in PROGRAMS if name != "test_threads"])
 def test_c_program(run, name):
-    run(name, *(QUICK if name == "test_library" else []))
+    run(name, *QUICK.get(name, []))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

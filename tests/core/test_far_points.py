@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import nvpflow
-from test_gradients import alternating, central_difference
+from support.checks import central_difference
+from support.flows import alternating
 
 BOUND = 2.0
 FAR = (10, 100, 3e3, 1e4, 1e6)

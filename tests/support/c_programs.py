@@ -17,6 +17,8 @@ THREAD_SANITIZER = ["-O1", "-g1", "-fsanitize=thread"]
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
 # Allocations and threads that can fail; the programs are linked with what stands behind that.
 HOOKS, BEHIND_HOOKS = ["-include", TESTS / "failing.h"], TESTS / "faults.c"
+# All but the one that wants files, and the one that is compiled for each instruction set.
+PROGRAMS = sorted({path.stem for path in TESTS.glob("test_*.c")} - {"test_load", "test_vmath"})
 
 
 def find_compiler():
