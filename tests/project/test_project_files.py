@@ -29,3 +29,9 @@ def test_citation_has_the_version():
 def test_changelog_begins_with_what_is_unreleased():
     versions = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert versions[0] == "Unreleased"
+
+
+def test_length_of_test_files():
+    lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / "tests").rglob("*.[pch]*") if path.is_file()}
+    assert len(lengths) > 80
+    assert {str(path): length for path, length in lengths.items() if length >= 500} == {}
