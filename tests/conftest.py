@@ -7,7 +7,7 @@ import pytest
 import nvpflow
 from support.c_programs import build_library
 
-pytest.register_assert_rewrite("support.checks", "support.saved_files", "support.saves")
+pytest.register_assert_rewrite("support.checks", "support.command_line", "support.saved_files", "support.saves")
 
 
 def available_isas():

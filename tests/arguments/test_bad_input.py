@@ -8,18 +8,13 @@ import numpy as np
 import pytest
 
 import nvpflow
-
-
-def make_flow(dtype="float32", dim=2, n_layers=3):
-    masks = [[(i + d) % 2 for d in range(dim)] for i in range(n_layers)]
-    layers = [nvpflow.CouplingLayer(dim, 8, mask, dtype=dtype, random_state=i) for i, mask in enumerate(masks)]
-    return nvpflow.Flow([*layers, nvpflow.ActNorm(dim, dtype=dtype)])
+from support.flows import make_flow
 
 
 @pytest.fixture
 def flow():
     """A flow whose parameters must be the same, and that must still work, when the test is over."""
-    flow = make_flow()
+    flow = make_flow("float32")
     before, points = flow.parameters.tobytes(), flow.sample(5, random_state=0)
     log_prob = flow.log_prob(points)
     yield flow
@@ -235,7 +230,7 @@ def test_parameters_are_views_that_cannot_be_spoilt(flow):
 
 
 def test_a_view_outlives_its_flow():
-    parameters = make_flow().parameters
+    parameters = make_flow("float32").parameters
     gc.collect()
     parameters += 1
     assert np.isfinite(parameters).all()
@@ -252,7 +247,7 @@ def test_init_that_was_forgotten_or_repeated():
         with pytest.raises(RuntimeError, match="__init__ was not called"):
             use()
     with pytest.raises(RuntimeError, match="cannot be initialised twice"):
-        flow = make_flow()
+        flow = make_flow("float32")
         flow.__init__([nvpflow.ActNorm(2)])
 
 
@@ -327,7 +322,7 @@ def test_bad_fits(flow, bad):
 
 
 def test_errors_in_a_callback_come_through():
-    flow = make_flow()
+    flow = make_flow("float32")
 
     def fail(epoch, train_nll, validation_nll):
         raise KeyError("of mine")
@@ -422,7 +417,7 @@ def test_one_dimension():
 
 
 def test_errors_do_not_leak():
-    flow = make_flow()
+    flow = make_flow("float32")
     bad = np.zeros((5, 3))
     counts = []
     for _ in range(3):

@@ -1,7 +1,6 @@
 """The command line: what it prints, writes and returns."""
 
 import functools
-import os
 import pkgutil
 import re
 import shlex
@@ -17,18 +16,7 @@ import pytest
 import nvpflow
 from nvpflow import cli, plot
 from nvpflow.cli import _plot
-
-# Runs from any directory, whether the package is installed or not.
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(nvpflow.__file__).parent.parent)}
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "nvpflow", *map(str, arguments)]
-
-
-def run(*arguments, **options):
-    options = {"capture_output": True, "text": True, "timeout": 300, "env": ENVIRONMENT} | options
-    return subprocess.run(command(*arguments), **options)
+from support.command_line import ENVIRONMENT, command, error_line, main, numbers, run
 
 
 @pytest.fixture(scope="module")
@@ -60,20 +48,6 @@ FIT = [
     "--n-init",
     "2",
 ]
-
-
-def main(*arguments):
-    return cli.main([str(argument) for argument in arguments])
-
-
-def error_line(capsys):
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("nvpflow: error: ")
-    return line.removeprefix("nvpflow: error: ")
-
-
-def numbers(text):
-    return np.loadtxt(text.splitlines(), delimiter=",", skiprows=1, ndmin=2)
 
 
 class TestFit:

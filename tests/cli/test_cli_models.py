@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import nvpflow
-from nvpflow import cli, plot
+from nvpflow import plot
 from nvpflow.cli import _files, _models
+from support.command_line import error_line, main, numbers
 
 OPTIONS = {"n_layers": 2, "hidden_dim": 8, "max_iter": 20, "random_state": 5, "base": "normal"}
 FIT = ["fit", "-q", *(str(word) for name, value in OPTIONS.items() for word in (f"--{name.replace('_', '-')}", value))]
@@ -60,20 +61,6 @@ def saved(monkeypatch):
     models = []
     monkeypatch.setattr(_models, "save_model", lambda model, path: models.append(model))
     return models
-
-
-def main(*arguments):
-    return cli.main([str(argument) for argument in arguments])
-
-
-def numbers(text, header=True):
-    return np.loadtxt(text.splitlines(), delimiter=",", skiprows=int(header), ndmin=2)
-
-
-def error_line(capsys):
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("nvpflow: error: ")
-    return line.removeprefix("nvpflow: error: ")
 
 
 def info(path, capsys):

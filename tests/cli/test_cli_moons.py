@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,24 +13,12 @@ from sklearn.datasets import make_moons
 import nvpflow
 from nvpflow import cli, datasets
 from nvpflow.cli import _arguments, _moons
+from support.command_line import ENVIRONMENT, command, run
 
 FIGURES = {"samples.png", "layers.png", "density.png", "training.png"}
 
 
-# Runs from any directory, whether the package is installed or not.
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(nvpflow.__file__).parent.parent)}
-
-
 QUICK = ["--layers", "4", "--hidden", "16", "--epochs", "30", "--n-fresh", "2000"]
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "nvpflow", *map(str, arguments)]
-
-
-def run(*arguments, **options):
-    options = {"capture_output": True, "text": True, "timeout": 300, "env": ENVIRONMENT} | options
-    return subprocess.run(command(*arguments), **options)
 
 
 def value(name, stdout):

@@ -3,17 +3,16 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import nvpflow
 from nvpflow import cli
+from support.command_line import ENVIRONMENT
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
 
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(nvpflow.__file__).parent.parent), "PYTHONUNBUFFERED": ""}
 CLOSED = "nvpflow: error: standard input or standard output is closed\n"
 
 
@@ -29,7 +28,9 @@ def room(tmp_path_factory):
 def shell(room, line):
     """Of a line for the shell, in which "nvpflow" is this one: exit code, standard output and error."""
     line = line.replace("nvpflow ", f"'{sys.executable}' -m nvpflow ")
-    result = subprocess.run(["bash", "-c", line], cwd=room, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(
+        ["bash", "-c", line], cwd=room, env=ENVIRONMENT | {"PYTHONUNBUFFERED": ""}, capture_output=True, text=True, timeout=120
+    )
     return result.returncode, result.stdout, result.stderr
 
 

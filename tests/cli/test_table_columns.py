@@ -8,16 +8,6 @@ import pytest
 from nvpflow.cli.tables import Columns, TableError, read_columns, read_table
 
 
-@pytest.fixture
-def put(tmp_path):
-    def write(content, name="data.csv"):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write
-
-
 class TestGroups:
     def test_the_rest_is_what_no_other_group_takes(self, put):
         path = put("a,b,c,d\n1,2,3,4\n5,6,7,8\n")

@@ -13,18 +13,6 @@ from nvpflow.cli.tables import TableError, read_table, write_table
 VALUES = np.array([[1.0, -2.5, 3e-300], [0.1, 1e22, 5e-324], [1 / 3, -0.0, 1.7976931348623157e308]])
 
 
-@pytest.fixture
-def put(tmp_path):
-    """Writes a text or bytes to a file, and gives its path."""
-
-    def write(content, name="data.csv"):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write
-
-
 class TestCsv:
     @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", " ", "  "])
     @pytest.mark.parametrize("end", ["\n", "\r\n"])

@@ -11,11 +11,10 @@ import pytest
 import nvpflow
 from support.checks import central_difference
 from support.flows import alternating
+from support.marks import both_directions, both_precisions
 
 BOUND = 2.0
 FAR = (10, 100, 3e3, 1e4, 1e6)
-both_precisions = pytest.mark.parametrize("dtype", ["float32", "float64"])
-both_directions = pytest.mark.parametrize("direction", ["forward", "inverse"])
 every_network = pytest.mark.parametrize("hidden, activation", [((), "relu"), ((9,), "relu"), ((9,), "tanh"), ((7, 6), "silu")])
 
 

@@ -10,19 +10,15 @@ import pytest
 import nvpflow
 from support.checks import assert_close, central_difference, check_vjp
 from support.flows import default_flow, small_flow
+from support.marks import every_network
 
-ACTIVATIONS, SCALES, DTYPES = ("relu", "tanh", "silu"), ("exp", "tanh"), ("float32", "float64")
 pytestmark = pytest.mark.usefixtures("every_isa")
-both_precisions = pytest.mark.parametrize("dtype", DTYPES)
-
-
-every_kind = pytest.mark.parametrize("activation, scale", [(a, s) for a in ACTIVATIONS for s in SCALES])
 
 
 class TestGradientsAreCentralDifferences:
     """To 1e-6 in float64. No ReLU has its kink within a step of these fixed points."""
 
-    @every_kind
+    @every_network
     @pytest.mark.parametrize("dim", [1, 2, 5])
     def test_nll(self, dim, activation, scale):
         flow = small_flow(dim, activation, scale)
@@ -31,13 +27,13 @@ class TestGradientsAreCentralDifferences:
         assert nll == flow.nll(x) == pytest.approx(-flow.log_prob(x).mean(), rel=1e-13)
         assert_close(gradient, central_difference(lambda: flow.nll(x), flow.parameters))
 
-    @every_kind
+    @every_network
     @pytest.mark.parametrize("direction", ["forward", "inverse"])
     @pytest.mark.parametrize("dim", [1, 2, 5])
     def test_vjp(self, dim, direction, activation, scale):
         check_vjp(small_flow(dim, activation, scale), direction)
 
-    @every_kind
+    @every_network
     @pytest.mark.parametrize("direction", ["forward", "inverse"])
     def test_vjp_of_a_layer_alone(self, direction, activation, scale):
         check_vjp(

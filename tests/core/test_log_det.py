@@ -6,21 +6,16 @@ import pytest
 import nvpflow
 from support.checks import check_log_det, integral
 from support.flows import alternating, default_flow, small_flow
+from support.marks import both_precisions, every_network
 from support.samples import moons
 
-ACTIVATIONS, SCALES, DTYPES = ("relu", "tanh", "silu"), ("exp", "tanh"), ("float32", "float64")
-
-
 pytestmark = pytest.mark.usefixtures("every_isa")
-
-
-every_kind = pytest.mark.parametrize("activation, scale", [(a, s) for a in ACTIVATIONS for s in SCALES])
 
 
 class TestLogDet:
     """log_det is log|det| of the Jacobian by central differences."""
 
-    @every_kind
+    @every_network
     @pytest.mark.parametrize("direction", ["forward", "inverse"])
     @pytest.mark.parametrize("dim", [2, 3, 7])
     def test_flow(self, dim, direction, activation, scale):
@@ -39,7 +34,7 @@ class TestLogDet:
 class TestDensityIntegratesToOne:
     """exp(log_prob) summed over a fine grid is 1 to 1e-3: the log-dets belong to the map."""
 
-    @pytest.mark.parametrize("dtype", DTYPES)
+    @both_precisions
     def test_flow_trained_on_moons(self, dtype):
         flow = default_flow(4, 2, 16, dtype)
         x = moons(300)

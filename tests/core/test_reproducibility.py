@@ -5,15 +5,10 @@ import pytest
 
 import nvpflow
 from support.flows import default_flow
+from support.marks import both_precisions
 from support.samples import moons
 
-ACTIVATIONS, SCALES, DTYPES = ("relu", "tanh", "silu"), ("exp", "tanh"), ("float32", "float64")
-
-
 pytestmark = pytest.mark.usefixtures("every_isa")
-
-
-both_precisions = pytest.mark.parametrize("dtype", DTYPES)
 
 
 class TestSamplesAreIndependent:

@@ -5,14 +5,9 @@ import pytest
 
 from support.checks import check_round_trip
 from support.flows import default_flow
-
-ACTIVATIONS, SCALES, DTYPES = ("relu", "tanh", "silu"), ("exp", "tanh"), ("float32", "float64")
-
+from support.marks import both_precisions
 
 pytestmark = pytest.mark.usefixtures("every_isa")
-
-
-both_precisions = pytest.mark.parametrize("dtype", DTYPES)
 
 
 class TestRoundTrip:

@@ -5,17 +5,11 @@ import threading
 import numpy as np
 import pytest
 
-import nvpflow
-
-
-def make_flow(dtype="float32", dim=2, n_layers=3):
-    masks = [[(i + d) % 2 for d in range(dim)] for i in range(n_layers)]
-    layers = [nvpflow.CouplingLayer(dim, 8, mask, dtype=dtype, random_state=i) for i, mask in enumerate(masks)]
-    return nvpflow.Flow([*layers, nvpflow.ActNorm(dim, dtype=dtype)])
+from support.flows import make_flow
 
 
 def test_threads_share_a_flow():
-    flow = make_flow()
+    flow = make_flow("float32")
     points = np.random.RandomState(0).normal(size=(20000, 2)).astype("float32")
     expected = flow.log_prob(points), flow.forward(points)[0], flow.sample(1000, random_state=0)
     wrong = []
@@ -35,7 +29,7 @@ def test_threads_share_a_flow():
 
 @pytest.mark.parametrize("n_jobs", [2, 3, 8])
 def test_any_number_of_threads_gives_the_same_bits(n_jobs):
-    one, many = make_flow(n_layers=4), make_flow(n_layers=4)
+    one, many = make_flow("float32", n_layers=4), make_flow("float32", n_layers=4)
     many.n_jobs = n_jobs
     assert many.n_jobs == n_jobs
     points = np.random.RandomState(0).normal(size=(200_000, 2)).astype("float32")

@@ -13,17 +13,14 @@ from nvpflow._training.dataset import Data
 from nvpflow._training.partial_fit import Stream
 from nvpflow._training.standardize import Units
 from nvpflow._training.statistics import moments
+from support.estimators import make
+from support.marks import both_precisions
 
 rng = np.random.RandomState(0)
 CONTEXT = rng.normal(size=(120, 2)) * [3.0, 0.1] + [100.0, -2.0]
 X = rng.normal(size=(120, 2)) + CONTEXT[:, 1:]
 WEIGHT = rng.uniform(0.1, 3.0, 120)
 FLOAT64 = np.dtype(np.float64)
-both_precisions = pytest.mark.parametrize("dtype", ["float32", "float64"])
-
-
-def make(cls=nvpflow.FlowDensity, **parameters):
-    return cls(**dict(n_layers=2, hidden_dim=8, max_iter=20, random_state=0) | parameters)
 
 
 def log_normal(x, mean, deviation):

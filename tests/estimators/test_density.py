@@ -13,16 +13,10 @@ from nvpflow._training.dataset import Data
 from nvpflow._training.mixture_em import fit_mixture
 from nvpflow._training.partial_fit import Stream
 from nvpflow._training.split import split
+from support.estimators import FRESH, X, make
 
-rng = np.random.RandomState(0)
-X = rng.normal(size=(300, 2)) @ [[1.0, 2.0], [0.0, 0.5]] + [5.0, -3.0]
 STANDARDIZED = (X - X.mean(axis=0)) / X.std(axis=0)
-FRESH = rng.normal(size=(3000, 2)) @ [[1.0, 2.0], [0.0, 0.5]] + [5.0, -3.0]
 ENTROPY = 1 + np.log(2 * np.pi) + np.log(0.5)  # of these normal samples, exactly
-
-
-def make(cls=nvpflow.FlowDensity, **parameters):
-    return cls(**dict(n_layers=2, hidden_dim=8, max_iter=20, random_state=0) | parameters)
 
 
 def stream(model, pieces, size=100):

@@ -8,17 +8,14 @@ import numpy as np
 import pytest
 
 import nvpflow
+from support import flows
+from support.marks import both_precisions
 
 N, DIM, CONTEXT_DIM = 700, 3, 2
-both_precisions = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
 def make_flow(dtype="float64", dim=DIM, context_dim=CONTEXT_DIM, hidden=8, n_layers=3, **options):
-    """Couplings with alternating masks, and an act norm in the end."""
-    options |= {"context_dim": context_dim, "dtype": dtype}
-    masks = [[(i + d) % 2 for d in range(dim)] for i in range(n_layers)]
-    layers = [nvpflow.CouplingLayer(dim, hidden, mask, random_state=i, **options) for i, mask in enumerate(masks)]
-    return nvpflow.Flow([*layers, nvpflow.ActNorm(dim, dtype=dtype)])
+    return flows.make_flow(dtype, dim, hidden, n_layers, context_dim=context_dim, **options)
 
 
 def draw(dtype="float64", n=N, dim=DIM, context_dim=CONTEXT_DIM):

@@ -11,11 +11,8 @@ import numpy as np
 import pytest
 
 import nvpflow
+from support.marks import both_precisions, every_dim
 from support.mixtures import EYE, flow_over, random_mixture
-
-both_precisions = pytest.mark.parametrize("dtype", ["float32", "float64"])
-every_dim = pytest.mark.parametrize("dim", [1, 2, 3, 4, 5, 9])
-
 
 # -- the base itself --
 

@@ -9,12 +9,8 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 import nvpflow
+from support.marks import both_precisions, every_dim
 from support.mixtures import EYE, bare_flow, flow_over, random_mixture
-
-both_precisions = pytest.mark.parametrize("dtype", ["float32", "float64"])
-
-
-every_dim = pytest.mark.parametrize("dim", [1, 2, 3, 4, 5, 9])
 
 
 def reference_log_prob(base, x):

@@ -11,12 +11,10 @@ import pytest
 
 import nvpflow
 from nvpflow._io import writing
+from support.marks import both_kinds
 from support.saves import bias, finish, flow, run, temporaries
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes, links and pipes are those of POSIX")
-
-
-both_kinds = pytest.mark.parametrize("ending", ["npz", "safetensors"])
 
 
 def test_file_and_directory_are_synchronised_in_order(tmp_path, monkeypatch):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import nvpflow
+from support.marks import both_kinds
 from support.saved_files import (
     assert_same,
-    both_kinds,
     bounded_memory,
     contents,
     every_model,

@@ -10,7 +10,8 @@ import pytest
 
 import nvpflow
 from support.flows import one_of_each
-from support.saved_files import POINTS, assert_same, both_kinds, every_model, save_to
+from support.marks import both_kinds
+from support.saved_files import POINTS, assert_same, every_model, save_to
 
 # -- what comes back is what went in --
 

@@ -10,7 +10,8 @@ import pytest
 import nvpflow
 from nvpflow._io.npz import write_npz
 from nvpflow._io.safetensors import write_safetensors
-from support.saved_files import both_kinds, contents, load_in_bounds, rewrite, save_to, write
+from support.marks import both_kinds
+from support.saved_files import contents, load_in_bounds, rewrite, save_to, write
 
 POINTS = np.random.RandomState(0).normal(size=(60, 3))
 MASKED = {"type": "additive_coupling", "data_dim": 1, "hidden_dim": [], "mask": [1], "activation": "relu"}

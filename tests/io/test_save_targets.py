@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import nvpflow
+from support.marks import both_kinds
 from support.saves import PROGRAM, bias, flow
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes, links and pipes are those of POSIX")
-both_kinds = pytest.mark.parametrize("ending", ["npz", "safetensors"])
 
 
 # -- links --

@@ -10,10 +10,7 @@ import pytest
 import nvpflow
 from support.checks import check_log_det, check_round_trip, check_vjp
 from support.flows import LAYERS, alternating, flow_of_everything, lu_linear, one_of_each
-
-both_precisions = pytest.mark.parametrize("dtype", ["float32", "float64"])
-both_directions = pytest.mark.parametrize("direction", ["forward", "inverse"])
-
+from support.marks import both_directions, both_precisions
 
 every_layer = pytest.mark.parametrize("name", LAYERS)
 

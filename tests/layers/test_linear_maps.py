@@ -5,8 +5,7 @@ import pytest
 
 import nvpflow
 from support.flows import lu_linear, one_of_each
-
-both_precisions = pytest.mark.parametrize("dtype", ["float32", "float64"])
+from support.marks import both_precisions
 
 
 class TestLinearMaps:

@@ -6,12 +6,8 @@ import pytest
 import nvpflow
 from support.checks import integral
 from support.flows import spline
+from support.marks import both_directions, both_precisions
 from support.samples import moons
-
-both_precisions = pytest.mark.parametrize("dtype", ["float32", "float64"])
-
-
-both_directions = pytest.mark.parametrize("direction", ["forward", "inverse"])
 
 
 class TestSpline:

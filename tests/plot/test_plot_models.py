@@ -8,6 +8,7 @@ import scipy.stats
 
 import nvpflow
 from nvpflow import plot
+from support.figures import rgba
 
 rng = np.random.default_rng(0)
 PLANE = rng.normal(size=(300, 2)) @ [[3.0, 1.0], [0.0, 0.5]] + [10, -2]
@@ -37,15 +38,6 @@ def standard_normal(dim=1, dtype="float64"):
     return nvpflow.Flow([nvpflow.ActNorm(dim, dtype=dtype)])
 
 
-def pixels(figure):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas = FigureCanvasAgg(figure)
-    figure.set_dpi(50)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())
-
-
 def steps(ax):
     """Heights and edges of the histograms."""
     return [(patch.get_data().values, patch.get_data().edges) for patch in ax.patches]
@@ -64,7 +56,7 @@ class TestKinds:
     @pytest.mark.parametrize("name", DRAW)
     def test_every_kind_of_model_gives_the_same_figure(self, models, name, dim):
         x = PLANE[:, :dim]
-        figures = [pixels(DRAW[name](model, x)) for model in models[dim].values()]
+        figures = [rgba(DRAW[name](model, x)) for model in models[dim].values()]
         assert figures[0].std() > 1
         np.testing.assert_array_equal(figures[0], figures[1])
         np.testing.assert_array_equal(figures[0], figures[2])

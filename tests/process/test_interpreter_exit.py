@@ -1,13 +1,11 @@
 """Daemon threads that are at work when the interpreter exits: no crash, no hang, nothing said."""
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-import nvpflow
+from support.command_line import ENVIRONMENT
 
 # The interpreter needs a while for its exit, so that the thread meets it, and the thread calls from deep in its stack, whose
 # memory the system takes back when the thread ends.
@@ -51,7 +49,6 @@ print("the end")
 @pytest.mark.parametrize("n_jobs", [1, 2, 4])
 @pytest.mark.parametrize("work", ["fit", "callback", "log_prob", "sample"])
 def test_a_daemon_thread_at_work(work, n_jobs):
-    environment = os.environ | {"PYTHONPATH": str(Path(nvpflow.__file__).parent.parent)}
     command = [sys.executable, "-c", PROGRAM, work, str(n_jobs)]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "the end\n", "")

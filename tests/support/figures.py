@@ -24,14 +24,19 @@ def images(figure):
     return [ax.images[0] for ax in figure.axes if ax.images]
 
 
-def pixels(figure):
-    """RGB in 0..1, as Agg draws it."""
+def rgba(figure):
+    """As Agg draws it, (height, width, 4), in 0..255."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
     figure.set_dpi(50)
     canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3] / 255
+    return np.asarray(canvas.buffer_rgba())
+
+
+def pixels(figure):
+    """RGB in 0..1."""
+    return rgba(figure)[..., :3] / 255
 
 
 def pixel_at(figure, ax, point, image):

@@ -9,6 +9,13 @@ def alternating(dim, parity=0):
     return [(i + 1 + parity) % 2 for i in range(dim)]
 
 
+def make_flow(dtype="float64", dim=2, hidden=8, n_layers=3, **options):
+    """Couplings with alternating masks, and an act norm in the end."""
+    masks = [[(i + d) % 2 for d in range(dim)] for i in range(n_layers)]
+    layers = [nvpflow.CouplingLayer(dim, hidden, mask, dtype=dtype, random_state=i, **options) for i, mask in enumerate(masks)]
+    return nvpflow.Flow([*layers, nvpflow.ActNorm(dim, dtype=dtype)])
+
+
 def default_flow(n_layers, dim, hidden=64, dtype="float64", **options):
     """Layers as a user gets them, masks alternating, each with its own random state."""
     return nvpflow.Flow(

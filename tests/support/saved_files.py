@@ -14,9 +14,6 @@ import nvpflow
 POINTS = np.random.RandomState(0).normal(size=(60, 3))
 
 
-both_kinds = pytest.mark.parametrize("ending", ["npz", "safetensors"])
-
-
 def conditional_flow():
     options = {"context_dim": 2, "random_state": 0}
     return nvpflow.Flow([nvpflow.CouplingLayer(3, (4, 5), [1, 0, 1], **options), nvpflow.SplineCoupling(3, **options)])

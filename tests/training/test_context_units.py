@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import nvpflow
+from support.marks import both_precisions
 
-both_precisions = pytest.mark.parametrize("dtype", ["float32", "float64"])
 coarse = pytest.mark.filterwarnings("ignore:.*vary by less than a thousand times")
 
 

@@ -8,16 +8,8 @@ import numpy as np
 import pytest
 
 import nvpflow
-
-both_precisions = pytest.mark.parametrize("dtype", ["float32", "float64"])
-
-
-def make_flow(dim=2, hidden=8, n_layers=3, dtype="float64", scale="tanh"):
-    masks = [[(i + j) % 2 for i in range(dim)] for j in range(n_layers)]
-    layers = [
-        nvpflow.CouplingLayer(dim, hidden, mask, scale=scale, dtype=dtype, random_state=i) for i, mask in enumerate(masks)
-    ]
-    return nvpflow.Flow([*layers, nvpflow.ActNorm(dim, dtype=dtype)])
+from support.flows import make_flow
+from support.marks import both_precisions
 
 
 def bent(n, seed=0):
@@ -98,7 +90,7 @@ class TestByTheBook:
     def test_many_parameters(self):
         """The update goes by parts of 8192 parameters; the last one is not full."""
         x = np.random.RandomState(0).normal(size=(20, 3))
-        fitted, stepped = make_flow(3, (64, 64)), make_flow(3, (64, 64))
+        fitted, stepped = make_flow(dim=3, hidden=(64, 64)), make_flow(dim=3, hidden=(64, 64))
         assert 2 * 8192 < fitted.n_parameters % 8192 + 2 * 8192 < fitted.n_parameters
         options = OPTIONS["all"]
         losses, _, average = fit_by_the_book(stepped, [x] * 6, learning_rate=1e-2, **options)
@@ -181,7 +173,7 @@ class TestByTheBook:
 @pytest.mark.parametrize("n_jobs", [2, 3])
 def test_any_number_of_threads_gives_the_same_bits(n_jobs, dtype):
     """With enough parameters for several parts of the update."""
-    flows = [make_flow(3, (64, 64), dtype=dtype) for _ in range(2)]
+    flows = [make_flow(dim=3, hidden=(64, 64), dtype=dtype) for _ in range(2)]
     assert flows[0].n_parameters > 2 * 8192
     flows[1].n_jobs = n_jobs
     x = np.random.RandomState(0).normal(size=(1500, 3))

@@ -17,9 +17,7 @@ from nvpflow._training.mixture_em import (
     fit_mixture,
     refit_mixture,
 )
-
-both_precisions = pytest.mark.parametrize("dtype", ["float32", "float64"])
-every_dim = pytest.mark.parametrize("dim", [1, 2, 3, 4, 5, 9])
+from support.marks import both_precisions, every_dim
 
 
 def blobs(n=2000, seed=0):
