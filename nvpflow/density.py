@@ -13,7 +13,7 @@ from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed
 from nvpflow._sklearn.transformer import Transformer
 from nvpflow._training import fit as training
-from nvpflow._training.dataset import check_data, count_given, refuse_context, warn_of_dependent_columns
+from nvpflow._training.dataset import Data, check_data, count_given, refuse_context, warn_of_dependent_columns
 from nvpflow._training.partial_fit import Stream
 from nvpflow._typing import (
     Activation,
@@ -25,6 +25,7 @@ from nvpflow._typing import (
     DTypeLike,
     Floats,
     History,
+    Names,
     Schedule,
     Seed,
 )
@@ -379,7 +380,14 @@ class FlowDensity(Transformer):
         data = check_data(X, context, sample_weight, check_dtype(self.dtype), minimum=2)
         return self._fit_data(data, count_given(data, sample_weight), names, context_names, callback)
 
-    def _fit_data(self, data, n_given, names=None, context_names=None, callback=None):
+    def _fit_data(
+        self,
+        data: Data,
+        n_given: int,
+        names: Names | None = None,
+        context_names: Names | None = None,
+        callback: Callback | None = None,
+    ) -> Self:
         """Fit to checked samples, of which so many were given."""
         warn_of_dependent_columns(data, check_dtype(self.dtype), names)
         fitted: dict[str, Any] = {"n_samples_seen_": n_given}

@@ -271,7 +271,7 @@ class FlowOutlierDetector(Estimator):
         save(self, path)
 
 
-def _threshold(scores, share, weight=None):
+def _threshold(scores: Floats, share: float, weight: Floats | None = None) -> np.float64:
     """The score that this share of the weight is below; of a sample's own weight half is below its score.
 
     Samples without a density, which are outliers in any case, count as the lowest density that there is.

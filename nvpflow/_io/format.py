@@ -2,6 +2,8 @@
 
 import os
 
+from nvpflow._typing import AnyPath
+
 __all__ = ["FORMAT_VERSION", "HISTORY", "NAMES", "UNITS", "decode_path"]
 
 FORMAT_VERSION = 1
@@ -16,7 +18,7 @@ UNITS = {
 NAMES = ("feature_names_in", "context_feature_names_in")
 
 
-def decode_path(path):
+def decode_path(path: AnyPath) -> str:
     try:
         return os.fsdecode(path)
     except TypeError:

@@ -10,6 +10,7 @@ import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow._io.encoding import describe
 from nvpflow._io.format import FORMAT_VERSION, NAMES, UNITS, decode_path
@@ -88,7 +89,7 @@ def save(model: Flow | FlowDensity | FlowOutlierDetector, path: AnyPath) -> None
     write_file(path, content.getbuffer())
 
 
-def _contents(model):
+def _contents(model: Any) -> tuple[dict[str, Any], Flow, dict[str, npt.NDArray[Any]]]:
     """The header of a model's file, its flow, and arrays that go with it."""
     kind: Any = next((kind for kind in type(model).__mro__ if "_file_kind" in vars(kind)), None)
     if kind is None:
@@ -115,16 +116,16 @@ def _contents(model):
     return header, flow, arrays
 
 
-def _snapshot(model, kind):
+def _snapshot(model: FlowDensity | FlowOutlierDetector, kind: type[Any]) -> Any:
     """A fitted estimator, perhaps of a subclass, as one of the class itself, with the attributes of one moment: another
     thread may be fitting it."""
     model._fitted_flow()
-    twin = kind.__new__(kind)
+    twin = object.__new__(kind)
     twin.__dict__ = vars(model).copy()
     return twin
 
 
-def _plain_params(model):
+def _plain_params(model: FlowDensity | FlowOutlierDetector) -> dict[str, Any]:
     """The constructor's parameters as JSON can hold them."""
     model._check_parameters()
     params = model.get_params()
@@ -134,7 +135,7 @@ def _plain_params(model):
     return params
 
 
-def _plain_number(value):
+def _plain_number(value: Any) -> Any:
     """A number that JSON does not know as one that it does."""
     if isinstance(value, np.generic):
         return value.item()
