@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from nvpflow._typing import Floats
     from nvpflow.density import FlowDensity
     from nvpflow.flow import Flow
     from nvpflow.layers import Layer, Permutation
@@ -65,7 +66,8 @@ def estimator_html(estimator: FlowDensity | FlowOutlierDetector) -> str:
     if not hasattr(estimator, "flow_"):
         return _box(estimator, content, "not fitted")
     results = [(name, _number(getattr(estimator, name))) for name in FITTED if hasattr(estimator, name)]
-    curves = {name: curve for name, curve in estimator.history_.items() if name.endswith("_nll") and len(curve)}
+    history = cast("dict[str, Floats]", estimator.history_)
+    curves = {name: curve for name, curve in history.items() if name.endswith("_nll") and len(curve)}
     results += [(f"last {name}", f"{curve[-1]:.4f}") for name, curve in curves.items()]
     parts = _fold("parameters", content), _table(results), _fold("flow_", flow_html(estimator.flow_))
     return _box(estimator, "".join(parts))

@@ -20,6 +20,7 @@ from nvpflow._typing import (
     AnyPath,
     ArrayLike,
     Base,
+    BinaryWriter,
     Callback,
     CouplingKind,
     DTypeLike,
@@ -44,6 +45,7 @@ from nvpflow._validation.arguments import (
     check_verbose,
     check_warmup,
 )
+from nvpflow._validation.arrays import as_array
 from nvpflow.flow import Flow
 from nvpflow.layers import ACTIVATIONS, MAX_BINS, SCALE_BOUND
 
@@ -528,7 +530,14 @@ class FlowDensity(Transformer):
         X = self._check_samples(X)
         return -self.flow_.nll(X, self._check_context(context, len(X)), sample_weight)
 
-    def sample(self, n_samples: int = 1, random_state: Seed = None, *, context: ArrayLike | None = None) -> Floats:
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: Seed = None,
+        *,
+        context: ArrayLike | None = None,
+        per_context: bool = False,
+    ) -> Any:  # an ndarray, or a frame
         """Draw samples from the fitted density.
 
         An estimator with an integer `random_state` draws the *same* samples in every call, as scikit-learn's `GaussianMixture`
@@ -545,21 +554,29 @@ class FlowDensity(Transformer):
             `random_state` of the estimator; if that is None, too, fresh ones.
         context : array_like of real numbers, shape (n_samples, C), or (C,) or (1, C) for all samples the same
             Needed by a model that was fitted with a context.
+        per_context : bool, default False
+            True: draw `n_samples` for each row of a context of shape (m, C).
 
         Returns
         -------
-        X : ndarray, shape (n_samples, D)
-            In the dtype of the model, or in float64 if `origin_` is not 0.
+        X : ndarray, shape (n_samples, D), or (m, n_samples, D) with `per_context`
+            In the dtype of the model, or in float64 if `origin_` is not 0. A frame where `set_output` says so, with the
+            columns of `feature_names_in_`, or else x0, x1, ...; with `per_context` always an ndarray.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
         """
-        return self.sample_and_log_prob(n_samples, random_state, context=context)[0]
+        return self.sample_and_log_prob(n_samples, random_state, context=context, per_context=per_context)[0]
 
     def sample_and_log_prob(
-        self, n_samples: int = 1, random_state: Seed = None, *, context: ArrayLike | None = None
-    ) -> tuple[Floats, Floats]:
+        self,
+        n_samples: int = 1,
+        random_state: Seed = None,
+        *,
+        context: ArrayLike | None = None,
+        per_context: bool = False,
+    ) -> tuple[Any, Floats]:
         """Draw samples together with their log-densities, in one pass.
 
         Parameters
@@ -567,13 +584,14 @@ class FlowDensity(Transformer):
         n_samples : int, default 1
         random_state : int, Generator, RandomState or None
         context : array_like of real numbers, shape (n_samples, C), or (C,) or (1, C) for all samples the same
+        per_context : bool, default False
             As in `sample`.
 
         Returns
         -------
-        X : ndarray, shape (n_samples, D)
+        X : ndarray or frame, shape (n_samples, D), or (m, n_samples, D) with `per_context`
             The samples that `sample` draws.
-        log_density : ndarray, shape (n_samples,)
+        log_density : ndarray, shape (n_samples,) or (m, n_samples)
             In nats.
 
         Raises
@@ -582,10 +600,13 @@ class FlowDensity(Transformer):
         """
         flow = self._fitted_flow()
         n_samples = check_int("n_samples", n_samples, 0)
-        context = self._check_context(context, n_samples)
+        per_context = check_bool("per_context", per_context)
+        n_rows = len(np.atleast_2d(as_array("context", context))) if per_context and context is not None else n_samples
+        context = self._check_context(context, n_rows)
         seed = self.random_state if random_state is None else random_state
-        X, log_density = flow.sample_and_log_prob(n_samples, seed, context)
-        return self._to_own_units(X), log_density
+        X, log_density = flow.sample_and_log_prob(n_samples, seed, context, per_context=per_context)
+        X = self._to_own_units(X)
+        return X if per_context else self._data_output(X), log_density
 
     def grad_log_prob(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Floats:
         """Gradient of the log-density with respect to each sample, which is also called the score.
@@ -653,12 +674,12 @@ class FlowDensity(Transformer):
         Z = self._check_samples(Z, "Z")
         return self._to_own_units(self.flow_.forward(Z, self._check_context(context, len(Z)))[0])
 
-    def save(self, path: AnyPath) -> None:
+    def save(self, path: AnyPath | BinaryWriter) -> None:
         """Write the fitted model to a file, which `nvpflow.load` reads. See there.
 
         Parameters
         ----------
-        path : str, bytes or path-like
+        path : str, bytes, path-like or binary file object
 
         Raises
         ------

@@ -12,8 +12,9 @@ from nvpflow._sklearn.estimator import Estimator
 from nvpflow._sklearn.feature_names import feature_names
 from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed, with_parameters_of
-from nvpflow._training.dataset import check_data, count_given, refuse_context
-from nvpflow._typing import AnyPath, ArrayLike, Callback, DTypeLike, Floats, History, Ints, Seed
+from nvpflow._training.dataset import Data, check_data, count_given, refuse_context
+from nvpflow._training.fit import as_flow_reads
+from nvpflow._typing import AnyPath, ArrayLike, BinaryWriter, Callback, DTypeLike, Floats, History, Ints, Seed
 from nvpflow._validation.arguments import check_callback, check_choice, check_dtype, check_real, draw_seeds, shown
 from nvpflow._warnings import warn_user
 from nvpflow.density import FlowDensity
@@ -53,9 +54,16 @@ class FlowOutlierDetector(Estimator):
         log-density is -inf, is an outlier whatever the share.
     estimator_ : FlowDensity
         The fitted density; `flow_`, `origin_`, `n_iter_` and `history_` are its.
+    context_range_ : ndarray of float64, shape (2, C)
+        Only with a context; that of `estimator_`.
     n_features_in_ : int
-    feature_names_in_ : ndarray of str objects, shape (D,)
-        Only after fitting to a frame whose column names are all strings.
+    feature_names_in_, context_feature_names_in_ : ndarray of str objects, shape (D,) and (C,)
+        Only after fitting to frames whose column names are all strings.
+
+    Notes
+    -----
+    With a context, the density is that of a sample given its context, and there is one threshold for all contexts. "auto"
+    leaves 5 % outside on average over the contexts of the training samples.
 
     References
     ----------
@@ -89,7 +97,9 @@ class FlowOutlierDetector(Estimator):
     _estimator_type = "outlier_detector"
     _file_kind = "FlowOutlierDetector"
 
-    set_fit_request = RequestMethod("sample_weight", "callback")
+    set_fit_request = RequestMethod("context", "sample_weight", "callback")
+    set_predict_request = RequestMethod("context")
+    set_decision_function_request = RequestMethod("context")
 
     @property
     def flow_(self) -> Flow:
@@ -100,6 +110,16 @@ class FlowOutlierDetector(Estimator):
     def origin_(self) -> Floats:
         """ndarray: that of `estimator_`."""
         return self.estimator_.origin_
+
+    @property
+    def context_origin_(self) -> Floats:
+        """ndarray: that of `estimator_`, where there is a context."""
+        return self.estimator_.context_origin_
+
+    @property
+    def context_range_(self) -> Floats:
+        """ndarray: that of `estimator_`, where there is a context."""
+        return self.estimator_.context_range_
 
     @property
     def n_iter_(self) -> int:
@@ -116,6 +136,7 @@ class FlowOutlierDetector(Estimator):
         X: ArrayLike,
         y: object = None,
         *,
+        context: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         callback: Callback | None = None,
     ) -> Self:
@@ -126,7 +147,9 @@ class FlowOutlierDetector(Estimator):
         X : array_like of real numbers, shape (n, D)
             As for `FlowDensity.fit`.
         y : ignored
-            But real numbers in two dimensions are an error: a detector has no context.
+            But real numbers in two dimensions are an error: they are a `context`.
+        context : array_like of real numbers, shape (n, C), optional
+            What the density is conditional on: outliers are unusual given their context.
         sample_weight : array_like of real numbers, shape (n,), optional
         callback : callable, optional
             As for `FlowDensity.fit`.
@@ -148,29 +171,29 @@ class FlowOutlierDetector(Estimator):
         self._check_parameters()
         refuse_context(y)
         check_callback(callback)
-        names = feature_names(X)
-        data = check_data(X, None, sample_weight, check_dtype(self.dtype), minimum=2)
-        x, _, weight = data
+        names, context_names = feature_names(X), feature_names(context)
+        data = check_data(X, context, sample_weight, check_dtype(self.dtype), minimum=2)
         parameters = {name: getattr(self, name) for name in FlowDensity._defaults()}
         fitted = self.warm_start and hasattr(self, "estimator_")
         estimator = copy.copy(self.estimator_).set_params(**parameters) if fitted else FlowDensity(**parameters)
-        estimator._fit_data(data, count_given(data, sample_weight), names, None, callback)
+        estimator._fit_data(data, count_given(data, sample_weight), names, context_names, callback)
+        data = as_flow_reads(vars(estimator), data)
         if isinstance(self.contamination, str):
             (seed,) = draw_seeds(self.random_state, 1)
-            offset = _threshold(estimator.flow_.sample_and_log_prob(N_DRAWS, seed)[1], TAIL)
+            offset = _threshold(estimator.flow_.sample_and_log_prob(N_DRAWS, seed, _draw_contexts(data, seed))[1], TAIL)
         else:
-            plain = copy.copy(estimator)
-            vars(plain).pop("feature_names_in_", None)  # x has none to check
-            offset = _threshold(plain.score_samples(x), float(self.contamination), weight)
-        self._keep({"estimator_": estimator, "offset_": offset}, x.shape[1], names)
+            offset = _threshold(estimator.flow_.log_prob(data.x, data.context), float(self.contamination), data.weight)
+        self._keep({"estimator_": estimator, "offset_": offset}, data.x.shape[1], names, context_names)
         return self
 
-    def score_samples(self, X: ArrayLike) -> npt.NDArray[np.float64]:
+    def score_samples(self, X: ArrayLike, *, context: ArrayLike | None = None) -> npt.NDArray[np.float64]:
         """Log-density of each sample: the lower, the more of an outlier.
 
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
+        context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
+            Needed by a detector that was fitted with a context.
 
         Returns
         -------
@@ -182,32 +205,36 @@ class FlowOutlierDetector(Estimator):
         NotFittedError, TypeError, ValueError
         """
         X = self._check_samples(X)
-        return self.flow_.log_prob(X).astype(np.float64)
+        return self.flow_.log_prob(X, self._check_context(context, len(X))).astype(np.float64)
 
-    def decision_function(self, X: ArrayLike) -> npt.NDArray[np.float64]:
+    def decision_function(self, X: ArrayLike, *, context: ArrayLike | None = None) -> npt.NDArray[np.float64]:
         """How far the log-density of each sample is above the threshold: negative for outliers.
 
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
+        context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
+            Needed by a detector that was fitted with a context.
 
         Returns
         -------
         decision : ndarray of float64, shape (n,)
-            ``score_samples(X) - offset_``, in nats; -inf where there is no density.
+            The scores of `score_samples` less `offset_`, in nats; -inf where there is no density.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
         """
-        return self.score_samples(X) - self.offset_
+        return self.score_samples(X, context=context) - self.offset_
 
-    def predict(self, X: ArrayLike) -> Ints:
+    def predict(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Ints:
         """-1 for outliers, 1 for the others. A sample whose score is `offset_` is no outlier.
 
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
+        context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
+            Needed by a detector that was fitted with a context.
 
         Returns
         -------
@@ -217,13 +244,14 @@ class FlowOutlierDetector(Estimator):
         ------
         NotFittedError, TypeError, ValueError
         """
-        return np.where(self.score_samples(X) >= self.offset_, 1, -1)  # NaN would be an outlier, too
+        return np.where(self.score_samples(X, context=context) >= self.offset_, 1, -1)  # NaN would be an outlier, too
 
     def fit_predict(
         self,
         X: ArrayLike,
         y: object = None,
         *,
+        context: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         callback: Callback | None = None,
     ) -> Ints:
@@ -233,7 +261,8 @@ class FlowOutlierDetector(Estimator):
         ----------
         X : array_like of real numbers, shape (n, D)
         y : ignored
-            But real numbers in two dimensions are an error: a detector has no context.
+            But real numbers in two dimensions are an error: they are a `context`.
+        context : array_like of real numbers, shape (n, C), optional
         sample_weight : array_like of real numbers, shape (n,), optional
         callback : callable, optional
             As for `fit`.
@@ -248,14 +277,14 @@ class FlowOutlierDetector(Estimator):
         TypeError, ValueError
             As `fit`.
         """
-        return self.fit(X, y, sample_weight=sample_weight, callback=callback).predict(X)
+        return self.fit(X, y, context=context, sample_weight=sample_weight, callback=callback).predict(X, context=context)
 
-    def save(self, path: AnyPath) -> None:
+    def save(self, path: AnyPath | BinaryWriter) -> None:
         """Write the fitted detector to a file, which `nvpflow.load` reads. See there.
 
         Parameters
         ----------
-        path : str, bytes or path-like
+        path : str, bytes, path-like or binary file object
 
         Raises
         ------
@@ -269,6 +298,14 @@ class FlowOutlierDetector(Estimator):
         from nvpflow._io.save import save
 
         save(self, path)
+
+
+def _draw_contexts(data: Data, seed: int) -> Floats | None:
+    """N_DRAWS contexts (N_DRAWS, C) of the samples, by their weights; None where there is none."""
+    if data.context is None:
+        return None
+    share = None if data.weight is None else data.weight / data.weight.sum()
+    return data.context[np.random.default_rng(seed).choice(len(data.context), N_DRAWS, p=share)]
 
 
 def _threshold(scores: Floats, share: float, weight: Floats | None = None) -> np.float64:

@@ -4,6 +4,7 @@ It is written from the formulas, for the eye: full-shape networks on ``m * x``, 
 fused and nothing left out. It shares no code with nvpflow. Parameters have the keys of nvpflow's full-shape ``state_dict``.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -11,7 +12,6 @@ import torch
 from torch import nn
 
 import cases
-import itertools
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}
 

@@ -9,8 +9,9 @@ import pytest
 from scipy import integrate, stats
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-from densities import DENSITIES, Spirals
 import itertools
+
+from densities import DENSITIES, Spirals
 
 PLANE = [name for name, density in DENSITIES.items() if density.dim == 2]
 

@@ -344,12 +344,13 @@ def test_parameters_of_detectors_that_fit_would_not_take(detector, tmp_path):
                 nvpflow.load(spoiled_headers(path, ((place,), value)))
 
 
-def test_a_detector_with_a_context(detector, tmp_path):
+def test_detector_made_of_a_conditional_density(tmp_path):
     path = save_to(tmp_path, nvpflow.FlowDensity(1, 2, max_iter=1).fit(POINTS[:, :2], context=POINTS[:, 2:]), "npz")
     header, arrays = contents(path)
     header |= {"kind": "FlowOutlierDetector", "detector": {}, "offset": 0.0}
-    with pytest.raises(ValueError, match="a FlowOutlierDetector has no context"):
-        nvpflow.load(write(path, header, arrays))
+    detector = nvpflow.load(write(path, header, arrays))
+    with pytest.raises(ValueError, match="context must be given"):
+        detector.predict(POINTS[:, :2])
 
 
 @pytest.mark.parametrize("name, value, message", [

@@ -1,12 +1,13 @@
 """The exact density of the moons against quadrature, against its integrals, and against samples."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
 from sklearn.datasets import make_moons
 
 from nvpflow import datasets
-import itertools
 
 
 def outer(t):

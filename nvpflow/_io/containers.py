@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy.typing as npt
 
-from nvpflow._io.npz import open_npz
+from nvpflow._io.npz import open_npz, open_source
 from nvpflow._io.safetensors import open_safetensors
 from nvpflow._typing import Floats
 
@@ -30,8 +30,8 @@ class Reader(Protocol):
     def read(self, name: str, dtype: npt.DTypeLike, n: int) -> Floats: ...
 
 
-def open_container(path: str) -> AbstractContextManager[Reader]:
-    """A context manager that gives the reader for a file, by its content.
+def open_container(source: str | bytes) -> AbstractContextManager[Reader]:
+    """A context manager that gives the reader for a file, a path or bytes, by its content.
 
     Raises
     ------
@@ -42,12 +42,12 @@ def open_container(path: str) -> AbstractContextManager[Reader]:
     ImportError
         If it is a .safetensors file and that package is not there.
     """
-    with open(path, "rb") as file:
+    with open_source(source) as file:
         if not file.seekable():
-            raise OSError(errno.ESPIPE, "a model is read from a file, in any order, not from a pipe", path)
+            raise OSError(errno.ESPIPE, "a model is read from a file, in any order, not from a pipe", source)
         start = file.read(9)
     if start.startswith(b"PK\3\4"):
-        return open_npz(path)
+        return open_npz(source)
     if start[8:] == b"{":
-        return open_safetensors(path)
+        return open_safetensors(source)
     raise ValueError("it is neither an .npz nor a .safetensors file")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from nvpflow._io.encoding import describe
 from nvpflow._io.format import FORMAT_VERSION, HISTORY, NAMES, UNITS, decode_path
 from nvpflow._io.random_state import restore_random_state
 from nvpflow._training.history import validated
-from nvpflow._typing import AnyPath, Floats, Names
+from nvpflow._typing import AnyPath, BinaryReader, Floats, Names
 from nvpflow._validation.arguments import check_bool, check_choice, check_int, check_real, shown
 from nvpflow.density import FlowDensity
 from nvpflow.flow import Flow
@@ -26,7 +26,7 @@ DENSITIES = {"FlowDensity": FlowDensity, "RealNVP": RealNVP}
 KINDS = ("Flow", *DENSITIES, "FlowOutlierDetector")
 
 
-def load(path: AnyPath) -> Flow | FlowDensity | FlowOutlierDetector:
+def load(path: AnyPath | BinaryReader) -> Flow | FlowDensity | FlowOutlierDetector:
     """Read what `save` wrote, whatever its name.
 
     Files need not be trusted: nothing in them is ever executed, every size is checked before it is used, a flow is made
@@ -38,7 +38,8 @@ def load(path: AnyPath) -> Flow | FlowDensity | FlowOutlierDetector:
 
     Parameters
     ----------
-    path : str, bytes or path-like
+    path : str, bytes, path-like or binary file object
+        An object with a method `read`, such as an open file or ``io.BytesIO``, is read from where it stands to its end.
 
     Returns
     -------
@@ -58,15 +59,27 @@ def load(path: AnyPath) -> Flow | FlowDensity | FlowOutlierDetector:
     >>> import nvpflow
     >>> model = nvpflow.load("model.npz")  # doctest: +SKIP
     """
-    path, what = decode_path(path), "is not an nvpflow file"
+    if hasattr(path, "read"):
+        source, name = _read_all(cast(BinaryReader, path))
+    else:
+        source = name = decode_path(path)
+    what = "is not an nvpflow file"
     try:
-        with open_container(path) as file:
+        with open_container(source) as file:
             header = _read_header(file)
             what = "is damaged"
             return _restore(header, file)
     except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
-        raise ValueError(f"{path} {what}: {reason!s:.500}") from error
+        raise ValueError(f"{name} {what}: {reason!s:.500}") from error
+
+
+def _read_all(file: BinaryReader) -> tuple[str | bytes, str]:
+    """The rest of a file object, and what to call it in messages."""
+    content = file.read()
+    if not isinstance(content, bytes):
+        raise TypeError(f"path must be a file object that reads bytes, got one that reads {type(content).__name__}")
+    return content, str(getattr(file, "name", type(file).__name__))
 
 
 def _read_header(file: Reader) -> dict[str, Any]:
@@ -147,13 +160,12 @@ def _restore_estimator(header: dict[str, Any], flow: Flow, file: Reader) -> Flow
 
 
 def _restore_detector(header: dict[str, Any], estimator: FlowDensity) -> FlowOutlierDetector:
-    if estimator.flow_.context_dim:
-        raise ValueError(f"a FlowOutlierDetector has no context, got a flow with {estimator.flow_.context_dim} columns of it")
     model = _with_params(FlowOutlierDetector, header["detector"])
     if header["detector"].get("random_state") == header["estimator"].get("random_state"):
         estimator.random_state = model.random_state  # one generator, which both draw from, as `fit` leaves it
     fitted = {"estimator_": estimator, "offset_": np.float64(check_real("offset", header["offset"]))}
-    model._keep(fitted, estimator.n_features_in_, getattr(estimator, "feature_names_in_", None))
+    names = [getattr(estimator, f"{name}_", None) for name in NAMES]
+    model._keep(fitted, estimator.n_features_in_, *names)
     return model
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ from nvpflow._typing import Floats
 if TYPE_CHECKING:
     from zipfile import ZipFile
 
-__all__ = ["open_npz", "write_npz"]
+__all__ = ["open_npz", "open_source", "write_npz"]
 
 
 def write_npz(file: IO[bytes], header: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -27,14 +28,19 @@ def write_npz(file: IO[bytes], header: str, arrays: Mapping[str, npt.NDArray[Any
     np.savez(file, **members)
 
 
+def open_source(source: str | bytes) -> IO[bytes]:
+    """A file to read: that of a path, or one of bytes."""
+    return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
+
+
 @contextlib.contextmanager
-def open_npz(path: str) -> Iterator[Npz]:
+def open_npz(source: str | bytes) -> Iterator[Npz]:
     import struct
     import zipfile
 
     try:
-        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-            yield Npz(archive, os.fstat(file.fileno()).st_size)
+        with open_source(source) as file, zipfile.ZipFile(file) as archive:
+            yield Npz(archive, file.seek(0, os.SEEK_END))
     except (EOFError, NotImplementedError, OverflowError, struct.error, zipfile.BadZipFile) as error:
         raise ValueError(f"the archive is damaged: {error or type(error).__name__}") from error
     except OSError as error:

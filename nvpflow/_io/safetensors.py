@@ -26,13 +26,28 @@ def write_safetensors(file: IO[bytes], header: str, arrays: Mapping[str, npt.NDA
 
 
 @contextlib.contextmanager
-def open_safetensors(path: str) -> Iterator[SafeTensors]:
+def open_safetensors(source: str | bytes) -> Iterator[SafeTensors]:
     safetensors = _safetensors()
     try:
-        with safetensors.safe_open(os.fspath(path), framework="np") as archive:
+        with _as_path(source) as path, safetensors.safe_open(os.fspath(path), framework="np") as archive:
             yield SafeTensors(archive)
     except safetensors.SafetensorError as error:
         raise ValueError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _as_path(source: str | bytes) -> Iterator[str]:
+    """That package reads metadata from files alone, so bytes go into one."""
+    if not isinstance(source, bytes):
+        yield source
+        return
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.safetensors")
+        with open(path, "wb") as file:
+            file.write(source)
+        yield path
 
 
 class SafeTensors:

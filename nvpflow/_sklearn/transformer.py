@@ -77,7 +77,7 @@ class Transformer(Estimator):
         return np.array([f"{type(self).__name__.lower()}{i}" for i in range(n_features)], dtype=object)
 
     def set_output(self, *, transform: Literal["default", "pandas", "polars"] | None = None) -> Self:
-        """What `transform` returns.
+        """What `transform` and `sample` return.
 
         Parameters
         ----------
@@ -97,6 +97,14 @@ class Transformer(Estimator):
         return self
 
     def _output(self, array: Floats, X: ArrayLike) -> Any:
+        """Latent points of X, as `set_output` says."""
+        return self._as_frame(array, self.get_feature_names_out(), X)
+
+    def _data_output(self, array: Floats) -> Any:
+        """Samples, as `set_output` says."""
+        return self._as_frame(array, getattr(self, "feature_names_in_", [f"x{i}" for i in range(array.shape[1])]))
+
+    def _as_frame(self, array: Floats, names: Names | list[str], X: ArrayLike | None = None) -> Any:
         """The array, or a frame with its columns named, as `set_output` or else ``sklearn.set_config`` says."""
         sklearn = sys.modules.get("sklearn")
         default = sklearn.get_config()["transform_output"] if sklearn else "default"
@@ -105,9 +113,9 @@ class Transformer(Estimator):
             import pandas
 
             index = X.index if isinstance(X, (pandas.DataFrame, pandas.Series)) else None
-            return pandas.DataFrame(array, index=index, columns=self.get_feature_names_out())
+            return pandas.DataFrame(array, index=index, columns=names)
         if kind == "polars":
             import polars
 
-            return polars.DataFrame(array, schema=list(self.get_feature_names_out()), orient="row")
+            return polars.DataFrame(array, schema=list(names), orient="row")
         return array
