@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self, SupportsIndex, cast, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow import _core
 from nvpflow._io.state_dict import split_state, state_dtype, state_widths

@@ -139,7 +139,7 @@ def _create(directory: str, mode: int) -> tuple[str, IO[bytes]]:
     """A new temporary file and its path, locked where there are locks."""
     while True:
         path = os.path.join(directory, TEMPORARY + os.urandom(8).hex())
-        file = open(path, "xb", opener=lambda path, flags: os.open(path, flags, mode))
+        file = open(path, "xb", opener=lambda path, flags: os.open(path, flags, mode))  # noqa: SIM115 - the caller closes it
         if _lock(file.fileno()) is not False and os.fstat(file.fileno()).st_nlink:
             return path, file
         file.close()  # another save took it for left behind before it had its lock

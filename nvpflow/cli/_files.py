@@ -19,7 +19,7 @@ from nvpflow.cli._streams import write_bytes
 __all__ = ["Fitted", "Model", "check_place", "density_of", "load_beside", "load_model", "save_model"]
 
 
-Fitted: TypeAlias = nvpflow.Flow | nvpflow.FlowDensity | nvpflow.FlowOutlierDetector
+Fitted: TypeAlias = "nvpflow.Flow | nvpflow.FlowDensity | nvpflow.FlowOutlierDetector"
 
 
 def density_of(fitted: Fitted) -> nvpflow.FlowDensity | None:

@@ -42,8 +42,8 @@ def add_fit(commands: Commands) -> None:
         commands,
         "fit",
         "Fit a normalizing flow to the rows of a table and write it to a file: a density, a density that is conditional on\n"
-        "some columns (--context), or an outlier detector (--contamination), which may have a context as well. Defaults are in\n"
-        "parentheses.",
+        "some columns (--context), or an outlier detector (--contamination), which may have a context as well.\n"
+        "Defaults are in parentheses.",
         [
             "nvpflow fit data.csv -o model.npz",
             "nvpflow fit data.csv -o model.npz --columns height,weight --random-state 0",

@@ -26,7 +26,7 @@ def open_closed_streams() -> None:
         except OSError:
             os.open(os.devnull, flag)  # gets the lowest descriptor that is free: this one
         if getattr(sys, name) is None:
-            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - it stays open
 
 
 def say(text: str) -> None:
