@@ -33,7 +33,7 @@ typedef struct {
     const nvp_flow *flow;
     const nvp_train_options *options;
     nvp_workspace *workspace;
-    nvp_exchange *exchange; /* of the team, while it is at work; then NULL */
+    nvp_shared_state *shared; /* of the team, while it is at work; then NULL */
     size_t worker;
     size_t n_passes; /* so far */
     bool stop;       /* the caller said so; worker 0's */
@@ -97,7 +97,7 @@ static size_t part_size(const nvp_flow *flow, size_t part) {
     return left < PART ? left : PART;
 }
 
-static void meet(const training *t) { nvp_team_meet(t->exchange->team, t->worker); }
+static void meet(const training *t) { nvp_team_barrier(t->shared->team, t->worker); }
 
 /* Clipping by the global norm: Pascanu, Mikolov and Bengio (2013), algorithm 1. Parts are added in their order, so that
  * the bits do not depend on the team. False where the gradient is not finite, or so large that Adam's v, a mean of its
@@ -116,7 +116,7 @@ static bool clip_gradient(const training *t, double *scale) {
 static void take_step(training *t) {
     const nvp_engine *engine = t->flow->engine;
     const size_t n = n_parts(t->flow), first = t->shares_params ? t->worker : 0;
-    const size_t stride = t->shares_params ? nvp_team_size(t->exchange->team) : 1;
+    const size_t stride = t->shares_params ? nvp_team_size(t->shared->team) : 1;
     for (size_t part = first; part < n; part += stride)
         t->squares[part] = engine->sum_of_squares(&t->update, part * PART, part_size(t->flow, part));
     if (t->shares_params)
@@ -143,8 +143,8 @@ static nvp_status run(training *t, nvp_pass *pass) {
     pass->workspace = t->workspace;
     pass->inverse = true;
     pass->sum_log_prob = true;
-    if (t->exchange) {
-        pass->exchange = t->exchange;
+    if (t->shared) {
+        pass->shared = t->shared;
         pass->worker = t->worker;
         pass->number = t->n_passes++;
         pass->stop = t->stop;
@@ -282,7 +282,7 @@ static nvp_status run_epoch(training *t, size_t epoch) {
     t->train_nll = nll, t->validation_nll = held_out;
     if (t->worker == 0 && options->on_epoch && !options->on_epoch_alone) {
         report_epoch(t);
-        if (nvp_team_is_lost(t->exchange->team))
+        if (nvp_team_is_forked(t->shared->team))
             return NVP_ERROR_FORKED;
     }
     return NVP_OK;
@@ -290,7 +290,7 @@ static nvp_status run_epoch(training *t, size_t epoch) {
 
 /* Worker 0 tells the others to stop with the next pass. */
 static void run_epochs(training *t) {
-    const bool alone = !t->exchange->team;
+    const bool alone = !t->shared->team;
     if (t->progress->epochs == 0 && t->n_validation) {
         double held_out;
         t->status = validate(t, 0, &held_out);
@@ -449,13 +449,13 @@ static nvp_status make_others(team_training *crew) {
     const training *first = crew->first;
     const size_t n_others = nvp_team_size(first->workspace->team) - 1;
     const size_t row = first->flow->n_params * first->flow->engine->real_size;
-    crew->size = sizeof(training) + sizeof(progress) + sizeof(double) + NVP_LINE;
+    crew->size = sizeof(training) + sizeof(progress) + sizeof(double) + NVP_CACHE_LINE;
     if (n_others == 0)
         return NVP_OK;
     if (!first->shares_params && !nvp_add_product(4, row, &crew->size))
         return NVP_ERROR_SIZE;
     size_t bytes;
-    if (!nvp_add(crew->size, NVP_LINE - crew->size % NVP_LINE, &crew->size) ||
+    if (!nvp_add(crew->size, NVP_CACHE_LINE - crew->size % NVP_CACHE_LINE, &crew->size) ||
         !nvp_multiply(n_others, crew->size, &bytes))
         return NVP_ERROR_SIZE;
     crew->others = malloc(bytes);
@@ -479,25 +479,25 @@ static size_t most_workers(const training *t) {
 /* Epochs up to t->team_until, by a team where they have enough to do for one. */
 static nvp_status run_team(training *t) {
     nvp_workspace *workspace = t->workspace;
-    nvp_exchange exchange;
+    nvp_shared_state shared;
     team_training crew = {.first = t};
     const double n_steps = t->epoch_steps * ((double)t->team_until - (double)t->progress->epochs);
-    nvp_workspace_gather(workspace, (double)t->batch_size * (double)t->flow->n_params * n_steps, most_workers(t));
-    t->exchange = &exchange;
+    nvp_workspace_start_team(workspace, (double)t->batch_size * (double)t->flow->n_params * n_steps, most_workers(t));
+    t->shared = &shared;
     t->n_passes = 0;
     t->shares_params = workspace->team && n_parts(t->flow) > 1;
     const size_t most = t->n_validation > t->batch_size ? t->n_validation : t->batch_size;
     nvp_status status =
-        t->flow->engine->open_exchange(&exchange, t->flow, workspace, most, workspace->team && !t->shares_params);
+        t->flow->engine->init_shared_state(&shared, t->flow, workspace, most, workspace->team && !t->shares_params);
     if (status == NVP_OK)
         status = make_others(&crew);
     if (status == NVP_OK) {
         nvp_team_run(workspace->team, work, &crew);
         status = t->status;
     }
-    nvp_workspace_dismiss(workspace);
+    nvp_workspace_stop_team(workspace);
     free(crew.others);
-    t->exchange = NULL;
+    t->shared = NULL;
     return status;
 }
 
@@ -521,10 +521,10 @@ static nvp_status train_checked(training *t, nvp_train_result *result) {
     if (status == NVP_OK) {
         status = train(t);
         if (status == NVP_OK)
-            nvp_workspace_gather(t->workspace, (double)t->n * (double)t->flow->n_params,
-                                 nvp_count_tiles(t->flow, t->n));
+            nvp_workspace_start_team(t->workspace, (double)t->n * (double)t->flow->n_params,
+                                     nvp_count_tiles(t->flow, t->n));
         const nvp_status settled = settle(t, status == NVP_OK, result);
-        nvp_workspace_dismiss(t->workspace);
+        nvp_workspace_stop_team(t->workspace);
         if (status == NVP_OK)
             status = settled;
         if (status != NVP_OK && status != NVP_INTERRUPTED)
