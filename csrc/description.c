@@ -9,25 +9,33 @@ enum { WITHOUT_BASE = 1, WITH_BASE = 2 }; /* versions */
 
 _Static_assert(sizeof(nvp_activation) == sizeof(int) && sizeof(nvp_scale) == sizeof(int), "choices are ints");
 
-#define FIELD(name, form, member, ...)                                                                                 \
-    {                                                                                                                  \
-        name, form, offsetof(nvp_layer_config, member), { __VA_ARGS__ }                                                \
-    }
+const char *const nvp_form_names[] = {
+    [NVP_CHOICE] = "choice", [NVP_REAL] = "real", [NVP_COUNT] = "count",
+    [NVP_WIDTHS] = "widths", [NVP_MASK] = "mask", [NVP_PERMUTATION_COLUMNS] = "permutation",
+};
+
+#define AT(member) .offset = offsetof(nvp_layer_config, member)
+#define CHOICE(name, member, ...)                                                                                      \
+    { name, NVP_CHOICE, AT(member), .choices = {__VA_ARGS__} }
+#define REAL(name, member)                                                                                             \
+    { name, NVP_REAL, AT(member) }
+#define COUNT(name, member, from, to)                                                                                  \
+    { name, NVP_COUNT, AT(member), .least = from, .most = to }
+#define LIST(name, form)                                                                                               \
+    { name, form }
 #define CONDITIONER                                                                                                    \
-    FIELD("activation", NVP_CHOICE, activation, "relu", "tanh", "silu"),                                               \
-        FIELD("hidden_dim", NVP_WIDTHS, hidden, NULL), FIELD("mask", NVP_MASK, mask, NULL)
+    CHOICE("activation", activation, "relu", "tanh", "silu"), LIST("hidden_dim", NVP_WIDTHS), LIST("mask", NVP_MASK)
 
 const nvp_kind nvp_kinds[NVP_N_LAYER_TYPES] = {
     [NVP_AFFINE_COUPLING] = {"affine_coupling",
-                             {CONDITIONER, FIELD("scale", NVP_CHOICE, scale, "exp", "tanh"),
-                              FIELD("scale_bound", NVP_REAL, scale_bound, NULL),
-                              FIELD("networks", NVP_CHOICE, shared_network, "separate", "shared")}},
+                             {CONDITIONER, CHOICE("scale", scale, "exp", "tanh"), REAL("scale_bound", scale_bound),
+                              CHOICE("networks", shared_network, "separate", "shared")}},
     [NVP_ACT_NORM] = {.name = "act_norm"},
     [NVP_SPLINE_COUPLING] = {"spline_coupling",
-                             {CONDITIONER, FIELD("n_bins", NVP_COUNT, n_bins, NULL),
-                              FIELD("tail_bound", NVP_REAL, tail_bound, NULL)}},
+                             {CONDITIONER, COUNT("n_bins", n_bins, 2, NVP_MAX_BINS),
+                              REAL("tail_bound", tail_bound)}},
     [NVP_ADDITIVE_COUPLING] = {"additive_coupling", {CONDITIONER}},
-    [NVP_PERMUTATION] = {"permutation", {FIELD("permutation", NVP_PERMUTATION_COLUMNS, permutation, NULL)}},
+    [NVP_PERMUTATION] = {"permutation", {LIST("permutation", NVP_PERMUTATION_COLUMNS)}},
     [NVP_LU_LINEAR] = {.name = "lu_linear"},
 };
 
@@ -71,6 +79,7 @@ typedef struct {
     const double *next;
     size_t left;
     bool bad;
+    bool too_large; /* it was a size that does not fit in size_t */
 } numbers;
 
 static double next_real(numbers *in) {
@@ -85,17 +94,25 @@ static double next_real(numbers *in) {
 /* A double holds every integer up to this without rounding. */
 static const double most = 0x1p53;
 
-static size_t next_size(numbers *in) {
+static bool fits(double value) { return value < most && value < (double)SIZE_MAX; }
+
+static size_t next_count(numbers *in) {
     const double value = next_real(in);
-    if (value >= 0 && value < most && value < (double)SIZE_MAX && value == floor(value))
+    if (value >= 0 && fits(value) && value == floor(value))
         return (size_t)value;
     in->bad = true;
     return 0;
 }
 
+/* Dimensions, or the width of a hidden layer. */
+static size_t next_size(numbers *in) {
+    in->too_large |= in->left && isfinite(*in->next) && *in->next > 0 && !fits(*in->next);
+    return next_count(in);
+}
+
 /* One of 0, ..., n - 1. */
 static unsigned next_choice(numbers *in, unsigned n) {
-    const size_t value = next_size(in);
+    const size_t value = next_count(in);
     if (value < n)
         return (unsigned)value;
     in->bad = true;
@@ -108,10 +125,10 @@ typedef struct {
     unsigned char *mask;
 } storage;
 
-static const size_t *next_sizes(numbers *in, size_t n, storage *lists) {
+static const size_t *next_sizes(numbers *in, size_t n, size_t (*next)(numbers *), storage *lists) {
     const size_t *sizes = lists->sizes;
     for (size_t i = 0; i < n && !in->bad; i++)
-        *lists->sizes++ = next_size(in);
+        *lists->sizes++ = next(in);
     return sizes;
 }
 
@@ -135,19 +152,19 @@ static void read_field(numbers *in, const nvp_field *field, size_t dim, nvp_laye
         break;
     }
     case NVP_COUNT: {
-        const size_t count = next_size(in);
+        const size_t count = next_count(in);
         set(layer, field, &count, sizeof count);
         break;
     }
     case NVP_WIDTHS:
-        layer->n_hidden = next_size(in);
-        layer->hidden = next_sizes(in, layer->n_hidden, lists);
+        layer->n_hidden = next_count(in);
+        layer->hidden = next_sizes(in, layer->n_hidden, next_size, lists);
         break;
     case NVP_MASK:
         layer->mask = next_mask(in, dim, lists);
         break;
     case NVP_PERMUTATION_COLUMNS:
-        layer->permutation = next_sizes(in, dim, lists);
+        layer->permutation = next_sizes(in, dim, next_count, lists);
         break;
     }
 }
@@ -158,18 +175,20 @@ static void read_layer(numbers *in, size_t dim, nvp_layer_config *layer, storage
         read_field(in, field, dim, layer, lists);
 }
 
+static nvp_status why_bad(const numbers *in) { return in->too_large ? NVP_ERROR_SIZE : NVP_ERROR_ARGUMENT; }
+
 nvp_status nvp_flow_decode(nvp_flow **flow, size_t n, const double *list) {
     if (!flow || (n && !list))
         return NVP_ERROR_ARGUMENT;
     *flow = NULL;
-    numbers in = {list, n, false};
-    const size_t version = next_size(&in);
+    numbers in = {.next = list, .left = n};
+    const size_t version = next_count(&in);
     in.bad = version != WITHOUT_BASE && version != WITH_BASE;
     const nvp_dtype dtype = (nvp_dtype)next_choice(&in, 2);
     const size_t dim = next_size(&in), context_dim = next_size(&in);
-    const size_t n_components = version == WITH_BASE ? next_size(&in) : 0, n_layers = next_size(&in);
+    const size_t n_components = version == WITH_BASE ? next_count(&in) : 0, n_layers = next_count(&in);
     if (in.bad || n_layers > in.left) /* each has at least its type */
-        return NVP_ERROR_ARGUMENT;
+        return why_bad(&in);
 
     nvp_layer_config *layers = calloc(n_layers + 1, sizeof *layers);
     size_t *sizes = calloc(in.left + 1, sizeof *sizes);
@@ -179,7 +198,7 @@ nvp_status nvp_flow_decode(nvp_flow **flow, size_t n, const double *list) {
         storage lists = {sizes, masks};
         for (size_t l = 0; l < n_layers && !in.bad; l++)
             read_layer(&in, dim, &layers[l], &lists);
-        status = in.bad || in.left ? NVP_ERROR_ARGUMENT
+        status = in.bad || in.left ? why_bad(&in)
                                    : nvp_flow_create(flow, dtype, dim, context_dim, n_components, n_layers, layers);
     }
     free(layers);

@@ -15,11 +15,14 @@ typedef enum {
     NVP_PERMUTATION_COLUMNS /* `permutation`, D sizes */
 } nvp_form;
 
+extern const char *const nvp_form_names[];
+
 typedef struct {
     const char *name; /* in Python's configuration; NULL: the list has ended */
     nvp_form form;
     size_t offset;          /* in nvp_layer_config, of the first three forms */
     const char *choices[4]; /* the names of an enumeration, and NULL */
+    size_t least, most;     /* of a count */
 } nvp_field;
 
 typedef struct {

@@ -11,6 +11,7 @@ from typing import Any, Self, SupportsIndex, cast, overload
 import numpy as np
 
 from nvpflow import _core
+from nvpflow._io.encoding import encode_flow
 from nvpflow._io.state_dict import split_state, state_dtype, state_widths
 from nvpflow._training.callbacks import stop_on_plateau, wants_stop
 from nvpflow._training.history import validated
@@ -99,10 +100,9 @@ class Flow(_core.Flow):
         _check_layers(layers)
         _check_base(base, layers[0])
         first = layers[0]
-        descriptions = tuple(layer._description() for layer in layers)
         context_dim = max(layer.context_dim for layer in layers)
-        n_components = base.n_components if base else 0
-        super().__init__(first.data_dim, first.dtype, descriptions, context_dim=context_dim, n_components=n_components)
+        fields = [layer._fields() for layer in layers]
+        super().__init__(encode_flow(first.dtype, first.data_dim, context_dim, fields, base._fields() if base else None))
         self._layers, self._base = layers, base
         parameters = self.parameters
         for layer, offset in zip(layers, self._layer_offsets):

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from nvpflow import _core
+from nvpflow._io.encoding import encode_flow
 from nvpflow._io.state_dict import checked_state
 from nvpflow._typing import ArrayLike, DTypeLike, Floats, Seed
 from nvpflow._validation.arguments import check_choice, check_dtype, check_int, draw_seeds
@@ -210,6 +211,10 @@ class MixtureBase:
         """
         return {"type": "mixture", "n_components": self.n_components, "data_dim": self.data_dim}
 
+    def _fields(self):
+        """What `encode_flow` reads."""
+        return {"type": "mixture", "n_components": self.n_components}
+
     def _rebind(self, parameters):
         parameters[:] = self._parameters
         self._parameters = parameters
@@ -250,8 +255,9 @@ def pack_factors(factors):
 
 def bare_flow(data_dim, dtype, n_components, parameters=None):
     """The core's flow over a mixture whose layers do nothing, on these parameters or on its own."""
-    identity = ("permutation", tuple(range(data_dim)))
-    return _core.Flow(data_dim, dtype, (identity,), parameters, n_components=n_components)
+    identity = {"type": "permutation", "permutation": list(range(data_dim))}
+    base = {"type": "mixture", "n_components": n_components}
+    return _core.Flow(encode_flow(dtype, data_dim, 0, [identity], base), parameters)
 
 
 def base_from_config(config, dtype):

@@ -47,6 +47,13 @@ typedef struct {
 extern PyType_Spec transform_spec;
 extern PyType_Spec flow_spec;
 
+/* The flow that numbers describe, those of nvp_flow_decode; NULL with an exception. */
+nvp_flow *decode_flow(PyObject *description);
+
+/* The core's table of layer kinds as a dict: for each name its fields (name, form, what they may be). New reference, or
+ * NULL with an exception. */
+PyObject *layer_kinds(void);
+
 /* -1 with an exception where __init__ was not called, as a subclass may forget to. */
 int check_ready(const TransformObject *self);
 

@@ -5,13 +5,8 @@
 /* So that the size of a flow is known before any memory is taken for it. */
 static PyObject *count_parameters(PyObject *module, PyObject *value) {
     (void)module;
-    PyArrayObject *numbers = (PyArrayObject *)PyArray_FROM_OTF(value, NPY_DOUBLE, NPY_ARRAY_IN_ARRAY);
-    if (!numbers)
-        return NULL;
-    nvp_flow *flow;
-    const nvp_status status = nvp_flow_decode(&flow, (size_t)PyArray_SIZE(numbers), PyArray_DATA(numbers));
-    Py_DECREF(numbers);
-    if (raise_status(status) < 0)
+    nvp_flow *flow = decode_flow(value);
+    if (!flow)
         return NULL;
     const size_t n = nvp_flow_n_parameters(flow);
     nvp_flow_destroy(flow);
@@ -33,11 +28,13 @@ static int execute(PyObject *module) {
     PyObject *transform = PyType_FromModuleAndSpec(module, &transform_spec, NULL);
     if (!transform)
         return -1;
-    PyObject *flow = PyType_FromModuleAndSpec(module, &flow_spec, transform);
-    int failed = !flow || PyModule_AddType(module, (PyTypeObject *)transform) < 0 ||
-                 PyModule_AddType(module, (PyTypeObject *)flow) < 0;
+    PyObject *flow = PyType_FromModuleAndSpec(module, &flow_spec, transform), *kinds = layer_kinds();
+    int failed = !flow || !kinds || PyModule_AddType(module, (PyTypeObject *)transform) < 0 ||
+                 PyModule_AddType(module, (PyTypeObject *)flow) < 0 ||
+                 PyModule_AddObjectRef(module, "LAYER_KINDS", kinds) < 0;
     Py_DECREF(transform);
     Py_XDECREF(flow);
+    Py_XDECREF(kinds);
     return failed ? -1 : 0;
 }
 
