@@ -11,6 +11,9 @@ _Data: TypeAlias = tuple[ArrayLike, ArrayLike | None, ArrayLike | None]
 # By name of a kind: its fields as (name, form, names of a choice or limits of a count).
 LAYER_KINDS: dict[str, tuple[tuple[str, str, tuple[Any, ...]], ...]]
 
+# The same of bases, in a pair with the version of the numbers that can hold one.
+BASE_KINDS: dict[str, tuple[int, tuple[tuple[str, str, tuple[Any, ...]], ...]]]
+
 @disjoint_base
 class Transform:
     _n_threads: int

@@ -50,9 +50,10 @@ extern PyType_Spec flow_spec;
 /* The flow that numbers describe, those of nvp_flow_decode; NULL with an exception. */
 nvp_flow *decode_flow(PyObject *description);
 
-/* The core's table of layer kinds as a dict: for each name its fields (name, form, what they may be). New reference, or
- * NULL with an exception. */
+/* The core's tables as dicts: for each name of a kind its fields (name, form, what they may be), of bases in a pair with
+ * the version of the numbers that can hold it. New references, or NULL with an exception. */
 PyObject *layer_kinds(void);
+PyObject *base_kinds(void);
 
 /* -1 with an exception where __init__ was not called, as a subclass may forget to. */
 int check_ready(const TransformObject *self);

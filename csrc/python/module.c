@@ -23,18 +23,25 @@ static PyMethodDef module_functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
+/* Takes the reference; NULL is an error before. */
+static int add_object(PyObject *module, const char *name, PyObject *object) {
+    const int status = object ? PyModule_AddObjectRef(module, name, object) : -1;
+    Py_XDECREF(object);
+    return status;
+}
+
 static int execute(PyObject *module) {
     import_array1(-1);
     PyObject *transform = PyType_FromModuleAndSpec(module, &transform_spec, NULL);
     if (!transform)
         return -1;
-    PyObject *flow = PyType_FromModuleAndSpec(module, &flow_spec, transform), *kinds = layer_kinds();
-    int failed = !flow || !kinds || PyModule_AddType(module, (PyTypeObject *)transform) < 0 ||
+    PyObject *flow = PyType_FromModuleAndSpec(module, &flow_spec, transform);
+    int failed = !flow || PyModule_AddType(module, (PyTypeObject *)transform) < 0 ||
                  PyModule_AddType(module, (PyTypeObject *)flow) < 0 ||
-                 PyModule_AddObjectRef(module, "LAYER_KINDS", kinds) < 0;
+                 add_object(module, "LAYER_KINDS", layer_kinds()) < 0 ||
+                 add_object(module, "BASE_KINDS", base_kinds()) < 0;
     Py_DECREF(transform);
     Py_XDECREF(flow);
-    Py_XDECREF(kinds);
     return failed ? -1 : 0;
 }
 

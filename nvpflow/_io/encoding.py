@@ -18,9 +18,10 @@ from nvpflow._validation.arguments import (
 
 __all__ = ["allowed", "describe", "encode_flow"]
 
-WITHOUT_BASE, WITH_BASE = 1, 2  # versions of the list
+FIRST_WITH_KIND = 3  # versions of the list before this one say by their number which base it is
 DTYPES = ("float32", "float64")
-LAYER_KINDS = tuple(_core.LAYER_KINDS)
+LAYER_KINDS, BASE_KINDS = tuple(_core.LAYER_KINDS), tuple(_core.BASE_KINDS)
+STANDARD_NORMAL, *OTHER_BASES = BASE_KINDS
 
 
 def allowed(kind, field):
@@ -54,7 +55,7 @@ def describe(config):
         if len(values) > 1:
             raise ValueError(f"layers must agree in {name}, got {sorted(values)}")
     dtype, base = check_choice("dtype", config["dtype"], DTYPES), config.get("base")
-    if base is not None and check_choice("base type", base["type"], ("mixture",)) and base["data_dim"] not in dims:
+    if base is not None and check_choice("base type", base["type"], OTHER_BASES) and base["data_dim"] not in dims:
         raise ValueError(f"base and layers must agree in data_dim, got {shown(base['data_dim'])} and {sorted(dims)}")
     (data_dim,), (context_dim,) = dims, contexts
     return encode_flow(dtype, data_dim, context_dim, layers, base)
@@ -72,17 +73,25 @@ def encode_flow(dtype, data_dim, context_dim, layers, base=None):
     base : dict, optional
         The same of the base.
     """
-    numbers = [WITHOUT_BASE if base is None else WITH_BASE, DTYPES.index(np.dtype(dtype).name), data_dim, context_dim]
-    if base is not None:
-        check_choice("base type", base["type"], ("mixture",))
-        numbers.append(check_int("n_components", base["n_components"], 1))
+    base = base or {"type": STANDARD_NORMAL}
+    version, base_fields = _core.BASE_KINDS[base["type"]]
+    numbers = [version, DTYPES.index(np.dtype(dtype).name), data_dim, context_dim]
+    if version >= FIRST_WITH_KIND:
+        numbers.append(BASE_KINDS.index(base["type"]))
+    numbers += _encode_fields(base_fields, base, data_dim)
     numbers.append(len(layers))
     for layer in layers:
         kind = check_choice("layer type", layer["type"], LAYER_KINDS)
         numbers.append(LAYER_KINDS.index(kind))
-        for name, form, values in _core.LAYER_KINDS[kind]:
-            numbers += ENCODERS[form](name, layer[name], values, data_dim)
+        numbers += _encode_fields(_core.LAYER_KINDS[kind], layer, data_dim)
     return np.array(numbers, dtype=np.float64)
+
+
+def _encode_fields(fields, config, data_dim):
+    numbers = []
+    for name, form, values in fields:
+        numbers += ENCODERS[form](name, config[name], values, data_dim)
+    return numbers
 
 
 # -- one for each form of a field: from its value to its numbers --
@@ -109,7 +118,7 @@ def _encode_mask(name, value, _, data_dim):
     return check_mask(_integers(name, value, data_dim), data_dim).tolist()
 
 
-def _encode_permutation(name, value, _, data_dim):
+def _encode_order(name, value, _, data_dim):
     return check_permutation(_integers(name, value, data_dim), data_dim)
 
 
@@ -119,7 +128,7 @@ ENCODERS = {
     "count": _encode_count,
     "widths": _encode_widths,
     "mask": _encode_mask,
-    "permutation": _encode_permutation,
+    "order": _encode_order,
 }
 
 

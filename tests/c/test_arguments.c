@@ -20,7 +20,7 @@ static const nvp_layer_config spline = NVP_LAYER_CONFIG(.type = NVP_SPLINE_COUPL
 
 static nvp_flow *make_flow(nvp_dtype dtype, size_t context_dim) {
     nvp_flow *flow = NULL;
-    CHECK(nvp_flow_create(&flow, dtype, DIM, context_dim, 0, 1, &coupling) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, dtype, DIM, context_dim, NULL, 1, &coupling) == NVP_OK);
     return flow;
 }
 
@@ -145,7 +145,7 @@ static void test_making_without_places(void) {
     size_t size;
     nvp_flow *flow;
     void *params;
-    REFUSED(nvp_flow_create(NULL, NVP_FLOAT64, DIM, 0, 0, 1, &coupling));
+    REFUSED(nvp_flow_create(NULL, NVP_FLOAT64, DIM, 0, NULL, 1, &coupling));
     REFUSED(nvp_workspace_create(NULL));
     REFUSED(nvp_train_state_size(NULL, &size));
     REFUSED(nvp_flow_decode(NULL, 0, NULL));
@@ -174,7 +174,7 @@ static void test_no_parameters(void) {
     double out[DIM], log_prob, nll;
     const nvp_data data = NVP_DATA(.n = 1, .x = x);
     const nvp_train_options options = NVP_TRAIN_OPTIONS(.max_epochs = 2, .learning_rate = 1e-2);
-    FINE(nvp_flow_create(&f, NVP_FLOAT64, DIM, 0, 0, 1, &permuted));
+    FINE(nvp_flow_create(&f, NVP_FLOAT64, DIM, 0, NULL, 1, &permuted));
     nvp_flow_initialize(f, 1, NULL);
     FINE(nvp_forward(f, NULL, 1, x, NULL, out, NULL, w));
     CHECK(out[0] == 2 && out[1] == 1);
@@ -200,13 +200,13 @@ static void test_sizes_that_wrap(void) {
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
         for (int dtype = 0; dtype < 2; dtype++)
             for (size_t more = 0; more < 70; more++) {
-                CHECK(nvp_flow_create(&flow, (nvp_dtype)dtype, 2, half - 4 + more, 0, 1, layers[i]) == NVP_ERROR_SIZE);
+                CHECK(nvp_flow_create(&flow, (nvp_dtype)dtype, 2, half - 4 + more, NULL, 1, layers[i]) == NVP_ERROR_SIZE);
                 CHECK(!flow);
             }
     /* The same with D, where the layer has no list of its columns. */
     for (size_t part = 1; part <= 4; part *= 2)
         for (size_t less = 1; less < 5; less++)
-            CHECK(nvp_flow_create(&flow, NVP_FLOAT32, SIZE_MAX / part + 1 - less, 0, 0, 1, &act_norm) ==
+            CHECK(nvp_flow_create(&flow, NVP_FLOAT32, SIZE_MAX / part + 1 - less, 0, NULL, 1, &act_norm) ==
                   NVP_ERROR_SIZE);
     /* As a file may have it: numbers below 2^53 wrap where size_t has 32 bits. */
     const double odd[] = {0x1p29, 0x1p30, 0x1p31, 0x1p31 - 4, 0x1p32 - 4, 0x1p51, 0x1p52, 0x1p53 - 1};
@@ -225,7 +225,7 @@ static void test_sizes_that_wrap(void) {
 static nvp_status create(nvp_dtype dtype, nvp_layer_config config, double bound) {
     nvp_flow *flow;
     config.scale_bound = config.tail_bound = bound;
-    const nvp_status status = nvp_flow_create(&flow, dtype, DIM, 0, 0, 1, &config);
+    const nvp_status status = nvp_flow_create(&flow, dtype, DIM, 0, NULL, 1, &config);
     CHECK((flow != NULL) == (status == NVP_OK));
     nvp_flow_destroy(flow);
     return status;
@@ -273,7 +273,7 @@ static void test_extreme_bounds_compute(void) {
         float params[200], grad[200], x[MANY * DIM], log_prob[MANY];
         double nll;
         config.tail_bound = bound;
-        FINE(nvp_flow_create(&flow, NVP_FLOAT32, DIM, 0, 0, 1, &config));
+        FINE(nvp_flow_create(&flow, NVP_FLOAT32, DIM, 0, NULL, 1, &config));
         const size_t n = nvp_flow_n_parameters(flow);
         CHECK(n <= 200);
         nvp_flow_initialize(flow, 1, params);
@@ -438,16 +438,18 @@ static void test_structs_of_other_sizes(void) {
         nvp_train_options bad_options = options;
         nvp_adam_options adam = good_adam;
         nvp_layer_config layer = coupling;
+        nvp_base_config base = NVP_BASE_CONFIG(.kind = NVP_MIXTURE, .n_components = 2);
         nvp_train_result result = NVP_TRAIN_RESULT();
         nvp_flow *none_made;
-        bad_data.size = bad_options.size = adam.size = layer.size = result.size = none[i];
+        bad_data.size = bad_options.size = adam.size = layer.size = base.size = result.size = none[i];
         REFUSED(nvp_nll(f, p, &bad_data, &nll, NULL, w));
         REFUSED(nvp_train(f, p, &options, &bad_data, NULL, NULL, w));
         REFUSED(nvp_train(f, p, &options, &data, &bad_data, NULL, w));
         REFUSED(nvp_train(f, p, &bad_options, &data, NULL, NULL, w));
         REFUSED(nvp_train(f, p, &options, &data, NULL, &result, w));
         REFUSED(nvp_adam_step(NVP_FLOAT64, &adam, 1, n, p, x, m, v));
-        REFUSED(nvp_flow_create(&none_made, NVP_FLOAT64, DIM, 0, 0, 1, &layer));
+        REFUSED(nvp_flow_create(&none_made, NVP_FLOAT64, DIM, 0, NULL, 1, &layer));
+        REFUSED(nvp_flow_create(&none_made, NVP_FLOAT64, DIM, 0, &base, 1, &coupling));
         CHECK(memcmp(p, before, sizeof p) == 0 && result.epochs == 0);
     }
     for (int given = 0; given < 2; given++) {
@@ -462,22 +464,40 @@ static void test_structs_of_other_sizes(void) {
     nvp_workspace_destroy(w);
 }
 
+static void test_bases(void) {
+    nvp_flow *flow;
+    const nvp_base_config bad[] = {NVP_BASE_CONFIG(.kind = NVP_MIXTURE), NVP_BASE_CONFIG(.kind = NVP_N_BASE_KINDS),
+                                   NVP_BASE_CONFIG(.kind = (nvp_base_kind)-1, .n_components = 2)};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        REFUSED(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, &bad[i], 1, &coupling));
+        CHECK(!flow);
+    }
+    const nvp_base_config normal = NVP_BASE_CONFIG(.n_components = 5), mixture = *BASE_OF(5);
+    FINE(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, &normal, 1, &coupling));
+    CHECK(nvp_flow_base_kind(flow) == NVP_STANDARD_NORMAL && nvp_flow_n_components(flow) == 0);
+    CHECK(nvp_flow_base_offset(flow) == nvp_flow_n_parameters(flow));
+    nvp_flow_destroy(flow);
+    FINE(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, &mixture, 1, &coupling));
+    CHECK(nvp_flow_base_kind(flow) == NVP_MIXTURE && nvp_flow_n_components(flow) == 5);
+    nvp_flow_destroy(flow);
+}
+
 /* An array of layers is as its first element says. */
 static void test_layers_of_another_size(void) {
     later_layer layers[2] = {{coupling, {0, 0}}, {spline, {0, 0}}};
     const nvp_layer_config same[2] = {coupling, spline};
     nvp_flow *flow, *expected;
     layers[0].known.size = layers[1].known.size = sizeof *layers;
-    FINE(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, 0, 2, &layers[0].known));
-    FINE(nvp_flow_create(&expected, NVP_FLOAT64, DIM, 0, 0, 2, same));
+    FINE(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, NULL, 2, &layers[0].known));
+    FINE(nvp_flow_create(&expected, NVP_FLOAT64, DIM, 0, NULL, 2, same));
     CHECK(nvp_flow_n_parameters(flow) == nvp_flow_n_parameters(expected));
     CHECK(nvp_flow_layer_offset(flow, 1) == nvp_flow_layer_offset(expected, 1));
     nvp_flow_destroy(flow);
     nvp_flow_destroy(expected);
     layers[1].later[1] = 1;
-    REFUSED(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, 0, 2, &layers[0].known));
+    REFUSED(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, NULL, 2, &layers[0].known));
     layers[1].later[1] = 0, layers[1].known.size = sizeof(nvp_layer_config);
-    REFUSED(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, 0, 2, &layers[0].known));
+    REFUSED(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, NULL, 2, &layers[0].known));
     CHECK(!flow);
 }
 
@@ -576,6 +596,7 @@ static const named_test tests[] = {TEST(passes_without_arrays),
                                    TEST(adam_options),
                                    TEST(training_options),
                                    TEST(structs_of_other_sizes),
+                                   TEST(bases),
                                    TEST(layers_of_another_size),
                                    TEST(results_of_another_size),
                                    TEST(structs_of_older_callers),

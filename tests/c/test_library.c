@@ -42,7 +42,7 @@ static nvp_flow *make_flow(nvp_dtype dtype, size_t context_dim, size_t n_compone
     layers[COUPLINGS + 1].type = NVP_LU_LINEAR;
     layers[COUPLINGS + 2].type = NVP_ACT_NORM;
     nvp_flow *flow = NULL;
-    CHECK(nvp_flow_create(&flow, dtype, DIM, context_dim, n_components, LAYERS, layers) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, dtype, DIM, context_dim, BASE_OF(n_components), LAYERS, layers) == NVP_OK);
     return flow;
 }
 
@@ -147,7 +147,7 @@ static void test_bad_descriptions(void) {
         nvp_layer_config config = good;                                                                                \
         __VA_ARGS__;                                                                                                   \
         flow = (nvp_flow *)(void *)&config;                                                                            \
-        CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 0, 1, &config) == (status));                                   \
+        CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, NULL, 1, &config) == (status));                                   \
         CHECK((flow != NULL) == ((status) == NVP_OK));                                                                 \
         nvp_flow_destroy(flow);                                                                                        \
     } while (0)
@@ -178,30 +178,30 @@ static void test_bad_descriptions(void) {
     EXPECT(NVP_ERROR_SIZE, config.hidden = huge);
     EXPECT(NVP_ERROR_SIZE, (config.hidden = huge, config.n_hidden = 2));
 #undef EXPECT
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 0, 0, 0, 1, &good) == NVP_ERROR_ARGUMENT);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 0, 0, &good) == NVP_ERROR_ARGUMENT);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, SIZE_MAX - 1, 0, 1, &good) == NVP_ERROR_SIZE);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, SIZE_MAX / 8, 0, 1, &good) == NVP_ERROR_SIZE);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 0, 1, NULL) == NVP_ERROR_ARGUMENT);
-    CHECK(nvp_flow_create(&flow, (nvp_dtype)5, 2, 0, 0, 1, &good) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 0, 0, NULL, 1, &good) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, NULL, 0, &good) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, SIZE_MAX - 1, NULL, 1, &good) == NVP_ERROR_SIZE);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, SIZE_MAX / 8, NULL, 1, &good) == NVP_ERROR_SIZE);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, NULL, 1, NULL) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_flow_create(&flow, (nvp_dtype)5, 2, 0, NULL, 1, &good) == NVP_ERROR_ARGUMENT);
     const nvp_layer_config act_norm = NVP_LAYER_CONFIG(.type = NVP_ACT_NORM);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 4, 0, 0, 1, &act_norm) == NVP_ERROR_SIZE);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 4, 0, NULL, 1, &act_norm) == NVP_ERROR_SIZE);
     const nvp_layer_config lu = NVP_LAYER_CONFIG(.type = NVP_LU_LINEAR);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 4, 0, 0, 1, &lu) == NVP_ERROR_SIZE);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 4, 0, NULL, 1, &lu) == NVP_ERROR_SIZE);
     /* Components: their number, and that of their parameters in all, K (1 + D + D (D + 1) / 2). */
     const nvp_layer_config permuted = NVP_LAYER_CONFIG(.type = NVP_PERMUTATION, .permutation = order);
     const size_t too_many[] = {SIZE_MAX, SIZE_MAX / 2, SIZE_MAX / 6 + 1, SIZE_MAX / 6 - 1, SIZE_MAX / 24 + 1};
     for (size_t i = 0; i < sizeof too_many / sizeof *too_many; i++) {
         flow = (nvp_flow *)(void *)&flow;
-        CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, too_many[i], 1, &permuted) == NVP_ERROR_SIZE && !flow);
-        CHECK(nvp_flow_create(&flow, NVP_FLOAT64, 2, 0, too_many[i], 1, &good) == NVP_ERROR_SIZE && !flow);
+        CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, BASE_OF(too_many[i]), 1, &permuted) == NVP_ERROR_SIZE && !flow);
+        CHECK(nvp_flow_create(&flow, NVP_FLOAT64, 2, 0, BASE_OF(too_many[i]), 1, &good) == NVP_ERROR_SIZE && !flow);
     }
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 32, 0, 1, 1, &act_norm) == NVP_ERROR_SIZE && !flow);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, SIZE_MAX, 1, NULL) == NVP_ERROR_ARGUMENT);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 7, 1, &permuted) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 32, 0, BASE_OF(1), 1, &act_norm) == NVP_ERROR_SIZE && !flow);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, BASE_OF(SIZE_MAX), 1, NULL) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, BASE_OF(7), 1, &permuted) == NVP_OK);
     CHECK(nvp_flow_n_components(flow) == 7 && nvp_flow_base_offset(flow) == 0 && nvp_flow_n_parameters(flow) == 7 * 6);
     nvp_flow_destroy(flow);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 0, 1, &good) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, NULL, 1, &good) == NVP_OK);
     CHECK(nvp_flow_n_components(flow) == 0 && nvp_flow_base_offset(flow) == nvp_flow_n_parameters(flow));
     nvp_flow_destroy(flow);
     nvp_flow_destroy(NULL);
@@ -217,7 +217,7 @@ static void test_instruction_sets(void) {
         setenv("NVPFLOW_ISA", names[i], 1);
         const nvp_layer_config act_norm = NVP_LAYER_CONFIG(.type = NVP_ACT_NORM);
         nvp_flow *probe;
-        if (nvp_flow_create(&probe, NVP_FLOAT64, 1, 0, 0, 1, &act_norm) == NVP_ERROR_UNSUPPORTED)
+        if (nvp_flow_create(&probe, NVP_FLOAT64, 1, 0, NULL, 1, &act_norm) == NVP_ERROR_UNSUPPORTED)
             continue;
         CHECK(strcmp(nvp_flow_isa(probe), names[i]) == 0 || strcmp(nvp_flow_isa(probe), "neon") == 0);
         nvp_flow_destroy(probe);
@@ -242,7 +242,7 @@ static void test_instruction_sets(void) {
     setenv("NVPFLOW_ISA", "abacus", 1);
     const nvp_layer_config act_norm = NVP_LAYER_CONFIG(.type = NVP_ACT_NORM);
     nvp_flow *flow;
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 1, 0, 0, 1, &act_norm) == NVP_ERROR_UNSUPPORTED && !flow);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 1, 0, NULL, 1, &act_norm) == NVP_ERROR_UNSUPPORTED && !flow);
     unsetenv("NVPFLOW_ISA");
 }
 
@@ -288,7 +288,7 @@ static void test_one_layer_by_hand(void) {
         NVP_LAYER_CONFIG(.mask = masks[0], .hidden = hidden, .n_hidden = 1, .activation = NVP_RELU,
                          .scale = NVP_SCALE_TANH, .scale_bound = 0.7);
     nvp_flow *layer;
-    CHECK(nvp_flow_create(&layer, NVP_FLOAT64, DIM, 0, 0, 1, &config) == NVP_OK);
+    CHECK(nvp_flow_create(&layer, NVP_FLOAT64, DIM, 0, NULL, 1, &config) == NVP_OK);
     const double z[DIM] = {0.3, -1.2, 0.8}, inputs[2] = {0.3, 0.8};
     double out[2], x[DIM], log_det;
     const double *w = f.params;
@@ -508,7 +508,7 @@ static void test_dead_units(void) {
     nvp_flow *flow;
     float x[N * 2], params[2 * (3 * H + 1)], grad[2 * (3 * H + 1)];
     double normals[N * 2], nll;
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 0, 1, &config) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, NULL, 1, &config) == NVP_OK);
     CHECK(nvp_flow_n_parameters(flow) == sizeof params / sizeof *params);
     nvp_flow_initialize(flow, 3, params);
     fill(normals, N * 2, 4);
@@ -535,7 +535,7 @@ static void check_mixture(size_t dim, size_t n_components) {
     nvp_workspace *workspace = make_workspace();
     nvp_flow *flow;
     double params[MOST], grad[MOST], x[N * D], found[N], expected, worst = 0, total = 0, nll, sides[2];
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, dim, 0, n_components, 1, &config) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, dim, 0, BASE_OF(n_components), 1, &config) == NVP_OK);
     CHECK(nvp_flow_n_parameters(flow) == n_params && nvp_flow_base_offset(flow) == 0);
     fill(params, n_params, dim);
     fill(x, N * dim, 31);
@@ -585,7 +585,7 @@ static void test_starting_mixture(void) {
     const nvp_layer_config config = NVP_LAYER_CONFIG(.type = NVP_PERMUTATION, .permutation = order);
     nvp_flow *flow;
     float params[K * 6], other[K * 6];
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, K, 1, &config) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, BASE_OF(K), 1, &config) == NVP_OK);
     for (int i = 0; i < K * 6; i++)
         params[i] = other[i] = 9;
     nvp_flow_initialize(flow, 1, params);
@@ -652,7 +652,7 @@ static void check_few_samples_from_many_components(nvp_dtype dtype) {
     double params[3 * K], many[MANY], few[MANY];
     for (size_t n_components = 1; n_components <= K; n_components++) {
         nvp_flow *flow;
-        CHECK(nvp_flow_create(&flow, dtype, 1, 0, n_components, 1, &config) == NVP_OK);
+        CHECK(nvp_flow_create(&flow, dtype, 1, 0, BASE_OF(n_components), 1, &config) == NVP_OK);
         nvp_flow_initialize(flow, 1, params);
         for (size_t n = 1; n <= MANY; n += n < 5 ? 1 : 65) {
             nvp_workspace *fresh = make_workspace(); /* as large as the call needs, so that the sanitizers see more */
@@ -940,7 +940,7 @@ static nvp_flow *make_wide_flow(void) {
     nvp_layer_config layers[2] = {NVP_LAYER_CONFIG(.mask = masks[0], .hidden = width, .n_hidden = 2),
                                   NVP_LAYER_CONFIG(.mask = masks[1], .hidden = width, .n_hidden = 2)};
     nvp_flow *flow = NULL;
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, 0, 2, layers) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, NULL, 2, layers) == NVP_OK);
     return flow;
 }
 
@@ -992,7 +992,7 @@ static nvp_status use_everything(double *params) {
     nvp_flow *flow = NULL;
     nvp_workspace *workspace = NULL;
     nvp_train_options options = rich_options();
-    nvp_status status = nvp_flow_create(&flow, NVP_FLOAT64, 2, 0, 3, 1, &config);
+    nvp_status status = nvp_flow_create(&flow, NVP_FLOAT64, 2, 0, BASE_OF(3), 1, &config);
     if (status == NVP_OK)
         status = nvp_workspace_create(&workspace);
     if (status == NVP_OK)
