@@ -25,7 +25,7 @@ typedef struct {
     nvp_form form;
     size_t offset;          /* in the struct, of the value or of the pointer to a list */
     size_t n_offset;        /* and of the number of widths */
-    const char *choices[4]; /* and NULL */
+    const char *choices[8]; /* and NULL */
     size_t least, most;
 } nvp_field;
 

@@ -18,8 +18,11 @@ _Static_assert(sizeof(nvp_activation) == sizeof(int) && sizeof(nvp_scale) == siz
 
 /* -- couplings -- */
 
+#define ACTIVATIONS "relu", "tanh", "silu" /* by nvp_activation */
+_Static_assert(sizeof((const char *const[]){ACTIVATIONS}) / sizeof(char *) == NVP_N_ACTIVATIONS, "each has a name");
+
 #define CONDITIONER                                                                                                    \
-    CHOICE("activation", activation, "relu", "tanh", "silu"),                                                          \
+    CHOICE("activation", activation, ACTIVATIONS),                                                                     \
         {.name = "hidden_dim",                                                                                         \
          .form = NVP_WIDTHS,                                                                                           \
          AT(hidden),                                                                                                   \
