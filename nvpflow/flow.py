@@ -42,8 +42,9 @@ from nvpflow._validation.arguments import (
     shown,
 )
 from nvpflow._validation.arrays import as_array
+from nvpflow.bases import BASE_TYPES, Base, base_from_config, base_from_state
 from nvpflow.layers import SCALE_BOUND, ActNorm, AffineCoupling, Layer, layer_from_config
-from nvpflow.mixture_base import MixtureBase, base_from_config, base_from_state
+from nvpflow.mixture_base import MixtureBase
 from nvpflow.optim import TrainingState
 
 __all__ = ["ConvergenceWarning", "Flow"]
@@ -821,8 +822,9 @@ def _check_layers(layers):
 def _check_base(base, layer):
     if base is None:
         return
-    if not isinstance(base, MixtureBase):
-        raise TypeError(f"base must be a MixtureBase or None, got {shown(base)}")
+    if not isinstance(base, Base):
+        names = " or a ".join(base_type.__name__ for base_type in BASE_TYPES.values())
+        raise TypeError(f"base must be a {names} or None, got {shown(base)}")
     if base._in_flow:
         raise ValueError("base already belongs to a flow: use base.copy()")
     for name in ("data_dim", "dtype"):
