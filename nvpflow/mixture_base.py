@@ -144,7 +144,7 @@ def pack_factors(factors: Floats) -> Floats:
     return packed[:, *np.tril_indices(len(i))]
 
 
-def _check_mixture(weights, means, covariances):
+def _check_mixture(weights: ArrayLike, means: ArrayLike, covariances: ArrayLike) -> tuple[Floats, Floats, Floats]:
     """Logits, means and Cholesky factors of the precisions, in float64."""
     arrays: dict[str, npt.NDArray[np.float64]] = {}
     for name, value in (("weights", weights), ("means", means), ("covariances", covariances)):
