@@ -185,7 +185,7 @@ def _least_deviation(column: Floats) -> float | np.floating[Any]:
 
 
 def _choose_shrinkage(x: Floats, weight: Floats | None) -> float:
-    """The least shrinkage whose cross-validated likelihood of one normal distribution is within a standard error of the best."""
+    """The least shrinkage whose cross-validated likelihood of a normal distribution is within a standard error of the best."""
     distinct, row = np.unique(x, axis=0, return_inverse=True)
     if x.shape[1] == 1 or len(distinct) < 3:
         return SHRINKAGES[0] if x.shape[1] == 1 else SHRINKAGES[-1]
