@@ -6,6 +6,7 @@ import copy
 import functools
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self, SupportsIndex, cast, overload
 
 import numpy as np
@@ -16,6 +17,7 @@ from nvpflow._io.encoding import encode_flow
 from nvpflow._io.state_dict import split_state, state_dtype, state_widths
 from nvpflow._training.callbacks import stop_on_plateau, wants_stop
 from nvpflow._training.history import validated
+from nvpflow._training.options import TrainingOptions
 from nvpflow._typing import (
     Activation,
     AnyPath,
@@ -32,11 +34,7 @@ from nvpflow._typing import (
 from nvpflow._validation.arguments import (
     alternating_mask,
     check_bool,
-    check_callback,
-    check_choice,
     check_int,
-    check_real,
-    check_warmup,
     count_threads,
     draw_seeds,
     shown,
@@ -421,103 +419,26 @@ class Flow(_core.Flow):
         stochastic approximation by averaging"; Rothfuss et al. (2019), "Noise regularization for conditional density
         estimation".
         """
+        options = TrainingOptions.among(locals())
         history: dict[str, Any] = {}
-        self._fit(
-            history,
-            x,
-            context,
-            sample_weight,
-            max_iter=max_iter,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            schedule=schedule,
-            final_fraction=final_fraction,
-            warmup=warmup,
-            max_grad_norm=max_grad_norm,
-            weight_decay=weight_decay,
-            average=average,
-            noise=noise,
-            validation_data=validation_data,
-            validate_every=validate_every,
-            n_iter_no_change=n_iter_no_change,
-            tol=tol,
-            random_state=random_state,
-            callback=callback,
-            pause_after=pause_after,
-            state=state,
-        )
+        self._fit(history, x, context, sample_weight, options)
         first_epoch = history["n_iter"] - len(history["train_nll"]) + 1
         return cast(History, validated(history, first_epoch))
 
-    def _fit(
-        self,
-        history,
-        x,
-        context=None,
-        sample_weight=None,
-        *,
-        max_iter,
-        batch_size,
-        learning_rate,
-        schedule,
-        noise,
-        validation_data,
-        n_iter_no_change,
-        tol,
-        random_state,
-        callback,
-        final_fraction=0.0,
-        warmup=0,
-        max_grad_norm=None,
-        weight_decay=0.0,
-        average=0.0,
-        validate_every=1,
-        pause_after=None,
-        state=None,
-    ):
+    def _fit(self, history, x, context, sample_weight, options):
         """`fit` that fills the dict `history` with more detail, also when it is interrupted."""
         data = self._check_data(("x", "context", "sample_weight"), x, context, sample_weight)
+        validation_data, callback = options.validation_data, options.callback
         if validation_data is not None:
             validation_data = self._check_validation_data(validation_data)
-        check_callback(callback)
-        if state is None:
-            state = TrainingState()
-        elif not isinstance(state, TrainingState):
-            raise TypeError(f"state must be a TrainingState, got {shown(state)}")
+        options = replace(options.checked(self.dtype), noise=self._check_noise(options.noise))
+        if validation_data is None and options.n_iter_no_change:
+            callback = stop_on_plateau(callback, options.n_iter_no_change, options.tol)
+        callback = None if callback is None else functools.partial(wants_stop, callback)
+        state = TrainingState() if options.state is None else options.state
         memory = state._memory_for(self)
-        (seed,) = draw_seeds(random_state, 1)
-        max_iter = check_int("max_iter", max_iter, 0)
-        batch_size = 0 if batch_size is None else check_int("batch_size", batch_size, 1)
-        patience = 0 if n_iter_no_change is None else check_int("n_iter_no_change", n_iter_no_change, 1)
-        tol = check_real("tol", tol, 0, dtype=self.dtype)
-        if validation_data is None and patience:
-            callback = stop_on_plateau(callback, patience, tol)
-        n_steps = max_iter * -(-len(data[0]) // (batch_size or len(data[0])))
         try:
-            self._train(
-                data,
-                validation_data,
-                self._check_noise(noise),
-                history,
-                None if callback is None else functools.partial(wants_stop, callback),
-                max_iter,
-                batch_size,
-                check_real("learning_rate", learning_rate, 0, low_open=True, dtype=self.dtype),
-                check_choice("schedule", schedule, ("constant", "cosine")) == "cosine",
-                patience,
-                tol,
-                seed,
-                _warmup_steps(warmup, n_steps),
-                check_real("final_fraction", final_fraction, 0, 1),
-                0.0
-                if max_grad_norm is None
-                else check_real("max_grad_norm", max_grad_norm, 0, low_open=True, dtype=self.dtype),
-                check_real("weight_decay", weight_decay, 0, dtype=self.dtype),
-                check_real("average", average, 0, 1),
-                check_int("validate_every", validate_every, 1),
-                0 if pause_after is None else check_int("pause_after", pause_after, 1),
-                memory,
-            )
+            self._train(data, validation_data, options.for_core(len(data[0])), history, callback, memory)
         finally:
             if "n_iter" in history:
                 state._keep(self, memory, history["n_iter"])
@@ -786,12 +707,6 @@ class Flow(_core.Flow):
         from nvpflow._display import flow_html
 
         return flow_html(self)
-
-
-def _warmup_steps(warmup, n_steps):
-    """The warm-up in steps; a float is a share of them."""
-    warmup = check_warmup("warmup", warmup)
-    return round(warmup * n_steps) if isinstance(warmup, float) else warmup
 
 
 def _check_layers(layers):

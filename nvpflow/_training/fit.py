@@ -12,6 +12,7 @@ from nvpflow._training.context import ContextScaler
 from nvpflow._training.defaults import base_of, option
 from nvpflow._training.history import validated
 from nvpflow._training.mixture_em import fit_mixture, refit_mixture
+from nvpflow._training.options import TrainingOptions
 from nvpflow._training.split import split
 from nvpflow._training.standardize import Units
 from nvpflow._training.statistics import effective_size, location_and_scale
@@ -170,21 +171,23 @@ class _Start:
             self.flow._fit(
                 part,
                 *self.training,
-                max_iter=self.max_iter,
-                batch_size=model.batch_size,
-                learning_rate=option(model, "learning_rate", self.flow.base, self.flow.context_dim),
-                schedule=model.schedule,
-                warmup=model.warmup,
-                average=model.average,
-                noise=self.noise,
-                validation_data=self.validation,
-                validate_every=self._validate_every(),
-                n_iter_no_change=model.n_iter_no_change,
-                tol=model.tol,
-                random_state=seed,
-                callback=None if callback is None else in_own_units,
-                pause_after=pause_after,
-                state=self.state,
+                TrainingOptions(
+                    max_iter=self.max_iter,
+                    batch_size=model.batch_size,
+                    learning_rate=option(model, "learning_rate", self.flow.base, self.flow.context_dim),
+                    schedule=model.schedule,
+                    warmup=model.warmup,
+                    average=model.average,
+                    noise=self.noise,
+                    validation_data=self.validation,
+                    validate_every=self._validate_every(),
+                    n_iter_no_change=model.n_iter_no_change,
+                    tol=model.tol,
+                    random_state=seed,
+                    callback=None if callback is None else in_own_units,
+                    pause_after=pause_after,
+                    state=self.state,
+                ),
             )
         finally:
             if "train_nll" in part:
