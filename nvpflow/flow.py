@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import functools
+import operator
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self, SupportsIndex, cast, overload
+from typing import Any, Self, SupportsIndex, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,9 @@ from nvpflow.mixture_base import MixtureBase
 from nvpflow.optim import TrainingState
 
 __all__ = ["ConvergenceWarning", "Flow"]
+
+
+TrainingData: TypeAlias = tuple[Floats, ArrayLike | None, ArrayLike | None]  # x, context, sample_weight
 
 
 class ConvergenceWarning(UserWarning):
@@ -260,7 +264,7 @@ class Flow(_core.Flow):
         with np.errstate(over="ignore", invalid="ignore"):
             grad_z = -z if self.base is None else self.base._grad_log_prob(z)
             vjp: Any = self.inverse_vjp  # of an overload for a context, and one for none
-            grad = vjp(x, grad_z, np.ones_like(log_det), context)[0]
+            grad: Floats = vjp(x, grad_z, np.ones_like(log_det), context)[0]
             grad[~np.isfinite(z).all(axis=1) | ~np.isfinite(log_det)] = np.nan
         return grad
 
@@ -423,9 +427,16 @@ class Flow(_core.Flow):
         history: dict[str, Any] = {}
         self._fit(history, x, context, sample_weight, options)
         first_epoch = history["n_iter"] - len(history["train_nll"]) + 1
-        return cast(History, validated(history, first_epoch))
+        return validated(history, first_epoch)
 
-    def _fit(self, history, x, context, sample_weight, options):
+    def _fit(
+        self,
+        history: dict[str, Any],
+        x: ArrayLike,
+        context: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        options: TrainingOptions,
+    ) -> None:
         """`fit` that fills the dict `history` with more detail, also when it is interrupted."""
         data = self._check_data(("x", "context", "sample_weight"), x, context, sample_weight)
         validation_data, callback = options.validation_data, options.callback
@@ -453,14 +464,16 @@ class Flow(_core.Flow):
                 stacklevel=4,
             )
 
-    def _check_data(self, names, x, context=None, sample_weight=None):
+    def _check_data(
+        self, names: Sequence[str], x: ArrayLike, context: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> TrainingData:
         """Data to train on as the tuple that `_train` takes, which checks what is not checked here."""
-        x = self._check_finite(names[0], x, self.data_dim)
+        checked = self._check_finite(names[0], x, self.data_dim)
         if context is not None and self.context_dim:
             context = self._check_finite(names[1], context, self.context_dim)
-        return x, context, sample_weight
+        return checked, context, sample_weight
 
-    def _check_validation_data(self, data):
+    def _check_validation_data(self, data: Any) -> TrainingData:
         if not isinstance(data, tuple):
             return self._check_data(("validation_data", "validation_data[1]", "validation_data[2]"), data)
         if not 1 <= len(data) <= 3:
@@ -469,7 +482,7 @@ class Flow(_core.Flow):
             )
         return self._check_data([f"validation_data[{i}]" for i in range(3)], *data)
 
-    def _check_finite(self, name, x, columns):
+    def _check_finite(self, name: str, x: ArrayLike, columns: int) -> Floats:
         """Samples or their context: in the dtype of the flow, finite, at least one."""
         x = as_array(name, x)
         if x.dtype.kind not in "fiub":
@@ -483,7 +496,7 @@ class Flow(_core.Flow):
             raise ValueError(f"{name} must be finite in {self.dtype}, got NaN or infinity in {bad} of {len(x)} rows")
         return converted
 
-    def _check_noise(self, noise):
+    def _check_noise(self, noise: object) -> Floats | None:
         """The noise as an array of one standard deviation per dimension, or None for none."""
         if noise is None:
             return None
@@ -680,14 +693,14 @@ class Flow(_core.Flow):
 
     # Copies and pickles are made from the state; __init__, which a subclass may have with other arguments, is not called.
 
-    def __copy__(self):
+    def __copy__(self) -> Self:
         twin = type(self).__new__(type(self))
         base = self.base and copy.copy(self.base)
         Flow.__setstate__(twin, Flow.__getstate__(self) | {"_layers": tuple(map(copy.copy, self.layers)), "_base": base})
         return twin
 
-    def __reduce_ex__(self, protocol):
-        return super().__reduce_ex__(max(protocol, 2))  # older ones know no objects of C
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        return super().__reduce_ex__(max(operator.index(protocol), 2))  # older ones know no objects of C
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_n_threads": self._n_threads}
@@ -699,17 +712,17 @@ class Flow(_core.Flow):
         Flow.__init__(self, layers, base)
         self._n_threads = n_threads
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         layers = "\n".join(f"    {layer!r}," for layer in self.layers)
         return f"{type(self).__name__}([\n{layers}\n]{f', base={self.base!r}' if self.base else ''})"
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         from nvpflow._display import flow_html
 
         return flow_html(self)
 
 
-def _check_layers(layers):
+def _check_layers(layers: Sequence[Layer]) -> None:
     if not layers:
         raise ValueError("layers must have at least one layer, got none")
     seen: set[int] = set()
@@ -734,7 +747,7 @@ def _check_layers(layers):
             )
 
 
-def _check_base(base, layer):
+def _check_base(base: Base | None, layer: Layer) -> None:
     if base is None:
         return
     if not isinstance(base, Base):

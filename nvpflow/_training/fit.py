@@ -1,14 +1,18 @@
 """How `FlowDensity` trains: the flow that it builds, the samples that it holds back, the noise that it adds, the starts that
 it makes, and what it keeps."""
 
+from __future__ import annotations
+
 import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nvpflow._training.callbacks import wants_stop
 from nvpflow._training.context import ContextScaler
+from nvpflow._training.dataset import Data
 from nvpflow._training.defaults import base_of, option
 from nvpflow._training.history import validated
 from nvpflow._training.mixture_em import fit_mixture, refit_mixture
@@ -17,6 +21,7 @@ from nvpflow._training.split import split
 from nvpflow._training.standardize import Units
 from nvpflow._training.statistics import effective_size, location_and_scale
 from nvpflow._training.warm_start import find_warm_start
+from nvpflow._typing import Callback, Floats
 from nvpflow._validation.arguments import (
     alternating_mask,
     check_callback,
@@ -29,8 +34,13 @@ from nvpflow._validation.arguments import (
 from nvpflow.bases import base_from_config
 from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.layers import AdditiveCoupling, AffineCoupling, SplineCoupling
+from nvpflow.layers._coupling import Coupling
+from nvpflow.mixture_base import MixtureBase
 from nvpflow.optim import TrainingState
 from nvpflow.progress import progress
+
+if TYPE_CHECKING:
+    from nvpflow.density import FlowDensity
 
 __all__ = ["as_flow_reads", "bandwidth", "new_flow", "train", "whole_flow"]
 
@@ -49,7 +59,7 @@ MOST_NOISE = 1.0  # in deviations of a mixture's components
 LAST_MAP = 0.3
 
 
-def train(model, data, fitted, callback=None):
+def train(model: FlowDensity, data: Data, fitted: dict[str, Any], callback: Callback | None = None) -> None:
     """Train a flow.
 
     Parameters
@@ -87,7 +97,7 @@ def train(model, data, fitted, callback=None):
             fitted["history_"] = validated(best.history)
 
 
-def _starts(model, training, validation, scaler, seed):
+def _starts(model: FlowDensity, training: Data, validation: Data | None, scaler: ContextScaler, seed: int) -> list[_Start]:
     """New ones, or the one that goes on from a fitted flow. Without held-out samples nothing could tell the better one.
 
     The context of the data is standardised.
@@ -97,7 +107,8 @@ def _starts(model, training, validation, scaler, seed):
         units, flow, mixture = _go_on(model, training, scaler, seed)
         return [_Start(model, training, validation, units, flow, mixture, seed)]
     starts = []
-    for i, seed in enumerate([seed, *draw_seeds(np.random.SeedSequence(seed), n_init - 1)][: n_init if validation else 1]):
+    seeds = [seed, *draw_seeds(np.random.SeedSequence(seed), n_init - 1)]
+    for i, seed in enumerate(seeds[: n_init if validation else 1]):
         # Over N(0, I), columns as they are suit some tables, whitened ones others: starts take turns.
         whiten = base == "normal" and i % 2 == 1
         units = Units.of(training, model.standardize, whiten, check_dtype(model.dtype))
@@ -108,10 +119,10 @@ def _starts(model, training, validation, scaler, seed):
     return starts
 
 
-def _go_on(model, training, scaler, seed):
+def _go_on(model: FlowDensity, training: Data, scaler: ContextScaler, seed: int) -> tuple[Units, Flow, MixtureBase | None]:
     """Units, flow and mixture of a warm start."""
     base, dtype, dim = model.flow_.base, check_dtype(model.dtype), training.x.shape[1]
-    same_base = base_from_config(base and base.config() | {"data_dim": dim}, dtype)
+    same_base = base_from_config(None if base is None else base.config() | {"data_dim": dim}, dtype)
     return find_warm_start(model, new_flow(model, training, seed, same_base), training, scaler, seed)
 
 
@@ -121,20 +132,30 @@ class _Start:
     It is trained in the data's units of standard deviation, and gets the layers that lead to their own units in the end.
     """
 
-    def __init__(self, model, training, validation, units, flow, mixture=None, seed=0):
+    def __init__(
+        self,
+        model: FlowDensity,
+        training: Data,
+        validation: Data | None,
+        units: Units,
+        flow: Flow,
+        mixture: MixtureBase | None = None,
+        seed: int = 0,
+    ) -> None:
         self.model, self.units, self.flow = model, units, flow
         self.training, self.validation = self._inner(training), validation and self._inner(validation)
         self.noise = bandwidth(model, self.training, effective_size(training), mixture)
-        self.state, self.history, self.best_iter = TrainingState(), {}, 0
+        self.state, self.best_iter = TrainingState(), 0
+        self.history: dict[str, Floats] = {}
         self.max_iter = self._max_iter()
         self.mixture, self.seed = mixture and mixture.copy(), seed  # where the layers start from the identity
-        if mixture and validation:
+        if mixture and self.validation:
             self.log_prob = flow.log_prob(*self.validation[:2])
 
-    def _inner(self, data):
+    def _inner(self, data: Data) -> Data:
         return data._replace(x=self.units.standardize(data.x, data.context))
 
-    def _max_iter(self):
+    def _max_iter(self) -> int:
         """Epochs."""
         model, n = self.model, len(self.training.x)
         if model.max_iter is not None:
@@ -143,30 +164,26 @@ class _Start:
         batch = n if model.batch_size is None else min(n, check_int("batch_size", model.batch_size, 1))
         return max(LEAST_EPOCHS, round(steps * batch / n))
 
-    def _validate_every(self):
+    def _validate_every(self) -> int:
         return max(1, self.max_iter // VALIDATIONS) if self.model.n_iter_no_change is None else 1
 
-    def try_out(self, seed):
+    def try_out(self, seed: int) -> None:
         """Train for a share of the epochs. Should it diverge, another start may not."""
         every = self._validate_every()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             self.run(seed, None, pause_after=max(1, round(TRIAL * self.max_iter / every)) * every)
 
-    def replay(self, callback):
+    def replay(self, callback: Callback) -> bool:
         """Tell the callback of the epochs so far. Returns whether it wants to stop."""
-        train_nll = self.history.get("train_nll", [])
+        train_nll = self.history.get("train_nll", np.empty(0))
         validation_nll = self.history.get("validation_nll", np.full(len(train_nll), np.nan))
         return any(wants_stop(callback, i, *nll) for i, nll in enumerate(zip(train_nll, validation_nll), start=1))
 
-    def run(self, seed, callback, pause_after=None):
+    def run(self, seed: int, callback: Callback | None, pause_after: int | None = None) -> None:
         """Train on, to the end or for so many epochs."""
         model, shift = self.model, self.units.log_det
         part: dict[str, Any] = {}
-
-        def in_own_units(epoch, train_nll, validation_nll):
-            return callback(epoch, train_nll + shift, validation_nll + shift)
-
         try:
             self.flow._fit(
                 part,
@@ -184,7 +201,7 @@ class _Start:
                     n_iter_no_change=model.n_iter_no_change,
                     tol=model.tol,
                     random_state=seed,
-                    callback=None if callback is None else in_own_units,
+                    callback=_shifted(callback, shift),
                     pause_after=pause_after,
                     state=self.state,
                 ),
@@ -195,12 +212,13 @@ class _Start:
                 for name in [name for name in part if name.endswith("_nll")]:
                     self.history[name] = np.append(self.history.get(name, []), part[name] + shift)
 
-    def validation_nll(self):
+    def validation_nll(self) -> float:
         """The lowest so far, in the data's units; infinite before there was one."""
         curve = self.history.get("validation_nll", np.array([]))
-        return np.min(curve[np.isfinite(curve)], initial=np.inf)
+        lowest: float = np.min(curve[np.isfinite(curve)], initial=np.inf)
+        return lowest
 
-    def judge_layers(self):
+    def judge_layers(self) -> None:
         """Over a mixture, which is a good model by itself, keep only layers that better the likelihood of held-out samples
         beyond doubt; otherwise the mixture is fitted to all samples, held-out ones, too."""
         if self.mixture is None or self.validation is None:
@@ -220,7 +238,18 @@ class _Start:
             self.flow, self.best_iter = new_flow(self.model, self.training, self.seed, mixture), 0
 
 
-def whole_flow(model, flow, units, scaler):
+def _shifted(callback: Callback | None, shift: float) -> Callback | None:
+    """The callback, told of NLLs that are larger by the shift."""
+    if callback is None:
+        return None
+
+    def watch(epoch: int, train_nll: float, validation_nll: float) -> object:
+        return callback(epoch, train_nll + shift, validation_nll + shift)
+
+    return watch
+
+
+def whole_flow(model: FlowDensity, flow: Flow, units: Units, scaler: ContextScaler) -> Flow:
     """A flow of samples and their context in their own units, less their origin, from one of standardised ones."""
     whole = Flow([layer.copy() for layer in flow.layers] + units.layers(), flow.base and flow.base.copy())
     scaler.to_own_units(whole)
@@ -228,7 +257,7 @@ def whole_flow(model, flow, units, scaler):
     return whole
 
 
-def as_flow_reads(fitted, data):
+def as_flow_reads(fitted: dict[str, Any], data: Data) -> Data:
     """The Data as the flow among the fitted attributes reads it."""
     flow, context = fitted["flow_"], data.context
     if context is not None:
@@ -236,7 +265,7 @@ def as_flow_reads(fitted, data):
     return data._replace(x=(data.x - fitted["origin_"]).astype(flow.dtype), context=context)
 
 
-def new_flow(model, data, seed, base=None):
+def new_flow(model: FlowDensity, data: Data, seed: int, base: MixtureBase | None = None) -> Flow:
     """A flow with starting parameters for such samples, and for their context, both standardised."""
     n_layers, dim = check_int("n_layers", model.n_layers, 1), data.x.shape[1]
     context_dim = 0 if data.context is None else data.context.shape[1]
@@ -268,7 +297,9 @@ def new_flow(model, data, seed, base=None):
     return flow
 
 
-def _coupling(model, base, context_dim):
+def _coupling(
+    model: FlowDensity, base: MixtureBase | None, context_dim: int
+) -> tuple[Callable[..., Coupling], dict[str, Any]]:
     """The class of the coupling layers, and options of its own."""
     coupling = check_choice("coupling", model.coupling, ("spline", "affine", "additive"))
     if coupling == "additive":
@@ -280,28 +311,29 @@ def _coupling(model, base, context_dim):
     return AffineCoupling, {"scale": "tanh", "scale_bound": model.scale_bound}
 
 
-def bandwidth(model, data, n, mixture=None):
+def bandwidth(model: FlowDensity, data: Data, n: float, mixture: MixtureBase | None = None) -> Floats:
     """Standard deviations (D,) of the noise when n samples are known.
 
     The power of n was measured on two moons: Silverman's for two dimensions, -1/6, suits a kernel estimate, which needs its
     noise in the end; a flow needs it only against spikes, and the more samples the less. Noise wider than half of a mixture's
     components, in the harmonic mean of their variances, would blur what the mixture resolves.
     """
-    deviation = check_real("noise", model.noise, 0) * n**-0.45 * location_and_scale(data.x, data.weight)[1]
+    deviation: Floats = check_real("noise", model.noise, 0) * n**-0.45 * location_and_scale(data.x, data.weight)[1]
     if mixture is None:
         return deviation
     variances = np.diagonal(mixture.covariances, axis1=1, axis2=2)
-    return np.minimum(deviation, MOST_NOISE / np.sqrt(mixture.weights @ (1 / variances)))
+    narrow: Floats = np.minimum(deviation, MOST_NOISE / np.sqrt(mixture.weights @ (1 / variances)))
+    return narrow
 
 
 @contextmanager
-def _watched(model, callback, max_iter):
+def _watched(model: FlowDensity, callback: Callback | None, max_iter: int) -> Iterator[Callback | None]:
     """The callback of the user, with progress shown before it if `verbose`."""
     check_callback(callback)
     verbose = check_int("verbose", int(model.verbose) if isinstance(model.verbose, bool) else model.verbose, 0)
     with progress(max_iter, verbose) as show:
 
-        def watched(*epoch):
+        def watched(*epoch: Any) -> object:
             show(*epoch)
             return False if callback is None else callback(*epoch)
 

@@ -21,19 +21,20 @@ from nvpflow.optim import TrainingState
 __all__ = ["TrainingOptions"]
 
 
-def _check_callback(name, value):
+def _check_callback(name: str, value: Any) -> Any:
     check_callback(value)
     return value
 
 
-def _check_state(name, value):
+def _check_state(name: str, value: object) -> TrainingState:
     if not isinstance(value, TrainingState):
         raise TypeError(f"{name} must be a TrainingState, got {shown(value)}")
     return value
 
 
 def _check_of(option: Field[Any]) -> Check:
-    return cast(Any, option.type).__metadata__[0]
+    check: Check = cast(Any, option.type).__metadata__[0]
+    return check
 
 
 @dataclass(frozen=True, kw_only=True)
