@@ -542,7 +542,7 @@ class FlowDensity(Transformer):
         *,
         context: ArrayLike | None = None,
         per_context: bool = False,
-    ) -> Any:  # an ndarray, or a frame
+    ) -> Floats:
         """Draw samples from the fitted density.
 
         An estimator with an integer `random_state` draws the *same* samples in every call, as scikit-learn's `GaussianMixture`
@@ -581,7 +581,7 @@ class FlowDensity(Transformer):
         *,
         context: ArrayLike | None = None,
         per_context: bool = False,
-    ) -> tuple[Any, Floats]:
+    ) -> tuple[Floats, Floats]:  # or a frame and an array, as `set_output` says
         """Draw samples together with their log-densities, in one pass.
 
         Parameters

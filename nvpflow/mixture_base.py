@@ -131,8 +131,8 @@ class MixtureBase(Base):
         means: npt.NDArray[Any] = as_array("base.means", state["base.means"])
         if means.ndim != 2 or means.size == 0:
             raise ValueError(f"state dict entry 'base.means' must have shape (K, D) with K >= 1 and D >= 1, got {means.shape}")
-        base = cls.__new__(cls)
-        base._allocate(*means.shape, check_dtype(dtype))
+        base, (n_components, data_dim) = cls.__new__(cls), means.shape
+        base._allocate(n_components, data_dim, check_dtype(dtype))
         base._load(state)
         return base
 
@@ -158,7 +158,7 @@ def pack_factors(factors: Floats) -> Floats:
     return packed[:, *np.tril_indices(len(i))]
 
 
-def _check_mixture(weights, means, covariances):
+def _check_mixture(weights: ArrayLike, means: ArrayLike, covariances: ArrayLike) -> tuple[Floats, Floats, Floats]:
     """Logits, means and Cholesky factors of the precisions, in float64."""
     arrays: dict[str, npt.NDArray[np.float64]] = {}
     for name, value in (("weights", weights), ("means", means), ("covariances", covariances)):

@@ -11,6 +11,7 @@ from nvpflow._training.callbacks import wants_stop
 from nvpflow._training.defaults import option
 from nvpflow._training.mixture_em import refit_mixture
 from nvpflow._training.noise import bandwidth
+from nvpflow._training.options import TrainingOptions
 from nvpflow._training.statistics import effective_size
 from nvpflow._typing import Callback, Floats
 from nvpflow.flow import ConvergenceWarning, Flow
@@ -110,21 +111,23 @@ class Start:
             flow._fit(
                 part,
                 *self.training,
-                max_iter=self.max_iter,
-                batch_size=settings.batch_size,
-                learning_rate=option(settings, "learning_rate", flow.base is not None and not flow.context_dim),
-                schedule=settings.schedule,
-                warmup=settings.warmup,
-                average=settings.average,
-                noise=self.noise,
-                validation_data=self.validation,
-                validate_every=self._validate_every(),
-                n_iter_no_change=settings.n_iter_no_change,
-                tol=settings.tol,
-                random_state=seed,
-                callback=callback and in_own_units,
-                pause_after=pause_after,
-                state=self.state,
+                TrainingOptions(
+                    max_iter=self.max_iter,
+                    batch_size=settings.batch_size,
+                    learning_rate=option(settings, "learning_rate", flow.base is not None and not flow.context_dim),
+                    schedule=settings.schedule,
+                    warmup=settings.warmup,
+                    average=settings.average,
+                    noise=self.noise,
+                    validation_data=self.validation,
+                    validate_every=self._validate_every(),
+                    n_iter_no_change=settings.n_iter_no_change,
+                    tol=settings.tol,
+                    random_state=seed,
+                    callback=callback and in_own_units,
+                    pause_after=pause_after,
+                    state=self.state,
+                ),
             )
         finally:
             if "train_nll" in part:

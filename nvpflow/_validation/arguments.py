@@ -182,7 +182,7 @@ def alternating_mask(data_dim: int, layer: int) -> npt.NDArray[np.uint8]:
     return mask
 
 
-def check_permutation(permutation, data_dim):
+def check_permutation(permutation: object, data_dim: int) -> tuple[int, ...]:
     """The permutation as a tuple of int."""
     values = as_array("permutation", permutation)
     if values.dtype.kind not in "iu":
