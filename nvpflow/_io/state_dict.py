@@ -45,11 +45,15 @@ def state_widths(state):
     return tuple(widths)
 
 
-def split_state(state):
-    """A flow's state dict as {layer number: the layer's state dict}. What stands before the number is dropped."""
+def split_state(state, names):
+    """A flow's state dict as {layer number: the layer's state dict}. What stands before the number is dropped.
+
+    `names` are those that entries have besides those of networks.
+    """
+    name = rf"(?:s_net|b_net|net)\.\d+\.\w+|mask|{'|'.join(names)}"
     by_layer: dict[int, dict[str, ArrayLike]] = {}
     for key, value in state.items():
-        match = re.fullmatch(r"(?:.*?\.)??(\d+)\.((?:s_net|b_net|net)\.\d+\.\w+|mask|log_scale|bias|lu)", key)
+        match = re.fullmatch(rf"(?:.*?\.)??(\d+)\.({name})", key)
         if not match:
             raise ValueError(f"state dict entry {key!r} is not of the form '<layer>.<name>', as '0.s_net.0.weight'")
         by_layer.setdefault(int(match[1]), {})[match[2]] = value
