@@ -8,10 +8,9 @@ import pytest
 from scipy.special import logsumexp
 
 import nvpflow
+from nvpflow._training.covariances import LEAST_RELATIVE, PRIOR_SAMPLES
 from nvpflow._training.mixture_em import (
-    LEAST_RELATIVE,
     MAX_ITER,
-    PRIOR_SAMPLES,
     _Mixture,
     _Samples,
     fit_mixture,
@@ -68,11 +67,11 @@ def reference_step(x, weight, mixture, prior_share):
     scatters = np.array([(r[:, None] * (x - mean)).T @ (x - mean) for r, mean in zip(responsibility, means)])
     # The pooled covariance about the means, shrunk to its diagonal, counts as so many samples for each dimension; where there is
     # but one component, it is all.
-    pooled, shrinkage = scatters.sum(axis=0), mixture.samples.shrinkage
+    pooled, shrinkage = scatters.sum(axis=0), mixture.samples.prior.shrinkage
     prior = (1 - shrinkage) * pooled + shrinkage * np.diag(np.diag(pooled))
     covariances = (scatters + prior_share * prior) / (shares + prior_share)[:, None, None] if len(means) > 1 else prior[None]
     diagonals = np.array([np.diag(np.diag(covariance)) for covariance in covariances])
-    return -(share @ total), shares, means, covariances + LEAST_RELATIVE * diagonals + np.diag(mixture.samples.floor)
+    return -(share @ total), shares, means, covariances + LEAST_RELATIVE * diagonals + np.diag(mixture.samples.prior.floor)
 
 
 # -- steps --
@@ -104,11 +103,11 @@ def test_a_step_is_one_of_expectation_and_maximisation(dim, n_components, weight
 def test_the_likelihood_never_falls_without_a_prior(n_components):
     x = blobs(600)[0]
     mixture = start_of(x, None, n_components)
-    mixture.prior_share = 0
+    mixture.samples.prior.share = 0
     curve = [mixture._step() for _ in range(60)]
     assert (np.diff(curve) < 1e-10).all() and curve[-1] < curve[0]
     # With nothing but the prior all components have the pooled covariance.
-    mixture.prior_share = 1e9
+    mixture.samples.prior.share = 1e9
     mixture._step()
     np.testing.assert_allclose(mixture.covariances, mixture.covariances[:1].repeat(n_components, axis=0), rtol=1e-6)
 
@@ -118,9 +117,7 @@ def test_weights_are_repeated_rows(dtype):
     rng = np.random.RandomState(2)
     x, times = blobs(300)[0].astype(dtype), rng.randint(0, 4, 300)
     few, many = start_of(x, times.astype(float), 3), start_of(np.repeat(x, times, axis=0), None, 3)
-    few.prior_share = many.prior_share
-    few.samples = _Samples(few.samples.x, few.samples.weight)
-    few.samples.shrinkage, few.samples.floor = many.samples.shrinkage, many.samples.floor
+    few.samples.prior = many.samples.prior
     for _ in range(3):
         assert abs(few._step() - many._step()) < 1e-4
     tolerance = 1e-10 if dtype == "float64" else 1e-3
