@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Self
+
 import numpy as np
 import numpy.typing as npt
 
@@ -121,6 +123,18 @@ class MixtureBase(Base):
         """ndarray of float64, shape (K, D, D)"""
         inverse = np.linalg.inv(self.precision_factors)
         return inverse @ inverse.transpose(0, 2, 1)
+
+    @classmethod
+    def _from_state(cls, state: dict[str, ArrayLike], dtype: DTypeLike) -> Self:
+        if "base.means" not in state:
+            raise ValueError("state dict misses 'base.means'")
+        means: npt.NDArray[Any] = as_array("base.means", state["base.means"])
+        if means.ndim != 2 or means.size == 0:
+            raise ValueError(f"state dict entry 'base.means' must have shape (K, D) with K >= 1 and D >= 1, got {means.shape}")
+        base = cls.__new__(cls)
+        base._allocate(*means.shape, check_dtype(dtype))
+        base._load(state)
+        return base
 
     def _grad_log_prob(self, z: Floats) -> Floats:
         """The gradient of the log-density with respect to latent points, both (n, D)."""
