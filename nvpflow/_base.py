@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from nvpflow import _core
 from nvpflow._io.encoding import encode_flow
 from nvpflow._io.state_dict import checked_state
-from nvpflow._typing import ArrayLike, Floats, Seed
+from nvpflow._typing import ArrayLike, DTypeLike, FloatDType, Floats, Seed
 from nvpflow._validation.arguments import check_dtype, check_int, draw_seeds
 from nvpflow._validation.arrays import as_array
 
@@ -35,18 +36,18 @@ class Base:
         raise NotImplementedError
 
     @classmethod
-    def _from_config(cls, config, dtype):
+    def _from_config(cls, config: Mapping[str, Any], dtype: DTypeLike) -> Self:
         """A base from what `config` gave, with parameters of no meaning."""
         base = cls.__new__(cls)
         base._allocate(*(check_int(name, config[name], 1) for name in cls._arguments), check_dtype(dtype))
         return base
 
     @classmethod
-    def _from_state(cls, state, dtype):
+    def _from_state(cls, state: dict[str, ArrayLike], dtype: DTypeLike) -> Self:
         """The base with the entries "base.<name>" of a flow's state dict, which are taken out of it."""
         raise NotImplementedError
 
-    def _grad_log_prob(self, z):
+    def _grad_log_prob(self, z: Floats) -> Floats:
         """The gradient of the log-density with respect to latent points, both (n, D)."""
         raise NotImplementedError
 
@@ -102,7 +103,7 @@ class Base:
             raise ValueError(f"z must have shape (n, {self.data_dim}), got {z.shape}")
         return self._flow().log_prob(z)
 
-    def _flow(self):
+    def _flow(self) -> _core.Flow:
         return bare_flow(self.data_dim, self.dtype, self._fields(), self._parameters)
 
     def copy(self) -> Self:
@@ -124,12 +125,12 @@ class Base:
         """
         return {"type": self._kind, **{name: getattr(self, name) for name in self._arguments}}
 
-    def _fields(self):
+    def _fields(self) -> dict[str, Any]:
         """What `encode_flow` reads: the kind, and the attributes that are its fields."""
         _, fields = _core.BASE_KINDS[self._kind]
         return {"type": self._kind, **{name: getattr(self, name) for name, *_ in fields}}
 
-    def _rebind(self, parameters):
+    def _rebind(self, parameters: Floats) -> None:
         parameters[:] = self._parameters
         self._parameters = parameters
 
@@ -142,23 +143,23 @@ class Base:
         """
         return {name: np.array(getattr(self, name)) for name in self._state_names}
 
-    def _load(self, state):
+    def _load(self, state: dict[str, ArrayLike]) -> None:
         """Take the entries "base.<name>" out of a flow's state dict."""
         shapes = {f"base.{name}": getattr(self, name).shape for name in self._state_names}
         arrays = checked_state({name: state.pop(name) for name in shapes if name in state}, shapes)
         for name in self._state_names:
             getattr(self, name)[...] = arrays[f"base.{name}"]
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         attributes = {name: value for name, value in vars(self).items() if name != "_in_flow"}
         return {**attributes, "_parameters": np.array(self._parameters)}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         sizes = ", ".join(f"{name}={getattr(self, name)}" for name in self._arguments)
         return f"{type(self).__name__}({sizes}, dtype='{self.dtype}')"
 
 
-def bare_flow(data_dim, dtype, fields, parameters=None):
+def bare_flow(data_dim: int, dtype: FloatDType, fields: Mapping[str, Any], parameters: Floats | None = None) -> _core.Flow:
     """The core's flow over a base with such fields whose layers do nothing, on these parameters or on its own."""
     identity = {"type": "permutation", "permutation": list(range(data_dim))}
     return _core.Flow(encode_flow(dtype, data_dim, 0, [identity], fields), parameters)

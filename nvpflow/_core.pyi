@@ -1,10 +1,11 @@
+from collections.abc import Callable
 from typing import Any, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import disjoint_base
 
-from nvpflow._typing import ArrayLike, Callback, Floats
+from nvpflow._typing import ArrayLike, Floats
 
 _Data: TypeAlias = tuple[ArrayLike, ArrayLike | None, ArrayLike | None]
 
@@ -68,23 +69,9 @@ class Flow(Transform):
         self,
         data: _Data,
         validation_data: _Data | None,
-        noise: Floats | None,
+        options: dict[str, Any],
         history: dict[str, Any],
-        callback: Callback | None,
-        max_iter: int,
-        batch_size: int,
-        learning_rate: float,
-        cosine: bool,
-        patience: int,
-        tol: float,
-        seed: int,
-        warmup: int,
-        final_fraction: float,
-        max_grad_norm: float,
-        weight_decay: float,
-        average: float,
-        validate_every: int,
-        pause_after: int,
+        callback: Callable[[int, float, float], bool] | None,
         state: npt.NDArray[np.uint8],
         /,
     ) -> None: ...

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, Self
+
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow._base import Base
-from nvpflow._typing import ArrayLike, DTypeLike, Floats
+from nvpflow._typing import ArrayLike, DTypeLike, FloatDType, Floats
 from nvpflow._validation.arguments import check_dtype
 from nvpflow._validation.arrays import as_array
 
@@ -78,7 +81,7 @@ class MixtureBase(Base):
         if not (np.isfinite(self.parameters).all() and _has_normal_diagonals(factors, self.dtype)):
             raise ValueError(f"weights, means and covariances must be within the range of {self.dtype}")
 
-    def _allocate(self, n_components, data_dim, dtype):
+    def _allocate(self, n_components: int, data_dim: int, dtype: FloatDType) -> None:
         self.n_components, self.data_dim = n_components, data_dim
         n = n_components * (1 + data_dim + data_dim * (data_dim + 1) // 2)
         self._parameters = np.zeros(n, dtype)
@@ -103,7 +106,8 @@ class MixtureBase(Base):
     def weights(self) -> Floats:
         """ndarray of float64, shape (K,): they add up to 1."""
         powers = np.exp(self.logits.astype(np.float64) - self.logits.max())
-        return powers / powers.sum()
+        weights: Floats = powers / powers.sum()
+        return weights
 
     @property
     def precision_factors(self) -> Floats:
@@ -120,7 +124,19 @@ class MixtureBase(Base):
         inverse = np.linalg.inv(self.precision_factors)
         return inverse @ inverse.transpose(0, 2, 1)
 
-    def _grad_log_prob(self, z):
+    @classmethod
+    def _from_state(cls, state: dict[str, ArrayLike], dtype: DTypeLike) -> Self:
+        if "base.means" not in state:
+            raise ValueError("state dict misses 'base.means'")
+        means: npt.NDArray[Any] = as_array("base.means", state["base.means"])
+        if means.ndim != 2 or means.size == 0:
+            raise ValueError(f"state dict entry 'base.means' must have shape (K, D) with K >= 1 and D >= 1, got {means.shape}")
+        base, (n_components, data_dim) = cls.__new__(cls), means.shape
+        base._allocate(n_components, data_dim, check_dtype(dtype))
+        base._load(state)
+        return base
+
+    def _grad_log_prob(self, z: Floats) -> Floats:
         """The gradient of the log-density with respect to latent points, both (n, D)."""
         grad, p, log_weights = np.empty_like(z), self.precision_factors, np.log(self.weights)
         log_weights = log_weights + np.log(np.diagonal(p, axis1=1, axis2=2)).sum(axis=1)
@@ -135,17 +151,17 @@ class MixtureBase(Base):
         return grad
 
 
-def pack_factors(factors):
+def pack_factors(factors: Floats) -> Floats:
     """Cholesky factors of precisions (K, D, D) as they are parameters: (K, D (D + 1) / 2), the diagonals' logarithms."""
     packed, i = factors.copy(), np.arange(factors.shape[1])
     packed[:, i, i] = np.log(packed[:, i, i])
     return packed[:, *np.tril_indices(len(i))]
 
 
-def _check_mixture(weights, means, covariances):
+def _check_mixture(weights: ArrayLike, means: ArrayLike, covariances: ArrayLike) -> tuple[Floats, Floats, Floats]:
     """Logits, means and Cholesky factors of the precisions, in float64."""
-    arrays = {"weights": weights, "means": means, "covariances": covariances}
-    for name, value in arrays.items():
+    arrays: dict[str, npt.NDArray[np.float64]] = {}
+    for name, value in (("weights", weights), ("means", means), ("covariances", covariances)):
         array = as_array(name, value)
         if array.dtype.kind not in "fiu":
             raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
@@ -173,13 +189,13 @@ def _check_mixture(weights, means, covariances):
     return logits - np.log(np.exp(logits).sum()), means, np.linalg.inv(_cholesky(covariances))
 
 
-def _has_normal_diagonals(factors, dtype):
+def _has_normal_diagonals(factors: Floats, dtype: FloatDType) -> bool:
     """Whether the diagonals, of which the logarithms are stored, and their reciprocals are normal numbers of the dtype."""
     logarithms = np.log(np.diagonal(factors, axis1=1, axis2=2))
     return bool((np.abs(logarithms) < -np.log(np.finfo(dtype).tiny)).all())
 
 
-def _cholesky(covariances):
+def _cholesky(covariances: Floats) -> Floats:
     try:
         return np.linalg.cholesky(covariances)
     except np.linalg.LinAlgError:

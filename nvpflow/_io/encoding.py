@@ -3,9 +3,16 @@
 The core's table says which fields a kind of layer has, in which order and form, and what they may be.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow import _core
+from nvpflow._typing import FloatDType
 from nvpflow._validation.arguments import (
     check_choice,
     check_hidden,
@@ -24,12 +31,15 @@ LAYER_KINDS, BASE_KINDS = tuple(_core.LAYER_KINDS), tuple(_core.BASE_KINDS)
 STANDARD_NORMAL, *OTHER_BASES = BASE_KINDS
 
 
-def allowed(kind, field):
+Fields: TypeAlias = tuple[tuple[str, str, tuple[Any, ...]], ...]  # name, form, and what the value may be
+
+
+def allowed(kind: str, field: str) -> tuple[Any, ...]:
     """The names that a field of a kind of layer may be, or the least and the greatest of a count."""
     return next(allowed for name, _, allowed in _core.LAYER_KINDS[kind] if name == field)
 
 
-def describe(config):
+def describe(config: Mapping[str, Any]) -> npt.NDArray[np.float64]:
     """The numbers of ``nvp_flow_decode``; nvpflow.h has their order.
 
     Parameters
@@ -61,7 +71,13 @@ def describe(config):
     return encode_flow(dtype, data_dim, context_dim, layers, base)
 
 
-def encode_flow(dtype, data_dim, context_dim, layers, base=None):
+def encode_flow(
+    dtype: str | FloatDType,
+    data_dim: int,
+    context_dim: int,
+    layers: Sequence[Mapping[str, Any]],
+    base: Mapping[str, Any] | None = None,
+) -> npt.NDArray[np.float64]:
     """The same of a flow whose sizes are known.
 
     Parameters
@@ -75,7 +91,7 @@ def encode_flow(dtype, data_dim, context_dim, layers, base=None):
     """
     base = base or {"type": STANDARD_NORMAL}
     version, base_fields = _core.BASE_KINDS[base["type"]]
-    numbers = [version, DTYPES.index(np.dtype(dtype).name), data_dim, context_dim]
+    numbers: list[float] = [version, DTYPES.index(np.dtype(dtype).name), data_dim, context_dim]
     if version >= FIRST_WITH_KIND:
         numbers.append(BASE_KINDS.index(base["type"]))
     numbers += _encode_fields(base_fields, base, data_dim)
@@ -87,8 +103,8 @@ def encode_flow(dtype, data_dim, context_dim, layers, base=None):
     return np.array(numbers, dtype=np.float64)
 
 
-def _encode_fields(fields, config, data_dim):
-    numbers = []
+def _encode_fields(fields: Fields, config: Mapping[str, Any], data_dim: int) -> list[float]:
+    numbers: list[float] = []
     for name, form, values in fields:
         numbers += ENCODERS[form](name, config[name], values, data_dim)
     return numbers
@@ -97,32 +113,34 @@ def _encode_fields(fields, config, data_dim):
 # -- one for each form of a field: from its value to its numbers --
 
 
-def _encode_choice(name, value, choices, data_dim):
+def _encode_choice(name: str, value: object, choices: tuple[str, ...], data_dim: int) -> list[int]:
     return [choices.index(check_choice(name, value, choices))]
 
 
-def _encode_real(name, value, _, data_dim):
+def _encode_real(name: str, value: object, _: None, data_dim: int) -> list[float]:
     return [check_real(name, value, 0, low_open=True)]
 
 
-def _encode_count(name, value, limits, data_dim):
+def _encode_count(name: str, value: object, limits: tuple[int, int], data_dim: int) -> list[int]:
     return [check_int(name, value, limits[0])]  # the core knows the greatest one
 
 
-def _encode_widths(name, value, _, data_dim):
+def _encode_widths(name: str, value: object, _: None, data_dim: int) -> list[int]:
     widths = check_hidden(name, value)
     return [len(widths), *widths]
 
 
-def _encode_mask(name, value, _, data_dim):
-    return check_mask(_integers(name, value, data_dim), data_dim).tolist()
+def _encode_mask(name: str, value: object, _: None, data_dim: int) -> list[int]:
+    mask: list[int] = check_mask(_integers(name, value, data_dim), data_dim).tolist()
+    return mask
 
 
-def _encode_order(name, value, _, data_dim):
+def _encode_order(name: str, value: object, _: None, data_dim: int) -> tuple[int, ...]:
     return check_permutation(_integers(name, value, data_dim), data_dim)
 
 
-ENCODERS = {
+# Of the name, the value, what it may be, and data_dim.
+ENCODERS: dict[str, Callable[[str, Any, Any, int], Sequence[float]]] = {
     "choice": _encode_choice,
     "real": _encode_real,
     "count": _encode_count,
@@ -132,7 +150,7 @@ ENCODERS = {
 }
 
 
-def _integers(name, values, n):
+def _integers(name: str, values: object, n: int) -> list[int]:
     """A list of n integers. Of anything else `numpy.asarray` could make an array that is much larger."""
     if not isinstance(values, list) or not all(type(value) is int for value in values):
         raise TypeError(f"{name} must be a list of integers, got {shown(values)}")

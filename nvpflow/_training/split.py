@@ -1,19 +1,26 @@
 """The samples that are held back from training."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from nvpflow._validation.arguments import check_real
+from nvpflow._typing import Floats, Ints
+
+if TYPE_CHECKING:
+    from nvpflow._training.dataset import Data
+    from nvpflow._training.settings import Settings
 
 __all__ = ["split"]
 
 
-def split(model, data, seed):
+def split(settings: Settings, data: Data, seed: int) -> tuple[Data, Data | None]:
     """Data to train on, and data to validate with or None. What keeps a column from being constant is to train on."""
-    if model.validation_fraction is None:
+    if settings.validation_fraction is None:
         return data, None
-    fraction = check_real("validation_fraction", model.validation_fraction, 0, 1, low_open=True)
     n = len(data.x)
-    n_validation = min(max(1, round(fraction * n)), n - 1)
+    n_validation = min(max(1, round(settings.validation_fraction * n)), n - 1)
     order = np.random.default_rng(seed).permutation(n)
     held_out, training = order[:n_validation], order[n_validation:]
     needed = _lone_values(data.x, training, held_out)
@@ -21,7 +28,7 @@ def split(model, data, seed):
     return data.rows(training), data.rows(held_out) if len(held_out) else None
 
 
-def _lone_values(x, training, held_out):
+def _lone_values(x: Floats, training: Ints, held_out: Ints) -> Ints:
     """Of the rows `held_out`, one for each column that would be constant without it."""
     first = x[training[0]]
     constant = (x[training] == first).all(axis=0)

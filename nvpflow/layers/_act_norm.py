@@ -68,7 +68,7 @@ class ActNorm(Layer):
         """ndarray, shape (D,)"""
         return self.parameters[self.data_dim :]
 
-    def _standardize(self, x):
+    def _standardize(self, x: Floats) -> None:
         """Have `inverse` give x, finite samples, mean 0 and standard deviation 1."""
         deviation = x.std(axis=0, dtype=np.float64)
         constant = np.flatnonzero((x.min(axis=0) == x.max(axis=0)) | ~(deviation > 0))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Mapping
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, SupportsIndex, TypeAlias
 
 import numpy as np
 
 from nvpflow import _core
 from nvpflow._io.encoding import encode_flow
 from nvpflow._io.state_dict import checked_state
-from nvpflow._typing import ArrayLike, DTypeLike, Floats
+from nvpflow._typing import ArrayLike, DTypeLike, FloatDType, Floats
 
 __all__ = ["Layer", "StateView"]
 
@@ -42,7 +43,7 @@ class Layer(_core.Transform):
         del arguments["type"]
         return cls(**arguments)
 
-    def _known_kind(self):
+    def _known_kind(self) -> str:
         if not self._kind:
             raise TypeError(f"{type(self).__name__} does not describe a layer")
         return self._kind
@@ -52,7 +53,7 @@ class Layer(_core.Transform):
         kind = self._known_kind()
         return {"type": kind, **{name: _plain(getattr(self, name)) for name, *_ in _core.LAYER_KINDS[kind]}}
 
-    def _create(self, data_dim, dtype, context_dim=0):
+    def _create(self, data_dim: int, dtype: FloatDType, context_dim: int = 0) -> None:
         """The core's side, from the attributes; not for another __init__ that stands between this class and the core."""
         _core.Transform.__init__(self, encode_flow(dtype, data_dim, context_dim, [self._fields()]))
 
@@ -104,8 +105,8 @@ class Layer(_core.Transform):
 
     # Copies and pickles are made from the state; __init__, which a subclass may have with other arguments, is not called.
 
-    def __reduce_ex__(self, protocol):
-        return super().__reduce_ex__(max(protocol, 2))  # older ones know no objects of C
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        return super().__reduce_ex__(max(operator.index(protocol), 2))  # older ones know no objects of C
 
     def __getstate__(self) -> dict[str, Any]:
         attributes = {name: value for name, value in vars(self).items() if name != "_in_flow"}
@@ -121,19 +122,19 @@ class Layer(_core.Transform):
         self._create(data_dim, dtype, context_dim)
         self.parameters[:] = parameters
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         config = self.config()
         del config["type"]
         arguments = ", ".join(f"{name}={value!r}" for name, value in config.items())
         return f"{type(self).__name__}({arguments}, dtype='{self.dtype}')"
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         from nvpflow._display import layer_html
 
         return layer_html(self)
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """An attribute as JSON can hold it."""
     if isinstance(value, np.ndarray):
         return value.tolist()

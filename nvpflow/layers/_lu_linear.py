@@ -77,7 +77,8 @@ class LULinear(Layer):
     def matrix(self) -> Floats:
         """ndarray, shape (D, D): L U, computed anew."""
         lower, upper = np.tril(self.lu, -1) + np.eye(self.data_dim, dtype=self.dtype), np.triu(self.lu, 1)
-        return lower @ (upper + np.diag(np.exp(np.diag(self.lu))))
+        matrix: Floats = lower @ (upper + np.diag(np.exp(np.diag(self.lu))))
+        return matrix
 
     def _state_views(self) -> dict[str, StateView]:
         return {"lu": (self.lu, self.lu.shape, ...), "bias": (self.bias, self.bias.shape, ...)}

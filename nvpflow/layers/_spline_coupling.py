@@ -18,8 +18,8 @@ class SplineCoupling(Coupling):
     """Rational-quadratic spline coupling layer of neural spline flows.
 
     On [-B, B] each transformed column goes through a monotone spline of K bins, outside it is unchanged. A network of the
-    identity part and the context, Linear -> activation -> ... -> Linear, gives the splines of each sample: for each transformed
-    column K widths and K heights (softmax), and the derivatives at the K - 1 inner knots (softplus). The network sees the
+    identity part and the context, Linear -> activation -> ... -> Linear, gives the splines of each sample: for each
+    transformed column K widths and K heights (softmax), and the derivatives at the K - 1 inner knots (softplus). It sees the
     identity part clamped to [-B, B], so that far points keep their digits: what lies beyond B has the splines of B, and no
     gradient through the network. The context is not clamped. Data should be standardised, so that they lie between the
     tails; an `ActNorm` behind the last layer does it inside the flow.
