@@ -8,6 +8,7 @@
 #define _XOPEN_SOURCE 700 /* mkdtemp, symbolic links, limits of files */
 #include "check.h"
 #include "faults.h"
+#include "layer_kinds.h"
 #include "nvpflow.h"
 #include <dirent.h>
 #include <locale.h>
@@ -44,6 +45,32 @@ static void set_number(const model *m, void *array, size_t i, double value) {
         ((double *)array)[i] = value;
 }
 
+static void draw_fields(nvp_layer_config *layer, size_t dim, const unsigned char *mask, const size_t *hidden,
+                        const size_t *order) {
+    for (const nvp_field *field = nvp_layer_kinds[layer->type].fields; field->name; field++)
+        switch (field->form) {
+        case NVP_CHOICE:
+        case NVP_SWITCH:
+            nvp_set_choice(layer, field, (int)draw(nvp_count_choices(field)));
+            break;
+        case NVP_REAL:
+            nvp_set_real(layer, field, draw_real(0.5, 2));
+            break;
+        case NVP_COUNT:
+            nvp_set_count(layer, field, field->least + draw(7));
+            break;
+        case NVP_WIDTHS:
+            nvp_set_sizes(layer, field, hidden, draw(3));
+            break;
+        case NVP_MASK:
+            nvp_set_mask(layer, field, mask);
+            break;
+        case NVP_ORDER:
+            nvp_set_sizes(layer, field, order, dim);
+            break;
+        }
+}
+
 /* The first layers are one of each type, so that no type is left out by chance. */
 static model make_model(size_t number) {
     nvp_layer_config layers[MOST_LAYERS];
@@ -56,18 +83,13 @@ static model make_model(size_t number) {
         for (size_t i = 0; i < dim; i++)
             masks[l][i] = (unsigned char)draw(2);
         hidden[l][0] = 1 + draw(5), hidden[l][1] = 1 + draw(5);
-        layers[l] = (nvp_layer_config)NVP_LAYER_CONFIG(.type = (nvp_layer_type)(l ? draw(NVP_N_LAYER_TYPES)
-                                                                                  : number % NVP_N_LAYER_TYPES),
-                                                       .mask = masks[l], .hidden = hidden[l], .n_hidden = draw(3),
-                                                       .activation = (nvp_activation)draw(NVP_N_ACTIVATIONS),
-                                                       .scale = (nvp_scale)draw(2), .scale_bound = draw_real(0.1, 2),
-                                                       .shared_network = (int)draw(2), .n_bins = 2 + draw(7),
-                                                       .tail_bound = draw_real(1, 4), .permutation = permutation);
+        const size_t type = l ? draw(NVP_N_LAYER_TYPES) : number % NVP_N_LAYER_TYPES;
+        layers[l] = (nvp_layer_config)NVP_LAYER_CONFIG(.type = (nvp_layer_type)type);
+        draw_fields(&layers[l], dim, masks[l], hidden[l], permutation);
     }
-    bool conditional = false;
+    bool conditional = false; /* those with a mask read the context */
     for (size_t l = 0; l < n_layers; l++)
-        conditional |= layers[l].type == NVP_AFFINE_COUPLING || layers[l].type == NVP_ADDITIVE_COUPLING ||
-                       layers[l].type == NVP_SPLINE_COUPLING;
+        conditional |= layers[l].mask != NULL;
     const nvp_dtype dtype = (nvp_dtype)draw(2);
     model m = {.real_size = dtype == NVP_FLOAT32 ? sizeof(float) : sizeof(double)};
     const size_t context_dim = conditional ? draw(3) : 0, n_components = draw(2) * draw(4);
