@@ -33,7 +33,7 @@ def messages(compiler, flags, sources=FEWER_SOURCES):
     return [run.stderr for run in runs]
 
 
-def test_the_documented_command(compiler, tmp_path):
+def test_documented_command(compiler, tmp_path):
     """It builds the library, of which the documented program is then made and run."""
     (command,) = re.findall(r"`(cc -O3 -c csrc/\*\.c)`", DOCS)
     assert "Link with `-lm -pthread`" in DOCS
@@ -59,13 +59,13 @@ def test_the_documented_command(compiler, tmp_path):
     ],
     ids=lambda mode: " ".join(map(str, mode[:2])),
 )
-def test_compiles_without_a_warning(compiler, mode):
+def test_no_warnings(compiler, mode):
     """In the last mode beside every name that the C library has."""
     assert set(messages(compiler, [*mode, *WARNINGS])) == {""}
 
 
 @pytest.mark.parametrize("flag", ["-ffast-math", "-Ofast", "-ffinite-math-only", "-funsafe-math-optimizations"])
-def test_refuses_careless_arithmetic(compiler, flag):
+def test_fast_math_is_refused(compiler, flag):
     if compiler == "clang" and flag == "-funsafe-math-optimizations":
         pytest.skip("clang does not tell")
     for message in messages(compiler, [flag]):

@@ -52,7 +52,7 @@ def check_moons(program, folder, **environment):
     assert nvpflow.load(folder / "moons.npz").data_dim == 2
 
 
-def test_what_is_installed(installed):
+def test_installed_files(installed):
     kind, _, prefix = installed
     files = {path.name for path in prefix.rglob("*") if not path.is_dir()}
     version = nvpflow.__version__
@@ -88,7 +88,7 @@ def test_pkg_config(installed, tmp_path):
     check_moons(tmp_path / "moons", tmp_path, LD_LIBRARY_PATH=str(folder.parent))
 
 
-def test_ctest_runs_the_c_tests(installed):
+def test_ctest(installed):
     kind, build, _ = installed
     if kind == "shared":
         pytest.skip("the tests use what a shared library hides")
@@ -98,7 +98,7 @@ def test_ctest_runs_the_c_tests(installed):
     assert "100% tests passed" in run("ctest", "-R", QUICK_TESTS, cwd=build)
 
 
-def test_a_part_of_another_project(tmp_path):
+def test_subproject(tmp_path):
     """There it brings neither tests nor installation."""
     (tmp_path / "CMakeLists.txt").write_text(
         f"cmake_minimum_required(VERSION 3.18)\nproject(other C)\nadd_subdirectory({ROOT} nvpflow)\n"

@@ -16,12 +16,12 @@ HEADER = (CSRC / "nvpflow.h").read_text()
 FUNCTIONS = set(re.findall(r"^NVP_API [\w *]*?\b(nvp_\w+)\(", HEADER, re.MULTILINE))
 
 
-def test_the_version_is_that_of_the_package():
+def test_version():
     numbers = [re.search(rf"#define NVP_VERSION_{part} (\d+)", HEADER)[1] for part in ("MAJOR", "MINOR", "PATCH")]
     assert ".".join(numbers) == nvpflow.__version__  # which pyproject.toml reads
 
 
-def test_every_function_of_the_header_is_marked_for_export():
+def test_header_exports():
     assert len(FUNCTIONS) > 30 and {"nvp_version", "nvp_train", "nvp_flow_save"} <= FUNCTIONS
     text = re.sub(r"/\*.*?\*/", "", HEADER, flags=re.DOTALL)
     assert set(re.findall(r"^(?:NVP_API )?[\w *]*?\b(nvp_\w+)\([^*]", text, re.MULTILINE)) == FUNCTIONS
@@ -44,19 +44,19 @@ def objects(tmp_path_factory):
     return compile_library(compiler, flags, tmp_path_factory.mktemp("shared") / "objects")
 
 
-def test_all_symbols_have_the_prefix(objects):
+def test_symbol_prefix(objects):
     names = symbols("--extern-only", "--defined-only", *objects)
     assert names >= FUNCTIONS
     assert {name for name in names if not name.startswith("nvp_")} == set()
 
 
-def test_a_shared_library_shows_the_functions_of_the_header_alone(objects, tmp_path):
+def test_shared_library_symbols(objects, tmp_path):
     compile_c(find_compiler(), "-shared", *objects, "-lm", "-pthread", "-o", tmp_path / "libnvpflow.so")
     names = symbols("-D", "--defined-only", tmp_path / "libnvpflow.so")
     assert {name for name in names if not name.startswith("_")} == FUNCTIONS
 
 
-def test_the_extension_shows_python_alone():
+def test_extension_symbols():
     from nvpflow import _core
 
     names = symbols("-D", "--defined-only", _core.__file__)
@@ -64,7 +64,7 @@ def test_the_extension_shows_python_alone():
 
 
 @pytest.mark.parametrize("compiler", ["g++", "clang++"])
-def test_the_header_in_cpp(compiler, tmp_path):
+def test_header_in_cpp(compiler, tmp_path):
     if not shutil.which(compiler):
         pytest.skip(f"no {compiler} here")
     (tmp_path / "program.cpp").write_text(
@@ -82,7 +82,7 @@ def test_the_header_in_cpp(compiler, tmp_path):
     assert (run.returncode, run.stderr) == (0, "")
 
 
-def test_each_header_stands_alone():
+def test_headers_are_self_contained():
     """Whichever of the library's headers comes first."""
     compiler = find_compiler() or pytest.skip("no C compiler found")
     for header in CSRC.glob("*.h"):

@@ -54,7 +54,7 @@ def test_c_program(run, name):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_files_are_the_same_everywhere(run, dtype, tmp_path):
+def test_files(run, dtype, tmp_path):
     """A file of this machine is read there, and the file that is written there is read here."""
     flow = make_model(2, dtype, 3)
     flow.save(tmp_path / "flow-0.npz")

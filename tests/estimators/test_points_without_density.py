@@ -25,7 +25,7 @@ def detector(request):
     ).fit(X)
 
 
-def test_far_points_are_outliers(detector):
+def test_far_points(detector):
     np.testing.assert_array_equal(detector.predict(FAR), [-1] * 4)
     assert (detector.decision_function(FAR) < 0).all()
     assert not np.isnan(detector.score_samples(FAR)).any()
@@ -40,7 +40,7 @@ def without_density(model):
     return bad[:1]
 
 
-def test_a_point_without_density(detector):
+def test_point_without_density(detector):
     point = without_density(detector)
     assert detector.decision_function(point)[0] == -np.inf
     assert detector.predict(point)[0] == -1
@@ -79,14 +79,14 @@ def test_thresholds(monkeypatch, scores, contamination, expected):
         assert threshold(monkeypatch, scores, contamination) == expected
 
 
-def test_more_points_without_density_than_outliers(monkeypatch):
+def test_threshold_with_many_points_without_density(monkeypatch):
     with pytest.warns(nvpflow.ConvergenceWarning, match="a share of 0.5 of the samples .*, more than 0.25, has no density"):
         assert threshold(monkeypatch, [-np.inf, -3, -np.inf, -1], 0.25) == -3
     with pytest.raises(ValueError, match="no sample has a density that is finite and not zero"):
         threshold(monkeypatch, [-np.inf] * 4, 0.25)
 
 
-def test_the_threshold_of_draws_without_density(monkeypatch):
+def test_threshold_of_draws_without_density(monkeypatch):
     """1 % of the draws without density are among the 5 %; 10 % are more."""
 
     def draw(flow, n, seed):
@@ -105,7 +105,7 @@ def test_the_threshold_of_draws_without_density(monkeypatch):
 
 @pytest.mark.parametrize("dim", [2, 10, 20])
 @pytest.mark.parametrize("n_layers", [12, 16])
-def test_many_layers_with_unbounded_scale_start_near_the_identity(n_layers, dim):
+def test_many_unbounded_layers_start_near_identity(n_layers, dim):
     """For ten seeds: 0.3 nats of each dimension at the most from the entropy, and a density for all fresh points."""
     x, fresh = np.random.default_rng(dim).normal(size=(2, 300, dim))
     for seed in range(10):
@@ -118,13 +118,13 @@ def test_many_layers_with_unbounded_scale_start_near_the_identity(n_layers, dim)
 
 
 @pytest.mark.parametrize("dim", [10, 20])
-def test_many_layers_with_unbounded_scale_are_trained(dim):
+def test_many_unbounded_layers_train(dim):
     x, fresh = np.random.default_rng(dim).normal(size=(2, 300, dim))
     model = R(coupling="affine", scale_bound=None, base="normal", max_iter=10, random_state=0).fit(x)
     assert model.best_iter_ > 0 and np.isfinite(model.score_samples(fresh)).all()
 
 
-def test_the_published_layer_starts_as_published():
+def test_published_layer_initialisation():
     """In PyTorch's range, layers that one builds, and those of the estimator without standardisation, as the article has it."""
     layer = nvpflow.CouplingLayer(2, 64, scale="exp", random_state=0)
     article = R(
@@ -164,7 +164,7 @@ FIFTIES = 50 * np.random.default_rng(0).normal(size=(100, 10))
 @pytest.mark.filterwarnings("ignore:training diverged")
 @pytest.mark.parametrize("fit", ["fit", "partial_fit"])
 @pytest.mark.parametrize("validation_fraction", [0.2, None])
-def test_a_model_that_gives_its_samples_no_density_is_an_error(fit, validation_fraction):
+def test_fit_without_density(fit, validation_fraction):
     model = R(max_iter=3, validation_fraction=validation_fraction, **HOPELESS)
     with pytest.raises(
         ValueError, match="the mean log-density of the samples is not finite .*: coupling='spline', a scale_bound"
@@ -178,7 +178,7 @@ def test_a_model_that_gives_its_samples_no_density_is_an_error(fit, validation_f
 
 
 @pytest.mark.filterwarnings("ignore:training diverged")
-def test_a_fitted_model_stays_where_the_next_fit_gives_no_density():
+def test_failed_fit_keeps_fitted_model():
     model = R(max_iter=3, n_layers=2, random_state=0).fit(X)
     before = vars(model).copy()
     with pytest.raises(ValueError, match="the mean log-density of the samples is not finite"):
@@ -188,7 +188,7 @@ def test_a_fitted_model_stays_where_the_next_fit_gives_no_density():
 
 
 @pytest.mark.parametrize("batch_size", [None, 100])
-def test_a_piece_that_spoils_the_model_is_undone(batch_size):
+def test_partial_fit_without_density(batch_size):
     """By its last update, too, after which no batch would tell."""
     model = R(coupling="affine", scale_bound=None, base="normal", noise=0, random_state=0).partial_fit(X)
     before = model.flow_.parameters.copy()

@@ -12,7 +12,7 @@ from support.saved_files import POINTS
 
 
 @pytest.mark.parametrize("kind", [nvpflow.FlowDensity, nvpflow.FlowOutlierDetector])
-def test_attributes_that_come_while_it_is_pickled(kind):
+def test_attribute_added_while_pickling(kind):
     class Meddler:
         """Its pickling does what a `fit` in another thread would."""
 
@@ -28,7 +28,7 @@ def test_attributes_that_come_while_it_is_pickled(kind):
 
 
 @pytest.mark.parametrize("kind", [nvpflow.FlowDensity, nvpflow.FlowOutlierDetector])
-def test_pickles_and_files_of_a_model_that_another_thread_fits(kind, tmp_path):
+def test_fit_in_another_thread(kind, tmp_path):
     """They are those of one fit, though the fits take turns in what they learn: number of columns, their names, epochs."""
     pandas = pytest.importorskip("pandas")
     tables = [pandas.DataFrame(POINTS[:, :2], columns=["a", "b"]), POINTS]

@@ -39,7 +39,7 @@ def test_training_without_memory_for_threads():
 
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="nothing forks here")
-def test_a_forked_child_that_returns_from_a_callback():
+def test_forked_child_returns_from_callback():
     """It goes on with the training that its parent began, whose threads it does not have, and can begin another."""
     program = """
 import os, signal

@@ -45,7 +45,7 @@ def test_runs(path, tmp_path):
 
 
 @every_notebook
-def test_is_stored_with_its_outputs(path):
+def test_stored_outputs(path):
     notebook = nbformat.read(path, as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))

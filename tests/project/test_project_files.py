@@ -13,7 +13,7 @@ FOLDERS = "benchmarks|csrc|docs|examples|nvpflow|tests"
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_pages_link_and_name_what_exists(page):
+def test_links_and_paths(page):
     text = (ROOT / page).read_text()
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
         assert ((ROOT / page).parent / link).exists(), link
@@ -21,12 +21,12 @@ def test_pages_link_and_name_what_exists(page):
         assert path.startswith("docs/_build") or (ROOT / path).exists(), path
 
 
-def test_citation_has_the_version():
+def test_citation_version():
     (version,) = re.findall(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
     assert version == nvpflow.__version__
 
 
-def test_changelog_begins_with_what_is_unreleased():
+def test_changelog_begins_with_unreleased():
     versions = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert versions[0] == "Unreleased"
 

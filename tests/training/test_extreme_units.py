@@ -83,7 +83,7 @@ def test_partial_fit(dtype, power):
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e-6, 1e3, 1e6])
-def test_partial_fit_in_everyday_units(scale):
+def test_partial_fit_in_usual_units(scale):
     """Data in other units, which are learned as fast: at 1e-6 the log-likelihood once fell by a million nats."""
     make = lambda: R(n_layers=4, hidden_dim=8, random_state=0, base="mixture", noise=0)  # noqa: E731
     model, plain = make(), make()
