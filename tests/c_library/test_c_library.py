@@ -32,7 +32,7 @@ def default_compiler():
 
 def test_no_python_header():
     headers = [path for path in CSRC.rglob("*.h") if CSRC / "python" not in path.parents]
-    for path in (*SOURCES, *headers):
+    for path in (*SOURCES, *headers, *CSRC.rglob("*.inc")):
         assert "Python.h" not in path.read_text(), path
 
 

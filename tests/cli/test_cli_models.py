@@ -122,13 +122,23 @@ class TestDetector:
         assert main(*arguments, room / "x.npy", "--contamination", "auto", "-v", "-o", room / "other.npz") == 0
         assert saved[0].verbose == saved[0].estimator_.verbose == 0
 
+    def test_fit_with_context(self, room, tmp_path, capsys):
+        words = ["--context", "age,sex", "--weight", "count", "--contamination", "0.2"]
+        assert main(*FIT, room / "data.csv", "-o", tmp_path / "d.npz", *words) == 0
+        detector = nvpflow.load(tmp_path / "d.npz")
+        expected = nvpflow.FlowOutlierDetector(**OPTIONS, contamination=0.2).fit(X, context=CONTEXT, sample_weight=WEIGHT)
+        assert detector.offset_ == expected.offset_
+        assert list(detector.context_feature_names_in_) == ["age", "sex"]
+        assert main("score", tmp_path / "d.npz", room / "data.csv", "--labels") == 0
+        labels = numbers(capsys.readouterr().out)[:, 1]
+        np.testing.assert_array_equal(labels, expected.predict(X, context=CONTEXT))
+
     def test_bad_contamination(self, room, capsys):
         assert main(*FIT, room / "x.npy", "-o", room / "new.npz", "--contamination", 0.7) == 1
         assert error_line(capsys) == "contamination must be at most 0.5, got 0.7"
         for words, message in (
             (["--contamination", "much"], "argument --contamination: must be a number, got 'much'"),
             (["--contamination", "0"], "argument --contamination: must be finite and greater than 0, got 0"),
-            (["--contamination", "auto", "--context", "1"], "argument --context: not allowed with argument --contam"),
         ):
             with pytest.raises(SystemExit) as exit_info:
                 main(*FIT, room / "x.npy", "-o", room / "new.npz", *words)

@@ -172,9 +172,9 @@ def test_path_types(ending, tmp_path):
         with open(path, "rb") as file:
             assert (file.read(2) == b"PK") == (not os.fsencode(path).endswith(b".safetensors"))
     for path in (3, None, open):
-        with pytest.raises(TypeError, match="path must be a str, bytes or path-like, got "):
+        with pytest.raises(TypeError, match="path must be a str, bytes, path-like or binary file object, got "):
             flow().save(path)
-        with pytest.raises(TypeError, match="path must be a str, bytes or path-like, got "):
+        with pytest.raises(TypeError, match="path must be a str, bytes, path-like or binary file object, got "):
             nvpflow.load(path)
 
 

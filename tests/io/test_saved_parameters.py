@@ -70,12 +70,13 @@ def test_bad_detector_parameters(detector, tmp_path):
                 nvpflow.load(spoiled_headers(path, ((place,), value)))
 
 
-def test_detector_with_context(detector, tmp_path):
+def test_detector_of_conditional_density(tmp_path):
     path = save_to(tmp_path, nvpflow.FlowDensity(1, 2, max_iter=1).fit(POINTS[:, :2], context=POINTS[:, 2:]), "npz")
     header, arrays = contents(path)
     header |= {"kind": "FlowOutlierDetector", "detector": {}, "offset": 0.0}
-    with pytest.raises(ValueError, match="a FlowOutlierDetector has no context"):
-        nvpflow.load(write(path, header, arrays))
+    detector = nvpflow.load(write(path, header, arrays))
+    with pytest.raises(ValueError, match="context must be given"):
+        detector.predict(POINTS[:, :2])
 
 
 @pytest.mark.parametrize("name, value, message", [
