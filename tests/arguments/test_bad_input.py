@@ -1,4 +1,4 @@
-"""Odd and bad input: the right result, or an error that names the argument, and an object that is as it was."""
+"""Bad and unusual input: a correct result, or an error that names the argument and leaves the object unchanged."""
 
 import gc
 import re
@@ -13,7 +13,7 @@ from support.flows import make_flow
 
 @pytest.fixture
 def flow():
-    """A flow whose parameters must be the same, and that must still work, when the test is over."""
+    """A flow that the test must leave unchanged and usable."""
     flow = make_flow("float32")
     before, points = flow.parameters.tobytes(), flow.sample(5, random_state=0)
     log_prob = flow.log_prob(points)

@@ -1,4 +1,4 @@
-"""Arguments that change during a call, lie in the parameters, are empty or of a subclass: the numbers are right all the same."""
+"""Arguments that change during a call, alias the parameters, are empty or of a subclass: results are correct."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def plain_flow():
 
 
 class Meddler:
-    """An array_like that does something first."""
+    """An array_like with a side effect."""
 
     def __init__(self, array, do):
         self.array, self.do = array, do
@@ -130,7 +130,7 @@ class TestTraining:
         np.testing.assert_array_equal(history["train_nll"], other.fit(X, sample_weight=np.ones(4), max_iter=3)["train_nll"])
 
     def test_callback_changes_data(self):
-        """For any number of threads alike, since none is at work then."""
+        """The change counts from the next epoch on, for any number of threads: none is at work meanwhile."""
         histories = []
         for n_jobs in (1, 2):
             flow, x = plain_flow(), np.random.default_rng(0).normal(size=(60000, 2))
@@ -162,7 +162,7 @@ class TestThreadCount:
 
     @pytest.mark.parametrize("value", [10**6, 2**63 - 1, 10**30])
     def test_huge_counts_are_limited(self, value):
-        """By what there is to do, and the library's limit."""
+        """By the amount of work, and by the library's limit."""
         flow, x = plain_flow(), np.random.default_rng(0).normal(size=(60000, 2))
         expected = flow.log_prob(x)
         flow._n_threads = value

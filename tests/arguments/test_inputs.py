@@ -1,4 +1,4 @@
-"""What holds samples: frames, tensors, DLPack; and what does not, with an error that names the argument."""
+"""Inputs that are converted to arrays (frames, tensors, DLPack), and errors for others that name the argument."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ POINTS = np.random.RandomState(0).normal(size=(40, 2)).astype("float32")
 
 
 class OnlyDLPack:
-    """An array of a library that NumPy knows nothing of."""
+    """An array that offers DLPack alone."""
 
     def __init__(self, array, error=None):
         self.array, self.error = array, error
@@ -127,7 +127,7 @@ def test_errors_do_not_leak_inputs():
 
 
 def test_object_arrays():
-    """As scikit-learn does, the estimator takes objects that are numbers; a flow takes arrays of numbers alone."""
+    """The estimator accepts objects that are numbers, as scikit-learn does; a flow accepts numeric arrays only."""
     model = make_model().fit(POINTS.astype(object))
     np.testing.assert_array_equal(model.score_samples(POINTS), make_model().fit(POINTS).score_samples(POINTS))
     for bad, error, message in (

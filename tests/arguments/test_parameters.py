@@ -1,4 +1,4 @@
-"""Every argument with every odd value: an error that names it, whether or not the others make use of it."""
+"""Every argument with every invalid value: an error that names it, even where other arguments make it unused."""
 
 import re
 from decimal import Decimal
@@ -53,7 +53,7 @@ CONFIGURATIONS = {
 
 
 def unfit(kind):
-    """The odd values that arguments of this kind do not take."""
+    """The values that an argument of this kind rejects."""
     return [value for value, also in ODD.values() if not set(kind.split()) & set(also)]
 
 
@@ -146,7 +146,7 @@ def test_invalid_layer_arguments(layer, name):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_extreme_bounds(dtype):
-    """Just inside, densities and gradients are finite; just outside is an error."""
+    """Just inside of their range, densities and gradients are finite; just outside, there is an error."""
     info = np.finfo(dtype)
     for layer, name, low, high in (
         (nvpflow.CouplingLayer, "scale_bound", float(info.tiny), float(1 / info.tiny)),

@@ -1,4 +1,4 @@
-"""The C library compiles as the documentation says: without switches, in every C since 2011, and without a warning."""
+"""The C library compiles as documented: without switches, as C11 and later, without warnings."""
 
 import os
 import re
@@ -26,7 +26,7 @@ def compiler(request):
 
 
 def messages(compiler, flags, sources=FEWER_SOURCES):
-    """What the compiler says about the sources."""
+    """The compiler's messages for each source."""
     commands = [[compiler, *map(str, flags), "-fsyntax-only", str(source)] for source in sources]
     with ThreadPoolExecutor(2) as pool:
         runs = pool.map(lambda command: subprocess.run(command, capture_output=True, text=True), commands)
@@ -34,7 +34,7 @@ def messages(compiler, flags, sources=FEWER_SOURCES):
 
 
 def test_documented_command(compiler, tmp_path):
-    """It builds the library, of which the documented program is then made and run."""
+    """It builds the library; the documented program is linked with it and runs."""
     (command,) = re.findall(r"`(cc -O3 -c csrc/\*\.c)`", DOCS)
     assert "Link with `-lm -pthread`" in DOCS
     (program,) = re.findall(r"```c\n(.*?)```", DOCS, re.DOTALL)
@@ -60,7 +60,7 @@ def test_documented_command(compiler, tmp_path):
     ids=lambda mode: " ".join(map(str, mode[:2])),
 )
 def test_no_warnings(compiler, mode):
-    """In the last mode beside every name that the C library has."""
+    """The last mode includes every header of the C standard library first."""
     assert set(messages(compiler, [*mode, *WARNINGS])) == {""}
 
 

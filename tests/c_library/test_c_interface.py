@@ -1,4 +1,4 @@
-"""The interface of the C library to other programs: its version, its symbols, and its header in C++."""
+"""The public interface of the C library: version, symbols, and the header in C++."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def test_header_exports():
 
 
 def symbols(*arguments):
-    """The names that a library defines for others."""
+    """The external symbols of a library."""
     if not shutil.which("nm"):
         pytest.skip("no nm here")
     lines = subprocess.run(["nm", *map(str, arguments)], capture_output=True, text=True, check=True).stdout.splitlines()
@@ -38,7 +38,7 @@ def symbols(*arguments):
 
 @pytest.fixture(scope="module")
 def objects(tmp_path_factory):
-    """Compiled for a shared library; in a static one they define the same names."""
+    """Compiled for a shared library; a static one defines the same symbols."""
     compiler = find_compiler() or pytest.skip("no C compiler found")
     flags = ["-O0", "-fPIC", "-fvisibility=hidden", "-DNVP_SHARED", "-DNVP_BUILDING"]
     return compile_library(compiler, flags, tmp_path_factory.mktemp("shared") / "objects")
@@ -83,7 +83,7 @@ def test_header_in_cpp(compiler, tmp_path):
 
 
 def test_headers_are_self_contained():
-    """Whichever of the library's headers comes first."""
+    """Each header of the library compiles when it is included first."""
     compiler = find_compiler() or pytest.skip("no C compiler found")
     for header in CSRC.glob("*.h"):
         compile_c(compiler, "-Wall", "-Werror", "-fsyntax-only", "-x", "c", "-include", header, os.devnull)

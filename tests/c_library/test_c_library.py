@@ -1,4 +1,4 @@
-"""The C library without Python: its own tests pass, also under the sanitizers, and so do the documented programs."""
+"""The C library without Python: its tests, also under the sanitizers, and the documented programs."""
 
 import io
 import os
@@ -57,7 +57,7 @@ def test_documented_program(library, tmp_path):
 
 
 def test_loading(library, tmp_path):
-    """Also of thousands of damaged files, which the sanitizers watch."""
+    """Thousands of damaged files among them, also under the sanitizers."""
     make_model(2).save(tmp_path / "flow.npz")
     make_model(dtype="float32").save(tmp_path / "single.npz")
     make_model(dtype="float32", n_components=2).save(tmp_path / "mixture.npz")
@@ -126,7 +126,7 @@ def test_score_example_with_estimator(score, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_mismatched_arrays(score, tmp_path):
-    """Archives without a fault, but for what is in them; Python refuses them, too."""
+    """Valid archives whose arrays do not match: C and Python both refuse them."""
     path = tmp_path / "flow.npz"
     make_model().save(path)
     whole = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Files that the C library writes: Python loads the same flow from them, and C what Python has saved."""
+"""Files written by C and read by Python, and the other way round."""
 
 import os
 import shutil
@@ -44,7 +44,7 @@ def test_round_trip(test_save, dtype, context_dim, n_components, tmp_path):
 
 
 def test_real_number_options(test_save, tmp_path):
-    """They stand in the header in decimal: the nearest double must be the same one."""
+    """The header holds them in decimal: reading gives the same double."""
     bounds = [0.1, 1 / 3, 2.0, 1e-30, 123456789.123456789, 1e22, np.nextafter(1, 2)]
     layers = [nvpflow.CouplingLayer(2, 3, scale_bound=bound, dtype="float64") for bound in bounds]
     again = saved_twice(nvpflow.Flow(layers), test_save, tmp_path)

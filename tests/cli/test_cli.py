@@ -294,7 +294,7 @@ class TestPlot:
 
 
 def test_mixture_without_layers(room, tmp_path, capsys):
-    """The table is normal."""
+    """Normal samples need no layers."""
     model = tmp_path / "m.npz"
     arguments = [argument for argument in FIT if argument != "-q"] + ["--base", "mixture", "--n-init", "1"]
     assert main(*arguments, room / "data.npy", "-o", model) == 0

@@ -1,4 +1,4 @@
-"""Odd files and arguments on the command line: never a traceback, one line that says what is wrong."""
+"""Bad files and arguments on the command line: one line of error, never a traceback."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,7 @@ def there(room, monkeypatch):
 
 
 def fails(capsys, *arguments, status=1):
-    """The one line of an error."""
+    """The message of a call that fails."""
     try:
         code = cli.main([str(argument) for argument in arguments])
     except SystemExit as error:

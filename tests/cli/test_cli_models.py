@@ -48,7 +48,7 @@ def named(room, monkeypatch):
 
 
 def plain(model):
-    """A twin that has forgotten the names."""
+    """A copy without the names."""
     twin = copy.deepcopy(model)
     for attribute in ("feature_names_in_", "context_feature_names_in_"):
         vars(twin).pop(attribute, None)
@@ -57,7 +57,7 @@ def plain(model):
 
 @pytest.fixture
 def saved(monkeypatch):
-    """What fit would save, as a list."""
+    """The models that fit would save, as a list."""
     models = []
     monkeypatch.setattr(_models, "save_model", lambda model, path: models.append(model))
     return models
@@ -214,7 +214,7 @@ class TestConditional:
         np.testing.assert_array_equal(numbers(capsys.readouterr().out, False).astype(np.float32), expected)
 
     def test_sample_given_table(self, room, tmp_path, named, capsys):
-        """Of which it takes the columns of the context."""
+        """It uses the context columns of the table."""
         path = tmp_path / "s.npy"
         assert main("sample", room / "conditional.npz", "--context", room / "data.csv", "-o", path) == 0
         np.testing.assert_array_equal(np.load(path), plain(named).sample(200, context=CONTEXT))
@@ -332,7 +332,7 @@ def test_sample_help_explains_seeds(capsys):
 
 
 def test_scores_of_extreme_rows(tmp_path, monkeypatch, capsys):
-    """Where the flow itself would read something else."""
+    """Rows far from zero or outside of the context's range, where the bare flow gives other values."""
     x, context = X + 1e7, CONTEXT + [0, 1e8]
     with pytest.warns(UserWarning, match="vary by less than"):
         model = nvpflow.FlowDensity(**OPTIONS).fit(x, context=context)

@@ -1,4 +1,4 @@
-"""The command line: `moons` trains on the two moons, prints scores, and writes figures and the model."""
+"""The command `moons`: training on the two moons, scores, figures and the saved model."""
 
 import os
 import re
@@ -22,7 +22,7 @@ QUICK = ["--layers", "4", "--hidden", "16", "--epochs", "30", "--n-fresh", "2000
 
 
 def value(name, stdout):
-    """The number of nats in the row of that name."""
+    """The number of nats in a row of the output."""
     return float(re.search(rf"^ *{name} +(\S+) nats", stdout, re.MULTILINE)[1])
 
 

@@ -1,4 +1,4 @@
-"""The command line where standard streams are closed, full, without a reader, or pipes."""
+"""The command line with standard streams that are closed, full, broken or pipes."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ def room(tmp_path_factory):
 
 
 def shell(room, line):
-    """Of a line for the shell, in which "nvpflow" is this one: exit code, standard output and error."""
+    """Exit code, standard output and standard error of a shell command; "nvpflow" is this checkout."""
     line = line.replace("nvpflow ", f"'{sys.executable}' -m nvpflow ")
     result = subprocess.run(
         ["bash", "-c", line], cwd=room, env=ENVIRONMENT | {"PYTHONUNBUFFERED": ""}, capture_output=True, text=True, timeout=120
@@ -65,7 +65,7 @@ def test_unused_closed_streams(room):
 
 
 def test_closed_stderr_does_not_reach_files(room):
-    """The first file to be opened would have their descriptors."""
+    """A file that is opened next would get their descriptors."""
     fit = "nvpflow fit data.csv -o new.npz --n-layers 2 --max-iter 2 -v"
     assert shell(room, f"{fit} <&- >&- 2>&-") == (0, "", "")
     assert nvpflow.load(room / "new.npz").n_iter_ == 2

@@ -1,4 +1,4 @@
-"""Columns of tables in groups, rows over several lines, headers in doubt, and files that hold no table."""
+"""Groups of columns, rows over several lines, ambiguous headers, and files that are no tables."""
 
 import decimal
 
@@ -46,7 +46,7 @@ class TestGroups:
             read_table(path, known=["a"])
 
     def test_many_columns_by_name(self, put):
-        """In a time that grows with their number, not with its square, which took two minutes."""
+        """The time is linear in their number; quadratic time was two minutes."""
         n = 100_000
         names = [f"n{i}" for i in range(n)]
         path = put(",".join(names) + "\n" + ",".join(map(str, range(n))) + "\n")

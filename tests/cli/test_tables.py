@@ -1,4 +1,4 @@
-"""Tables in files: what is read, what is written, and what is said about files that hold no table."""
+"""Reading and writing tables, and errors for files that are no tables."""
 
 import io
 import subprocess
@@ -194,7 +194,7 @@ class TestOtherFormats:
 
 
 class Pipe(io.RawIOBase):
-    """Bytes that cannot be read twice."""
+    """A stream that can be read only once."""
 
     def __init__(self, content):
         self.content = io.BytesIO(content)

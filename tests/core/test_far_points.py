@@ -1,4 +1,4 @@
-"""Points far beyond the samples of training: both directions undo each other, densities are finite and fall.
+"""Points far from the training samples: round trips are accurate, densities are finite and decrease.
 
 The networks of spline couplings see identity columns clamped to the tail bound.
 """
@@ -97,7 +97,7 @@ def test_far_neighbours_change_no_bit(dtype):
 
 @pytest.mark.usefixtures("every_isa")
 def test_ends_of_the_bound():
-    """At exactly the bound nothing has been clamped yet; one number further the output is the same."""
+    """Nothing is clamped at the bound itself, and the next number gives the same output."""
     layer = spline(2)
     at, beyond = np.array([[BOUND, 0.5], [-BOUND, 0.5]]), np.array([[np.nextafter(BOUND, 9), 0.5], [-1e300, 0.5]])
     assert (layer.inverse(at)[0][:, 1] == layer.inverse(beyond)[0][:, 1]).all()
@@ -179,7 +179,7 @@ def test_round_trip_of_fitted_model(dim, base, dtype, tolerance):
 
 
 def test_round_trip_with_linear_map():
-    """It spreads the rounding error of the far column over the others: 1e6 deviations leave ten digits of float64."""
+    """A linear map spreads the rounding error of the far column: 1e6 deviations leave ten digits of float64."""
     x = np.random.default_rng(0).normal(size=(1000, 5)) @ np.tril(np.ones((5, 5)))
     model = nvpflow.FlowDensity(base="normal", dtype="float64", n_init=2, max_iter=40, random_state=0).fit(x)
     assert any(isinstance(layer, nvpflow.LULinear) for layer in model.flow_.layers)

@@ -64,8 +64,7 @@ class TestCentralDifferences:
 
 
 class TestDeepFlows:
-    """The chain rule over layers taken one by one. A deep flow has no room to keep all of its hidden layers; alone, each
-    layer has."""
+    """The chain rule, layer by layer. A deep flow recomputes hidden layers that a single layer keeps."""
 
     @pytest.mark.parametrize("direction", ["forward", "inverse"])
     @pytest.mark.parametrize("activation, hidden", [("relu", 300), ("silu", 150), ("tanh", (70, 90))])

@@ -32,7 +32,7 @@ class TestLogDet:
 
 
 class TestDensityIntegratesToOne:
-    """exp(log_prob) summed over a fine grid is 1 to 1e-3: the log-dets belong to the map."""
+    """exp(log_prob) summed over a fine grid is 1 to 1e-3."""
 
     @both_precisions
     def test_flow(self, dtype):

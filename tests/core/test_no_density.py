@@ -1,4 +1,4 @@
-"""A point without a density has a log-density of -inf, never NaN; only what is missing stays NaN."""
+"""Points without a density have the log-density -inf; NaN comes from NaN alone."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""nvpflow against the oracle, on every case of `cases`: stored digests always, live PyTorch where there is one.
+"""nvpflow against the oracle, on every case of `cases`: stored digests always, live PyTorch where it is installed.
 
 Errors are relative to the 2-norm of each array: an output, a log-det, a gradient with respect to one weight or bias.
 """

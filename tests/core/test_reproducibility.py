@@ -1,4 +1,4 @@
-"""The same bits for the same sample, wherever it stands in a batch, and for the same random state."""
+"""The bits of a result depend neither on the batch nor on memory layout, and the random state fixes them."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("every_isa")
 
 
 class TestSamplesAreIndependent:
-    """What becomes of a sample has the same bits wherever it stands and whatever stands beside it."""
+    """The result for a sample does not depend on its position or on the other samples."""
 
     @both_precisions
     @pytest.mark.parametrize("dim, hidden", [(1, 3), (2, 64), (7, (9, 5)), (64, 33)])
@@ -56,7 +56,7 @@ class TestSamplesAreIndependent:
 
 
 class TestRandomState:
-    """The same random_state gives the same bits, another one others."""
+    """Equal random states give equal bits, different ones different bits."""
 
     @both_precisions
     def test_weights(self, dtype):

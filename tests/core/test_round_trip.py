@@ -1,4 +1,4 @@
-"""Both directions undo each other, and `trace` holds the states between them."""
+"""`forward` and `inverse` are inverse to each other; `trace` gives the states between layers."""
 
 import numpy as np
 import pytest

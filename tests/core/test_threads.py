@@ -1,4 +1,4 @@
-"""Threads: several use one flow, and one call uses several, with the bits of one alone."""
+"""Several threads share a flow, and one call uses several threads: the bits are those of one thread."""
 
 import threading
 

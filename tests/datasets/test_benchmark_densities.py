@@ -1,4 +1,4 @@
-"""The exact densities of the benchmarks integrate to one and are those of their samples."""
+"""The exact densities of the benchmarks: integrals, samples and entropies."""
 
 import functools
 import sys
@@ -18,7 +18,7 @@ PLANE = [name for name, density in DENSITIES.items() if density.dim == 2]
 
 @functools.cache
 def masses(name):
-    """Of the cells of the density's grid, by the midpoint rule."""
+    """Probabilities of the cells of the density's grid, by the midpoint rule."""
     density = DENSITIES[name]
     side = round(2 * density.box / density.step)
     return np.exp(density.log_prob(density.grid())).reshape(side, side) * density.step**2

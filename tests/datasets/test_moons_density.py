@@ -1,4 +1,4 @@
-"""The exact density of the moons against quadrature, against its integrals, and against samples."""
+"""The exact density of the moons against quadrature, integrals and samples."""
 
 import itertools
 

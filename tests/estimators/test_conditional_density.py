@@ -1,4 +1,4 @@
-"""FlowDensity with a context, and with sample weights: what it learns, and errors that name the argument."""
+"""FlowDensity with a context and with sample weights."""
 
 import copy
 import pickle
@@ -116,7 +116,7 @@ class TestUnits:
         assert Units.from_layers(flow.layers, True, False, FLOAT64) is None
 
     def test_residuals_of_least_squares(self):
-        """Where there are many more samples than columns, the penalty is small."""
+        """With many more samples than columns, the penalty is small."""
         root = np.sqrt(WEIGHT)[:, np.newaxis]
         columns = np.column_stack([np.ones(120), self.DATA.context])
         fitted = columns @ np.linalg.lstsq(root * columns, root * self.DATA.x, rcond=None)[0]
@@ -159,7 +159,7 @@ class TestContext:
             np.testing.assert_array_equal(model.transform(X, context=one), model.transform(X, context=same))
 
     def test_unit_invariance(self):
-        """Nor do they for the training: the fit is the same but for rounding."""
+        """The fit is the same but for rounding."""
         scale, shift = [1e6, 1e-5], [3e6, 1.0]
         one, other = make(dtype="float64"), make(dtype="float64")
         one.fit(X, context=CONTEXT).partial_fit(X[:50], context=CONTEXT[:50])
@@ -235,7 +235,7 @@ class TestContext:
             model.fit(X)
 
     def test_partial_fit(self):
-        """Their context is in the units of the first piece, also where a piece alone has none, and after a copy."""
+        """Contexts stay in the units of the first piece, even in pieces of constant context, and after a copy."""
         model = make(dtype="float64")
         for i in range(0, 120, 40):
             model.partial_fit(X[i : i + 40], context=CONTEXT[i : i + 40])
@@ -320,7 +320,7 @@ class TestSampleWeight:
         )
 
     def test_weight_zero(self):
-        """To the last bit, whatever is drawn."""
+        """To the last bit."""
         weight = WEIGHT * (rng.uniform(size=120) < 0.7)
         spoilt = np.where(weight[:, None] > 0, X, 1e6)
         kept = weight > 0
@@ -338,7 +338,7 @@ class TestSampleWeight:
         np.testing.assert_array_equal(equal.score_samples(X), make().fit(X).score_samples(X))
 
     def test_validation(self):
-        """Held-out samples keep their weights: those of nearly no weight have no say in the validation NLL."""
+        """Held-out samples keep their weights in the validation NLL."""
         far = np.arange(120) % 2 == 1
         x = np.where(far[:, None], X + 50, X)
         weight = np.where(far, 1e-9, 1.0)
@@ -347,7 +347,7 @@ class TestSampleWeight:
         assert len(history) >= 20 and history[-1] < 6
 
     def test_minibatch_gradients_are_unbiased(self):
-        """Where the parameters stand still, the mean of their gradients is that of the whole, and so is their NLL."""
+        """With fixed parameters, gradients and NLL average to those of the whole."""
 
         class Recorder(list):
             step = list.append

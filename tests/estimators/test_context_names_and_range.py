@@ -1,4 +1,4 @@
-"""The context as people give it: frames whose columns are named, rows, lists; and contexts that training never saw."""
+"""Contexts as frames, rows and lists; their column names; and contexts outside of the range of training."""
 
 import copy
 import re
@@ -110,7 +110,7 @@ class TestForms:
         np.arange(300) % 7, np.arange(300) % 2 == 0, (np.arange(300) % 7).astype(np.float16), (np.arange(300) % 7).astype(np.uint8),
     ], ids=["int", "bool", "float16", "uint8"])  # fmt: skip
     def test_dtypes(self, column):
-        """The same numbers are the same context."""
+        """Numbers of every dtype give the same result."""
         context = column[:, np.newaxis]
         model, expected = make().fit(X, context=context), make().fit(X, context=context.astype(np.float64))
         density = expected.score_samples(X, context=context.astype(np.float64))
@@ -201,7 +201,7 @@ class TestRange:
             assert np.isfinite(make(random_state=seed, max_iter=1).fit(y, context=c).score(y, context=c))
 
     def test_model_without_range(self):
-        """As from files of old."""
+        """Models from old files have none."""
         y, c = self.draw(300, 0)
         model = make().fit(y, context=c)
         for name in ("context_range_", "context_origin_", "origin_"):

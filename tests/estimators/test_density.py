@@ -1,4 +1,4 @@
-"""What FlowDensity adds to a fit: going on from where it was; and the outlier detector on top of it."""
+"""FlowDensity: partial_fit, warm_start, held-out samples and the choice of the base."""
 
 import copy
 import pickle
@@ -135,7 +135,7 @@ def ring(n, seed, noise=0.1):
 
 class TestHeldOutSamples:
     def test_column_with_one_other_value(self):
-        """Whoever is held out, the other samples have no constant column."""
+        """No split leaves the training samples with a constant column."""
         x = np.zeros((20, 3))
         x[:, 0] = np.arange(20)
         x[3, 1] = x[7, 2] = 1
@@ -165,7 +165,7 @@ class TestBase:
             assert given.flow_.base is not None and np.isfinite(given.score(X[:, 1:], context=X[:, :1]))
 
     def test_normal_samples(self):
-        """Its maximum likelihood has the mean and, but for the prior, the covariance of all samples."""
+        """One component keeps the mean and, up to the prior, the covariance of all samples."""
         model = make(random_state=1).fit(X)
         assert model.best_iter_ == 0 and model.flow_.base.n_components == 1
         samples = model.sample(100_000, random_state=1)
@@ -187,13 +187,13 @@ class TestBase:
 
     @pytest.mark.parametrize("n", [2, 3, 5, 10, 25])
     def test_few_held_out_samples(self, n):
-        """A standard error of one or two says nothing: layers that fit four samples must not be believed."""
+        """A standard error from a few samples is no evidence for the layers."""
         model = make(max_iter=200, validation_fraction=0.2).fit(X[:n] if n > 2 else [[0.0, 0], [1, 2], [2, 1]])
         assert model.best_iter_ == 0
         assert np.isfinite(model.score(FRESH))
 
     def test_weights(self):
-        """A sample of weight 3 is three of them to the mixture."""
+        """To the mixture, weight 3 counts as three samples."""
         weight = np.arange(300) % 3 + 1
         weighted = make(validation_fraction=None, base="mixture", max_iter=1, learning_rate=1e-12).fit(X, sample_weight=weight)
         repeated = make(validation_fraction=None, base="mixture", max_iter=1, learning_rate=1e-12).fit(

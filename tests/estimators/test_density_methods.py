@@ -1,4 +1,4 @@
-"""Methods of the estimators beside fit: the gradient of the log-density, samples with theirs, none at all, keywords."""
+"""Methods of estimators and flows besides fit: gradients of the log-density, samples, keywords."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_gradient_of_normal_distribution():
 
 
 def test_gradient_of_far_points():
-    """The shares of the components are those of logarithms: none overflows, and the nearest one decides."""
+    """Responsibilities are computed from logarithms: nothing overflows, and the nearest component decides."""
     base = nvpflow.MixtureBase([1, 1], [[-3.0], [3.0]], [[[1.0]], [[1.0]]], dtype="float64")
     flow = nvpflow.Flow([nvpflow.Permutation(1, [0], dtype="float64")], base=base)
     np.testing.assert_allclose(flow.grad_log_prob([[1e6], [-1e6], [0.0]])[:, 0], [3 - 1e6, 1e6 - 3, 0], rtol=1e-12)

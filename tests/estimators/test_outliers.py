@@ -17,7 +17,7 @@ class TestFlowOutlierDetector:
             assert (labels == -1).sum() == round(share * len(X))
 
     def test_auto_contamination(self):
-        """Fresh samples fall outside of the region of 95 % as often as that says, whatever X was contaminated with."""
+        """5 % of fresh samples and of the model's own are outside of the 95 % region."""
         detector = make(nvpflow.FlowOutlierDetector, hidden_dim=16, max_iter=200).fit(X)
         assert 0.02 < (detector.predict(FRESH) == -1).mean() < 0.09
         own = detector.estimator_.sample(20_000, random_state=1)

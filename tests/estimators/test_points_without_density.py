@@ -1,4 +1,4 @@
-"""A point without a density has the log-density -inf, and is an outlier; a model that gives its samples none is an error."""
+"""Estimators and points without a density: those are outliers, and a fit that gives its samples none is an error."""
 
 import warnings
 
@@ -32,7 +32,7 @@ def test_far_points(detector):
 
 
 def without_density(model):
-    """A point that has none."""
+    """A point that the model gives no density."""
     grid = np.geomspace(1, 3e38, 200)
     points = np.vstack([np.outer(grid, sign) for sign in ([1, -1], [1, 1], [-1, 1], [-1, -1])])
     bad = points[model.score_samples(points) == -np.inf]
@@ -87,7 +87,7 @@ def test_threshold_with_many_points_without_density(monkeypatch):
 
 
 def test_threshold_of_draws_without_density(monkeypatch):
-    """1 % of the draws without density are among the 5 %; 10 % are more."""
+    """Draws without density: 1 % fall within the 5 %, 10 % exceed them."""
 
     def draw(flow, n, seed):
         log_prob = np.linspace(-10, -1, n).astype("float32")
@@ -189,7 +189,7 @@ def test_failed_fit_keeps_fitted_model():
 
 @pytest.mark.parametrize("batch_size", [None, 100])
 def test_partial_fit_without_density(batch_size):
-    """By its last update, too, after which no batch would tell."""
+    """Also by the last update, which no later batch would reveal."""
     model = R(coupling="affine", scale_bound=None, base="normal", noise=0, random_state=0).partial_fit(X)
     before = model.flow_.parameters.copy()
     with pytest.warns(nvpflow.ConvergenceWarning, match="training diverged"):

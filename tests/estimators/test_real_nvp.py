@@ -1,4 +1,4 @@
-"""RealNVP: the paper's flow, and the article's training."""
+"""RealNVP: the flow of the paper, and the training of the article."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""The estimators in scikit-learn's hands."""
+"""The estimators with scikit-learn: its checks, searches, pipelines and metadata routing."""
 
 import inspect
 import pickle
@@ -102,7 +102,7 @@ def test_pipelines():
 
 
 def test_weights_and_contexts():
-    """As arguments of fit they are passed on by searches, which split them as they split X, and by pipelines."""
+    """Searches and pipelines pass them on to fit, split like X."""
     weight, context = np.arange(1.0, 91.0), X[:, :1] + 1
     search = GridSearchCV(make(), {"hidden_dim": [2, 4]}, cv=2).fit(X, sample_weight=weight)
     width = search.best_params_["hidden_dim"]

@@ -1,4 +1,4 @@
-"""Conditional flows and sample weights: what they mean, what they must not touch, and errors that name the argument."""
+"""Conditional flows and sample weights."""
 
 import copy
 import pickle
@@ -19,7 +19,7 @@ def make_flow(dtype="float64", dim=DIM, context_dim=CONTEXT_DIM, hidden=8, n_lay
 
 
 def draw(dtype="float64", n=N, dim=DIM, context_dim=CONTEXT_DIM):
-    """Points, context and weights, zeros among these."""
+    """Points, contexts and weights, some of them zero."""
     rng = np.random.RandomState(0)
     x, context = rng.normal(size=(n, dim)).astype(dtype), rng.normal(size=(n, context_dim)).astype(dtype)
     return x, context, np.maximum(0, rng.normal(1, 1, n))
@@ -199,7 +199,7 @@ class TestWeights:
 
 
 def bent(n, seed):
-    """Points whose mean and scale depend on two numbers, and these: x1 | c, and x2 | x1, c are normal."""
+    """Points, contexts and entropy: x1 | c and x2 | x1, c are normal, with means and scales that depend on c."""
     rng = np.random.RandomState(seed)
     context = rng.uniform(-1, 1, (n, 2))
     deviations = np.exp(np.stack([context[:, 0] - 1, 0.5 * context[:, 1] - 1], axis=1))
@@ -233,7 +233,7 @@ class TestLearning:
         np.testing.assert_allclose(samples.std(axis=0), np.exp([-0.5, -1.25]), rtol=0.1)
 
     def test_one_dimension(self):
-        """The networks have nothing but the context to read."""
+        """The networks see the context alone."""
         flow = self.fitted(1, "float32")
         x, context, _ = bent(20_000, 1)
         entropy = np.mean(context[:, 0] - 1) + 0.5 * np.log(2 * np.pi * np.e)
@@ -257,7 +257,7 @@ BAD_CONTEXTS = {
 
 @pytest.fixture
 def flow():
-    """A conditional flow that must be as it was when the test is over."""
+    """A conditional flow that the test must leave unchanged."""
     flow = make_flow("float32")
     parameters, log_prob = flow.parameters.tobytes(), flow.log_prob(X, C)
     yield flow

@@ -1,5 +1,4 @@
-"""Copies and pickles of flows, layers, bases and states: of the same class, with what subclasses keep, and independent; and
-objects whose __init__ is called again."""
+"""Copies and pickles of flows, layers, bases and states keep class and attributes and are independent; repeated __init__."""
 
 import copy
 import pickle
@@ -14,7 +13,7 @@ Z = np.random.default_rng(0).normal(size=(5, 2))
 
 
 class MyFlow(nvpflow.Flow):
-    """With arguments of its own."""
+    """A subclass with arguments of its own."""
 
     def __init__(self, hidden_dim, name="none"):
         super().__init__([MyLayer(hidden_dim), nvpflow.Permutation(2, [1, 0]), MyNorm(2)], MyBase([1, 3]))
@@ -42,7 +41,7 @@ class MyState(nvpflow.TrainingState):
 
 
 class Counted(nvpflow.Flow):
-    """That says itself what its state is."""
+    """A subclass with its own __getstate__."""
 
     copies = 0
 
@@ -146,7 +145,7 @@ class MyEstimator(nvpflow.FlowDensity):
 
 
 def test_shallow_and_deep_copies():
-    """As everywhere in Python: a copy shares the further attributes, a deep one has its own, whose layers are the flow's."""
+    """A shallow copy shares further attributes, a deep one copies them; the layers among these are the copied flow's."""
     flow = my_flow()
     shallow, deep, pickled = flow.copy(), copy.deepcopy(flow), pickle.loads(pickle.dumps(flow))
     assert shallow.notes is flow.notes and deep.notes is not flow.notes and pickled.notes == ["made"]
@@ -173,7 +172,7 @@ def test_subclass_repr():
 
 
 class TestSecondInit:
-    """It is an error, and changes nothing."""
+    """A second __init__ is an error and changes nothing."""
 
     @pytest.mark.parametrize(
         ("layer", "arguments"),
@@ -220,7 +219,7 @@ class TestSecondInit:
 
 
 class Reentrant:
-    """Whose conversion to a number, an index, a truth value or a dtype initialises the transform."""
+    """An argument whose conversion to a number, index, truth value or dtype calls __init__."""
 
     def __init__(self, transform, value):
         self.transform, self.value = transform, value
@@ -234,7 +233,7 @@ class Reentrant:
 
 
 class TestReentrantInit:
-    """The one that came first stays."""
+    """The first initialisation wins."""
 
     @pytest.mark.parametrize("where", ["data_dim", "dtype", "context_dim", "n_components", "scale_bound", "shared", "n_bins"])
     def test_from_argument(self, where):

@@ -24,7 +24,7 @@ def make_flow(dim=3, context_dim=2, hidden=(5, 4), dtype="float64"):
 
 
 class Reader(html.parser.HTMLParser):
-    """Reads the cells of all tables, and sees to it that tags close in their order and nothing is loaded."""
+    """Reads the cells of all tables, and checks that tags nest and that nothing is loaded."""
 
     def __init__(self, text):
         super().__init__()
@@ -94,7 +94,7 @@ def test_html_matches_summary():
 
 
 def test_html_sets_no_colour():
-    """The text has the page's colour on the page's ground, so that it can be read in the light and in the dark."""
+    """Text and background keep the page's colours, so that light and dark themes work."""
     page = Reader(make_flow()._repr_html_())
     assert page.styles
     for style in page.styles:

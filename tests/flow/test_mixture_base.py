@@ -1,7 +1,4 @@
-"""A mixture as the base density: parameters and files, the density far out and near a plane, samples, training.
-
-That the density and its gradients are the formulas' is the matter of `test_oracle`.
-"""
+"""MixtureBase: arguments, parameters as views of a flow's, copies, files and state dicts."""
 
 import copy
 import pickle

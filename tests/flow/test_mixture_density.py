@@ -1,7 +1,4 @@
-"""A mixture as the base: its density far out and near a plane, samples, and gradients of the layers alone.
-
-That density and gradients are the formulas' is the matter of `test_oracle`.
-"""
+"""The density, samples and gradients of flows over a MixtureBase. `test_oracle` checks the formulas."""
 
 import numpy as np
 import pytest
@@ -29,7 +26,7 @@ def test_log_prob_against_scipy(dim, every_isa):
 @every_dim
 @both_precisions
 def test_far_points(dim, dtype, every_isa):
-    """A mixture of components that are all N(0, I) has its density wherever that is a number, and -inf beyond."""
+    """Where all components are N(0, I): the density of N(0, I), and -inf where that is no finite number."""
     mixture = bare_flow(nvpflow.MixtureBase([1, 2, 3], np.zeros((3, dim)), [np.eye(dim)] * 3, dtype=dtype))
     normal = nvpflow.Flow([nvpflow.Permutation(dim, range(dim), dtype=dtype)])
     largest = float(np.finfo(dtype).max)
@@ -76,7 +73,7 @@ def test_nan_parameter(dim, every_isa):
 
 @both_precisions
 def test_negligible_component(dtype, every_isa):
-    """Even where the densities differ by more than the largest number."""
+    """Even where densities differ by more than the largest number."""
     x = np.random.RandomState(0).normal(size=(100, 2))
     alone = bare_flow(nvpflow.MixtureBase([1], [[0, 0]], [EYE], dtype=dtype)).log_prob(x)
     for weights, means in (([1, 1e-300], [[0, 0], [0, 0]]), ([1e-300, 1], [[0, 0], [1e6, 0]])):
@@ -139,7 +136,7 @@ def test_sample_moments(dim, dtype, every_isa):
 
 
 def test_component_shares():
-    """Clusters that do not touch: their shares, and the moments of each."""
+    """The shares and moments of separate clusters."""
     n, weights, means = 60_000, np.array([0.1, 0.6, 0.3]), np.array([[-40.0, 0], [0, 40], [40, 0]])
     covariances = np.array([EYE, [[4, 1.9], [1.9, 1]], [[0.01, 0], [0, 9]]])
     x = bare_flow(nvpflow.MixtureBase(weights, means, covariances, dtype="float64")).sample(n, random_state=1)
@@ -178,7 +175,7 @@ def test_sample_and_log_prob(dim, context_dim, every_isa):
 @pytest.mark.parametrize("dim", [2, 5])
 @pytest.mark.parametrize("context_dim", [0, 2])
 def test_layer_vjp_has_no_base_gradient(dim, context_dim):
-    """Nor do numbers of earlier calls stay there. The layers' part does not depend on the base."""
+    """It is zero, also after other calls. The layers' part does not depend on the base."""
     flow, rng = flow_over(dim, 3, "float64", context_dim), np.random.RandomState(0)
     plain = nvpflow.Flow([layer.copy() for layer in flow.layers])
     x, g = rng.normal(size=(50, dim)), rng.normal(size=(50, dim))

@@ -1,4 +1,4 @@
-"""A save is whole or leaves the old file: failing disks, killed and concurrent saves."""
+"""Saves are atomic: failing disks, killed and concurrent saves."""
 
 import errno
 import os
@@ -118,7 +118,7 @@ def test_user_files_stay(tmp_path):
 
 
 def test_temporary_removed_before_lock(tmp_path, monkeypatch):
-    """Between the making of a file and its lock another save may take it for left behind."""
+    """Before it is locked, another save may take a temporary file for a stale one."""
     path, lock, taken = tmp_path / "model.npz", writing._lock, []
 
     def come_too_late(descriptor):
@@ -146,7 +146,7 @@ def test_file_system_without_locks(tmp_path, monkeypatch):
 
 
 def test_concurrent_load(tmp_path):
-    """Two processes save onto one path in a loop, and now and then another is killed while it does."""
+    """Two processes save to one path in a loop; a load always gets a whole file."""
     path, dim = tmp_path / "model.npz", 20_000
     flow(0, dim).save(path)
     loop = """

@@ -1,4 +1,4 @@
-"""Damaged files are errors that name the file and what is wrong in it."""
+"""Damaged files: errors name the file and the fault."""
 
 import io
 import json
@@ -181,7 +181,7 @@ def test_bad_archives(models, tmp_path):
 @both_kinds
 @every_model
 def test_damaged_bytes(models, name, ending, tmp_path):
-    """Bytes take odd values, files end early: nothing but ValueError, which names the file, and little memory."""
+    """Changed bytes and truncated files: either they load, or ValueError names the file; memory is bounded."""
     path = save_to(tmp_path, models[name], ending)
     whole, rng = path.read_bytes(), np.random.default_rng(0)
     n_refused = 0
@@ -205,7 +205,7 @@ def test_damaged_bytes(models, name, ending, tmp_path):
 
 @both_kinds
 def test_damaged_json(small_model, ending, tmp_path):
-    """Behind the checksums: random changes of the header's text."""
+    """Random changes of the header's text, with valid checksums."""
     if ending == "safetensors":
         pytest.importorskip("safetensors")
     path = save_to(tmp_path, small_model, "npz")
@@ -243,7 +243,7 @@ def test_truncated_files(ending, estimator, tmp_path):
 
 @both_kinds
 def test_flipped_bytes(ending, estimator, tmp_path):
-    """It is noticed, or it does not matter: what was loaded is what was saved."""
+    """Either an error, or the model as it was saved."""
     path = save_to(tmp_path, estimator, ending)
     whole, rng = path.read_bytes(), np.random.default_rng(0)
     n_refused = 0

@@ -1,4 +1,4 @@
-"""Files, pickles, copies and PyTorch's state dicts: what comes back is what went in, and damaged files are errors."""
+"""Saving and loading, pickles and copies of models."""
 
 import copy
 import io
@@ -12,8 +12,6 @@ import nvpflow
 from support.flows import one_of_each
 from support.marks import both_kinds
 from support.saved_files import POINTS, assert_same, every_model, save_to
-
-# -- what comes back is what went in --
 
 
 @every_model

@@ -1,4 +1,4 @@
-"""Hostile and damaged files are errors that cost little; random states, subclasses, and models that a thread fits meanwhile."""
+"""Hostile files: sizes and texts that would cost much time or memory are errors that cost little."""
 
 import io
 import json
@@ -22,7 +22,7 @@ SHUFFLE = {"type": "permutation", "data_dim": 1, "permutation": [0]}
 
 
 def flow_file(path, layers, n_parameters=0, **more):
-    """A flow in the smaller of the two kinds of files, which has one byte for a character of the header."""
+    """A flow as .safetensors, which needs one byte for a character of the header."""
     pytest.importorskip("safetensors")
     text = json.dumps(
         {"format": "nvpflow", "version": 1, "kind": "Flow", "flow": {"dtype": "float32", "layers": layers, **more}}
@@ -34,7 +34,7 @@ def flow_file(path, layers, n_parameters=0, **more):
 
 
 def huge(n=10**15):
-    """Layers whose sizes are lies, and where they are found out."""
+    """Layers with huge claimed sizes, and the messages."""
     act_norm = {"type": "act_norm", "data_dim": n}
     wide = {"type": "affine_coupling", "data_dim": 1, "hidden_dim": [n], "mask": [0], "activation": "relu", "networks": "shared",
             "scale": "tanh", "scale_bound": 1.0}  # fmt: skip
@@ -83,7 +83,7 @@ def test_huge_component_counts(tmp_path):
     (SHUFFLE, 80_000, 0), ({"type": "act_norm", "data_dim": 1}, 30_000, 2), (MASKED, 30_000, 0)
 ])  # fmt: skip
 def test_many_layers(layer, n, n_parameters, tmp_path):
-    """Each is not compared with all before it, which would take minutes."""
+    """The time is linear in their number; quadratic time would be minutes."""
     assert load_in_bounds(flow_file(tmp_path / "flow", [layer] * n, n * n_parameters), seconds=15) == "loaded"
 
 
@@ -136,7 +136,7 @@ def test_nested_duplicate_names(estimator, tmp_path):
 
 
 def test_huge_descriptions():
-    """The list of numbers of `nvp_flow_decode`, behind Python's checks."""
+    """The list of numbers of `nvp_flow_decode`, without Python's checks."""
     count = nvpflow._core.count_parameters
     head = [1, 0]  # version, dtype; then dimensions, context and layers
     assert count(np.array([*head, 4, 0, 1, 4, 3, 2, 1, 0], float)) == 0
@@ -161,7 +161,7 @@ def test_huge_descriptions():
 
 
 def test_overlapping_members(estimator, tmp_path):
-    """Two entries of the directory for the same bytes."""
+    """Several entries of the directory for the same bytes."""
     path = save_to(tmp_path, estimator, "npz")
     content = path.read_bytes()
     start = content.index(b"PK\1\2")
@@ -182,7 +182,7 @@ def test_overlapping_members(estimator, tmp_path):
 
 
 def test_huge_zip64_sizes(estimator, tmp_path):
-    """In the directory the size moves to an extra field, which claims 2**40 bytes."""
+    """The size in an extra field of the directory claims 2**40 bytes."""
     path = save_to(tmp_path, estimator, "npz")
     content = path.read_bytes()
     at, end = content.index(b"PK\1\2"), content.rindex(b"PK\5\6")

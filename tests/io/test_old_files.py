@@ -1,4 +1,4 @@
-"""Files of the time when `FlowDensity` was called RealNVP: what they hold comes back under the present names."""
+"""Files from before `FlowDensity` had its name load under the present names."""
 
 from pathlib import Path
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes, links and pipes 
 
 @as_root
 def test_command_line_checks_target(open_directory):
-    """But not of a device in a directory that may not be written, nor of a link to where it may."""
+    """It accepts devices in directories without write access, and links to writable places."""
     from nvpflow.cli._files import check_place
 
     closed = open_directory / "closed"
@@ -80,7 +80,7 @@ def test_owner_without_chown_rights(open_directory):
 
 @as_root
 def test_unwritable_directory(open_directory):
-    """Even where the file may be: to write it in place would not be atomic."""
+    """Even where the file itself is writable: writing in place would not be atomic."""
     path = open_directory / "model.npz"
     flow(1).save(path)
     path.chmod(0o666)

@@ -1,4 +1,4 @@
-"""What `save` writes onto: links, pipes, devices, modes, owners, killed and concurrent saves, full disks."""
+"""Targets of `save`: links, pipes, devices, directories and unusual names."""
 
 import errno
 import os
@@ -107,7 +107,7 @@ def test_full_device():
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "a link"])
 @pytest.mark.parametrize("onto", ["pipe", "file"])
 def test_standard_output(name, onto, tmp_path):
-    """Also where it is a file: what was written there before stays in front of the model, and nothing is replaced."""
+    """Also redirected to a file: the model is written after what is there, and nothing is replaced."""
     if name == "a link":
         name = tmp_path / "link.npz"
         name.symlink_to("/dev/stdout")

@@ -1,4 +1,4 @@
-"""Parameters of estimators in files: loading takes what `fit` takes."""
+"""Parameters of estimators in files: `load` checks them as `fit` does."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""Random states in files: generators go on where they were, and spoiled ones are errors."""
+"""Random states in files: generators continue where they were, and bad states are errors."""
 
 import pickle
 
@@ -54,7 +54,7 @@ def test_shared_generator_of_detector(tmp_path):
 
 def test_unsupported_generator(tmp_path):
     class Own(np.random.PCG64):
-        """Whose state has another name."""
+        """A bit generator of a class of its own."""
 
         @property
         def state(self):
@@ -67,7 +67,7 @@ def test_unsupported_generator(tmp_path):
 
 
 def spoiled_states():
-    """What NumPy itself would take, and read beyond its buffers, or take for something else."""
+    """States that NumPy accepts although they are wrong, some of which make it read beyond its buffers."""
 
     def state(kind, name, change):
         value = nvpflow._io.random_state.plain_random_state(kind(getattr(np.random, name)(0)))

@@ -1,4 +1,4 @@
-"""ActNorm layers whose parameters come from data."""
+"""ActNorm: initialisation from data."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Spline and additive couplings, shared networks, LU maps and permutations against their definitions, with NumPy alone."""
+"""Every type of layer: gradients, log-determinants, round trips, copies and arguments."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""LULinear and Permutation are the matrices that they say, and additive couplings preserve volumes."""
+"""LULinear and Permutation against their matrices; additive couplings preserve volume."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""SplineCoupling: its curve, knots and derivatives, steep and huge ones, and what it learns."""
+"""SplineCoupling: knots, derivatives, monotonicity, extreme outputs, and training."""
 
 import numpy as np
 import pytest
@@ -116,7 +116,7 @@ class TestSpline:
     @both_precisions
     @pytest.mark.parametrize("factor", [1e3, 1e6, 1e30])
     def test_huge_outputs(self, factor, dtype):
-        """Whatever finite numbers the network gives, results are finite, in the support, and so are gradients of the NLL."""
+        """For any finite network outputs, results are finite and within the support, and so are gradients of the NLL."""
         layer = spline(2, 16, [1, 0], n_bins=8, strength=factor, dtype=dtype, random_state=3)
         x = np.random.RandomState(0).normal(size=(500, 2)).astype(dtype)
         for function in (layer.inverse, layer.forward):

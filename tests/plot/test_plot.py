@@ -1,4 +1,4 @@
-"""The figures: their panels, the data in them, limits, colours; and notebooks that display them."""
+"""All figures: contexts, given axes, notebooks, and matplotlib as an optional package."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ from support.figures import DATA, centres, images, offsets, pixels
 
 
 class TestContext:
-    """Of a conditional model, the density given one context is drawn."""
+    """Figures of a conditional model are drawn given one context."""
 
     ROW = np.array([1.5, -0.5])
     DRAW = {
@@ -68,7 +68,7 @@ class TestContext:
 
 
 class TestAxes:
-    """Every figure can be drawn on axes that are there already."""
+    """Every figure can be drawn on given axes."""
 
     DRAW = {
         "samples": (2, lambda model, axes: plot.samples(DATA, DATA, axes=axes)),

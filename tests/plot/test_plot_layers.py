@@ -1,4 +1,4 @@
-"""Figures of the way through the layers: panels and animations."""
+"""Figures of the layers: panels and animations."""
 
 import io
 

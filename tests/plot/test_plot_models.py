@@ -1,4 +1,4 @@
-"""Figures of every kind of model, and of one dimension."""
+"""Figures of every kind of model, and in one dimension."""
 
 import copy
 
@@ -18,7 +18,7 @@ OPTIONS = {"n_layers": 3, "hidden_dim": 8, "base": "normal", "max_iter": 20, "ra
 
 @pytest.fixture(scope="module")
 def models():
-    """Of one and of two dimensions."""
+    """One of each kind, in one and in two dimensions."""
     return {
         dim: {
             "FlowDensity": nvpflow.FlowDensity(**OPTIONS).fit(x),

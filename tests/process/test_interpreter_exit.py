@@ -1,4 +1,4 @@
-"""Daemon threads that are at work when the interpreter exits: no crash, no hang, nothing said."""
+"""Daemon threads at work while the interpreter exits: no crash, no hang, no output."""
 
 import subprocess
 import sys

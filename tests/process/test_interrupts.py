@@ -1,4 +1,4 @@
-"""Ctrl-C stops a fit at once, and leaves a model that works."""
+"""Ctrl-C stops a fit at once and leaves a usable model."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""What the README and the docstrings show runs as it stands."""
+"""The examples of README, docs and docstrings run; public names are documented."""
 
 import doctest
 import importlib
@@ -59,7 +59,7 @@ OTHERS = {"FlowOutlierDetector", "RealNVP", "CouplingLayer", "NotFittedError", "
 
 
 def documented():
-    """(path, codes of the checks) of everything public."""
+    """(path, codes of numpydoc's checks) of everything public."""
     for module in ("nvpflow", "nvpflow.cli", "nvpflow.datasets", "nvpflow.plot", "nvpflow.progress", "nvpflow.cli.tables"):
         for name in importlib.import_module(module).__all__:
             thing, path = getattr(importlib.import_module(module), name), f"{module}.{name}"

@@ -1,4 +1,4 @@
-"""The notebooks run from a clean kernel, and are stored with what they show."""
+"""The notebooks run in a clean kernel and are stored with their outputs."""
 
 import importlib.util
 import re
@@ -62,7 +62,7 @@ def test_there_are_notebooks():
 
 
 def test_embedding_without_frameworks(monkeypatch, capsys):
-    """Its cells run, and say what is missing."""
+    """Its cells run and name the missing packages."""
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in FRAMEWORKS else found(name))
     (path,) = (path for path in NOTEBOOKS if path.name == "embedding.ipynb")

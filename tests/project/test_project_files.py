@@ -1,4 +1,4 @@
-"""What the files of the project say of each other is so."""
+"""The project's files agree: links, paths, versions; and test files stay short."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Types: the public signatures have them, mypy agrees with them, and the stub of the core is what the core is."""
+"""Types: public signatures are annotated, mypy passes, and the stub matches the core."""
 
 import importlib
 import inspect

@@ -1,4 +1,4 @@
-"""What is distributed: the sources build from an unpacked sdist, and the wheel runs with NumPy alone."""
+"""The sdist builds, and the wheel runs with NumPy as its only dependency."""
 
 import os
 import re
@@ -44,7 +44,7 @@ def run(*command, cwd):
 
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory):
-    """The archive of the sources, made from a copy: setuptools leaves files where it builds."""
+    """The source distribution, built from a copy, since setuptools leaves files where it builds."""
     pytest.importorskip("setuptools")
     place, checkout = tmp_path_factory.mktemp("sdist"), tmp_path_factory.mktemp("checkout")
     for name in os.listdir(ROOT):

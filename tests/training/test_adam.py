@@ -47,7 +47,7 @@ class TestAdam:
         return grads.astype(np.float32)
 
     def steps(self, optimizer, dtype, **options):
-        """The way of the parameters, (n_steps, n)."""
+        """The parameters after each step, (n_steps, n)."""
         grads = self.gradients()
         parameters = np.linspace(-1, 1, grads.shape[1]).astype(dtype)
         adam = optimizer(parameters, **options)

@@ -1,4 +1,4 @@
-"""Callbacks of a training: what stops it, what they may do meanwhile, and what comes of their exceptions."""
+"""Callbacks of `fit`: stopping, exceptions, changed parameters, threads and forks."""
 
 import gc
 import io
@@ -30,7 +30,7 @@ def trained(epochs, **options):
 
 
 class Falsy:
-    """A callback that is no true value itself."""
+    """A callback whose truth value is false."""
 
     def __init__(self, answer):
         self.answer, self.calls = answer, 0
@@ -115,7 +115,7 @@ class TestExceptions:
     )
     @pytest.mark.parametrize("validation", [None, POINTS[:50]], ids=["without validation", "with validation"])
     def test_unchanged(self, error, validation):
-        """The flow has the parameters that a training which is stopped there has."""
+        """The flow has the parameters of a training that stops there."""
         thrown = error("from the callback")
 
         def fail(epoch, train_nll, validation_nll):
@@ -154,7 +154,7 @@ class TestExceptions:
         np.testing.assert_array_equal(flow.parameters, expected.parameters)
 
     def test_pending_garbage_collection(self):
-        """From Python 3.12 on it runs where signals are asked for."""
+        """From Python 3.12 on, it runs where signals are polled."""
         x = np.random.default_rng(0).normal(size=(20000, 2))
 
         class Cycle:
@@ -182,7 +182,7 @@ class TestExceptions:
     @pytest.mark.parametrize("n_jobs", [1, 2])
     @pytest.mark.parametrize("call", ["fit", "sample"])
     def test_from_signal_handler(self, n_jobs, call):
-        """What the handler writes to the parameters is not what is trained."""
+        """Parameters that the handler writes are not trained."""
         thrown = OfOnesOwn("from the handler")
         flow = small_flow()
         flow.n_jobs = n_jobs
@@ -218,7 +218,7 @@ MANY = np.random.default_rng(1).normal(size=(2000, 2))
 
 class TestParameters:
     def test_current_parameters(self):
-        """The training NLL of an epoch, with the full batch, is that of the parameters before it."""
+        """With full batches, the training NLL of an epoch is that of the parameters before it."""
         flow = small_flow()
         seen = [flow.nll(POINTS)]
         history = flow.fit(POINTS, max_iter=5, callback=lambda *epoch: seen.append(flow.nll(POINTS)))

@@ -1,4 +1,4 @@
-"""Offsets, units and outliers of samples and context: a fit must not depend on them, whatever the precision."""
+"""Fits do not depend on offsets, units and outliers of samples and context, in either precision."""
 
 import copy
 import pickle
@@ -111,7 +111,7 @@ class TestSamples:
     @coarse
     @pytest.mark.parametrize("base", ["normal", "mixture"])
     def test_offset(self, base):
-        """Scores are those of samples about zero; what comes back is in float64, for float32 cannot hold it."""
+        """Scores are those of centred samples; samples come back in float64, since float32 cannot hold them."""
         x = np.hstack([Y, C])
         plain, moved = fit(y=x, base=base), fit(y=x + [0, 1e8], base=base)
         assert moved.score(x + [0, 1e8]) == pytest.approx(plain.score(x), abs=0.02)

@@ -1,4 +1,4 @@
-"""Clusters far apart, stray rows and heavy tails: the gap to the exact density, in nats, and where samples lie."""
+"""Distant clusters, stray rows and heavy tails: the gap to the exact density in nats, and samples."""
 
 import warnings
 

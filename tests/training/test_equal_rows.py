@@ -1,4 +1,4 @@
-"""Rows that are equal count as often as they come: in the shares of values, in what is held back, in the number of samples."""
+"""Repeated rows count as often as they occur: in value shares, in the split, in the number of samples."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ FLOAT32 = np.dtype(np.float32)
 
 
 def shares(model, values, n=20_000, width=0.5):
-    """Of the samples, those within `width` of each value."""
+    """The share of samples within `width` of each value."""
     x = model.sample(n, random_state=1)
     return np.array([(np.abs(x - value) < width).all(axis=1).mean() for value in values])
 
@@ -72,7 +72,7 @@ def test_split_of_repeated_value(state):
 
 @every_state
 def test_other_values_beside_repeated_value(state):
-    """Many zeros do not take components, or width, from the numbers beside them."""
+    """Many zeros take no components and no width from the other values."""
     stats = pytest.importorskip("scipy.stats")
     x = np.where(rng(state).random(2000) < 0.6, 0, rng(state + 99).lognormal(0, 0.5, 2000))[:, None]
     fresh = rng(state + 500).lognormal(0, 0.5, 3000)

@@ -1,4 +1,4 @@
-"""Few rows for many columns, and columns that others determine: a sensible density, and a warning."""
+"""Few rows for many columns, and linearly dependent columns: a sensible density and a warning."""
 
 import warnings
 

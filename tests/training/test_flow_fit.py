@@ -1,4 +1,4 @@
-"""`Flow.fit`: its schedules, clipping, decay and averages against plain NumPy and PyTorch, pauses, and divergence."""
+"""`Flow.fit`: schedules, clipping, decay and averages against plain NumPy and PyTorch; pauses, validation, divergence."""
 
 import copy
 import pickle
@@ -88,7 +88,7 @@ class TestReference:
         assert norms.max() > 0.5 and (np.abs(plain.parameters - average).max() > 1e-3) == bool(options)
 
     def test_many_parameters(self):
-        """The update goes by parts of 8192 parameters; the last one is not full."""
+        """The update runs in parts of 8192 parameters; the last one is not full."""
         x = np.random.RandomState(0).normal(size=(20, 3))
         fitted, stepped = make_flow(dim=3, hidden=(64, 64)), make_flow(dim=3, hidden=(64, 64))
         assert 2 * 8192 < fitted.n_parameters % 8192 + 2 * 8192 < fitted.n_parameters
@@ -99,7 +99,7 @@ class TestReference:
 
     @every_option
     def test_minibatches(self, options):
-        """All samples are the same one, so that the shuffling does not matter. Three steps make an epoch."""
+        """All samples are equal, so that shuffling does not matter. An epoch is three steps."""
         x = np.repeat(bent(1), 10, axis=0)
         fitted, stepped = make_flow(), make_flow()
         losses, _, average = fit_by_the_book(stepped, [x] * 30, learning_rate=1e-2, **options)
@@ -152,7 +152,7 @@ class TestReference:
 
     @both_precisions
     def test_weight_decay(self, dtype):
-        """Gradients that are scaled to nothing leave decay alone."""
+        """With gradients clipped to zero, decay alone is left."""
         flow = make_flow(dtype=dtype)
         flow.parameters[:] = np.linspace(1, 2, flow.n_parameters)
         start, weights = np.array(flow.parameters), weights_of(flow)
@@ -215,7 +215,7 @@ class TestPauses:
         assert seen == list(range(1, len(history["train_nll"]) + 1)) and state.n_iter == len(seen)
 
     def test_result_at_pause(self):
-        """The best of the epochs so far."""
+        """The result at a pause is the best epoch so far."""
         x, held_out = bent(50), bent(40, 1)
         flow, state = make_flow(), nvpflow.TrainingState()
         options = dict(max_iter=60, learning_rate=3e-2, validation_data=held_out, average=0.5, state=state)
@@ -320,7 +320,7 @@ class TestDivergence:
 
     @pytest.mark.parametrize("options", [{}, dict(average=0.5)])
     def test_last_step(self, options):
-        """The loss is finite before the one step, and not afterwards."""
+        """The loss is finite before the single step and not after it."""
         x, flow = bent(100), make_flow(scale="exp")
         start = flow.parameters.copy()
         with pytest.warns(nvpflow.ConvergenceWarning, match="finite in epoch 1; the parameters of epoch 0 were kept"):
@@ -329,7 +329,7 @@ class TestDivergence:
         np.testing.assert_array_equal(flow.parameters, start)
 
     def test_overflowing_squared_gradients(self):
-        """Adam's second moment cannot hold them: clipping lets training go on, and else it has diverged."""
+        """Adam's second moment overflows: clipping prevents it, otherwise training has diverged."""
         x = 1e12 * bent(50)
         flow = make_flow(dtype="float32")
         assert np.abs(flow.nll_and_grad(x)[1]).max() > 1e20

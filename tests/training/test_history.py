@@ -1,4 +1,4 @@
-"""The curves of a training, and the choices that make them: samples held back, early stopping, the base."""
+"""Training curves, early stopping, held-out samples and the base; additive couplings."""
 
 import numpy as np
 import pytest
@@ -88,7 +88,7 @@ CHOICES = [(fraction, patience, base) for fraction in (0.2, None) for patience i
 
 @pytest.mark.parametrize("fraction, patience, base", CHOICES)
 def test_three_independent_choices(fraction, patience, base):
-    """Samples are held back, training stops early and the base is a mixture as each parameter says."""
+    """Held-out samples, early stopping and the base follow their own parameters."""
     model = nvpflow.FlowDensity(
         **OPTIONS, max_iter=60, validation_fraction=fraction, n_iter_no_change=patience, tol=10.0, base=base
     ).fit(X)
@@ -104,7 +104,7 @@ def test_automatic_base(fraction, kind):
 
 
 def test_patience_on_training_curve():
-    """It stops after so many epochs in which the training NLL has not fallen by more than `tol` below its least."""
+    """Training stops after that many epochs without the training NLL falling by more than `tol`."""
     flow = small_flow()
     history = flow.fit(X, max_iter=5000, learning_rate=1e-2, n_iter_no_change=5, tol=1e-4)
     curve = history["train_nll"]

@@ -1,4 +1,4 @@
-"""Training a flow together with the mixture that is its base."""
+"""Training a flow together with its MixtureBase."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_one_component(dim):
 
 
 def test_conditional_flow():
-    """Two clusters that the context moves: layers shift, the base has the clusters."""
+    """Two clusters that shift with the context: layers learn the shift, the base the clusters."""
     rng = np.random.RandomState(0)
     context, sign = rng.normal(size=(1000, 1)), rng.choice([-3.0, 3.0], (1000, 1))
     x = np.hstack([sign + 2 * context + 0.3 * rng.normal(size=(1000, 1)), rng.normal(size=(1000, 1))])

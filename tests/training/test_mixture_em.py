@@ -1,4 +1,4 @@
-"""Mixtures fitted by EM: each step against one spelled out with NumPy, what comes of known data, and of awkward ones.
+"""Mixtures fitted by EM: steps against plain NumPy, known mixtures, and awkward data.
 
 NumPy's warnings are errors here, as all are.
 """
@@ -192,7 +192,7 @@ def test_seed():
 
 
 def test_weights():
-    """A cluster of no weight is not there; half the weight is half the share."""
+    """Zero weight removes a cluster; half the weight halves its share."""
     x = np.vstack([np.random.RandomState(0).normal(size=(1000, 2)) + shift for shift in (-5, 5)])
     base = fit_mixture(x, np.repeat([1e-9, 2], 1000), 0)
     assert base.n_components == 1 and np.abs(base.means - 5).max() < 0.2

@@ -1,4 +1,4 @@
-"""Progress of a training: a bar, lines, or nothing."""
+"""Progress of training: a bar, lines or nothing."""
 
 import io
 import sys
@@ -124,7 +124,7 @@ class TestVerbose:
 
     @pytest.mark.parametrize("verbose", [0, 1])
     def test_with_callback(self, verbose, capsys):
-        """It is called after each epoch, ends the training by StopIteration, and has seen what is in the history."""
+        """The callback sees each epoch's losses, as in the history, and can stop training."""
         epochs = []
 
         def stop_after_seven(epoch, train_nll, validation_nll):

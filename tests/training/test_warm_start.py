@@ -1,4 +1,4 @@
-"""Warm starts: units follow samples that have moved, and stay where they have not; errors say what has changed."""
+"""Warm starts: units follow samples that have moved, and errors say what has changed."""
 
 import copy
 import pickle
@@ -76,7 +76,7 @@ class TestUnits:
 
 class TestMixture:
     def test_mixture_without_layers(self):
-        """Its samples are normal: no layer is needed before, nor after they have moved."""
+        """Normal samples need no layers, before and after they move."""
         model = make(warm_start=True).fit(NORMAL)
         assert model.best_iter_ == 0
         for move in MOVES.values():
@@ -86,7 +86,7 @@ class TestMixture:
             assert -model.score(move(NORMAL)) == pytest.approx(entropy, abs=0.02)
 
     def test_components(self):
-        """Four clusters, in other places and of other shapes."""
+        """Four clusters that move and change their shapes."""
         generator = np.random.default_rng(0)
         x = generator.normal(size=(2000, 2)) * 0.1 + generator.choice([-2, 2], size=(2000, 2))
         other = generator.normal(size=(2000, 2)) * [0.5, 0.02] + generator.choice([-1, 0, 1], size=(2000, 2)) * [5, 3]
@@ -95,7 +95,7 @@ class TestMixture:
         assert model.fit(other).score(other) > fresh - 0.05
 
     def test_layer_selection(self):
-        """Where they were given up for some samples, others may need them."""
+        """Layers that some samples do not need may be kept for others."""
         model = make(warm_start=True, max_iter=100).fit(NORMAL)
         assert model.best_iter_ == 0
         fresh = make(max_iter=100).fit(RING).score(RING)
