@@ -430,3 +430,26 @@ def test_errors_do_not_leak():
         gc.collect()
         counts.append((sys.getrefcount(bad), sys.getrefcount(POINTS), sys.getrefcount(flow)))
     assert counts[0] == counts[1] == counts[2]
+
+
+CONSTANT = {
+    "all": np.ones((10, 2)),
+    "one column": np.column_stack([np.arange(10.0), np.ones(10)]),
+    "two rows": np.ones((2, 3)),
+    "one dimension": np.zeros((50, 1)),
+}
+
+
+@pytest.mark.parametrize("data", CONSTANT)
+@pytest.mark.parametrize("options", [{}, {"validation_fraction": None}, {"base": "normal"}, {"base": "normal", "n_init": 2}])
+@pytest.mark.parametrize("estimator", [nvpflow.FlowDensity, nvpflow.FlowOutlierDetector])
+def test_constant_samples(estimator, options, data):
+    model = estimator(max_iter=2, random_state=0, **options)
+    with pytest.raises(ValueError, match="^X must have no constant column"):
+        model.fit(CONSTANT[data])
+    assert vars(model).keys() == model.get_params().keys()
+
+
+def test_constant_samples_in_partial_fit():
+    with pytest.raises(ValueError, match="^X must have no constant column"):
+        nvpflow.FlowDensity().partial_fit(np.ones((10, 2)))
