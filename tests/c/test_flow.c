@@ -247,13 +247,13 @@ static void test_context(void) {
     tear_down(&f);
 }
 
-static void test_statuses_have_words(void) {
+static void test_status_strings(void) {
     for (int status = NVP_OK; status <= NVP_INTERRUPTED + 1; status++)
         CHECK(strlen(nvp_status_string((nvp_status)status)) > 5);
 }
 
-static const named_test tests[] = {TEST(bad_descriptions),  TEST(instruction_sets),   TEST(round_trip),
-                                   TEST(one_layer_by_hand), TEST(sampling),           TEST(threads),
-                                   TEST(context),           TEST(statuses_have_words)};
+static const named_test tests[] = {TEST(bad_descriptions),  TEST(instruction_sets), TEST(round_trip),
+                                   TEST(one_layer_by_hand), TEST(sampling),         TEST(threads),
+                                   TEST(context),           TEST(status_strings)};
 
 int main(int n_arguments, char **arguments) { return RUN_TESTS(tests, n_arguments, arguments); }

@@ -25,7 +25,7 @@ def test_save(library_variant, tmp_path_factory):
 def saved_twice(flow, program, folder):
     """The flow after Python has saved it, C loaded and saved it, and Python loaded it."""
     flow.save(folder / "flow-0.npz")
-    run_tests(program, "material_for_python", "--", folder)
+    run_tests(program, "files_for_python", "--", folder)
     return nvpflow.load(folder / "again-0.npz")
 
 
@@ -52,7 +52,7 @@ def test_real_number_options(test_save, tmp_path):
 
 
 def test_python_matches_c(test_save, tmp_path):
-    run_tests(test_save, "material_for_python", "--", tmp_path)
+    run_tests(test_save, "files_for_python", "--", tmp_path)
     types, dtypes, bases = set(), set(), set()
     for i in range(N_FLOWS):
         flow = nvpflow.load(tmp_path / f"random-{i}.npz")
@@ -69,7 +69,7 @@ def test_python_matches_c(test_save, tmp_path):
 
 
 def test_archive_tools(test_save, tmp_path):
-    run_tests(test_save, "material_for_python", "--", tmp_path)
+    run_tests(test_save, "files_for_python", "--", tmp_path)
     with zipfile.ZipFile(tmp_path / "random-0.npz") as archive:
         assert archive.testzip() is None
         assert archive.namelist() == ["header.npy", "description.npy", "parameters.npy"]

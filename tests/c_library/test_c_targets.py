@@ -58,7 +58,7 @@ def test_files(run, dtype, tmp_path):
     """Files written here are read there, and files written there are read here."""
     flow = make_model(2, dtype, 3)
     flow.save(tmp_path / "flow-0.npz")
-    run("test_save", "material_for_python", "--", tmp_path)
+    run("test_save", "files_for_python", "--", tmp_path)
     again = nvpflow.load(tmp_path / "again-0.npz")
     assert again.config() == flow.config()
     assert again.parameters.tobytes() == flow.parameters.tobytes()
