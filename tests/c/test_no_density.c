@@ -216,7 +216,7 @@ static void check_samples(nvp_dtype dtype, size_t n_components) {
     tear_down(&f);
 }
 
-/* Samples of weight 0: neither the mean nor its gradient knows of it. */
+/* Samples of weight 0 change neither the mean nor its gradient. */
 static void check_zero_weights(nvp_dtype dtype, const nvp_layer_config *config, size_t n_components) {
     enum { FEW = 5 };
     const double inf = (double)INFINITY, weight[FEW] = {0, 1, 0, 2, 0};
