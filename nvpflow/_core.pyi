@@ -8,18 +8,16 @@ from nvpflow._typing import ArrayLike, Callback, Floats
 
 _Data: TypeAlias = tuple[ArrayLike, ArrayLike | None, ArrayLike | None]
 
+# By name of a kind: its fields as (name, form, names of a choice or limits of a count).
+LAYER_KINDS: dict[str, tuple[tuple[str, str, tuple[Any, ...]], ...]]
+
+# The same of bases, in a pair with the version of the numbers that can hold one.
+BASE_KINDS: dict[str, tuple[int, tuple[tuple[str, str, tuple[Any, ...]], ...]]]
+
 @disjoint_base
 class Transform:
     _n_threads: int
-    def __init__(
-        self,
-        data_dim: int,
-        dtype: npt.DTypeLike,
-        layers: tuple[tuple[Any, ...], ...],
-        parameters: Floats | None = None,
-        context_dim: int = 0,
-        n_components: int = 0,
-    ) -> None: ...
+    def __init__(self, description: ArrayLike, parameters: Floats | None = None) -> None: ...
     @property
     def parameters(self) -> Floats: ...
     @property

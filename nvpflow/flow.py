@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nvpflow import _core
+from nvpflow._io.encoding import encode_flow
 from nvpflow._io.state_dict import split_state, state_dtype, state_widths
 from nvpflow._training.callbacks import stop_on_plateau, wants_stop
 from nvpflow._training.history import validated
@@ -41,8 +42,9 @@ from nvpflow._validation.arguments import (
     shown,
 )
 from nvpflow._validation.arrays import as_array
+from nvpflow.bases import BASE_TYPES, Base, base_from_config, base_from_state
 from nvpflow.layers import SCALE_BOUND, ActNorm, AffineCoupling, Layer, layer_from_config
-from nvpflow.mixture_base import MixtureBase, base_from_config, base_from_state
+from nvpflow.mixture_base import MixtureBase
 from nvpflow.optim import TrainingState
 
 __all__ = ["ConvergenceWarning", "Flow"]
@@ -113,10 +115,9 @@ class Flow(_core.Flow):
         _check_layers(layers)
         _check_base(base, layers[0])
         first = layers[0]
-        descriptions = tuple(layer._description() for layer in layers)
         context_dim = max(layer.context_dim for layer in layers)
-        n_components = base.n_components if base else 0
-        super().__init__(first.data_dim, first.dtype, descriptions, context_dim=context_dim, n_components=n_components)
+        fields = [layer._fields() for layer in layers]
+        super().__init__(encode_flow(first.dtype, first.data_dim, context_dim, fields, base._fields() if base else None))
         self._layers, self._base = layers, base
         parameters = self.parameters
         for layer, offset in zip(layers, self._layer_offsets):
@@ -821,8 +822,9 @@ def _check_layers(layers):
 def _check_base(base, layer):
     if base is None:
         return
-    if not isinstance(base, MixtureBase):
-        raise TypeError(f"base must be a MixtureBase or None, got {shown(base)}")
+    if not isinstance(base, Base):
+        names = " or a ".join(base_type.__name__ for base_type in BASE_TYPES.values())
+        raise TypeError(f"base must be a {names} or None, got {shown(base)}")
     if base._in_flow:
         raise ValueError("base already belongs to a flow: use base.copy()")
     for name in ("data_dim", "dtype"):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
-from nvpflow import _core
-from nvpflow._io.state_dict import checked_state
-from nvpflow._typing import ArrayLike, DTypeLike, Floats, Seed
-from nvpflow._validation.arguments import check_choice, check_dtype, check_int, draw_seeds
+from nvpflow._base import Base
+from nvpflow._typing import ArrayLike, DTypeLike, FloatDType, Floats
+from nvpflow._validation.arguments import check_dtype
 from nvpflow._validation.arrays import as_array
 
 __all__ = ["MixtureBase"]
@@ -18,7 +17,7 @@ __all__ = ["MixtureBase"]
 GRAD_NUMBERS = 1_000_000  # of all components, at a time
 
 
-class MixtureBase:
+class MixtureBase(Base):
     """A mixture of K normal distributions, as the base density of a `Flow`.
 
     The density of latent points is::
@@ -67,7 +66,9 @@ class MixtureBase:
     (4, 2)
     """
 
-    _in_flow = False
+    _kind = "mixture"
+    _arguments = ("n_components", "data_dim")
+    _state_names = ("logits", "means", "factors")
 
     def __init__(self, weights: ArrayLike, means: ArrayLike, covariances: ArrayLike, *, dtype: DTypeLike = "float32") -> None:
         if hasattr(self, "_parameters"):
@@ -80,25 +81,10 @@ class MixtureBase:
         if not (np.isfinite(self.parameters).all() and _has_normal_diagonals(factors, self.dtype)):
             raise ValueError(f"weights, means and covariances must be within the range of {self.dtype}")
 
-    def _allocate(self, n_components, data_dim, dtype):
+    def _allocate(self, n_components: int, data_dim: int, dtype: FloatDType) -> None:
         self.n_components, self.data_dim = n_components, data_dim
         n = n_components * (1 + data_dim + data_dim * (data_dim + 1) // 2)
         self._parameters = np.zeros(n, dtype)
-
-    @property
-    def dtype(self) -> np.dtype[np.floating[Any]]:
-        """numpy.dtype: float32 or float64."""
-        return self._parameters.dtype
-
-    @property
-    def parameters(self) -> Floats:
-        """ndarray, shape (n_parameters,): a view of the buffer."""
-        return self._parameters.view()
-
-    @property
-    def n_parameters(self) -> int:
-        """int"""
-        return len(self._parameters)
 
     @property
     def logits(self) -> Floats:
@@ -120,7 +106,8 @@ class MixtureBase:
     def weights(self) -> Floats:
         """ndarray of float64, shape (K,): they add up to 1."""
         powers = np.exp(self.logits.astype(np.float64) - self.logits.max())
-        return powers / powers.sum()
+        weights: Floats = powers / powers.sum()
+        return weights
 
     @property
     def precision_factors(self) -> Floats:
@@ -137,47 +124,19 @@ class MixtureBase:
         inverse = np.linalg.inv(self.precision_factors)
         return inverse @ inverse.transpose(0, 2, 1)
 
-    def sample(self, n_samples: int, random_state: Seed = None) -> Floats:
-        """Draw latent points.
+    @classmethod
+    def _from_state(cls, state: dict[str, ArrayLike], dtype: DTypeLike) -> Self:
+        if "base.means" not in state:
+            raise ValueError("state dict misses 'base.means'")
+        means: npt.NDArray[Any] = as_array("base.means", state["base.means"])
+        if means.ndim != 2 or means.size == 0:
+            raise ValueError(f"state dict entry 'base.means' must have shape (K, D) with K >= 1 and D >= 1, got {means.shape}")
+        base = cls.__new__(cls)
+        base._allocate(*means.shape, check_dtype(dtype))
+        base._load(state)
+        return base
 
-        Parameters
-        ----------
-        n_samples : int
-        random_state : int, Generator, RandomState or None
-
-        Returns
-        -------
-        z : ndarray, shape (n_samples, D)
-        """
-        (seed,) = draw_seeds(random_state, 1)
-        return self._flow()._sample(check_int("n_samples", n_samples, 0), seed, None)[0]
-
-    def log_prob(self, z: ArrayLike) -> Floats:
-        """Log-density of latent points.
-
-        Parameters
-        ----------
-        z : array_like, shape (n, D)
-
-        Returns
-        -------
-        log_prob : ndarray, shape (n,)
-            In nats; -inf where there is no density.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If z does not hold real numbers, or has another shape.
-        """
-        z = as_array("z", z)
-        if z.ndim != 2 or z.shape[1] != self.data_dim:
-            raise ValueError(f"z must have shape (n, {self.data_dim}), got {z.shape}")
-        return self._flow().log_prob(z)
-
-    def _flow(self):
-        return bare_flow(self.data_dim, self.dtype, self.n_components, self._parameters)
-
-    def _grad_log_prob(self, z):
+    def _grad_log_prob(self, z: Floats) -> Floats:
         """The gradient of the log-density with respect to latent points, both (n, D)."""
         grad, p, log_weights = np.empty_like(z), self.precision_factors, np.log(self.weights)
         log_weights = log_weights + np.log(np.diagonal(p, axis1=1, axis2=2)).sum(axis=1)
@@ -191,99 +150,18 @@ class MixtureBase:
             grad[part] = -np.einsum("nk,kij,nki->nj", share, p, white)
         return grad
 
-    def copy(self) -> Self:
-        """An independent base with the same parameters, in no flow.
 
-        Returns
-        -------
-        MixtureBase
-            Of the same class, with the same further attributes.
-        """
-        return copy.copy(self)
-
-    def config(self) -> dict[str, Any]:
-        """What makes such a base again, as plain Python values, but for the parameters.
-
-        Returns
-        -------
-        config : dict
-        """
-        return {"type": "mixture", "n_components": self.n_components, "data_dim": self.data_dim}
-
-    def _rebind(self, parameters):
-        parameters[:] = self._parameters
-        self._parameters = parameters
-
-    def state_dict(self) -> dict[str, Floats]:
-        """Copies of the parameters by name: "logits", "means", "factors".
-
-        Returns
-        -------
-        dict of str to ndarray
-        """
-        return {name: np.array(getattr(self, name)) for name in STATE_NAMES}
-
-    def _load(self, state):
-        """Take the entries "base.<name>" out of a flow's state dict."""
-        shapes = {f"base.{name}": getattr(self, name).shape for name in STATE_NAMES}
-        arrays = checked_state({name: state.pop(name) for name in shapes if name in state}, shapes)
-        for name in STATE_NAMES:
-            getattr(self, name)[...] = arrays[f"base.{name}"]
-
-    def __getstate__(self):
-        attributes = {name: value for name, value in vars(self).items() if name != "_in_flow"}
-        return {**attributes, "_parameters": np.array(self._parameters)}
-
-    def __repr__(self):
-        return f"{type(self).__name__}(n_components={self.n_components}, data_dim={self.data_dim}, dtype='{self.dtype}')"
-
-
-STATE_NAMES = ("logits", "means", "factors")
-
-
-def pack_factors(factors):
+def pack_factors(factors: Floats) -> Floats:
     """Cholesky factors of precisions (K, D, D) as they are parameters: (K, D (D + 1) / 2), the diagonals' logarithms."""
     packed, i = factors.copy(), np.arange(factors.shape[1])
     packed[:, i, i] = np.log(packed[:, i, i])
     return packed[:, *np.tril_indices(len(i))]
 
 
-def bare_flow(data_dim, dtype, n_components, parameters=None):
-    """The core's flow over a mixture whose layers do nothing, on these parameters or on its own."""
-    identity = ("permutation", tuple(range(data_dim)))
-    return _core.Flow(data_dim, dtype, (identity,), parameters, n_components=n_components)
-
-
-def base_from_config(config, dtype):
-    """A base from what `config` gave, with parameters of no meaning; None from None."""
-    if config is None:
-        return None
-    check_choice("base type", config["type"], ("mixture",))
-    base = MixtureBase.__new__(MixtureBase)
-    n_components, data_dim = (check_int(name, config[name], 1) for name in ("n_components", "data_dim"))
-    base._allocate(n_components, data_dim, check_dtype(dtype))
-    return base
-
-
-def base_from_state(state, dtype):
-    """The base with the entries "base.<name>" of a flow's state dict, which are taken out of it; None where there are none."""
-    if not any(key.startswith("base.") for key in state):
-        return None
-    if "base.means" not in state:
-        raise ValueError("state dict misses 'base.means'")
-    means = as_array("base.means", state["base.means"])
-    if means.ndim != 2 or means.size == 0:
-        raise ValueError(f"state dict entry 'base.means' must have shape (K, D) with K >= 1 and D >= 1, got {means.shape}")
-    n_components, data_dim = means.shape
-    base = base_from_config({"type": "mixture", "n_components": n_components, "data_dim": data_dim}, dtype)
-    base._load(state)
-    return base
-
-
 def _check_mixture(weights, means, covariances):
     """Logits, means and Cholesky factors of the precisions, in float64."""
-    arrays = {"weights": weights, "means": means, "covariances": covariances}
-    for name, value in arrays.items():
+    arrays: dict[str, npt.NDArray[np.float64]] = {}
+    for name, value in (("weights", weights), ("means", means), ("covariances", covariances)):
         array = as_array(name, value)
         if array.dtype.kind not in "fiu":
             raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
@@ -311,13 +189,13 @@ def _check_mixture(weights, means, covariances):
     return logits - np.log(np.exp(logits).sum()), means, np.linalg.inv(_cholesky(covariances))
 
 
-def _has_normal_diagonals(factors, dtype):
+def _has_normal_diagonals(factors: Floats, dtype: FloatDType) -> bool:
     """Whether the diagonals, of which the logarithms are stored, and their reciprocals are normal numbers of the dtype."""
     logarithms = np.log(np.diagonal(factors, axis1=1, axis2=2))
     return bool((np.abs(logarithms) < -np.log(np.finfo(dtype).tiny)).all())
 
 
-def _cholesky(covariances):
+def _cholesky(covariances: Floats) -> Floats:
     try:
         return np.linalg.cholesky(covariances)
     except np.linalg.LinAlgError:

@@ -25,9 +25,9 @@ from nvpflow._validation.arguments import (
     check_real,
     draw_seeds,
 )
+from nvpflow.bases import base_from_config
 from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.layers import AdditiveCoupling, AffineCoupling, SplineCoupling
-from nvpflow.mixture_base import base_from_config
 from nvpflow.optim import TrainingState
 from nvpflow.progress import progress
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from nvpflow._base import bare_flow
 from nvpflow._training.dataset import Data
 from nvpflow._training.kmeans import Clusters
 from nvpflow._training.statistics import (
@@ -12,7 +13,7 @@ from nvpflow._training.statistics import (
     location_and_scale,
     quantiles,
 )
-from nvpflow.mixture_base import MixtureBase, bare_flow, pack_factors
+from nvpflow.mixture_base import MixtureBase, pack_factors
 
 __all__ = ["fit_mixture", "refit_mixture"]
 
@@ -209,7 +210,7 @@ class _Mixture:
     def __init__(self, samples, k):
         self.samples, self.k, self.dim = samples, k, samples.x.shape[1]
         self.lower = np.tril_indices(self.dim)
-        self.flow = bare_flow(self.dim, samples.x.dtype, k)
+        self.flow = bare_flow(self.dim, samples.x.dtype, {"type": MixtureBase._kind, "n_components": k})
         self.prior_share = PRIOR_SAMPLES * self.dim / samples.n
 
     def start(self, clusters):

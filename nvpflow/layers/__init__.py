@@ -28,12 +28,8 @@ __all__ = [
 ]
 
 LAYER_TYPES: dict[str, type[Layer]] = {
-    "affine_coupling": AffineCoupling,
-    "act_norm": ActNorm,
-    "spline_coupling": SplineCoupling,
-    "additive_coupling": AdditiveCoupling,
-    "permutation": Permutation,
-    "lu_linear": LULinear,
+    layer_type._kind: layer_type
+    for layer_type in (AffineCoupling, ActNorm, SplineCoupling, AdditiveCoupling, Permutation, LULinear)
 }
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 
+from nvpflow._io.encoding import allowed
 from nvpflow._io.state_dict import state_dtype, state_widths
 from nvpflow._typing import Activation, ArrayLike, DTypeLike, Scale, Seed
 from nvpflow._validation.arguments import check_choice, check_dtype, check_scale_bound
@@ -14,8 +15,7 @@ from nvpflow.layers._coupling import Coupling, Linear
 
 __all__ = ["NETWORKS", "SCALES", "SCALE_BOUND", "AffineCoupling", "CouplingLayer"]
 
-SCALES = ("exp", "tanh")
-NETWORKS = ("separate", "shared")
+SCALES, NETWORKS = (allowed("affine_coupling", field) for field in ("scale", "networks"))
 # A transform then stretches at most e-fold; of 1/2, 1 and 2 it left the best density of fresh points on 1000 moons.
 SCALE_BOUND = 1.0
 
@@ -83,6 +83,9 @@ class AffineCoupling(Coupling):
     True
     """
 
+    _kind = "affine_coupling"
+    _arguments = (*Coupling._arguments, "networks", "scale", "scale_bound")
+
     def __init__(
         self,
         data_dim: int,
@@ -135,18 +138,6 @@ class AffineCoupling(Coupling):
     @property
     def _outputs_per_column(self) -> int:
         return 2 if self._shared else 1
-
-    def config(self) -> dict[str, Any]:
-        return {
-            "type": "affine_coupling",
-            **self._conditioner_config(),
-            "networks": self.networks,
-            "scale": self.scale,
-            "scale_bound": self.scale_bound,
-        }
-
-    def _description(self) -> tuple[Any, ...]:
-        return "affine_coupling", *self._conditioner_description(), self._scale, self._scale_bound, self._shared
 
     def _half(self, k: int) -> tuple[Linear, ...]:
         """The network of s, 0, or of b, 1."""

@@ -8,13 +8,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from nvpflow._io.encoding import allowed
 from nvpflow._typing import Activation, Floats
 from nvpflow._validation.arguments import check_choice, check_dtype, check_hidden, check_int, check_mask, draw_seeds
 from nvpflow.layers._layer import Layer, StateView
 
 __all__ = ["ACTIVATIONS", "Coupling", "Linear"]
 
-ACTIVATIONS = ("relu", "tanh", "silu")
+ACTIVATIONS = allowed("affine_coupling", "activation")
 
 
 class Linear(NamedTuple):
@@ -41,6 +42,7 @@ class Coupling(Layer):
     """What coupling layers share: a mask, and networks of the identity columns and the context, the conditioner."""
 
     _reads_context = True
+    _arguments: tuple[str, ...] = ("hidden_dim", "mask", "activation", "context_dim")
     _hidden_dim: tuple[int, ...]
     _mask: npt.NDArray[np.uint8]
     _activation: Activation
@@ -76,7 +78,7 @@ class Coupling(Layer):
         """The C side of the layer, with random parameters."""
         (seed,) = draw_seeds(random_state, 1)
         context_dim = check_int("context_dim", context_dim, 0)
-        super().__init__(data_dim, check_dtype(dtype), (self._description(),), context_dim=context_dim)
+        self._create(data_dim, check_dtype(dtype), context_dim)
         self._initialize(seed)
 
     @property
@@ -93,18 +95,6 @@ class Coupling(Layer):
     def activation(self) -> Activation:
         """str: the activation of the networks."""
         return self._activation
-
-    def _conditioner_config(self):
-        return {
-            "data_dim": self.data_dim,
-            "hidden_dim": list(self.hidden_dim),
-            "mask": self.mask.tolist(),
-            "activation": self.activation,
-            "context_dim": self.context_dim,
-        }
-
-    def _conditioner_description(self):
-        return self._mask.tobytes(), self._hidden_dim, self._activation
 
     def _full_outputs(self, columns):
         """Which outputs of a full-shape network belong to these columns, in the order of the core."""

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nvpflow._typing import ArrayLike
+from nvpflow._typing import ArrayLike, Floats, Ints
 from nvpflow._validation.arguments import check_int, check_real, shown
+from nvpflow.mixture_base import MixtureBase
 from nvpflow.plot._canvas import BLUE, GREY, RED, count_bins, histogram, open_frame, panels
 from nvpflow.plot._checks import AxesLike, check_points
 from nvpflow.plot._model import Model, check_model
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 NORMAL = NormalDist()
@@ -106,7 +108,7 @@ def latent(
     return figure
 
 
-def _histogram(ax, z, d):
+def _histogram(ax: Axes, z: Floats, d: int) -> None:
     edges = np.linspace(-4.5, 4.5, count_bins(len(z)) + 1)
     top = histogram(ax, z, edges, BLUE, filled=True, label=f"{len(z)} points")
     grid = np.linspace(-4.5, 4.5, 200)
@@ -120,7 +122,7 @@ def _histogram(ax, z, d):
     open_frame(ax)
 
 
-def _qq(ax, z, d, ranks, band, level):
+def _qq(ax: Axes, z: Floats, d: int, ranks: Ints, band: tuple[Floats, Floats], level: float) -> None:
     expected = _quantiles(ranks / (len(z) + 1))
     low, high = map(_quantiles, band)
     z = z[ranks - 1]
@@ -140,17 +142,17 @@ def _qq(ax, z, d, ranks, band, level):
     open_frame(ax)
 
 
-def _name(d):
+def _name(d: int) -> str:
     return f"$z_{{{d + 1}}}$"
 
 
-def _quantiles(probabilities):
+def _quantiles(probabilities: Floats) -> Floats:
     """Of the standard normal distribution."""
     tiny = np.finfo(float).tiny
     return np.array([NORMAL.inv_cdf(p) for p in np.clip(probabilities, tiny, 1 - 2**-53)])
 
 
-def _rosenblatt(mixture, Z):
+def _rosenblatt(mixture: MixtureBase, Z: Floats) -> Floats:
     """Draws from a mixture as draws from N(0, I), shape (n, D): quantiles of each dimension given those before it.
 
     With a lower triangular P, P (z - mean) of a component is the standardised residual of each dimension given those before.
@@ -168,12 +170,12 @@ def _rosenblatt(mixture, Z):
     return result
 
 
-def _tails(values):
+def _tails(values: Floats) -> Floats:
     """The probability that a standard normal number is less, for each value."""
     return np.reshape([0.5 * erfc(-value / 2**0.5) for value in values.ravel()], values.shape)
 
 
-def _ranks(n):
+def _ranks(n: int) -> Ints:
     """Which order statistics are drawn, from 1: all of a few points, of many some at even steps of the quantile."""
     ends = NORMAL.inv_cdf(0.5 / n)
     steps = np.linspace(ends, -ends, QUANTILES)
@@ -181,7 +183,7 @@ def _ranks(n):
     return np.unique(np.clip(chosen, 1, n))
 
 
-def _band(ranks, n, level):
+def _band(ranks: Ints, n: int, level: float) -> tuple[Floats, Floats]:
     """Low and high ends, shape (ranks,), between which all uniform order statistics of these ranks lie at once.
 
     They are partial sums of n + 1 exponential numbers over their total; sums of many are gamma numbers. The k-th
@@ -197,7 +199,7 @@ def _band(ranks, n, level):
     return ordered[k - 1], ordered[SIMULATIONS - k]
 
 
-def _check_dimensions(dimensions, data_dim):
+def _check_dimensions(dimensions: Sequence[int] | None, data_dim: int) -> list[int]:
     if dimensions is None:
         dimensions = range(data_dim)
     if isinstance(dimensions, str) or not np.iterable(dimensions):
