@@ -158,7 +158,7 @@ static void test_round_trip(void) {
     }
 }
 
-static void test_encoding_is_the_inverse_of_decoding(void) {
+static void test_encode_and_decode(void) {
     static const double lists[][30] = {
         {2, 1, 3, 1, 4, 5, 0, 2, 1, 4, 1, 0, 1, 1, .7, 1, 2, 0, 0, 0, 0, 1, 8, 3, 4, 2, 0, 1, 5, 1},
         {1, 0, 3, 1, 5, 0, 2, 1, 4, 1, 0, 1, 0, 1e-3, 0, 2, 0, 0, 0, 0, 1, 8, 3, 4, 2, 0, 1, 5, 1}};
@@ -175,7 +175,7 @@ static void test_encoding_is_the_inverse_of_decoding(void) {
 }
 
 /* A bound that an unbounded scale does not have may be any number; files have 1 for one that could not be a bound. */
-static void test_bounds_without_meaning(void) {
+static void test_unused_bounds(void) {
     const double bounds[] = {0, -1, (double)NAN, (double)INFINITY, 1e300, 2.5};
     const unsigned char mask[2] = {1, 0};
     for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++) {
@@ -303,7 +303,7 @@ static void test_files(void) {
 }
 
 /* Whatever fails, the old file is as it was, and nothing else is there. */
-static void test_failures_leave_nothing(void) {
+static void test_failed_saves(void) {
     const model first = make_model(1), second = make_model(4);
     long n_allocations = 0, n_file_calls = 0;
     make_directory();
@@ -369,7 +369,7 @@ static void test_failures_leave_nothing(void) {
 }
 
 /* Sizes that no double holds, and more parameters than an archive can. Nothing of that size is allocated. */
-static void test_flows_that_are_too_large(void) {
+static void test_too_large_flows(void) {
     const unsigned char mask[1] = {1};
     const size_t wide = 100000, widest = SIZE_MAX / 64;
     nvp_flow *flow;
@@ -393,7 +393,7 @@ static void test_flows_that_are_too_large(void) {
     CHECK(largest_allocation < 10000);
 }
 
-static void test_material_for_python(void) {
+static void test_files_for_python(void) {
     const char *place = *arguments_of_its_own;
     char path[1000], again[1000];
     nvp_flow *flow;
@@ -426,14 +426,9 @@ static void test_material_for_python(void) {
     }
 }
 
-static const named_test tests[] = {TEST(round_trip),
-                                   TEST(encoding_is_the_inverse_of_decoding),
-                                   TEST(bounds_without_meaning),
-                                   TEST(locale),
-                                   TEST(files),
-                                   TEST(failures_leave_nothing),
-                                   TEST(flows_that_are_too_large),
-                                   TEST(material_for_python)};
+static const named_test tests[] = {
+    TEST(round_trip), TEST(encode_and_decode), TEST(unused_bounds),   TEST(locale),
+    TEST(files),      TEST(failed_saves),      TEST(too_large_flows), TEST(files_for_python)};
 
 int main(int n_arguments, char **arguments) {
     arguments_of_its_own = own_arguments(n_arguments, arguments);
