@@ -27,7 +27,7 @@ html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"nvpflow {version}"
 html_static_path = ["_static"]
-html_css_files = ["cells.css"]
+html_css_files = ["site.css"]
 
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
