@@ -22,7 +22,7 @@ setup(
         Extension(
             "nvpflow._core",
             sources=sorted(glob("csrc/*.c") + glob("csrc/python/*.c")),
-            depends=sorted(glob("csrc/**/*.h", recursive=True)),
+            depends=sorted(glob("csrc/**/*.h", recursive=True) + glob("csrc/engine/*.inc")),
             include_dirs=["csrc", numpy.get_include()],
             extra_compile_args=compile_args + os.environ.get("NVPFLOW_CFLAGS", "").split(),
             extra_link_args=link_args + os.environ.get("NVPFLOW_LDFLAGS", "").split(),

@@ -1,6 +1,7 @@
 /* A flow as the numbers that describe it in a file, and back. */
 #include "description.h"
 #include "checked.h"
+#include "reals.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

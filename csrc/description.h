@@ -3,7 +3,7 @@
 #ifndef NVP_DESCRIPTION_H
 #define NVP_DESCRIPTION_H
 
-#include "core.h"
+#include "flow.h"
 
 /* What a field of nvp_layer_config holds. */
 typedef enum {

@@ -1,5 +1,5 @@
 /* The one place that decides which compiled engine computes a flow. */
-#include "core.h"
+#include "engine.h"
 #include "engine/targets.h"
 #include <stdlib.h>
 #include <string.h>

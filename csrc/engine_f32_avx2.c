@@ -11,7 +11,7 @@
 #define NVP_ISA "avx2"
 #define NVP_ENGINE nvp_engine_f32_avx2
 #define NVP_VECTOR_BYTES 32
-#include "engine/engine.h"
+#include "engine/engine.inc"
 #ifdef __clang__
 #pragma clang attribute pop
 #endif

@@ -4,4 +4,4 @@
 #define NVP_ISA NVP_BASELINE
 #define NVP_ENGINE nvp_engine_f32_baseline
 #define NVP_VECTOR_BYTES 16
-#include "engine/engine.h"
+#include "engine/engine.inc"

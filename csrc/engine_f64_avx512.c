@@ -12,7 +12,7 @@
 #define NVP_ISA "avx512"
 #define NVP_ENGINE nvp_engine_f64_avx512
 #define NVP_VECTOR_BYTES 64
-#include "engine/engine.h"
+#include "engine/engine.inc"
 #ifdef __clang__
 #pragma clang attribute pop
 #endif

@@ -2,7 +2,7 @@
  * (numpy.lib.format, version 1.0). Only what numpy.savez writes is accepted: members are stored, not compressed, so
  * that none can be larger than the file. */
 #include "bytes.h"
-#include "core.h"
+#include "flow.h"
 #include "reals.h"
 #include <math.h>
 #include <stdio.h>

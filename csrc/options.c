@@ -1,34 +1,14 @@
-/* The options of the optimiser and of a training: defaults and ranges. NaN is in no range: every comparison with it
- * fails. */
-#include "core.h"
+/* The options of a training: defaults and ranges. NaN is in no range: every comparison with it fails. */
+#include "options.h"
+#include "adam.h"
 #include "reals.h"
 #include <math.h>
-
-void nvp_fill_in_adam(nvp_adam_options *adam) {
-    if (adam->epsilon != 0)
-        return;
-    adam->epsilon = 1e-8;
-    if (adam->learning_rate == 0)
-        adam->learning_rate = 1e-3;
-    if (adam->beta1 == 0)
-        adam->beta1 = 0.9;
-    if (adam->beta2 == 0)
-        adam->beta2 = 0.999;
-}
 
 nvp_adam_options nvp_adam_of(const nvp_train_options *options) {
     nvp_adam_options adam = NVP_ADAM_OPTIONS(.learning_rate = options->learning_rate, .beta1 = options->beta1,
                                              .beta2 = options->beta2, .epsilon = options->epsilon);
     nvp_fill_in_adam(&adam);
     return adam;
-}
-
-static bool is_decay(double value) { return value >= 0 && value < 1; }
-
-/* The step has a factor of learning_rate / (1 - beta1^step), and epsilon keeps it from 0 / 0 where no gradient was. */
-bool nvp_check_adam(nvp_dtype dtype, const nvp_adam_options *adam) {
-    return adam->learning_rate >= 0 && is_decay(adam->beta1) && is_decay(adam->beta2) &&
-           adam->learning_rate / (1 - adam->beta1) <= nvp_largest(dtype) && nvp_is_normal(dtype, adam->epsilon);
 }
 
 static bool check_noise(const nvp_flow *flow, const void *noise) {
@@ -46,6 +26,6 @@ bool nvp_check_training(const nvp_flow *flow, const nvp_train_options *options, 
     return nvp_check_adam(flow->dtype, adam) && (unsigned)options->schedule <= NVP_COSINE &&
            options->final_fraction >= 0 && options->final_fraction <= 1 && options->max_grad_norm >= 0 &&
            options->weight_decay >= 0 && adam->learning_rate * options->weight_decay <= nvp_largest(flow->dtype) &&
-           is_decay(options->average) && options->tolerance >= 0 && isfinite(options->tolerance) &&
+           options->average >= 0 && options->average < 1 && options->tolerance >= 0 && isfinite(options->tolerance) &&
            check_noise(flow, options->noise);
 }

@@ -4,6 +4,7 @@
 
 #include "nvpflow.h"
 #include <float.h>
+#include <math.h>
 #include <stdbool.h>
 
 #if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) ||                               \
@@ -16,6 +17,15 @@ static inline double nvp_largest(nvp_dtype dtype) { return dtype == NVP_FLOAT32 
 /* Whether a number is positive and neither subnormal nor infinite in a dtype. */
 static inline bool nvp_is_normal(nvp_dtype dtype, double value) {
     return value >= (dtype == NVP_FLOAT32 ? (double)FLT_MIN : DBL_MIN) && value <= nvp_largest(dtype);
+}
+
+static inline bool nvp_all_finite(nvp_dtype dtype, const void *reals, size_t n) {
+    const float *singles = reals;
+    const double *doubles = reals;
+    for (size_t i = 0; i < n; i++)
+        if (!(dtype == NVP_FLOAT32 ? isfinite(singles[i]) : isfinite(doubles[i])))
+            return false;
+    return true;
 }
 
 #endif

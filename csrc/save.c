@@ -1,8 +1,9 @@
 /* Writing a flow to an .npz file: a zip archive (PKWARE, APPNOTE.TXT 6.3) of arrays in NumPy's format
  * (numpy.lib.format, version 1.0), as numpy.savez writes it, which load.c reads. */
 #include "bytes.h"
-#include "core.h"
+#include "engine.h"
 #include "header.h"
+#include "reals.h"
 #include "replace.h"
 #include <math.h>
 #include <stdio.h>

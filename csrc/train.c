@@ -1,6 +1,9 @@
 /* Training: epochs of minibatches, clipped gradients, Adam, averages, and the parameters that did best. */
 #include "checked.h"
-#include "core.h"
+#include "data.h"
+#include "engine.h"
+#include "options.h"
+#include "plan.h"
 #include "reals.h"
 #include "rng.h"
 #include "sized.h"

@@ -1,9 +1,5 @@
-/* Scratch memory that is kept between calls, and the question whether to stop. */
-#include "core.h"
+#include "workspace.h"
 #include <stdlib.h>
-#include <time.h>
-
-enum { ALIGNMENT = 64 }; /* of the widest vector */
 
 nvp_status nvp_workspace_create(nvp_workspace **workspace) {
     if (!workspace)
@@ -18,7 +14,7 @@ nvp_status nvp_workspace_create(nvp_workspace **workspace) {
 void nvp_workspace_destroy(nvp_workspace *workspace) {
     if (!workspace)
         return;
-    free(workspace->block);
+    nvp_scratch_free(&workspace->scratch);
     free(workspace);
 }
 
@@ -44,35 +40,14 @@ void nvp_workspace_dismiss(nvp_workspace *workspace) {
 }
 
 void nvp_workspace_set_poll(nvp_workspace *workspace, nvp_poll poll, void *context) {
-    workspace->poll = poll;
-    workspace->poll_context = context;
-}
-
-void *nvp_workspace_reserve(nvp_workspace *workspace, size_t size) {
-    if (size > SIZE_MAX - ALIGNMENT)
-        return NULL;
-    if (size + ALIGNMENT > workspace->capacity) {
-        void *block = malloc(size + ALIGNMENT);
-        if (!block)
-            return NULL;
-        free(workspace->block);
-        workspace->block = block;
-        workspace->capacity = size + ALIGNMENT;
-    }
-    const size_t misaligned = (uintptr_t)workspace->block % ALIGNMENT;
-    return (char *)workspace->block + (ALIGNMENT - misaligned);
+    workspace->interrupt.poll = poll;
+    workspace->interrupt.context = context;
 }
 
 bool nvp_interrupted(nvp_workspace *workspace) {
-    if (!workspace->poll)
+    nvp_interrupt *interrupt = &workspace->interrupt;
+    if (!nvp_interrupt_is_due(interrupt))
         return false;
-    struct timespec now;
-    timespec_get(&now, TIME_UTC);
-    const double seconds = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-    /* Also when the clock was set back. */
-    if (seconds >= workspace->polled_at && seconds < workspace->polled_at + 0.05)
-        return false;
-    workspace->polled_at = seconds;
-    const bool stop = workspace->poll(workspace->poll_context) != 0;
+    const bool stop = interrupt->poll(interrupt->context) != 0;
     return nvp_team_is_lost(workspace->team) || stop;
 }

@@ -18,9 +18,25 @@ class SupportsDLPack(Protocol):
 ArrayLike: TypeAlias = npt.ArrayLike | SupportsDLPack
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Ints: TypeAlias = npt.NDArray[np.integer[Any]]
+Names: TypeAlias = npt.NDArray[np.object_]  # of str
+FloatDType: TypeAlias = np.dtype[np.floating[Any]]
 DTypeLike: TypeAlias = npt.DTypeLike
 PathLike: TypeAlias = str | os.PathLike[str]
 AnyPath: TypeAlias = PathLike | bytes | os.PathLike[bytes]
+
+
+class BinaryReader(Protocol):
+    """A file object to read bytes from."""
+
+    def read(self) -> bytes: ...
+
+
+class BinaryWriter(Protocol):
+    """A file object to write bytes to."""
+
+    def write(self, content: bytes, /) -> object: ...
+
+
 # As text: numpy.random takes a sixth of the time of importing NumPy, which loads it when it is first used.
 Seed: TypeAlias = "int | np.integer[Any] | np.random.SeedSequence | np.random.Generator | np.random.RandomState | None"
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from nvpflow._sklearn.estimator import NotFittedError, Transformer
+from nvpflow._fitted import NotFittedError
 from nvpflow._sklearn.feature_names import feature_names
-from nvpflow._sklearn.metadata_routing import DensityRequests
-from nvpflow._sklearn.parameters import boolean, choice, integer, optional, plain, real, real_of_dtype
+from nvpflow._sklearn.metadata_routing import RequestMethod
+from nvpflow._sklearn.parameters import Check, allowed
+from nvpflow._sklearn.transformer import Transformer
 from nvpflow._training import fit as training
 from nvpflow._training.dataset import check_data, count_given, refuse_context, warn_of_dependent_columns
 from nvpflow._training.partial_fit import Stream
@@ -19,6 +20,7 @@ from nvpflow._typing import (
     AnyPath,
     ArrayLike,
     Base,
+    BinaryWriter,
     Callback,
     CouplingKind,
     DTypeLike,
@@ -28,12 +30,15 @@ from nvpflow._typing import (
     Seed,
 )
 from nvpflow._validation.arguments import (
+    check_bool,
     check_callback,
+    check_choice,
     check_dtype,
     check_hidden,
     check_int,
     check_n_jobs,
     check_random_state,
+    check_real,
     check_scale_bound,
     check_tail_bound,
     check_verbose,
@@ -50,7 +55,7 @@ NO_DENSITY = (
 )
 
 
-class FlowDensity(Transformer, DensityRequests):
+class FlowDensity(Transformer):
     """Density estimation with a normalizing flow: spline couplings over a fitted mixture.
 
     By default the flow's base density is a mixture of normal distributions that fits the samples as well as such a mixture
@@ -90,16 +95,17 @@ class FlowDensity(Transformer, DensityRequests):
         The splines reach so many standard deviations to either side; beyond they are the identity. None: 3 over a mixture, 5
         over a normal base or with a context.
     base : {"auto", "normal", "mixture"}, default "auto"
-        The density of latent points. "normal": N(0, I). "mixture": a mixture of normal distributions (`MixtureBase`), fitted to
-        the standardised samples by expectation and maximisation, with the number of components that has the least BIC. Layers
-        are discarded unless they improve the held-out likelihood by one standard error more than fitting the mixture to all
-        samples would; the mixture is then fitted to all of them. "auto": "mixture" where samples are held back, otherwise "normal".
+        The density of latent points. "normal": N(0, I). "mixture": a mixture of normal distributions (`MixtureBase`), fitted
+        to the standardised samples by expectation and maximisation, with the number of components that has the least BIC.
+        Layers are discarded unless they improve the held-out likelihood by one standard error more than fitting the mixture
+        to all samples would; the mixture is then fitted to all of them. "auto": "mixture" where samples are held back,
+        otherwise "normal".
     standardize : bool, default True
         Train in units of the data's standard deviations, and end the flow with the layers that lead to the data's own:
         an `ActNorm` and, in every second start over a normal base, an `LULinear` before it that makes the data uncorrelated,
         too. The context is standardised, and what a linear regression on it explains (ridge, with the penalty of the least
-        generalised cross-validation) is taken out of the samples, by an `AdditiveCoupling` before the `ActNorm`. Densities, and
-        the context that `flow_` reads, are in the units of the data either way.
+        generalised cross-validation) is taken out of the samples, by an `AdditiveCoupling` before the `ActNorm`. Densities,
+        and the context that `flow_` reads, are in the units of the data either way.
     n_init : int, default 1
         Starts, from parameters of their own. After a tenth of the epochs the one with the lowest validation NLL goes on
         alone. Where no samples are held back, and for a warm start, there is one.
@@ -261,32 +267,38 @@ class FlowDensity(Transformer, DensityRequests):
         self.verbose = verbose
         self.random_state = random_state
 
-    _parameter_checks = {
-        "n_layers": integer(1),
-        "hidden_dim": plain(check_hidden),
-        "activation": choice(*ACTIVATIONS),
-        "coupling": choice("spline", "affine", "additive"),
-        "scale_bound": optional(check_scale_bound),
-        "n_bins": optional(integer(2, MAX_BINS)),
-        "tail_bound": optional(check_tail_bound),
-        "base": choice("auto", "normal", "mixture"),
-        "standardize": boolean,
-        "n_init": integer(1),
-        "max_iter": optional(integer(1)),
-        "batch_size": optional(integer(1)),
-        "learning_rate": optional(real_of_dtype(0, low_open=True)),
-        "schedule": choice("cosine", "constant"),
-        "warmup": plain(check_warmup),
-        "average": real(0, 1),
-        "noise": real_of_dtype(0),
-        "validation_fraction": optional(real(0, 1, low_open=True)),
-        "n_iter_no_change": optional(integer(1)),
-        "tol": real_of_dtype(0),
-        "warm_start": boolean,
-        "n_jobs": plain(check_n_jobs),
-        "verbose": plain(check_verbose),
-        "random_state": plain(check_random_state),
+    _parameter_checks: ClassVar[dict[str, Check]] = {
+        "n_layers": allowed(check_int, 1),
+        "hidden_dim": allowed(check_hidden),
+        "activation": allowed(check_choice, ACTIVATIONS),
+        "coupling": allowed(check_choice, ("spline", "affine", "additive")),
+        "scale_bound": allowed(check_scale_bound, or_none=True, in_dtype=True),
+        "n_bins": allowed(check_int, 2, MAX_BINS, or_none=True),
+        "tail_bound": allowed(check_tail_bound, or_none=True, in_dtype=True),
+        "base": allowed(check_choice, ("auto", "normal", "mixture")),
+        "standardize": allowed(check_bool),
+        "n_init": allowed(check_int, 1),
+        "max_iter": allowed(check_int, 1, or_none=True),
+        "batch_size": allowed(check_int, 1, or_none=True),
+        "learning_rate": allowed(check_real, 0, low_open=True, or_none=True, in_dtype=True),
+        "schedule": allowed(check_choice, ("cosine", "constant")),
+        "warmup": allowed(check_warmup),
+        "average": allowed(check_real, 0, 1),
+        "noise": allowed(check_real, 0, in_dtype=True),
+        "validation_fraction": allowed(check_real, 0, 1, low_open=True, or_none=True),
+        "n_iter_no_change": allowed(check_int, 1, or_none=True),
+        "tol": allowed(check_real, 0, in_dtype=True),
+        "warm_start": allowed(check_bool),
+        "n_jobs": allowed(check_n_jobs),
+        "verbose": allowed(check_verbose),
+        "random_state": allowed(check_random_state),
     }
+
+    set_fit_request = RequestMethod("context", "sample_weight", "callback")
+    set_partial_fit_request = RequestMethod("context", "sample_weight")
+    set_score_request = RequestMethod("context", "sample_weight")
+    set_transform_request = RequestMethod("context")
+    set_inverse_transform_request = RequestMethod("context")
 
     _estimator_type = "density_estimator"
     _file_kind = "FlowDensity"
@@ -318,8 +330,8 @@ class FlowDensity(Transformer, DensityRequests):
         y : ignored
             But real numbers in two dimensions are an error: they are a `context`.
         context : array_like of real numbers, shape (n, C), optional
-            Finite. The density is then conditional on it. A constant column teaches nothing. The names of a frame's columns are
-            checked later, as those of X are.
+            Finite. The density is then conditional on it. A constant column teaches nothing. The names of a frame's columns
+            are checked later, as those of X are.
         sample_weight : array_like of real numbers, shape (n,), optional
             Finite, >= 0, and at least 2 of them > 0: how much each sample counts in the loss, the validation and the
             standardisation. Only their ratios matter. Ratios of whole numbers are those of counts: where others have weight 1,
@@ -327,8 +339,8 @@ class FlowDensity(Transformer, DensityRequests):
             were given. A sample of weight 0 is as good as absent. Default: all 1.
         callback : callable, optional
             ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN
-            where samples held back were not looked at. To stop the training it raises StopIteration, which `fit` catches. What it returns
-            is ignored.
+            where samples held back were not looked at. To stop the training it raises StopIteration, which `fit` catches.
+            What it returns is ignored.
 
         Returns
         -------
@@ -347,18 +359,19 @@ class FlowDensity(Transformer, DensityRequests):
             If training diverged; the best parameters were kept.
         UserWarning
             If there are not more samples than columns; if columns are linear combinations of others, where a density has no
-            upper limit and its value says little; if columns of X or context vary by less than a thousand times the resolution of `dtype` (see `origin_`), or a column
-            of the context has outliers (see `context_range_`). Later methods warn of a context that is clipped.
+            upper limit and its value says little; if columns of X or context vary by less than a thousand times the
+            resolution of `dtype` (see `origin_`), or a column of the context has outliers (see `context_range_`). Later
+            methods warn of a context that is clipped.
 
         Notes
         -----
         Ctrl-C raises KeyboardInterrupt and leaves a fitted model with the best parameters so far.
 
-        Where the number of samples matters, as for `noise` and for the number of components, samples of relative weights count as
-        the exponential of the entropy of the weights' shares.
+        Where the number of samples matters, as for `noise` and for the number of components, samples of relative weights
+        count as the exponential of the entropy of the weights' shares.
 
-        Samples that are equal count as often as they come. A column of which many values are equal has no finite density there;
-        the model puts narrow peaks on such values, whose share of the samples is right, while the height says nothing.
+        Samples that are equal count as often as they come. A column of which many values are equal has no finite density
+        there; the model puts narrow peaks on such values, whose share of the samples is right, while the height says nothing.
         """
         self._check_parameters()
         refuse_context(y)
@@ -508,7 +521,14 @@ class FlowDensity(Transformer, DensityRequests):
         X = self._check_samples(X)
         return -self.flow_.nll(X, self._check_context(context, len(X)), sample_weight)
 
-    def sample(self, n_samples: int = 1, random_state: Seed = None, *, context: ArrayLike | None = None) -> Floats:
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: Seed = None,
+        *,
+        context: ArrayLike | None = None,
+        per_context: bool = False,
+    ) -> Any:  # an ndarray, or a frame
         """Draw samples from the fitted density.
 
         An estimator with an integer `random_state` draws the *same* samples in every call, as scikit-learn's `GaussianMixture`
@@ -525,21 +545,29 @@ class FlowDensity(Transformer, DensityRequests):
             `random_state` of the estimator; if that is None, too, fresh ones.
         context : array_like of real numbers, shape (n_samples, C), or (C,) or (1, C) for all samples the same
             Needed by a model that was fitted with a context.
+        per_context : bool, default False
+            True: draw `n_samples` for each row of a context of shape (m, C).
 
         Returns
         -------
-        X : ndarray, shape (n_samples, D)
-            In the dtype of the model, or in float64 if `origin_` is not 0.
+        X : ndarray, shape (n_samples, D), or (m, n_samples, D) with `per_context`
+            In the dtype of the model, or in float64 if `origin_` is not 0. A frame where `set_output` says so, with the
+            columns of `feature_names_in_`, or else x0, x1, ...; with `per_context` always an ndarray.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
         """
-        return self.sample_and_log_prob(n_samples, random_state, context=context)[0]
+        return self.sample_and_log_prob(n_samples, random_state, context=context, per_context=per_context)[0]
 
     def sample_and_log_prob(
-        self, n_samples: int = 1, random_state: Seed = None, *, context: ArrayLike | None = None
-    ) -> tuple[Floats, Floats]:
+        self,
+        n_samples: int = 1,
+        random_state: Seed = None,
+        *,
+        context: ArrayLike | None = None,
+        per_context: bool = False,
+    ) -> tuple[Any, Floats]:
         """Draw samples together with their log-densities, in one pass.
 
         Parameters
@@ -547,13 +575,14 @@ class FlowDensity(Transformer, DensityRequests):
         n_samples : int, default 1
         random_state : int, Generator, RandomState or None
         context : array_like of real numbers, shape (n_samples, C), or (C,) or (1, C) for all samples the same
+        per_context : bool, default False
             As in `sample`.
 
         Returns
         -------
-        X : ndarray, shape (n_samples, D)
+        X : ndarray or frame, shape (n_samples, D), or (m, n_samples, D) with `per_context`
             The samples that `sample` draws.
-        log_density : ndarray, shape (n_samples,)
+        log_density : ndarray, shape (n_samples,) or (m, n_samples)
             In nats.
 
         Raises
@@ -562,10 +591,13 @@ class FlowDensity(Transformer, DensityRequests):
         """
         flow = self._fitted_flow()
         n_samples = check_int("n_samples", n_samples, 0)
-        context = self._check_context(context, n_samples)
+        per_context = check_bool("per_context", per_context)
+        n_rows = len(np.atleast_2d(context)) if per_context and context is not None else n_samples
+        context = self._check_context(context, n_rows)
         seed = self.random_state if random_state is None else random_state
-        X, log_density = flow.sample_and_log_prob(n_samples, seed, context)
-        return self._to_own_units(X), log_density
+        X, log_density = flow.sample_and_log_prob(n_samples, seed, context, per_context=per_context)
+        X = self._to_own_units(X)
+        return X if per_context else self._data_output(X), log_density
 
     def grad_log_prob(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Floats:
         """Gradient of the log-density with respect to each sample, which is also called the score.
@@ -633,12 +665,12 @@ class FlowDensity(Transformer, DensityRequests):
         Z = self._check_samples(Z, "Z")
         return self._to_own_units(self.flow_.forward(Z, self._check_context(context, len(Z)))[0])
 
-    def save(self, path: AnyPath) -> None:
+    def save(self, path: AnyPath | BinaryWriter) -> None:
         """Write the fitted model to a file, which `nvpflow.load` reads. See there.
 
         Parameters
         ----------
-        path : str, bytes or path-like
+        path : str, bytes, path-like or binary file object
 
         Raises
         ------

@@ -9,14 +9,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self, SupportsIndex, cast, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow import _core
 from nvpflow._io.state_dict import split_state, state_dtype, state_widths
 from nvpflow._training.callbacks import stop_on_plateau, wants_stop
 from nvpflow._training.history import validated
-from nvpflow._typing import Activation, AnyPath, ArrayLike, Callback, DTypeLike, Floats, History, Scale, Schedule, Seed
+from nvpflow._typing import (
+    Activation,
+    AnyPath,
+    ArrayLike,
+    BinaryWriter,
+    Callback,
+    DTypeLike,
+    Floats,
+    History,
+    Scale,
+    Schedule,
+    Seed,
+)
 from nvpflow._validation.arguments import (
     alternating_mask,
+    check_bool,
     check_callback,
     check_choice,
     check_int,
@@ -144,7 +158,14 @@ class Flow(_core.Flow):
     def n_jobs(self, value: int | None) -> None:
         self._n_threads = count_threads(value)
 
-    def sample(self, n_samples: int, random_state: Seed = None, context: ArrayLike | None = None) -> Floats:
+    def sample(
+        self,
+        n_samples: int,
+        random_state: Seed = None,
+        context: ArrayLike | None = None,
+        *,
+        per_context: bool = False,
+    ) -> Floats:
         """Draw samples.
 
         Parameters
@@ -155,15 +176,26 @@ class Flow(_core.Flow):
             RandomState: fresh ones in each call, as None gives.
         context : array_like, shape (n_samples, C), or (C,) or (1, C) for all samples the same
             Needed if the flow has a context.
+        per_context : bool, default False
+            True: draw `n_samples` for each row of a context of shape (m, C).
 
         Returns
         -------
-        x : ndarray, shape (n_samples, D)
+        x : ndarray, shape (n_samples, D), or (m, n_samples, D) with `per_context`
+
+        Raises
+        ------
+        TypeError, ValueError
         """
-        return self.sample_and_log_prob(n_samples, random_state, context)[0]
+        return self.sample_and_log_prob(n_samples, random_state, context, per_context=per_context)[0]
 
     def sample_and_log_prob(
-        self, n_samples: int, random_state: Seed = None, context: ArrayLike | None = None
+        self,
+        n_samples: int,
+        random_state: Seed = None,
+        context: ArrayLike | None = None,
+        *,
+        per_context: bool = False,
     ) -> tuple[Floats, Floats]:
         """Draw samples together with their log-densities, in one pass.
 
@@ -172,21 +204,40 @@ class Flow(_core.Flow):
         n_samples : int
         random_state : int, Generator, RandomState or None
         context : array_like, shape (n_samples, C), (C,) or (1, C)
+        per_context : bool, default False
             As in `sample`.
 
         Returns
         -------
-        x : ndarray, shape (n_samples, D)
-        log_prob : ndarray, shape (n_samples,)
+        x : ndarray, shape (n_samples, D), or (m, n_samples, D) with `per_context`
+        log_prob : ndarray, shape (n_samples,) or (m, n_samples)
             In nats.
+
+        Raises
+        ------
+        TypeError, ValueError
         """
         n_samples = check_int("n_samples", n_samples, 0)
+        context = None if context is None else as_array("context", context)
+        if check_bool("per_context", per_context):
+            return self._sample_per_context(n_samples, random_state, context)
         (seed,) = draw_seeds(random_state, 1)
-        if context is not None:
-            context = as_array("context", context)
-            if context.shape in ((self.context_dim,), (1, self.context_dim)):
-                context = np.broadcast_to(context, (n_samples, self.context_dim))
+        if context is not None and context.shape in ((self.context_dim,), (1, self.context_dim)):
+            context = np.broadcast_to(context, (n_samples, self.context_dim))
         return self._sample(n_samples, seed, context)
+
+    def _sample_per_context(
+        self, n_samples: int, random_state: Seed, context: npt.NDArray[Any] | None
+    ) -> tuple[Floats, Floats]:
+        """n_samples for each of m contexts: x (m, n_samples, D), log_prob (m, n_samples)."""
+        if not self.context_dim:
+            raise ValueError("per_context must be False, got True: the flow has no context")
+        if context is None or context.ndim != 2:
+            got = "None" if context is None else f"shape {context.shape}"
+            raise ValueError(f"context must have shape (m, {self.context_dim}) with per_context=True, got {got}")
+        (seed,) = draw_seeds(random_state, 1)
+        x, log_prob = self._sample(len(context) * n_samples, seed, np.repeat(context, n_samples, axis=0))
+        return x.reshape(len(context), n_samples, self.data_dim), log_prob.reshape(len(context), n_samples)
 
     def grad_log_prob(self, x: ArrayLike, context: ArrayLike | None = None) -> Floats:
         """Gradient of log p(x) with respect to x.
@@ -568,12 +619,12 @@ class Flow(_core.Flow):
         layers = [layer_from_config(layer, config["dtype"]) for layer in config["layers"]]
         return cls(layers, base_from_config(config.get("base"), config["dtype"]))
 
-    def save(self, path: AnyPath) -> None:
+    def save(self, path: AnyPath | BinaryWriter) -> None:
         """Write the flow to a file, which `nvpflow.load` reads. See there.
 
         Parameters
         ----------
-        path : str, bytes or path-like
+        path : str, bytes, path-like or binary file object
 
         Raises
         ------

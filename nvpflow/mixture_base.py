@@ -26,7 +26,7 @@ class MixtureBase:
         p(z) = sum over k of weights_k N(z; means_k, covariances_k)
 
     It suits data of several clusters, which no smooth map makes of one normal distribution. Its parameters are trained
-    with those of the layers. `FlowDensity` fits one to its samples first; the base of a flow of one's own starts where it is put.
+    with those of the layers. `FlowDensity` fits one to its samples first; any other flow starts with the parameters given.
 
     Parameters
     ----------

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import copy
-import inspect
-import warnings
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from nvpflow._sklearn.estimator import Estimator
 from nvpflow._sklearn.feature_names import feature_names
-from nvpflow._sklearn.metadata_routing import UNCHANGED, Request
-from nvpflow._sklearn.parameters import plain
+from nvpflow._sklearn.metadata_routing import RequestMethod
+from nvpflow._sklearn.parameters import Check, allowed, with_parameters_of
 from nvpflow._training.dataset import check_data, count_given, refuse_context
-from nvpflow._typing import AnyPath, ArrayLike, Callback, DTypeLike, Floats, History, Ints, Seed
+from nvpflow._training.fit import as_flow_reads
+from nvpflow._typing import AnyPath, ArrayLike, BinaryWriter, Callback, DTypeLike, Floats, History, Ints, Seed
 from nvpflow._validation.arguments import check_callback, check_choice, check_dtype, check_real, draw_seeds, shown
+from nvpflow._warnings import warn_user
 from nvpflow.density import FlowDensity
 from nvpflow.flow import ConvergenceWarning, Flow
 
@@ -26,7 +26,7 @@ TAIL = 0.05  # the share of the fitted distribution that "auto" leaves outside
 N_DRAWS = 20_000  # samples that find its threshold: they place the share with a standard deviation of 0.0015
 
 
-def _check_contamination(name, value):
+def _check_contamination(name: str, value: object) -> float | str:
     if isinstance(value, str):
         return check_choice(name, value, ("auto",))
     share = check_real(name, value, 0, low_open=True)
@@ -54,9 +54,16 @@ class FlowOutlierDetector(Estimator):
         log-density is -inf, is an outlier whatever the share.
     estimator_ : FlowDensity
         The fitted density; `flow_`, `origin_`, `n_iter_` and `history_` are its.
+    context_range_ : ndarray of float64, shape (2, C)
+        Only with a context; that of `estimator_`.
     n_features_in_ : int
-    feature_names_in_ : ndarray of str objects, shape (D,)
-        Only after fitting to a frame whose column names are all strings.
+    feature_names_in_, context_feature_names_in_ : ndarray of str objects, shape (D,) and (C,)
+        Only after fitting to frames whose column names are all strings.
+
+    Notes
+    -----
+    With a context, the density is that of a sample given its context, and there is one threshold for all contexts. "auto"
+    leaves 5 % outside on average over the contexts of the training samples.
 
     References
     ----------
@@ -78,45 +85,21 @@ class FlowOutlierDetector(Estimator):
     estimator_: FlowDensity
     offset_: float
 
+    @with_parameters_of(FlowDensity.__init__)
     def __init__(self, *args: Any, contamination: float | Literal["auto"] = "auto", **parameters: Any) -> None:
         vars(self).update(vars(FlowDensity(*args, **parameters)))  # which only stores them
         self.contamination = contamination
 
-    _flow_signature = inspect.signature(FlowDensity.__init__)
-    __init__.__signature__ = _flow_signature.replace(  # type: ignore[attr-defined]
-        parameters=[
-            *_flow_signature.parameters.values(),
-            inspect.Parameter("contamination", inspect.Parameter.KEYWORD_ONLY, default="auto"),
-        ]
-    )
-
-    _parameter_checks = FlowDensity._parameter_checks | {"contamination": plain(_check_contamination)}
+    _parameter_checks: ClassVar[dict[str, Check]] = FlowDensity._parameter_checks | {
+        "contamination": allowed(_check_contamination)
+    }
 
     _estimator_type = "outlier_detector"
     _file_kind = "FlowOutlierDetector"
-    _consumes = {"fit": ("sample_weight", "callback")}
 
-    def set_fit_request(self, *, sample_weight: Request = UNCHANGED, callback: Request = UNCHANGED) -> Self:
-        """Say which metadata `fit` is to get where scikit-learn routes them.
-
-        It does so after ``sklearn.set_config(enable_metadata_routing=True)``: what a pipeline, a search or a cross-validation is
-        given beside X goes to those methods that request it.
-
-        Parameters
-        ----------
-        sample_weight, callback : bool, str or None, default "$UNCHANGED$"
-            True: pass it on. False: do not. None: it is an error to give it. A name: pass on what is given by that name.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If a request is none of these; nothing has changed then.
-        """
-        return self._request("fit", sample_weight=sample_weight, callback=callback)
+    set_fit_request = RequestMethod("context", "sample_weight", "callback")
+    set_predict_request = RequestMethod("context")
+    set_decision_function_request = RequestMethod("context")
 
     @property
     def flow_(self) -> Flow:
@@ -127,6 +110,16 @@ class FlowOutlierDetector(Estimator):
     def origin_(self) -> Floats:
         """ndarray: that of `estimator_`."""
         return self.estimator_.origin_
+
+    @property
+    def context_origin_(self) -> Floats:
+        """ndarray: that of `estimator_`, where there is a context."""
+        return self.estimator_.context_origin_
+
+    @property
+    def context_range_(self) -> Floats:
+        """ndarray: that of `estimator_`, where there is a context."""
+        return self.estimator_.context_range_
 
     @property
     def n_iter_(self) -> int:
@@ -143,6 +136,7 @@ class FlowOutlierDetector(Estimator):
         X: ArrayLike,
         y: object = None,
         *,
+        context: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         callback: Callback | None = None,
     ) -> Self:
@@ -153,7 +147,9 @@ class FlowOutlierDetector(Estimator):
         X : array_like of real numbers, shape (n, D)
             As for `FlowDensity.fit`.
         y : ignored
-            But real numbers in two dimensions are an error: a detector has no context.
+            But real numbers in two dimensions are an error: they are a `context`.
+        context : array_like of real numbers, shape (n, C), optional
+            What the density is conditional on: outliers are unusual given their context.
         sample_weight : array_like of real numbers, shape (n,), optional
         callback : callable, optional
             As for `FlowDensity.fit`.
@@ -175,29 +171,29 @@ class FlowOutlierDetector(Estimator):
         self._check_parameters()
         refuse_context(y)
         check_callback(callback)
-        names = feature_names(X)
-        data = check_data(X, None, sample_weight, check_dtype(self.dtype), minimum=2)
-        x, _, weight = data
-        parameters = {name: getattr(self, name) for name in FlowDensity._parameter_names()}
+        names, context_names = feature_names(X), feature_names(context)
+        data = check_data(X, context, sample_weight, check_dtype(self.dtype), minimum=2)
+        parameters = {name: getattr(self, name) for name in FlowDensity._defaults()}
         fitted = self.warm_start and hasattr(self, "estimator_")
         estimator = copy.copy(self.estimator_).set_params(**parameters) if fitted else FlowDensity(**parameters)
-        estimator._fit_data(data, count_given(data, sample_weight), names, None, callback)
+        estimator._fit_data(data, count_given(data, sample_weight), names, context_names, callback)
+        data = as_flow_reads(vars(estimator), data)
         if isinstance(self.contamination, str):
             (seed,) = draw_seeds(self.random_state, 1)
-            offset = _threshold(estimator.flow_.sample_and_log_prob(N_DRAWS, seed)[1], TAIL)
+            offset = _threshold(estimator.flow_.sample_and_log_prob(N_DRAWS, seed, _draw_contexts(data, seed))[1], TAIL)
         else:
-            plain = copy.copy(estimator)
-            vars(plain).pop("feature_names_in_", None)  # x has none to check
-            offset = _threshold(plain.score_samples(x), float(self.contamination), weight)
-        self._keep({"estimator_": estimator, "offset_": offset}, x.shape[1], names)
+            offset = _threshold(estimator.flow_.log_prob(data.x, data.context), float(self.contamination), data.weight)
+        self._keep({"estimator_": estimator, "offset_": offset}, data.x.shape[1], names, context_names)
         return self
 
-    def score_samples(self, X: ArrayLike) -> npt.NDArray[np.float64]:
+    def score_samples(self, X: ArrayLike, *, context: ArrayLike | None = None) -> npt.NDArray[np.float64]:
         """Log-density of each sample: the lower, the more of an outlier.
 
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
+        context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
+            Needed by a detector that was fitted with a context.
 
         Returns
         -------
@@ -209,32 +205,36 @@ class FlowOutlierDetector(Estimator):
         NotFittedError, TypeError, ValueError
         """
         X = self._check_samples(X)
-        return self.flow_.log_prob(X).astype(np.float64)
+        return self.flow_.log_prob(X, self._check_context(context, len(X))).astype(np.float64)
 
-    def decision_function(self, X: ArrayLike) -> npt.NDArray[np.float64]:
+    def decision_function(self, X: ArrayLike, *, context: ArrayLike | None = None) -> npt.NDArray[np.float64]:
         """How far the log-density of each sample is above the threshold: negative for outliers.
 
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
+        context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
+            Needed by a detector that was fitted with a context.
 
         Returns
         -------
         decision : ndarray of float64, shape (n,)
-            ``score_samples(X) - offset_``, in nats; -inf where there is no density.
+            The scores of `score_samples` less `offset_`, in nats; -inf where there is no density.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
         """
-        return self.score_samples(X) - self.offset_
+        return self.score_samples(X, context=context) - self.offset_
 
-    def predict(self, X: ArrayLike) -> Ints:
+    def predict(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Ints:
         """-1 for outliers, 1 for the others. A sample whose score is `offset_` is no outlier.
 
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
+        context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
+            Needed by a detector that was fitted with a context.
 
         Returns
         -------
@@ -244,13 +244,14 @@ class FlowOutlierDetector(Estimator):
         ------
         NotFittedError, TypeError, ValueError
         """
-        return np.where(self.score_samples(X) >= self.offset_, 1, -1)  # NaN would be an outlier, too
+        return np.where(self.score_samples(X, context=context) >= self.offset_, 1, -1)  # NaN would be an outlier, too
 
     def fit_predict(
         self,
         X: ArrayLike,
         y: object = None,
         *,
+        context: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         callback: Callback | None = None,
     ) -> Ints:
@@ -260,7 +261,8 @@ class FlowOutlierDetector(Estimator):
         ----------
         X : array_like of real numbers, shape (n, D)
         y : ignored
-            But real numbers in two dimensions are an error: a detector has no context.
+            But real numbers in two dimensions are an error: they are a `context`.
+        context : array_like of real numbers, shape (n, C), optional
         sample_weight : array_like of real numbers, shape (n,), optional
         callback : callable, optional
             As for `fit`.
@@ -275,14 +277,14 @@ class FlowOutlierDetector(Estimator):
         TypeError, ValueError
             As `fit`.
         """
-        return self.fit(X, y, sample_weight=sample_weight, callback=callback).predict(X)
+        return self.fit(X, y, context=context, sample_weight=sample_weight, callback=callback).predict(X, context=context)
 
-    def save(self, path: AnyPath) -> None:
+    def save(self, path: AnyPath | BinaryWriter) -> None:
         """Write the fitted detector to a file, which `nvpflow.load` reads. See there.
 
         Parameters
         ----------
-        path : str, bytes or path-like
+        path : str, bytes, path-like or binary file object
 
         Raises
         ------
@@ -298,6 +300,14 @@ class FlowOutlierDetector(Estimator):
         save(self, path)
 
 
+def _draw_contexts(data, seed):
+    """N_DRAWS contexts (N_DRAWS, C) of the samples, by their weights; None where there is none."""
+    if data.context is None:
+        return None
+    share = None if data.weight is None else data.weight / data.weight.sum()
+    return data.context[np.random.default_rng(seed).choice(len(data.context), N_DRAWS, p=share)]
+
+
 def _threshold(scores, share, weight=None):
     """The score that this share of the weight is below; of a sample's own weight half is below its score.
 
@@ -310,11 +320,10 @@ def _threshold(scores, share, weight=None):
     weight = np.ones(len(scores)) if weight is None else weight
     without = weight[~has_density].sum() / weight.sum()
     if without > share:
-        warnings.warn(
+        warn_user(
             f"a share of {without:.2g} of the samples that set the threshold, more than {share:.2g}, has no density: "
             "all of them are outliers. coupling='spline' or a scale_bound may help.",
             ConvergenceWarning,
-            stacklevel=3,
         )
     order = np.argsort(scores)
     weight = weight[order]

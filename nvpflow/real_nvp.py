@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Self
 
-from nvpflow._sklearn.parameters import merge_signatures
+from nvpflow._sklearn.parameters import with_parameters_of
 from nvpflow._typing import Base, CouplingKind
 from nvpflow.density import FlowDensity
 
@@ -61,6 +61,7 @@ class RealNVP(FlowDensity):
 
     _file_kind = "RealNVP"
 
+    @with_parameters_of(FlowDensity.__init__)  # which scikit-learn reads
     def __init__(
         self,
         n_layers: int = 12,
@@ -71,9 +72,6 @@ class RealNVP(FlowDensity):
         **parameters: Any,
     ) -> None:
         super().__init__(n_layers, hidden_dim, coupling=coupling, base=base, **parameters)
-
-    # All parameters by name, which scikit-learn reads.
-    __init__.__signature__ = merge_signatures(__init__, FlowDensity.__init__)  # type: ignore[attr-defined]
 
     @classmethod
     def article(cls, **parameters: Any) -> Self:

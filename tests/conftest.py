@@ -5,7 +5,9 @@ import functools
 import pytest
 
 import nvpflow
-from c_programs import build_library
+from support.c_programs import build_library
+
+pytest.register_assert_rewrite("support.checks", "support.command_line", "support.saved_files", "support.saves")
 
 
 def available_isas():
@@ -32,7 +34,7 @@ def every_isa(request, monkeypatch):
 
 @pytest.fixture(scope="session")
 def library_variant(tmp_path_factory):
-    """A function that gives the C library in one of the variants of c_programs.py, which is built once."""
+    """A function that gives the C library in one of the variants of support/c_programs.py, which is built once."""
 
     @functools.cache
     def build(variant):

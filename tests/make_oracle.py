@@ -19,9 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import cases
-import oracle
-from digests import digest, digest_error, norm_error
+from support import cases, oracle
+from support.digests import digest, digest_error, norm_error
 
 EPSILON = float(np.finfo(np.float32).eps)
 KINK_MARGIN = 16 * EPSILON

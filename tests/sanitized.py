@@ -18,7 +18,12 @@ ROOT = Path(__file__).resolve().parent.parent
 FLAGS = "-O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
 # What drives the C code hardest; the command line and the plots add nothing to that. (Hypothesis and torch are left out for
 # time, and since torch brings allocators of its own.)
-SELECTION = ["tests/test_oracle.py", "tests/test_gradients.py", "tests/test_bad_input.py", "tests/test_context.py"]
+SELECTION = [
+    *(f"tests/core/test_{name}.py" for name in ("oracle", "gradients", "log_det", "round_trip", "reproducibility", "threads")),
+    "tests/training/test_adam.py",
+    "tests/arguments/test_bad_input.py",
+    "tests/flow/test_context.py",
+]
 LEFT_OUT = "not live and not torch and not sigint and not huge and not integrates"
 
 

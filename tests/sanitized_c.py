@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import c_programs as c
+from support import c_programs as c
 
 
 def run_variant(title, flags, names, directory, sources=c.SOURCES, before=()):
@@ -31,7 +31,7 @@ def without_vectors(directory):
     if reason:
         print(f"{title}: skipped, {reason}")
         return
-    names = ["test_library", "test_arguments", "test_no_density", "test_save"]
+    names = [name for name in c.PROGRAMS if name != "test_threads"]
     run_variant(title, c.SANITIZERS, names, directory, c.sources_without_vectors(directory))
 
 

@@ -1,6 +1,8 @@
 /* Everything that the engine includes from outside of itself. */
 #include "../checked.h"
-#include "../core.h"
+#include "../engine.h"
+#include "../plan.h"
+#include "../reals.h"
 #include "../rng.h"
 #include "targets.h"
 #if defined(NVP_HAVE_X86_TARGETS) || defined(__SSE2__)

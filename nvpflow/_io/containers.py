@@ -6,14 +6,14 @@ hold, and knows the dtype and the shape of an array before it reads it.
 
 import errno
 
-from nvpflow._io.npz import open_npz
+from nvpflow._io.npz import open_npz, open_source
 from nvpflow._io.safetensors import open_safetensors
 
 __all__ = ["open_container"]
 
 
-def open_container(path):
-    """A context manager that gives the reader for a file, by its content.
+def open_container(source):
+    """A context manager that gives the reader for a file, a path or bytes, by its content.
 
     Raises
     ------
@@ -24,12 +24,12 @@ def open_container(path):
     ImportError
         If it is a .safetensors file and that package is not there.
     """
-    with open(path, "rb") as file:
+    with open_source(source) as file:
         if not file.seekable():
-            raise OSError(errno.ESPIPE, "a model is read from a file, in any order, not from a pipe", path)
+            raise OSError(errno.ESPIPE, "a model is read from a file, in any order, not from a pipe", source)
         start = file.read(9)
     if start.startswith(b"PK\3\4"):
-        return open_npz(path)
+        return open_npz(source)
     if start[8:] == b"{":
-        return open_safetensors(path)
+        return open_safetensors(source)
     raise ValueError("it is neither an .npz nor a .safetensors file")

@@ -20,4 +20,4 @@ def decode_path(path):
     try:
         return os.fsdecode(path)
     except TypeError:
-        raise TypeError(f"path must be a str, bytes or path-like, got {type(path).__name__}") from None
+        raise TypeError(f"path must be a str, bytes, path-like or binary file object, got {type(path).__name__}") from None

@@ -10,7 +10,7 @@ from nvpflow._io.encoding import describe
 from nvpflow._io.format import FORMAT_VERSION, HISTORY, NAMES, UNITS, decode_path
 from nvpflow._io.random_state import restore_random_state
 from nvpflow._training.history import validated
-from nvpflow._typing import AnyPath
+from nvpflow._typing import AnyPath, BinaryReader
 from nvpflow._validation.arguments import check_bool, check_choice, check_int, check_real, shown
 from nvpflow.density import FlowDensity
 from nvpflow.flow import Flow
@@ -24,7 +24,7 @@ DENSITIES = {"FlowDensity": FlowDensity, "RealNVP": RealNVP}
 KINDS = ("Flow", *DENSITIES, "FlowOutlierDetector")
 
 
-def load(path: AnyPath) -> Flow | FlowDensity | FlowOutlierDetector:
+def load(path: AnyPath | BinaryReader) -> Flow | FlowDensity | FlowOutlierDetector:
     """Read what `save` wrote, whatever its name.
 
     Files need not be trusted: nothing in them is ever executed, every size is checked before it is used, a flow is made
@@ -36,7 +36,8 @@ def load(path: AnyPath) -> Flow | FlowDensity | FlowOutlierDetector:
 
     Parameters
     ----------
-    path : str, bytes or path-like
+    path : str, bytes, path-like or binary file object
+        An object with a method `read`, such as an open file or ``io.BytesIO``, is read from where it stands to its end.
 
     Returns
     -------
@@ -56,15 +57,24 @@ def load(path: AnyPath) -> Flow | FlowDensity | FlowOutlierDetector:
     >>> import nvpflow
     >>> model = nvpflow.load("model.npz")  # doctest: +SKIP
     """
-    path, what = decode_path(path), "is not an nvpflow file"
+    source, name = _read_all(path) if hasattr(path, "read") else (decode_path(path), None)
+    name, what = name or source, "is not an nvpflow file"
     try:
-        with open_container(path) as file:
+        with open_container(source) as file:
             header = _read_header(file)
             what = "is damaged"
             return _restore(header, file)
     except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
-        raise ValueError(f"{path} {what}: {reason!s:.500}") from error
+        raise ValueError(f"{name} {what}: {reason!s:.500}") from error
+
+
+def _read_all(file):
+    """The rest of a file object, and what to call it in messages."""
+    content = file.read()
+    if not isinstance(content, bytes):
+        raise TypeError(f"path must be a file object that reads bytes, got one that reads {type(content).__name__}")
+    return content, str(getattr(file, "name", type(file).__name__))
 
 
 def _read_header(file):
@@ -145,13 +155,12 @@ def _restore_estimator(header, flow, file):
 
 
 def _restore_detector(header, estimator):
-    if estimator.flow_.context_dim:
-        raise ValueError(f"a FlowOutlierDetector has no context, got a flow with {estimator.flow_.context_dim} columns of it")
     model = _with_params(FlowOutlierDetector, header["detector"])
     if header["detector"].get("random_state") == header["estimator"].get("random_state"):
         estimator.random_state = model.random_state  # one generator, which both draw from, as `fit` leaves it
     fitted = {"estimator_": estimator, "offset_": np.float64(check_real("offset", header["offset"]))}
-    model._keep(fitted, estimator.n_features_in_, getattr(estimator, "feature_names_in_", None))
+    names = [getattr(estimator, f"{name}_", None) for name in NAMES]
+    model._keep(fitted, estimator.n_features_in_, *names)
     return model
 
 

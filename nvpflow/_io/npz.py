@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import os
 import re
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from nvpflow._io.array_check import check_array
 
-__all__ = ["open_npz", "write_npz"]
+__all__ = ["open_npz", "open_source", "write_npz"]
 
 
 def write_npz(file, header, arrays):
@@ -18,14 +19,19 @@ def write_npz(file, header, arrays):
     np.savez(file, header=np.array(header, dtype=f"<U{len(header)}"), **arrays)
 
 
+def open_source(source):
+    """A file to read: that of a path, or one of bytes."""
+    return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
+
+
 @contextlib.contextmanager
-def open_npz(path):
+def open_npz(source):
     import struct
     import zipfile
 
     try:
-        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-            yield Npz(archive, os.fstat(file.fileno()).st_size)
+        with open_source(source) as file, zipfile.ZipFile(file) as archive:
+            yield Npz(archive, file.seek(0, os.SEEK_END))
     except (EOFError, NotImplementedError, OverflowError, struct.error, zipfile.BadZipFile) as error:
         raise ValueError(f"the archive is damaged: {error or type(error).__name__}") from error
     except OSError as error:

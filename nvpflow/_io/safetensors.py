@@ -19,13 +19,28 @@ def write_safetensors(file, header, arrays):
 
 
 @contextlib.contextmanager
-def open_safetensors(path):
+def open_safetensors(source):
     safetensors = _safetensors()
     try:
-        with safetensors.safe_open(os.fspath(path), framework="np") as archive:
+        with _as_path(source) as path, safetensors.safe_open(os.fspath(path), framework="np") as archive:
             yield SafeTensors(archive)
     except safetensors.SafetensorError as error:
         raise ValueError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _as_path(source):
+    """That package reads metadata from files alone, so bytes go into one."""
+    if not isinstance(source, bytes):
+        yield source
+        return
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.safetensors")
+        with open(path, "wb") as file:
+            file.write(source)
+        yield path
 
 
 class SafeTensors:

@@ -18,7 +18,7 @@ from nvpflow._io.random_state import plain_random_state
 from nvpflow._io.safetensors import write_safetensors
 from nvpflow._io.writing import write_file
 from nvpflow._training.history import every_epoch
-from nvpflow._typing import AnyPath
+from nvpflow._typing import AnyPath, BinaryWriter
 from nvpflow._validation.arguments import check_real
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["save"]
 
 
-def save(model: Flow | FlowDensity | FlowOutlierDetector, path: AnyPath) -> None:
+def save(model: Flow | FlowDensity | FlowOutlierDetector, path: AnyPath | BinaryWriter) -> None:
     """Write a `Flow`, a fitted `FlowDensity` or a fitted `FlowOutlierDetector` to a file.
 
     The file is an .npz, whatever its name, but for the ending .safetensors, which makes one for the package of that
@@ -46,12 +46,14 @@ def save(model: Flow | FlowDensity | FlowOutlierDetector, path: AnyPath) -> None
     Parameters
     ----------
     model : Flow, FlowDensity or FlowOutlierDetector
-    path : str, bytes or path-like
+    path : str, bytes, path-like or binary file object
+        An object with a method `write`, such as an open file or ``io.BytesIO``, gets the bytes of an .npz, from where it
+        stands.
 
     Raises
     ------
     TypeError
-        If it is none of them.
+        If model or path is none of them, or a file object takes text.
     TypeError, ValueError
         If a parameter of the estimator is one that `fit` would not take, or those of the flow are not finite. A generator
         as `random_state` must have a bit generator of NumPy's.
@@ -71,7 +73,10 @@ def save(model: Flow | FlowDensity | FlowOutlierDetector, path: AnyPath) -> None
     ...     nvpflow.load(f"{folder}/flow.npz").n_parameters
     4
     """
-    path = decode_path(path)
+    is_file = hasattr(path, "write")
+    if isinstance(path, io.TextIOBase):
+        raise TypeError(f"path must be a binary file object, got one for text, {type(path).__name__}: open it with mode 'wb'")
+    name = "" if is_file else decode_path(path)
     header, flow, arrays = _contents(model)
     parameters = np.array(flow.parameters)  # which another thread may be training
     if not np.isfinite(parameters).all():
@@ -82,10 +87,20 @@ def save(model: Flow | FlowDensity | FlowOutlierDetector, path: AnyPath) -> None
 
     header = {"format": "nvpflow", "version": FORMAT_VERSION, **header}
     text = json.dumps(header, default=_plain_number, allow_nan=False)
-    write = write_safetensors if path.endswith(".safetensors") else write_npz
+    write = write_safetensors if name.endswith(".safetensors") else write_npz
     content = io.BytesIO()
     write(content, text, arrays)
-    write_file(path, content.getbuffer())
+    if is_file:
+        _write_all(path, content.getbuffer())
+    else:
+        write_file(name, content.getbuffer())
+
+
+def _write_all(file, content):
+    """Write to a file object; a raw one may take a part at a time, and says how much."""
+    while len(content):
+        written = file.write(content)
+        content = content[written if isinstance(written, int) else len(content) :]
 
 
 def _contents(model):

@@ -1,25 +1,49 @@
-"""scikit-learn's metadata routing: what a pipeline, a search or a cross-validation is to pass on to an estimator beside X."""
+"""scikit-learn's metadata routing: which arguments beside X a pipeline, a search or a cross-validation passes on."""
 
-from typing import Any, ClassVar, Final, Self, TypeAlias
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
 from nvpflow._validation.arguments import shown
 
-__all__ = ["UNCHANGED", "DensityRequests", "MetadataConsumer", "Request"]
+__all__ = ["MetadataConsumer", "RequestMethod"]
 
 Request: TypeAlias = bool | str | None
 UNCHANGED: Final = "$UNCHANGED$"  # scikit-learn's word for a request that stays as it is
+
+DOCSTRING = """Say which metadata `{method}` is to get where scikit-learn routes them.
+
+It does so after ``sklearn.set_config(enable_metadata_routing=True)``: what a pipeline, a search or a cross-validation is
+given beside X goes to those methods that request it.
+
+Parameters
+----------
+{names} : bool, str or None, default "$UNCHANGED$"
+    True: pass it on. False: do not. None: it is an error to give it. A name: pass on what is given by that name.
+
+Returns
+-------
+self
+
+Raises
+------
+ValueError
+    If a request is none of these; nothing has changed then.
+"""
 
 
 class MetadataConsumer:
     """An estimator some of whose methods take metadata: arguments beside X, such as one with a row for each sample.
 
-    The requests are plain values here; scikit-learn gets them in the form that it wants.
+    Each `RequestMethod` of the class declares what a method takes. The requests are kept as plain values.
     """
 
-    _consumes: ClassVar[dict[str, tuple[str, ...]]]  # {method: names of its metadata}
+    _consumes: ClassVar[dict[str, tuple[str, ...]]] = {}  # {method: names of its metadata}
     _requests: dict[str, dict[str, Request]]
 
-    def get_metadata_routing(self) -> Any:  # a class of scikit-learn
+    def get_metadata_routing(self) -> Any:
         """The requests for metadata, for scikit-learn (from 1.6), which alone calls this.
 
         Returns
@@ -34,133 +58,51 @@ class MetadataConsumer:
                 getattr(routing, method).add_request(param=name, alias=made.get(method, {}).get(name))
         return routing
 
-    @property
-    def _metadata_request(self) -> Any:
-        """Where the default scorer of scikit-learn before 1.8 looks for the requests."""
-        return self.get_metadata_routing()
-
-    def _request(self, method: str, **requests: Request) -> Self:
-        """Keep the requests for metadata of a method. None changes when one is no request."""
-        for name, request in requests.items():
-            if not (request is None or isinstance(request, bool) or (isinstance(request, str) and _is_name(request))):
-                raise ValueError(f"{name} must be True, False, None or another name, got {shown(request)}")
-        made = getattr(self, "_requests", {})
-        changed = {name: request for name, request in requests.items() if request != UNCHANGED}
-        self._requests = {**made, method: made.get(method, {}) | changed}
-        return self
+    # Where the default scorer of scikit-learn before 1.8 looks for the requests.
+    _metadata_request = property(get_metadata_routing)
 
 
-class DensityRequests(MetadataConsumer):
-    """Requests for the metadata of a density estimator."""
-
-    _consumes = {
-        "fit": ("context", "sample_weight", "callback"),
-        "partial_fit": ("context", "sample_weight"),
-        "score": ("context", "sample_weight"),
-        "transform": ("context",),
-        "inverse_transform": ("context",),
-    }
-
-    def set_fit_request(
-        self, *, context: Request = UNCHANGED, sample_weight: Request = UNCHANGED, callback: Request = UNCHANGED
-    ) -> Self:
-        """Say which metadata `fit` is to get where scikit-learn routes them.
-
-        It does so after ``sklearn.set_config(enable_metadata_routing=True)``: what a pipeline, a search or a cross-validation is
-        given beside X goes to those methods that request it.
-
-        Parameters
-        ----------
-        context, sample_weight, callback : bool, str or None, default "$UNCHANGED$"
-            True: pass it on. False: do not. None: it is an error to give it. A name: pass on what is given by that name.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If a request is none of these; nothing has changed then.
-        """
-        return self._request("fit", context=context, sample_weight=sample_weight, callback=callback)
-
-    def set_partial_fit_request(self, *, context: Request = UNCHANGED, sample_weight: Request = UNCHANGED) -> Self:
-        """Say which metadata `partial_fit` is to get where scikit-learn routes them.
-
-        Parameters
-        ----------
-        context, sample_weight : bool, str or None, default "$UNCHANGED$"
-            As for `set_fit_request`.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If a request is none of these; nothing has changed then.
-        """
-        return self._request("partial_fit", context=context, sample_weight=sample_weight)
-
-    def set_score_request(self, *, context: Request = UNCHANGED, sample_weight: Request = UNCHANGED) -> Self:
-        """Say which metadata `score` is to get where scikit-learn routes them.
-
-        Parameters
-        ----------
-        context, sample_weight : bool, str or None, default "$UNCHANGED$"
-            As for `set_fit_request`.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If a request is none of these; nothing has changed then.
-        """
-        return self._request("score", context=context, sample_weight=sample_weight)
-
-    def set_transform_request(self, *, context: Request = UNCHANGED) -> Self:
-        """Say which metadata `transform` is to get where scikit-learn routes them.
-
-        Parameters
-        ----------
-        context : bool, str or None, default "$UNCHANGED$"
-            As for `set_fit_request`.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If a request is none of these; nothing has changed then.
-        """
-        return self._request("transform", context=context)
-
-    def set_inverse_transform_request(self, *, context: Request = UNCHANGED) -> Self:
-        """Say which metadata `inverse_transform` is to get where scikit-learn routes them.
-
-        Parameters
-        ----------
-        context : bool, str or None, default "$UNCHANGED$"
-            As for `set_fit_request`.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If a request is none of these; nothing has changed then.
-        """
-        return self._request("inverse_transform", context=context)
+Consumer = TypeVar("Consumer", bound=MetadataConsumer)
 
 
-def _is_name(request: str) -> bool:
-    return request == UNCHANGED or request.isidentifier()
+class RequestMethod:
+    """Makes a method ``set_<method>_request``, as the class of this name in scikit-learn does.
+
+    Parameters
+    ----------
+    *names : str
+        Of the metadata that the method takes.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def __set_name__(self, owner: type[MetadataConsumer], name: str) -> None:
+        method = name.removeprefix("set_").removesuffix("_request")
+        owner._consumes = owner._consumes | {method: self.names}
+        kind = inspect.Parameter.KEYWORD_ONLY
+        keywords = [inspect.Parameter(n, kind, default=UNCHANGED, annotation=Request) for n in self.names]
+        signature = inspect.Signature([inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD), *keywords])
+
+        def set_request(*args: Any, **requests: Request) -> Any:
+            (estimator,) = signature.bind(*args, **requests).args  # TypeError for arguments that it does not have
+            made = getattr(estimator, "_requests", {})
+            changed = {name: _checked(name, request) for name, request in requests.items() if request != UNCHANGED}
+            estimator._requests = {**made, method: made.get(method, {}) | changed}
+            return estimator
+
+        attributes = {"__module__": owner.__module__, "__name__": name, "__qualname__": f"{owner.__qualname__}.{name}"}
+        for attribute, value in attributes.items():
+            setattr(set_request, attribute, value)
+        set_request.__dict__["__signature__"] = signature
+        set_request.__doc__ = DOCSTRING.format(method=method, names=", ".join(self.names))
+        self.function = set_request
+
+    def __get__(self, estimator: Consumer | None, owner: type[Consumer]) -> Callable[..., Consumer]:
+        return self.function.__get__(estimator, owner)
+
+
+def _checked(name: str, request: Request) -> Request:
+    if request is None or isinstance(request, bool) or (isinstance(request, str) and request.isidentifier()):
+        return request
+    raise ValueError(f"{name} must be True, False, None or another name, got {shown(request)}")

@@ -1,75 +1,65 @@
-"""Constraints of an estimator's parameters, declared in one table beside the class.
+"""The allowed values of an estimator's parameters, declared in one table beside the class, and signatures that share them."""
 
-A table holds for each parameter a check, a function of its name, its value and the dtype that the estimator computes in. It
-raises TypeError or ValueError. All are checked, whether or not the other parameters make use of the value.
-"""
+from __future__ import annotations
 
 import inspect
-import sys
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
 
-from nvpflow._validation import arguments
+from nvpflow._typing import FloatDType
+from nvpflow._validation.arguments import check_dtype
 
-__all__ = [
-    "boolean",
-    "check_parameters",
-    "choice",
-    "integer",
-    "merge_signatures",
-    "optional",
-    "plain",
-    "real",
-    "real_of_dtype",
-]
+__all__ = ["Check", "allowed", "check_parameters", "with_parameters_of"]
+
+# Of the name, the value and the dtype that the estimator computes in: the value to use, or a TypeError or ValueError.
+Check: TypeAlias = Callable[[str, Any, FloatDType], Any]
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def check_parameters(estimator, table):
-    """Raise an error that names the first parameter, in the order of the table, whose value is not allowed.
+def allowed(check: Callable[..., Any], *args: Any, or_none: bool = False, in_dtype: bool = False, **options: Any) -> Check:
+    """Values that pass ``check(name, value, *args, **options)``.
+
+    Parameters
+    ----------
+    check : callable
+        Of `nvpflow._validation.arguments`.
+    or_none : bool
+        None is allowed, too.
+    in_dtype : bool
+        The check has an argument `dtype`, that of the estimator.
+    """
+
+    def checked(name: str, value: Any, dtype: FloatDType) -> Any:
+        if value is None and or_none:
+            return None
+        return check(name, value, *args, **options, **({"dtype": dtype} if in_dtype else {}))
+
+    return checked
+
+
+def check_parameters(estimator: Any, table: Mapping[str, Check]) -> dict[str, Any]:
+    """The values to use. The error names the first parameter, in the order of the table, whose value is not allowed.
 
     Parameters
     ----------
     estimator : object
         Has an attribute for each parameter, among them `dtype`.
-    table : dict of str to callable
+    table : mapping of str to Check
     """
-    dtype = arguments.check_dtype(estimator.dtype)
-    for name, check in table.items():
-        check(name, getattr(estimator, name), dtype)
+    dtype = check_dtype(estimator.dtype)
+    return {"dtype": dtype} | {name: check(name, getattr(estimator, name), dtype) for name, check in table.items()}
 
 
-def merge_signatures(function, parent):
-    """The signature of a function that passes ``**parameters`` on to another: that of the parent, with its own defaults."""
-    own, signature = inspect.signature(function).parameters, inspect.signature(parent)
-    return signature.replace(parameters=[own.get(name, value) for name, value in signature.parameters.items()])
+def with_parameters_of(parent: Callable[..., Any]) -> Callable[[Function], Function]:
+    """Show a function that passes ``**parameters`` on to another with the parameters of both; defaults are its own."""
 
+    def show(function: Function) -> Function:
+        signature, parameters = inspect.signature(parent), inspect.signature(function).parameters
+        own = {
+            name: value for name, value in parameters.items() if value.kind not in (value.VAR_POSITIONAL, value.VAR_KEYWORD)
+        }
+        both = {**signature.parameters, **own}
+        vars(function)["__signature__"] = signature.replace(parameters=list(both.values()))
+        return function
 
-def plain(check):
-    """A check that is a function of the name and the value alone."""
-    return lambda name, value, dtype: check(name, value)
-
-
-def optional(check):
-    """None, or what passes the check."""
-    return lambda name, value, dtype: None if value is None else check(name, value, dtype)
-
-
-def integer(minimum, maximum=sys.maxsize):
-    """An integer in [minimum, maximum]."""
-    return lambda name, value, dtype: arguments.check_int(name, value, minimum, maximum)
-
-
-def real(low, high=float("inf"), *, low_open=False):
-    """A finite real number in [low, high), or (low, high), in double precision."""
-    return plain(lambda name, value: arguments.check_real(name, value, low, high, low_open=low_open))
-
-
-def real_of_dtype(low, *, low_open=False):
-    """A real number >= low, or > low, that is so and finite in the dtype, too."""
-    return lambda name, value, dtype: arguments.check_real(name, value, low, low_open=low_open, dtype=dtype)
-
-
-def choice(*choices):
-    """One of these strings."""
-    return lambda name, value, dtype: arguments.check_choice(name, value, choices)
-
-
-boolean = plain(arguments.check_bool)
+    return show

@@ -38,7 +38,8 @@ def add_fit(commands):
         commands,
         "fit",
         "Fit a normalizing flow to the rows of a table and write it to a file: a density, a density that is conditional on\n"
-        "some columns (--context), or an outlier detector (--contamination). Defaults are in parentheses.",
+        "some columns (--context), or an outlier detector (--contamination), which may have a context as well. Defaults are in\n"
+        "parentheses.",
         [
             "nvpflow fit data.csv -o model.npz",
             "nvpflow fit data.csv -o model.npz --columns height,weight --random-state 0",
@@ -54,9 +55,8 @@ def add_fit(commands):
     parser.add_argument(
         "--weight", type=columns, metavar="COLUMN", help="column of the table with the weights of its rows (none)"
     )
-    kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--context", type=columns, metavar="LIST", help="columns that the density is conditional on (none)")
-    kind.add_argument(
+    parser.add_argument("--context", type=columns, metavar="LIST", help="columns that the density is conditional on (none)")
+    parser.add_argument(
         "--contamination",
         type=_contamination,
         default=argparse.SUPPRESS,

@@ -111,7 +111,7 @@ def _figure(kind, model, rows, value, options):
 
 
 def _samples(model, rows, value, options):
-    """Samples given the contexts of the table's rows, of random ones if --n-samples differs from their number, or one context."""
+    """Samples given one context, or those of the table's rows: of all rows, or of random ones if --n-samples is another number."""
     n_rows = None if rows.x is None else len(rows.x)
     n = options.n_samples or n_rows or 2000
     context = rows.context if rows.context is not None else context_rows(value, n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,6 @@ import numpy.typing as npt
 from nvpflow._typing import Activation, Floats
 from nvpflow._validation.arguments import check_choice, check_dtype, check_hidden, check_int, check_mask, draw_seeds
 from nvpflow.layers._layer import Layer, StateView
-import itertools
 
 __all__ = ["ACTIVATIONS", "Coupling", "Linear"]
 

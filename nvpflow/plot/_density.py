@@ -138,7 +138,7 @@ def contours(
     context: ArrayLike | None = None,
     axes: AxesLike | None = None,
 ) -> Figure:
-    """The smallest regions that hold given shares of the probability: contours of the learned density, or areas below its curve.
+    """The smallest regions that hold given shares of the probability: contours of the density, or areas below its curve.
 
     A point lies in such a highest-density region if its log-density is above a level, which is a quantile of the
     log-densities of the model's samples (Hyndman 1996). The legend gives the levels, in nats, and how many data points

@@ -41,8 +41,8 @@ def latent(
     """Histogram and QQ plot of every latent dimension, against the standard normal distribution.
 
     If the density is right, the latent points of data are standard normal; those of a mixture base are, once each dimension
-    has gone through its distribution function given those before it (Rosenblatt 1952). In the QQ plot, their order statistics lie
-    on the diagonal then, and with probability `level` all of the ones drawn are within the band, which is exact for
+    has gone through its distribution function given those before it (Rosenblatt 1952). Their order statistics then lie on
+    the diagonal of the QQ plot, and with probability `level` all of the ones drawn are within the band, which is exact for
     any number of points: it is pointwise at one level, chosen by simulation (Aldor-Noiman et al. 2013). Points outside
     are red. Use samples that the model was not fitted to: on those it was fitted to it looks better than it is.
 

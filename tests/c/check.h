@@ -24,8 +24,7 @@ typedef struct {
     void (*run)(void);
 } named_test;
 
-#define TEST(name)                                                                                                     \
-    { #name, test_##name }
+#define TEST(name) {#name, test_##name}
 #define RUN_TESTS(tests, n_arguments, arguments)                                                                       \
     run_tests(tests, sizeof(tests) / sizeof *(tests), n_arguments, arguments)
 

@@ -14,8 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Sanitizers and forks: that of threads ends a process that forks with threads, and with that of addresses the child may wait for
- * a lock of the allocator that another thread of its parent held. */
+/* Sanitizers and forks: that of threads ends a process that forks with threads, and with that of addresses the child
+ * may wait for a lock of the allocator that another thread of its parent held. */
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define SANITIZER_WITHOUT_FORKS 1
 #elif defined(__has_feature)

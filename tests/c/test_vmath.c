@@ -3,8 +3,8 @@
 #include "check.h"
 #include "engine/headers.h"
 
-#include "engine/vec.h"
-#include "engine/vmath.h"
+#include "engine/vec.inc"
+#include "engine/vmath.inc"
 
 typedef vreal (*vector_function)(vreal);
 typedef long double (*exact_function)(long double);

@@ -1,0 +1,142 @@
+"""What an estimator has learned, and how it reads samples and contexts once it is fitted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nvpflow._sklearn.feature_names import as_row, check_feature_names
+from nvpflow._training.context import clip_context
+from nvpflow._training.dataset import check_numbers
+from nvpflow._typing import ArrayLike, FloatDType, Floats, Names
+from nvpflow._validation.arrays import as_array, check_samples
+
+if TYPE_CHECKING:
+    from nvpflow.flow import Flow
+
+__all__ = ["FittedModel", "NotFittedError"]
+
+# What only some fits learn, so that a later one must not leave it behind.
+OPTIONAL_ATTRIBUTES = (
+    "_stream",
+    "_context_units",
+    "context_feature_names_in_",
+    "context_origin_",
+    "context_range_",
+    "feature_names_in_",
+)
+
+
+class _UsedTooEarly(ValueError, AttributeError):
+    """A class of Python code, as Python wants it where the bases of a class change."""
+
+
+class NotFittedError(_UsedTooEarly):
+    """The estimator was used before `fit`.
+
+    In a program that has imported scikit-learn it is a ``sklearn.exceptions.NotFittedError``, too.
+    """
+
+    def __init__(self, *args: object) -> None:
+        exceptions = sys.modules.get("sklearn.exceptions")
+        if exceptions:
+            NotFittedError.__bases__ = (exceptions.NotFittedError,)
+        super().__init__(*args)
+
+
+class FittedModel:
+    """A model that has a `flow_` when it is fitted, and reads what it is given as that flow does."""
+
+    n_features_in_: int
+    feature_names_in_: Names
+    context_feature_names_in_: Names
+
+    def _keep(self, fitted: dict[str, Any], n_features: int, names: Names | None, context_names: Names | None = None) -> None:
+        """Put what was learned in place of what was learned before: in one step, for threads that read meanwhile."""
+        attributes = {name: value for name, value in vars(self).copy().items() if name not in OPTIONAL_ATTRIBUTES}
+        attributes |= fitted | {"n_features_in_": n_features}
+        for name, value in (("feature_names_in_", names), ("context_feature_names_in_", context_names)):
+            if value is not None:
+                attributes[name] = value
+        self.__dict__ = attributes
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The attributes as they are at one moment, though another thread should be fitting."""
+        return vars(self).copy()
+
+    def _fitted_flow(self) -> Flow:
+        flow: Flow | None = getattr(self, "flow_", None)
+        if flow is None:
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
+        return flow
+
+    def _origin(self, name: str = "origin_") -> Floats | None:
+        """What is subtracted from X, or from the context, before `flow_` reads it; None if nothing is."""
+        origin: Floats | None = getattr(self, name, None)  # files of old have none
+        return origin if origin is not None and origin.any() else None
+
+    def _to_own_units(self, x: Floats) -> Floats:
+        """What `flow_` makes, as samples."""
+        origin = self._origin()
+        return x if origin is None else x + origin
+
+    def _check_samples(self, X: ArrayLike, name: str = "X") -> Floats:
+        """X as the fitted flow reads it: finite, with the columns that it knows, in its dtype."""
+        flow, origin = self._fitted_flow(), self._origin() if name == "X" else None
+        if origin is None:
+            return self._check_columns(X, name, check_samples)
+        return (self._check_columns(X, name, check_numbers) - origin).astype(flow.dtype)
+
+    def _check_columns(
+        self, X: ArrayLike, name: str = "X", check: Callable[[str, ArrayLike, FloatDType], Floats] = check_numbers
+    ) -> Floats:
+        """X with the columns that the fitted flow knows, in its own precision or what else `check` gives it."""
+        flow = self._fitted_flow()
+        if name == "X":
+            check_feature_names(self, X)
+        checked = check(name, X, flow.dtype)
+        if checked.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"{name} has {checked.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input"
+            )
+        return checked
+
+    def _check_context(self, context: ArrayLike | None, n: int) -> Floats | None:
+        """The context of n samples as the fitted flow reads it: within the range of training, in its dtype."""
+        rows, flow = self._check_context_rows(context, n), self._fitted_flow()
+        if rows is None:
+            return None
+        limits, origin = getattr(self, "context_range_", None), self._origin("context_origin_")
+        if limits is not None:
+            rows = clip_context(rows, limits, getattr(self, "context_feature_names_in_", None))
+        return np.ascontiguousarray(rows if origin is None else rows - origin, flow.dtype)
+
+    def _check_context_rows(self, context: ArrayLike | None, n: int) -> Floats | None:
+        """The context of n samples in its own precision, finite: n rows, or one that stands for all."""
+        flow = self._fitted_flow()
+        n_columns = flow.context_dim
+        if context is None and n_columns == 0:
+            return None
+        if context is None:
+            raise ValueError(f"context must be given, as to fit: {n_columns} column(s)")
+        if n_columns == 0:
+            raise ValueError(
+                f"context must be None, as {type(self).__name__} was fitted without, got a {type(context).__name__}"
+            )
+        context = as_row(context, n_columns)
+        check_feature_names(self, context, "context")
+        rows: npt.NDArray[Any] = as_array("context", context)
+        if rows.shape == (n_columns,):
+            rows = rows[np.newaxis]
+        checked = check_numbers("context", rows, flow.dtype, minimum=min(n, 1))
+        if checked.shape not in ((1, n_columns), (n, n_columns)):
+            raise ValueError(
+                f"context must have shape ({n}, {n_columns}), or ({n_columns},) or (1, {n_columns}) for all samples, "
+                f"got {checked.shape}"
+            )
+        return np.broadcast_to(checked, (n, n_columns))

@@ -1,0 +1,121 @@
+"""scikit-learn's conventions for transformers: `fit_transform`, and data frames as the output of `transform`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from nvpflow._sklearn.estimator import Estimator
+from nvpflow._typing import ArrayLike, Floats, Names
+from nvpflow._validation.arguments import check_choice
+
+__all__ = ["Transformer"]
+
+
+class Transformer(Estimator):
+    """An estimator with a method `transform`, and as many columns of output as of input."""
+
+    fit: Callable[..., Any]
+    _output_container: str
+
+    def fit_transform(
+        self, X: ArrayLike, y: object = None, *, context: ArrayLike | None = None, **fit_params: Any
+    ) -> Any:  # as `transform`
+        """Fit to X, then transform it. See `fit` and `transform`.
+
+        Parameters
+        ----------
+        X : array_like of real numbers, shape (n, D)
+        y : ignored
+        context : array_like of real numbers, shape (n, C), optional
+        **fit_params : object
+            Further arguments of `fit`.
+
+        Returns
+        -------
+        Z : ndarray, shape (n, D)
+            Or a frame, as `set_output` says.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `fit`.
+        """
+        return self.fit(X, y, context=context, **fit_params).transform(X, context=context)
+
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Names:
+        """Names of the columns of `transform`'s output: the class's in lower case, and a number.
+
+        Parameters
+        ----------
+        input_features : array_like of str, shape (D,), optional
+            Only checked.
+
+        Returns
+        -------
+        names : ndarray of str objects, shape (D,)
+
+        Raises
+        ------
+        NotFittedError
+        ValueError
+            If `input_features` are not those of `fit`, or not as many.
+        """
+        self._fitted_flow()
+        n_features = self.n_features_in_
+        if input_features is not None:
+            given: Names = np.asarray(input_features, dtype=object)
+            if not np.array_equal(getattr(self, "feature_names_in_", given), given):
+                raise ValueError("input_features is not equal to feature_names_in_")
+            if len(given) != n_features:
+                raise ValueError(
+                    f"input_features should have length equal to number of features ({n_features}), got {len(given)}"
+                )
+        return np.array([f"{type(self).__name__.lower()}{i}" for i in range(n_features)], dtype=object)
+
+    def set_output(self, *, transform: Literal["default", "pandas", "polars"] | None = None) -> Self:
+        """What `transform` and `sample` return.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"}, optional
+            "default" is an ndarray; None leaves it as it is.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+        """
+        if transform is not None:
+            self._output_container = check_choice("transform", transform, ("default", "pandas", "polars"))
+        return self
+
+    def _output(self, array: Floats, X: ArrayLike) -> Any:
+        """Latent points of X, as `set_output` says."""
+        return self._as_frame(array, self.get_feature_names_out(), X)
+
+    def _data_output(self, array: Floats) -> Any:
+        """Samples, as `set_output` says."""
+        return self._as_frame(array, getattr(self, "feature_names_in_", [f"x{i}" for i in range(array.shape[1])]))
+
+    def _as_frame(self, array: Floats, names: Names | list[str], X: ArrayLike | None = None) -> Any:
+        """The array, or a frame with its columns named, as `set_output` or else ``sklearn.set_config`` says."""
+        sklearn = sys.modules.get("sklearn")
+        default = sklearn.get_config()["transform_output"] if sklearn else "default"
+        kind = getattr(self, "_output_container", default)
+        if kind == "pandas":
+            import pandas
+
+            index = X.index if isinstance(X, (pandas.DataFrame, pandas.Series)) else None
+            return pandas.DataFrame(array, index=index, columns=names)
+        if kind == "polars":
+            import polars
+
+            return polars.DataFrame(array, schema=list(names), orient="row")
+        return array

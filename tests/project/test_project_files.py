@@ -1,0 +1,37 @@
+"""What the files of the project say of each other is so."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import nvpflow
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ("CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md")
+FOLDERS = "benchmarks|csrc|docs|examples|nvpflow|tests"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_link_and_name_what_exists(page):
+    text = (ROOT / page).read_text()
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert ((ROOT / page).parent / link).exists(), link
+    for path in re.findall(rf"`((?:{FOLDERS})/[\w./]*)`", text):
+        assert path.startswith("docs/_build") or (ROOT / path).exists(), path
+
+
+def test_citation_has_the_version():
+    (version,) = re.findall(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    assert version == nvpflow.__version__
+
+
+def test_changelog_begins_with_what_is_unreleased():
+    versions = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert versions[0] == "Unreleased"
+
+
+def test_length_of_test_files():
+    lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / "tests").rglob("*.[pch]*") if path.is_file()}
+    assert len(lengths) > 80
+    assert {str(path): length for path, length in lengths.items() if length >= 500} == {}

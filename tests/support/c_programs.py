@@ -1,0 +1,113 @@
+"""Building the C library and its tests without Python: what tests/c_library and sanitized_c.py share."""
+
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+CSRC, TESTS = ROOT / "csrc", ROOT / "tests" / "c"
+SOURCES = sorted(CSRC.glob("*.c"))
+SANITIZERS = ["-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+THREAD_SANITIZER = ["-O1", "-g1", "-fsanitize=thread"]
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
+# Allocations and threads that can fail; the programs are linked with what stands behind that.
+HOOKS, BEHIND_HOOKS = ["-include", TESTS / "failing.h"], TESTS / "faults.c"
+# All but the one that wants files, and the one that is compiled for each instruction set.
+PROGRAMS = sorted({path.stem for path in TESTS.glob("test_*.c")} - {"test_load", "test_vmath"})
+
+
+def find_compiler():
+    """The compiler for C, or None."""
+    for candidate in (os.environ.get("CC"), "cc", "gcc", "clang", sysconfig.get_config_var("CC")):
+        if candidate and shutil.which(candidate.split()[0]):
+            return candidate.split()[0]
+    return None
+
+
+def compile_c(compiler, *arguments):
+    run = subprocess.run([compiler, "-std=c11", *map(str, arguments)], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return run.stderr
+
+
+def compile_library(compiler, flags, directory, sources=SOURCES):
+    """The objects of the library, compiled two at a time."""
+    directory.mkdir(exist_ok=True)
+    objects = [directory / f"{source.stem}.o" for source in sources]
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [
+            pool.submit(compile_c, compiler, *flags, "-c", source, "-o", target) for source, target in zip(sources, objects)
+        ]
+        for job in jobs:
+            job.result()
+    return objects
+
+
+def link_program(compiler, flags, objects, source, program):
+    """A program with the library that was compiled with HOOKS."""
+    arguments = [*flags, *WARNINGS, f"-I{CSRC}", source, BEHIND_HOOKS, *objects, "-lm", "-pthread", "-o", program]
+    compile_c(compiler, *arguments)
+    return program
+
+
+def run_tests(program, *arguments, before=(), **environment):
+    command = [*before, program, *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, timeout=600)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert re.search(r"^[1-9]\d* passed, 0 failed$", run.stdout, re.MULTILINE), run.stdout
+
+
+def sources_without_vectors(directory):
+    """A copy of the library that takes every compiler for one without vector extension, as MSVC is."""
+    copy = Path(shutil.copytree(CSRC, directory / "csrc"))
+    for path in (*copy.rglob("*.[ch]"), *copy.rglob("*.inc")):
+        text = re.sub(r"defined\(__\w+__\)|__GNUC__ >= 12", "0", path.read_text())
+        path.write_text(re.sub(r"#ifdef __(clang|aarch64)__", "#if 0", text))
+    return sorted(copy.glob("*.c"))
+
+
+def why_not(compiler, flags, directory, before=(), includes=""):
+    """What keeps a program that is compiled with these flags from running here, or None."""
+    source, program = directory / "empty.c", directory / "empty"
+    source.write_text(f"{includes}int main(void) {{ return 0; }}\n")
+    for command in ([compiler, *flags, source, "-o", program], [*before, program]):
+        try:
+            run = subprocess.run(command, capture_output=True, text=True)
+        except OSError as error:
+            return str(error)
+        if run.returncode:
+            return (run.stderr.strip().splitlines() or [f"exit status {run.returncode}"])[0]
+    return None
+
+
+class Library(NamedTuple):
+    """The library, compiled with allocations, threads and writing of files that can fail."""
+
+    variant: str
+    compiler: str
+    flags: list
+    objects: list
+
+    def link(self, source, program):
+        return link_program(self.compiler, self.flags, self.objects, source, program)
+
+
+VARIANTS = ["plain", "without vectors", "sanitized"]
+
+
+def build_library(variant, directory):
+    """The library, and None; or None, and why there is none."""
+    compiler, flags = find_compiler(), SANITIZERS if variant == "sanitized" else ["-O2"]
+    if os.name == "nt" or not compiler:
+        return None, "no C compiler found"
+    reason = why_not(compiler, flags, directory)
+    if reason:
+        return None, f"{compiler} {' '.join(flags)}: {reason}"
+    sources = sources_without_vectors(directory) if variant == "without vectors" else SOURCES
+    objects = compile_library(compiler, [*flags, *HOOKS], directory / "objects", sources)
+    return Library(variant, compiler, flags, objects), None
