@@ -1,4 +1,4 @@
-"""The base density of a flow where it is not standard normal: a mixture of normal distributions."""
+"""A mixture of normal distributions as the base density of a flow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nvpflow._validation.arrays import as_array
 
 __all__ = ["MixtureBase"]
 
-GRAD_NUMBERS = 1_000_000  # of all components, at a time
+GRAD_NUMBERS = 1_000_000  # numbers in memory at a time, over all components
 
 
 class MixtureBase:
@@ -25,34 +25,34 @@ class MixtureBase:
 
         p(z) = sum over k of weights_k N(z; means_k, covariances_k)
 
-    It suits data of several clusters, which no smooth map makes of one normal distribution. Its parameters are trained
-    with those of the layers. `FlowDensity` fits one to its samples first; any other flow starts with the parameters given.
+    It suits data with several clusters, which no smooth map can make from one normal distribution. Its parameters are trained
+    together with those of the layers. `FlowDensity` first fits a mixture to its samples; any other flow starts with the given
+    parameters.
 
     Parameters
     ----------
     weights : array_like, shape (K,)
-        Positive; they are divided by their sum.
+        Positive. They are normalised to a sum of 1.
     means : array_like, shape (K, D)
     covariances : array_like, shape (K, D, D)
         Symmetric and positive definite.
     dtype : {"float32", "float64"}, default "float32"
-        Its range limits the means, and standard deviations to about 1e-37 to 1e37 in float32.
+        Means must be within its range. In float32, standard deviations must be between about 1e-37 and 1e37.
 
     Attributes
     ----------
     parameters : ndarray, shape (K + K D + K D (D + 1) / 2,)
-        `logits`, `means`, `factors`, one after the other; a view that can be written to. Once a flow has taken the
-        base over, it is a view of the flow's parameters.
+        `logits`, `means` and `factors` in one array, as a writable view. In a flow it is a view of the parameters of the flow.
     logits : ndarray, shape (K,)
-        The weights are their softmax. A view, as the next two are.
+        The weights are their softmax. A view, as are the next two.
     means : ndarray, shape (K, D)
     factors : ndarray, shape (K, D (D + 1) / 2)
-        The lower triangle of P, row after row, with the logarithms of its diagonal: the precision is P^T P.
+        The lower triangle of P, row by row, with the logarithm of its diagonal. The precision is P^T P.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument holds no real numbers, or a shape or a value is outside of its range.
+        If an argument does not hold real numbers, or has a wrong shape or a value out of range.
 
     References
     ----------
@@ -118,7 +118,7 @@ class MixtureBase:
 
     @property
     def weights(self) -> Floats:
-        """ndarray of float64, shape (K,): they add up to 1."""
+        """ndarray of float64, shape (K,): their sum is 1."""
         powers = np.exp(self.logits.astype(np.float64) - self.logits.max())
         return powers / powers.sum()
 
@@ -167,7 +167,7 @@ class MixtureBase:
         Raises
         ------
         TypeError, ValueError
-            If z does not hold real numbers, or has another shape.
+            If z does not hold real numbers, or has a wrong shape.
         """
         z = as_array("z", z)
         if z.ndim != 2 or z.shape[1] != self.data_dim:
@@ -192,17 +192,17 @@ class MixtureBase:
         return grad
 
     def copy(self) -> Self:
-        """An independent base with the same parameters, in no flow.
+        """An independent base with the same parameters, outside of any flow.
 
         Returns
         -------
         MixtureBase
-            Of the same class, with the same further attributes.
+            Of the same class, with the same additional attributes.
         """
         return copy.copy(self)
 
     def config(self) -> dict[str, Any]:
-        """What makes such a base again, as plain Python values, but for the parameters.
+        """The sizes of the base as plain Python values, without its parameters.
 
         Returns
         -------
@@ -224,7 +224,7 @@ class MixtureBase:
         return {name: np.array(getattr(self, name)) for name in STATE_NAMES}
 
     def _load(self, state):
-        """Take the entries "base.<name>" out of a flow's state dict."""
+        """Load and remove the entries "base.<name>" of a flow's state dict."""
         shapes = {f"base.{name}": getattr(self, name).shape for name in STATE_NAMES}
         arrays = checked_state({name: state.pop(name) for name in shapes if name in state}, shapes)
         for name in STATE_NAMES:
@@ -242,20 +242,20 @@ STATE_NAMES = ("logits", "means", "factors")
 
 
 def pack_factors(factors):
-    """Cholesky factors of precisions (K, D, D) as they are parameters: (K, D (D + 1) / 2), the diagonals' logarithms."""
+    """Cholesky factors of precisions (K, D, D) as parameters (K, D (D + 1) / 2), with logarithms of the diagonals."""
     packed, i = factors.copy(), np.arange(factors.shape[1])
     packed[:, i, i] = np.log(packed[:, i, i])
     return packed[:, *np.tril_indices(len(i))]
 
 
 def bare_flow(data_dim, dtype, n_components, parameters=None):
-    """The core's flow over a mixture whose layers do nothing, on these parameters or on its own."""
+    """A flow of the core over a mixture, with an identity layer, on the given parameters or on new ones."""
     identity = ("permutation", tuple(range(data_dim)))
     return _core.Flow(data_dim, dtype, (identity,), parameters, n_components=n_components)
 
 
 def base_from_config(config, dtype):
-    """A base from what `config` gave, with parameters of no meaning; None from None."""
+    """A base from the result of `config`, with arbitrary parameters; None from None."""
     if config is None:
         return None
     check_choice("base type", config["type"], ("mixture",))
@@ -266,7 +266,7 @@ def base_from_config(config, dtype):
 
 
 def base_from_state(state, dtype):
-    """The base with the entries "base.<name>" of a flow's state dict, which are taken out of it; None where there are none."""
+    """The base from the entries "base.<name>" of a flow's state dict, which are removed; None if there are none."""
     if not any(key.startswith("base.") for key in state):
         return None
     if "base.means" not in state:
@@ -312,7 +312,7 @@ def _check_mixture(weights, means, covariances):
 
 
 def _has_normal_diagonals(factors, dtype):
-    """Whether the diagonals, of which the logarithms are stored, and their reciprocals are normal numbers of the dtype."""
+    """Whether the diagonals, stored as logarithms, and their reciprocals are normal numbers of the dtype."""
     logarithms = np.log(np.diagonal(factors, axis1=1, axis2=2))
     return bool((np.abs(logarithms) < -np.log(np.finfo(dtype).tiny)).all())
 

@@ -1,4 +1,4 @@
-"""Model files of every kind, and the places that files are written to."""
+"""Model files of every kind, and checks of output paths."""
 
 import errno
 import os
@@ -15,9 +15,9 @@ __all__ = ["Model", "check_place", "load_beside", "load_model", "save_model"]
 
 
 class Model:
-    """What a file of any kind holds, and the names of its columns.
+    """The content of a model file, and the names of its columns.
 
-    The names are taken from the estimators: columns of tables are matched here, and the estimators see arrays.
+    The names are removed from the estimators: the command matches the columns of tables, and the estimators see arrays.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class Model:
     estimator : FlowDensity or None
         None for a Flow.
     threshold : float or None
-        The log-density below which a detector has outliers.
+        The log-density below which a row is an outlier, for a detector.
     names, context_names : list of str or None
     """
 
@@ -69,7 +69,7 @@ def _load(path):
 
 
 def _load_stream(stream, source):
-    with tempfile.TemporaryDirectory() as directory:  # the format needs a file that can be read in any order
+    with tempfile.TemporaryDirectory() as directory:  # the format needs random access
         copy = Path(directory) / "model"
         with open(copy, "wb") as file:
             shutil.copyfileobj(stream, file)
@@ -80,7 +80,7 @@ def _load_stream(stream, source):
 
 
 def load_beside(options, table):
-    """The model of a command that also reads a table."""
+    """Load the model of a command that also reads a table."""
     if options.model == "-" == table:
         raise ValueError('model and table cannot both be "-", standard input')
     return load_model(options.model)
@@ -96,7 +96,7 @@ def save_model(model, path):
 
 
 def check_place(path, *inputs):
-    """Fail early if no file can be written there, or if it would replace one that is read."""
+    """Fail early if the path cannot be written, or is one of the inputs."""
     if path == "-":
         return
     if os.path.isdir(path):

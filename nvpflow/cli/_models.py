@@ -98,7 +98,7 @@ def add_fit(commands):
 
 
 def _add_parameter(parser, name, convert, text):
-    """An option for a parameter of FlowDensity. One that is not given is absent from the result: the class has the default."""
+    """Add an option for a parameter of FlowDensity. If it is not given, the class sets the default."""
     default = getattr(nvpflow.FlowDensity(), name)
     options = {"dest": name, "default": argparse.SUPPRESS, "help": f"{text} ({_word(name, default)})"}
     if convert is bool:
@@ -111,7 +111,7 @@ def _add_parameter(parser, name, convert, text):
 
 
 def _word(name, default):
-    """A default, as the help shows it."""
+    """A default in the words of the help."""
     words = {True: "yes", False: "no"} if isinstance(default, bool) else {}
     if default is None:
         words = {"n_iter_no_change": "never", "n_jobs": "1", "random_state": "another one every time"}
@@ -202,7 +202,7 @@ def _score(options):
 
 
 def _check_scores(log_density, source):
-    """-inf is the logarithm of zero, but NaN is no log-density."""
+    """Refuse NaN. -inf is fine: it is the logarithm of zero."""
     bad = np.flatnonzero(np.isnan(log_density))
     if len(bad):
         raise ValueError(f"{source}, row {bad[0] + 1}: the model has no log-density there, its numbers overflow")

@@ -1,4 +1,4 @@
-"""The command that fits the two moons, whose exact density is known."""
+"""The command moons, which fits two moons and compares with their exact density."""
 
 import argparse
 from functools import partial
@@ -104,7 +104,7 @@ def _moons(options):
 
 
 def _moons_model(options):
-    """The estimator with its defaults, or with the training of the article."""
+    """The estimator, with its defaults or with the training of the article."""
     shared: dict[str, Any] = {
         "n_layers": options.layers,
         "base": options.base,
@@ -143,7 +143,7 @@ def _print_scores(training, fresh, entropy):
 
 
 def _mean(nll):
-    """The mean; infinite if a point has no finite log-density."""
+    """The mean, infinite if a point has no finite log-density."""
     return float(nll.mean()) if np.isfinite(nll).all() else np.inf
 
 

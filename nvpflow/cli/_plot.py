@@ -1,4 +1,4 @@
-"""The command that draws a model file."""
+"""The command plot, which draws a model file."""
 
 import io
 from pathlib import Path
@@ -21,9 +21,9 @@ KINDS = {
     "training": "training curves",
 }
 NEED_DATA = ("samples", "latent")
-# Of a conditional model they show the density given one context.
+# For a conditional model, these show the density given one context.
 NEED_ONE_CONTEXT = ("contours", "density", "evolution")
-# By the number of columns.
+# The default kind by the number of columns.
 DEFAULT_KINDS = {1: "density", 2: "contours"}
 
 
@@ -81,7 +81,7 @@ def _plot(options):
 
 
 def _default_kind(model, bound):
-    """`bound` says that the density depends on a context that has not been given."""
+    """The kind of figure. `bound`: the density depends on a context that is not given."""
     return "corner" if bound else DEFAULT_KINDS.get(model.flow.data_dim, "corner")
 
 
@@ -111,7 +111,7 @@ def _figure(kind, model, rows, value, options):
 
 
 def _samples(model, rows, value, options):
-    """Samples given one context, or those of the table's rows: of all rows, or of random ones if --n-samples is another number."""
+    """Samples given one context, or given the context of each row, or of random rows if --n-samples is another number."""
     n_rows = None if rows.x is None else len(rows.x)
     n = options.n_samples or n_rows or 2000
     context = rows.context if rows.context is not None else context_rows(value, n)
@@ -121,12 +121,12 @@ def _samples(model, rows, value, options):
 
 
 def _write(figure, path):
-    """In the format that the ending says. Only a whole figure is written."""
+    """Write the figure in the format of the file name, all of it or nothing."""
     suffix = "" if path == "-" else Path(path).suffix
     buffer = io.BytesIO()
     try:
         figure.savefig(buffer, format=suffix[1:].lower() or "png")
-    except RuntimeError as error:  # the format needs a program that is not there
+    except RuntimeError as error:  # the format needs a program that is missing
         raise ValueError(f"{path} cannot be drawn: {error}") from error
     if path == "-":
         return write_bytes(buffer.getvalue())

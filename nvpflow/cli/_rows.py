@@ -1,4 +1,4 @@
-"""The rows of a table that go with a model: samples and, for a conditional model, their context."""
+"""The rows of a table for a model: samples and, for a conditional model, their context."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Rows", "context_rows", "context_value", "read_context", "read_rows",
 
 
 class Rows(NamedTuple):
-    """Samples x (n, D) or None, context (n, C) or None, weight (n,) or None, and the names of columns where the table has names."""
+    """Samples x (n, D), context (n, C) and weight (n,), each or None, and the names of columns if the table has names."""
 
     x: np.ndarray | None
     names: list[str] | None
@@ -23,7 +23,7 @@ class Rows(NamedTuple):
 
 
 def read_training_rows(options, dtype):
-    """The columns that are neither context nor weight are samples, if --columns does not say which are."""
+    """Read training rows. By default, all columns but context and weight are samples."""
     groups = [Columns(options.columns)]
     if options.context is not None:
         groups.append(Columns(options.context))
@@ -41,7 +41,7 @@ def read_training_rows(options, dtype):
 
 
 def read_rows(options, model):
-    """The columns that a model was fitted to, by their names if table and model have names."""
+    """Read the columns that a model was fitted to, by name if both table and model have names."""
     flow, value = model.flow, context_value(options, model)
     groups = [Columns(options.columns, model.names)]
     if flow.context_dim and value is None:
@@ -58,7 +58,7 @@ def read_rows(options, model):
 
 
 def context_rows(value, n):
-    """One context for n rows."""
+    """One context, repeated for n rows."""
     return None if value is None else np.tile(value, (n, 1))
 
 
@@ -79,7 +79,7 @@ def context_value(options, model):
 
 
 def read_context(options, model):
-    """A table of contexts alone."""
+    """Read a table of contexts."""
     flow = model.flow
     if flow.context_dim == 0:
         raise ValueError("the model is not conditional: --context cannot be given")

@@ -1,4 +1,4 @@
-"""What all figures share: the figure itself, its panels, their limits, colours and points."""
+"""Parts of all figures: panels, limits, colours and points."""
 
 import functools
 import io
@@ -6,17 +6,17 @@ import io
 import numpy as np
 
 BLUE, RED, GREY = "#2166ac", "#a01a58", "#8a8a8a"
-# Share of points that lie in a panel: a few far ones would make all others small.
+# The share of points inside a panel: with all of them, a few far points would make the rest small.
 INSIDE = 0.995
 # Height over width of panels.
 FLATTEST, TALLEST = 0.3, 1.8
 
 
 def panels(axes, count, columns, width, shape=1.0, beside=0.0, gap=0.65):
-    """The figure and `count` axes: those that the caller was given, or new ones.
+    """The figure and `count` axes: the given ones, or new ones.
 
-    New ones stand in `columns` columns in a figure `width` inches wide, `beside` of them for what stands at its right;
-    a panel's height is `shape` times its width, and `gap` inches more for its title and labels.
+    New axes are arranged in `columns` columns. The figure is `width` inches wide, of which `beside` inches are for parts to
+    the right of the panels. A panel is `shape` times as high as wide, plus `gap` inches for its title and labels.
     """
     if axes is not None:
         return _check_axes(axes, count)
@@ -30,7 +30,7 @@ def panels(axes, count, columns, width, shape=1.0, beside=0.0, gap=0.65):
 
 
 def shape_of(limits):
-    """Height over width of a panel with these limits: that of equal units, within what a panel can have."""
+    """Height over width of a panel with these limits: equal units on both axes, within the bounds for panels."""
     return float(np.clip(_ratio(limits), FLATTEST, TALLEST))
 
 
@@ -45,7 +45,7 @@ def _ratio(limits):
 
 
 def limits_of(points, share=1.0, margin=0.12):
-    """For each axis, the range of that share of the finite points, widened by a margin relative to it."""
+    """For each axis, the range of this share of the finite points, widened by a relative margin."""
     points = points[np.isfinite(points).all(axis=1)].astype(float)
     if len(points) == 0:
         return ((-1.0, 1.0),) * points.shape[1]
@@ -55,20 +55,20 @@ def limits_of(points, share=1.0, margin=0.12):
 
 
 def square_limits(points):
-    """As `limits_of`, of the same length on both axes."""
+    """As `limits_of`, with ranges of equal length."""
     limits = np.array(limits_of(points, INSIDE))
     middle, half = limits.mean(axis=1), np.diff(limits).max() / 2
     return tuple(zip((middle - half).tolist(), (middle + half).tolist()))
 
 
 def inside(points, limits):
-    """Which points lie in a panel with these limits."""
+    """Whether each point lies in a panel with these limits."""
     low, high = np.transpose(limits)
     return ((points >= low) & (points <= high)).all(axis=1)
 
 
 def scatter(ax, points, colours, limits, aspect=None):
-    """Points of a size that suits their number."""
+    """Draw points; the more there are, the smaller."""
     size = np.clip(14000 / max(1, len(points)), 1.5, 9)
     dots = ax.scatter(points[:, 0], points[:, 1], s=size, c=colours, linewidths=0, rasterized=True)
     ax.set(xlim=limits[0], ylim=limits[1], aspect=aspect or aspect_of(limits))
@@ -76,13 +76,13 @@ def scatter(ax, points, colours, limits, aspect=None):
 
 
 def scatter_over(ax, points, limits):
-    """Smaller points, over a picture of a density."""
+    """Draw smaller points over a picture of a density."""
     dots = scatter(ax, points, RED, limits)
     dots.set(sizes=0.4 * dots.get_sizes(), alpha=0.7)
 
 
 def count_bins(n):
-    """Bins of a histogram of n points: more for more points, but not so many that the points' randomness shows."""
+    """The number of bins for a histogram of n points: it grows with n, but slowly enough to hide random noise."""
     return int(np.clip(2 * n**0.4, 9, 60))
 
 
@@ -93,7 +93,7 @@ def bin_edges(limits, n):
 
 
 def histogram(ax, column, edges, colour, filled=False, **options):
-    """Draw densities of a column in bins, and return the highest. Points outside of the bins count, too."""
+    """Draw the density of a column in bins, and return the highest. Points outside of the bins count in the total."""
     inner = column[(column >= edges[0]) & (column <= edges[-1])]
     heights = np.histogram(inner, edges)[0] / (len(column) * np.diff(edges))
     ax.stairs(heights, edges, fill=filled, color=colour, alpha=0.35 if filled else 1, lw=1.4, **options)
@@ -101,12 +101,12 @@ def histogram(ax, column, edges, colour, filled=False, **options):
 
 
 def label(ax, names):
-    """Names of the two axes of a panel."""
+    """Name the two axes of a panel."""
     ax.set(xlabel=names[0], ylabel=names[1])
 
 
 def open_frame(ax):
-    """No lines at the top and at the right."""
+    """Remove the lines at the top and at the right."""
     ax.spines[["top", "right"]].set_visible(False)
 
 
@@ -124,7 +124,7 @@ def _check_axes(axes, count):
 
 @functools.cache
 def _figure_class():
-    """A Figure that notebooks display without pyplot, which they otherwise rely on."""
+    """A Figure that notebooks display without pyplot."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -133,7 +133,7 @@ def _figure_class():
 
     class NotebookFigure(Figure):
         def _repr_png_(self):
-            """The image, and half of its pixels as the size to show it at: sharp on any screen."""
+            """The image, shown at half of its size in pixels: sharp on high-resolution screens."""
             buffer = io.BytesIO()
             self.savefig(buffer, format="png")
             width, height = (self.get_size_inches() * self.dpi / 2).astype(int).tolist()
