@@ -49,6 +49,9 @@ sphinx_gallery_conf = {
     "filename_pattern": r"\.py$",
     "within_subsection_order": "FileNameSortKey",
     "image_scrapers": ("scraper.save_figure",),
+    "backreferences_dir": "generated/backreferences",  # API pages show the examples that use a name
+    "doc_module": ("nvpflow",),
+    "reference_url": {"nvpflow": None},
     "reset_modules": (),
     "capture_repr": (),
     "download_all_examples": False,

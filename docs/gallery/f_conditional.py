@@ -23,5 +23,5 @@ figure = Figure(figsize=(9, 3), layout="constrained")
 for ax, at in zip(figure.subplots(1, 3), (2, 10, 20)):
     near = np.abs(hour[:, 0] - at) < 0.5
     plot.density(model, data=x[near], limits=(-4, 4), context=[at], axes=ax)
-    ax.set(title=f"{at}:00", xlabel="x")
+    ax.set(title=f"{at}:00", xlabel="x", ylim=(0, 1.8))
     ax.legend(fontsize="small", frameon=False)
