@@ -17,10 +17,10 @@ static nvp_status run_with_team(nvp_pass *pass) {
         return NVP_ERROR_ARGUMENT;
     if (!pass->params)
         pass->params = pass->flow; /* nothing is read there */
-    nvp_workspace_gather(pass->workspace, (double)pass->n * (double)pass->flow->n_params,
+    nvp_workspace_start_team(pass->workspace, (double)pass->n * (double)pass->flow->n_params,
                          nvp_count_tiles(pass->flow, pass->n));
     const nvp_status status = pass->flow->engine->run(pass);
-    nvp_workspace_dismiss(pass->workspace);
+    nvp_workspace_stop_team(pass->workspace);
     return status;
 }
 

@@ -15,10 +15,11 @@ struct nvp_engine {
     bool (*plan_base)(nvp_flow *flow); /* the same for the base, from its number of components */
     void (*initialize)(const nvp_flow *flow, uint64_t seed, void *params);
     nvp_status (*run)(nvp_pass *pass);
-    /* For passes of at most n samples, with gradients, that every worker of the workspace's team runs. `alternate`: a
-     * worker may begin a pass while others have not yet read the gradient of the last one. */
-    nvp_status (*open_exchange)(nvp_exchange *exchange, const nvp_flow *flow, nvp_workspace *workspace, size_t n,
-                                bool alternate);
+    /* Shared state for passes of at most n samples, with gradients, that every worker of the workspace's team runs.
+     * With double-buffered gradients, a worker may begin a pass while others still read the gradient of the last one.
+     */
+    nvp_status (*init_shared_state)(nvp_shared_state *shared, const nvp_flow *flow, nvp_workspace *workspace, size_t n,
+                                    bool double_buffered_grads);
     /* 1 for each parameter on which weight decay acts, 0 for the others. */
     void (*mark_decaying)(const nvp_flow *flow, void *marks);
     /* On parameters from, ..., from + n - 1 of the rows. */

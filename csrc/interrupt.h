@@ -1,4 +1,4 @@
-/* The question to the caller whether to stop. */
+/* Rate-limited calls of the caller's poll function. */
 #ifndef NVP_INTERRUPT_H
 #define NVP_INTERRUPT_H
 
@@ -6,12 +6,12 @@
 #include <stdbool.h>
 
 typedef struct {
-    nvp_poll poll; /* NULL: nobody is asked */
+    nvp_poll poll; /* may be NULL */
     void *context;
     double polled_at; /* seconds */
 } nvp_interrupt;
 
-/* Whether 50 ms have passed since the last question; the next one is then due now. */
+/* Whether 50 ms have passed since the last poll; counts the present moment as the next poll. */
 bool nvp_interrupt_is_due(nvp_interrupt *interrupt);
 
 #endif

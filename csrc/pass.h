@@ -1,12 +1,11 @@
-/* One pass of samples through a flow. */
 #ifndef NVP_PASS_H
 #define NVP_PASS_H
 
-#include "exchange.h"
 #include "flow.h"
+#include "shared_state.h"
 #include "workspace.h"
 
-/* One pass of samples through a flow, and back when gradients are wanted. The public functions differ only in which of
+/* One pass of samples through a flow, and back if gradients are wanted. The public functions differ only in which of
  * these fields they fill; NULL or zero is "not wanted". Arrays are float or double, as in nvpflow.h. */
 typedef struct {
     const nvp_flow *flow;
@@ -34,13 +33,12 @@ typedef struct {
     void *grad_in, *grad_context;
     void *grad_params; /* is overwritten */
 
-    /* A pass that every worker of a team runs, each with fields of its own that say the same; NULL: an ordinary one,
-     * with the workspace's team. The gradient with respect to the parameters stays in two sums, which `grads` points
-     * to. */
-    nvp_exchange *exchange;
+    /* NULL: a pass of the calling thread, which the workspace's team executes. Otherwise every worker of a team calls
+     * run with a pass of its own and equal fields, and the gradient of the parameters is the sum of the two `grads`. */
+    nvp_shared_state *shared;
     size_t worker;
     size_t number;                 /* of passes before this one */
-    bool stop;                     /* worker 0 says so to all; the pass is then interrupted */
+    bool stop;                     /* worker 0 interrupts the pass for all */
     const void *grads[NVP_HALVES]; /* the second may be NULL */
 } nvp_pass;
 

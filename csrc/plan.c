@@ -1,46 +1,46 @@
-/* Sizes of tiles, from the cache's. */
+/* Tile sizes and saved rows, chosen for the second-level cache. */
 #include "plan.h"
 #include "checked.h"
 #include "engine.h"
 
-/* Bytes that a tile may take for what the way forward leaves to the way back. */
-enum { ROOM = 2 * 1024 * 1024 };
+/* Bytes of a tile's states and saved rows, which the forward pass leaves to the backward pass. */
+enum { SAVED_BYTES = 2 * 1024 * 1024 };
 
-/* The rows of a tile that the busiest layer works on. */
-static bool count_busiest(const nvp_flow *flow, size_t *rows) {
+/* The largest working set of a layer, in rows of a tile. */
+static bool count_working_set(const nvp_flow *flow, size_t *rows) {
     return nvp_add(flow->scratch_rows, flow->hidden_rows, rows) && nvp_add_product(4, flow->dim, rows) &&
            nvp_add_product(2, flow->context_dim, rows);
 }
 
-/* The most samples of a tile: as many as keep the busiest layer's rows within the second-level cache, and fewer in deep
- * flows, whose `kept_rows` for the way back would not fit their room. One tile would do for as many, but two are work
- * for two threads, and take one thread hardly longer where each has rows of some size. False: overflow. */
-static bool choose_tiles(nvp_flow *flow, size_t kept_rows) {
-    enum { CACHE = 256 * 1024, SMALLEST = 64, LARGEST = 512, SOME_SIZE = 18 * 1024 };
-    size_t busiest;
-    if (!count_busiest(flow, &busiest))
+/* The largest tile whose working set fits the second-level cache and whose `kept_rows` fit SAVED_BYTES, which makes the
+ * tiles of deep flows smaller. Passes that fit one tile are split into two if each is worth a thread: its rows have
+ * WORTH_SPLITTING bytes; then two tiles also take one thread hardly longer. False: overflow. */
+static bool choose_tile_size(nvp_flow *flow, size_t kept_rows) {
+    enum { CACHE = 256 * 1024, SMALLEST = 64, LARGEST = 512, WORTH_SPLITTING = 18 * 1024 };
+    size_t working_set;
+    if (!count_working_set(flow, &working_set))
         return false;
-    const size_t size = flow->engine->real_size, some = SOME_SIZE / size / busiest;
+    const size_t size = flow->engine->real_size, least = WORTH_SPLITTING / size / working_set;
     size_t tile = LARGEST;
-    while (tile > SMALLEST && (busiest > CACHE / (tile * size) || kept_rows > ROOM / (tile * size)))
+    while (tile > SMALLEST && (working_set > CACHE / (tile * size) || kept_rows > SAVED_BYTES / (tile * size)))
         tile /= 2;
-    const size_t two_tiles_from = 2 * (some > SMALLEST ? some : SMALLEST);
+    const size_t two_tiles_from = 2 * (least > SMALLEST ? least : SMALLEST);
     flow->tile = tile;
     flow->two_tiles_from = two_tiles_from <= tile ? two_tiles_from : tile + 1;
     return true;
 }
 
-/* Where each layer's saved rows lie. Hidden layers are kept as long as there is room for them: memory hardly grows with
- * depth, and a deep flow computes those of its other layers twice. */
+/* The offset of each layer's saved rows. Hidden layers are saved while SAVED_BYTES last; the backward pass recomputes
+ * those of the other layers, so that memory hardly grows with depth. */
 static bool place_saved_rows(nvp_flow *flow, size_t kept_rows) {
-    size_t room = ROOM / (flow->tile * flow->engine->real_size);
-    room -= kept_rows < room ? kept_rows : room;
+    size_t rows_left = SAVED_BYTES / (flow->tile * flow->engine->real_size);
+    rows_left -= kept_rows < rows_left ? kept_rows : rows_left;
     flow->saved_rows = 0;
     for (size_t l = 0; l < flow->n_layers; l++) {
         nvp_layer *layer = &flow->layers[l];
-        layer->keeps_hidden = layer->hidden_rows && layer->hidden_rows <= room;
+        layer->keeps_hidden = layer->hidden_rows && layer->hidden_rows <= rows_left;
         if (layer->keeps_hidden) {
-            room -= layer->hidden_rows;
+            rows_left -= layer->hidden_rows;
             if (!nvp_add(layer->saved_rows, layer->hidden_rows, &layer->saved_rows))
                 return false;
         }
@@ -52,7 +52,7 @@ static bool place_saved_rows(nvp_flow *flow, size_t kept_rows) {
 }
 
 bool nvp_plan_tiles(nvp_flow *flow, size_t kept_rows) {
-    return choose_tiles(flow, kept_rows) && place_saved_rows(flow, kept_rows);
+    return choose_tile_size(flow, kept_rows) && place_saved_rows(flow, kept_rows);
 }
 
 static size_t whole_vectors(const nvp_flow *flow, size_t n) {
@@ -60,8 +60,8 @@ static size_t whole_vectors(const nvp_flow *flow, size_t n) {
     return (n + lanes - 1) / lanes * lanes;
 }
 
-/* As few tiles as can be, but the same number in both halves, and all of about one size: no worker waits for one who
- * has more to do. */
+/* As few tiles as possible, but equally many in both halves and all of about one size, so that workers have equal
+ * loads. */
 size_t nvp_tile_size(const nvp_flow *flow, size_t n) {
     const size_t least = (n - 1) / flow->tile + 1, even = n < flow->two_tiles_from ? 1 : least + least % 2;
     return whole_vectors(flow, (n - 1) / even + 1);

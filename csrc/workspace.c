@@ -27,14 +27,14 @@ void nvp_workspace_set_threads(nvp_workspace *workspace, size_t n_threads) {
 #define NVP_WORTH_A_THREAD 5e6
 #endif
 
-void nvp_workspace_gather(nvp_workspace *workspace, double work, size_t most) {
-    size_t n = workspace->n_threads < most ? workspace->n_threads : most;
-    if (work < (double)n * NVP_WORTH_A_THREAD)
-        n = (size_t)(work / NVP_WORTH_A_THREAD);
+void nvp_workspace_start_team(nvp_workspace *workspace, double multiply_adds, size_t max_workers) {
+    size_t n = workspace->n_threads < max_workers ? workspace->n_threads : max_workers;
+    if (multiply_adds < (double)n * NVP_WORTH_A_THREAD)
+        n = (size_t)(multiply_adds / NVP_WORTH_A_THREAD);
     workspace->team = nvp_team_start(n);
 }
 
-void nvp_workspace_dismiss(nvp_workspace *workspace) {
+void nvp_workspace_stop_team(nvp_workspace *workspace) {
     nvp_team_stop(workspace->team);
     workspace->team = NULL;
 }
@@ -49,5 +49,5 @@ bool nvp_interrupted(nvp_workspace *workspace) {
     if (!nvp_interrupt_is_due(interrupt))
         return false;
     const bool stop = interrupt->poll(interrupt->context) != 0;
-    return nvp_team_is_lost(workspace->team) || stop;
+    return nvp_team_is_forked(workspace->team) || stop;
 }

@@ -1,25 +1,25 @@
-/* What a call computes with: scratch memory, threads, and whom it asks whether to stop. */
+/* The resources of a call: scratch memory, threads, the poll function. */
 #ifndef NVP_WORKSPACE_H
 #define NVP_WORKSPACE_H
 
 #include "interrupt.h"
 #include "nvpflow.h"
 #include "scratch.h"
-#include "threads.h"
+#include "team.h"
 
 struct nvp_workspace {
     nvp_scratch scratch;
     nvp_interrupt interrupt;
-    size_t n_threads; /* that a call may use */
+    size_t n_threads; /* upper bound for a call */
     nvp_team *team;   /* of the call under way; NULL: the caller alone */
 };
 
-/* Gather a team for a call that has so many multiply-adds to do for no more than so many workers; a small one is done
- * before threads have started. */
-void nvp_workspace_gather(nvp_workspace *workspace, double work, size_t most);
-void nvp_workspace_dismiss(nvp_workspace *workspace);
+/* Start a team for a call with so many multiply-adds, which can use at most so many workers. Small calls get none: they
+ * would end before the threads have started. */
+void nvp_workspace_start_team(nvp_workspace *workspace, double multiply_adds, size_t max_workers);
+void nvp_workspace_stop_team(nvp_workspace *workspace);
 
-/* Whether the poll function asks to stop; it is asked only every 50 ms. */
+/* Whether the poll function asks to stop. It is called every 50 ms at most. */
 bool nvp_interrupted(nvp_workspace *workspace);
 
 #endif

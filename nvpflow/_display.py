@@ -1,6 +1,20 @@
 """Summaries of flows, layers and estimators: tables in text and, for notebooks, in HTML."""
 
+from __future__ import annotations
+
 import html
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from nvpflow._typing import Floats
+    from nvpflow.density import FlowDensity
+    from nvpflow.flow import Flow
+    from nvpflow.layers import Layer, Permutation
+    from nvpflow.layers._coupling import Coupling
+    from nvpflow.outliers import FlowOutlierDetector
 
 __all__ = ["estimator_html", "flow_html", "flow_summary", "layer_html"]
 
@@ -20,7 +34,7 @@ class Text(str):
     __repr__ = str.__str__
 
 
-def flow_summary(flow):
+def flow_summary(flow: Flow) -> Text:
     """The table of a flow's layers and its totals, in text."""
     rows = [HEADINGS, *_layer_rows(flow)]
     widths = [max(map(len, column)) for column in zip(*rows)]
@@ -33,32 +47,33 @@ def flow_summary(flow):
     return Text("\n".join([lines[0], rule, *lines[1:], rule, _totals(flow)]))
 
 
-def flow_html(flow):
+def flow_html(flow: Flow) -> str:
     """The same in HTML."""
     return _box(flow, _table(_layer_rows(flow), HEADINGS) + html.escape(_totals(flow)))
 
 
-def layer_html(layer):
+def layer_html(layer: Layer) -> str:
     """The configuration of a layer, its dtype and its size, in HTML."""
     shortened = {"mask": _columns(layer), "permutation": _columns(layer)}
     options = [(name, shortened.get(name, repr(value))) for name, value in layer.config().items() if name != "type"]
     return _box(layer, _table([*options, ("dtype", str(layer.dtype)), ("parameters", f"{layer.n_parameters:,}")]))
 
 
-def estimator_html(estimator):
+def estimator_html(estimator: FlowDensity | FlowOutlierDetector) -> str:
     """The parameters of an estimator, changed ones in bold, and the results of its fit, in HTML."""
     changed = estimator._changed_params()
     content = _table([(name, repr(value)) for name, value in estimator.get_params().items()], bold=changed)
     if not hasattr(estimator, "flow_"):
         return _box(estimator, content, "not fitted")
     results = [(name, _number(getattr(estimator, name))) for name in FITTED if hasattr(estimator, name)]
-    curves = {name: curve for name, curve in estimator.history_.items() if name.endswith("_nll") and len(curve)}
+    history = cast("dict[str, Floats]", estimator.history_)
+    curves = {name: curve for name, curve in history.items() if name.endswith("_nll") and len(curve)}
     results += [(f"last {name}", f"{curve[-1]:.4f}") for name, curve in curves.items()]
     parts = _fold("parameters", content), _table(results), _fold("flow_", flow_html(estimator.flow_))
     return _box(estimator, "".join(parts))
 
 
-def _layer_rows(flow):
+def _layer_rows(flow: Flow) -> list[tuple[str, ...]]:
     """For each layer the texts that stand under the HEADINGS."""
     return [
         (str(i), type(layer).__name__, _columns(layer), _networks(layer), f"{layer.n_parameters:,}", f"{offset:,}")
@@ -66,30 +81,32 @@ def _layer_rows(flow):
     ]
 
 
-def _columns(layer):
+def _columns(layer: Layer) -> str:
     """The mask of a coupling layer, 1 for the identity columns, or a permutation; the beginning, if it is long."""
+    entries: Sequence[int] | npt.NDArray[Any] = getattr(layer, "mask", ())
+    separator, widest = "", WIDEST
     if hasattr(layer, "permutation"):
-        entries, separator, widest = layer.permutation, " ", WIDEST // 2
-    else:
-        entries, separator, widest = getattr(layer, "mask", ()), "", WIDEST
+        entries = cast("Permutation", layer).permutation
+        separator, widest = " ", WIDEST // 2
     shown = separator.join(map(str, entries[:widest]))
     return shown if len(entries) <= widest else f"{shown}{separator}... ({len(entries)})"
 
 
-def _networks(layer):
+def _networks(layer: Layer) -> str:
     """The widths of a coupling layer's networks, from the identity columns and the context to the outputs."""
     if not hasattr(layer, "_network_names"):
         return ""
-    first, *others = layer._networks()[0]
+    coupling = cast("Coupling", layer)
+    first, *others = coupling._networks()[0]
     widths = [first.weight.shape[1], len(first.bias), *(len(linear.bias) for linear in others)]
-    return f"{', '.join(layer._network_names)}: {' > '.join(map(str, widths))}, {layer.activation}"
+    return f"{', '.join(coupling._network_names)}: {' > '.join(map(str, widths))}, {coupling.activation}"
 
 
-def _number(value):
+def _number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
 
 
-def base_name(flow):
+def base_name(flow: Flow) -> str:
     """The density of latent points, in words."""
     if flow.base is None:
         return "standard normal"
@@ -97,7 +114,7 @@ def base_name(flow):
     return f"mixture of {n} normal distributions" if n > 1 else "normal distribution"
 
 
-def _totals(flow):
+def _totals(flow: Flow) -> str:
     context = f" given {flow.context_dim} of context" * (flow.context_dim > 0)
     return (
         f"{len(flow.layers)} layers, {flow.data_dim} dimensions{context}, {flow.n_parameters:,} parameters, "
@@ -105,14 +122,14 @@ def _totals(flow):
     )
 
 
-def _table(rows, headings=None, bold=()):
+def _table(rows: Iterable[tuple[str, ...]], headings: tuple[str, ...] | None = None, bold: Collection[str] = ()) -> str:
     """Rows of texts as a table; of those named in `bold`, the first text is the name."""
     lines = [_line("th", headings, "")] if headings else []
     lines += [_line("td", row, "font-weight: bold; " * (row[0] in bold)) for row in rows]
     return f'<table style="{TABLE_STYLE}">{"".join(lines)}</table>'
 
 
-def _line(tag, row, style):
+def _line(tag: str, row: tuple[str, ...], style: str) -> str:
     cells = "".join(
         f'<{tag} style="{style}{CELL_STYLE}; text-align: {"left" if i < LEFT else "right"}">{html.escape(cell)}</{tag}>'
         for i, cell in enumerate(row)
@@ -120,9 +137,9 @@ def _line(tag, row, style):
     return f"<tr>{cells}</tr>"
 
 
-def _fold(title, content):
+def _fold(title: str, content: str) -> str:
     return f"<details><summary>{html.escape(title)}</summary>{content}</details>"
 
 
-def _box(thing, content, note=""):
+def _box(thing: object, content: str, note: str = "") -> str:
     return f"<div><b>{html.escape(type(thing).__name__)}</b> {html.escape(note)}{content}</div>"

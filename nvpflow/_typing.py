@@ -34,7 +34,7 @@ class BinaryReader(Protocol):
 class BinaryWriter(Protocol):
     """A file object to write bytes to."""
 
-    def write(self, content: bytes, /) -> object: ...
+    def write(self, content: memoryview, /) -> object: ...
 
 
 # As text: numpy.random takes a sixth of the time of importing NumPy, which loads it when it is first used.

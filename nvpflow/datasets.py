@@ -5,6 +5,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from nvpflow._typing import ArrayLike, Floats
 from nvpflow._validation.arguments import check_real
 from nvpflow._validation.arrays import as_array
 
@@ -106,12 +107,12 @@ def moons_entropy(noise: float = 0.1) -> float:
     return total
 
 
-def _log_moons(px, py, noise):
+def _log_moons(px: Floats, py: Floats, noise: float) -> Floats:
     """Log-density of both arcs. A half-turn about (1/2, 1/4) maps one to the other."""
     return np.logaddexp(_log_arc(px, py, noise), _log_arc(1 - px, 0.5 - py, noise)) - math.log(2)
 
 
-def _log_arc(px, py, noise):
+def _log_arc(px: Floats, py: Floats, noise: float) -> Floats:
     """Log-density of the outer arc.
 
     In polar coordinates (r, angle), with k = r / noise^2, it is
@@ -134,7 +135,7 @@ def _log_arc(px, py, noise):
     return radial + np.logaddexp(first, second) - math.log(2 * math.pi**2) - 2 * math.log(noise)
 
 
-def _log_von_mises(a, b, k):
+def _log_von_mises(a: Floats, b: Floats, k: Floats) -> Floats:
     """Log of the integral of exp(-k (1 - cos d)) over a <= d <= b, with 0 <= a <= b <= pi."""
     # Integrate only where the integrand matters: k (cos a - cos d) <= DROP.
     end = 2 * np.arcsin(np.sqrt(np.minimum(1, np.sin(a / 2) ** 2 + DROP / 2 / k)))
@@ -143,10 +144,11 @@ def _log_von_mises(a, b, k):
     fall = np.sin(a[:, None] + half) * np.sin(half)  # half of cos a - cos d, without cancellation
     with np.errstate(divide="ignore"):  # an empty interval
         log_integral = np.log(width * (np.exp(-2 * k[:, None] * fall) @ WEIGHTS))
-    return log_integral - 2 * k * np.sin(a / 2) ** 2
+    result: Floats = log_integral - 2 * k * np.sin(a / 2) ** 2
+    return result
 
 
-def _check_points(x):
+def _check_points(x: ArrayLike) -> npt.NDArray[np.float64]:
     x = as_array("x", x)
     if x.dtype.kind not in "fiub":
         raise TypeError(f"x must be an array of real numbers, got dtype {x.dtype}")

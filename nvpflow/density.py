@@ -13,7 +13,7 @@ from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed
 from nvpflow._sklearn.transformer import Transformer
 from nvpflow._training import fit as training
-from nvpflow._training.dataset import check_data, count_given, refuse_context, warn_of_dependent_columns
+from nvpflow._training.dataset import Data, check_data, count_given, refuse_context, warn_of_dependent_columns
 from nvpflow._training.partial_fit import Stream
 from nvpflow._typing import (
     Activation,
@@ -26,6 +26,7 @@ from nvpflow._typing import (
     DTypeLike,
     Floats,
     History,
+    Names,
     Schedule,
     Seed,
 )
@@ -44,6 +45,7 @@ from nvpflow._validation.arguments import (
     check_verbose,
     check_warmup,
 )
+from nvpflow._validation.arrays import as_array
 from nvpflow.flow import Flow
 from nvpflow.layers import ACTIVATIONS, MAX_BINS, SCALE_BOUND
 
@@ -380,7 +382,14 @@ class FlowDensity(Transformer):
         data = check_data(X, context, sample_weight, check_dtype(self.dtype), minimum=2)
         return self._fit_data(data, count_given(data, sample_weight), names, context_names, callback)
 
-    def _fit_data(self, data, n_given, names=None, context_names=None, callback=None):
+    def _fit_data(
+        self,
+        data: Data,
+        n_given: int,
+        names: Names | None = None,
+        context_names: Names | None = None,
+        callback: Callback | None = None,
+    ) -> Self:
         """Fit to checked samples, of which so many were given."""
         warn_of_dependent_columns(data, check_dtype(self.dtype), names)
         fitted: dict[str, Any] = {"n_samples_seen_": n_given}
@@ -592,7 +601,7 @@ class FlowDensity(Transformer):
         flow = self._fitted_flow()
         n_samples = check_int("n_samples", n_samples, 0)
         per_context = check_bool("per_context", per_context)
-        n_rows = len(np.atleast_2d(context)) if per_context and context is not None else n_samples
+        n_rows = len(np.atleast_2d(as_array("context", context))) if per_context and context is not None else n_samples
         context = self._check_context(context, n_rows)
         seed = self.random_state if random_state is None else random_state
         X, log_density = flow.sample_and_log_prob(n_samples, seed, context, per_context=per_context)

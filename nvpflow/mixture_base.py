@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow import _core
 from nvpflow._io.state_dict import checked_state
-from nvpflow._typing import ArrayLike, DTypeLike, Floats, Seed
+from nvpflow._typing import ArrayLike, DTypeLike, FloatDType, Floats, Seed
 from nvpflow._validation.arguments import check_choice, check_dtype, check_int, draw_seeds
 from nvpflow._validation.arrays import as_array
 
@@ -80,7 +82,7 @@ class MixtureBase:
         if not (np.isfinite(self.parameters).all() and _has_normal_diagonals(factors, self.dtype)):
             raise ValueError(f"weights, means and covariances must be within the range of {self.dtype}")
 
-    def _allocate(self, n_components, data_dim, dtype):
+    def _allocate(self, n_components: int, data_dim: int, dtype: FloatDType) -> None:
         self.n_components, self.data_dim = n_components, data_dim
         n = n_components * (1 + data_dim + data_dim * (data_dim + 1) // 2)
         self._parameters = np.zeros(n, dtype)
@@ -120,7 +122,8 @@ class MixtureBase:
     def weights(self) -> Floats:
         """ndarray of float64, shape (K,): their sum is 1."""
         powers = np.exp(self.logits.astype(np.float64) - self.logits.max())
-        return powers / powers.sum()
+        weights: Floats = powers / powers.sum()
+        return weights
 
     @property
     def precision_factors(self) -> Floats:
@@ -174,10 +177,10 @@ class MixtureBase:
             raise ValueError(f"z must have shape (n, {self.data_dim}), got {z.shape}")
         return self._flow().log_prob(z)
 
-    def _flow(self):
+    def _flow(self) -> _core.Flow:
         return bare_flow(self.data_dim, self.dtype, self.n_components, self._parameters)
 
-    def _grad_log_prob(self, z):
+    def _grad_log_prob(self, z: Floats) -> Floats:
         """The gradient of the log-density with respect to latent points, both (n, D)."""
         grad, p, log_weights = np.empty_like(z), self.precision_factors, np.log(self.weights)
         log_weights = log_weights + np.log(np.diagonal(p, axis1=1, axis2=2)).sum(axis=1)
@@ -210,7 +213,7 @@ class MixtureBase:
         """
         return {"type": "mixture", "n_components": self.n_components, "data_dim": self.data_dim}
 
-    def _rebind(self, parameters):
+    def _rebind(self, parameters: Floats) -> None:
         parameters[:] = self._parameters
         self._parameters = parameters
 
@@ -223,49 +226,53 @@ class MixtureBase:
         """
         return {name: np.array(getattr(self, name)) for name in STATE_NAMES}
 
-    def _load(self, state):
+    def _load(self, state: dict[str, ArrayLike]) -> None:
         """Load and remove the entries "base.<name>" of a flow's state dict."""
         shapes = {f"base.{name}": getattr(self, name).shape for name in STATE_NAMES}
         arrays = checked_state({name: state.pop(name) for name in shapes if name in state}, shapes)
         for name in STATE_NAMES:
             getattr(self, name)[...] = arrays[f"base.{name}"]
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         attributes = {name: value for name, value in vars(self).items() if name != "_in_flow"}
         return {**attributes, "_parameters": np.array(self._parameters)}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{type(self).__name__}(n_components={self.n_components}, data_dim={self.data_dim}, dtype='{self.dtype}')"
 
 
 STATE_NAMES = ("logits", "means", "factors")
 
 
-def pack_factors(factors):
+def pack_factors(factors: Floats) -> Floats:
     """Cholesky factors of precisions (K, D, D) as parameters (K, D (D + 1) / 2), with logarithms of the diagonals."""
     packed, i = factors.copy(), np.arange(factors.shape[1])
     packed[:, i, i] = np.log(packed[:, i, i])
     return packed[:, *np.tril_indices(len(i))]
 
 
-def bare_flow(data_dim, dtype, n_components, parameters=None):
+def bare_flow(data_dim: int, dtype: FloatDType, n_components: int, parameters: Floats | None = None) -> _core.Flow:
     """A flow of the core over a mixture, with an identity layer, on the given parameters or on new ones."""
     identity = ("permutation", tuple(range(data_dim)))
     return _core.Flow(data_dim, dtype, (identity,), parameters, n_components=n_components)
 
 
-def base_from_config(config, dtype):
+def base_from_config(config: Mapping[str, Any] | None, dtype: DTypeLike) -> MixtureBase | None:
     """A base from the result of `config`, with arbitrary parameters; None from None."""
     if config is None:
         return None
     check_choice("base type", config["type"], ("mixture",))
-    base = MixtureBase.__new__(MixtureBase)
     n_components, data_dim = (check_int(name, config[name], 1) for name in ("n_components", "data_dim"))
+    return _empty(n_components, data_dim, dtype)
+
+
+def _empty(n_components: int, data_dim: int, dtype: DTypeLike) -> MixtureBase:
+    base = MixtureBase.__new__(MixtureBase)
     base._allocate(n_components, data_dim, check_dtype(dtype))
     return base
 
 
-def base_from_state(state, dtype):
+def base_from_state(state: dict[str, ArrayLike], dtype: DTypeLike) -> MixtureBase | None:
     """The base from the entries "base.<name>" of a flow's state dict, which are removed; None if there are none."""
     if not any(key.startswith("base.") for key in state):
         return None
@@ -275,15 +282,15 @@ def base_from_state(state, dtype):
     if means.ndim != 2 or means.size == 0:
         raise ValueError(f"state dict entry 'base.means' must have shape (K, D) with K >= 1 and D >= 1, got {means.shape}")
     n_components, data_dim = means.shape
-    base = base_from_config({"type": "mixture", "n_components": n_components, "data_dim": data_dim}, dtype)
+    base = _empty(n_components, data_dim, dtype)
     base._load(state)
     return base
 
 
-def _check_mixture(weights, means, covariances):
+def _check_mixture(weights: ArrayLike, means: ArrayLike, covariances: ArrayLike) -> tuple[Floats, Floats, Floats]:
     """Logits, means and Cholesky factors of the precisions, in float64."""
-    arrays = {"weights": weights, "means": means, "covariances": covariances}
-    for name, value in arrays.items():
+    arrays: dict[str, npt.NDArray[np.float64]] = {}
+    for name, value in (("weights", weights), ("means", means), ("covariances", covariances)):
         array = as_array(name, value)
         if array.dtype.kind not in "fiu":
             raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
@@ -311,13 +318,13 @@ def _check_mixture(weights, means, covariances):
     return logits - np.log(np.exp(logits).sum()), means, np.linalg.inv(_cholesky(covariances))
 
 
-def _has_normal_diagonals(factors, dtype):
+def _has_normal_diagonals(factors: Floats, dtype: FloatDType) -> bool:
     """Whether the diagonals, stored as logarithms, and their reciprocals are normal numbers of the dtype."""
     logarithms = np.log(np.diagonal(factors, axis1=1, axis2=2))
     return bool((np.abs(logarithms) < -np.log(np.finfo(dtype).tiny)).all())
 
 
-def _cholesky(covariances):
+def _cholesky(covariances: Floats) -> Floats:
     try:
         return np.linalg.cholesky(covariances)
     except np.linalg.LinAlgError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ from nvpflow import _core
 from nvpflow._typing import ArrayLike, Floats
 from nvpflow._validation.arguments import check_real
 from nvpflow._validation.arrays import as_array
+
+if TYPE_CHECKING:
+    from nvpflow.flow import Flow
 
 __all__ = ["Adam", "TrainingState"]
 
@@ -171,7 +174,7 @@ class TrainingState:
 
     __copy__ = copy
 
-    def _memory_for(self, flow):
+    def _memory_for(self, flow: Flow) -> npt.NDArray[np.uint8]:
         """A copy of the bytes that the C core goes on from, zeros at first; ValueError where they are another flow's."""
         if self._memory is None:
             return np.zeros(flow._train_state_size(), np.uint8)
@@ -179,9 +182,9 @@ class TrainingState:
             raise ValueError("state must be empty or of a training of such a flow, got that of a flow with other layers")
         return self._memory.copy()
 
-    def _keep(self, flow, memory, n_iter):
+    def _keep(self, flow: Flow, memory: npt.NDArray[np.uint8], n_iter: int) -> None:
         """The bytes that the C core has left behind."""
         self._flow_kind, self._memory, self.n_iter = flow.config(), memory, n_iter
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<TrainingState after {self.n_iter} epochs>"

@@ -12,7 +12,7 @@ from nvpflow._sklearn.estimator import Estimator
 from nvpflow._sklearn.feature_names import feature_names
 from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed, with_parameters_of
-from nvpflow._training.dataset import check_data, count_given, refuse_context
+from nvpflow._training.dataset import Data, check_data, count_given, refuse_context
 from nvpflow._training.fit import as_flow_reads
 from nvpflow._typing import AnyPath, ArrayLike, BinaryWriter, Callback, DTypeLike, Floats, History, Ints, Seed
 from nvpflow._validation.arguments import check_callback, check_choice, check_dtype, check_real, draw_seeds, shown
@@ -301,7 +301,7 @@ class FlowOutlierDetector(Estimator):
         save(self, path)
 
 
-def _draw_contexts(data, seed):
+def _draw_contexts(data: Data, seed: int) -> Floats | None:
     """N_DRAWS contexts (N_DRAWS, C) of the samples, by their weights; None where there is none."""
     if data.context is None:
         return None
@@ -309,7 +309,7 @@ def _draw_contexts(data, seed):
     return data.context[np.random.default_rng(seed).choice(len(data.context), N_DRAWS, p=share)]
 
 
-def _threshold(scores, share, weight=None):
+def _threshold(scores: Floats, share: float, weight: Floats | None = None) -> np.float64:
     """The score below which this share of the weight lies; half of the weight of each sample counts as below its own score.
 
     Samples without a density, which are always outliers, count with the lowest finite score.

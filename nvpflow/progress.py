@@ -4,7 +4,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def progress(n_epochs: int, verbose: int = 1, file: TextIO | None = None) -> Ite
 
     validation = np.nan  # the latest: not every epoch is validated
 
-    def show(epoch, train_nll, validation_nll):
+    def show(epoch: int, train_nll: float, validation_nll: float) -> None:
         nonlocal validation
         validation = validation if np.isnan(validation_nll) else validation_nll
         if bar is not None:
@@ -66,12 +66,12 @@ def progress(n_epochs: int, verbose: int = 1, file: TextIO | None = None) -> Ite
             bar.close()
 
 
-def _scores(train_nll, validation_nll):
+def _scores(train_nll: float, validation_nll: float) -> str:
     validation = "" if np.isnan(validation_nll) else f", validation NLL {validation_nll:.4f}"
     return f"training NLL {train_nll:.4f}{validation}"
 
 
-def _bar(n_epochs, file):
+def _bar(n_epochs: int, file: TextIO) -> Any:
     """A tqdm bar, or None outside of terminals and notebooks, or without tqdm."""
     if not (_is_terminal(file) or _in_notebook()):
         return None
@@ -84,11 +84,11 @@ def _bar(n_epochs, file):
     return tqdm(total=n_epochs, unit=" epochs", dynamic_ncols=True, file=file)
 
 
-def _is_terminal(file):
+def _is_terminal(file: TextIO) -> bool:
     return hasattr(file, "isatty") and file.isatty()
 
 
-def _in_notebook():
+def _in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return shell is not None and "IPKernelApp" in shell.config

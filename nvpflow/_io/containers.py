@@ -4,15 +4,33 @@ A reader has `header`, the text, `names`, and ``read(name, dtype, n)``. It alloc
 hold, and knows the dtype and the shape of an array before it reads it.
 """
 
+from __future__ import annotations
+
 import errno
+from collections.abc import Collection
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import numpy.typing as npt
 
 from nvpflow._io.npz import open_npz, open_source
 from nvpflow._io.safetensors import open_safetensors
+from nvpflow._typing import Floats
 
-__all__ = ["open_container"]
+__all__ = ["Reader", "open_container"]
 
 
-def open_container(source):
+class Reader(Protocol):
+    """An open file, of either kind."""
+
+    @property
+    def names(self) -> Collection[str]: ...
+    @property
+    def header(self) -> str: ...
+    def read(self, name: str, dtype: npt.DTypeLike, n: int) -> Floats: ...
+
+
+def open_container(source: str | bytes) -> AbstractContextManager[Reader]:
     """A context manager that gives the reader for a file, a path or bytes, by its content.
 
     Raises

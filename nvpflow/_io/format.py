@@ -1,6 +1,9 @@
 """What `save` and `load` agree on."""
 
 import os
+from typing import cast
+
+from nvpflow._typing import AnyPath
 
 __all__ = ["FORMAT_VERSION", "HISTORY", "NAMES", "UNITS", "decode_path"]
 
@@ -16,8 +19,8 @@ UNITS = {
 NAMES = ("feature_names_in", "context_feature_names_in")
 
 
-def decode_path(path):
+def decode_path(path: object) -> str:
     try:
-        return os.fsdecode(path)
+        return os.fsdecode(cast(AnyPath, path))
     except TypeError:
         raise TypeError(f"path must be a str, bytes, path-like or binary file object, got {type(path).__name__}") from None

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any, NoReturn, TypeVar, cast
+
 import numpy as np
 
 from nvpflow import _core
-from nvpflow._io.containers import open_container
+from nvpflow._io.containers import Reader, open_container
 from nvpflow._io.encoding import describe
 from nvpflow._io.format import FORMAT_VERSION, HISTORY, NAMES, UNITS, decode_path
 from nvpflow._io.random_state import restore_random_state
 from nvpflow._training.history import validated
-from nvpflow._typing import AnyPath, BinaryReader
+from nvpflow._typing import AnyPath, BinaryReader, Floats, Names
 from nvpflow._validation.arguments import check_bool, check_choice, check_int, check_real, shown
 from nvpflow.density import FlowDensity
 from nvpflow.flow import Flow
@@ -57,8 +59,11 @@ def load(path: AnyPath | BinaryReader) -> Flow | FlowDensity | FlowOutlierDetect
     >>> import nvpflow
     >>> model = nvpflow.load("model.npz")  # doctest: +SKIP
     """
-    source, name = _read_all(path) if hasattr(path, "read") else (decode_path(path), None)
-    name, what = name or source, "is not an nvpflow file"
+    if hasattr(path, "read"):
+        source, name = _read_all(cast(BinaryReader, path))
+    else:
+        source = name = decode_path(path)
+    what = "is not an nvpflow file"
     try:
         with open_container(source) as file:
             header = _read_header(file)
@@ -69,7 +74,7 @@ def load(path: AnyPath | BinaryReader) -> Flow | FlowDensity | FlowOutlierDetect
         raise ValueError(f"{name} {what}: {reason!s:.500}") from error
 
 
-def _read_all(file):
+def _read_all(file: BinaryReader) -> tuple[str | bytes, str]:
     """The rest of a file object, and what to call it in messages."""
     content = file.read()
     if not isinstance(content, bytes):
@@ -77,7 +82,7 @@ def _read_all(file):
     return content, str(getattr(file, "name", type(file).__name__))
 
 
-def _read_header(file):
+def _read_header(file: Reader) -> dict[str, Any]:
     import json
 
     header = json.loads(file.header, object_pairs_hook=_unique_names, parse_constant=_refuse_constant)
@@ -88,18 +93,18 @@ def _read_header(file):
     return header
 
 
-def _unique_names(pairs):
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         raise ValueError(f"its header has an object with a name twice: {shown([name for name, _ in pairs])}")
     return values
 
 
-def _refuse_constant(name):
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"its header holds {name}, which is no JSON")
 
 
-def _restore(header, file):
+def _restore(header: dict[str, Any], file: Reader) -> Flow | FlowDensity | FlowOutlierDetector:
     unknown = set(file.names) - set(ARRAYS)
     if unknown:
         raise ValueError(f"it holds unknown arrays: {shown(sorted(unknown))}")
@@ -110,11 +115,11 @@ def _restore(header, file):
     return _restore_detector(header, model) if header["kind"] == "FlowOutlierDetector" else model
 
 
-def _restore_flow(config, file):
+def _restore_flow(config: dict[str, Any], file: Reader) -> Flow:
     description = describe(config)
-    if "description" in file.names:  # the first files had none
-        if not np.array_equal(file.read("description", "float64", len(description)), description):
-            raise ValueError("header and description are those of different flows")
+    described = "description" in file.names  # the first files are not
+    if described and not np.array_equal(file.read("description", "float64", len(description)), description):
+        raise ValueError("header and description are those of different flows")
     try:
         n_parameters = _core.count_parameters(description)
     except MemoryError as error:
@@ -127,13 +132,13 @@ def _restore_flow(config, file):
     return flow
 
 
-def _restore_estimator(header, flow, file):
+def _restore_estimator(header: dict[str, Any], flow: Flow, file: Reader) -> FlowDensity:
     params = header["estimator"]
     kind = FlowDensity if _is_old(params) else DENSITIES.get(header["kind"], FlowDensity)
     model = _with_params(kind, params)
     flow.n_jobs = model.n_jobs
     n_iter = check_int("n_iter", header["n_iter"], 0)
-    fitted = {
+    fitted: dict[str, Any] = {
         "flow_": flow,
         "n_iter_": n_iter,
         "best_iter_": check_int("best_iter", header["best_iter"], 0, n_iter),
@@ -154,7 +159,7 @@ def _restore_estimator(header, flow, file):
     return model
 
 
-def _restore_detector(header, estimator):
+def _restore_detector(header: dict[str, Any], estimator: FlowDensity) -> FlowOutlierDetector:
     model = _with_params(FlowOutlierDetector, header["detector"])
     if header["detector"].get("random_state") == header["estimator"].get("random_state"):
         estimator.random_state = model.random_state  # one generator, which both draw from, as `fit` leaves it
@@ -164,7 +169,10 @@ def _restore_detector(header, estimator):
     return model
 
 
-def _with_params(kind, params):
+E = TypeVar("E", FlowDensity, FlowOutlierDetector)
+
+
+def _with_params(kind: type[E], params: object) -> E:
     """An estimator with such parameters, which are those that it would accept to be fitted."""
     if not isinstance(params, dict):
         raise TypeError(f"the parameters of {kind.__name__} must be an object, got {shown(params)}")
@@ -174,12 +182,12 @@ def _with_params(kind, params):
     return model
 
 
-def _is_old(params):
+def _is_old(params: object) -> bool:
     """Whether a file is of a time when `FlowDensity` was called RealNVP, and some of its parameters had other names."""
     return isinstance(params, dict) and "scale" in params
 
 
-def _translate(params):
+def _translate(params: dict[str, Any]) -> dict[str, Any]:
     """Parameters of that time by their present names."""
     params = dict(params)
     scale = check_choice("scale", params.pop("scale"), ("spline", "tanh", "exp"))
@@ -191,7 +199,7 @@ def _translate(params):
     return params
 
 
-def _restore_units(flow, file):
+def _restore_units(flow: Flow, file: Reader) -> dict[str, Floats]:
     """Attributes of an estimator that are not zero. The first files had none."""
     shapes = {"origin": (flow.data_dim,), "context_origin": (flow.context_dim,)}
     units = {}
@@ -204,7 +212,7 @@ def _restore_units(flow, file):
     return units
 
 
-def _restore_names(header, key, n):
+def _restore_names(header: dict[str, Any], key: str, n: int) -> Names | None:
     names = header.get(key)
     if names is None:
         return None

@@ -1,31 +1,40 @@
 """A text and named arrays as an .npz. containers.py says what a reader has."""
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import io
 import os
 import re
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow._io.array_check import check_array
+from nvpflow._typing import Floats
+
+if TYPE_CHECKING:
+    from zipfile import ZipFile
 
 __all__ = ["open_npz", "open_source", "write_npz"]
 
 
-def write_npz(file, header, arrays):
+def write_npz(file: IO[bytes], header: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """As numpy.savez does: members are not compressed. The text is an array of no dimensions."""
-    np.savez(file, header=np.array(header, dtype=f"<U{len(header)}"), **arrays)
+    members: dict[str, Any] = {"header": np.array(header, dtype=f"<U{len(header)}"), **arrays}
+    np.savez(file, **members)
 
 
-def open_source(source):
+def open_source(source: str | bytes) -> IO[bytes]:
     """A file to read: that of a path, or one of bytes."""
     return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
 
 
 @contextlib.contextmanager
-def open_npz(source):
+def open_npz(source: str | bytes) -> Iterator[Npz]:
     import struct
     import zipfile
 
@@ -43,7 +52,7 @@ def open_npz(source):
 class Npz:
     """What `write_npz` wrote. As members are not compressed, none can be larger than the file."""
 
-    def __init__(self, archive, file_size):
+    def __init__(self, archive: ZipFile, file_size: int) -> None:
         self.archive = archive
         self.members: dict[str, Any] = {}
         for member in archive.infolist():
@@ -63,14 +72,14 @@ class Npz:
         self.names = self.members.keys()
 
     @property
-    def header(self):
+    def header(self) -> str:
         content, dtype, shape = self._open("header")
         if not re.fullmatch(r"<U\d+", dtype) or shape != "()":
             raise ValueError(f"header must be a text, got an array of dtype {dtype!r} and shape {shape}")
         with content:
             return content.read().decode("utf-32-le")
 
-    def read(self, name, dtype, n):
+    def read(self, name: str, dtype: npt.DTypeLike, n: int) -> Floats:
         """The array of this name, if it has this dtype and the shape (n,)."""
         content, *found = self._open(name)
         dtype = np.dtype(dtype).newbyteorder("<")
@@ -81,7 +90,7 @@ class Npz:
                 raise ValueError(f"{name} does not have the size that its shape ({n},) needs")
         return np.frombuffer(data, dtype)
 
-    def _open(self, name):
+    def _open(self, name: str) -> tuple[IO[bytes], str, str]:
         """A member, read up to its data, and the dtype and shape of them as NumPy writes them."""
         content = self.archive.open(self.members[name])
         start = content.read(10)
@@ -89,4 +98,4 @@ class Npz:
         match = re.fullmatch(r"\{'descr': '([^']*)', 'fortran_order': False, 'shape': (\([\d, ]*\)), \} *\n", text)
         if start[:8] != b"\x93NUMPY\1\0" or not match:
             raise ValueError(f"{name} does not begin as a NumPy array: {(start + text.encode())[:80]!r}")
-        return content, *match.groups()
+        return content, match[1], match[2]

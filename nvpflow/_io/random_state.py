@@ -1,7 +1,13 @@
 """Random states as JSON can hold them, so that a generator goes on in a loaded model where it was in the saved one."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
+from nvpflow._typing import Seed
 from nvpflow._validation.arguments import check_choice, check_int, check_real, shown
 
 __all__ = ["plain_random_state", "restore_random_state"]
@@ -12,7 +18,7 @@ MOST = {"state": 2**128 - 1, "inc": 2**128 - 1, "uinteger": 2**32 - 1, "pos": 62
 MOST |= {"has_uint32": 1, "has_gauss": 1}
 
 
-def plain_random_state(value):
+def plain_random_state(value: Seed) -> object:
     """An int or None as it is, a Generator, RandomState or SeedSequence as a dict of plain Python values."""
     if isinstance(value, np.random.SeedSequence):
         return {"type": "SeedSequence", "state": _plain(value.state)}
@@ -30,7 +36,7 @@ def plain_random_state(value):
     return {"type": kind, "state": _plain(state)}
 
 
-def restore_random_state(value):
+def restore_random_state(value: Any) -> Any:
     """What `plain_random_state` was given, from what it gave.
 
     Raises
@@ -53,7 +59,9 @@ def restore_random_state(value):
     return generator
 
 
-def _restore_seeds(entropy, spawn_key, pool_size, n_children_spawned):
+def _restore_seeds(
+    entropy: object, spawn_key: Sequence[object], pool_size: object, n_children_spawned: object
+) -> np.random.SeedSequence:
     check_int("pool_size", pool_size, 4, 4)
     words = [check_int("entropy", word, 0, np.inf) for word in (entropy if isinstance(entropy, list) else [entropy])]
     key = [check_int("spawn_key", word, 0, np.inf) for word in spawn_key]
@@ -63,7 +71,7 @@ def _restore_seeds(entropy, spawn_key, pool_size, n_children_spawned):
     )
 
 
-def _plain(value):
+def _plain(value: object) -> object:
     if isinstance(value, dict):
         return {name: _plain(entry) for name, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -71,7 +79,7 @@ def _plain(value):
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
 
 
-def _like(pattern, name, value):
+def _like(pattern: object, name: str, value: Any) -> Any:
     """The value with arrays for lists, if it has the structure of a state of such a generator."""
     if isinstance(pattern, dict):
         if not isinstance(value, dict) or value.keys() != pattern.keys():

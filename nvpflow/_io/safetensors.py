@@ -1,16 +1,23 @@
 """A text and named arrays as a .safetensors file. containers.py says what a reader has."""
 
+from __future__ import annotations
+
 import contextlib
 import os
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import IO, Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow._io.array_check import check_array
+from nvpflow._typing import Floats
 
 __all__ = ["open_safetensors", "write_safetensors"]
 
 
-def write_safetensors(file, header, arrays):
+def write_safetensors(file: IO[bytes], header: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """The text is the entry "header" of the metadata, which that package keeps beside the arrays; further entries are the
     checksums, which an .npz has of itself."""
     checksums = {f"crc32.{name}": _checksum(array) for name, array in arrays.items()}
@@ -19,7 +26,7 @@ def write_safetensors(file, header, arrays):
 
 
 @contextlib.contextmanager
-def open_safetensors(source):
+def open_safetensors(source: str | bytes) -> Iterator[SafeTensors]:
     safetensors = _safetensors()
     try:
         with _as_path(source) as path, safetensors.safe_open(os.fspath(path), framework="np") as archive:
@@ -29,7 +36,7 @@ def open_safetensors(source):
 
 
 @contextlib.contextmanager
-def _as_path(source):
+def _as_path(source: str | bytes) -> Iterator[str]:
     """That package reads metadata from files alone, so bytes go into one."""
     if not isinstance(source, bytes):
         yield source
@@ -46,38 +53,38 @@ def _as_path(source):
 class SafeTensors:
     """What `write_safetensors` wrote."""
 
-    def __init__(self, archive):
+    def __init__(self, archive: Any) -> None:
         self.archive, self.names, self.metadata = archive, archive.keys(), archive.metadata() or {}
 
     @property
-    def header(self):
-        text = self.metadata["header"]
+    def header(self) -> str:
+        text: str = self.metadata["header"]
         self._check("header", text.encode())
         return text
 
-    def read(self, name, dtype, n):
+    def read(self, name: str, dtype: npt.DTypeLike, n: int) -> Floats:
         """The array of this name, if it has this dtype and the shape (n,)."""
         if name not in self.names:
             raise KeyError(name)
         found = self.archive.get_slice(name)
         check_array(name, [found.get_dtype(), found.get_shape()], [f"F{8 * np.dtype(dtype).itemsize}", [n]])
-        array = self.archive.get_tensor(name)
+        array: Floats = self.archive.get_tensor(name)
         self._check(name, array)
         return array
 
-    def _check(self, name, content):
+    def _check(self, name: str, content: bytes | npt.NDArray[Any]) -> None:
         if self.metadata.get(f"crc32.{name}", _checksum(content)) != _checksum(content):  # the first files had none
             raise ValueError(f"{name} has another checksum than when it was saved")
 
 
-def _checksum(content):
+def _checksum(content: bytes | npt.NDArray[Any]) -> str:
     """CRC-32, as an .npz has it, of text in UTF-8 or of an array."""
     import zlib
 
-    return f"{zlib.crc32(content):08x}"
+    return f"{zlib.crc32(cast(bytes, content)):08x}"
 
 
-def _safetensors():
+def _safetensors() -> ModuleType:
     try:
         import safetensors.numpy
     except ImportError as error:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import io
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow._io.encoding import describe
 from nvpflow._io.format import FORMAT_VERSION, NAMES, UNITS, decode_path
@@ -73,10 +74,10 @@ def save(model: Flow | FlowDensity | FlowOutlierDetector, path: AnyPath | Binary
     ...     nvpflow.load(f"{folder}/flow.npz").n_parameters
     4
     """
-    is_file = hasattr(path, "write")
     if isinstance(path, io.TextIOBase):
         raise TypeError(f"path must be a binary file object, got one for text, {type(path).__name__}: open it with mode 'wb'")
-    name = "" if is_file else decode_path(path)
+    file = cast(BinaryWriter, path) if hasattr(path, "write") else None
+    name = decode_path(path) if file is None else ""
     header, flow, arrays = _contents(model)
     parameters = np.array(flow.parameters)  # which another thread may be training
     if not np.isfinite(parameters).all():
@@ -90,20 +91,20 @@ def save(model: Flow | FlowDensity | FlowOutlierDetector, path: AnyPath | Binary
     write = write_safetensors if name.endswith(".safetensors") else write_npz
     content = io.BytesIO()
     write(content, text, arrays)
-    if is_file:
-        _write_all(path, content.getbuffer())
+    if file is not None:
+        _write_all(file, content.getbuffer())
     else:
         write_file(name, content.getbuffer())
 
 
-def _write_all(file, content):
+def _write_all(file: BinaryWriter, content: memoryview) -> None:
     """Write to a file object; a raw one may take a part at a time, and says how much."""
     while len(content):
         written = file.write(content)
         content = content[written if isinstance(written, int) else len(content) :]
 
 
-def _contents(model):
+def _contents(model: Any) -> tuple[dict[str, Any], Flow, dict[str, npt.NDArray[Any]]]:
     """The header of a model's file, its flow, and arrays that go with it."""
     kind: Any = next((kind for kind in type(model).__mro__ if "_file_kind" in vars(kind)), None)
     if kind is None:
@@ -130,16 +131,16 @@ def _contents(model):
     return header, flow, arrays
 
 
-def _snapshot(model, kind):
+def _snapshot(model: FlowDensity | FlowOutlierDetector, kind: type[Any]) -> Any:
     """A fitted estimator, perhaps of a subclass, as one of the class itself, with the attributes of one moment: another
     thread may be fitting it."""
     model._fitted_flow()
-    twin = kind.__new__(kind)
+    twin = object.__new__(kind)
     twin.__dict__ = vars(model).copy()
     return twin
 
 
-def _plain_params(model):
+def _plain_params(model: FlowDensity | FlowOutlierDetector) -> dict[str, Any]:
     """The constructor's parameters as JSON can hold them."""
     model._check_parameters()
     params = model.get_params()
@@ -149,7 +150,7 @@ def _plain_params(model):
     return params
 
 
-def _plain_number(value):
+def _plain_number(value: Any) -> Any:
     """A number that JSON does not know as one that it does."""
     if isinstance(value, np.generic):
         return value.item()

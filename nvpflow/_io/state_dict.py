@@ -1,16 +1,19 @@
 """State dicts: parameters by the names that PyTorch modules give them."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from nvpflow._typing import ArrayLike
+from nvpflow._typing import ArrayLike, FloatDType
 from nvpflow._validation.arrays import as_array
 
 __all__ = ["checked_state", "split_state", "state_dtype", "state_widths"]
 
 
-def checked_state(state, shapes):
+def checked_state(state: Mapping[str, ArrayLike], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, npt.NDArray[Any]]:
     """The arrays of a state dict, if their names and shapes are those of `shapes`."""
     missing, unknown = shapes.keys() - state.keys(), state.keys() - shapes.keys()
     if missing or unknown:
@@ -25,27 +28,28 @@ def checked_state(state, shapes):
     return arrays
 
 
-def state_dtype(state):
+def state_dtype(state: Mapping[str, ArrayLike]) -> FloatDType:
     """float64 if any array of a state dict is, else float32."""
     wide = any(as_array(f"state dict entry {name!r}", value).dtype == np.float64 for name, value in state.items())
     return np.dtype(np.float64 if wide else np.float32)
 
 
-def state_widths(state):
+def state_widths(state: Mapping[str, ArrayLike]) -> tuple[int, ...]:
     """(D + C, hidden widths ..., D) of a coupling layer's state dict, read off the weights of its s network."""
     widths, k = [], 0
     while (weight := state.get(f"s_net.{2 * k}.weight")) is not None:
-        if np.ndim(weight) != 2:
-            raise ValueError(f"state dict entry 's_net.{2 * k}.weight' must have 2 dimensions, got shape {np.shape(weight)}")
-        widths += [np.shape(weight)[1]] if k == 0 else []
-        widths.append(np.shape(weight)[0])
+        shape = as_array(f"state dict entry 's_net.{2 * k}.weight'", weight).shape
+        if len(shape) != 2:
+            raise ValueError(f"state dict entry 's_net.{2 * k}.weight' must have 2 dimensions, got shape {shape}")
+        widths += [shape[1]] if k == 0 else []
+        widths.append(shape[0])
         k += 1
     if not widths:
         raise ValueError(f"state dict misses 's_net.0.weight'; it has {', '.join(map(repr, sorted(state)))}")
     return tuple(widths)
 
 
-def split_state(state):
+def split_state(state: Mapping[str, ArrayLike]) -> dict[int, dict[str, ArrayLike]]:
     """A flow's state dict as {layer number: the layer's state dict}. What stands before the number is dropped."""
     by_layer: dict[int, dict[str, ArrayLike]] = {}
     for key, value in state.items():

@@ -1,10 +1,13 @@
 """Writing a file that is whole at any time: the new content takes the place of the old one in one step."""
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import os
 import re
 import stat
+from typing import IO
 
 try:
     import fcntl
@@ -17,7 +20,7 @@ MOST_LINKS = 40  # that Linux follows
 TEMPORARY = ".nvpflow-"  # and 16 hexadecimal digits
 
 
-def write_file(path, content):
+def write_file(path: str, content: bytes | memoryview) -> None:
     """Write bytes to a file, or through a pipe or a device.
 
     A file is written beside its place, and moved there once it is on the disk. Symbolic links stay, and what they lead to
@@ -46,7 +49,7 @@ def write_file(path, content):
     return _write_through(os.open(target, os.O_WRONLY), content)
 
 
-def _follow(path):
+def _follow(path: str) -> str | int:
     """Where symbolic links lead to: a path, or the number of the open file that one such as /dev/stdout stands for."""
     for _ in range(MOST_LINKS):
         directory, name = os.path.split(path)
@@ -60,12 +63,12 @@ def _follow(path):
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
 
 
-def _write_through(descriptor, content):
+def _write_through(descriptor: int, content: bytes | memoryview) -> None:
     with open(descriptor, "wb") as file:
         _write_and_sync(file, content)
 
 
-def _replace(target, content, old):
+def _replace(target: str, content: bytes | memoryview, old: os.stat_result | None) -> None:
     directory = os.path.dirname(target)
     _remove_stale(directory)
     try:
@@ -91,7 +94,7 @@ def _replace(target, content, old):
     _sync_directory(directory)
 
 
-def _keep_owner_and_mode(descriptor, old):
+def _keep_owner_and_mode(descriptor: int, old: os.stat_result) -> None:
     for owner in ((old.st_uid, old.st_gid), (-1, old.st_gid)):
         with contextlib.suppress(PermissionError):
             os.fchown(descriptor, *owner)
@@ -99,13 +102,13 @@ def _keep_owner_and_mode(descriptor, old):
     os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
 
 
-def _write_and_sync(file, content):
+def _write_and_sync(file: IO[bytes], content: bytes | memoryview) -> None:
     file.write(content)
     file.flush()
     _sync(file.fileno())
 
 
-def _sync(descriptor):
+def _sync(descriptor: int) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -113,7 +116,7 @@ def _sync(descriptor):
             raise
 
 
-def _sync_directory(directory):
+def _sync_directory(directory: str) -> None:
     """So that the new name is on the disk, too."""
     if os.name == "nt":
         return
@@ -132,11 +135,11 @@ def _sync_directory(directory):
 # nobody has locked was left behind.
 
 
-def _create(directory, mode):
+def _create(directory: str, mode: int) -> tuple[str, IO[bytes]]:
     """A new temporary file and its path, locked where there are locks."""
     while True:
         path = os.path.join(directory, TEMPORARY + os.urandom(8).hex())
-        file = open(path, "xb", opener=lambda path, flags: os.open(path, flags, mode))
+        file = open(path, "xb", opener=lambda path, flags: os.open(path, flags, mode))  # noqa: SIM115 - the caller closes it
         if _lock(file.fileno()) is not False and os.fstat(file.fileno()).st_nlink:
             return path, file
         file.close()  # another save took it for left behind before it had its lock
@@ -144,7 +147,7 @@ def _create(directory, mode):
             os.unlink(path)
 
 
-def _remove_stale(directory):
+def _remove_stale(directory: str) -> None:
     """Remove what saves that were killed have left in a directory."""
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
         for entry in entries:
@@ -153,7 +156,7 @@ def _remove_stale(directory):
                     _remove_unlocked(entry.path)
 
 
-def _remove_unlocked(path):
+def _remove_unlocked(path: str) -> None:
     descriptor = os.open(path, os.O_RDWR)
     try:
         if _lock(descriptor):
@@ -162,7 +165,7 @@ def _remove_unlocked(path):
         os.close(descriptor)
 
 
-def _lock(descriptor):
+def _lock(descriptor: int) -> bool | None:
     """Whether a file's lock is ours now; None where the system, or the file system, has no locks."""
     if fcntl is None:
         return None

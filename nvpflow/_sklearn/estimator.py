@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 import inspect
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from nvpflow._fitted import FittedModel
 from nvpflow._sklearn.metadata_routing import MetadataConsumer
 from nvpflow._sklearn.parameters import Check, check_parameters
+
+if TYPE_CHECKING:
+    from nvpflow.density import FlowDensity
+    from nvpflow.outliers import FlowOutlierDetector
 
 __all__ = ["Estimator"]
 
@@ -85,7 +89,7 @@ class Estimator(FittedModel, MetadataConsumer):
     def _repr_html_(self) -> str:
         from nvpflow._display import estimator_html
 
-        return estimator_html(self)
+        return estimator_html(cast("FlowDensity | FlowOutlierDetector", self))  # there are no others
 
     def __sklearn_tags__(self) -> Any:
         """The ``sklearn.utils.Tags``. Only scikit-learn, from 1.6, calls this."""

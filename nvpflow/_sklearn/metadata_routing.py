@@ -96,10 +96,11 @@ class RequestMethod:
             setattr(set_request, attribute, value)
         set_request.__dict__["__signature__"] = signature
         set_request.__doc__ = DOCSTRING.format(method=method, names=", ".join(self.names))
-        self.function = set_request
+        self.function: Callable[..., Any] = set_request
 
     def __get__(self, estimator: Consumer | None, owner: type[Consumer]) -> Callable[..., Consumer]:
-        return self.function.__get__(estimator, owner)
+        method: Callable[..., Consumer] = self.function.__get__(estimator, owner)
+        return method
 
 
 def _checked(name: str, request: Request) -> Request:

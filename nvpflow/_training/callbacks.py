@@ -1,9 +1,11 @@
 """Callbacks of a training: what they say to it, and one that stops it."""
 
+from nvpflow._typing import Callback
+
 __all__ = ["stop_on_plateau", "wants_stop"]
 
 
-def wants_stop(callback, epoch, train_nll, validation_nll):
+def wants_stop(callback: Callback, epoch: int, train_nll: float, validation_nll: float) -> bool:
     """Call the callback of `Flow.fit`. True if it raises StopIteration.
 
     What it returns says nothing: a lambda returns whatever its one call gives, which is not meant for a training. (The
@@ -16,12 +18,12 @@ def wants_stop(callback, epoch, train_nll, validation_nll):
     return False
 
 
-def stop_on_plateau(callback, patience, tol):
+def stop_on_plateau(callback: Callback | None, patience: int, tol: float) -> Callback:
     """A callback that stops when the training NLL has not fallen by more than `tol` for so many epochs; another one, or
     None, is called before."""
     best, since = float("inf"), 0
 
-    def watch(epoch, train_nll, validation_nll):
+    def watch(epoch: int, train_nll: float, validation_nll: float) -> None:
         nonlocal best, since
         if callback is not None:
             callback(epoch, train_nll, validation_nll)

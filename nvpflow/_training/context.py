@@ -5,19 +5,31 @@ map (W / scale) c + (v - (W / scale) mean): what is trained on the one can be wr
 reads the context in its own units. Where that difference would cancel in the precision of the flow, it reads c - origin.
 """
 
+from __future__ import annotations
+
 import copy
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow._training.origin import name_columns, origin_of, warn_of_coarse
 from nvpflow._training.statistics import location_and_scale, moments
+from nvpflow._typing import FloatDType, Floats, Names
 from nvpflow._warnings import warn_user
+from nvpflow.layers._coupling import Coupling
+
+if TYPE_CHECKING:
+    from nvpflow._training.dataset import Data
+    from nvpflow.density import FlowDensity
+    from nvpflow.flow import Flow
 
 __all__ = ["ContextScaler", "clip_context", "read_standardized"]
 
 # The context is clipped to the range of training, widened by this share of its width to either side: networks extrapolate as
-# straight lines. y = sin(c) + 0.42 N(0, 1), fitted for c in [0, 5], had a deviation of 0.7 at c = 10 and of 1e-6 at 100. Over 16
-# fits to 300 and 4000 samples that at the ends of the range was from 0.21 to 0.79; with 0.25 from 0.09 to 0.94.
+# straight lines. y = sin(c) + 0.42 N(0, 1), fitted for c in [0, 5], had a deviation of 0.7 at c = 10 and of 1e-6 at 100. At
+# the ends of the range, over 16 fits to 300 and 4000 samples, it was from 0.21 to 0.79; with 0.25 from 0.09 to 0.94.
 WIDENED = 0.1
 # A column with outliers is clipped to the range of what lies within so many spreads of its median.
 FARTHEST = 30.0
@@ -47,19 +59,25 @@ class ContextScaler:
         A flow that is to read the context in its own units reads it less this.
     """
 
-    def __init__(self, data, standardize, dtype, context=None):
-        n_columns = 0 if data.context is None else data.context.shape[1]
+    mean: Floats
+    scale: Floats
+    range: Floats
+    origin: Floats
+
+    def __init__(self, data: Data, standardize: bool, dtype: FloatDType, context: Floats | None = None) -> None:
+        known = data.context
+        n_columns = 0 if known is None else known.shape[1]
         self.dtype = dtype
         self.mean, self.scale, self.origin = np.zeros(n_columns), np.ones(n_columns), np.zeros(n_columns)
         self.range = np.tile([[np.inf], [-np.inf]], n_columns)
-        if n_columns == 0:
+        if known is None:
             return
         if standardize:
-            limits = self._set_units(data)
+            limits = self._set_units(known, data.weight)
         else:
-            limits, (mean, deviation) = _no_limits(n_columns), moments(data.context, data.weight)
+            limits, (mean, deviation) = _no_limits(n_columns), moments(known, data.weight)
             warn_of_coarse("context", mean, np.where(deviation > 0, deviation, np.inf), dtype)
-        self._cover(data.context if context is None else context, limits)
+        self._cover(known if context is None else context, limits)
         outlying = np.isfinite(limits[0])
         if outlying.any():
             warn_user(
@@ -67,10 +85,10 @@ class ContextScaler:
                 f"{_intervals(self.range, outlying)}"
             )
 
-    def _set_units(self, data):
+    def _set_units(self, context: Floats, weight: Floats | None) -> Floats:
         """Returns limits, (2, C): beyond are outliers."""
-        context, limits = data.context, _no_limits(len(self.mean))
-        location, scale, outlying = location_and_scale(context, data.weight)
+        limits = _no_limits(len(self.mean))
+        location, scale, outlying = location_and_scale(context, weight)
         constant = (context.min(axis=0) == context.max(axis=0)) | (scale < 1e4 * np.finfo(self.dtype).tiny)
         outlying &= ~constant
         limits[:, outlying] = (location + FARTHEST * scale * np.array([[-1], [1]]))[:, outlying]
@@ -80,14 +98,14 @@ class ContextScaler:
         warn_of_coarse("context", self.mean, np.where(constant, np.inf, self.scale), self.dtype)
         return limits
 
-    def _cover(self, context, limits):
+    def _cover(self, context: Floats, limits: Floats) -> None:
         known = (context >= limits[0]) & (context <= limits[1])
         low = np.min(context, axis=0, initial=np.inf, where=known).astype(np.float64)
         high = np.max(context, axis=0, initial=-np.inf, where=known).astype(np.float64)
         wider = WIDENED * (high - low)
         self.range = np.array([np.minimum(self.range[0], low - wider), np.maximum(self.range[1], high + wider)])
 
-    def continue_from(self, model):
+    def continue_from(self, model: FlowDensity) -> None:
         """Have the range and the origin of a fitted model, and units of one's own."""
         n_columns = len(self.mean)
         self.origin = getattr(model, "context_origin_", np.zeros(n_columns))
@@ -95,7 +113,7 @@ class ContextScaler:
         if limits is not None:
             self.range = np.array([np.minimum(self.range[0], limits[0]), np.maximum(self.range[1], limits[1])])
 
-    def covering(self, context):
+    def covering(self, context: Floats | None) -> ContextScaler:
         """The same units, and a range that holds this context, too."""
         if context is None:
             return self
@@ -103,51 +121,51 @@ class ContextScaler:
         other._cover(context, _no_limits(len(self.mean)))
         return other
 
-    def transform(self, data):
+    def transform(self, data: Data) -> Data:
         """The Data with its context clipped and standardised, in the dtype of the flow."""
         if data.context is None:
             return data
         context = (np.clip(data.context, *self.range) - self.mean) / self.scale
         return data._replace(context=context.astype(self.dtype))
 
-    def fitted_attributes(self):
+    def fitted_attributes(self) -> dict[str, Floats]:
         """What an estimator keeps, to bring a context to where its flow reads it, and for a warm start in other units."""
         if len(self.mean) == 0:
             return {}
         units = np.array([self.mean, self.scale])
         return {"context_range_": self.range, "context_origin_": self.origin, "_context_units": units}
 
-    def to_own_units(self, flow):
+    def to_own_units(self, flow: Flow) -> None:
         """Networks that read the standardised context come to read the context, less the origin."""
         for columns, bias in _context_maps(flow):
             columns /= self.scale
             bias -= columns @ (self.mean - self.origin)
 
-    def to_standardized(self, flow):
+    def to_standardized(self, flow: Flow) -> None:
         """Undo `to_own_units`."""
         read_standardized(flow, self.mean - self.origin, self.scale)
 
 
-def read_standardized(flow, mean, scale):
+def read_standardized(flow: Flow, mean: Floats, scale: Floats) -> None:
     """Networks that read a context come to read (context - mean) / scale."""
     for columns, bias in _context_maps(flow):
         bias += columns @ mean
         columns *= scale
 
 
-def _no_limits(n_columns):
+def _no_limits(n_columns: int) -> Floats:
     return np.tile([[-np.inf], [np.inf]], n_columns)
 
 
-def _context_maps(flow):
+def _context_maps(flow: Flow) -> Iterator[tuple[Floats, Floats]]:
     """For each network the weights that read the context, (outputs, C), and the bias, (outputs,): views."""
     for layer in flow.layers:
-        if layer.context_dim:
+        if isinstance(layer, Coupling) and layer.context_dim:
             for first, *_ in layer._networks():
                 yield first.weight[:, -layer.context_dim :], first.bias
 
 
-def clip_context(context, limits, names=None):
+def clip_context(context: Floats, limits: Floats, names: Names | None = None) -> Floats:
     """The context (n, C) within limits (2, C), with a warning if it was not, by more than a rounding to float32."""
     low, high = limits + np.array([[-1], [1]]) * np.finfo(np.float32).eps * np.abs(limits)
     outside = (context < low) | (context > high)
@@ -160,7 +178,7 @@ def clip_context(context, limits, names=None):
     return np.clip(context, *limits)
 
 
-def _intervals(limits, columns, at_most=3):
+def _intervals(limits: Floats, columns: npt.NDArray[np.bool_], at_most: int = 3) -> str:
     """Those of the columns where a mask is true, in words."""
     low, high = limits[:, columns]
     shown = ", ".join(f"[{a:.6g}, {b:.6g}]" for a, b in zip(low[:at_most], high[:at_most]))

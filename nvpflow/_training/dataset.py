@@ -1,11 +1,16 @@
 """What an estimator is fitted to: samples, and for each a row of the context and a weight."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow._training.origin import name_columns
 from nvpflow._training.statistics import FAR_OUT, location_and_scale
+from nvpflow._typing import ArrayLike, FloatDType, Floats, Names
+from nvpflow._validation.arguments import FLOAT64
 from nvpflow._validation.arrays import as_array, check_samples
 from nvpflow._warnings import warn_user
 
@@ -28,26 +33,28 @@ MANY_ROWS = 100  # times as many as columns are not counted
 class Data(NamedTuple):
     """Samples x (n, D), context (n, C) or None, weight (n,) or None, as `Flow.fit` takes them."""
 
-    x: np.ndarray
-    context: np.ndarray | None = None
-    weight: np.ndarray | None = None
+    x: Floats
+    context: Floats | None = None
+    weight: Floats | None = None
 
-    def rows(self, index):
+    def rows(self, index: slice | npt.NDArray[np.integer[Any] | np.bool_]) -> Data:
         """The part that `index` selects."""
         return Data(*(None if array is None else array[index] for array in self))  # type: ignore[arg-type]
 
-    def and_those(self, other):
+    def and_those(self, other: Data) -> Data:
         """These and other samples of the same kind."""
         parts = zip(self, other)
         return Data(*(None if part is None else np.concatenate([part, rest]) for part, rest in parts))  # type: ignore[arg-type]
 
 
-def check_data(X, context, sample_weight, dtype, minimum=1):
+def check_data(
+    X: ArrayLike, context: ArrayLike | None, sample_weight: ArrayLike | None, dtype: FloatDType, minimum: int = 1
+) -> Data:
     """Arguments of `fit` as Data, the rows in an order of their own: the same for the same rows in any order.
 
     Every row counts, also one that is equal to another. Rows of weight 0 are dropped. Weights in ratios of whole numbers
-    are counts, in lowest terms: a row of weight 3 becomes three rows. Other weights are relative, and get a mean of 1. The dtype is that of the
-    model, and X and context must be finite in it, but they keep their own precision, up to float64.
+    are counts, in lowest terms: a row of weight 3 becomes three rows. Other weights are relative, and get a mean of 1. The
+    dtype is that of the model. X and context must be finite in it, but they keep their own precision, up to float64.
     """
     x = check_numbers("X", X, dtype, minimum)
     context = None if context is None else check_numbers("context", context, dtype)
@@ -62,11 +69,11 @@ def check_data(X, context, sample_weight, dtype, minimum=1):
     times = _as_counts(weight)
     if times is not None:
         return _sorted(Data(x, context).rows(np.repeat(np.arange(len(x)), times)))
-    data = Data(x, context, weight / weight.max()).rows(weight > 0)  # whose sum cannot overflow
-    return _sorted(data._replace(weight=data.weight / data.weight.mean()))
+    relative = (weight / weight.max())[weight > 0]  # whose sum cannot overflow
+    return _sorted(Data(x, context).rows(weight > 0)._replace(weight=relative / relative.mean()))
 
 
-def refuse_context(y):
+def refuse_context(y: object) -> None:
     """Raise a ValueError if `y`, which is ignored, holds real numbers in two dimensions: they are meant as a context."""
     try:
         values = np.asarray(y)
@@ -78,13 +85,13 @@ def refuse_context(y):
         )
 
 
-def count_given(data, sample_weight):
+def count_given(data: Data, sample_weight: ArrayLike | None) -> int:
     """How many rows were given to `check_data`, but for those of weight 0."""
     return len(data.x) if sample_weight is None else int(np.count_nonzero(as_array("sample_weight", sample_weight)))
 
 
-def _as_counts(weight):
-    """The weights as whole numbers in lowest terms, or None where their ratios are not those of such numbers, or these too many."""
+def _as_counts(weight: Floats) -> npt.NDArray[np.intp] | None:
+    """The weights as whole numbers in lowest terms; None if their ratios are no such numbers, or the numbers are too large."""
     most = max(MOST_COUNTED_ROWS, MOST_COPIES * len(weight))
     weight = weight / weight.max()
     unit, tolerance = 0.0, 1e-9
@@ -98,13 +105,13 @@ def _as_counts(weight):
     return times.astype(np.intp) if whole.all() and times.sum() <= most else None
 
 
-def _sorted(data):
+def _sorted(data: Data) -> Data:
     columns = [data.x, data.context, None if data.weight is None else data.weight[:, None]]
     rows = np.hstack([column for column in columns if column is not None])
     return data.rows(np.lexsort(rows.T[::-1]))
 
 
-def warn_of_dependent_columns(data, dtype, names=None):
+def warn_of_dependent_columns(data: Data, dtype: FloatDType, names: Names | None = None) -> None:
     """Tell of columns that have no density of their own, given the others, or of too few rows to know."""
     n, dim = data.x.shape
     if (data.x.min(axis=0) == data.x.max(axis=0)).any():
@@ -112,8 +119,8 @@ def warn_of_dependent_columns(data, dtype, names=None):
     n_distinct = len(np.unique(data.x, axis=0)) if n <= MANY_ROWS * dim else n
     if n_distinct <= dim:
         warn_user(
-            f"X has {n_distinct} {'distinct ' * (n_distinct < n)}rows for {dim} columns: too few to know how the columns depend on each other. More rows, or fewer "
-            "columns, make a better density"
+            f"X has {n_distinct} {'distinct ' * (n_distinct < n)}rows for {dim} columns: too few to know how the columns "
+            "depend on each other. More rows, or fewer columns, make a better density"
         )
         return
     location, scale, far_out = location_and_scale(data.x, data.weight)
@@ -133,17 +140,17 @@ def warn_of_dependent_columns(data, dtype, names=None):
         )
 
 
-def check_numbers(name, X, dtype, minimum=1):
+def check_numbers(name: str, X: ArrayLike, dtype: FloatDType, minimum: int = 1) -> Floats:
     """X in its own precision, at most float64, finite also in that dtype: what is subtracted from large numbers is not to be
     rounded before."""
     X = as_array(name, X)
     checked = check_samples(name, X, dtype, minimum)
-    own = np.float64 if X.dtype.kind not in "fiub" else np.promote_types(X.dtype, dtype)
-    own = np.dtype(np.float64) if own not in (np.float32, np.float64) else own
+    own: FloatDType = np.promote_types(X.dtype, dtype) if X.dtype.kind in "fiub" else FLOAT64
+    own = own if own in (np.float32, np.float64) else FLOAT64
     return checked if own == dtype else check_samples(name, X, own, minimum)
 
 
-def _check_weights(sample_weight, n):
+def _check_weights(sample_weight: ArrayLike, n: int) -> Floats:
     """The weights in float64: finite, >= 0, not all zero."""
     weight = as_array("sample_weight", sample_weight)
     if weight.dtype.kind not in "fiub":

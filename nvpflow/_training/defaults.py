@@ -1,7 +1,16 @@
 """Defaults that depend on the base density, and the base itself."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from nvpflow._training.statistics import holds_values
 from nvpflow._validation.arguments import check_choice
+
+if TYPE_CHECKING:
+    from nvpflow._training.dataset import Data
+    from nvpflow.density import FlowDensity
+    from nvpflow.mixture_base import MixtureBase
 
 __all__ = ["DEFAULTS", "base_of", "option"]
 
@@ -16,11 +25,11 @@ DEFAULTS = {
 }
 
 
-def base_of(model, watched, data):
+def base_of(model: FlowDensity, watched: bool, data: Data) -> str:
     """The base density of the flow: "normal" or "mixture". `watched`: held-out samples tell whether layers improve it.
 
-    Given a context, samples of few values have other shares of them for each context. A mixture of all holds each value by itself,
-    and leaves layers, which are smooth, nothing to move.
+    Given a context, samples of few values have other shares of them for each context. A mixture of all holds each value by
+    itself, and leaves layers, which are smooth, nothing to move.
     """
     base = check_choice("base", model.base, ("auto", "normal", "mixture"))
     if base != "auto":
@@ -28,7 +37,7 @@ def base_of(model, watched, data):
     return "mixture" if watched and (data.context is None or not holds_values(data.x)) else "normal"
 
 
-def option(model, name, base, context_dim=0):
+def option(model: FlowDensity, name: str, base: MixtureBase | None, context_dim: int = 0) -> Any:
     """A parameter of the model, or its default for a flow over such a base, a MixtureBase or None."""
     value = getattr(model, name)
     return DEFAULTS["mixture" if base and not context_dim else "normal"][name] if value is None else value

@@ -1,11 +1,15 @@
 """The curves of a training, as users and as files have them."""
 
+from collections.abc import Mapping
+
 import numpy as np
+
+from nvpflow._typing import Floats, History
 
 __all__ = ["every_epoch", "validated"]
 
 
-def validated(history, first_epoch=1):
+def validated(history: Mapping[str, Floats], first_epoch: int = 1) -> History:
     """The curves as users get them: "validation_nll" of the epochs "validation_epoch" alone.
 
     Parameters
@@ -19,16 +23,17 @@ def validated(history, first_epoch=1):
     -------
     dict of str to ndarray
     """
-    curves = {"train_nll": history["train_nll"]}
+    curves: History = {"train_nll": history["train_nll"]}
     if "validation_nll" in history:
         measured = np.flatnonzero(~np.isnan(history["validation_nll"]))
-        curves |= {"validation_epoch": measured + first_epoch, "validation_nll": history["validation_nll"][measured]}
+        curves["validation_epoch"] = measured + first_epoch
+        curves["validation_nll"] = history["validation_nll"][measured]
     return curves
 
 
-def every_epoch(history):
+def every_epoch(history: History) -> dict[str, Floats]:
     """Undo `validated`: one entry per epoch, for files."""
-    curves = {"train_nll": np.asarray(history["train_nll"], np.float64)}
+    curves: dict[str, Floats] = {"train_nll": np.asarray(history["train_nll"], np.float64)}
     if "validation_nll" in history:
         curves["validation_nll"] = np.full(len(curves["train_nll"]), np.nan)
         curves["validation_nll"][np.asarray(history["validation_epoch"]) - 1] = history["validation_nll"]

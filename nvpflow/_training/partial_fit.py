@@ -1,18 +1,26 @@
 """Training on samples that arrive in pieces, for `FlowDensity.partial_fit`."""
 
+from __future__ import annotations
+
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nvpflow._training.context import ContextScaler
+from nvpflow._training.dataset import Data
 from nvpflow._training.defaults import base_of, option
 from nvpflow._training.fit import bandwidth, new_flow, whole_flow
 from nvpflow._training.mixture_em import fit_mixture
 from nvpflow._training.standardize import Units
+from nvpflow._typing import ArrayLike, FloatDType, Floats
 from nvpflow._validation.arguments import check_int, draw_seeds
-from nvpflow.flow import ConvergenceWarning
+from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.layers import ActNorm
 from nvpflow.optim import Adam
+
+if TYPE_CHECKING:
+    from nvpflow.density import FlowDensity
 
 __all__ = ["Stream"]
 
@@ -32,16 +40,17 @@ class Stream:
         Of the flow.
     """
 
-    def __init__(self, model, data, dtype):
+    def __init__(self, model: FlowDensity, data: Data, dtype: FloatDType) -> None:
         self.init_seed, seed = draw_seeds(model.random_state, 2)
         self.rng = np.random.default_rng(seed)
         self.scaler = ContextScaler(data, model.standardize, dtype)
-        self.origin, self.adam = np.zeros(data.x.shape[1]), None
+        self.origin: Floats = np.zeros(data.x.shape[1])
+        self.adam: Adam | None = None
         if hasattr(model, "flow_"):
             self.origin = getattr(model, "origin_", self.origin)
             self.scaler.continue_from(model)
 
-    def new_flow(self, model, data):
+    def new_flow(self, model: FlowDensity, data: Data) -> Flow:
         """A flow for the first piece. Sets `origin`."""
         data = self.scaler.transform(data)
         units, mixture = Units.of(data, model.standardize, False, self.scaler.dtype), None
@@ -50,7 +59,7 @@ class Stream:
             mixture = fit_mixture(units.standardize(data.x, data.context), data.weight, self.init_seed)
         return whole_flow(model, new_flow(model, data, self.init_seed, mixture), units, self.scaler)
 
-    def update(self, model, flow, data, n_seen):
+    def update(self, model: FlowDensity, flow: Flow, data: Data, n_seen: int) -> float:
         """One epoch on the data, in minibatches, from the flow's present parameters.
 
         Parameters
@@ -91,7 +100,7 @@ class Stream:
             )
         return nll
 
-    def _epoch(self, flow, adam, data, batch_size, noise):
+    def _epoch(self, flow: Flow, adam: Adam, data: Data, batch_size: int, noise: Floats) -> float:
         """The mean NLL, or NaN if a loss or gradient is not finite, or the NLL at the end. The loss is that of `Flow.fit`."""
         order, total, n = self.rng.permutation(len(data.x)), 0.0, len(data.x)
         for start in range(0, n, batch_size):
@@ -99,20 +108,19 @@ class Stream:
             nll, grad = flow.nll_and_grad(x + noise * self.rng.standard_normal(x.shape), context, weight)
             if not (np.isfinite(nll) and np.isfinite(grad).all()):
                 return np.nan
-            share = len(x) / n if weight is None else float(weight.sum() / data.weight.sum())
+            share = len(x) / n if weight is None or data.weight is None else float(weight.sum() / data.weight.sum())
             adam.step(grad * (share * n / len(x)))
             total += share * nll
         return total if np.isfinite(flow.nll(*data)) else np.nan
 
-    def _bind_adam(self, model, flow):
+    def _bind_adam(self, model: FlowDensity, flow: Flow) -> Adam:
         """Adam on the flow's parameters: a copied or unpickled model has its moments, but the parameters elsewhere."""
-        if self.adam is None:
-            self.adam = _ShiftsInDeviations(flow)
-        self.adam.parameters = flow.parameters
+        adam = self.adam = self.adam or _ShiftsInDeviations(flow)
+        adam.parameters = flow.parameters
         # Over a mixture the small rate, also with a context: 5e-3, which `fit` lets fall to 0, stays here, and in the first
         # piece after a fit cost up to 1 nat, 1e-3 up to 0.05.
-        self.adam.learning_rate = option(model, "learning_rate", flow.base)
-        return self.adam
+        adam.learning_rate = option(model, "learning_rate", flow.base)
+        return adam
 
 
 class _ShiftsInDeviations(Adam):
@@ -121,7 +129,7 @@ class _ShiftsInDeviations(Adam):
     Adam moves every parameter by about its learning rate, which is nothing to a shift of 1e6 and all to one of 1e-6.
     """
 
-    def __init__(self, flow):
+    def __init__(self, flow: Flow) -> None:
         super().__init__(flow.parameters)
         shifts, units = [np.empty(0, int)], [np.empty(0)]
         for layer, offset in zip(flow.layers, flow._layer_offsets):
@@ -130,7 +138,7 @@ class _ShiftsInDeviations(Adam):
                 units.append(np.exp(layer.log_scale))
         self._shifts, self._units = np.concatenate(shifts), np.concatenate(units)
 
-    def step(self, grad):
+    def step(self, grad: ArrayLike) -> None:
         grad, shifts = np.array(grad), self._shifts
         before = self.parameters[shifts]
         grad[shifts] *= self._units

@@ -1,13 +1,22 @@
 """The samples that are held back from training."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from nvpflow._typing import Floats, Ints
 from nvpflow._validation.arguments import check_real
+
+if TYPE_CHECKING:
+    from nvpflow._training.dataset import Data
+    from nvpflow.density import FlowDensity
 
 __all__ = ["split"]
 
 
-def split(model, data, seed):
+def split(model: FlowDensity, data: Data, seed: int) -> tuple[Data, Data | None]:
     """Data to train on, and data to validate with or None. What keeps a column from being constant is to train on."""
     if model.validation_fraction is None:
         return data, None
@@ -21,7 +30,7 @@ def split(model, data, seed):
     return data.rows(training), data.rows(held_out) if len(held_out) else None
 
 
-def _lone_values(x, training, held_out):
+def _lone_values(x: Floats, training: Ints, held_out: Ints) -> Ints:
     """Of the rows `held_out`, one for each column that would be constant without it."""
     first = x[training[0]]
     constant = (x[training] == first).all(axis=0)

@@ -1,11 +1,20 @@
 """The units in which an estimator trains: those of the samples' standard deviations, column by column or whitened; with a
 context, of what linear regression on the context leaves of them."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
 import numpy as np
 
 from nvpflow._training.origin import origin_of, warn_of_coarse
 from nvpflow._training.statistics import effective_size, location_and_scale, moments
-from nvpflow.layers import ActNorm, AdditiveCoupling, LULinear
+from nvpflow._typing import FloatDType, Floats
+from nvpflow.layers import ActNorm, AdditiveCoupling, Layer, LULinear
+
+if TYPE_CHECKING:
+    from nvpflow._training.dataset import Data
 
 __all__ = ["Units"]
 
@@ -15,8 +24,9 @@ class Units:
 
     Attributes
     ----------
-    mean, deviation : ndarray, shape (D,), or None
-        None: the samples' own units.
+    in_place : bool
+        Whether they are the samples' own units, with none of the next four.
+    mean, deviation : ndarray, shape (D,)
     factor : ndarray, shape (D, D), or None
         Lower triangular; None: the identity.
     regression : AdditiveCoupling or None
@@ -25,12 +35,23 @@ class Units:
         The layers lead to x - origin.
     """
 
-    def __init__(self, mean=None, deviation=None, factor=None, regression=None, origin=0.0, *, dtype):
-        self.mean, self.deviation, self.factor = mean, deviation, factor
+    def __init__(
+        self,
+        mean: Floats | None = None,
+        deviation: Floats | None = None,
+        factor: Floats | None = None,
+        regression: AdditiveCoupling | None = None,
+        origin: Floats | float = 0.0,
+        *,
+        dtype: FloatDType,
+    ) -> None:
+        self.in_place, self.factor = mean is None, factor
+        self.mean: Floats = np.empty(0) if mean is None else mean
+        self.deviation: Floats = np.empty(0) if deviation is None else deviation
         self.regression, self.origin, self.dtype = regression, origin, dtype
 
     @classmethod
-    def of(cls, data, standardize, whiten, dtype):
+    def of(cls, data: Data, standardize: bool, whiten: bool, dtype: FloatDType) -> Self:
         """Those of the data, whose context is standardised, for flows of that dtype; `whiten`: by the Cholesky factor of their
         correlations, too."""
         x, (mean, deviation, _) = data.x, location_and_scale(data.x, data.weight)
@@ -48,21 +69,21 @@ class Units:
             warn_of_coarse("X", mean, deviation, dtype)
         units = cls(mean, deviation, origin=origin_of(mean, deviation, dtype), dtype=dtype)
         if data.context is not None:
-            units._regress(data)
+            units._regress(data, data.context)
         if whitens:
             units._whiten(data)
         return units
 
-    def _regress(self, data):
+    def _regress(self, data: Data, context: Floats) -> None:
         """Take what is linear in the context out of the samples."""
         z = (data.x - self.mean) / self.deviation
-        slopes = _ridge(z, data)
-        left = moments(z - data.context @ slopes, data.weight)[1]
+        slopes = _ridge(z, context, data)
+        left = moments(z - context @ slopes, data.weight)[1]
         left = np.maximum(left, 1e3 * np.finfo(self.dtype).eps)  # of a column that the context determines
         self.deviation = self.deviation * left
         self.regression = _linear_shift(slopes / left, self.dtype)
 
-    def _whiten(self, data):
+    def _whiten(self, data: Data) -> None:
         z = self.standardize(data.x, data.context).astype(np.float64)
         n, dim = z.shape
         weight = np.ones(n) if data.weight is None else data.weight
@@ -72,9 +93,9 @@ class Units:
         correlation = (1 - shrinkage) * correlation + shrinkage * np.eye(dim)
         self.factor = np.linalg.cholesky(correlation)
 
-    def standardize(self, x, context=None):
+    def standardize(self, x: Floats, context: Floats | None = None) -> Floats:
         """z of x, both (n, D), and of the standardised context."""
-        if self.mean is None:
+        if self.in_place:
             return x.astype(self.dtype, copy=False)
         z = (x - self.mean) / self.deviation
         if self.regression is not None:
@@ -82,28 +103,28 @@ class Units:
         return (z if self.factor is None else np.linalg.solve(self.factor, z.T).T).astype(self.dtype)
 
     @property
-    def log_det(self):
+    def log_det(self) -> float:
         """log|det dx/dz|, in nats."""
-        if self.mean is None:
+        if self.in_place:
             return 0.0
         of_factor = 0.0 if self.factor is None else np.log(np.diag(self.factor)).sum()
         return float(np.log(self.deviation).sum() + of_factor)
 
     @property
-    def n_parameters(self):
+    def n_parameters(self) -> int:
         """How many numbers describe them."""
-        if self.mean is None:
+        if self.in_place:
             return 0
         dim, n_columns = len(self.mean), self.regression.context_dim if self.regression else 0
         return dim * (2 + n_columns) + (0 if self.factor is None else dim * (dim - 1) // 2)
 
-    def layers(self):
+    def layers(self) -> list[Layer]:
         """The layers that take z to x, less the origin."""
-        if self.mean is None:
+        if self.in_place:
             return []
         scale = ActNorm(len(self.mean), dtype=self.dtype)
         scale.log_scale[:], scale.bias[:] = np.log(self.deviation), self.mean - self.origin
-        layers = [scale] if self.regression is None else [self.regression.copy(), scale]
+        layers: list[Layer] = [scale] if self.regression is None else [self.regression.copy(), scale]
         if self.factor is None:
             return layers
         rotation = LULinear(len(self.mean), dtype=self.dtype)
@@ -112,49 +133,55 @@ class Units:
         return [rotation, *layers]
 
     @classmethod
-    def from_layers(cls, layers, standardize, conditional, dtype, origin=0.0):
+    def from_layers(
+        cls, layers: Sequence[Layer], standardize: bool, conditional: bool, dtype: FloatDType, origin: Floats | float = 0.0
+    ) -> Self | None:
         """The units that such layers stand for, which lead to x - origin; None if they are not such layers."""
         if bool(standardize) != bool(layers):
             return None
         if not layers:
             return cls(dtype=dtype)
         *others, scale = layers
-        regression = others.pop().copy() if others and isinstance(others[-1], AdditiveCoupling) else None
-        rotations = all(isinstance(layer, LULinear) for layer in others) and len(others) < 2
-        if not (isinstance(scale, ActNorm) and rotations and (regression is not None) == conditional):
+        last = others[-1] if others else None
+        regression = last.copy() if isinstance(last, AdditiveCoupling) else None
+        others = others[:-1] if regression else others
+        rotations = [layer for layer in others if isinstance(layer, LULinear)]
+        if not isinstance(scale, ActNorm) or not len(rotations) == len(others) < 2 or (regression is not None) != conditional:
             return None
         factor = None
-        for layer in others:
+        for layer in rotations:
             lu = layer.lu.astype(np.float64)
             factor = (np.tril(lu, -1) + np.eye(len(lu))) * np.exp(np.diag(lu))
         deviation = np.exp(scale.log_scale.astype(np.float64))
         return cls(scale.bias.astype(np.float64) + origin, deviation, factor, regression, origin, dtype=dtype)
 
 
-def _ridge(z, data):
+def _ridge(z: Floats, context: Floats, data: Data) -> Floats:
     """Slopes (C, D) of a linear regression of z, with the penalty of the least generalised cross-validation: Golub, Heath and
     Wahba (1979), "Generalized cross-validation as a method for choosing a good ridge parameter". Zero, where that is best."""
-    context, n = data.context.astype(np.float64), effective_size(data)
+    context, n = context.astype(np.float64), effective_size(data)
     weight = np.full(len(z), n / len(z)) if data.weight is None else data.weight * (n / data.weight.sum())
     variances, directions = np.linalg.eigh((context * weight[:, None]).T @ context)
     variances = np.maximum(variances, n * np.finfo(np.float64).eps)
     products = directions.T @ ((context * weight[:, None]).T @ z)
     total = weight @ z**2
 
-    def score(penalty):
+    def score(penalty: float) -> float:
         shares = variances / (variances + penalty)
         explained = (2 * shares - shares**2) / variances @ products**2
         left = np.maximum(total - explained, np.finfo(np.float64).eps * total)
         freedom = 1 - (1 + shares.sum()) / n
         # Few samples can be fitted exactly, which says nothing.
-        return np.log(left / freedom**2).sum() if freedom >= 0.5 or penalty == np.inf else np.inf
+        value: float = np.log(left / freedom**2).sum() if freedom >= 0.5 or penalty == np.inf else np.inf
+        return value
 
     penalties = [*n * 10.0 ** np.arange(-6, 3), np.inf]
     best = min(penalties, key=score)
-    return directions @ (products / (variances[:, None] + best))
+    slopes: Floats = directions @ (products / (variances[:, None] + best))
+    return slopes
 
 
-def _linear_shift(slopes, dtype):
+def _linear_shift(slopes: Floats, dtype: FloatDType) -> AdditiveCoupling:
     """The layer x = z + context @ slopes. Of its units, max(c, 0) and max(-c, 0) for each c of the context, one is c or -c."""
     n_columns, dim = slopes.shape
     layer = AdditiveCoupling(dim, 2 * n_columns, [0] * dim, context_dim=n_columns, dtype=dtype, random_state=0)

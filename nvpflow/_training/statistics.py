@@ -1,6 +1,17 @@
 """Statistics of weighted samples: how many they are worth, moments, quantiles, location and scale."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+import numpy.typing as npt
+
+from nvpflow._typing import Floats
+
+if TYPE_CHECKING:
+    from nvpflow._training.dataset import Data
 
 __all__ = [
     "FAR_OUT",
@@ -22,7 +33,7 @@ FAR_OUT, SPREAD_OF_NORMAL, QUANTILES_FROM = 8.0, 3.29, 10_000  # rows are enough
 LARGE_SHARE, MANY_ROWS = 0.05, 3000
 
 
-def effective_size(data):
+def effective_size(data: Data) -> float:
     """The number of samples, or of equal weights that have the entropy of these: Martino, Elvira and Louzada
     (2017), "Effective sample size for importance sampling based on discrepancy measures".
 
@@ -31,10 +42,11 @@ def effective_size(data):
     if data.weight is None:
         return len(data.x)
     share = data.weight[data.weight > 0] / data.weight.sum(dtype=np.float64)
-    return np.exp(-(share * np.log(share)).sum())
+    size: float = np.exp(-(share * np.log(share)).sum())
+    return size
 
 
-def moments(x, weight=None):
+def moments(x: Floats, weight: Floats | None = None) -> tuple[Floats, Floats]:
     """Mean and standard deviation of each column, in float64."""
     largest = np.abs(x).max(axis=0).astype(np.float64)
     extreme = (largest > 1e100) | ((largest < 1e-100) & (largest > 0))
@@ -49,7 +61,7 @@ def moments(x, weight=None):
     return mean * unit, deviation * unit
 
 
-def location_and_scale(x, weight=None):
+def location_and_scale(x: Floats, weight: Floats | None = None) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
     """Units of each column, in float64: mean and standard deviation, or median and spread where values are far out.
 
     Returns
@@ -66,7 +78,7 @@ def location_and_scale(x, weight=None):
     return np.where(far_out, median, mean), np.where(far_out, spread, deviation), far_out
 
 
-def quantiles(x, shares, weight=None):
+def quantiles(x: Floats, shares: Sequence[float], weight: Floats | None = None) -> Floats:
     """Of each column, (len(shares), D), in float64. Half of a sample's own weight is below it."""
     order = np.argsort(x, axis=0)
     weight = (np.ones(len(x)) if weight is None else weight)[order]
@@ -75,7 +87,7 @@ def quantiles(x, shares, weight=None):
     return np.array([np.interp(shares, position, column) for position, column in columns]).T
 
 
-def holds_values(x):
+def holds_values(x: Floats) -> bool:
     """Whether a value alone has a large share of a column of x (n, D), so that mixtures put a component on it."""
     some = x[:: max(1, len(x) // MANY_ROWS)]
     return any(np.unique(column, return_counts=True)[1].max() >= LARGE_SHARE * len(column) for column in some.T)

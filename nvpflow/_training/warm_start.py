@@ -1,16 +1,25 @@
 """Where a warm start begins: at the fitted flow, in its units or in those of the new samples."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nvpflow._training.context import read_standardized
+from nvpflow._training.context import ContextScaler, read_standardized
+from nvpflow._training.dataset import Data
 from nvpflow._training.mixture_em import refit_mixture
 from nvpflow._training.standardize import Units
 from nvpflow._training.statistics import effective_size
 from nvpflow.flow import Flow
-from nvpflow.layers import AdditiveCoupling, AffineCoupling, SplineCoupling
+from nvpflow.layers import AdditiveCoupling, AffineCoupling, Layer, SplineCoupling
+from nvpflow.layers._coupling import Coupling
 from nvpflow.mixture_base import MixtureBase
+
+if TYPE_CHECKING:
+    from nvpflow.density import FlowDensity
 
 __all__ = ["find_warm_start"]
 
@@ -27,7 +36,7 @@ class _Candidate:
     mixture: MixtureBase | None  # where the layers are the identity, which leaves all to the base
     n_new: int  # parameters that come from the new samples
 
-    def log_likelihood(self, data):
+    def log_likelihood(self, data: Data) -> float:
         """Mean, in nats; minus infinity where it is not finite."""
         with np.errstate(all="ignore"):
             z = self.units.standardize(data.x, data.context)
@@ -37,7 +46,9 @@ class _Candidate:
         return value if np.isfinite(value) else -np.inf
 
 
-def find_warm_start(model, expected, training, scaler, seed):
+def find_warm_start(
+    model: FlowDensity, expected: Flow, training: Data, scaler: ContextScaler, seed: int
+) -> tuple[Units, Flow, MixtureBase | None]:
     """The flow of the last fit without the layers that lead to units of data, and such units.
 
     The old units keep the function of the flow. In those of new samples, which may have moved, it keeps its shape, and a base
@@ -81,13 +92,13 @@ def find_warm_start(model, expected, training, scaler, seed):
     return best.units, best.flow, best.mixture
 
 
-def _candidate(model, units, layers, base, n_new):
+def _candidate(model: FlowDensity, units: Units, layers: Sequence[Layer], base: MixtureBase | None, n_new: int) -> _Candidate:
     flow = Flow([layer.copy() for layer in layers], base and base.copy())
     flow.n_jobs = model.n_jobs
     return _Candidate(units, flow, flow.base if flow.base and _are_identity(layers) else None, n_new)
 
 
-def _moved(model, kept, training, seed):
+def _moved(model: FlowDensity, kept: _Candidate, training: Data, seed: int) -> _Candidate:
     """The candidate in the units of the new samples."""
     units = Units.of(training, True, kept.units.factor is not None, kept.units.dtype)
     layers, base, n_new = kept.flow.layers, kept.flow.base, units.n_parameters
@@ -103,11 +114,16 @@ def _moved(model, kept, training, seed):
     return _candidate(model, units, layers, base, n_new)
 
 
-def _are_identity(layers):
-    return all(not last.weight.any() and not last.bias.any() for layer in layers for *_, last in layer._networks())
+def _are_identity(layers: Sequence[Layer]) -> bool:
+    return all(
+        not last.weight.any() and not last.bias.any()
+        for layer in layers
+        if isinstance(layer, Coupling)
+        for *_, last in layer._networks()
+    )
 
 
-def _count_couplings(flow):
+def _count_couplings(flow: Flow) -> int:
     """The layers before those that lead to the units of data."""
     types = [isinstance(layer, tuple(COUPLINGS.values())) for layer in flow.layers]
     n = types.index(False) if False in types else len(types)
@@ -115,7 +131,7 @@ def _count_couplings(flow):
     return n - 1 if flow.context_dim and n == len(types) - 1 and isinstance(flow.layers[n - 1], AdditiveCoupling) else n
 
 
-def _check_unchanged(model, fitted, n_layers, expected):
+def _check_unchanged(model: FlowDensity, fitted: Flow, n_layers: int, expected: Flow) -> None:
     """Raise a ValueError that names what has changed since the flow was fitted, if anything has."""
     before, after = _shape(fitted, n_layers), _shape(expected, len(expected.layers))
     after["standardize"] = bool(model.standardize)
@@ -127,7 +143,7 @@ def _check_unchanged(model, fitted, n_layers, expected):
         raise ValueError(f"warm_start needs what shapes the flow to be as in the fit before, got {shown}")
 
 
-def _shape(flow, n_layers):
+def _shape(flow: Flow, n_layers: int) -> dict[str, Any]:
     """What shapes a flow, by the names of an estimator's parameters."""
     config = flow.layers[0].config()
     widths = config["hidden_dim"]

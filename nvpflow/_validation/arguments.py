@@ -1,35 +1,43 @@
 """Checks of arguments that name what came and what was expected."""
 
+from __future__ import annotations
+
 import operator
 import os
 import reprlib
 import sys
 from collections.abc import Sequence
 from numbers import Real
+from typing import Any, SupportsIndex, TypeVar, cast
 
 import numpy as np
+import numpy.typing as npt
 
+from nvpflow._typing import FloatDType, Seed
 from nvpflow._validation.arrays import as_array
+
+Choice = TypeVar("Choice", bound=str)
+FLOAT64: FloatDType = np.dtype(np.float64)
 
 
 class _Shown(reprlib.Repr):
     """A `repr` for messages, of a line or two at most: a large array is its shape and dtype, long text is cut."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.maxlevel, self.maxstring, self.maxlong, self.maxother = 2, 80, 80, 80
 
-    def repr(self, value):
+    def repr(self, value: object) -> str:
         text = super().repr(value)
         return text if len(text) <= 200 else f"{text[:200]}..."
 
-    def repr_int(self, value, level):
+    def repr_int(self, value: int, level: int) -> str:
         try:
             return super().repr_int(value, level)
         except ValueError:  # Python writes no integer of more than 4300 digits
             return f"an integer of {value.bit_length()} bits"
 
-    def repr_instance(self, value, level):
+    def repr_instance(self, value: object, level: int) -> str:
         if isinstance(value, np.ndarray) and value.size > 8:
             return f"an array of shape {value.shape}, dtype {value.dtype}"
         return " ".join(super().repr_instance(value, level).split())
@@ -38,12 +46,12 @@ class _Shown(reprlib.Repr):
 shown = _Shown().repr
 
 
-def check_int(name, value, minimum, maximum=sys.maxsize):
+def check_int(name: str, value: object, minimum: int, maximum: float = sys.maxsize) -> int:
     """`value` as an int with minimum <= value <= maximum."""
     if isinstance(value, (bool, np.bool_, np.ndarray)):
         raise TypeError(f"{name} must be an integer, got {shown(value)}")
     try:
-        number = operator.index(value)
+        number = operator.index(cast(SupportsIndex, value))
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {shown(value)}") from None
     if number < minimum:
@@ -53,98 +61,107 @@ def check_int(name, value, minimum, maximum=sys.maxsize):
     return number
 
 
-def check_real(name, value, low=-np.inf, high=np.inf, *, low_open=False, dtype=np.float64):
+def check_real(
+    name: str,
+    value: object,
+    low: float = -np.inf,
+    high: float = np.inf,
+    *,
+    low_open: bool = False,
+    dtype: FloatDType = FLOAT64,
+) -> float:
     """`value` as a finite float with low <= value < high (low < value if `low_open`), also when it is rounded to `dtype`."""
     number = _as_float(name, value)
     with np.errstate(over="ignore", under="ignore"):
-        rounded = float(np.dtype(dtype).type(number))
+        rounded = float(dtype.type(number))
 
-    def is_allowed(x):
+    def is_allowed(x: float) -> bool:
         return np.isfinite(x) and (x > low if low_open else x >= low)
 
     if not (is_allowed(number) and is_allowed(rounded) and number < high):
         lower = "finite" if low == -np.inf else f"finite and {'>' if low_open else '>='} {low:g}"
         upper = "" if high == np.inf else f" and < {high:g}"
-        where = f" in {np.dtype(dtype)}" if is_allowed(number) and number < high else ""
+        where = f" in {dtype}" if is_allowed(number) and number < high else ""
         raise ValueError(f"{name} must be {lower}{upper}{where}, got {shown(value)}")
     return number
 
 
-def check_scale_bound(name, value, dtype):
+def check_scale_bound(name: str, value: object, dtype: FloatDType) -> float:
     """`value` as a float c > 0 of which c and 1 / c are normal numbers of the dtype."""
     info = np.finfo(dtype)
     return _check_bound(name, value, dtype, float(info.tiny), float(1 / info.tiny))
 
 
-def check_tail_bound(name, value, dtype):
+def check_tail_bound(name: str, value: object, dtype: FloatDType) -> float:
     """`value` as a float B > 0 of which B**2 is a normal number of the dtype: densities and gradients square it."""
     info = np.finfo(dtype)
     return _check_bound(name, value, dtype, float(np.sqrt(info.tiny)), float(np.sqrt(info.max)))
 
 
-def _check_bound(name, value, dtype, low, high):
+def _check_bound(name: str, value: object, dtype: FloatDType, low: float, high: float) -> float:
     number = check_real(name, value, 0, low_open=True)
     if not low <= number <= high:
         raise ValueError(f"{name} must be from {low:.3g} to {high:.3g} in {dtype}, got {shown(value)}")
     return number
 
 
-def _as_float(name, value):
+def _as_float(name: str, value: object) -> float:
     """A real number, of Python or of NumPy, as a float; infinite beyond its range."""
-    real = isinstance(value, Real) and not isinstance(value, (bool, np.timedelta64))
-    if not real:
+    if not isinstance(value, Real) or isinstance(value, (bool, np.timedelta64)):
         raise TypeError(f"{name} must be a real number, got {shown(value)}")
     try:
         return float(value)
     except OverflowError:
-        return np.inf if value > 0 else -np.inf
+        return np.inf if cast(Any, value) > 0 else -np.inf  # Real has no types
 
 
-def check_bool(name, value):
+def check_bool(name: str, value: object) -> bool:
     """`value` as a bool, which must be one."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
 
 
-def check_warmup(name, value):
+def check_warmup(name: str, value: object) -> float:
     """A number of steps, as an int, or a share of them in [0, 1), as a float."""
     if isinstance(value, (float, np.floating)):
         return check_real(name, value, 0, 1)
     return check_int(name, value, 0)
 
 
-def check_verbose(name, value):
+def check_verbose(name: str, value: object) -> int:
     """A level of verbosity, as an int."""
     return int(value) if isinstance(value, bool) else check_int(name, value, 0)
 
 
-def check_choice(name, value, choices):
+def check_choice(name: str, value: object, choices: Sequence[Choice]) -> Choice:
     """`value`, which must be one of the strings in `choices`."""
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {shown(value)}")
-    return value
+    return choices[choices.index(value)]
 
 
-def check_dtype(dtype):
+def check_dtype(dtype: object) -> FloatDType:
     """numpy.dtype float32 or float64."""
+    checked: FloatDType | None
     try:
         # NumPy would take None for float64, and a value for its dtype.
-        checked = None if dtype is None or isinstance(dtype, (np.generic, np.ndarray)) else np.dtype(dtype)
+        checked = None if dtype is None or isinstance(dtype, (np.generic, np.ndarray)) else np.dtype(cast(Any, dtype))
     except (TypeError, ValueError, SyntaxError):  # the last two of texts and records that describe no dtype
         checked = None
     if checked is None or checked not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"dtype must be float32 or float64, got {shown(dtype)}")
-    return checked.newbyteorder("=")
+    native: FloatDType = checked.newbyteorder("=")
+    return native
 
 
-def check_callback(callback):
+def check_callback(callback: object) -> None:
     """It must be callable or None."""
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {shown(callback)}")
 
 
-def check_mask(mask, data_dim):
+def check_mask(mask: object, data_dim: int) -> npt.NDArray[np.uint8]:
     """The mask as a uint8 array of zeros and ones of length `data_dim`."""
     if mask is None:
         return alternating_mask(data_dim, 0)
@@ -158,7 +175,7 @@ def check_mask(mask, data_dim):
     return values.astype(np.uint8)
 
 
-def alternating_mask(data_dim, layer):
+def alternating_mask(data_dim: int, layer: int) -> npt.NDArray[np.uint8]:
     """[1, 0, 1, 0, ...] for even layers, [0, 1, 0, 1, ...] for odd ones."""
     mask = np.zeros(data_dim, np.uint8)
     mask[layer % 2 :: 2] = 1
@@ -168,7 +185,7 @@ def alternating_mask(data_dim, layer):
 MOST_JOBS = 4096  # more threads than any machine runs at once
 
 
-def check_n_jobs(name, value):
+def check_n_jobs(name: str, value: object) -> int:
     """scikit-learn's number of jobs as an int; None is 1."""
     number = 1 if value is None else check_int(name, value, -MOST_JOBS, MOST_JOBS)
     if number == 0:
@@ -176,14 +193,14 @@ def check_n_jobs(name, value):
     return number
 
 
-def count_threads(n_jobs):
+def count_threads(n_jobs: object) -> int:
     """The number of threads that scikit-learn's `n_jobs` means: None is 1, -1 all processors, -2 all but one, ..."""
     n_jobs = check_n_jobs("n_jobs", n_jobs)
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return n_jobs if n_jobs > 0 else max(1, available + 1 + n_jobs)
 
 
-def check_hidden(name, value):
+def check_hidden(name: str, value: object) -> tuple[int, ...]:
     """Widths of the hidden layers as a tuple; an integer stands for one layer."""
     if not np.iterable(value):
         return (check_int(name, value, 1),)
@@ -193,7 +210,7 @@ def check_hidden(name, value):
     return tuple(check_int(name, width, 1) for width in value)
 
 
-def check_random_state(name, value):
+def check_random_state(name: str, value: object) -> Seed:
     """`value`, from which `seed_sequence` can make random numbers; an integer as an int. Draws nothing."""
     generators = np.random.SeedSequence, np.random.Generator, np.random.RandomState
     if value is None or isinstance(value, generators):
@@ -206,7 +223,7 @@ def check_random_state(name, value):
         ) from None
 
 
-def seed_sequence(random_state):
+def seed_sequence(random_state: Seed) -> np.random.SeedSequence:
     """A numpy.random.SeedSequence from None, an int, a Generator or a legacy RandomState."""
     random_state = check_random_state("random_state", random_state)
     if isinstance(random_state, np.random.SeedSequence):
@@ -218,6 +235,6 @@ def seed_sequence(random_state):
     return np.random.SeedSequence(random_state)
 
 
-def draw_seeds(random_state, n):
+def draw_seeds(random_state: Seed, n: int) -> list[int]:
     """`n` independent 64-bit seeds for the C core."""
     return [int(word) for word in seed_sequence(random_state).generate_state(n, np.uint64)]

@@ -1,11 +1,18 @@
 """Whatever holds numbers, as a NumPy array."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
+
+from nvpflow._typing import FloatDType, Floats
 
 __all__ = ["as_array", "check_samples"]
 
 
-def as_array(name, x):
+def as_array(name: str, x: object) -> npt.NDArray[Any]:
     """`x` as an ndarray of any dtype and shape. The C core calls this, too, for all that is not one yet.
 
     Parameters
@@ -40,7 +47,7 @@ def as_array(name, x):
     return array
 
 
-def check_samples(name, X, dtype, minimum=1):
+def check_samples(name: str, X: object, dtype: FloatDType, minimum: int = 1) -> Floats:
     """X as a contiguous array of shape (n, D) in that dtype, finite, n >= minimum; the words are scikit-learn's."""
     X = as_array(name, X)
     if X.dtype.kind == "c":
@@ -64,14 +71,14 @@ def check_samples(name, X, dtype, minimum=1):
     return converted
 
 
-def _has_masked_elements(x):
+def _has_masked_elements(x: object) -> bool:
     """Of a masked array or a sequence of such arrays, whose masks NumPy would drop."""
     arrays = x if isinstance(x, (list, tuple)) else (x,)
     # Most arrays are of the base class, and numpy.ma is not imported for them.
     return any(isinstance(a, np.ndarray) and type(a) is not np.ndarray and np.ma.is_masked(a) for a in arrays)
 
 
-def _numbers(name, X):
+def _numbers(name: str, X: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """An array of objects, as frames give it for nullable or mixed columns, in float64."""
     try:
         return X.astype(np.float64)

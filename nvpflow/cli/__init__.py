@@ -6,6 +6,7 @@ Results go to standard output; progress, warnings and errors go to standard erro
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import nvpflow
 from nvpflow.cli import _models, _moons, _plot
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return FAILED
 
 
-def _parse(arguments):
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     try:
         return _parser().parse_args(arguments)
     except SystemExit:
@@ -80,12 +81,12 @@ def _parse(arguments):
 class _Parser(argparse.ArgumentParser):
     """Reports errors in one line, without the usage."""
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         self.exit(WRONG_USAGE, f"nvpflow: error: {' '.join(message.split())} (see {self.prog} --help)\n")
 
 
-def _parser():
-    parser = _Parser(
+def _parser() -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = _Parser(
         prog="nvpflow",
         description="Real NVP normalizing flows: density estimation and sampling.",
         epilog=EPILOG,

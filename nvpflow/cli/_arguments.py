@@ -1,15 +1,22 @@
 """Arguments that several commands share, their types, and training with progress."""
 
+from __future__ import annotations
+
 import argparse
 import time
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
+import nvpflow
+from nvpflow._typing import Floats
 from nvpflow.cli._streams import show_warnings
 
 __all__ = [
     "N_SAMPLES",
     "SEED",
+    "Commands",
     "add_command",
     "add_context",
     "add_context_values",
@@ -26,7 +33,12 @@ __all__ = [
 ]
 
 
-def add_command(commands, name, description, examples, **texts):
+T = TypeVar("T")
+# The class is not public, but it is what `add_subparsers` returns.
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_command(commands: Commands, name: str, description: str, examples: list[str], **texts: Any) -> argparse.ArgumentParser:
     """Add a command, with examples at the end of its help."""
     return commands.add_parser(
         name,
@@ -37,10 +49,10 @@ def add_command(commands, name, description, examples, **texts):
     )
 
 
-def integer(low, high=None):
+def integer(low: int, high: int | None = None) -> Callable[[str], int]:
     """A type for argparse: an integer in a range."""
 
-    def convert(text):
+    def convert(text: str) -> int:
         value = _parse(int, text, "an integer")
         if value < low:
             raise argparse.ArgumentTypeError(f"must be at least {low}, got {text}")
@@ -51,10 +63,10 @@ def integer(low, high=None):
     return convert
 
 
-def real(low, *, low_open=False, high=np.inf):
+def real(low: float, *, low_open: bool = False, high: float = np.inf) -> Callable[[str], float]:
     """A type for argparse: a number in low <= x < high, or low < x < high."""
 
-    def convert(text):
+    def convert(text: str) -> float:
         value = _parse(float, text, "a number")
         if not (low < value if low_open else low <= value) or not value < high:
             bound = f"greater than {low:g}" if low_open else f"at least {low:g}"
@@ -65,7 +77,7 @@ def real(low, *, low_open=False, high=np.inf):
     return convert
 
 
-def _parse(convert, text, what):
+def _parse(convert: Callable[[str], T], text: str, what: str) -> T:
     """Convert a text to a number. As in tables, 1_000 and digits of other scripts are refused."""
     try:
         if text.isascii() and "_" not in text:
@@ -75,7 +87,7 @@ def _parse(convert, text, what):
     raise argparse.ArgumentTypeError(f"must be {what}, got {text!r:.60}")
 
 
-def or_none(word, convert):
+def or_none(word: str, convert: Callable[[str], T]) -> Callable[[str], T | None]:
     """A type for argparse: a value for `convert`, or a word for None."""
     return lambda text: None if text == word else convert(text)
 
@@ -84,13 +96,17 @@ SEED = integer(0, 2**32 - 2)
 N_SAMPLES = integer(1, 2**48)  # small enough that the request for memory fails cleanly
 
 
-def add_table(parser, default="those of the model, by their names, or all but the context", **options):
+def add_table(
+    parser: argparse.ArgumentParser,
+    default: str = "those of the model, by their names, or all but the context",
+    **options: Any,
+) -> None:
     """Add the table that a command reads."""
     parser.add_argument("data", metavar="TABLE", help='CSV, NPY or Parquet file; "-": standard input', **options)
     add_table_options(parser, "columns to use", default)
 
 
-def add_table_options(parser, which, default):
+def add_table_options(parser: argparse.ArgumentParser, which: str, default: str) -> None:
     """Add options for reading the table. `default` describes the columns used without the option."""
     parser.add_argument(
         "--columns",
@@ -112,7 +128,7 @@ def add_table_options(parser, which, default):
     )
 
 
-def add_context(parser):
+def add_context(parser: argparse.ArgumentParser) -> None:
     """Add the context of a conditional model: columns of the table, or one context for all rows."""
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
@@ -124,7 +140,7 @@ def add_context(parser):
     add_context_values(group)
 
 
-def add_context_values(parser):
+def add_context_values(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--context-values",
         type=_values,
@@ -133,7 +149,7 @@ def add_context_values(parser):
     )
 
 
-def columns(text):
+def columns(text: str) -> list[str]:
     """A type for argparse: names and numbers of columns."""
     names = [name.strip() for name in text.split(",")]
     if "" in names:
@@ -141,25 +157,27 @@ def columns(text):
     return names
 
 
-def _values(text):
+def _values(text: str) -> list[float]:
     values = [_parse(float, part, "numbers with commas between them") for part in text.split(",")]
     if not np.isfinite(values).all():
         raise argparse.ArgumentTypeError(f"must be finite, got {text}")
     return values
 
 
-def _delimiter(text):
+def _delimiter(text: str) -> str:
     text = {"tab": "\t", "\\t": "\t"}.get(text, text)
     if len(text) != 1 or text in '"\r\n':
         raise argparse.ArgumentTypeError(f"must be one character or tab, got {text!r}")
     return text
 
 
-def add_model(parser):
+def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help='file that fit wrote; "-": standard input')
 
 
-def fit_model(model, data, verbose=1, **options):
+def fit_model(
+    model: nvpflow.FlowDensity | nvpflow.FlowOutlierDetector, data: Floats, verbose: int = 1, **options: Any
+) -> float:
     """Fit with progress on standard error, and return the time in seconds."""
     start = time.perf_counter()
     with show_warnings():  # after the progress
@@ -170,11 +188,11 @@ def fit_model(model, data, verbose=1, **options):
     return seconds
 
 
-def count_of(n, noun):
+def count_of(n: int, noun: str) -> str:
     return f"{n} {noun}{'s' * (n != 1)}"
 
 
-def epochs(model):
+def epochs(model: nvpflow.FlowDensity) -> str:
     """The number of epochs and the one that was kept, in words."""
     if model.validation_fraction is None:
         return f"{model.n_iter_} epochs"

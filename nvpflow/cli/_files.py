@@ -1,5 +1,8 @@
 """Model files of every kind, and checks of output paths."""
 
+from __future__ import annotations
+
+import argparse
 import errno
 import os
 import shutil
@@ -7,11 +10,23 @@ import stat
 import sys
 import tempfile
 from pathlib import Path
+from typing import BinaryIO, TypeAlias
 
 import nvpflow
+from nvpflow._typing import ArrayLike, Floats, Seed
 from nvpflow.cli._streams import write_bytes
 
-__all__ = ["Model", "check_place", "load_beside", "load_model", "save_model"]
+__all__ = ["Fitted", "Model", "check_place", "density_of", "load_beside", "load_model", "save_model"]
+
+
+Fitted: TypeAlias = "nvpflow.Flow | nvpflow.FlowDensity | nvpflow.FlowOutlierDetector"
+
+
+def density_of(fitted: Fitted) -> nvpflow.FlowDensity | None:
+    """The estimator of the density; a Flow is none."""
+    if isinstance(fitted, nvpflow.FlowOutlierDetector):
+        return fitted.estimator_
+    return None if isinstance(fitted, nvpflow.Flow) else fitted
 
 
 class Model:
@@ -30,36 +45,36 @@ class Model:
     names, context_names : list of str or None
     """
 
-    def __init__(self, fitted):
+    def __init__(self, fitted: Fitted) -> None:
         self.fitted = fitted
         self.flow = fitted if isinstance(fitted, nvpflow.Flow) else fitted.flow_
-        self.estimator = None if fitted is self.flow else getattr(fitted, "estimator_", fitted)
-        self.threshold = getattr(fitted, "offset_", None)
+        self.estimator = density_of(fitted)
+        self.threshold = fitted.offset_ if isinstance(fitted, nvpflow.FlowOutlierDetector) else None
         self.names, self.context_names = self._take("feature_names_in_"), self._take("context_feature_names_in_")
 
-    def _take(self, attribute):
+    def _take(self, attribute: str) -> list[str] | None:
         names = getattr(self.fitted, attribute, getattr(self.estimator, attribute, None))
         for holder in filter(None, (self.fitted, self.estimator)):
             vars(holder).pop(attribute, None)
         return None if names is None else [str(name) for name in names]
 
-    def log_prob(self, x, context):
+    def log_prob(self, x: ArrayLike, context: ArrayLike | None) -> Floats:
         """Log-densities in nats, shape (n,)."""
         if self.estimator is None:
             return self.flow.log_prob(x, context)
         return self.estimator.score_samples(x, context=context)
 
-    def sample(self, n, random_state, context):
+    def sample(self, n: int, random_state: Seed, context: ArrayLike | None) -> Floats:
         """Samples, shape (n, D)."""
         return (self.estimator or self.flow).sample(n, random_state, context=context)
 
 
-def load_model(path):
+def load_model(path: str) -> Model:
     """The Model in a file or a pipe; "-" is standard input."""
     return Model(_load(path))
 
 
-def _load(path):
+def _load(path: str) -> Fitted:
     if path == "-":
         return _load_stream(sys.stdin.buffer, "standard input")
     if stat.S_ISFIFO(os.stat(path).st_mode):
@@ -68,7 +83,7 @@ def _load(path):
     return nvpflow.load(path)
 
 
-def _load_stream(stream, source):
+def _load_stream(stream: BinaryIO, source: str) -> Fitted:
     with tempfile.TemporaryDirectory() as directory:  # the format needs random access
         copy = Path(directory) / "model"
         with open(copy, "wb") as file:
@@ -79,14 +94,14 @@ def _load_stream(stream, source):
             raise ValueError(str(error).replace(str(copy), source)) from error
 
 
-def load_beside(options, table):
+def load_beside(options: argparse.Namespace, table: str | None) -> Model:
     """Load the model of a command that also reads a table."""
     if options.model == "-" == table:
         raise ValueError('model and table cannot both be "-", standard input')
     return load_model(options.model)
 
 
-def save_model(model, path):
+def save_model(model: Fitted, path: str) -> None:
     if path != "-":
         return model.save(path)
     with tempfile.TemporaryDirectory() as directory:
@@ -95,7 +110,7 @@ def save_model(model, path):
         write_bytes(copy.read_bytes())
 
 
-def check_place(path, *inputs):
+def check_place(path: str, *inputs: str | None) -> None:
     """Fail early if the path cannot be written, or is one of the inputs."""
     if path == "-":
         return

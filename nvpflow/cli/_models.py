@@ -3,14 +3,18 @@
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 import nvpflow
 from nvpflow._display import base_name
+from nvpflow._typing import Floats
 from nvpflow.cli._arguments import (
     N_SAMPLES,
     SEED,
+    Commands,
     add_command,
     add_context,
     add_context_values,
@@ -25,7 +29,7 @@ from nvpflow.cli._arguments import (
     or_none,
     real,
 )
-from nvpflow.cli._files import check_place, load_beside, load_model, save_model
+from nvpflow.cli._files import Model, check_place, load_beside, load_model, save_model
 from nvpflow.cli._rows import context_rows, context_value, read_context, read_rows, read_training_rows
 from nvpflow.cli._streams import say
 from nvpflow.cli.tables import write_table
@@ -33,13 +37,13 @@ from nvpflow.cli.tables import write_table
 TABLE_OUT = 'CSV, or what ends in .npy, .parquet or .tsv; "-": standard output (-)'
 
 
-def add_fit(commands):
+def add_fit(commands: Commands) -> None:
     parser = add_command(
         commands,
         "fit",
         "Fit a normalizing flow to the rows of a table and write it to a file: a density, a density that is conditional on\n"
-        "some columns (--context), or an outlier detector (--contamination), which may have a context as well. Defaults are in\n"
-        "parentheses.",
+        "some columns (--context), or an outlier detector (--contamination), which may have a context as well.\n"
+        "Defaults are in parentheses.",
         [
             "nvpflow fit data.csv -o model.npz",
             "nvpflow fit data.csv -o model.npz --columns height,weight --random-state 0",
@@ -97,10 +101,12 @@ def add_fit(commands):
     parser.set_defaults(run=_fit)
 
 
-def _add_parameter(parser, name, convert, text):
+def _add_parameter(
+    parser: argparse.ArgumentParser, name: str, convert: type[bool] | tuple[str, ...] | Callable[[str], object], text: str
+) -> None:
     """Add an option for a parameter of FlowDensity. If it is not given, the class sets the default."""
     default = getattr(nvpflow.FlowDensity(), name)
-    options = {"dest": name, "default": argparse.SUPPRESS, "help": f"{text} ({_word(name, default)})"}
+    options: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": f"{text} ({_word(name, default)})"}
     if convert is bool:
         options["action"] = argparse.BooleanOptionalAction
     elif isinstance(convert, tuple):
@@ -110,25 +116,24 @@ def _add_parameter(parser, name, convert, text):
     parser.add_argument(f"--{name.replace('_', '-')}", **options)
 
 
-def _word(name, default):
+def _word(name: str, default: object) -> str:
     """A default in the words of the help."""
-    words = {True: "yes", False: "no"} if isinstance(default, bool) else {}
     if default is None:
         words = {"n_iter_no_change": "never", "n_jobs": "1", "random_state": "another one every time"}
-        return (words | dict.fromkeys(("n_bins", "tail_bound", "learning_rate", "max_iter"), "auto"))[name]
-    return words.get(default, str(default))
+        return words.get(name, "auto")
+    return {"True": "yes", "False": "no"}.get(str(default), str(default))
 
 
-def _widths(text):
+def _widths(text: str) -> int | tuple[int, ...]:
     widths = tuple(map(integer(1), text.split(",")))
     return widths[0] if len(widths) == 1 else widths
 
 
-def _contamination(text):
+def _contamination(text: str) -> float | str:
     return text if text == "auto" else real(0, low_open=True)(text)
 
 
-def _fit(options):
+def _fit(options: argparse.Namespace) -> None:
     check_place(options.output, options.data)
     given = vars(options)
     kind = nvpflow.FlowOutlierDetector if "contamination" in given else nvpflow.FlowDensity
@@ -144,14 +149,14 @@ def _fit(options):
             setattr(model, name, np.array(names, dtype=object))
     save_model(model, options.output)
     if not options.quiet:
-        density = getattr(model, "estimator_", model)
+        density = model.estimator_ if isinstance(model, nvpflow.FlowOutlierDetector) else model
         size = f"{len(rows.x)} rows, {count_of(rows.x.shape[1], 'column')}"
         if rows.context is not None:
             size += f" given {count_of(rows.context.shape[1], 'column')} of context"
         say(f"{size}, {seconds:.2f} s: {_summary(density)}")
 
 
-def add_score(commands):
+def add_score(commands: Commands) -> None:
     parser = add_command(
         commands,
         "score",
@@ -182,10 +187,11 @@ def add_score(commands):
     parser.set_defaults(run=_score)
 
 
-def _score(options):
+def _score(options: argparse.Namespace) -> None:
     check_place(options.output, options.model, options.data)
     model = load_beside(options, options.data)
-    if options.labels and model.threshold is None:
+    threshold = model.threshold
+    if options.labels and threshold is None:
         raise ValueError("--labels needs an outlier detector, which fit makes with --contamination")
     rows = read_rows(options, model)
     model.flow.n_jobs = options.n_jobs
@@ -193,22 +199,22 @@ def _score(options):
     _check_scores(log_density, options.data)
     if options.mean:
         print(f"{log_density.mean(dtype=np.float64):.6f}")
-    elif options.labels:
-        labels = np.where(log_density.astype(np.float64) < model.threshold, -1, 1)
+    elif options.labels and threshold is not None:
+        labels = np.where(log_density.astype(np.float64) < threshold, -1, 1)
         table = np.stack([log_density, labels.astype(log_density.dtype)], axis=1)
         write_table(options.output, table, ["log_density", "label"])
     else:
         write_table(options.output, log_density[:, None], ["log_density"])
 
 
-def _check_scores(log_density, source):
+def _check_scores(log_density: Floats, source: str) -> None:
     """Refuse NaN. -inf is fine: it is the logarithm of zero."""
     bad = np.flatnonzero(np.isnan(log_density))
     if len(bad):
         raise ValueError(f"{source}, row {bad[0] + 1}: the model has no log-density there, its numbers overflow")
 
 
-def add_sample(commands):
+def add_sample(commands: Commands) -> None:
     parser = add_command(
         commands,
         "sample",
@@ -239,7 +245,7 @@ def add_sample(commands):
     parser.set_defaults(run=_sample)
 
 
-def _sample(options):
+def _sample(options: argparse.Namespace) -> None:
     check_place(options.output, options.model, options.context)
     model = load_beside(options, options.context)
     n, context = options.n_samples, context_rows(context_value(options, model), options.n_samples)
@@ -252,7 +258,7 @@ def _sample(options):
     write_table(options.output, samples, model.names)
 
 
-def add_info(commands):
+def add_info(commands: Commands) -> None:
     parser = add_command(
         commands,
         "info",
@@ -265,7 +271,7 @@ def add_info(commands):
     parser.set_defaults(run=_info)
 
 
-def _info(options):
+def _info(options: argparse.Namespace) -> None:
     model = load_model(options.model)
     flow = model.flow
     layers = Counter(type(layer).__name__ for layer in flow.layers)
@@ -285,15 +291,15 @@ def _info(options):
         print(f"{name:<12}{value}")
 
 
-def _conditional(model):
+def _conditional(model: Model) -> str:
     return f"conditional on {count_of(model.flow.context_dim, 'column')}{_listed(model.context_names)}"
 
 
-def _listed(names):
+def _listed(names: list[str] | None) -> str:
     return f": {', '.join(names)}" if names else ""
 
 
-def _summary(estimator):
+def _summary(estimator: nvpflow.FlowDensity) -> str:
     history, best = estimator.history_, estimator.best_iter_
     scores = []
     if best > 0:

@@ -1,6 +1,7 @@
 """The command moons, which fits two moons and compares with their exact density."""
 
 import argparse
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import numpy as np
 
 import nvpflow
 from nvpflow import datasets, plot
-from nvpflow.cli._arguments import SEED, epochs, fit_model, integer, real
+from nvpflow._typing import Floats
+from nvpflow.cli._arguments import SEED, Commands, epochs, fit_model, integer, real
 
 MOONS_EPILOG = """\
 writes to the output directory:
@@ -27,7 +29,7 @@ examples:
 """
 
 
-def add_moons(commands):
+def add_moons(commands: Commands) -> None:
     parser = commands.add_parser(
         "moons",
         help="fit the two moons and draw what was learned",
@@ -76,7 +78,7 @@ def add_moons(commands):
     parser.set_defaults(run=_moons)
 
 
-def _moons(options):
+def _moons(options: argparse.Namespace) -> None:
     make_moons = _import_make_moons()
     if not options.no_plots:
         _require_matplotlib()
@@ -103,7 +105,7 @@ def _moons(options):
         _draw(model, data, entropy, options)
 
 
-def _moons_model(options):
+def _moons_model(options: argparse.Namespace) -> nvpflow.FlowDensity:
     """The estimator, with its defaults or with the training of the article."""
     shared: dict[str, Any] = {
         "n_layers": options.layers,
@@ -119,7 +121,7 @@ def _moons_model(options):
     return model.set_params(**{name: value for name, value in given.items() if value is not None})
 
 
-def _print_scores(training, fresh, entropy):
+def _print_scores(training: Floats, fresh: Floats, entropy: float) -> None:
     nll = -fresh.astype(np.float64)
     nll = np.sort(np.where(np.isfinite(nll), nll, np.inf))
     held_out, bad, worst = _mean(nll), int(np.isinf(nll).sum()), max(1, len(nll) // 1000)
@@ -142,16 +144,16 @@ def _print_scores(training, fresh, entropy):
         print(f"  {name:<13} {_number(value):>10} nats   ({remark})")
 
 
-def _mean(nll):
+def _mean(nll: Floats) -> float:
     """The mean, infinite if a point has no finite log-density."""
     return float(nll.mean()) if np.isfinite(nll).all() else np.inf
 
 
-def _number(value):
+def _number(value: float) -> str:
     return f"{value:.4f}" if not np.isfinite(value) or abs(value) < 1e5 else f"{value:.3g}"
 
 
-def _draw(model, data, entropy, options):
+def _draw(model: nvpflow.FlowDensity, data: Floats, entropy: float, options: argparse.Namespace) -> None:
     room = 5 * options.noise
     limits = ((-1 - room, 2 + room), (-0.5 - room, 1 + room))
     exact = partial(datasets.moons_log_density, noise=options.noise)
@@ -166,16 +168,17 @@ def _draw(model, data, entropy, options):
     print(f"wrote {', '.join(str(options.output / name) for name in figures)}")
 
 
-def _import_make_moons():
+def _import_make_moons() -> Callable[..., tuple[Floats, Any]]:
     try:
         from sklearn.datasets import make_moons
     except ImportError as error:
         message = f"the moons need scikit-learn: pip install nvpflow[moons] ({error})"
         raise ImportError(message) from error
-    return make_moons
+    make: Callable[..., tuple[Floats, Any]] = make_moons
+    return make
 
 
-def _require_matplotlib():
+def _require_matplotlib() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:

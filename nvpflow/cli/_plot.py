@@ -1,15 +1,24 @@
 """The command plot, which draws a model file."""
 
+from __future__ import annotations
+
+import argparse
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+import nvpflow
 from nvpflow import plot
-from nvpflow.cli._arguments import N_SAMPLES, SEED, add_command, add_context, add_model, add_table
-from nvpflow.cli._files import check_place, load_beside
+from nvpflow._typing import Floats
+from nvpflow.cli._arguments import N_SAMPLES, SEED, Commands, add_command, add_context, add_model, add_table
+from nvpflow.cli._files import Model, check_place, load_beside
 from nvpflow.cli._rows import Rows, context_rows, context_value, read_rows
 from nvpflow.cli._streams import write_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KINDS = {
     "contours": "regions that hold 50, 80, 95 and 99 % of the probability, and the data; 1 or 2 columns",
@@ -27,7 +36,7 @@ NEED_ONE_CONTEXT = ("contours", "density", "evolution")
 DEFAULT_KINDS = {1: "density", 2: "contours"}
 
 
-def add_plot(commands):
+def add_plot(commands: Commands) -> None:
     kinds = "\n".join(f"  {kind:<11}{text}" for kind, text in KINDS.items())
     parser = add_command(
         commands,
@@ -65,14 +74,14 @@ def add_plot(commands):
     parser.set_defaults(run=_plot)
 
 
-def _plot(options):
+def _plot(options: argparse.Namespace) -> None:
     check_place(options.output, options.model, options.data)
     model = load_beside(options, options.data)
     value = context_value(options, model)
     bound = model.flow.context_dim > 0 and value is None
     kind = options.kind or _default_kind(model, bound)
     _check_kind(kind, model, bound, options)
-    rows = Rows(None, None) if options.data is None else read_rows(options, model)
+    rows = None if options.data is None else read_rows(options, model)
     if kind == "evolution" and Path(options.output).suffix.lower() == ".gif":
         film = plot.animation(model.fitted, random_state=options.random_state, context=value)
         film.save(options.output, writer="pillow")
@@ -80,12 +89,12 @@ def _plot(options):
         _write(_figure(kind, model, rows, value, options), options.output)
 
 
-def _default_kind(model, bound):
+def _default_kind(model: Model, bound: bool) -> str:
     """The kind of figure. `bound`: the density depends on a context that is not given."""
     return "corner" if bound else DEFAULT_KINDS.get(model.flow.data_dim, "corner")
 
 
-def _check_kind(kind, model, bound, options):
+def _check_kind(kind: str, model: Model, bound: bool, options: argparse.Namespace) -> None:
     if kind in NEED_DATA and options.data is None:
         raise ValueError(f"a figure of the kind {kind} needs a table")
     if kind == "training" and model.estimator is None:
@@ -96,31 +105,31 @@ def _check_kind(kind, model, bound, options):
         raise ValueError("the model is conditional: its samples need a table with contexts, or --context-values")
 
 
-def _figure(kind, model, rows, value, options):
-    names = model.names
+def _figure(kind: str, model: Model, rows: Rows | None, value: Floats | None, options: argparse.Namespace) -> Figure:
+    names, x, context = model.names, rows and rows.x, rows and rows.context
+    # What a kind needs is there: `_check_kind` has seen to it.
     draw = {
-        "contours": lambda: plot.contours(model.fitted, rows.x, names=names, context=value),
-        "density": lambda: plot.density(model.fitted, data=rows.x, names=names, context=value),
-        "samples": lambda: plot.samples(rows.x, _samples(model, rows, value, options), names=names),
+        "contours": lambda: plot.contours(model.fitted, x, names=names, context=value),
+        "density": lambda: plot.density(model.fitted, data=x, names=names, context=value),
+        "samples": lambda: plot.samples(cast(Floats, x), _samples(model, rows, value, options), names=names),
         "evolution": lambda: plot.evolution(model.fitted, random_state=options.random_state, context=value),
-        "corner": lambda: plot.corner(rows.x, _samples(model, rows, value, options), names=names),
-        "latent": lambda: plot.latent(model.fitted, rows.x, context=rows.context),
-        "training": lambda: plot.training(model.estimator),
+        "corner": lambda: plot.corner(x, _samples(model, rows, value, options), names=names),
+        "latent": lambda: plot.latent(model.fitted, cast(Floats, x), context=context),
+        "training": lambda: plot.training(cast(nvpflow.FlowDensity, model.estimator)),
     }
     return draw[kind]()
 
 
-def _samples(model, rows, value, options):
+def _samples(model: Model, rows: Rows | None, value: Floats | None, options: argparse.Namespace) -> Floats:
     """Samples given one context, or given the context of each row, or of random rows if --n-samples is another number."""
-    n_rows = None if rows.x is None else len(rows.x)
-    n = options.n_samples or n_rows or 2000
-    context = rows.context if rows.context is not None else context_rows(value, n)
+    n = options.n_samples or (2000 if rows is None else len(rows.x))
+    context = context_rows(value, n) if rows is None or rows.context is None else rows.context
     if context is not None and len(context) != n:
         context = context[np.random.default_rng(options.random_state).integers(len(context), size=n)]
     return model.sample(n, options.random_state, context)
 
 
-def _write(figure, path):
+def _write(figure: Figure, path: str) -> None:
     """Write the figure in the format of the file name, all of it or nothing."""
     suffix = "" if path == "-" else Path(path).suffix
     buffer = io.BytesIO()

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import NamedTuple
 
 import numpy as np
 
+from nvpflow._typing import DTypeLike, Floats, PathLike
 from nvpflow.cli._arguments import count_of
+from nvpflow.cli._files import Model
+from nvpflow.cli._table_columns import Table
 from nvpflow.cli.tables import Columns, read_columns
 
 __all__ = ["Rows", "context_rows", "context_value", "read_context", "read_rows", "read_training_rows"]
 
 
 class Rows(NamedTuple):
-    """Samples x (n, D), context (n, C) and weight (n,), each or None, and the names of columns if the table has names."""
+    """Rows of a table; names are None where the table has none."""
 
-    x: np.ndarray | None
+    x: Floats  # (n, D)
     names: list[str] | None
-    context: np.ndarray | None = None
+    context: Floats | None = None  # (n, C)
     context_names: list[str] | None = None
-    weight: np.ndarray | None = None
+    weight: Floats | None = None  # (n,)
 
 
-def read_training_rows(options, dtype):
+def read_training_rows(options: argparse.Namespace, dtype: DTypeLike) -> Rows:
     """Read training rows. By default, all columns but context and weight are samples."""
     groups = [Columns(options.columns)]
     if options.context is not None:
@@ -40,7 +44,7 @@ def read_training_rows(options, dtype):
     return Rows(x, names, context, context_names, None if weight is None else weight[:, 0])
 
 
-def read_rows(options, model):
+def read_rows(options: argparse.Namespace, model: Model) -> Rows:
     """Read the columns that a model was fitted to, by name if both table and model have names."""
     flow, value = model.flow, context_value(options, model)
     groups = [Columns(options.columns, model.names)]
@@ -57,12 +61,12 @@ def read_rows(options, model):
     return Rows(x, names, context, names_of_context)
 
 
-def context_rows(value, n):
+def context_rows(value: Floats | None, n: int) -> Floats | None:
     """One context, repeated for n rows."""
     return None if value is None else np.tile(value, (n, 1))
 
 
-def context_value(options, model):
+def context_value(options: argparse.Namespace, model: Model) -> Floats | None:
     """The --context-values, shape (C,), or None."""
     if options.context_values is None:
         return None
@@ -78,7 +82,7 @@ def context_value(options, model):
     return value
 
 
-def read_context(options, model):
+def read_context(options: argparse.Namespace, model: Model) -> Floats:
     """Read a table of contexts."""
     flow = model.flow
     if flow.context_dim == 0:
@@ -89,7 +93,7 @@ def read_context(options, model):
     return context
 
 
-def _context_columns(options, model):
+def _context_columns(options: argparse.Namespace, model: Model) -> Columns:
     names = model.context_names
     if options.context is None and names is None:
         raise ValueError(
@@ -99,11 +103,11 @@ def _context_columns(options, model):
     return Columns(options.context, names, or_rest=False)
 
 
-def _read(path, groups, options, dtype):
+def _read(path: PathLike, groups: list[Columns], options: argparse.Namespace, dtype: DTypeLike) -> list[Table]:
     return read_columns(path, groups, delimiter=options.delimiter, header=options.header, dtype=dtype)
 
 
-def _check_width(what, expected, values, path, option):
+def _check_width(what: str, expected: int, values: Floats, path: str, option: str) -> None:
     if values.shape[1] != expected:
         raise ValueError(
             f"{what} has {count_of(expected, 'column')}, got {values.shape[1]} from {path}: {option} chooses some of a table"

@@ -4,12 +4,14 @@ import errno
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 __all__ = ["discard_output", "message_of", "open_closed_streams", "say", "show_warnings", "write_bytes"]
 
 
-def open_closed_streams():
+def open_closed_streams() -> None:
     """Open the null device in place of standard streams that were closed when the process started.
 
     Otherwise the next opened file would take the descriptor and receive the output of the stream. The null device is opened
@@ -24,10 +26,10 @@ def open_closed_streams():
         except OSError:
             os.open(os.devnull, flag)  # gets the lowest free descriptor: this one
         if getattr(sys, name) is None:
-            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - it stays open
 
 
-def say(text):
+def say(text: str) -> None:
     """Print to standard error, if it can be written."""
     try:
         print(text, file=sys.stderr, flush=True)
@@ -35,7 +37,7 @@ def say(text):
         _discard(sys.stderr)
 
 
-def message_of(error):
+def message_of(error: Warning | Exception | str) -> str:
     """An error in one line."""
     text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
@@ -46,7 +48,7 @@ def message_of(error):
 
 
 @contextmanager
-def show_warnings():
+def show_warnings() -> Iterator[None]:
     """Show warnings on standard error afterwards, each in one line, except those for programmers."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -57,13 +59,13 @@ def show_warnings():
         say(f"nvpflow: warning: {message_of(warning.message)}")
 
 
-def write_bytes(content):
+def write_bytes(content: bytes) -> None:
     """Write to standard output."""
     sys.stdout.buffer.write(content)
     sys.stdout.buffer.flush()
 
 
-def discard_output():
+def discard_output() -> None:
     """Give up a standard output that cannot be written."""
     try:
         sys.stdout.flush()
@@ -71,6 +73,6 @@ def discard_output():
         _discard(sys.stdout)
 
 
-def _discard(stream):
+def _discard(stream: TextIO) -> None:
     """Drop the buffer, which Python would try to write again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

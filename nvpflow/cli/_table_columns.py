@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-__all__ = ["Columns", "TableError", "Wanted", "shorten"]
+from nvpflow._typing import DTypeLike, Floats
+
+__all__ = ["Columns", "Table", "TableError", "Wanted", "shorten"]
 
 LONGEST = 60  # characters of a cell or a name in a message
 MOST_NAMES = 20  # in a message
+
+
+Table: TypeAlias = tuple[npt.NDArray[np.float64], list[str] | None]  # values (n, D), and names where the table has some
 
 
 class TableError(ValueError):
@@ -46,10 +52,10 @@ class Columns(NamedTuple):
 class Wanted:
     """Groups of columns of the file `source`, at most one of which is the rest."""
 
-    def __init__(self, source, groups, dtype):
+    def __init__(self, source: str, groups: Sequence[Columns], dtype: DTypeLike) -> None:
         self.source, self.groups, self.dtype = source, groups, np.dtype(dtype)
 
-    def find(self, width, names):
+    def find(self, width: int, names: list[str] | None) -> Found:
         """Find the groups in a table with this number of columns. Its names may be None."""
         if width == 0:
             raise TableError(f"{self.source} has no columns")
@@ -68,12 +74,14 @@ class Found:
         Names of these columns in messages.
     """
 
-    def __init__(self, source, groups, names, dtype):
+    def __init__(self, source: str, groups: list[list[int]], names: list[str] | None, dtype: np.dtype[Any]) -> None:
         self.source, self.groups, self.names, self.dtype = source, groups, names, dtype
         self.indices = [index for group in groups for index in group]
         self.labels = [_label(index, names) for index in self.indices]
 
-    def tables(self, values, place=lambda row: f"row {row + 1}"):
+    def tables(
+        self, values: npt.NDArray[np.float64], place: Callable[[int], str] = lambda row: f"row {row + 1}"
+    ) -> list[Table]:
         """[(values, names)] for each group, from the values of the columns `indices`, which must be finite in the dtype."""
         self._check(values, place)
         tables, start = [], 0
@@ -83,7 +91,7 @@ class Found:
             start += len(group)
         return tables
 
-    def _check(self, values, place):
+    def _check(self, values: Floats, place: Callable[[int], str]) -> None:
         if len(values) == 0:
             raise TableError(f"{self.source} has no rows")
         with np.errstate(over="ignore"):
@@ -99,13 +107,13 @@ class Found:
 class _Header:
     """The columns of a table, found by name or by number."""
 
-    def __init__(self, source, width, names):
+    def __init__(self, source: str, width: int, names: list[str] | None) -> None:
         self.source, self.width, self.names = source, width, names
         self.places: dict[str, list[int]] = {}
         for index, name in enumerate(names or ()):
             self.places.setdefault(name, []).append(index)
 
-    def by_name(self, name):
+    def by_name(self, name: str) -> int:
         places = self.places.get(name, ())
         if len(places) > 1:
             raise TableError(f"{self.source} has {len(places)} columns {shorten(name)}: use their numbers")
@@ -113,7 +121,7 @@ class _Header:
             raise self._missing(name)
         return places[0]
 
-    def by_name_or_number(self, text):
+    def by_name_or_number(self, text: str) -> Sequence[int]:
         """The indices of a name, a number or a range."""
         if text in self.places:
             return [self.by_name(text)]
@@ -124,7 +132,7 @@ class _Header:
                 return range(start - 1, stop)
         raise self._missing(text)
 
-    def _missing(self, text):
+    def _missing(self, text: str) -> TableError:
         has = f"1 to {self.width}"
         if self.names is not None:
             has = ", ".join(name[:LONGEST] for name in self.names[:MOST_NAMES])
@@ -132,7 +140,7 @@ class _Header:
         return TableError(f"{self.source} has no column {shorten(text)}; it has {has}")
 
 
-def _find_groups(groups, header):
+def _find_groups(groups: Sequence[Columns], header: _Header) -> list[list[int]]:
     found = [_find(group, header) for group in groups]
     counts = Counter(index for indices in found if indices is not None for index in indices)
     for index, count in counts.items():
@@ -144,7 +152,7 @@ def _find_groups(groups, header):
     return [rest if indices is None else indices for indices in found]
 
 
-def _find(group, header):
+def _find(group: Columns, header: _Header) -> list[int] | None:
     """The indices of a group; None for the rest."""
     if group.wanted is not None:
         return [index for text in group.wanted for index in header.by_name_or_number(text)]
@@ -157,14 +165,14 @@ def _find(group, header):
     return [header.by_name(name) for name in group.known]
 
 
-def _is_count(text):
+def _is_count(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 19
 
 
-def _label(index, names):
+def _label(index: int, names: Sequence[str] | None) -> str:
     return str(index + 1) if names is None else shorten(names[index])
 
 
-def shorten(text):
+def shorten(text: str) -> str:
     """A text as quoted in messages."""
     return repr(text) if len(text) <= LONGEST else f"{text[:LONGEST]!r}..."

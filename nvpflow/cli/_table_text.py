@@ -6,10 +6,12 @@ import csv
 import io
 import itertools
 import re
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, Self, TextIO
 
 import numpy as np
 
-from nvpflow.cli._table_columns import TableError, shorten
+from nvpflow.cli._table_columns import Found, Table, TableError, Wanted, shorten
 
 __all__ = ["read_text"]
 
@@ -19,7 +21,7 @@ DELIMITERS = "\t;|,"
 DISGUISED_NUMBER = re.compile(r"[+-]?\d[\d_.,' \xa0\u202f]*([eE][+-]?\d+)?%?")
 
 
-def read_text(stream, wanted, delimiter=None, header=None):
+def read_text(stream: BinaryIO, wanted: Wanted, delimiter: str | None = None, header: bool | None = None) -> list[Table]:
     """[(values, names)] for each group of columns in `wanted`."""
     text = io.TextIOWrapper(stream, encoding="utf-8-sig")
     try:
@@ -31,7 +33,7 @@ def read_text(stream, wanted, delimiter=None, header=None):
         text.detach()  # so that standard input stays open
 
 
-def _read_rows(rows, wanted, header):
+def _read_rows(rows: _Rows, wanted: Wanted, header: bool | None) -> list[Table]:
     first = next(rows, None)
     if first is None:
         raise TableError(f"{wanted.source} is empty")
@@ -72,16 +74,17 @@ class _Rows:
         Numbers of the lines where no row begins.
     """
 
-    def __init__(self, text, source, delimiter):
+    def __init__(self, text: TextIO, source: str, delimiter: str | None) -> None:
         self.text, self.source, self.delimiter = text, source, delimiter
-        self.width = self.first_number = None
-        self.number = self.lines_read = 0
-        self.row, self.skipped = "", []
+        self.width: int | None = None
+        self.first_number = self.number = self.lines_read = 0
+        self.row = ""
+        self.skipped: list[int] = []
 
-    def __iter__(self):
+    def __iter__(self) -> Self:
         return self
 
-    def __next__(self):
+    def __next__(self) -> str:
         line = self._next_line()
         while line.isspace():
             self.skipped.append(self.lines_read)
@@ -96,30 +99,30 @@ class _Rows:
             raise TableError(f"{self.source}, line {self.number}: {cells}, but the first line has {self.width}")
         return self.row
 
-    def _next_line(self):
+    def _next_line(self) -> str:
         line = next(self.text)
         self.lines_read += 1
         if "\0" in line:
             raise TableError(f"{self.source}, line {self.lines_read}: a NUL character, so this is no text in UTF-8")
         return line
 
-    def _count(self, line):
+    def _count(self, line: str) -> int:
         """The cells of a line without quotes."""
         return len(line.split()) if self.delimiter is None else line.count(self.delimiter) + 1
 
-    def split(self, row):
+    def split(self, row: str) -> list[str]:
         """The cells of a row."""
         if '"' in row:
             return self._parse([row])
         return row.split() if self.delimiter is None else row.rstrip("\n").split(self.delimiter)
 
-    def _quoted(self, line):
+    def _quoted(self, line: str) -> tuple[str, int]:
         """The row that begins with this line, and its number of cells."""
         lines: list[str] = []
         cells = self._parse(self._lines_of_row(line, lines))
         return "".join(lines), len(cells)
 
-    def _parse(self, lines):
+    def _parse(self, lines: Iterable[str]) -> list[str]:
         """The cells of the first row of some lines, with quotes."""
         if self.delimiter is None:
             rows = csv.reader(map(str.rstrip, lines), delimiter=" ", skipinitialspace=True)
@@ -133,7 +136,7 @@ class _Rows:
                 "or a quotation mark too many"
             ) from None
 
-    def _lines_of_row(self, line, lines):
+    def _lines_of_row(self, line: str, lines: list[str]) -> Iterator[str]:
         """This line, and the next ones while the parser is inside a quoted cell."""
         while True:
             lines.append(line)
@@ -144,14 +147,14 @@ class _Rows:
                 raise TableError(f"{self.source}, line {self.number}: a quoted cell has no end") from None
             self.skipped.append(self.lines_read)
 
-    def place(self, row):
+    def place(self, row: int) -> str:
         """The line of a row, counted from 0."""
         number = self.first_number + row
         for skipped in self.skipped:
             number += self.first_number < skipped <= number
         return f"line {number}"
 
-    def explain(self, found):
+    def explain(self, found: Found) -> str | None:
         """The error in the row that was read last, where the parser stopped."""
         cells = self.split(self.row)
         for index, label in zip(found.indices, found.labels):
@@ -161,13 +164,13 @@ class _Rows:
         return None
 
 
-def _find_delimiter(line):
+def _find_delimiter(line: str) -> str | None:
     """The delimiter, None for white space. A first line that ends inside a quoted cell belongs to a CSV."""
     bare = re.sub('"[^"]*"?', "", line)
     return next((mark for mark in DELIMITERS if mark in bare), "," if line.count('"') % 2 else None)
 
 
-def _names(cells, source, header):
+def _names(cells: list[str], source: str, header: bool | None) -> list[str] | None:
     """The names of the columns if the first line holds them, else None."""
     # numpy.savetxt puts a comment sign before the names.
     cells = [cell.strip() for cell in ([cells[0].lstrip("# "), *cells[1:]] if cells[0].startswith("#") else cells)]
@@ -184,7 +187,7 @@ def _names(cells, source, header):
     return cells if header else None
 
 
-def _is_number(cell):
+def _is_number(cell: str) -> bool:
     try:
         float(cell)
     except ValueError:

@@ -13,15 +13,17 @@ import math
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
+from typing import Any, BinaryIO, TextIO, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from nvpflow._typing import DTypeLike, Floats, PathLike
-from nvpflow.cli._table_columns import Columns, TableError, Wanted
+from nvpflow.cli._table_columns import Columns, Table, TableError, Wanted
 from nvpflow.cli._table_text import read_text
 
 __all__ = ["Columns", "TableError", "read_columns", "read_table", "write_table"]
@@ -184,28 +186,28 @@ def write_table(path: PathLike, values: Floats, names: Sequence[str] | None = No
 
 
 @contextmanager
-def _open(path):
+def _open(path: PathLike) -> Iterator[io.BufferedReader]:
     if os.fspath(path) == "-":
-        yield _standard_stream("stdin", "standard input").buffer
+        yield cast(io.BufferedReader, _standard_stream("stdin", "standard input").buffer)
     else:
         with open(path, "rb") as stream:
             yield stream
 
 
-def _standard_stream(name, words):
+def _standard_stream(name: str, words: str) -> TextIO:
     """A standard stream. It is None in Python if it was closed at the start."""
-    stream = getattr(sys, name)
+    stream: TextIO | None = getattr(sys, name)
     if stream is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), words)
     return stream
 
 
-def _seekable(stream):
+def _seekable(stream: BinaryIO) -> BinaryIO:
     """The stream, or a copy in memory if it is a pipe."""
     return stream if stream.seekable() else io.BytesIO(stream.read())
 
 
-def _read_npy(stream, wanted):
+def _read_npy(stream: BinaryIO, wanted: Wanted) -> list[Table]:
     start = stream.tell()
     shape, dtype = _read_npy_header(stream, wanted.source)
     if dtype.kind not in "fiub" or len(shape) != 2:
@@ -221,7 +223,7 @@ def _read_npy(stream, wanted):
     return found.tables(np.ascontiguousarray(values[:, found.indices], np.float64))
 
 
-def _read_npy_header(stream, source):
+def _read_npy_header(stream: BinaryIO, source: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and dtype of the array."""
     read_header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
     try:
@@ -240,7 +242,7 @@ def _read_npy_header(stream, source):
     return shape, dtype
 
 
-def _read_parquet(stream, wanted):
+def _read_parquet(stream: BinaryIO, wanted: Wanted) -> list[Table]:
     arrow, parquet = _pyarrow()
     try:
         file = parquet.ParquetFile(stream)
@@ -261,7 +263,7 @@ def _read_parquet(stream, wanted):
     return found.tables(values)
 
 
-def _pyarrow():
+def _pyarrow() -> tuple[ModuleType, ModuleType]:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -270,7 +272,7 @@ def _pyarrow():
     return pyarrow, pyarrow.parquet
 
 
-def _write_text(file, values, names, delimiter):
+def _write_text(file: TextIO, values: Floats, names: Sequence[str] | None, delimiter: str) -> None:
     if names is not None:
         csv.writer(file, delimiter=delimiter, lineterminator="\n").writerow(names)
     n, width = values.shape

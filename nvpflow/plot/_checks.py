@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from nvpflow._typing import ArrayLike, Floats
 from nvpflow._validation.arguments import shown
 from nvpflow._validation.arrays import as_array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Points: TypeAlias = npt.NDArray[Any]  # of any kind of real numbers
+Colours: TypeAlias = "str | npt.NDArray[Any]"
+Range: TypeAlias = tuple[float, float]
 # ((low, high), (low, high)) of two columns, (low, high) of one.
-Limits: TypeAlias = tuple[tuple[float, float], tuple[float, float]] | tuple[float, float]
+Limits: TypeAlias = tuple[Range, Range] | Range
 AxesLike: TypeAlias = "Axes | Sequence[Axes] | npt.NDArray[Any]"
 
 
-def check_points(name, points, data_dim=None, finite=False):
+def check_points(name: str, points: ArrayLike, data_dim: int | None = None, finite: bool = False) -> Points:
     """An array of real numbers of shape (n, D); `data_dim` None is any D."""
     points = as_array(name, points)
     if points.dtype.kind not in "fiub":
@@ -34,7 +38,7 @@ def check_points(name, points, data_dim=None, finite=False):
     return points
 
 
-def check_names(names: Sequence[str] | None, data_dim):
+def check_names(names: Sequence[str] | None, data_dim: int) -> list[str]:
     """Names of the columns, by default x1, x2, ..."""
     if names is None:
         return [f"$x_{{{i + 1}}}$" for i in range(data_dim)]
@@ -46,7 +50,7 @@ def check_names(names: Sequence[str] | None, data_dim):
     return [name.replace("$", r"\$") for name in names]
 
 
-def check_limits(limits, data_dim):
+def check_limits(limits: object, data_dim: int) -> tuple[Range, ...]:
     """((low, high), ...), one pair for each of one or two columns. For one column, a bare pair is fine."""
     try:
         checked = np.asarray(limits, dtype=float)
@@ -61,7 +65,7 @@ def check_limits(limits, data_dim):
     return tuple(map(tuple, checked.tolist()))
 
 
-def check_shares(name, shares):
+def check_shares(name: str, shares: object) -> Floats:
     """Sorted distinct numbers in (0, 1)."""
     try:
         checked = np.asarray(shares, dtype=float)

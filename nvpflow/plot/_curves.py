@@ -1,13 +1,33 @@
 """Densities of one-dimensional flows: curves, and regions below them."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
+from nvpflow._typing import ArrayLike, Floats
 from nvpflow.plot._canvas import BLUE, GREY, RED, bin_edges, histogram, open_frame, panels
+from nvpflow.plot._checks import AxesLike, Points, Range
+from nvpflow.plot._model import Drawable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["draw_curve", "draw_regions", "evaluate"]
 
 
-def draw_curve(flow, exact, data, limits, resolution, name, axes):
+def draw_curve(
+    flow: Drawable,
+    exact: Callable[[Any], ArrayLike] | None,
+    data: Points | None,
+    limits: Range,
+    resolution: int,
+    name: str,
+    axes: AxesLike | None,
+) -> Figure:
     """Draw the density, the exact density if given, and a histogram of the data."""
     points = _grid(limits, resolution)[:, np.newaxis]
     figure, (ax,) = panels(axes, 1, 1, width=7.5, shape=0.5)
@@ -27,7 +47,9 @@ def draw_curve(flow, exact, data, limits, resolution, name, axes):
     return figure
 
 
-def draw_regions(ax, flow, data, limits, resolution, levels, colours, name):
+def draw_regions(
+    ax: Axes, flow: Drawable, data: Points | None, limits: Range, resolution: int, levels: Floats, colours: Floats, name: str
+) -> None:
     """Fill the area below the density where its logarithm exceeds each level, highest first. Data are marks below the axis."""
     points = _grid(limits, resolution)
     log_density = np.nan_to_num(flow.log_prob(points[:, np.newaxis]).astype(float), nan=-np.inf)
@@ -43,7 +65,7 @@ def draw_regions(ax, flow, data, limits, resolution, levels, colours, name):
     open_frame(ax)
 
 
-def evaluate(exact, points):
+def evaluate(exact: Callable[[Any], ArrayLike], points: Floats) -> Floats:
     """The exact log-densities of points (n, D)."""
     values = np.asarray(exact(points), dtype=float)
     if values.shape != (len(points),):
@@ -51,19 +73,19 @@ def evaluate(exact, points):
     return values
 
 
-def _grid(limits, resolution):
+def _grid(limits: Range, resolution: int) -> Floats:
     low, high = limits
     return np.linspace(low, high, resolution)
 
 
-def _density(log_density):
+def _density(log_density: Floats) -> Floats:
     """The density, with NaN, which is not drawn, in place of infinity."""
     with np.errstate(over="ignore"):
         density = np.exp(log_density.astype(float))
     return np.where(density < np.inf, density, np.nan)
 
 
-def _height(density):
+def _height(density: Floats) -> float:
     """The height of a panel that shows the density but may cut off narrow spikes."""
     finite = density[np.isfinite(density)]
     return float(min(finite.max(), 2 * np.quantile(finite, 0.99))) if len(finite) else 0.0

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nvpflow._typing import ArrayLike
+from nvpflow._typing import ArrayLike, Floats
 from nvpflow._validation.arguments import check_int
 from nvpflow.plot._canvas import GREY, INSIDE, aspect_of, label, limits_of, panels, scatter_over, shape_of
 from nvpflow.plot._checks import (
     AxesLike,
     Limits,
+    Points,
+    Range,
     check_limits,
     check_names,
     check_points,
     check_shares,
 )
 from nvpflow.plot._curves import draw_curve, draw_regions, evaluate
-from nvpflow.plot._model import Model, check_model
+from nvpflow.plot._model import Drawable, Model, check_model
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 # Nats from the top of the colour scale of `density` to its bottom.
@@ -98,7 +102,15 @@ def density(
     return _draw_images(flow, exact, data, limits, resolution, names, axes)
 
 
-def _draw_images(flow, exact, data, limits, resolution, names, axes):
+def _draw_images(
+    flow: Drawable,
+    exact: Callable[[Any], ArrayLike] | None,
+    data: Points | None,
+    limits: Sequence[Range],
+    resolution: int,
+    names: Sequence[str],
+    axes: AxesLike | None,
+) -> Figure:
     points, shape = _pixels(limits, resolution)
     images = {"learned log-density": flow.log_prob(points)}
     if exact is not None:
@@ -203,7 +215,16 @@ def contours(
     return figure
 
 
-def _draw_contours(ax, flow, data, limits, resolution, levels, colours, names):
+def _draw_contours(
+    ax: Axes,
+    flow: Drawable,
+    data: Points | None,
+    limits: Sequence[Range],
+    resolution: int,
+    levels: Floats,
+    colours: Floats,
+    names: Sequence[str],
+) -> None:
     points, shape = _pixels(limits, resolution)
     x, y = points[:, 0].reshape(shape), points[:, 1].reshape(shape)
     values = np.nan_to_num(flow.log_prob(points).astype(float), nan=-np.inf).reshape(shape)
@@ -216,7 +237,7 @@ def _draw_contours(ax, flow, data, limits, resolution, levels, colours, names):
     label(ax, names)
 
 
-def _limits(flow, limits, data=None):
+def _limits(flow: Drawable, limits: Limits | None, data: Points | None = None) -> tuple[Range, ...]:
     """The given limits, or limits that show the samples and the data."""
     if limits is not None:
         return check_limits(limits, flow.data_dim)
@@ -226,7 +247,7 @@ def _limits(flow, limits, data=None):
     return tuple((min(a), max(b)) for a, b in (zip(*pair) for pair in zip(limits, limits_of(data, INSIDE))))
 
 
-def _levels(flow, mass):
+def _levels(flow: Drawable, mass: Floats) -> Floats:
     """Levels of the log-density, highest first, that are exceeded by these shares of the samples."""
     log_density = flow.sample_and_log_prob(N_LEVEL)[1].astype(float)
     log_density = log_density[np.isfinite(log_density)]
@@ -236,7 +257,7 @@ def _levels(flow, mass):
     return levels
 
 
-def _legend(ax, mass, levels, colours, log_density):
+def _legend(ax: Axes, mass: Floats, levels: Floats, colours: Floats, log_density: Floats | None) -> None:
     from matplotlib.patches import Patch
 
     entries = []
@@ -249,27 +270,27 @@ def _legend(ax, mass, levels, colours, log_density):
     ax.legend(handles=entries, title=title, frameon=False, loc="upper left", bbox_to_anchor=(1.02, 1.02))
 
 
-def _shades(count):
+def _shades(count: int) -> Floats:
     """Blues, from dark for the innermost region to light."""
     from matplotlib import colormaps
 
     return colormaps["Blues"](np.linspace(0.75, 0.22, count))
 
 
-def _pixels(limits, resolution):
+def _pixels(limits: Sequence[Range], resolution: int) -> tuple[Floats, tuple[int, int]]:
     """Centres of the pixels, shape (rows * columns, 2), and (rows, columns)."""
     shape = (max(2, round(resolution * shape_of(limits))), resolution)
     x, y = ((np.arange(n) + 0.5) / n * (high - low) + low for n, (low, high) in zip(shape[::-1], limits))
     return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2), shape
 
 
-def _top(images):
+def _top(images: Iterable[Floats]) -> float:
     """The upper end of a colour scale for log-densities. Spikes of a few pixels do not count."""
     finite = [values[np.isfinite(values)] for values in images]
     return max((float(np.quantile(values, 0.999)) for values in finite if len(values)), default=0.0)
 
 
-def _colormap(name, bad):
+def _colormap(name: str, bad: str) -> Colormap:
     from matplotlib import colormaps
 
     return colormaps[name].with_extremes(bad=bad)

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nvpflow._typing import ArrayLike
+from nvpflow._typing import ArrayLike, Floats, Ints
 from nvpflow._validation.arguments import check_int, check_real, shown
+from nvpflow.mixture_base import MixtureBase
 from nvpflow.plot._canvas import BLUE, GREY, RED, count_bins, histogram, open_frame, panels
 from nvpflow.plot._checks import AxesLike, check_points
 from nvpflow.plot._model import Model, check_model
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 NORMAL = NormalDist()
@@ -109,7 +111,7 @@ def latent(
     return figure
 
 
-def _histogram(ax, z, d):
+def _histogram(ax: Axes, z: Floats, d: int) -> None:
     edges = np.linspace(-4.5, 4.5, count_bins(len(z)) + 1)
     top = histogram(ax, z, edges, BLUE, filled=True, label=f"{len(z)} points")
     grid = np.linspace(-4.5, 4.5, 200)
@@ -123,7 +125,7 @@ def _histogram(ax, z, d):
     open_frame(ax)
 
 
-def _qq(ax, z, d, ranks, band, level):
+def _qq(ax: Axes, z: Floats, d: int, ranks: Ints, band: tuple[Floats, Floats], level: float) -> None:
     expected = _quantiles(ranks / (len(z) + 1))
     low, high = map(_quantiles, band)
     z = z[ranks - 1]
@@ -143,17 +145,17 @@ def _qq(ax, z, d, ranks, band, level):
     open_frame(ax)
 
 
-def _name(d):
+def _name(d: int) -> str:
     return f"$z_{{{d + 1}}}$"
 
 
-def _quantiles(probabilities):
+def _quantiles(probabilities: Floats) -> Floats:
     """Quantiles of the standard normal distribution."""
     tiny = np.finfo(float).tiny
     return np.array([NORMAL.inv_cdf(p) for p in np.clip(probabilities, tiny, 1 - 2**-53)])
 
 
-def _rosenblatt(mixture, Z):
+def _rosenblatt(mixture: MixtureBase, Z: Floats) -> Floats:
     """Map draws from a mixture to draws from N(0, I), shape (n, D), one dimension after the other.
 
     P is lower triangular. So P (z - mean) of a component is the standardised residual of each dimension given those before it.
@@ -171,12 +173,12 @@ def _rosenblatt(mixture, Z):
     return result
 
 
-def _tails(values):
+def _tails(values: Floats) -> Floats:
     """The standard normal distribution function of each value."""
     return np.reshape([0.5 * erfc(-value / 2**0.5) for value in values.ravel()], values.shape)
 
 
-def _ranks(n):
+def _ranks(n: int) -> Ints:
     """Ranks of the order statistics to draw, from 1: all for few points, else some at equal steps of the quantile."""
     ends = NORMAL.inv_cdf(0.5 / n)
     steps = np.linspace(ends, -ends, QUANTILES)
@@ -184,7 +186,7 @@ def _ranks(n):
     return np.unique(np.clip(chosen, 1, n))
 
 
-def _band(ranks, n, level):
+def _band(ranks: Ints, n: int, level: float) -> tuple[Floats, Floats]:
     """Ends of a band, shape (ranks,), that holds all uniform order statistics of these ranks at once.
 
     The order statistics are partial sums of n + 1 exponential numbers, divided by the total; sums of many are gamma numbers.
@@ -200,7 +202,7 @@ def _band(ranks, n, level):
     return ordered[k - 1], ordered[SIMULATIONS - k]
 
 
-def _check_dimensions(dimensions, data_dim):
+def _check_dimensions(dimensions: Sequence[int] | None, data_dim: int) -> list[int]:
     if dimensions is None:
         dimensions = range(data_dim)
     if isinstance(dimensions, str) or not np.iterable(dimensions):

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nvpflow._typing import ArrayLike, Seed
+from nvpflow._typing import ArrayLike, Floats, Ints, Seed
 from nvpflow._validation.arguments import check_int, seed_sequence
-from nvpflow.layers import ActNorm, AdditiveCoupling, LULinear
+from nvpflow.layers import ActNorm, AdditiveCoupling, Layer, LULinear
 from nvpflow.plot._canvas import BLUE, INSIDE, RED, bin_edges, limits_of, panels, scatter, square_limits
-from nvpflow.plot._checks import AxesLike, Limits
-from nvpflow.plot._model import Model, check_model
+from nvpflow.plot._checks import AxesLike, Range
+from nvpflow.plot._model import Drawable, Model, check_model
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
     from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
     from matplotlib.figure import Figure
 
 # Hues of the angles 0, 90, ..., 360 degrees. Opposite hues differ for every kind of colour vision.
@@ -136,7 +138,7 @@ def animation(
     figure, (ax,) = panels(axes, 1, 1, width=5.0)
     dots = _scatter(ax, stages[0], colours)
 
-    def draw(frame):
+    def draw(frame: int) -> tuple[PathCollection]:
         place = min(max(0.0, (frame - HOLD) / frames_per_layer), len(stages) - 1)
         before = min(int(place), len(stages) - 2)
         share = place - before
@@ -162,18 +164,18 @@ class Stage(NamedTuple):
 
     title: str
     points: np.ndarray  # (n, 2)
-    limits: Limits
+    limits: tuple[Range, ...]
     on_a_line: bool  # the flow has one dimension
 
 
-def _scatter(ax, stage, colours):
+def _scatter(ax: Axes, stage: Stage, colours: Floats) -> PathCollection:
     dots = scatter(ax, stage.points, colours, stage.limits, aspect="auto" if stage.on_a_line else None)
     if stage.on_a_line:
         ax.set_yticks([])
     return dots
 
 
-def _stages(flow, n, random_state):
+def _stages(flow: Drawable, n: int, random_state: Seed) -> tuple[list[Stage], Floats]:
     """The stages, and the colours of the points."""
     n = check_int("n", n, 1)
     if flow.base is None:
@@ -194,26 +196,27 @@ def _stages(flow, n, random_state):
     return [Stage(*stage, on_a_line) for stage in zip(titles, points, limits)], origin_colours(z)
 
 
-def _in_plane(states):
+def _in_plane(states: list[Floats]) -> tuple[list[Floats], list[tuple[Range, ...]]]:
     """Points and limits of all stages."""
     shared = square_limits(np.concatenate(states[:-1]))
     return states, [shared] * (len(states) - 1) + [square_limits(states[-1])]
 
 
-def _on_line(states):
+def _on_line(states: list[Floats]) -> tuple[list[Floats], list[tuple[Range, ...]]]:
     """As `_in_plane` for one dimension: points are lifted to a random share of the height of their histogram."""
     shared, last = limits_of(np.concatenate(states[:-1]), INSIDE), limits_of(states[-1], INSIDE)
     share = np.random.default_rng(0).uniform(size=len(states[0]))
-    points, limits = [], []
+    points: list[Floats] = []
+    limits: list[tuple[Range, ...]] = []
     for state, (sides,) in zip(states, [shared] * (len(states) - 1) + [last]):
         column = state[:, 0].astype(float)
         heights = _heights(column, sides)
         points.append(np.stack([column, share * heights], axis=1))
-        limits.append((sides, (0.0, 1.08 * heights.max() or 1.0)))
+        limits.append((sides, (0.0, 1.08 * float(heights.max()) or 1.0)))
     return points, limits
 
 
-def _heights(column, limits):
+def _heights(column: Floats, limits: Range) -> Ints:
     """For each point, the number of points in its bin; 0 outside of the limits."""
     edges = bin_edges(limits, len(column))
     inner = (column >= edges[0]) & (column <= edges[-1])
@@ -221,7 +224,7 @@ def _heights(column, limits):
     return np.where(inner, np.bincount(place[inner], minlength=len(edges) - 1)[place], 0)
 
 
-def _count_units(layers):
+def _count_units(layers: Sequence[Layer]) -> int:
     """The number of layers at the end that only change to the units of the data: an act norm and, before it, an LU map and a
     shift that depends on the context alone."""
     if len(layers) < 2 or not isinstance(layers[-1], ActNorm):
@@ -232,11 +235,11 @@ def _count_units(layers):
     return count
 
 
-def _changes_units(layer):
+def _changes_units(layer: Layer) -> bool:
     return isinstance(layer, LULinear) or (isinstance(layer, AdditiveCoupling) and not layer.mask.any())
 
 
-def origin_colours(z):
+def origin_colours(z: Floats) -> Floats:
     """A colour for each latent point, hue by angle and saturation by radius, without a seam."""
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
@@ -244,15 +247,16 @@ def origin_colours(z):
     above = z[:, 1] if z.shape[1] == 2 else np.zeros(len(z))
     hue = wheel(np.arctan2(above, z[:, 0]) / (2 * np.pi) % 1)[:, :3]
     saturation = np.sqrt(-np.expm1(-(z**2).sum(axis=1, keepdims=True) / 2))
-    return saturation * hue + (1 - saturation) * np.array(to_rgb("0.75"))
+    colours: Floats = saturation * hue + (1 - saturation) * np.array(to_rgb("0.75"))
+    return colours
 
 
 @functools.cache
-def _animation_class():
+def _animation_class() -> type[FuncAnimation]:
     from matplotlib.animation import FuncAnimation
 
     class NotebookAnimation(FuncAnimation):
-        def _repr_html_(self):
+        def _repr_html_(self) -> str:
             """A player with buttons."""
             return self.to_jshtml()
 

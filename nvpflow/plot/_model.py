@@ -1,14 +1,17 @@
 """The density that a figure draws."""
 
+from __future__ import annotations
+
 from typing import TypeAlias
 
 import numpy as np
 
+from nvpflow._typing import ArrayLike, Floats
 from nvpflow._validation.arrays import as_array
 from nvpflow.density import FlowDensity
 from nvpflow.flow import Flow
 from nvpflow.outliers import FlowOutlierDetector
-from nvpflow.plot._checks import check_points
+from nvpflow.plot._checks import Points, check_points
 
 __all__ = ["Model", "check_model"]
 
@@ -18,30 +21,30 @@ Model: TypeAlias = Flow | FlowDensity | FlowOutlierDetector
 class Drawable:
     """The density of a flow; for a conditional flow, given one context or a context for each point."""
 
-    def __init__(self, flow, context, origin=None):
+    def __init__(self, flow: Flow, context: Points | None, origin: Floats | None = None) -> None:
         self.flow, self.context, self.origin = flow, context, 0 if origin is None else origin
         self.base, self.layers, self.data_dim, self.dtype = flow.base, flow.layers, flow.data_dim, flow.dtype
 
-    def _rows(self, n):
+    def _rows(self, n: int) -> Points | None:
         """The context of each of n points."""
         return None if self.context is None else np.broadcast_to(self.context, (n, self.flow.context_dim))
 
-    def log_prob(self, x):
+    def log_prob(self, x: Points) -> Floats:
         return self.flow.log_prob(x - self.origin, self._rows(len(x)))
 
-    def sample_and_log_prob(self, n):
+    def sample_and_log_prob(self, n: int) -> tuple[Floats, Floats]:
         x, log_prob = self.flow.sample_and_log_prob(n, random_state=0, context=self._rows(n))
         return x + self.origin, log_prob
 
-    def trace(self, z):
+    def trace(self, z: Points) -> Floats:
         trace = self.flow.trace(z, context=self._rows(len(z)))
         return np.concatenate([trace[:-1], trace[-1:] + self.origin])
 
-    def inverse(self, x):
+    def inverse(self, x: Points) -> tuple[Floats, Floats]:
         return self.flow.inverse(x - self.origin, self._rows(len(x)))
 
 
-def check_model(model, context=None, most_dims=2, n=1):
+def check_model(model: Model, context: ArrayLike | None = None, most_dims: int | None = 2, n: int = 1) -> Drawable:
     """The Drawable of a flow or a fitted estimator, with one context or n contexts.
 
     The model may have at most `most_dims` dimensions; None is any number.
@@ -57,7 +60,7 @@ def check_model(model, context=None, most_dims=2, n=1):
     return Drawable(flow, None if rows is None else model._check_context(context, len(rows)), model._origin())
 
 
-def _check_context(context, n_columns, n):
+def _check_context(context: ArrayLike | None, n_columns: int, n: int) -> Points | None:
     if n_columns == 0:
         if context is not None:
             raise ValueError(f"context must be None for a model without one, got a {type(context).__name__}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow._typing import ArrayLike
 from nvpflow._validation.arguments import check_int
@@ -24,9 +25,10 @@ from nvpflow.plot._canvas import (
     scatter,
     shape_of,
 )
-from nvpflow.plot._checks import AxesLike, check_names, check_points
+from nvpflow.plot._checks import AxesLike, Points, Range, check_names, check_points
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # The most columns in a corner plot; more panels would be too small.
@@ -85,13 +87,13 @@ def samples(
     return figure
 
 
-def _draw_points(axes, clouds, limits, names):
+def _draw_points(axes: npt.NDArray[Any], clouds: Sequence[Points], limits: Sequence[Range], names: Sequence[str]) -> None:
     for ax, cloud, colour in zip(axes, clouds, COLOURS.values()):
         scatter(ax, cloud, colour, limits)
         label(ax, names)
 
 
-def _draw_histograms(axes, clouds, limits, names):
+def _draw_histograms(axes: npt.NDArray[Any], clouds: Sequence[Points], limits: Sequence[Range], names: Sequence[str]) -> None:
     """Draw histograms of one column, with the same bins and the same height."""
     edges = bin_edges(limits[0], min(map(len, clouds)))
     drawn = zip(axes, clouds, COLOURS.values())
@@ -170,7 +172,7 @@ def corner(
     return figure
 
 
-def _clouds(data, samples):
+def _clouds(data: ArrayLike | None, samples: ArrayLike | None) -> dict[str, Points]:
     """{"data points": data, "samples": samples}, without entries that are None."""
     clouds = {}
     if data is not None:
@@ -185,7 +187,7 @@ def _clouds(data, samples):
     return clouds
 
 
-def _shuffled(clouds):
+def _shuffled(clouds: Mapping[str, Points]) -> tuple[Points, npt.NDArray[np.str_]]:
     """The points of all clouds in a random order, and their colours."""
     points = np.concatenate(list(clouds.values()))
     colours = np.repeat([COLOURS[name] for name in clouds], [len(cloud) for cloud in clouds.values()])
@@ -193,7 +195,7 @@ def _shuffled(clouds):
     return points[order], colours[order]
 
 
-def _histograms(ax, columns, limits, bins):
+def _histograms(ax: Axes, columns: Mapping[str, Points], limits: Range, bins: int) -> None:
     """Draw densities of all points, including those outside of the limits."""
     edges = np.linspace(limits[0], limits[1], bins + 1)
     top = 0.0
@@ -204,7 +206,7 @@ def _histograms(ax, columns, limits, bins):
     ax.spines["left"].set_visible(False)
 
 
-def _tick(ax, names, row, column, dim):
+def _tick(ax: Axes, names: Sequence[str], row: int, column: int, dim: int) -> None:
     """Put labels and numbers along the bottom and the left only."""
     from matplotlib.ticker import MaxNLocator
 
@@ -219,7 +221,7 @@ def _tick(ax, names, row, column, dim):
         ax.set_ylabel(names[row])
 
 
-def _legend(grid, dim):
+def _legend(grid: npt.NDArray[Any], dim: int) -> None:
     """Put the legend into the empty corner, or above the only panel."""
     if dim == 1:
         grid[0, 0].legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from nvpflow._typing import ArrayLike
+from nvpflow._typing import ArrayLike, Floats, History
 from nvpflow._validation.arguments import check_real
 from nvpflow.density import FlowDensity
 from nvpflow.outliers import FlowOutlierDetector
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def training(
-    history: FlowDensity | FlowOutlierDetector | Mapping[str, ArrayLike],
+    history: FlowDensity | FlowOutlierDetector | History | Mapping[str, ArrayLike],
     entropy: float | None = None,
     *,
     axes: Axes | None = None,
@@ -85,7 +86,7 @@ def training(
     return figure
 
 
-def _limits(curves, entropy):
+def _limits(curves: Collection[Floats], entropy: float | None) -> tuple[float, float] | None:
     """Limits from the lowest value to somewhat above most values, so that a few huge ones do not flatten the rest."""
     finite = [curve[np.isfinite(curve)] for curve in curves]
     finite = [curve for curve in finite if len(curve)]
@@ -100,7 +101,7 @@ def _limits(curves, entropy):
     return low - 0.15 * spread, max(high, low + spread) + 0.1 * spread
 
 
-def _check_history(history):
+def _check_history(history: Mapping[str, Any]) -> dict[str, tuple[npt.NDArray[Any], Floats]]:
     """{"training": (epochs, curve)} and, if there is one, "validation"."""
     try:
         curves = {"training": history["train_nll"]}

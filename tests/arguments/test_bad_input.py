@@ -342,7 +342,7 @@ def test_divergence_is_told_and_taken_back():
 BAD_ESTIMATORS = {
     "n_layers": (dict(n_layers=0), ValueError, "n_layers must be at least 1, got 0"),
     "hidden_dim": (dict(hidden_dim=-3), ValueError, "hidden_dim must be at least 1, got -3"),
-    "scale": (dict(scale="softplus"), ValueError, "scale must be one of"),
+    "coupling": (dict(coupling="softplus"), ValueError, "coupling must be one of"),
     "max_iter": (dict(max_iter=0), ValueError, "max_iter must be at least 1, got 0"),
     "batch_size": (dict(batch_size=1.5), TypeError, "batch_size must be an integer, got 1.5"),
     "fraction": (dict(validation_fraction=1.0), ValueError, "validation_fraction must be finite and > 0 and < 1"),
@@ -402,8 +402,8 @@ def test_estimator_before_and_after_fit():
     model.fit(POINTS)
     with pytest.raises(ValueError, match="X has 3 features, but FlowDensity is expecting 2 features as input"):
         model.score_samples(np.zeros((4, 3)))
-    with pytest.raises(ValueError, match="n_samples must be at least 1, got 0"):
-        model.sample(0)
+    with pytest.raises(ValueError, match="n_samples must be at least 0, got -1"):
+        model.sample(-1)
     np.testing.assert_array_equal(model.sample(3), model.sample(3))
     np.testing.assert_allclose(model.inverse_transform(model.transform(POINTS)), POINTS, atol=1e-4)
 

@@ -113,7 +113,7 @@ class TestShapesOfNothing:
         flow = plain_flow()
         before = flow.parameters.copy()
         history = flow.fit(X, max_iter=0, validation_data=X, callback=lambda *epoch: pytest.fail("there is none"))
-        assert [len(curve) for curve in history.values()] == [0, 0]
+        assert [len(curve) for curve in history.values()] == [0, 0, 0]
         np.testing.assert_array_equal(flow.parameters, before)
 
     def test_a_layer_without_parameters(self):

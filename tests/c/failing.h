@@ -4,7 +4,7 @@
 #define FAILING_H
 
 #ifndef _POSIX_C_SOURCE
-#define _POSIX_C_SOURCE 200809L /* as threads.c would have it, had it come first */
+#define _POSIX_C_SOURCE 200809L /* as thread.c would have it, had it come first */
 #endif
 #include <pthread.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
 #include "check.h"
 #include "faults.h"
 #include "nvpflow.h"
-#include "threads.h"
+#include "team.h"
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>

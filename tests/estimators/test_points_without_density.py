@@ -50,20 +50,19 @@ def test_a_point_without_density(detector):
     assert model.score(both, sample_weight=[1, 0]) == pytest.approx(model.score(X[:1]))
 
 
-class Scores(R):
-    """A density whose log-densities are given, and that is not trained."""
+def threshold(monkeypatch, scores, contamination):
+    """That of a detector whose training samples have these log-densities."""
 
-    scores = np.zeros(1)
+    class Flow(nvpflow.Flow):
+        def log_prob(self, x, context=None):
+            return np.array(scores, float)
 
-    def score_samples(self, X, context=None):
-        return self.scores
+    def make(self, data, *others):
+        self.flow_, self.origin_ = Flow([nvpflow.ActNorm(2)]), np.zeros(2)
 
-
-def threshold(monkeypatch, scores, contamination, weight=None):
-    monkeypatch.setattr("nvpflow.outliers.FlowDensity", Scores)
-    monkeypatch.setattr(Scores, "scores", np.array(scores, float))
+    monkeypatch.setattr(R, "_fit_data", make)
     x = np.random.default_rng(0).normal(size=(len(scores), 2))
-    return Detector(max_iter=1, n_layers=1, contamination=contamination).fit(x, sample_weight=weight).offset_
+    return Detector(contamination=contamination).fit(x).offset_
 
 
 @pytest.mark.parametrize("scores, contamination, expected", [
@@ -89,7 +88,7 @@ def test_more_points_without_density_than_outliers(monkeypatch):
 def test_the_threshold_of_draws_without_density(monkeypatch):
     """1 % of the draws without density are among the 5 %; 10 % are more."""
 
-    def draw(flow, n, seed):
+    def draw(flow, n, seed, context=None):
         log_prob = np.linspace(-10, -1, n).astype("float32")
         log_prob[: round(share * n)] = -np.inf
         return np.zeros((n, 2)), log_prob

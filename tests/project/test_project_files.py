@@ -26,6 +26,14 @@ def test_citation_has_the_version():
     assert version == nvpflow.__version__
 
 
+@pytest.mark.parametrize("file", [".ci/run", ".github/workflows/ci.yml"])
+def test_ci_runs_the_lint_of_the_page(file):
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    commands = re.search(r"## Lint.*?```sh\n(ruff .*?\nmypy)\n", page, re.DOTALL)[1].splitlines()
+    run = re.findall(r"^(?: *- run: )?(ruff .*|mypy)$", (ROOT / file).read_text(), re.MULTILINE)
+    assert run == commands == ["ruff check .", "ruff format --check .", "mypy"]
+
+
 def test_changelog_begins_with_what_is_unreleased():
     versions = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert versions[0] == "Unreleased"
