@@ -12,7 +12,7 @@ struct nvp_engine {
     size_t lanes; /* of a vector: the rows of a tile are padded to a multiple of this */
     /* The layer's sizes from its configuration, already checked. False: overflow. */
     bool (*plan_layer)(nvp_layer *layer);
-    bool (*plan_base)(nvp_flow *flow); /* the same for the base, from its number of components */
+    bool (*plan_base)(nvp_base *base); /* the same for the base */
     void (*initialize)(const nvp_flow *flow, uint64_t seed, void *params);
     nvp_status (*run)(nvp_pass *pass);
     /* Shared state for passes of at most n samples, with gradients, that every worker of the workspace's team runs.

@@ -3,5 +3,6 @@
 #define NVP_PRECISION 32
 #define NVP_ISA NVP_BASELINE
 #define NVP_ENGINE nvp_engine_f32_baseline
+#define NVP_VECTORS NVP_BASELINE_VECTORS
 #define NVP_VECTOR_BYTES 16
 #include "engine/engine.inc"

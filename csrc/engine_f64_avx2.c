@@ -10,6 +10,7 @@
 #define NVP_PRECISION 64
 #define NVP_ISA "avx2"
 #define NVP_ENGINE nvp_engine_f64_avx2
+#define NVP_VECTORS "vec_avx2.inc"
 #define NVP_VECTOR_BYTES 32
 #include "engine/engine.inc"
 #ifdef __clang__

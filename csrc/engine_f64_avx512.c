@@ -11,6 +11,7 @@
 #define NVP_PRECISION 64
 #define NVP_ISA "avx512"
 #define NVP_ENGINE nvp_engine_f64_avx512
+#define NVP_VECTORS "vec_avx512.inc"
 #define NVP_VECTOR_BYTES 64
 #include "engine/engine.inc"
 #ifdef __clang__

@@ -39,9 +39,9 @@ typedef struct {
     const size_t *places; /* of a permutation: column i of z is column places[i] of x */
 } nvp_layer;
 
-/* The base density: N(0, I) without components, otherwise a mixture. */
 typedef struct {
-    size_t n_components;
+    nvp_base_config config;
+    size_t dim;
     size_t offset, n_params; /* in the parameter buffer of the flow, behind the layers' */
     size_t scratch_rows;     /* rows of a tile that it needs, and keeps from its density to the gradient */
 } nvp_base;

@@ -1,4 +1,5 @@
 #include "header.h"
+#include "base_kinds.h"
 #include "description.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,40 +58,46 @@ static void put_string(nvp_bytes *to, const char *text) {
     nvp_put_text(to, "\"");
 }
 
-static void put_field(nvp_bytes *to, const nvp_field *field, const nvp_flow *flow, const nvp_layer_config *layer) {
+static void put_field(nvp_bytes *to, const nvp_field *field, const nvp_flow *flow, const void *config) {
+    const size_t *sizes;
+    size_t n;
     put_name(to, field->name);
     switch (field->form) {
     case NVP_CHOICE:
-        put_string(to, field->choices[nvp_get_choice(layer, field)]);
+    case NVP_SWITCH:
+        put_string(to, field->choices[nvp_get_choice(config, field)]);
         break;
     case NVP_REAL:
-        put_real(to, nvp_get_real(layer, field));
+        put_real(to, nvp_get_real(config, field));
         break;
     case NVP_COUNT:
-        put_size(to, nvp_get_count(layer, field));
-        break;
-    case NVP_WIDTHS:
-        put_sizes(to, layer->hidden, layer->n_hidden);
+        put_size(to, nvp_get_count(config, field));
         break;
     case NVP_MASK: /* of layers that read the context, too */
-        put_mask(to, layer->mask, flow->dim);
+        put_mask(to, nvp_get_mask(config, field), flow->dim);
         put_name(to, "context_dim");
         put_size(to, flow->context_dim);
         break;
-    case NVP_PERMUTATION_COLUMNS:
-        put_sizes(to, layer->permutation, flow->dim);
+    case NVP_WIDTHS:
+    case NVP_ORDER:
+        sizes = nvp_get_sizes(config, field, flow->dim, &n);
+        put_sizes(to, sizes, n);
         break;
     }
 }
 
+static void put_fields(nvp_bytes *to, const nvp_field *fields, const nvp_flow *flow, const void *config) {
+    for (const nvp_field *field = fields; field->name; field++)
+        put_field(to, field, flow, config);
+}
+
 static void put_layer(nvp_bytes *to, const nvp_flow *flow, const nvp_layer_config *layer) {
-    const nvp_kind *kind = &nvp_kinds[layer->type];
+    const nvp_layer_kind *kind = &nvp_layer_kinds[layer->type];
     nvp_put_text(to, "{\"type\": ");
     put_string(to, kind->name);
     put_name(to, "data_dim");
     put_size(to, flow->dim);
-    for (const nvp_field *field = kind->fields; field->name; field++)
-        put_field(to, field, flow, layer);
+    put_fields(to, kind->fields, flow, layer);
     nvp_put_text(to, "}");
 }
 
@@ -106,9 +113,10 @@ static void put_layers(nvp_bytes *to, const nvp_flow *flow, unsigned char *mask,
 }
 
 static void put_base(nvp_bytes *to, const nvp_flow *flow) {
-    nvp_put_text(to, "{\"type\": \"mixture\"");
-    put_name(to, "n_components");
-    put_size(to, flow->base.n_components);
+    const nvp_base_config *base = &flow->base.config;
+    nvp_put_text(to, "{\"type\": ");
+    put_string(to, nvp_base_kinds[base->kind].name);
+    put_fields(to, nvp_base_kinds[base->kind].fields, flow, base);
     put_name(to, "data_dim");
     put_size(to, flow->dim);
     nvp_put_text(to, "}");
@@ -122,7 +130,7 @@ nvp_status nvp_put_header(nvp_bytes *to, const nvp_flow *flow) {
         put_string(to, flow->dtype == NVP_FLOAT32 ? "float32" : "float64");
         put_name(to, "layers");
         put_layers(to, flow, mask, columns);
-        if (flow->base.n_components) {
+        if (flow->base.config.kind != NVP_STANDARD_NORMAL) { /* which goes without saying */
             put_name(to, "base");
             put_base(to, flow);
         }

@@ -124,23 +124,45 @@ typedef struct {
 #define NVP_LAYER_CONFIG(...)                                                                                          \
     { .size = sizeof(nvp_layer_config), __VA_ARGS__ }
 
+typedef enum {
+    NVP_STANDARD_NORMAL, /* N(0, I) */
+    NVP_MIXTURE,         /* of normal distributions; Izmailov, Kirichenko, Finzi and Wilson (2020), section 3 */
+    NVP_N_BASE_KINDS
+} nvp_base_kind;
+
+/* What the base density is. */
+typedef struct {
+    size_t size;
+    nvp_base_kind kind;
+
+    /* Of NVP_MIXTURE: */
+    size_t n_components; /* >= 1 */
+} nvp_base_config;
+#define NVP_BASE_CONFIG(...)                                                                                           \
+    { .size = sizeof(nvp_base_config), __VA_ARGS__ }
+
 typedef struct nvp_flow nvp_flow;
 
-/* Describe a flow of n_layers >= 1 layers over dim >= 1 dimensions, with context_dim >= 0 columns of context. Its base
- * density is N(0, I) where n_components is 0, otherwise a mixture of so many normal distributions. All layers must have
- * the same size. */
+/* Describe a flow of n_layers >= 1 layers over dim >= 1 dimensions, with context_dim >= 0 columns of context, and over
+ * a base density; NULL is N(0, I). All layers must have the same size. */
 NVP_API nvp_status nvp_flow_create(nvp_flow **flow, nvp_dtype dtype, size_t dim, size_t context_dim,
-                                   size_t n_components, size_t n_layers, const nvp_layer_config *layers);
+                                   const nvp_base_config *base, size_t n_layers, const nvp_layer_config *layers);
 NVP_API void nvp_flow_destroy(nvp_flow *flow); /* NULL is fine */
 
-/* The same flow from n plain numbers, as model files hold it: the version of this list, 1 or 2; nvp_dtype; D; C; in
- * version 2 the number of components of the base, which is 0 in version 1; L; and for each layer its nvp_layer_type,
- * followed by the fields of nvp_layer_config that belong to it, in this order:
+/* The same flow from n plain numbers, as model files hold it: the version of this list, 1, 2 or 3; nvp_dtype; D; C; the
+ * base; L; and for each layer its nvp_layer_type, followed by the fields of nvp_layer_config that belong to it, in this
+ * order:
  *
  * - couplings: activation, n_hidden, the hidden widths, the mask (D numbers),
  * - and then affine ones: scale, scale_bound, shared_network,
  * - and spline ones: n_bins, tail_bound,
  * - permutation: its D entries.
+ *
+ * In version 1 the base is N(0, I), and takes no number; in version 2 it is a mixture, and the number that of its
+ * components, or 0 for N(0, I). In version 3 it is its nvp_base_kind, followed by the fields of nvp_base_config that
+ * belong to it:
+ *
+ * - mixture: n_components.
  *
  * NVP_ERROR_ARGUMENT or NVP_ERROR_SIZE where they do not describe a flow. They need not be trusted: the memory that is
  * taken is bounded by a multiple of their own. */
@@ -178,7 +200,8 @@ NVP_API void nvp_free(void *memory); /* NULL is fine */
 NVP_API size_t nvp_flow_dim(const nvp_flow *flow);
 NVP_API size_t nvp_flow_context_dim(const nvp_flow *flow);
 NVP_API size_t nvp_flow_n_layers(const nvp_flow *flow);
-NVP_API size_t nvp_flow_n_components(const nvp_flow *flow); /* of the base density; 0: it is N(0, I) */
+NVP_API nvp_base_kind nvp_flow_base_kind(const nvp_flow *flow);
+NVP_API size_t nvp_flow_n_components(const nvp_flow *flow); /* of a mixture; 0: the base is none */
 NVP_API nvp_dtype nvp_flow_dtype(const nvp_flow *flow);
 NVP_API const char *nvp_flow_isa(const nvp_flow *flow); /* "avx512", "avx2", "neon" or "baseline" */
 

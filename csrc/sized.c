@@ -43,6 +43,10 @@ bool nvp_take_layer_config(const nvp_layer_config *given, size_t l, nvp_layer_co
     return size_of(element) == size && nvp_take(own, sizeof *own, END(nvp_layer_config, permutation), element);
 }
 
+bool nvp_take_base_config(const nvp_base_config *given, nvp_base_config *own) {
+    return nvp_take(own, sizeof *own, END(nvp_base_config, n_components), given);
+}
+
 bool nvp_accepts_result(const nvp_train_result *given) {
     return size_of(given) >= END(nvp_train_result, validation_nll);
 }

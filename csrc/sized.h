@@ -17,6 +17,8 @@ bool nvp_take_train_options(const nvp_train_options *given, nvp_train_options *o
 /* Number l of an array, whose elements lie as far apart as the first one is large, and must be of its size. */
 bool nvp_take_layer_config(const nvp_layer_config *given, size_t l, nvp_layer_config *own);
 
+bool nvp_take_base_config(const nvp_base_config *given, nvp_base_config *own);
+
 /* Fill in what the caller's struct has room for. */
 bool nvp_accepts_result(const nvp_train_result *given);
 void nvp_give_result(nvp_train_result *given, const nvp_train_result *own);

@@ -40,7 +40,7 @@ static nvp_status describe(nvp_flow **flow) {
             (nvp_layer_config)NVP_LAYER_CONFIG(.type = NVP_SPLINE_COUPLING, .mask = masks[i % 2], .hidden = hidden,
                                                .n_hidden = 1, .activation = NVP_SILU, .n_bins = 8, .tail_bound = 4);
     layers[N_COUPLINGS] = (nvp_layer_config)NVP_LAYER_CONFIG(.type = NVP_ACT_NORM);
-    return nvp_flow_create(flow, NVP_FLOAT32, DIM, 0, 0, N_LAYERS, layers);
+    return nvp_flow_create(flow, NVP_FLOAT32, DIM, 0, NULL, N_LAYERS, layers);
 }
 
 static nvp_status train(const nvp_flow *flow, float *params, nvp_workspace *workspace) {

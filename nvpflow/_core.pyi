@@ -1,25 +1,24 @@
+from collections.abc import Callable
 from typing import Any, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import disjoint_base
 
-from nvpflow._typing import ArrayLike, Callback, Floats
+from nvpflow._typing import ArrayLike, Floats
 
 _Data: TypeAlias = tuple[ArrayLike, ArrayLike | None, ArrayLike | None]
+
+# By name of a kind: its fields as (name, form, names of a choice or limits of a count).
+LAYER_KINDS: dict[str, tuple[tuple[str, str, tuple[Any, ...]], ...]]
+
+# The same of bases, in a pair with the version of the numbers that can hold one.
+BASE_KINDS: dict[str, tuple[int, tuple[tuple[str, str, tuple[Any, ...]], ...]]]
 
 @disjoint_base
 class Transform:
     _n_threads: int
-    def __init__(
-        self,
-        data_dim: int,
-        dtype: npt.DTypeLike,
-        layers: tuple[tuple[Any, ...], ...],
-        parameters: Floats | None = None,
-        context_dim: int = 0,
-        n_components: int = 0,
-    ) -> None: ...
+    def __init__(self, description: ArrayLike, parameters: Floats | None = None) -> None: ...
     @property
     def parameters(self) -> Floats: ...
     @property
@@ -70,23 +69,9 @@ class Flow(Transform):
         self,
         data: _Data,
         validation_data: _Data | None,
-        noise: Floats | None,
+        options: dict[str, Any],
         history: dict[str, Any],
-        callback: Callback | None,
-        max_iter: int,
-        batch_size: int,
-        learning_rate: float,
-        cosine: bool,
-        patience: int,
-        tol: float,
-        seed: int,
-        warmup: int,
-        final_fraction: float,
-        max_grad_norm: float,
-        weight_decay: float,
-        average: float,
-        validate_every: int,
-        pause_after: int,
+        callback: Callable[[int, float, float], bool] | None,
         state: npt.NDArray[np.uint8],
         /,
     ) -> None: ...

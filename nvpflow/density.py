@@ -12,9 +12,11 @@ from nvpflow._sklearn.feature_names import feature_names
 from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed
 from nvpflow._sklearn.transformer import Transformer
-from nvpflow._training import fit as training
+from nvpflow._training.build import reads
 from nvpflow._training.dataset import Data, check_data, count_given, refuse_context, warn_of_dependent_columns
+from nvpflow._training.fit import train
 from nvpflow._training.partial_fit import Stream
+from nvpflow._training.settings import Settings
 from nvpflow._typing import (
     Activation,
     AnyPath,
@@ -34,7 +36,6 @@ from nvpflow._validation.arguments import (
     check_bool,
     check_callback,
     check_choice,
-    check_dtype,
     check_hidden,
     check_int,
     check_n_jobs,
@@ -375,15 +376,20 @@ class FlowDensity(Transformer):
         Samples that are equal count as often as they come. A column of which many values are equal has no finite density
         there; the model puts narrow peaks on such values, whose share of the samples is right, while the height says nothing.
         """
-        self._check_parameters()
+        settings = self._settings()
         refuse_context(y)
         check_callback(callback)
         names, context_names = feature_names(X), feature_names(context)
-        data = check_data(X, context, sample_weight, check_dtype(self.dtype), minimum=2)
-        return self._fit_data(data, count_given(data, sample_weight), names, context_names, callback)
+        data = check_data(X, context, sample_weight, settings.dtype, minimum=2)
+        return self._fit_data(settings, data, count_given(data, sample_weight), names, context_names, callback)
+
+    def _settings(self) -> Settings:
+        """The parameters, checked."""
+        return Settings.of(self._check_parameters())
 
     def _fit_data(
         self,
+        settings: Settings,
         data: Data,
         n_given: int,
         names: Names | None = None,
@@ -391,15 +397,15 @@ class FlowDensity(Transformer):
         callback: Callback | None = None,
     ) -> Self:
         """Fit to checked samples, of which so many were given."""
-        warn_of_dependent_columns(data, check_dtype(self.dtype), names)
+        warn_of_dependent_columns(data, settings.dtype, names)
         fitted: dict[str, Any] = {"n_samples_seen_": n_given}
         try:
-            training.train(self, data, fitted, callback)
+            train(settings, data, fitted, callback, self if settings.warm_start and hasattr(self, "flow_") else None)
         except BaseException:  # an interruption leaves the best parameters so far
             if "flow_" in fitted:
                 self._keep(fitted, data.x.shape[1], names, context_names)
             raise
-        if not np.isfinite(fitted["flow_"].nll(*training.as_flow_reads(fitted, data))):
+        if not np.isfinite(fitted["flow_"].nll(*reads(fitted, data))):
             raise ValueError(NO_DENSITY.format("after training"))
         self._keep(fitted, data.x.shape[1], names, context_names)
         return self
@@ -449,26 +455,25 @@ class FlowDensity(Transformer):
             If training diverged, so that a loss, a gradient or the NLL of the piece at the end was not finite; the parameters
             from before the call were kept.
         """
-        self._check_parameters()
+        settings = self._settings()
         refuse_context(y)
         if hasattr(self, "flow_"):
             checked = self._check_columns(X)
             data = check_data(checked, self._check_context_rows(context, len(checked)), sample_weight, self.flow_.dtype)
             n = count_given(data, sample_weight)
             names, context_names = (getattr(self, f"{of}feature_names_in_", None) for of in ("", "context_"))
-            stream = getattr(self, "_stream", None) or Stream(self, data, self.flow_.dtype)
+            stream = getattr(self, "_stream", None) or Stream(settings, data, self.flow_.dtype, self)
             flow, n_seen, curve = self.flow_, self.n_samples_seen_ + n, self.history_["train_nll"]
         else:
             names, context_names = feature_names(X), feature_names(context)
-            dtype = check_dtype(self.dtype)
-            data = check_data(X, context, sample_weight, dtype, minimum=2)
+            data = check_data(X, context, sample_weight, settings.dtype, minimum=2)
             n = count_given(data, sample_weight)
-            stream = Stream(self, data, dtype)
-            flow, n_seen, curve = stream.new_flow(self, data), n, np.empty(0)
+            stream = Stream(settings, data, settings.dtype)
+            flow, n_seen, curve = stream.new_flow(settings, data), n, np.empty(0)
             read = {"flow_": flow, "origin_": stream.origin} | stream.scaler.fitted_attributes()
-            if not np.isfinite(flow.nll(*training.as_flow_reads(read, data))):
+            if not np.isfinite(flow.nll(*reads(read, data))):
                 raise ValueError(NO_DENSITY.format("before training"))
-        curve = np.append(curve, stream.update(self, flow, data, n_seen))
+        curve = np.append(curve, stream.update(settings, flow, data, n_seen))
         fitted = {"_stream": stream, "flow_": flow, "history_": {"train_nll": curve}, "n_samples_seen_": n_seen}
         fitted |= {"n_iter_": len(curve), "best_iter_": len(curve), "origin_": stream.origin}
         fitted |= stream.scaler.fitted_attributes()
@@ -537,7 +542,7 @@ class FlowDensity(Transformer):
         *,
         context: ArrayLike | None = None,
         per_context: bool = False,
-    ) -> Any:  # an ndarray, or a frame
+    ) -> Floats:
         """Draw samples from the fitted density.
 
         An estimator with an integer `random_state` draws the *same* samples in every call, as scikit-learn's `GaussianMixture`
@@ -576,7 +581,7 @@ class FlowDensity(Transformer):
         *,
         context: ArrayLike | None = None,
         per_context: bool = False,
-    ) -> tuple[Any, Floats]:
+    ) -> tuple[Floats, Floats]:  # or a frame and an array, as `set_output` says
         """Draw samples together with their log-densities, in one pass.
 
         Parameters

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import copy
 import functools
+import operator
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Self, SupportsIndex, cast, overload
+from dataclasses import replace
+from typing import Any, Self, SupportsIndex, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from nvpflow import _core
+from nvpflow._io.encoding import encode_flow
 from nvpflow._io.state_dict import split_state, state_dtype, state_widths
 from nvpflow._training.callbacks import stop_on_plateau, wants_stop
 from nvpflow._training.history import validated
+from nvpflow._training.options import TrainingOptions
 from nvpflow._typing import (
     Activation,
     AnyPath,
@@ -31,21 +35,21 @@ from nvpflow._typing import (
 from nvpflow._validation.arguments import (
     alternating_mask,
     check_bool,
-    check_callback,
-    check_choice,
     check_int,
-    check_real,
-    check_warmup,
     count_threads,
     draw_seeds,
     shown,
 )
 from nvpflow._validation.arrays import as_array
+from nvpflow.bases import BASE_TYPES, Base, base_from_config, base_from_state
 from nvpflow.layers import SCALE_BOUND, ActNorm, AffineCoupling, Layer, layer_from_config
-from nvpflow.mixture_base import MixtureBase, base_from_config, base_from_state
+from nvpflow.mixture_base import MixtureBase
 from nvpflow.optim import TrainingState
 
 __all__ = ["ConvergenceWarning", "Flow"]
+
+
+TrainingData: TypeAlias = tuple[Floats, ArrayLike | None, ArrayLike | None]  # x, context, sample_weight
 
 
 class ConvergenceWarning(UserWarning):
@@ -113,10 +117,9 @@ class Flow(_core.Flow):
         _check_layers(layers)
         _check_base(base, layers[0])
         first = layers[0]
-        descriptions = tuple(layer._description() for layer in layers)
         context_dim = max(layer.context_dim for layer in layers)
-        n_components = base.n_components if base else 0
-        super().__init__(first.data_dim, first.dtype, descriptions, context_dim=context_dim, n_components=n_components)
+        fields = [layer._fields() for layer in layers]
+        super().__init__(encode_flow(first.dtype, first.data_dim, context_dim, fields, base._fields() if base else None))
         self._layers, self._base = layers, base
         parameters = self.parameters
         for layer, offset in zip(layers, self._layer_offsets):
@@ -261,7 +264,7 @@ class Flow(_core.Flow):
         with np.errstate(over="ignore", invalid="ignore"):
             grad_z = -z if self.base is None else self.base._grad_log_prob(z)
             vjp: Any = self.inverse_vjp  # of an overload for a context, and one for none
-            grad = vjp(x, grad_z, np.ones_like(log_det), context)[0]
+            grad: Floats = vjp(x, grad_z, np.ones_like(log_det), context)[0]
             grad[~np.isfinite(z).all(axis=1) | ~np.isfinite(log_det)] = np.nan
         return grad
 
@@ -420,103 +423,33 @@ class Flow(_core.Flow):
         stochastic approximation by averaging"; Rothfuss et al. (2019), "Noise regularization for conditional density
         estimation".
         """
+        options = TrainingOptions.among(locals())
         history: dict[str, Any] = {}
-        self._fit(
-            history,
-            x,
-            context,
-            sample_weight,
-            max_iter=max_iter,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            schedule=schedule,
-            final_fraction=final_fraction,
-            warmup=warmup,
-            max_grad_norm=max_grad_norm,
-            weight_decay=weight_decay,
-            average=average,
-            noise=noise,
-            validation_data=validation_data,
-            validate_every=validate_every,
-            n_iter_no_change=n_iter_no_change,
-            tol=tol,
-            random_state=random_state,
-            callback=callback,
-            pause_after=pause_after,
-            state=state,
-        )
+        self._fit(history, x, context, sample_weight, options)
         first_epoch = history["n_iter"] - len(history["train_nll"]) + 1
-        return cast(History, validated(history, first_epoch))
+        return validated(history, first_epoch)
 
     def _fit(
         self,
-        history,
-        x,
-        context=None,
-        sample_weight=None,
-        *,
-        max_iter,
-        batch_size,
-        learning_rate,
-        schedule,
-        noise,
-        validation_data,
-        n_iter_no_change,
-        tol,
-        random_state,
-        callback,
-        final_fraction=0.0,
-        warmup=0,
-        max_grad_norm=None,
-        weight_decay=0.0,
-        average=0.0,
-        validate_every=1,
-        pause_after=None,
-        state=None,
-    ):
+        history: dict[str, Any],
+        x: ArrayLike,
+        context: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        options: TrainingOptions,
+    ) -> None:
         """`fit` that fills the dict `history` with more detail, also when it is interrupted."""
         data = self._check_data(("x", "context", "sample_weight"), x, context, sample_weight)
+        validation_data, callback = options.validation_data, options.callback
         if validation_data is not None:
             validation_data = self._check_validation_data(validation_data)
-        check_callback(callback)
-        if state is None:
-            state = TrainingState()
-        elif not isinstance(state, TrainingState):
-            raise TypeError(f"state must be a TrainingState, got {shown(state)}")
+        options = replace(options.checked(self.dtype), noise=self._check_noise(options.noise))
+        if validation_data is None and options.n_iter_no_change:
+            callback = stop_on_plateau(callback, options.n_iter_no_change, options.tol)
+        callback = None if callback is None else functools.partial(wants_stop, callback)
+        state = TrainingState() if options.state is None else options.state
         memory = state._memory_for(self)
-        (seed,) = draw_seeds(random_state, 1)
-        max_iter = check_int("max_iter", max_iter, 0)
-        batch_size = 0 if batch_size is None else check_int("batch_size", batch_size, 1)
-        patience = 0 if n_iter_no_change is None else check_int("n_iter_no_change", n_iter_no_change, 1)
-        tol = check_real("tol", tol, 0, dtype=self.dtype)
-        if validation_data is None and patience:
-            callback = stop_on_plateau(callback, patience, tol)
-        n_steps = max_iter * -(-len(data[0]) // (batch_size or len(data[0])))
         try:
-            self._train(
-                data,
-                validation_data,
-                self._check_noise(noise),
-                history,
-                None if callback is None else functools.partial(wants_stop, callback),
-                max_iter,
-                batch_size,
-                check_real("learning_rate", learning_rate, 0, low_open=True, dtype=self.dtype),
-                check_choice("schedule", schedule, ("constant", "cosine")) == "cosine",
-                patience,
-                tol,
-                seed,
-                _warmup_steps(warmup, n_steps),
-                check_real("final_fraction", final_fraction, 0, 1),
-                0.0
-                if max_grad_norm is None
-                else check_real("max_grad_norm", max_grad_norm, 0, low_open=True, dtype=self.dtype),
-                check_real("weight_decay", weight_decay, 0, dtype=self.dtype),
-                check_real("average", average, 0, 1),
-                check_int("validate_every", validate_every, 1),
-                0 if pause_after is None else check_int("pause_after", pause_after, 1),
-                memory,
-            )
+            self._train(data, validation_data, options.for_core(len(data[0])), history, callback, memory)
         finally:
             if "n_iter" in history:
                 state._keep(self, memory, history["n_iter"])
@@ -531,14 +464,16 @@ class Flow(_core.Flow):
                 stacklevel=4,
             )
 
-    def _check_data(self, names, x, context=None, sample_weight=None):
+    def _check_data(
+        self, names: Sequence[str], x: ArrayLike, context: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> TrainingData:
         """Data to train on as the tuple that `_train` takes, which checks what is not checked here."""
-        x = self._check_finite(names[0], x, self.data_dim)
+        checked = self._check_finite(names[0], x, self.data_dim)
         if context is not None and self.context_dim:
             context = self._check_finite(names[1], context, self.context_dim)
-        return x, context, sample_weight
+        return checked, context, sample_weight
 
-    def _check_validation_data(self, data):
+    def _check_validation_data(self, data: Any) -> TrainingData:
         if not isinstance(data, tuple):
             return self._check_data(("validation_data", "validation_data[1]", "validation_data[2]"), data)
         if not 1 <= len(data) <= 3:
@@ -547,7 +482,7 @@ class Flow(_core.Flow):
             )
         return self._check_data([f"validation_data[{i}]" for i in range(3)], *data)
 
-    def _check_finite(self, name, x, columns):
+    def _check_finite(self, name: str, x: ArrayLike, columns: int) -> Floats:
         """Samples or their context: in the dtype of the flow, finite, at least one."""
         x = as_array(name, x)
         if x.dtype.kind not in "fiub":
@@ -561,7 +496,7 @@ class Flow(_core.Flow):
             raise ValueError(f"{name} must be finite in {self.dtype}, got NaN or infinity in {bad} of {len(x)} rows")
         return converted
 
-    def _check_noise(self, noise):
+    def _check_noise(self, noise: object) -> Floats | None:
         """The noise as an array of one standard deviation per dimension, or None for none."""
         if noise is None:
             return None
@@ -758,14 +693,14 @@ class Flow(_core.Flow):
 
     # Copies and pickles are made from the state; __init__, which a subclass may have with other arguments, is not called.
 
-    def __copy__(self):
+    def __copy__(self) -> Self:
         twin = type(self).__new__(type(self))
         base = self.base and copy.copy(self.base)
         Flow.__setstate__(twin, Flow.__getstate__(self) | {"_layers": tuple(map(copy.copy, self.layers)), "_base": base})
         return twin
 
-    def __reduce_ex__(self, protocol):
-        return super().__reduce_ex__(max(protocol, 2))  # older ones know no objects of C
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        return super().__reduce_ex__(max(operator.index(protocol), 2))  # older ones know no objects of C
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_n_threads": self._n_threads}
@@ -777,23 +712,17 @@ class Flow(_core.Flow):
         Flow.__init__(self, layers, base)
         self._n_threads = n_threads
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         layers = "\n".join(f"    {layer!r}," for layer in self.layers)
         return f"{type(self).__name__}([\n{layers}\n]{f', base={self.base!r}' if self.base else ''})"
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         from nvpflow._display import flow_html
 
         return flow_html(self)
 
 
-def _warmup_steps(warmup, n_steps):
-    """The warm-up in steps; a float is a share of them."""
-    warmup = check_warmup("warmup", warmup)
-    return round(warmup * n_steps) if isinstance(warmup, float) else warmup
-
-
-def _check_layers(layers):
+def _check_layers(layers: Sequence[Layer]) -> None:
     if not layers:
         raise ValueError("layers must have at least one layer, got none")
     seen: set[int] = set()
@@ -818,11 +747,12 @@ def _check_layers(layers):
             )
 
 
-def _check_base(base, layer):
+def _check_base(base: Base | None, layer: Layer) -> None:
     if base is None:
         return
-    if not isinstance(base, MixtureBase):
-        raise TypeError(f"base must be a MixtureBase or None, got {shown(base)}")
+    if not isinstance(base, Base):
+        names = " or a ".join(base_type.__name__ for base_type in BASE_TYPES.values())
+        raise TypeError(f"base must be a {names} or None, got {shown(base)}")
     if base._in_flow:
         raise ValueError("base already belongs to a flow: use base.copy()")
     for name in ("data_dim", "dtype"):

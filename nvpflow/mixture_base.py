@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from nvpflow import _core
-from nvpflow._io.state_dict import checked_state
-from nvpflow._typing import ArrayLike, DTypeLike, FloatDType, Floats, Seed
-from nvpflow._validation.arguments import check_choice, check_dtype, check_int, draw_seeds
+from nvpflow._base import Base
+from nvpflow._typing import ArrayLike, DTypeLike, FloatDType, Floats
+from nvpflow._validation.arguments import check_dtype
 from nvpflow._validation.arrays import as_array
 
 __all__ = ["MixtureBase"]
@@ -20,7 +17,7 @@ __all__ = ["MixtureBase"]
 GRAD_NUMBERS = 1_000_000  # numbers in memory at a time, over all components
 
 
-class MixtureBase:
+class MixtureBase(Base):
     """A mixture of K normal distributions, as the base density of a `Flow`.
 
     The density of latent points is::
@@ -69,7 +66,9 @@ class MixtureBase:
     (4, 2)
     """
 
-    _in_flow = False
+    _kind = "mixture"
+    _arguments = ("n_components", "data_dim")
+    _state_names = ("logits", "means", "factors")
 
     def __init__(self, weights: ArrayLike, means: ArrayLike, covariances: ArrayLike, *, dtype: DTypeLike = "float32") -> None:
         if hasattr(self, "_parameters"):
@@ -86,21 +85,6 @@ class MixtureBase:
         self.n_components, self.data_dim = n_components, data_dim
         n = n_components * (1 + data_dim + data_dim * (data_dim + 1) // 2)
         self._parameters = np.zeros(n, dtype)
-
-    @property
-    def dtype(self) -> np.dtype[np.floating[Any]]:
-        """numpy.dtype: float32 or float64."""
-        return self._parameters.dtype
-
-    @property
-    def parameters(self) -> Floats:
-        """ndarray, shape (n_parameters,): a view of the buffer."""
-        return self._parameters.view()
-
-    @property
-    def n_parameters(self) -> int:
-        """int"""
-        return len(self._parameters)
 
     @property
     def logits(self) -> Floats:
@@ -140,45 +124,17 @@ class MixtureBase:
         inverse = np.linalg.inv(self.precision_factors)
         return inverse @ inverse.transpose(0, 2, 1)
 
-    def sample(self, n_samples: int, random_state: Seed = None) -> Floats:
-        """Draw latent points.
-
-        Parameters
-        ----------
-        n_samples : int
-        random_state : int, Generator, RandomState or None
-
-        Returns
-        -------
-        z : ndarray, shape (n_samples, D)
-        """
-        (seed,) = draw_seeds(random_state, 1)
-        return self._flow()._sample(check_int("n_samples", n_samples, 0), seed, None)[0]
-
-    def log_prob(self, z: ArrayLike) -> Floats:
-        """Log-density of latent points.
-
-        Parameters
-        ----------
-        z : array_like, shape (n, D)
-
-        Returns
-        -------
-        log_prob : ndarray, shape (n,)
-            In nats; -inf where there is no density.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If z does not hold real numbers, or has a wrong shape.
-        """
-        z = as_array("z", z)
-        if z.ndim != 2 or z.shape[1] != self.data_dim:
-            raise ValueError(f"z must have shape (n, {self.data_dim}), got {z.shape}")
-        return self._flow().log_prob(z)
-
-    def _flow(self) -> _core.Flow:
-        return bare_flow(self.data_dim, self.dtype, self.n_components, self._parameters)
+    @classmethod
+    def _from_state(cls, state: dict[str, ArrayLike], dtype: DTypeLike) -> Self:
+        if "base.means" not in state:
+            raise ValueError("state dict misses 'base.means'")
+        means: npt.NDArray[Any] = as_array("base.means", state["base.means"])
+        if means.ndim != 2 or means.size == 0:
+            raise ValueError(f"state dict entry 'base.means' must have shape (K, D) with K >= 1 and D >= 1, got {means.shape}")
+        base, (n_components, data_dim) = cls.__new__(cls), means.shape
+        base._allocate(n_components, data_dim, check_dtype(dtype))
+        base._load(state)
+        return base
 
     def _grad_log_prob(self, z: Floats) -> Floats:
         """The gradient of the log-density with respect to latent points, both (n, D)."""
@@ -194,97 +150,12 @@ class MixtureBase:
             grad[part] = -np.einsum("nk,kij,nki->nj", share, p, white)
         return grad
 
-    def copy(self) -> Self:
-        """An independent base with the same parameters, outside of any flow.
-
-        Returns
-        -------
-        MixtureBase
-            Of the same class, with the same additional attributes.
-        """
-        return copy.copy(self)
-
-    def config(self) -> dict[str, Any]:
-        """The sizes of the base as plain Python values, without its parameters.
-
-        Returns
-        -------
-        config : dict
-        """
-        return {"type": "mixture", "n_components": self.n_components, "data_dim": self.data_dim}
-
-    def _rebind(self, parameters: Floats) -> None:
-        parameters[:] = self._parameters
-        self._parameters = parameters
-
-    def state_dict(self) -> dict[str, Floats]:
-        """Copies of the parameters by name: "logits", "means", "factors".
-
-        Returns
-        -------
-        dict of str to ndarray
-        """
-        return {name: np.array(getattr(self, name)) for name in STATE_NAMES}
-
-    def _load(self, state: dict[str, ArrayLike]) -> None:
-        """Load and remove the entries "base.<name>" of a flow's state dict."""
-        shapes = {f"base.{name}": getattr(self, name).shape for name in STATE_NAMES}
-        arrays = checked_state({name: state.pop(name) for name in shapes if name in state}, shapes)
-        for name in STATE_NAMES:
-            getattr(self, name)[...] = arrays[f"base.{name}"]
-
-    def __getstate__(self) -> dict[str, Any]:
-        attributes = {name: value for name, value in vars(self).items() if name != "_in_flow"}
-        return {**attributes, "_parameters": np.array(self._parameters)}
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(n_components={self.n_components}, data_dim={self.data_dim}, dtype='{self.dtype}')"
-
-
-STATE_NAMES = ("logits", "means", "factors")
-
 
 def pack_factors(factors: Floats) -> Floats:
     """Cholesky factors of precisions (K, D, D) as parameters (K, D (D + 1) / 2), with logarithms of the diagonals."""
     packed, i = factors.copy(), np.arange(factors.shape[1])
     packed[:, i, i] = np.log(packed[:, i, i])
     return packed[:, *np.tril_indices(len(i))]
-
-
-def bare_flow(data_dim: int, dtype: FloatDType, n_components: int, parameters: Floats | None = None) -> _core.Flow:
-    """A flow of the core over a mixture, with an identity layer, on the given parameters or on new ones."""
-    identity = ("permutation", tuple(range(data_dim)))
-    return _core.Flow(data_dim, dtype, (identity,), parameters, n_components=n_components)
-
-
-def base_from_config(config: Mapping[str, Any] | None, dtype: DTypeLike) -> MixtureBase | None:
-    """A base from the result of `config`, with arbitrary parameters; None from None."""
-    if config is None:
-        return None
-    check_choice("base type", config["type"], ("mixture",))
-    n_components, data_dim = (check_int(name, config[name], 1) for name in ("n_components", "data_dim"))
-    return _empty(n_components, data_dim, dtype)
-
-
-def _empty(n_components: int, data_dim: int, dtype: DTypeLike) -> MixtureBase:
-    base = MixtureBase.__new__(MixtureBase)
-    base._allocate(n_components, data_dim, check_dtype(dtype))
-    return base
-
-
-def base_from_state(state: dict[str, ArrayLike], dtype: DTypeLike) -> MixtureBase | None:
-    """The base from the entries "base.<name>" of a flow's state dict, which are removed; None if there are none."""
-    if not any(key.startswith("base.") for key in state):
-        return None
-    if "base.means" not in state:
-        raise ValueError("state dict misses 'base.means'")
-    means = as_array("base.means", state["base.means"])
-    if means.ndim != 2 or means.size == 0:
-        raise ValueError(f"state dict entry 'base.means' must have shape (K, D) with K >= 1 and D >= 1, got {means.shape}")
-    n_components, data_dim = means.shape
-    base = _empty(n_components, data_dim, dtype)
-    base._load(state)
-    return base
 
 
 def _check_mixture(weights: ArrayLike, means: ArrayLike, covariances: ArrayLike) -> tuple[Floats, Floats, Floats]:

@@ -12,8 +12,8 @@ from nvpflow._sklearn.estimator import Estimator
 from nvpflow._sklearn.feature_names import feature_names
 from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed, with_parameters_of
+from nvpflow._training.build import reads
 from nvpflow._training.dataset import Data, check_data, count_given, refuse_context
-from nvpflow._training.fit import as_flow_reads
 from nvpflow._typing import AnyPath, ArrayLike, BinaryWriter, Callback, DTypeLike, Floats, History, Ints, Seed
 from nvpflow._validation.arguments import check_callback, check_choice, check_dtype, check_real, draw_seeds, shown
 from nvpflow._warnings import warn_user
@@ -177,8 +177,8 @@ class FlowOutlierDetector(Estimator):
         parameters = {name: getattr(self, name) for name in FlowDensity._defaults()}
         fitted = self.warm_start and hasattr(self, "estimator_")
         estimator = copy.copy(self.estimator_).set_params(**parameters) if fitted else FlowDensity(**parameters)
-        estimator._fit_data(data, count_given(data, sample_weight), names, context_names, callback)
-        data = as_flow_reads(vars(estimator), data)
+        estimator._fit_data(estimator._settings(), data, count_given(data, sample_weight), names, context_names, callback)
+        data = reads(vars(estimator), data)
         if isinstance(self.contamination, str):
             (seed,) = draw_seeds(self.random_state, 1)
             offset = _threshold(estimator.flow_.sample_and_log_prob(N_DRAWS, seed, _draw_contexts(data, seed))[1], TAIL)

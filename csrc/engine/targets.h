@@ -6,11 +6,16 @@
 #define NVP_HAVE_X86_TARGETS 1
 #endif
 
-/* The name of the instruction set that it was told to target. */
-#ifdef __aarch64__
+/* The instruction set that it was told to target: its name, and its vectors of 16 bytes. */
+#if defined(__aarch64__)
 #define NVP_BASELINE "neon"
+#define NVP_BASELINE_VECTORS "vec_neon.inc"
+#elif defined(__SSE2__)
+#define NVP_BASELINE "baseline"
+#define NVP_BASELINE_VECTORS "vec_sse2.inc"
 #else
 #define NVP_BASELINE "baseline"
+#define NVP_BASELINE_VECTORS "vec_portable.inc"
 #endif
 
 #endif

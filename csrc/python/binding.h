@@ -47,6 +47,14 @@ typedef struct {
 extern PyType_Spec transform_spec;
 extern PyType_Spec flow_spec;
 
+/* The flow that numbers describe, those of nvp_flow_decode; NULL with an exception. */
+nvp_flow *decode_flow(PyObject *description);
+
+/* The core's tables as dicts: for each name of a kind its fields (name, form, what they may be), of bases in a pair with
+ * the version of the numbers that can hold it. New references, or NULL with an exception. */
+PyObject *layer_kinds(void);
+PyObject *base_kinds(void);
+
 /* -1 with an exception where __init__ was not called, as a subclass may forget to. */
 int check_ready(const TransformObject *self);
 

@@ -5,13 +5,8 @@
 /* So that the size of a flow is known before any memory is taken for it. */
 static PyObject *count_parameters(PyObject *module, PyObject *value) {
     (void)module;
-    PyArrayObject *numbers = (PyArrayObject *)PyArray_FROM_OTF(value, NPY_DOUBLE, NPY_ARRAY_IN_ARRAY);
-    if (!numbers)
-        return NULL;
-    nvp_flow *flow;
-    const nvp_status status = nvp_flow_decode(&flow, (size_t)PyArray_SIZE(numbers), PyArray_DATA(numbers));
-    Py_DECREF(numbers);
-    if (raise_status(status) < 0)
+    nvp_flow *flow = decode_flow(value);
+    if (!flow)
         return NULL;
     const size_t n = nvp_flow_n_parameters(flow);
     nvp_flow_destroy(flow);
@@ -28,6 +23,13 @@ static PyMethodDef module_functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
+/* Takes the reference; NULL is an error before. */
+static int add_object(PyObject *module, const char *name, PyObject *object) {
+    const int status = object ? PyModule_AddObjectRef(module, name, object) : -1;
+    Py_XDECREF(object);
+    return status;
+}
+
 static int execute(PyObject *module) {
     import_array1(-1);
     PyObject *transform = PyType_FromModuleAndSpec(module, &transform_spec, NULL);
@@ -35,7 +37,9 @@ static int execute(PyObject *module) {
         return -1;
     PyObject *flow = PyType_FromModuleAndSpec(module, &flow_spec, transform);
     int failed = !flow || PyModule_AddType(module, (PyTypeObject *)transform) < 0 ||
-                 PyModule_AddType(module, (PyTypeObject *)flow) < 0;
+                 PyModule_AddType(module, (PyTypeObject *)flow) < 0 ||
+                 add_object(module, "LAYER_KINDS", layer_kinds()) < 0 ||
+                 add_object(module, "BASE_KINDS", base_kinds()) < 0;
     Py_DECREF(transform);
     Py_XDECREF(flow);
     return failed ? -1 : 0;

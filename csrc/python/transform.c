@@ -1,139 +1,13 @@
 /* nvpflow._core.Transform: a chain of invertible layers over a flat parameter buffer. */
 #include "binding.h"
 
-/* The names that Python uses for the enumerations of nvpflow.h, in their order. */
-static const char *const layer_type_names[] = {"affine_coupling",   "act_norm",    "spline_coupling",
-                                               "additive_coupling", "permutation", "lu_linear"};
-static const char *const activation_names[] = {"relu", "tanh", "silu"};
-static const char *const scale_names[] = {"exp", "tanh"};
-
-static int look_up(PyObject *value, const char *what, const char *const *names, int n_names) {
-    for (int i = 0; PyUnicode_Check(value) && i < n_names; i++)
-        if (PyUnicode_CompareWithASCIIString(value, names[i]) == 0)
-            return i;
-    PyObject *choices = PyUnicode_FromString("");
-    for (int i = 0; choices && i < n_names; i++)
-        Py_SETREF(choices, PyUnicode_FromFormat("%U%s'%s'", choices, i ? ", " : "", names[i]));
-    if (choices)
-        PyErr_Format(PyExc_ValueError, "%s must be one of %U, got %R", what, choices, value);
-    Py_XDECREF(choices);
-    return -1;
-}
-#define LOOK_UP(value, what, names) look_up(value, what, names, (int)(sizeof(names) / sizeof *(names)))
-
-/* A tuple of sizes, which move to *sizes; -1 with an exception. */
-static int read_sizes(PyObject *tuple, size_t **sizes) {
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); i++) {
-        *(*sizes)++ = PyLong_AsSize_t(PyTuple_GET_ITEM(tuple, i));
-        if (PyErr_Occurred())
-            return -1;
-    }
-    return 0;
-}
-
-/* What all couplings have: mask bytes, hidden tuple, activation. */
-static int read_conditioner(PyObject *mask, PyObject *hidden, PyObject *activation, Py_ssize_t dim,
-                            nvp_layer_config *config, size_t **sizes) {
-    if (PyBytes_GET_SIZE(mask) != dim) {
-        PyErr_Format(PyExc_ValueError, "mask must have length %zd, got %zd", dim, PyBytes_GET_SIZE(mask));
-        return -1;
-    }
-    const int activation_index = LOOK_UP(activation, "activation", activation_names);
-    config->mask = (const unsigned char *)PyBytes_AS_STRING(mask);
-    config->hidden = *sizes;
-    config->n_hidden = (size_t)PyTuple_GET_SIZE(hidden);
-    config->activation = (nvp_activation)activation_index;
-    return activation_index < 0 ? -1 : read_sizes(hidden, sizes);
-}
-
-#define CONDITIONER_FORMAT "O!O!O"
-#define CONDITIONER_TARGETS &PyBytes_Type, &mask, &PyTuple_Type, &hidden, &activation
-
-/* What stands behind the type, for each type. The Python classes have checked the values; this guards the memory. */
-static int read_options(PyObject *options, Py_ssize_t dim, nvp_layer_config *config, size_t **sizes) {
-    PyObject *mask, *hidden, *activation, *scale, *permutation;
-    Py_ssize_t n_bins;
-    switch (config->type) {
-    case NVP_AFFINE_COUPLING: {
-        if (!PyArg_ParseTuple(options, CONDITIONER_FORMAT "Odp", CONDITIONER_TARGETS, &scale, &config->scale_bound,
-                              &config->shared_network))
-            return -1;
-        const int scale_index = LOOK_UP(scale, "scale", scale_names);
-        config->scale = (nvp_scale)scale_index;
-        return scale_index < 0 ? -1 : read_conditioner(mask, hidden, activation, dim, config, sizes);
-    }
-    case NVP_ADDITIVE_COUPLING:
-        if (!PyArg_ParseTuple(options, CONDITIONER_FORMAT, CONDITIONER_TARGETS))
-            return -1;
-        return read_conditioner(mask, hidden, activation, dim, config, sizes);
-    case NVP_SPLINE_COUPLING:
-        if (!PyArg_ParseTuple(options, CONDITIONER_FORMAT "nd", CONDITIONER_TARGETS, &n_bins, &config->tail_bound))
-            return -1;
-        config->n_bins = (size_t)n_bins;
-        return read_conditioner(mask, hidden, activation, dim, config, sizes);
-    case NVP_PERMUTATION:
-        if (!PyArg_ParseTuple(options, "O!", &PyTuple_Type, &permutation))
-            return -1;
-        if (PyTuple_GET_SIZE(permutation) != dim) {
-            PyErr_Format(PyExc_ValueError, "permutation must have length %zd, got %zd", dim,
-                         PyTuple_GET_SIZE(permutation));
-            return -1;
-        }
-        config->permutation = *sizes;
-        return read_sizes(permutation, sizes);
-    default:
-        return 0;
-    }
-}
-
-/* One layer from (type, ...). */
-static int read_layer(PyObject *description, Py_ssize_t dim, nvp_layer_config *config, size_t **sizes) {
-    if (!PyTuple_Check(description) || PyTuple_GET_SIZE(description) < 1) {
-        PyErr_Format(PyExc_TypeError, "a layer must be described by a tuple, got %R", description);
-        return -1;
-    }
-    const int type = LOOK_UP(PyTuple_GET_ITEM(description, 0), "layer type", layer_type_names);
-    if (type < 0)
-        return -1;
-    *config = (nvp_layer_config)NVP_LAYER_CONFIG(.type = (nvp_layer_type)type);
-    PyObject *options = PyTuple_GetSlice(description, 1, PyTuple_GET_SIZE(description));
-    if (!options)
-        return -1;
-    const int status = read_options(options, dim, config, sizes);
-    Py_DECREF(options); /* the description holds what config points to */
-    return status;
-}
-
-/* How many sizes the tuples of the layers have together. */
-static size_t count_sizes(PyObject *layers) {
-    size_t n = 0;
-    for (Py_ssize_t l = 0; l < PyTuple_GET_SIZE(layers); l++) {
-        PyObject *layer = PyTuple_GET_ITEM(layers, l);
-        for (Py_ssize_t i = 0; PyTuple_Check(layer) && i < PyTuple_GET_SIZE(layer); i++)
-            if (PyTuple_Check(PyTuple_GET_ITEM(layer, i)))
-                n += (size_t)PyTuple_GET_SIZE(PyTuple_GET_ITEM(layer, i));
-    }
-    return n;
-}
-
-static nvp_flow *create_flow(int typenum, Py_ssize_t dim, Py_ssize_t context_dim, Py_ssize_t n_components,
-                             PyObject *layers) {
-    const size_t n_layers = (size_t)PyTuple_GET_SIZE(layers);
-    nvp_flow *flow = NULL;
-    nvp_layer_config *configs = PyMem_Calloc(n_layers ? n_layers : 1, sizeof *configs);
-    size_t *sizes = PyMem_Calloc(count_sizes(layers) + 1, sizeof *sizes), *next = sizes;
-    if (!configs || !sizes) {
-        PyErr_NoMemory();
-        goto done;
-    }
-    for (size_t l = 0; l < n_layers; l++)
-        if (read_layer(PyTuple_GET_ITEM(layers, (Py_ssize_t)l), dim, &configs[l], &next) < 0)
-            goto done;
-    raise_status(nvp_flow_create(&flow, typenum == NPY_FLOAT ? NVP_FLOAT32 : NVP_FLOAT64, (size_t)dim,
-                                 (size_t)context_dim, (size_t)n_components, n_layers, configs));
-done:
-    PyMem_Free(configs);
-    PyMem_Free(sizes);
+nvp_flow *decode_flow(PyObject *description) {
+    PyArrayObject *numbers = (PyArrayObject *)PyArray_FROM_OTF(description, NPY_DOUBLE, NPY_ARRAY_IN_ARRAY);
+    if (!numbers)
+        return NULL;
+    nvp_flow *flow;
+    raise_status(nvp_flow_decode(&flow, (size_t)PyArray_SIZE(numbers), PyArray_DATA(numbers)));
+    Py_DECREF(numbers);
     return flow;
 }
 
@@ -171,32 +45,18 @@ static PyObject *transform_check_unused(PyObject *object, PyObject *unused) {
 }
 
 static int transform_init(PyObject *object, PyObject *args, PyObject *keywords) {
-    static char *names[] = {"data_dim", "dtype", "layers", "parameters", "context_dim", "n_components", NULL};
+    static char *names[] = {"description", "parameters", NULL};
     TransformObject *self = (TransformObject *)object;
-    Py_ssize_t dim, context_dim = 0, n_components = 0;
-    PyArray_Descr *dtype = NULL;
-    PyObject *layers, *value = Py_None;
+    PyObject *description, *value = Py_None;
     PyArrayObject *parameters = NULL;
-    nvp_flow *flow = NULL;
     if (check_unused(self) < 0 ||
-        !PyArg_ParseTupleAndKeywords(args, keywords, "nO&O!|Onn", names, &dim, PyArray_DescrConverter, &dtype,
-                                     &PyTuple_Type, &layers, &value, &context_dim, &n_components))
+        !PyArg_ParseTupleAndKeywords(args, keywords, "O|O", names, &description, &value))
         return -1;
-    const int typenum = dtype->type_num;
-    if (typenum != NPY_FLOAT && typenum != NPY_DOUBLE)
-        PyErr_Format(PyExc_ValueError, "dtype must be float32 or float64, got %S", (PyObject *)dtype);
-    else if (dim < 1)
-        PyErr_Format(PyExc_ValueError, "data_dim must be at least 1, got %zd", dim);
-    else if (context_dim < 0)
-        PyErr_Format(PyExc_ValueError, "context_dim must be at least 0, got %zd", context_dim);
-    else if (n_components < 0)
-        PyErr_Format(PyExc_ValueError, "n_components must be at least 0, got %zd", n_components);
-    else
-        flow = create_flow(typenum, dim, context_dim, n_components, layers);
-    Py_DECREF(dtype);
+    nvp_flow *flow = decode_flow(description);
+    const int typenum = flow && nvp_flow_dtype(flow) == NVP_FLOAT32 ? NPY_FLOAT : NPY_DOUBLE;
     if (flow)
         parameters = take_parameters(flow, typenum, value);
-    /* Again: reading the arguments runs code of theirs, which may come here, too. */
+    /* Again: reading the numbers runs code of theirs, which may come here, too. */
     if (!parameters || check_unused(self) < 0) {
         nvp_flow_destroy(flow);
         Py_XDECREF(parameters);
@@ -204,8 +64,8 @@ static int transform_init(PyObject *object, PyObject *args, PyObject *keywords) 
     }
     self->flow = flow;
     self->parameters = parameters;
-    self->dim = dim;
-    self->context_dim = context_dim;
+    self->dim = (Py_ssize_t)nvp_flow_dim(flow);
+    self->context_dim = (Py_ssize_t)nvp_flow_context_dim(flow);
     self->typenum = typenum;
     return 0;
 }

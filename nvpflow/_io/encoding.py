@@ -1,20 +1,45 @@
-"""A flow's configuration as the plain numbers that the C library reads."""
+"""A flow's configuration as the plain numbers that the C library reads.
+
+The core's table says which fields a kind of layer has, in which order and form, and what they may be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from nvpflow._validation.arguments import check_choice, check_hidden, check_int, check_mask, check_real, shown
-from nvpflow.layers import LAYER_TYPES
-from nvpflow.layers._affine_coupling import NETWORKS, SCALES
-from nvpflow.layers._coupling import ACTIVATIONS
-from nvpflow.layers._permutation import check_permutation
+from nvpflow import _core
+from nvpflow._typing import FloatDType
+from nvpflow._validation.arguments import (
+    check_choice,
+    check_hidden,
+    check_int,
+    check_mask,
+    check_permutation,
+    check_real,
+    shown,
+)
 
-__all__ = ["describe"]
+__all__ = ["allowed", "describe", "encode_flow"]
 
-WITHOUT_BASE, WITH_BASE = 1, 2  # versions of the list
+FIRST_WITH_KIND = 3  # versions of the list before this one say by their number which base it is
 DTYPES = ("float32", "float64")
+LAYER_KINDS, BASE_KINDS = tuple(_core.LAYER_KINDS), tuple(_core.BASE_KINDS)
+STANDARD_NORMAL, *OTHER_BASES = BASE_KINDS
 
 
-def describe(config):
+Fields: TypeAlias = tuple[tuple[str, str, tuple[Any, ...]], ...]  # name, form, and what the value may be
+
+
+def allowed(kind: str, field: str) -> tuple[Any, ...]:
+    """The names that a field of a kind of layer may be, or the least and the greatest of a count."""
+    return next(allowed for name, _, allowed in _core.LAYER_KINDS[kind] if name == field)
+
+
+def describe(config: Mapping[str, Any]) -> npt.NDArray[np.float64]:
     """The numbers of ``nvp_flow_decode``; nvpflow.h has their order.
 
     Parameters
@@ -39,46 +64,96 @@ def describe(config):
     for name, values in (("data_dim", dims), ("context_dim", contexts)):
         if len(values) > 1:
             raise ValueError(f"layers must agree in {name}, got {sorted(values)}")
-    dtype, base = _index("dtype", config["dtype"], DTYPES), config.get("base")
-    numbers = [WITHOUT_BASE if base is None else WITH_BASE, dtype, *dims, *contexts]
-    if base is not None:
-        check_choice("base type", base["type"], ("mixture",))
-        if base["data_dim"] not in dims:
-            raise ValueError(f"base and layers must agree in data_dim, got {shown(base['data_dim'])} and {sorted(dims)}")
-        numbers.append(check_int("n_components", base["n_components"], 1))
+    dtype, base = check_choice("dtype", config["dtype"], DTYPES), config.get("base")
+    if base is not None and check_choice("base type", base["type"], OTHER_BASES) and base["data_dim"] not in dims:
+        raise ValueError(f"base and layers must agree in data_dim, got {shown(base['data_dim'])} and {sorted(dims)}")
+    (data_dim,), (context_dim,) = dims, contexts
+    return encode_flow(dtype, data_dim, context_dim, layers, base)
+
+
+def encode_flow(
+    dtype: str | FloatDType,
+    data_dim: int,
+    context_dim: int,
+    layers: Sequence[Mapping[str, Any]],
+    base: Mapping[str, Any] | None = None,
+) -> npt.NDArray[np.float64]:
+    """The same of a flow whose sizes are known.
+
+    Parameters
+    ----------
+    dtype : str or numpy.dtype
+    data_dim, context_dim : int
+    layers : list of dict
+        For each layer its "type", and its fields by name as plain Python values.
+    base : dict, optional
+        The same of the base.
+    """
+    base = base or {"type": STANDARD_NORMAL}
+    version, base_fields = _core.BASE_KINDS[base["type"]]
+    numbers: list[float] = [version, DTYPES.index(np.dtype(dtype).name), data_dim, context_dim]
+    if version >= FIRST_WITH_KIND:
+        numbers.append(BASE_KINDS.index(base["type"]))
+    numbers += _encode_fields(base_fields, base, data_dim)
     numbers.append(len(layers))
     for layer in layers:
-        numbers += _describe_layer(layer, *dims)
-    return np.array(numbers, dtype="<f8")
+        kind = check_choice("layer type", layer["type"], LAYER_KINDS)
+        numbers.append(LAYER_KINDS.index(kind))
+        numbers += _encode_fields(_core.LAYER_KINDS[kind], layer, data_dim)
+    return np.array(numbers, dtype=np.float64)
 
 
-def _describe_layer(layer, dim):
-    kind = layer["type"]
-    numbers = [_index("layer type", kind, tuple(LAYER_TYPES))]
-    if kind.endswith("coupling"):
-        hidden = check_hidden("hidden_dim", layer["hidden_dim"])
-        mask = check_mask(_integers("mask", layer, dim), dim).tolist()
-        numbers += [_index("activation", layer["activation"], ACTIVATIONS), len(hidden), *hidden, *mask]
-    if kind == "affine_coupling":
-        scale, networks = _index("scale", layer["scale"], SCALES), _index("networks", layer["networks"], NETWORKS)
-        numbers += [scale, check_real("scale_bound", layer["scale_bound"], 0, low_open=True), networks]
-    elif kind == "spline_coupling":
-        numbers += [check_int("n_bins", layer["n_bins"], 2)]
-        numbers += [check_real("tail_bound", layer["tail_bound"], 0, low_open=True)]
-    elif kind == "permutation":
-        numbers += check_permutation(_integers("permutation", layer, dim), dim)
+def _encode_fields(fields: Fields, config: Mapping[str, Any], data_dim: int) -> list[float]:
+    numbers: list[float] = []
+    for name, form, values in fields:
+        numbers += ENCODERS[form](name, config[name], values, data_dim)
     return numbers
 
 
-def _integers(name, layer, n):
+# -- one for each form of a field: from its value to its numbers --
+
+
+def _encode_choice(name: str, value: object, choices: tuple[str, ...], data_dim: int) -> list[int]:
+    return [choices.index(check_choice(name, value, choices))]
+
+
+def _encode_real(name: str, value: object, _: None, data_dim: int) -> list[float]:
+    return [check_real(name, value, 0, low_open=True)]
+
+
+def _encode_count(name: str, value: object, limits: tuple[int, int], data_dim: int) -> list[int]:
+    return [check_int(name, value, limits[0])]  # the core knows the greatest one
+
+
+def _encode_widths(name: str, value: object, _: None, data_dim: int) -> list[int]:
+    widths = check_hidden(name, value)
+    return [len(widths), *widths]
+
+
+def _encode_mask(name: str, value: object, _: None, data_dim: int) -> list[int]:
+    mask: list[int] = check_mask(_integers(name, value, data_dim), data_dim).tolist()
+    return mask
+
+
+def _encode_order(name: str, value: object, _: None, data_dim: int) -> tuple[int, ...]:
+    return check_permutation(_integers(name, value, data_dim), data_dim)
+
+
+# Of the name, the value, what it may be, and data_dim.
+ENCODERS: dict[str, Callable[[str, Any, Any, int], Sequence[float]]] = {
+    "choice": _encode_choice,
+    "real": _encode_real,
+    "count": _encode_count,
+    "widths": _encode_widths,
+    "mask": _encode_mask,
+    "order": _encode_order,
+}
+
+
+def _integers(name: str, values: object, n: int) -> list[int]:
     """A list of n integers. Of anything else `numpy.asarray` could make an array that is much larger."""
-    values = layer[name]
     if not isinstance(values, list) or not all(type(value) is int for value in values):
         raise TypeError(f"{name} must be a list of integers, got {shown(values)}")
     if len(values) != n:
         raise ValueError(f"{name} must have shape ({n},), got ({len(values)},)")
     return values
-
-
-def _index(name, value, choices):
-    return choices.index(check_choice(name, value, choices))

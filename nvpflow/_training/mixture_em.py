@@ -1,7 +1,13 @@
 """Fitting a mixture of normal distributions by expectation and maximisation: what a flow over a `MixtureBase` starts from."""
 
-import numpy as np
+from __future__ import annotations
 
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from nvpflow._base import bare_flow
 from nvpflow._training.dataset import Data
 from nvpflow._training.kmeans import Clusters
 from nvpflow._training.statistics import (
@@ -12,28 +18,29 @@ from nvpflow._training.statistics import (
     location_and_scale,
     quantiles,
 )
-from nvpflow.mixture_base import MixtureBase, bare_flow, pack_factors
+from nvpflow._typing import Floats
+from nvpflow.mixture_base import MixtureBase, pack_factors
 
 __all__ = ["fit_mixture", "refit_mixture"]
 
 # Numbers of components to try, and how many that are not better end the search.
 COMPONENTS, PATIENCE = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64), 3
-# Steps at the most, for each number and in the end. More in the search gained nothing: the flow's training takes it from there.
+# Steps at the most, for each number and in the end. More in the search gained nothing: the flow's training follows.
 SEARCH_ITER, MAX_ITER = 15, 100
 # Each covariance has so many samples more, per dimension, with the pooled covariance of all components about their means:
 # Fraley and Raftery (2007), "Bayesian regularization for normal mixture estimation and model-based clustering". Of 0.15,
 # 0.3, 0.6 and 1 the last had the best worst cases on 1000 moons and on tables. The covariance of all data in its place blurs
 # compact clusters that are far apart.
 PRIOR_SAMPLES = 1.0
-# It is no wider than so many times a component that has so many rows for each dimension, and nothing to one that has so many and
-# holds one value. With fewer in the last case, tables of numbers that repeat were overfitted by a thousand nats.
+# It is no wider than so many times a component that has so many rows for each dimension, and nothing to one that has so
+# many and holds one value. With fewer in the last case, tables of numbers that repeat were overfitted by a thousand nats.
 WIDEST_PRIOR, ENOUGH_ROWS, ENOUGH_FOR_VALUES = 10, 10, 100
 # What that covariance is shrunk by towards its diagonal, of which the best by cross-validation of one normal distribution.
 SHRINKAGES, FOLDS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0), 5
-# Where more than a tenth of a column's values repeat others, no deviation of a component is the smallest that it allows. If one
-# value alone has so large a share, the least is a thousandth of the spread of the values, as in scikit-learn's mixtures, or a tenth
-# of the usual gap between two of them; otherwise the values are rounded, and it is the deviation of rounding to that gap.
-# Elsewhere it is so many times what the dtype resolves.
+# Where more than a tenth of a column's values repeat others, the deviations of components have a floor. If one value alone
+# has a large share, it is a thousandth of the spread of the values, as in scikit-learn's mixtures, or a tenth of the usual
+# gap between two of them; otherwise the values are rounded, and it is the deviation of rounding to that gap. Elsewhere it is
+# so many times what the dtype resolves.
 REPEATED = 0.1
 LEAST_OF_SPREAD, LEAST_OF_GAP, OF_ROUNDING, LEAST_RESOLVED = 1e-3, 0.1, 12**-0.5, 8
 # A component whose variance in such a column is not more than so many times the least holds one value.
@@ -47,7 +54,7 @@ LARGEST_SINGLE = 1e6
 SEARCHED_NUMBERS, MOST_SEARCHES = 10_000, 50
 
 
-def fit_mixture(x, weight=None, seed=0):
+def fit_mixture(x: Floats, weight: Floats | None = None, seed: int = 0) -> MixtureBase:
     """The mixture with the least Bayesian information criterion: Schwarz (1978), "Estimating the dimension of a model".
 
     Parameters
@@ -68,7 +75,7 @@ def fit_mixture(x, weight=None, seed=0):
     return units.base(_best_search(samples, rng, n_searches))
 
 
-def _standardized(x, weight):
+def _standardized(x: Floats, weight: Floats | None) -> tuple[_Samples, _Units]:
     """The samples in units of their standard deviations, and these units."""
     units = _Units(x, weight)
     z = units.standardize(x, np.float64)
@@ -76,14 +83,14 @@ def _standardized(x, weight):
     return _Samples(z.astype(dtype), weight), units
 
 
-def _best_search(samples, rng, n):
+def _best_search(samples: _Samples, rng: np.random.Generator, n: int) -> _Mixture:
     """The mixture with the least criterion of n searches; where values repeat, of as many that begin with them apart, too."""
     ways = (False, True) if samples.repeated.any() else (False,)
     searches = [_search(samples, rng, marked) for _ in range(n) for marked in ways]
     return min(searches, key=lambda search: search[0])[1]
 
 
-def _search(samples, rng, marked):
+def _search(samples: _Samples, rng: np.random.Generator, marked: bool) -> tuple[float, _Mixture]:
     """The least criterion, and its mixture."""
     clusters = Clusters(samples.x, samples.weight, rng, marked)
     best, best_bic, since = None, np.inf, 0
@@ -96,10 +103,10 @@ def _search(samples, rng, marked):
         mixture.start(clusters)
         bic = mixture.fit(SEARCH_ITER)
         best, best_bic, since = (mixture, bic, 0) if bic < best_bic else (best, best_bic, since + 1)
-    return best_bic, best
+    return best_bic, cast(_Mixture, best)
 
 
-def refit_mixture(base, x, weight=None, seed=0):
+def refit_mixture(base: MixtureBase, x: Floats, weight: Floats | None = None, seed: int = 0) -> MixtureBase:
     """The mixture that fits other samples of a density: that which goes on from one, or one that is searched for anew.
 
     Parameters
@@ -124,15 +131,15 @@ def refit_mixture(base, x, weight=None, seed=0):
 class _Units:
     """Mean and deviation of each column: what follows takes columns of about unit deviation, as numbers near zero."""
 
-    def __init__(self, x, weight):
+    def __init__(self, x: Floats, weight: Floats | None) -> None:
         self.mean, self.deviation, _ = location_and_scale(x, weight)
         constant = self.deviation <= np.finfo(x.dtype).eps * np.abs(self.mean)
         self.deviation, self.dtype = np.where(constant, 1, self.deviation), x.dtype
 
-    def standardize(self, x, dtype=None):
+    def standardize(self, x: Floats, dtype: npt.DTypeLike | None = None) -> Floats:
         return ((x - self.mean) / self.deviation).astype(dtype or self.dtype)
 
-    def base(self, mixture):
+    def base(self, mixture: _Mixture) -> MixtureBase:
         """A mixture of standardised samples as one of the samples."""
         means = self.mean + mixture.means * self.deviation
         covariances = mixture.covariances * np.outer(self.deviation, self.deviation)
@@ -154,7 +161,7 @@ class _Samples:
         The least variances.
     """
 
-    def __init__(self, x, weight):
+    def __init__(self, x: Floats, weight: Floats | None) -> None:
         self.x, self.weight = np.ascontiguousarray(x), weight
         self.n = effective_size(Data(x, None, weight))
         some = slice(None, None, max(1, len(x) // MANY_ROWS))
@@ -164,7 +171,7 @@ class _Samples:
         self.repeated, self.floor = least > resolution, np.maximum(least, resolution) ** 2
 
 
-def _least_deviation(column):
+def _least_deviation(column: Floats) -> float | np.floating[Any]:
     """Of a component, where values repeat; else 0."""
     values, times = np.unique(column, return_counts=True)
     if len(values) < 2 or len(values) > (1 - REPEATED) * len(column):
@@ -173,11 +180,12 @@ def _least_deviation(column):
     if times.max() < LARGE_SHARE * len(column):
         return OF_ROUNDING * gap
     low, high = quantiles(values[:, None], (0.05, 0.95))[:, 0]
-    return min(LEAST_OF_SPREAD * (high - low) / SPREAD_OF_NORMAL, LEAST_OF_GAP * gap)
+    least: float = min(LEAST_OF_SPREAD * (high - low) / SPREAD_OF_NORMAL, LEAST_OF_GAP * gap)
+    return least
 
 
-def _choose_shrinkage(x, weight):
-    """The least shrinkage whose cross-validated likelihood of one normal distribution is the best, within its standard error."""
+def _choose_shrinkage(x: Floats, weight: Floats | None) -> float:
+    """The least shrinkage whose cross-validated likelihood of a normal distribution is within a standard error of the best."""
     distinct, row = np.unique(x, axis=0, return_inverse=True)
     if x.shape[1] == 1 or len(distinct) < 3:
         return SHRINKAGES[0] if x.shape[1] == 1 else SHRINKAGES[-1]
@@ -206,13 +214,13 @@ class _Mixture:
     and Jordan (1996), "On convergence properties of the EM algorithm for Gaussian mixtures".
     """
 
-    def __init__(self, samples, k):
+    def __init__(self, samples: _Samples, k: int) -> None:
         self.samples, self.k, self.dim = samples, k, samples.x.shape[1]
         self.lower = np.tril_indices(self.dim)
-        self.flow = bare_flow(self.dim, samples.x.dtype, k)
+        self.flow = bare_flow(self.dim, samples.x.dtype, {"type": MixtureBase._kind, "n_components": k})
         self.prior_share = PRIOR_SAMPLES * self.dim / samples.n
 
-    def start(self, clusters):
+    def start(self, clusters: Clusters) -> None:
         """From K clusters of some samples."""
         x, (labels, parts) = clusters.x, clusters.assign(self.k)
         shares = np.maximum(parts.sum(axis=0, dtype=np.float64), 1 / len(x))
@@ -220,7 +228,7 @@ class _Mixture:
         offsets = x - self.means[labels]
         self._set_covariances(np.stack([(offsets * part).T @ offsets for part in parts.T[:, :, None]]), shares)
 
-    def fit(self, max_iter):
+    def fit(self, max_iter: int) -> float:
         """Steps until one makes the samples less than e times as likely. Returns the Bayesian information criterion."""
         before = np.inf
         for _ in range(max_iter):
@@ -229,9 +237,10 @@ class _Mixture:
                 break
             before = nll
         n_parameters = self.k * (1 + self.dim + len(self.lower[0])) - 1
-        return 2 * self.samples.n * nll + n_parameters * np.log(self.samples.n)
+        criterion: float = 2 * self.samples.n * nll + n_parameters * np.log(self.samples.n)
+        return criterion
 
-    def _set_covariances(self, squares, shares):
+    def _set_covariances(self, squares: Floats, shares: Floats) -> None:
         """From mean squares about the means, of which each component, of all samples, has its share (K,)."""
         samples, i = self.samples, np.arange(self.dim)
         variances = squares[:, i, i] / shares[:, None]
@@ -241,7 +250,7 @@ class _Mixture:
         root = np.sqrt(shares.sum() / np.maximum(shares @ broad, np.finfo(float).tiny))
         pooled = squares.sum(axis=0) / shares.sum() * np.outer(root, root)
         prior = (1 - samples.shrinkage) * pooled + samples.shrinkage * np.diag(np.diag(pooled))
-        # A component with rows enough to tell has a prior no wider than so many times itself: a large one does not blur a small one.
+        # Where a component has rows enough, its prior is no wider than so many times itself: a large one blurs no small one.
         own = np.einsum("ij,kji->k", np.linalg.pinv(prior, hermitian=True), squares) / (shares * self.dim)
         limit = np.where((rows > ENOUGH_ROWS) & ~samples.repeated.any(), np.minimum(1, WIDEST_PRIOR * own), 1)[:, None, None]
         priors = prior * (broad[:, :, None] & broad[:, None, :])
@@ -250,7 +259,7 @@ class _Mixture:
             self.covariances = priors
         self.covariances[:, i, i] = self.covariances[:, i, i] * (1 + LEAST_RELATIVE) + samples.floor
 
-    def _step(self):
+    def _step(self) -> float:
         """One of expectation and maximisation; returns the mean NLL before it."""
         i, root = np.arange(self.dim), np.linalg.cholesky(self.covariances)
         p = np.linalg.inv(root)
@@ -271,7 +280,7 @@ class _Mixture:
         self._set_covariances(half @ half.transpose(0, 2, 1), shares)
         return nll
 
-    def _gradient(self, p):
+    def _gradient(self, p: Floats) -> tuple[float, Floats, Floats, Floats]:
         """The mean NLL, and the gradients of the mean log-likelihood: of logits (K,), means (K, D) and factors (K, .)."""
         parts = np.log(self.weights), self.means.ravel(), pack_factors(p).ravel()
         self.flow.parameters[:] = np.concatenate(parts)

@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nvpflow._training.build import new_flow, whole_flow
 from nvpflow._training.context import ContextScaler
 from nvpflow._training.dataset import Data
 from nvpflow._training.defaults import base_of, option
-from nvpflow._training.fit import bandwidth, new_flow, whole_flow
 from nvpflow._training.mixture_em import fit_mixture
+from nvpflow._training.noise import bandwidth
 from nvpflow._training.standardize import Units
 from nvpflow._typing import ArrayLike, FloatDType, Floats
-from nvpflow._validation.arguments import check_int, draw_seeds
+from nvpflow._validation.arguments import draw_seeds
 from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.layers import ActNorm
 from nvpflow.optim import Adam
 
 if TYPE_CHECKING:
+    from nvpflow._training.settings import Settings
     from nvpflow.density import FlowDensity
 
 __all__ = ["Stream"]
@@ -32,40 +34,41 @@ class Stream:
 
     Parameters
     ----------
-    model : FlowDensity
-        Where it is fitted, its flow goes on to read what it has read.
+    settings : Settings
     data : Data
         The first piece, as for `update`.
     dtype : numpy.dtype
         Of the flow.
+    before : FlowDensity, optional
+        A fitted model, whose flow goes on to read what it has read.
     """
 
-    def __init__(self, model: FlowDensity, data: Data, dtype: FloatDType) -> None:
-        self.init_seed, seed = draw_seeds(model.random_state, 2)
+    def __init__(self, settings: Settings, data: Data, dtype: FloatDType, before: FlowDensity | None = None) -> None:
+        self.init_seed, seed = draw_seeds(settings.random_state, 2)
         self.rng = np.random.default_rng(seed)
-        self.scaler = ContextScaler(data, model.standardize, dtype)
+        self.scaler = ContextScaler(data, settings.standardize, dtype)
         self.origin: Floats = np.zeros(data.x.shape[1])
         self.adam: Adam | None = None
-        if hasattr(model, "flow_"):
-            self.origin = getattr(model, "origin_", self.origin)
-            self.scaler.continue_from(model)
+        if before is not None:
+            self.origin = getattr(before, "origin_", self.origin)
+            self.scaler.continue_from(before)
 
-    def new_flow(self, model: FlowDensity, data: Data) -> Flow:
+    def new_flow(self, settings: Settings, data: Data) -> Flow:
         """A flow for the first piece. Sets `origin`."""
         data = self.scaler.transform(data)
-        units, mixture = Units.of(data, model.standardize, False, self.scaler.dtype), None
+        units, mixture = Units.of(data, settings.standardize, False, self.scaler.dtype), None
         self.origin = self.origin + units.origin
-        if base_of(model, False, data) == "mixture":
+        if base_of(settings, data, validated=False) == "mixture":
             mixture = fit_mixture(units.standardize(data.x, data.context), data.weight, self.init_seed)
-        return whole_flow(model, new_flow(model, data, self.init_seed, mixture), units, self.scaler)
+        flow = new_flow(settings, data, self.init_seed, mixture)
+        return whole_flow(settings, flow.layers, flow.base, units, self.scaler)
 
-    def update(self, model: FlowDensity, flow: Flow, data: Data, n_seen: int) -> float:
+    def update(self, settings: Settings, flow: Flow, data: Data, n_seen: int) -> float:
         """One epoch on the data, in minibatches, from the flow's present parameters.
 
         Parameters
         ----------
-        model : FlowDensity
-            For its parameters.
+        settings : Settings
         flow : Flow
             Updated. Should a loss or gradient not be finite, it goes back to what it was, with a ConvergenceWarning.
         data : Data, n >= 1
@@ -78,9 +81,8 @@ class Stream:
         nll : float
             Mean over the minibatches, each before its update, in nats; NaN after a divergence.
         """
-        batch_size = len(data.x) if model.batch_size is None else check_int("batch_size", model.batch_size, 1)
-        noise = bandwidth(model, data, n_seen)
-        adam = self._bind_adam(model, flow)
+        batch_size, noise = settings.batch_size or len(data.x), bandwidth(settings.noise, data, n_seen)
+        adam = self._bind_adam(settings, flow)
         self.scaler = self.scaler.covering(data.context)
         data = self.scaler.transform(data._replace(x=(data.x - self.origin).astype(flow.dtype)))
         before = flow.parameters.copy()
@@ -113,13 +115,13 @@ class Stream:
             total += share * nll
         return total if np.isfinite(flow.nll(*data)) else np.nan
 
-    def _bind_adam(self, model: FlowDensity, flow: Flow) -> Adam:
+    def _bind_adam(self, settings: Settings, flow: Flow) -> Adam:
         """Adam on the flow's parameters: a copied or unpickled model has its moments, but the parameters elsewhere."""
         adam = self.adam = self.adam or _ShiftsInDeviations(flow)
         adam.parameters = flow.parameters
         # Over a mixture the small rate, also with a context: 5e-3, which `fit` lets fall to 0, stays here, and in the first
         # piece after a fit cost up to 1 nat, 1e-3 up to 0.05.
-        adam.learning_rate = option(model, "learning_rate", flow.base)
+        adam.learning_rate = option(settings, "learning_rate", flow.base is not None)
         return adam
 
 

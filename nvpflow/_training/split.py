@@ -7,22 +7,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nvpflow._typing import Floats, Ints
-from nvpflow._validation.arguments import check_real
 
 if TYPE_CHECKING:
     from nvpflow._training.dataset import Data
-    from nvpflow.density import FlowDensity
+    from nvpflow._training.settings import Settings
 
 __all__ = ["split"]
 
 
-def split(model: FlowDensity, data: Data, seed: int) -> tuple[Data, Data | None]:
+def split(settings: Settings, data: Data, seed: int) -> tuple[Data, Data | None]:
     """Data to train on, and data to validate with or None. What keeps a column from being constant is to train on."""
-    if model.validation_fraction is None:
+    if settings.validation_fraction is None:
         return data, None
-    fraction = check_real("validation_fraction", model.validation_fraction, 0, 1, low_open=True)
     n = len(data.x)
-    n_validation = min(max(1, round(fraction * n)), n - 1)
+    n_validation = min(max(1, round(settings.validation_fraction * n)), n - 1)
     order = np.random.default_rng(seed).permutation(n)
     held_out, training = order[:n_validation], order[n_validation:]
     needed = _lone_values(data.x, training, held_out)

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nvpflow._training.build import coupling_of
 from nvpflow._training.context import ContextScaler, read_standardized
 from nvpflow._training.dataset import Data
 from nvpflow._training.mixture_em import refit_mixture
 from nvpflow._training.standardize import Units
 from nvpflow._training.statistics import effective_size
+from nvpflow.bases import Base
 from nvpflow.flow import Flow
 from nvpflow.layers import AdditiveCoupling, AffineCoupling, Layer, SplineCoupling
 from nvpflow.layers._coupling import Coupling
 from nvpflow.mixture_base import MixtureBase
 
 if TYPE_CHECKING:
+    from nvpflow._training.settings import Settings
     from nvpflow.density import FlowDensity
 
 __all__ = ["find_warm_start"]
@@ -47,7 +50,7 @@ class _Candidate:
 
 
 def find_warm_start(
-    model: FlowDensity, expected: Flow, training: Data, scaler: ContextScaler, seed: int
+    model: FlowDensity, settings: Settings, training: Data, scaler: ContextScaler, seed: int
 ) -> tuple[Units, Flow, MixtureBase | None]:
     """The flow of the last fit without the layers that lead to units of data, and such units.
 
@@ -59,8 +62,8 @@ def find_warm_start(
     ----------
     model : FlowDensity
         Fitted.
-    expected : Flow
-        What its parameters would make of the new samples.
+    settings : Settings
+        Its parameters now.
     training : Data
         The new samples, with their context standardised by `scaler`.
     scaler : ContextScaler
@@ -74,31 +77,30 @@ def find_warm_start(
     mixture : MixtureBase or None
         Its base, where its layers are the identity.
     """
-    fitted, dtype = model.flow_, expected.dtype
-    n_layers = _count_couplings(fitted)
-    _check_unchanged(model, fitted, n_layers, expected)
+    fitted, n_layers = model.flow_, _count_couplings(model.flow_)
+    _check_unchanged(_fitted_shape(fitted, n_layers), _expected_shape(settings, training, fitted.base))
     whole = fitted.copy()
     read_standardized(whole, scaler.mean - getattr(model, "context_origin_", 0.0), scaler.scale)
     conditional, origin = training.context is not None, getattr(model, "origin_", 0.0)
-    units = Units.from_layers(whole.layers[n_layers:], model.standardize, conditional, dtype, origin)
+    units = Units.from_layers(whole.layers[n_layers:], settings.standardize, conditional, settings.dtype, origin)
     if units is None:
         raise ValueError("warm_start needs a flow as fit makes it, got another flow_")
-    kept = _candidate(model, units, whole.layers[:n_layers], fitted.base, 0)
-    if not model.standardize:
+    kept = _candidate(settings, units, whole.layers[:n_layers], fitted.base, 0)
+    if not settings.standardize:
         return kept.units, kept.flow, kept.mixture
-    moved = _moved(model, kept, training, seed)
+    moved = _moved(model, settings, kept, training, seed)
     gain = moved.log_likelihood(training) - kept.log_likelihood(training)  # of nothing finite: NaN
     best = moved if gain > moved.n_new / effective_size(training) else kept
     return best.units, best.flow, best.mixture
 
 
-def _candidate(model: FlowDensity, units: Units, layers: Sequence[Layer], base: MixtureBase | None, n_new: int) -> _Candidate:
+def _candidate(settings: Settings, units: Units, layers: Sequence[Layer], base: MixtureBase | None, n_new: int) -> _Candidate:
     flow = Flow([layer.copy() for layer in layers], base and base.copy())
-    flow.n_jobs = model.n_jobs
+    flow.n_jobs = settings.n_jobs
     return _Candidate(units, flow, flow.base if flow.base and _are_identity(layers) else None, n_new)
 
 
-def _moved(model: FlowDensity, kept: _Candidate, training: Data, seed: int) -> _Candidate:
+def _moved(model: FlowDensity, settings: Settings, kept: _Candidate, training: Data, seed: int) -> _Candidate:
     """The candidate in the units of the new samples."""
     units = Units.of(training, True, kept.units.factor is not None, kept.units.dtype)
     layers, base, n_new = kept.flow.layers, kept.flow.base, units.n_parameters
@@ -111,7 +113,7 @@ def _moved(model: FlowDensity, kept: _Candidate, training: Data, seed: int) -> _
     if kept.mixture:
         base = refit_mixture(kept.mixture, units.standardize(training.x, training.context), training.weight, seed)
         n_new += base.n_parameters
-    return _candidate(model, units, layers, base, n_new)
+    return _candidate(settings, units, layers, base, n_new)
 
 
 def _are_identity(layers: Sequence[Layer]) -> bool:
@@ -131,22 +133,41 @@ def _count_couplings(flow: Flow) -> int:
     return n - 1 if flow.context_dim and n == len(types) - 1 and isinstance(flow.layers[n - 1], AdditiveCoupling) else n
 
 
-def _check_unchanged(model: FlowDensity, fitted: Flow, n_layers: int, expected: Flow) -> None:
+def _check_unchanged(before: dict[str, Any], after: dict[str, Any]) -> None:
     """Raise a ValueError that names what has changed since the flow was fitted, if anything has."""
-    before, after = _shape(fitted, n_layers), _shape(expected, len(expected.layers))
-    after["standardize"] = bool(model.standardize)
-    if model.base != "auto":
-        after["base"] = model.base
     changed = [f"{name} {before[name]!s:.40} -> {after[name]!s:.40}" for name in before if before[name] != after[name]]
     if changed:
         shown = ", ".join(changed[:MOST_CHANGES]) + ", ..." * (len(changed) > MOST_CHANGES)
         raise ValueError(f"warm_start needs what shapes the flow to be as in the fit before, got {shown}")
 
 
-def _shape(flow: Flow, n_layers: int) -> dict[str, Any]:
-    """What shapes a flow, by the names of an estimator's parameters."""
+def _expected_shape(settings: Settings, data: Data, base: Base | None) -> dict[str, Any]:
+    """What shapes the flow that `fit` would make of such data over such a base, by the names of the estimator's parameters."""
+    context_dim = 0 if data.context is None else data.context.shape[1]
+    _, options = coupling_of(settings, base is not None, context_dim)
+    return {
+        "features": data.x.shape[1],
+        "columns of context": context_dim,
+        "dtype": settings.dtype.name,
+        "base": settings.base if settings.base != "auto" else "mixture" if base else "normal",
+        "standardize": settings.standardize,
+        "n_layers": settings.n_layers,
+        "hidden_dim": _widths(settings.hidden_dim),
+        "activation": settings.activation,
+        "coupling": settings.coupling,
+        "scale_bound": options.get("scale_bound"),
+        "n_bins": options.get("n_bins"),
+        "tail_bound": options.get("tail_bound"),
+    }
+
+
+def _widths(hidden_dim: Sequence[int]) -> int | list[int]:
+    return hidden_dim[0] if len(hidden_dim) == 1 else list(hidden_dim)
+
+
+def _fitted_shape(flow: Flow, n_layers: int) -> dict[str, Any]:
+    """The same of a flow."""
     config = flow.layers[0].config()
-    widths = config["hidden_dim"]
     return {
         "features": flow.data_dim,
         "columns of context": flow.context_dim,
@@ -154,7 +175,7 @@ def _shape(flow: Flow, n_layers: int) -> dict[str, Any]:
         "base": "mixture" if flow.base else "normal",
         "standardize": len(flow.layers) > n_layers,
         "n_layers": n_layers,
-        "hidden_dim": widths[0] if len(widths) == 1 else widths,
+        "hidden_dim": _widths(config["hidden_dim"]),
         "activation": config["activation"],
         "coupling": next((name for name, kind in COUPLINGS.items() if isinstance(flow.layers[0], kind)), config["type"]),
         "scale_bound": config["scale_bound"] if config.get("scale") == "tanh" else None,

@@ -182,6 +182,18 @@ def alternating_mask(data_dim: int, layer: int) -> npt.NDArray[np.uint8]:
     return mask
 
 
+def check_permutation(permutation: object, data_dim: int) -> tuple[int, ...]:
+    """The permutation as a tuple of int."""
+    values = as_array("permutation", permutation)
+    if values.dtype.kind not in "iu":
+        raise TypeError(f"permutation must hold integers, got dtype {values.dtype}")
+    if values.shape != (data_dim,):
+        raise ValueError(f"permutation must have shape ({data_dim},), got {values.shape}")
+    if not np.array_equal(np.sort(values), np.arange(data_dim)):
+        raise ValueError(f"permutation must hold each of 0, ..., {data_dim - 1} once, got {shown(permutation)}")
+    return tuple(values.tolist())
+
+
 MOST_JOBS = 4096  # more threads than any machine runs at once
 
 

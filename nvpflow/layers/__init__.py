@@ -1,5 +1,11 @@
 """The layers that a flow is made of. Each is an invertible transform with an exact log-determinant."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nvpflow._typing import DTypeLike
 from nvpflow._validation.arguments import check_choice
 from nvpflow.layers._act_norm import ActNorm
 from nvpflow.layers._additive_coupling import AdditiveCoupling
@@ -28,16 +34,12 @@ __all__ = [
 ]
 
 LAYER_TYPES: dict[str, type[Layer]] = {
-    "affine_coupling": AffineCoupling,
-    "act_norm": ActNorm,
-    "spline_coupling": SplineCoupling,
-    "additive_coupling": AdditiveCoupling,
-    "permutation": Permutation,
-    "lu_linear": LULinear,
+    layer_type._kind: layer_type
+    for layer_type in (AffineCoupling, ActNorm, SplineCoupling, AdditiveCoupling, Permutation, LULinear)
 }
 
 
-def layer_from_config(config, dtype):
+def layer_from_config(config: Mapping[str, Any], dtype: DTypeLike) -> Layer:
     """A layer from what `Layer.config` gave, with starting parameters of no meaning."""
     layer_type = LAYER_TYPES[check_choice("layer type", config.get("type"), tuple(LAYER_TYPES))]
     return layer_type._from_config(config, dtype)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from nvpflow._typing import DTypeLike, Floats
@@ -54,8 +52,10 @@ class ActNorm(Layer):
     array([[12., 23.]], dtype=float32)
     """
 
+    _kind = "act_norm"
+
     def __init__(self, data_dim: int, *, dtype: DTypeLike = "float32") -> None:
-        super().__init__(check_int("data_dim", data_dim, 1), check_dtype(dtype), (self._description(),))
+        self._create(check_int("data_dim", data_dim, 1), check_dtype(dtype))
 
     @property
     def log_scale(self) -> Floats:
@@ -67,7 +67,7 @@ class ActNorm(Layer):
         """ndarray, shape (D,)"""
         return self.parameters[self.data_dim :]
 
-    def _standardize(self, x):
+    def _standardize(self, x: Floats) -> None:
         """Have `inverse` give x, finite samples, mean 0 and standard deviation 1."""
         deviation = x.std(axis=0, dtype=np.float64)
         constant = np.flatnonzero((x.min(axis=0) == x.max(axis=0)) | ~(deviation > 0))
@@ -76,12 +76,6 @@ class ActNorm(Layer):
             raise ValueError(f"x must vary in every column where it reaches an ActNorm, got constants in column(s) {columns}")
         self.log_scale[:] = np.log(deviation)
         self.bias[:] = x.mean(axis=0, dtype=np.float64)
-
-    def config(self) -> dict[str, Any]:
-        return {"type": "act_norm", "data_dim": self.data_dim}
-
-    def _description(self) -> tuple[Any, ...]:
-        return ("act_norm",)
 
     def _state_views(self) -> dict[str, StateView]:
         shape = (self.data_dim,)

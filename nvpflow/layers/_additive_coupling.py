@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from nvpflow._typing import Activation, ArrayLike, DTypeLike, Seed
 from nvpflow.layers._coupling import Coupling, Linear
@@ -52,6 +51,8 @@ class AdditiveCoupling(Coupling):
     (0.5, 0.0)
     """
 
+    _kind = "additive_coupling"
+
     def __init__(
         self,
         data_dim: int,
@@ -70,9 +71,3 @@ class AdditiveCoupling(Coupling):
     def net(self) -> tuple[Linear, ...]:
         """tuple of Linear: the network of b."""
         return self._networks()[0]
-
-    def config(self) -> dict[str, Any]:
-        return {"type": "additive_coupling", **self._conditioner_config()}
-
-    def _description(self) -> tuple[Any, ...]:
-        return "additive_coupling", *self._conditioner_description()

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from nvpflow._typing import Activation, Floats
+from nvpflow._io.encoding import allowed
+from nvpflow._typing import Activation, ArrayLike, DTypeLike, Floats, Ints, Seed
 from nvpflow._validation.arguments import check_choice, check_dtype, check_hidden, check_int, check_mask, draw_seeds
 from nvpflow.layers._layer import Layer, StateView
 
 __all__ = ["ACTIVATIONS", "Coupling", "Linear"]
 
-ACTIVATIONS = ("relu", "tanh", "silu")
+ACTIVATIONS: tuple[Activation, ...] = allowed("affine_coupling", "activation")
 
 
 class Linear(NamedTuple):
@@ -41,6 +43,7 @@ class Coupling(Layer):
     """What coupling layers share: a mask, and networks of the identity columns and the context, the conditioner."""
 
     _reads_context = True
+    _arguments: tuple[str, ...] = ("hidden_dim", "mask", "activation", "context_dim")
     _hidden_dim: tuple[int, ...]
     _mask: npt.NDArray[np.uint8]
     _activation: Activation
@@ -55,10 +58,12 @@ class Coupling(Layer):
         return 1
 
     @classmethod
-    def _from_config(cls, config, dtype):
+    def _from_config(cls, config: Mapping[str, Any], dtype: DTypeLike) -> Self:
         return super()._from_config({**config, "random_state": 0}, dtype)
 
-    def _describe_conditioner(self, data_dim, hidden_dim, mask, activation):
+    def _describe_conditioner(
+        self, data_dim: int, hidden_dim: int | Sequence[int], mask: ArrayLike | None, activation: Activation
+    ) -> int:
         """Check what all couplings have, and keep it. Returns data_dim."""
         self._check_unused()
         data_dim = check_int("data_dim", data_dim, 1)
@@ -68,15 +73,15 @@ class Coupling(Layer):
         self._activation = check_choice("activation", activation, ACTIVATIONS)
         return data_dim
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._mask.flags.writeable = False
 
-    def _start(self, data_dim, context_dim, dtype, random_state):
+    def _start(self, data_dim: int, context_dim: int, dtype: DTypeLike, random_state: Seed) -> None:
         """The C side of the layer, with random parameters."""
         (seed,) = draw_seeds(random_state, 1)
         context_dim = check_int("context_dim", context_dim, 0)
-        super().__init__(data_dim, check_dtype(dtype), (self._description(),), context_dim=context_dim)
+        self._create(data_dim, check_dtype(dtype), context_dim)
         self._initialize(seed)
 
     @property
@@ -94,19 +99,7 @@ class Coupling(Layer):
         """str: the activation of the networks."""
         return self._activation
 
-    def _conditioner_config(self):
-        return {
-            "data_dim": self.data_dim,
-            "hidden_dim": list(self.hidden_dim),
-            "mask": self.mask.tolist(),
-            "activation": self.activation,
-            "context_dim": self.context_dim,
-        }
-
-    def _conditioner_description(self):
-        return self._mask.tobytes(), self._hidden_dim, self._activation
-
-    def _full_outputs(self, columns):
+    def _full_outputs(self, columns: Ints) -> Ints:
         """Which outputs of a full-shape network belong to these columns, in the order of the core."""
         per_column = self._outputs_per_column
         return np.add.outer(columns * per_column, np.arange(per_column)).ravel()

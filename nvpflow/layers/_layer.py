@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Mapping
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, SupportsIndex, TypeAlias
 
 import numpy as np
 
 from nvpflow import _core
+from nvpflow._io.encoding import encode_flow
 from nvpflow._io.state_dict import checked_state
-from nvpflow._typing import ArrayLike, DTypeLike, Floats
+from nvpflow._typing import ArrayLike, DTypeLike, FloatDType, Floats
 
 __all__ = ["Layer", "StateView"]
 
@@ -25,21 +27,34 @@ class Layer(_core.Transform):
 
     _in_flow = False
     _reads_context = False  # whether the networks of a conditional flow's layer read the context
+    _kind = ""  # the core's name of it
+    _arguments: tuple[str, ...] = ()  # of the constructor, but for data_dim and dtype; each is an attribute, too
 
     def config(self) -> dict[str, Any]:
         """The arguments that make such a layer again, as plain Python values, and its `type`."""
-        raise TypeError(f"{type(self).__name__} does not describe a layer")
+        arguments = {name: _plain(getattr(self, name)) for name in self._arguments}
+        return {"type": self._known_kind(), "data_dim": self.data_dim, **arguments}
 
     @classmethod
     def _from_config(cls, config: Mapping[str, Any], dtype: DTypeLike) -> Self:
         """A layer from what `config` gave, with starting parameters of no meaning."""
-        arguments = dict(config)
+        arguments = {**config, "dtype": dtype}
         del arguments["type"]
-        return cls(**arguments, dtype=dtype)
+        return cls(**arguments)
 
-    def _description(self) -> tuple[Any, ...]:
-        """The tuple that `_core.Transform` understands."""
-        raise TypeError(f"{type(self).__name__} does not describe a layer")
+    def _known_kind(self) -> str:
+        if not self._kind:
+            raise TypeError(f"{type(self).__name__} does not describe a layer")
+        return self._kind
+
+    def _fields(self) -> dict[str, Any]:
+        """What `encode_flow` reads: the kind, and the attributes that are its fields."""
+        kind = self._known_kind()
+        return {"type": kind, **{name: _plain(getattr(self, name)) for name, *_ in _core.LAYER_KINDS[kind]}}
+
+    def _create(self, data_dim: int, dtype: FloatDType, context_dim: int = 0) -> None:
+        """The core's side, from the attributes; not for another __init__ that stands between this class and the core."""
+        _core.Transform.__init__(self, encode_flow(dtype, data_dim, context_dim, [self._fields()]))
 
     def _state_views(self) -> dict[str, StateView]:
         """For each name in the state dict (view of the parameters, full shape, index into it)."""
@@ -89,8 +104,8 @@ class Layer(_core.Transform):
 
     # Copies and pickles are made from the state; __init__, which a subclass may have with other arguments, is not called.
 
-    def __reduce_ex__(self, protocol):
-        return super().__reduce_ex__(max(protocol, 2))  # older ones know no objects of C
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        return super().__reduce_ex__(max(operator.index(protocol), 2))  # older ones know no objects of C
 
     def __getstate__(self) -> dict[str, Any]:
         attributes = {name: value for name, value in vars(self).items() if name != "_in_flow"}
@@ -103,16 +118,23 @@ class Layer(_core.Transform):
             attributes.pop(name) for name in ("data_dim", "dtype", "context_dim", "parameters")
         )
         vars(self).update(attributes)
-        _core.Transform.__init__(self, data_dim, dtype, (self._description(),), context_dim=context_dim)
+        self._create(data_dim, dtype, context_dim)
         self.parameters[:] = parameters
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         config = self.config()
         del config["type"]
         arguments = ", ".join(f"{name}={value!r}" for name, value in config.items())
         return f"{type(self).__name__}({arguments}, dtype='{self.dtype}')"
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         from nvpflow._display import layer_html
 
         return layer_html(self)
+
+
+def _plain(value: Any) -> Any:
+    """An attribute as JSON can hold it."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return list(value) if isinstance(value, tuple) else value

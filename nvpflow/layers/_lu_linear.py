@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from nvpflow._typing import DTypeLike, Floats
@@ -59,8 +57,10 @@ class LULinear(Layer):
     array([[2., 4.]])
     """
 
+    _kind = "lu_linear"
+
     def __init__(self, data_dim: int, *, dtype: DTypeLike = "float32") -> None:
-        super().__init__(check_int("data_dim", data_dim, 1), check_dtype(dtype), (self._description(),))
+        self._create(check_int("data_dim", data_dim, 1), check_dtype(dtype))
 
     @property
     def lu(self) -> Floats:
@@ -76,13 +76,8 @@ class LULinear(Layer):
     def matrix(self) -> Floats:
         """ndarray, shape (D, D): L U, computed anew."""
         lower, upper = np.tril(self.lu, -1) + np.eye(self.data_dim, dtype=self.dtype), np.triu(self.lu, 1)
-        return lower @ (upper + np.diag(np.exp(np.diag(self.lu))))
-
-    def config(self) -> dict[str, Any]:
-        return {"type": "lu_linear", "data_dim": self.data_dim}
-
-    def _description(self) -> tuple[Any, ...]:
-        return ("lu_linear",)
+        matrix: Floats = lower @ (upper + np.diag(np.exp(np.diag(self.lu))))
+        return matrix
 
     def _state_views(self) -> dict[str, StateView]:
         return {"lu": (self.lu, self.lu.shape, ...), "bias": (self.bias, self.bias.shape, ...)}

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from nvpflow._typing import ArrayLike, DTypeLike, Ints, Seed
-from nvpflow._validation.arguments import check_dtype, check_int, seed_sequence, shown
-from nvpflow._validation.arrays import as_array
+from nvpflow._validation.arguments import check_dtype, check_int, check_permutation, seed_sequence
 from nvpflow.layers._layer import Layer, StateView
 
-__all__ = ["Permutation", "check_permutation"]
+__all__ = ["Permutation"]
 
 
 class Permutation(Layer):
@@ -43,6 +40,9 @@ class Permutation(Layer):
     array([[30., 10., 20.]], dtype=float32)
     """
 
+    _kind = "permutation"
+    _arguments = ("permutation",)
+
     def __init__(
         self,
         data_dim: int,
@@ -56,30 +56,12 @@ class Permutation(Layer):
         if permutation is None:
             permutation = np.random.default_rng(seed_sequence(random_state)).permutation(data_dim)
         self._permutation = check_permutation(permutation, data_dim)
-        super().__init__(data_dim, check_dtype(dtype), (self._description(),))
+        self._create(data_dim, check_dtype(dtype))
 
     @property
     def permutation(self) -> Ints:
         """ndarray of int, shape (D,): p."""
         return np.array(self._permutation)
 
-    def config(self) -> dict[str, Any]:
-        return {"type": "permutation", "data_dim": self.data_dim, "permutation": list(self._permutation)}
-
-    def _description(self) -> tuple[Any, ...]:
-        return "permutation", self._permutation
-
     def _state_views(self) -> dict[str, StateView]:
         return {}
-
-
-def check_permutation(permutation, data_dim):
-    """The permutation as a tuple of int."""
-    values = as_array("permutation", permutation)
-    if values.dtype.kind not in "iu":
-        raise TypeError(f"permutation must hold integers, got dtype {values.dtype}")
-    if values.shape != (data_dim,):
-        raise ValueError(f"permutation must have shape ({data_dim},), got {values.shape}")
-    if not np.array_equal(np.sort(values), np.arange(data_dim)):
-        raise ValueError(f"permutation must hold each of 0, ..., {data_dim - 1} once, got {shown(permutation)}")
-    return tuple(values.tolist())

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from nvpflow._io.encoding import allowed
 from nvpflow._typing import Activation, ArrayLike, DTypeLike, Seed
 from nvpflow._validation.arguments import check_dtype, check_int, check_tail_bound
 from nvpflow.layers._coupling import Coupling, Linear
 
 __all__ = ["SplineCoupling"]
 
-MAX_BINS = 64  # NVP_MAX_BINS of nvpflow.h
+MIN_BINS, MAX_BINS = allowed("spline_coupling", "n_bins")
 
 
 class SplineCoupling(Coupling):
     """Rational-quadratic spline coupling layer of neural spline flows.
 
     On [-B, B] each transformed column goes through a monotone spline of K bins, outside it is unchanged. A network of the
-    identity part and the context, Linear -> activation -> ... -> Linear, gives the splines of each sample: for each transformed
-    column K widths and K heights (softmax), and the derivatives at the K - 1 inner knots (softplus). The network sees the
+    identity part and the context, Linear -> activation -> ... -> Linear, gives the splines of each sample: for each
+    transformed column K widths and K heights (softmax), and the derivatives at the K - 1 inner knots (softplus). It sees the
     identity part clamped to [-B, B], so that far points keep their digits: what lies beyond B has the splines of B, and no
     gradient through the network. The context is not clamped. Data should be standardised, so that they lie between the
     tails; an `ActNorm` behind the last layer does it inside the flow.
@@ -72,6 +72,9 @@ class SplineCoupling(Coupling):
     True
     """
 
+    _kind = "spline_coupling"
+    _arguments = (*Coupling._arguments, "n_bins", "tail_bound")
+
     def __init__(
         self,
         data_dim: int,
@@ -86,7 +89,7 @@ class SplineCoupling(Coupling):
         random_state: Seed = None,
     ) -> None:
         data_dim = self._describe_conditioner(data_dim, hidden_dim, mask, activation)
-        self._n_bins = check_int("n_bins", n_bins, 2, MAX_BINS)
+        self._n_bins = check_int("n_bins", n_bins, MIN_BINS, MAX_BINS)
         self._tail_bound = check_tail_bound("tail_bound", tail_bound, check_dtype(dtype))
         self._start(data_dim, context_dim, dtype, random_state)
 
@@ -108,14 +111,3 @@ class SplineCoupling(Coupling):
     @property
     def _outputs_per_column(self) -> int:
         return 3 * self._n_bins - 1
-
-    def config(self) -> dict[str, Any]:
-        return {
-            "type": "spline_coupling",
-            **self._conditioner_config(),
-            "n_bins": self.n_bins,
-            "tail_bound": self.tail_bound,
-        }
-
-    def _description(self) -> tuple[Any, ...]:
-        return "spline_coupling", *self._conditioner_description(), self._n_bins, self._tail_bound

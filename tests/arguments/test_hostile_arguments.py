@@ -5,10 +5,12 @@ import pytest
 
 import nvpflow
 from nvpflow import _core
+from nvpflow._io.encoding import encode_flow
 
 # Some tests do what NumPy 2.5 advises against.
 pytestmark = pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")
 
+TWO_COLUMNS = encode_flow("float64", 2, 0, [{"type": "act_norm"}])
 X = np.random.default_rng(0).normal(size=(4, 2))
 CONTEXT = np.random.default_rng(1).normal(size=(4, 1))
 
@@ -189,7 +191,7 @@ class TestCore:
     )
     def test_buffers_that_do_not_fit(self, parameters):
         with pytest.raises(ValueError, match="parameters must be a writeable contiguous array of 4 numbers"):
-            _core.Transform(2, "float64", (("act_norm",),), parameters)
+            _core.Transform(TWO_COLUMNS, parameters)
         layer = nvpflow.ActNorm(2, dtype="float64")
         layer.parameters[:] = [1, 2, 3, 4]
         with pytest.raises(ValueError, match="parameters must be a writeable contiguous array of 4 numbers"):
@@ -198,7 +200,7 @@ class TestCore:
 
     def test_a_buffer_that_its_owner_reshapes(self):
         buffer = np.arange(4.0)
-        layer = _core.Transform(2, "float64", (("act_norm",),), buffer)
+        layer = _core.Transform(TWO_COLUMNS, buffer)
         buffer.shape = (2, 2)
         layer.parameters.shape = (4, 1)
         np.testing.assert_allclose(layer.forward(np.ones((1, 2)))[0], [[1 + 2, np.e + 3]])

@@ -19,6 +19,10 @@ static int n_passed, n_failed;
         }                                                                                                              \
     } while (0)
 
+/* A mixture of n components, or for none N(0, I). */
+#define BASE_OF(n)                                                                                                     \
+    ((n) ? &(nvp_base_config)NVP_BASE_CONFIG(.kind = NVP_MIXTURE, .n_components = (n)) : (const nvp_base_config *)NULL)
+
 typedef struct {
     const char *name;
     void (*run)(void);

@@ -15,7 +15,7 @@ static const nvp_layer_config spline = NVP_LAYER_CONFIG(.type = NVP_SPLINE_COUPL
 
 static inline nvp_flow *make_flow(nvp_dtype dtype, size_t context_dim) {
     nvp_flow *flow = NULL;
-    CHECK(nvp_flow_create(&flow, dtype, DIM, context_dim, 0, 1, &coupling) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, dtype, DIM, context_dim, NULL, 1, &coupling) == NVP_OK);
     return flow;
 }
 

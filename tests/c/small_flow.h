@@ -38,7 +38,7 @@ static inline nvp_flow *make_flow(nvp_dtype dtype, size_t context_dim, size_t n_
     layers[COUPLINGS + 1].type = NVP_LU_LINEAR;
     layers[COUPLINGS + 2].type = NVP_ACT_NORM;
     nvp_flow *flow = NULL;
-    CHECK(nvp_flow_create(&flow, dtype, DIM, context_dim, n_components, LAYERS, layers) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, dtype, DIM, context_dim, BASE_OF(n_components), LAYERS, layers) == NVP_OK);
     return flow;
 }
 

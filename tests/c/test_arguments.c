@@ -118,7 +118,7 @@ static void test_making_without_places(void) {
     size_t size;
     nvp_flow *flow;
     void *params;
-    REFUSED(nvp_flow_create(NULL, NVP_FLOAT64, DIM, 0, 0, 1, &coupling));
+    REFUSED(nvp_flow_create(NULL, NVP_FLOAT64, DIM, 0, NULL, 1, &coupling));
     REFUSED(nvp_workspace_create(NULL));
     REFUSED(nvp_train_state_size(NULL, &size));
     REFUSED(nvp_flow_decode(NULL, 0, NULL));
@@ -147,7 +147,7 @@ static void test_no_parameters(void) {
     double out[DIM], log_prob, nll;
     const nvp_data data = NVP_DATA(.n = 1, .x = x);
     const nvp_train_options options = NVP_TRAIN_OPTIONS(.max_epochs = 2, .learning_rate = 1e-2);
-    FINE(nvp_flow_create(&f, NVP_FLOAT64, DIM, 0, 0, 1, &permuted));
+    FINE(nvp_flow_create(&f, NVP_FLOAT64, DIM, 0, NULL, 1, &permuted));
     nvp_flow_initialize(f, 1, NULL);
     FINE(nvp_forward(f, NULL, 1, x, NULL, out, NULL, w));
     CHECK(out[0] == 2 && out[1] == 1);
@@ -173,13 +173,13 @@ static void test_sizes_that_wrap(void) {
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
         for (int dtype = 0; dtype < 2; dtype++)
             for (size_t more = 0; more < 70; more++) {
-                CHECK(nvp_flow_create(&flow, (nvp_dtype)dtype, 2, half - 4 + more, 0, 1, layers[i]) == NVP_ERROR_SIZE);
+                CHECK(nvp_flow_create(&flow, (nvp_dtype)dtype, 2, half - 4 + more, NULL, 1, layers[i]) == NVP_ERROR_SIZE);
                 CHECK(!flow);
             }
     /* The same with D, where the layer has no list of its columns. */
     for (size_t part = 1; part <= 4; part *= 2)
         for (size_t less = 1; less < 5; less++)
-            CHECK(nvp_flow_create(&flow, NVP_FLOAT32, SIZE_MAX / part + 1 - less, 0, 0, 1, &act_norm) ==
+            CHECK(nvp_flow_create(&flow, NVP_FLOAT32, SIZE_MAX / part + 1 - less, 0, NULL, 1, &act_norm) ==
                   NVP_ERROR_SIZE);
     /* As a file may have it: numbers below 2^53 wrap where size_t has 32 bits. */
     const double odd[] = {0x1p29, 0x1p30, 0x1p31, 0x1p31 - 4, 0x1p32 - 4, 0x1p51, 0x1p52, 0x1p53 - 1};
@@ -198,7 +198,7 @@ static void test_sizes_that_wrap(void) {
 static nvp_status create(nvp_dtype dtype, nvp_layer_config config, double bound) {
     nvp_flow *flow;
     config.scale_bound = config.tail_bound = bound;
-    const nvp_status status = nvp_flow_create(&flow, dtype, DIM, 0, 0, 1, &config);
+    const nvp_status status = nvp_flow_create(&flow, dtype, DIM, 0, NULL, 1, &config);
     CHECK((flow != NULL) == (status == NVP_OK));
     nvp_flow_destroy(flow);
     return status;
@@ -246,7 +246,7 @@ static void test_extreme_bounds_compute(void) {
         float params[200], grad[200], x[MANY * DIM], log_prob[MANY];
         double nll;
         config.tail_bound = bound;
-        FINE(nvp_flow_create(&flow, NVP_FLOAT32, DIM, 0, 0, 1, &config));
+        FINE(nvp_flow_create(&flow, NVP_FLOAT32, DIM, 0, NULL, 1, &config));
         const size_t n = nvp_flow_n_parameters(flow);
         CHECK(n <= 200);
         nvp_flow_initialize(flow, 1, params);

@@ -13,7 +13,7 @@ static void test_bad_descriptions(void) {
         nvp_layer_config config = good;                                                                                \
         __VA_ARGS__;                                                                                                   \
         flow = (nvp_flow *)(void *)&config;                                                                            \
-        CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 0, 1, &config) == (status));                                   \
+        CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, NULL, 1, &config) == (status));                                   \
         CHECK((flow != NULL) == ((status) == NVP_OK));                                                                 \
         nvp_flow_destroy(flow);                                                                                        \
     } while (0)
@@ -44,34 +44,51 @@ static void test_bad_descriptions(void) {
     EXPECT(NVP_ERROR_SIZE, config.hidden = huge);
     EXPECT(NVP_ERROR_SIZE, (config.hidden = huge, config.n_hidden = 2));
 #undef EXPECT
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 0, 0, 0, 1, &good) == NVP_ERROR_ARGUMENT);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 0, 0, &good) == NVP_ERROR_ARGUMENT);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, SIZE_MAX - 1, 0, 1, &good) == NVP_ERROR_SIZE);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, SIZE_MAX / 8, 0, 1, &good) == NVP_ERROR_SIZE);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 0, 1, NULL) == NVP_ERROR_ARGUMENT);
-    CHECK(nvp_flow_create(&flow, (nvp_dtype)5, 2, 0, 0, 1, &good) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 0, 0, NULL, 1, &good) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, NULL, 0, &good) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, SIZE_MAX - 1, NULL, 1, &good) == NVP_ERROR_SIZE);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, SIZE_MAX / 8, NULL, 1, &good) == NVP_ERROR_SIZE);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, NULL, 1, NULL) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_flow_create(&flow, (nvp_dtype)5, 2, 0, NULL, 1, &good) == NVP_ERROR_ARGUMENT);
     const nvp_layer_config act_norm = NVP_LAYER_CONFIG(.type = NVP_ACT_NORM);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 4, 0, 0, 1, &act_norm) == NVP_ERROR_SIZE);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 4, 0, NULL, 1, &act_norm) == NVP_ERROR_SIZE);
     const nvp_layer_config lu = NVP_LAYER_CONFIG(.type = NVP_LU_LINEAR);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 4, 0, 0, 1, &lu) == NVP_ERROR_SIZE);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 4, 0, NULL, 1, &lu) == NVP_ERROR_SIZE);
     /* Components: their number, and that of their parameters in all, K (1 + D + D (D + 1) / 2). */
     const nvp_layer_config permuted = NVP_LAYER_CONFIG(.type = NVP_PERMUTATION, .permutation = order);
     const size_t too_many[] = {SIZE_MAX, SIZE_MAX / 2, SIZE_MAX / 6 + 1, SIZE_MAX / 6 - 1, SIZE_MAX / 24 + 1};
     for (size_t i = 0; i < sizeof too_many / sizeof *too_many; i++) {
         flow = (nvp_flow *)(void *)&flow;
-        CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, too_many[i], 1, &permuted) == NVP_ERROR_SIZE && !flow);
-        CHECK(nvp_flow_create(&flow, NVP_FLOAT64, 2, 0, too_many[i], 1, &good) == NVP_ERROR_SIZE && !flow);
+        CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, BASE_OF(too_many[i]), 1, &permuted) == NVP_ERROR_SIZE && !flow);
+        CHECK(nvp_flow_create(&flow, NVP_FLOAT64, 2, 0, BASE_OF(too_many[i]), 1, &good) == NVP_ERROR_SIZE && !flow);
     }
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 32, 0, 1, 1, &act_norm) == NVP_ERROR_SIZE && !flow);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, SIZE_MAX, 1, NULL) == NVP_ERROR_ARGUMENT);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 7, 1, &permuted) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, SIZE_MAX / 32, 0, BASE_OF(1), 1, &act_norm) == NVP_ERROR_SIZE && !flow);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, BASE_OF(SIZE_MAX), 1, NULL) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, BASE_OF(7), 1, &permuted) == NVP_OK);
     CHECK(nvp_flow_n_components(flow) == 7 && nvp_flow_base_offset(flow) == 0 && nvp_flow_n_parameters(flow) == 7 * 6);
     nvp_flow_destroy(flow);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 0, 1, &good) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, NULL, 1, &good) == NVP_OK);
     CHECK(nvp_flow_n_components(flow) == 0 && nvp_flow_base_offset(flow) == nvp_flow_n_parameters(flow));
     nvp_flow_destroy(flow);
     nvp_flow_destroy(NULL);
     nvp_workspace_destroy(NULL);
+}
+
+static void test_bases(void) {
+    nvp_flow *flow;
+    const nvp_layer_config layer = NVP_LAYER_CONFIG(.type = NVP_ACT_NORM);
+    const nvp_base_config bad[] = {NVP_BASE_CONFIG(.kind = NVP_MIXTURE), NVP_BASE_CONFIG(.kind = NVP_N_BASE_KINDS),
+                                   NVP_BASE_CONFIG(.kind = (nvp_base_kind)-1, .n_components = 2)};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        CHECK(nvp_flow_create(&flow, NVP_FLOAT64, 2, 0, &bad[i], 1, &layer) == NVP_ERROR_ARGUMENT && !flow);
+    const nvp_base_config normal = NVP_BASE_CONFIG(.n_components = 5), mixture = *BASE_OF(5);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, 2, 0, &normal, 1, &layer) == NVP_OK);
+    CHECK(nvp_flow_base_kind(flow) == NVP_STANDARD_NORMAL && nvp_flow_n_components(flow) == 0);
+    CHECK(nvp_flow_base_offset(flow) == nvp_flow_n_parameters(flow));
+    nvp_flow_destroy(flow);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, 2, 0, &mixture, 1, &layer) == NVP_OK);
+    CHECK(nvp_flow_base_kind(flow) == NVP_MIXTURE && nvp_flow_n_components(flow) == 5);
+    nvp_flow_destroy(flow);
 }
 
 static void test_instruction_sets(void) {
@@ -83,7 +100,7 @@ static void test_instruction_sets(void) {
         setenv("NVPFLOW_ISA", names[i], 1);
         const nvp_layer_config act_norm = NVP_LAYER_CONFIG(.type = NVP_ACT_NORM);
         nvp_flow *probe;
-        if (nvp_flow_create(&probe, NVP_FLOAT64, 1, 0, 0, 1, &act_norm) == NVP_ERROR_UNSUPPORTED)
+        if (nvp_flow_create(&probe, NVP_FLOAT64, 1, 0, NULL, 1, &act_norm) == NVP_ERROR_UNSUPPORTED)
             continue;
         CHECK(strcmp(nvp_flow_isa(probe), names[i]) == 0 || strcmp(nvp_flow_isa(probe), "neon") == 0);
         nvp_flow_destroy(probe);
@@ -108,7 +125,7 @@ static void test_instruction_sets(void) {
     setenv("NVPFLOW_ISA", "abacus", 1);
     const nvp_layer_config act_norm = NVP_LAYER_CONFIG(.type = NVP_ACT_NORM);
     nvp_flow *flow;
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 1, 0, 0, 1, &act_norm) == NVP_ERROR_UNSUPPORTED && !flow);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 1, 0, NULL, 1, &act_norm) == NVP_ERROR_UNSUPPORTED && !flow);
     unsetenv("NVPFLOW_ISA");
 }
 
@@ -154,7 +171,7 @@ static void test_one_layer_by_hand(void) {
         NVP_LAYER_CONFIG(.mask = masks[0], .hidden = hidden, .n_hidden = 1, .activation = NVP_RELU,
                          .scale = NVP_SCALE_TANH, .scale_bound = 0.7);
     nvp_flow *layer;
-    CHECK(nvp_flow_create(&layer, NVP_FLOAT64, DIM, 0, 0, 1, &config) == NVP_OK);
+    CHECK(nvp_flow_create(&layer, NVP_FLOAT64, DIM, 0, NULL, 1, &config) == NVP_OK);
     const double z[DIM] = {0.3, -1.2, 0.8}, inputs[2] = {0.3, 0.8};
     double out[2], x[DIM], log_det;
     const double *w = f.params;
@@ -252,7 +269,7 @@ static void test_statuses_have_words(void) {
         CHECK(strlen(nvp_status_string((nvp_status)status)) > 5);
 }
 
-static const named_test tests[] = {TEST(bad_descriptions),  TEST(instruction_sets),   TEST(round_trip),
+static const named_test tests[] = {TEST(bad_descriptions),  TEST(bases),              TEST(instruction_sets),   TEST(round_trip),
                                    TEST(one_layer_by_hand), TEST(sampling),           TEST(threads),
                                    TEST(context),           TEST(statuses_have_words)};
 

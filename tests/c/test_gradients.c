@@ -145,7 +145,7 @@ static void test_dead_units(void) {
     nvp_flow *flow;
     float x[N * 2], params[2 * (3 * H + 1)], grad[2 * (3 * H + 1)];
     double normals[N * 2], nll;
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 0, 1, &config) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, NULL, 1, &config) == NVP_OK);
     CHECK(nvp_flow_n_parameters(flow) == sizeof params / sizeof *params);
     nvp_flow_initialize(flow, 3, params);
     fill(normals, N * 2, 4);

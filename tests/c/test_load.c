@@ -120,6 +120,34 @@ static void check_mutations(content whole) {
     free(spoiled);
 }
 
+/* The third version says which base it is, and is written for none of the first two. */
+static void check_third_version(const double *second, size_t n) {
+    double numbers[40], *encoded;
+    size_t n_encoded;
+    nvp_flow *flow;
+    numbers[0] = 3;
+    memcpy(numbers + 1, second + 1, 3 * sizeof *second);
+    numbers[4] = NVP_MIXTURE;
+    memcpy(numbers + 5, second + 4, (n - 4) * sizeof *second);
+    CHECK(nvp_flow_decode(&flow, n + 1, numbers) == NVP_OK);
+    CHECK(nvp_flow_base_kind(flow) == NVP_MIXTURE && nvp_flow_n_components(flow) == 4);
+    CHECK(nvp_flow_encode(flow, &n_encoded, &encoded) == NVP_OK);
+    CHECK(n_encoded == n && memcmp(encoded, second, n * sizeof *second) == 0);
+    nvp_free(encoded);
+    nvp_flow_destroy(flow);
+    numbers[5] = 0; /* a mixture of none is no longer another base */
+    CHECK(nvp_flow_decode(&flow, n + 1, numbers) == NVP_ERROR_ARGUMENT && !flow);
+    numbers[4] = NVP_N_BASE_KINDS;
+    CHECK(nvp_flow_decode(&flow, n + 1, numbers) == NVP_ERROR_ARGUMENT && !flow);
+    numbers[4] = NVP_STANDARD_NORMAL;
+    memcpy(numbers + 5, second + 5, (n - 5) * sizeof *second);
+    CHECK(nvp_flow_decode(&flow, n, numbers) == NVP_OK);
+    CHECK(nvp_flow_base_kind(flow) == NVP_STANDARD_NORMAL && nvp_flow_n_components(flow) == 0);
+    CHECK(nvp_flow_encode(flow, &n_encoded, &encoded) == NVP_OK && n_encoded == n - 1 && encoded[0] == 1);
+    nvp_free(encoded);
+    nvp_flow_destroy(flow);
+}
+
 /* The numbers behind the checksums: no list of them leads to more memory than a multiple of its own. */
 static void test_numbers(void) {
     enum { N = 30, ROUNDS = 100000 };
@@ -167,6 +195,7 @@ static void test_numbers(void) {
     }
     for (size_t n = 0; n < N; n++)
         CHECK(nvp_flow_decode(&flow, n, good) == NVP_ERROR_ARGUMENT && !flow);
+    check_third_version(good, N);
     largest_allocation = 0;
     for (int round = 0; round < ROUNDS; round++) {
         memcpy(numbers, good, sizeof numbers);

@@ -10,7 +10,7 @@ static void check_mixture(size_t dim, size_t n_components) {
     nvp_workspace *workspace = make_workspace();
     nvp_flow *flow;
     double params[MOST], grad[MOST], x[N * D], found[N], expected, worst = 0, total = 0, nll, sides[2];
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, dim, 0, n_components, 1, &config) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, dim, 0, BASE_OF(n_components), 1, &config) == NVP_OK);
     CHECK(nvp_flow_n_parameters(flow) == n_params && nvp_flow_base_offset(flow) == 0);
     fill(params, n_params, dim);
     fill(x, N * dim, 31);
@@ -67,7 +67,7 @@ static void test_starting_mixture(void) {
     const nvp_layer_config config = NVP_LAYER_CONFIG(.type = NVP_PERMUTATION, .permutation = order);
     nvp_flow *flow;
     float params[K * 6], other[K * 6];
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, K, 1, &config) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, BASE_OF(K), 1, &config) == NVP_OK);
     for (int i = 0; i < K * 6; i++)
         params[i] = other[i] = 9;
     nvp_flow_initialize(flow, 1, params);
@@ -134,7 +134,7 @@ static void check_few_samples_from_many_components(nvp_dtype dtype) {
     double params[3 * K], many[MANY], few[MANY];
     for (size_t n_components = 1; n_components <= K; n_components++) {
         nvp_flow *flow;
-        CHECK(nvp_flow_create(&flow, dtype, 1, 0, n_components, 1, &config) == NVP_OK);
+        CHECK(nvp_flow_create(&flow, dtype, 1, 0, BASE_OF(n_components), 1, &config) == NVP_OK);
         nvp_flow_initialize(flow, 1, params);
         for (size_t n = 1; n <= MANY; n += n < 5 ? 1 : 65) {
             nvp_workspace *fresh = make_workspace(); /* as large as the call needs, so that the sanitizers see more */

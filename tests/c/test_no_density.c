@@ -40,7 +40,7 @@ static fixture set_up(nvp_dtype dtype, const nvp_layer_config *config, size_t n_
     fixture f = {.dtype = dtype};
     uint64_t seed = 5;
     CHECK(nvp_workspace_create(&f.workspace) == NVP_OK);
-    CHECK(nvp_flow_create(&f.flow, dtype, DIM, context_dim, n_components, n_configs, config) == NVP_OK);
+    CHECK(nvp_flow_create(&f.flow, dtype, DIM, context_dim, BASE_OF(n_components), n_configs, config) == NVP_OK);
     CHECK(nvp_flow_n_parameters(f.flow) <= MOST_PARAMS);
     for (size_t i = 0; i < MOST_PARAMS; i++) {
         seed = seed * 6364136223846793005u + 1442695040888963407u;

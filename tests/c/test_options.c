@@ -149,16 +149,18 @@ static void test_structs_of_other_sizes(void) {
         nvp_train_options bad_options = options;
         nvp_adam_options adam = good_adam;
         nvp_layer_config layer = coupling;
+        nvp_base_config base = NVP_BASE_CONFIG(.kind = NVP_MIXTURE, .n_components = 2);
         nvp_train_result result = NVP_TRAIN_RESULT();
         nvp_flow *none_made;
-        bad_data.size = bad_options.size = adam.size = layer.size = result.size = none[i];
+        bad_data.size = bad_options.size = adam.size = layer.size = base.size = result.size = none[i];
         REFUSED(nvp_nll(f, p, &bad_data, &nll, NULL, w));
         REFUSED(nvp_train(f, p, &options, &bad_data, NULL, NULL, w));
         REFUSED(nvp_train(f, p, &options, &data, &bad_data, NULL, w));
         REFUSED(nvp_train(f, p, &bad_options, &data, NULL, NULL, w));
         REFUSED(nvp_train(f, p, &options, &data, NULL, &result, w));
         REFUSED(nvp_adam_step(NVP_FLOAT64, &adam, 1, n, p, x, m, v));
-        REFUSED(nvp_flow_create(&none_made, NVP_FLOAT64, DIM, 0, 0, 1, &layer));
+        REFUSED(nvp_flow_create(&none_made, NVP_FLOAT64, DIM, 0, NULL, 1, &layer));
+        REFUSED(nvp_flow_create(&none_made, NVP_FLOAT64, DIM, 0, &base, 1, &coupling));
         CHECK(memcmp(p, before, sizeof p) == 0 && result.epochs == 0);
     }
     for (int given = 0; given < 2; given++) {
@@ -179,16 +181,16 @@ static void test_layers_of_another_size(void) {
     const nvp_layer_config same[2] = {coupling, spline};
     nvp_flow *flow, *expected;
     layers[0].known.size = layers[1].known.size = sizeof *layers;
-    FINE(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, 0, 2, &layers[0].known));
-    FINE(nvp_flow_create(&expected, NVP_FLOAT64, DIM, 0, 0, 2, same));
+    FINE(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, NULL, 2, &layers[0].known));
+    FINE(nvp_flow_create(&expected, NVP_FLOAT64, DIM, 0, NULL, 2, same));
     CHECK(nvp_flow_n_parameters(flow) == nvp_flow_n_parameters(expected));
     CHECK(nvp_flow_layer_offset(flow, 1) == nvp_flow_layer_offset(expected, 1));
     nvp_flow_destroy(flow);
     nvp_flow_destroy(expected);
     layers[1].later[1] = 1;
-    REFUSED(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, 0, 2, &layers[0].known));
+    REFUSED(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, NULL, 2, &layers[0].known));
     layers[1].later[1] = 0, layers[1].known.size = sizeof(nvp_layer_config);
-    REFUSED(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, 0, 2, &layers[0].known));
+    REFUSED(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, NULL, 2, &layers[0].known));
     CHECK(!flow);
 }
 

@@ -70,8 +70,8 @@ static model make_model(size_t number) {
             layers[l].type != NVP_ACT_NORM && layers[l].type != NVP_PERMUTATION && layers[l].type != NVP_LU_LINEAR;
     const nvp_dtype dtype = (nvp_dtype)draw(2);
     model m = {.real_size = dtype == NVP_FLOAT32 ? sizeof(float) : sizeof(double)};
-    CHECK(nvp_flow_create(&m.flow, dtype, dim, conditional ? draw(3) : 0, draw(2) * draw(4), n_layers, layers) ==
-          NVP_OK);
+    const size_t context_dim = conditional ? draw(3) : 0, n_components = draw(2) * draw(4);
+    CHECK(nvp_flow_create(&m.flow, dtype, dim, context_dim, BASE_OF(n_components), n_layers, layers) == NVP_OK);
     m.n_params = nvp_flow_n_parameters(m.flow);
     m.params = malloc((m.n_params + 1) * m.real_size);
     nvp_flow_initialize(m.flow, number, m.params);
@@ -162,7 +162,7 @@ static void test_bounds_without_meaning(void) {
         nvp_flow *flow;
         double *numbers;
         size_t n;
-        CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, 0, 1, &layer) == NVP_OK);
+        CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, NULL, 1, &layer) == NVP_OK);
         CHECK(nvp_flow_encode(flow, &n, &numbers) == NVP_OK && n == 13 && numbers[11] == (i == 5 ? 2.5 : 1));
         nvp_free(numbers);
         nvp_flow_destroy(flow);
@@ -362,10 +362,10 @@ static void test_flows_that_are_too_large(void) {
     if (sizeof(size_t) <= 4)
         return; /* nothing is that large */
     largest_allocation = 0;
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 1, 0, 0, 1, &large) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 1, 0, NULL, 1, &large) == NVP_OK);
     CHECK(nvp_flow_save_bytes(flow, &wide, &bytes, &n) == NVP_ERROR_SIZE && !bytes);
     nvp_flow_destroy(flow);
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 1, 0, 0, 1, &huge) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 1, 0, NULL, 1, &huge) == NVP_OK);
     CHECK(nvp_flow_encode(flow, &n, &numbers) == NVP_ERROR_SIZE && !numbers);
     nvp_flow_destroy(flow);
     CHECK(largest_allocation < 10000);

@@ -52,7 +52,7 @@ static nvp_flow *make_flow(size_t width) {
                                        NVP_LAYER_CONFIG(.type = NVP_SPLINE_COUPLING, .mask = masks[1], .hidden = hidden,
                                                         .n_hidden = 1, .n_bins = 4, .tail_bound = 2)};
     nvp_flow *flow = NULL;
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, 2, 3, layers) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, BASE_OF(2), 3, layers) == NVP_OK);
     return flow;
 }
 

@@ -287,7 +287,7 @@ static nvp_flow *make_wide_flow(void) {
     nvp_layer_config layers[2] = {NVP_LAYER_CONFIG(.mask = masks[0], .hidden = width, .n_hidden = 2),
                                   NVP_LAYER_CONFIG(.mask = masks[1], .hidden = width, .n_hidden = 2)};
     nvp_flow *flow = NULL;
-    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, 0, 2, layers) == NVP_OK);
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, DIM, 0, NULL, 2, layers) == NVP_OK);
     return flow;
 }
 
@@ -339,7 +339,7 @@ static nvp_status use_everything(double *params) {
     nvp_flow *flow = NULL;
     nvp_workspace *workspace = NULL;
     nvp_train_options options = rich_options();
-    nvp_status status = nvp_flow_create(&flow, NVP_FLOAT64, 2, 0, 3, 1, &config);
+    nvp_status status = nvp_flow_create(&flow, NVP_FLOAT64, 2, 0, BASE_OF(3), 1, &config);
     if (status == NVP_OK)
         status = nvp_workspace_create(&workspace);
     if (status == NVP_OK)

@@ -1,5 +1,6 @@
 /* The elementary functions of the engine in ulps against the C library in a wider format. Compiled once for each
- * precision and vector width: -DNVP_PRECISION=32 or 64, -DNVP_VECTOR_BYTES=16, 32 or 64 and the flags for that. */
+ * precision and target: -DNVP_PRECISION=32 or 64, -DNVP_VECTORS and -DNVP_VECTOR_BYTES as in the engine's files, and the
+ * flags of the target. */
 #include "check.h"
 #include "engine/headers.h"
 

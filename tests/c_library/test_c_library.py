@@ -172,9 +172,9 @@ def test_arrays_that_do_not_fit_are_refused(score, tmp_path):
 
 
 TARGETS = {
-    "baseline": (16, []),
-    "avx2": (32, ["-mavx2", "-mfma"]),
-    "avx512": (64, ["-mavx2", "-mfma", "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl"]),
+    "baseline": ("NVP_BASELINE_VECTORS", 16, []),
+    "avx2": ('"vec_avx2.inc"', 32, ["-mavx2", "-mfma"]),
+    "avx512": ('"vec_avx512.inc"', 64, ["-mavx2", "-mfma", "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl"]),
 }
 
 
@@ -186,9 +186,9 @@ def test_elementary_functions(isa, precision, tmp_path, monkeypatch):
         assert nvpflow.ActNorm(1).isa == isa
     except RuntimeError as error:
         pytest.skip(str(error))
-    vector_bytes, flags = TARGETS[isa]
+    vectors, vector_bytes, flags = TARGETS[isa]
     program = tmp_path / "test_vmath"
-    defines = [f"-DNVP_PRECISION={precision}", f"-DNVP_VECTOR_BYTES={vector_bytes}", f"-I{CSRC}"]
+    defines = [f"-DNVP_PRECISION={precision}", f"-DNVP_VECTORS={vectors}", f"-DNVP_VECTOR_BYTES={vector_bytes}", f"-I{CSRC}"]
     compile_c(
         default_compiler(), "-O2", "-ffp-contract=fast", "-Wall", "-Werror", *flags, *defines,
         TESTS / "test_vmath.c", "-lm", "-o", program,

@@ -9,6 +9,7 @@ import pytest
 
 import nvpflow
 from nvpflow import _core
+from nvpflow._io.encoding import encode_flow
 
 Z = np.random.default_rng(0).normal(size=(5, 2))
 
@@ -220,35 +221,37 @@ class TestSecondInit:
 
 
 class Reentrant:
-    """Whose conversion to a number, an index, a truth value or a dtype initialises the transform."""
+    """Whose conversion initialises the transform."""
 
     def __init__(self, transform, value):
         self.transform, self.value = transform, value
 
-    def _convert(self):
-        _core.Transform.__init__(self.transform, 3, "float64", (("act_norm",),))
+    def _convert(self, *_, **__):
+        self.transform.__init__(encode_flow("float64", 3, 0, [{"type": "act_norm"}]))
         return self.value
 
-    __float__ = __index__ = __bool__ = _convert
-    dtype = property(_convert)
+
+class ReentrantNumber(Reentrant):
+    __float__ = Reentrant._convert
+
+
+class ReentrantArray(Reentrant):
+    __array__ = Reentrant._convert
 
 
 class TestReentrantInit:
     """The one that came first stays."""
 
-    @pytest.mark.parametrize("where", ["data_dim", "dtype", "context_dim", "n_components", "scale_bound", "shared", "n_bins"])
-    def test_by_an_argument(self, where):
+    @pytest.mark.parametrize("where", [*range(4), "array"])
+    def test_by_the_description(self, where):
         transform = _core.Transform.__new__(_core.Transform)
-        arguments = {"data_dim": 2, "dtype": "float32", "context_dim": 0, "n_components": 0}
-        coupling = ["affine_coupling", b"\1\0", (4,), "relu", "exp", 1.0, False]
-        if where in arguments:
-            arguments[where] = Reentrant(transform, np.dtype("float32") if where == "dtype" else arguments[where])
-        elif where == "n_bins":
-            coupling = ["spline_coupling", b"\1\0", (4,), "relu", Reentrant(transform, 8), 4.0]
+        numbers = encode_flow("float32", 2, 0, [{"type": "act_norm"}])
+        description = numbers.tolist()
+        if where == "array":
+            description = ReentrantArray(transform, numbers)
         else:
-            i = {"scale_bound": 5, "shared": 6}[where]
-            coupling[i] = Reentrant(transform, coupling[i])
+            description[where] = ReentrantNumber(transform, description[where])
         with pytest.raises(RuntimeError, match="a transform cannot be initialised twice"):
-            transform.__init__(layers=(tuple(coupling),), **arguments)
+            transform.__init__(description)
         assert (transform.data_dim, transform.dtype, transform.n_parameters) == (3, np.float64, 6)
         np.testing.assert_array_equal(transform.forward(np.ones((1, 3)))[0], np.ones((1, 3)))

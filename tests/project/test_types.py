@@ -29,6 +29,7 @@ def mypy(tmp_path_factory):
 
 
 def test_the_package(mypy):
+    pytest.importorskip("numpy", minversion="2.4")  # older ones have functions without types
     code, output = mypy()
     assert code == 0, output
 

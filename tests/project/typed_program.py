@@ -30,6 +30,7 @@ assert_type(model.flow_, nvpflow.Flow)
 assert_type(model.history_["train_nll"], Floats)
 assert_type(model.n_features_in_, int)
 assert_type(model.set_params(tol=0.1).partial_fit(X), nvpflow.FlowDensity)
+assert_type(model.set_fit_request(context=True), nvpflow.FlowDensity)
 
 weights, labels = np.ones(50), X[:, :1]
 of_context = nvpflow.FlowDensity(2, 8, n_bins=4, n_init=1, max_iter=2, warmup=3, average=0)

@@ -1,0 +1,61 @@
+#include "coupling.h"
+#include "checked.h"
+#include <math.h>
+#include <string.h>
+
+bool nvp_count_coupling_indices(size_t dim, const nvp_layer_config *config, size_t *n) {
+    return nvp_add(dim, config->n_hidden, n) && nvp_add(*n, 2, n);
+}
+
+static bool plan_mlp(nvp_mlp *net) {
+    for (size_t k = 0; k < net->n_linears; k++) {
+        size_t weights;
+        if (!nvp_multiply(net->widths[k], net->widths[k + 1], &weights) ||
+            !nvp_add_product(1, weights, &net->n_params) || !nvp_add_product(1, net->widths[k + 1], &net->n_params))
+            return false;
+        if (k == 0)
+            continue;
+        if (!nvp_add_product(1, net->widths[k], &net->total_hidden))
+            return false;
+        if (net->widths[k] > net->widest_hidden)
+            net->widest_hidden = net->widths[k];
+    }
+    return true;
+}
+
+nvp_status nvp_describe_coupling(nvp_layer *layer, const nvp_layer_config *config, size_t n_networks,
+                                 size_t outputs_per_column, size_t *indices) {
+    const size_t dim = layer->dim;
+    size_t n_identity = 0, at[2] = {0, 0};
+    for (size_t i = 0; i < dim; i++)
+        n_identity += config->mask[i];
+    size_t *columns[2] = {indices + n_identity, indices};
+    for (size_t i = 0; i < dim; i++)
+        columns[config->mask[i]][at[config->mask[i]]++] = i;
+    size_t *widths = indices + dim;
+    widths[0] = n_identity + layer->context_dim;
+    for (size_t i = 0; i < config->n_hidden; i++)
+        widths[i + 1] = config->hidden[i];
+
+    layer->n_identity = n_identity, layer->n_transformed = dim - n_identity;
+    layer->identity = columns[1], layer->transformed = columns[0];
+    layer->input_bound = (double)INFINITY;
+    layer->n_networks = n_networks;
+    layer->net.n_linears = config->n_hidden + 1;
+    layer->net.widths = widths;
+    layer->net.full_inputs = dim + layer->context_dim;
+    layer->net.activation = config->activation;
+    return nvp_multiply(layer->n_transformed, outputs_per_column, &widths[config->n_hidden + 1]) &&
+                   plan_mlp(&layer->net)
+               ? NVP_OK
+               : NVP_ERROR_SIZE;
+}
+
+void nvp_recover_coupling(const nvp_layer *layer, unsigned char *mask, nvp_layer_config *config) {
+    memset(mask, 0, layer->dim);
+    for (size_t i = 0; i < layer->n_identity; i++)
+        mask[layer->identity[i]] = 1;
+    config->mask = mask;
+    config->hidden = layer->net.widths + 1, config->n_hidden = layer->net.n_linears - 1;
+    config->activation = layer->net.activation;
+}

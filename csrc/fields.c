@@ -1,0 +1,120 @@
+#include "fields.h"
+#include <string.h>
+
+const char *const nvp_form_names[] = {
+    [NVP_CHOICE] = "choice", [NVP_SWITCH] = "choice", [NVP_REAL] = "real",       [NVP_COUNT] = "count",
+    [NVP_WIDTHS] = "widths", [NVP_MASK] = "mask",     [NVP_ORDER] = "order",
+};
+
+size_t nvp_count_choices(const nvp_field *field) {
+    size_t n = 0;
+    while (field->choices[n])
+        n++;
+    return n;
+}
+
+static void get(const void *config, size_t offset, void *value, size_t size) {
+    memcpy(value, (const char *)config + offset, size);
+}
+
+static void set(void *config, size_t offset, const void *value, size_t size) {
+    memcpy((char *)config + offset, value, size);
+}
+
+int nvp_get_choice(const void *config, const nvp_field *field) {
+    int choice;
+    get(config, field->offset, &choice, sizeof choice);
+    return field->form == NVP_SWITCH ? choice != 0 : choice;
+}
+
+double nvp_get_real(const void *config, const nvp_field *field) {
+    double real;
+    get(config, field->offset, &real, sizeof real);
+    return real;
+}
+
+size_t nvp_get_count(const void *config, const nvp_field *field) {
+    size_t count;
+    get(config, field->offset, &count, sizeof count);
+    return count;
+}
+
+const unsigned char *nvp_get_mask(const void *config, const nvp_field *field) {
+    const unsigned char *mask;
+    get(config, field->offset, &mask, sizeof mask);
+    return mask;
+}
+
+const size_t *nvp_get_sizes(const void *config, const nvp_field *field, size_t dim, size_t *n) {
+    const size_t *sizes;
+    get(config, field->offset, &sizes, sizeof sizes);
+    *n = dim;
+    if (field->form == NVP_WIDTHS)
+        get(config, field->n_offset, n, sizeof *n);
+    return sizes;
+}
+
+void nvp_set_choice(void *config, const nvp_field *field, int value) {
+    set(config, field->offset, &value, sizeof value);
+}
+
+void nvp_set_real(void *config, const nvp_field *field, double value) {
+    set(config, field->offset, &value, sizeof value);
+}
+
+void nvp_set_count(void *config, const nvp_field *field, size_t value) {
+    set(config, field->offset, &value, sizeof value);
+}
+
+void nvp_set_mask(void *config, const nvp_field *field, const unsigned char *mask) {
+    set(config, field->offset, &mask, sizeof mask);
+}
+
+void nvp_set_sizes(void *config, const nvp_field *field, const size_t *sizes, size_t n) {
+    set(config, field->offset, &sizes, sizeof sizes);
+    if (field->form == NVP_WIDTHS)
+        set(config, field->n_offset, &n, sizeof n);
+}
+
+static bool is_mask(const unsigned char *mask, size_t dim) {
+    for (size_t i = 0; mask && i < dim; i++)
+        if (mask[i] > 1)
+            return false;
+    return mask != NULL;
+}
+
+static bool are_widths(const size_t *widths, size_t n) {
+    for (size_t i = 0; widths && i < n; i++)
+        if (widths[i] == 0)
+            return false;
+    return widths || n == 0;
+}
+
+static bool is_valid(const nvp_field *field, size_t dim, const void *config) {
+    size_t n;
+    switch (field->form) {
+    case NVP_CHOICE:
+        return (unsigned)nvp_get_choice(config, field) < nvp_count_choices(field);
+    case NVP_COUNT:
+        return nvp_get_count(config, field) >= field->least && nvp_get_count(config, field) <= field->most;
+    case NVP_WIDTHS: {
+        const size_t *widths = nvp_get_sizes(config, field, dim, &n);
+        return are_widths(widths, n);
+    }
+    case NVP_MASK:
+        return is_mask(nvp_get_mask(config, field), dim);
+    case NVP_ORDER:
+        return nvp_get_sizes(config, field, dim, &n) != NULL;
+    case NVP_SWITCH:
+    case NVP_REAL:
+        break;
+    }
+    return true;
+}
+
+bool nvp_fields_are_valid(const nvp_field *fields, size_t dim, const void *config) {
+    for (const nvp_field *field = fields; field->name; field++)
+        if (!is_valid(field, dim, config))
+            return false;
+    return true;
+}

@@ -1,0 +1,50 @@
+/* The fields of a configuration, by name: what the tables of layer kinds and of bases say, and what reads, writes and
+ * checks any of them. */
+#ifndef NVP_FIELDS_H
+#define NVP_FIELDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* What a field holds. */
+typedef enum {
+    NVP_CHOICE, /* an enumeration, as an int: one of `choices` */
+    NVP_SWITCH, /* an int: 0 is the first of two choices, everything else the second */
+    NVP_REAL,   /* a double */
+    NVP_COUNT,  /* a size_t from `least` to `most` */
+    NVP_WIDTHS, /* sizes >= 1, of hidden layers, and how many they are */
+    NVP_MASK,   /* D zeros and ones, as unsigned char */
+    NVP_ORDER   /* sizes: each of 0, ..., D - 1 once */
+} nvp_form;
+
+/* Their names, for Python. */
+extern const char *const nvp_form_names[];
+
+typedef struct {
+    const char *name; /* in Python's configuration; NULL: the list has ended */
+    nvp_form form;
+    size_t offset;          /* in the struct, of the value or of the pointer to a list */
+    size_t n_offset;        /* and of the number of widths */
+    const char *choices[8]; /* and NULL */
+    size_t least, most;
+} nvp_field;
+
+size_t nvp_count_choices(const nvp_field *field);
+
+/* Values of a struct with such fields. A switch is 0 or 1 here; lists have `*n` entries, D where the form says so. */
+int nvp_get_choice(const void *config, const nvp_field *field);
+double nvp_get_real(const void *config, const nvp_field *field);
+size_t nvp_get_count(const void *config, const nvp_field *field);
+const unsigned char *nvp_get_mask(const void *config, const nvp_field *field);
+const size_t *nvp_get_sizes(const void *config, const nvp_field *field, size_t dim, size_t *n);
+
+void nvp_set_choice(void *config, const nvp_field *field, int value);
+void nvp_set_real(void *config, const nvp_field *field, double value);
+void nvp_set_count(void *config, const nvp_field *field, size_t value);
+void nvp_set_mask(void *config, const nvp_field *field, const unsigned char *mask);
+void nvp_set_sizes(void *config, const nvp_field *field, const size_t *sizes, size_t n);
+
+/* Whether every field holds what its form says, but that reals may be any, and so may an order, where it is. */
+bool nvp_fields_are_valid(const nvp_field *fields, size_t dim, const void *config);
+
+#endif

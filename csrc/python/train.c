@@ -1,0 +1,213 @@
+/* Flow._train: a training in C, with Python's callback. */
+#include "training.h"
+
+#ifdef _WIN32
+#include <process.h>
+static long process_id(void) { return _getpid(); }
+#else
+#include <unistd.h>
+static long process_id(void) { return (long)getpid(); }
+#endif
+
+/* What the epoch callback of a training needs. */
+typedef struct {
+    Call call;
+    PyArrayObject *parameters;          /* a copy: what others do with the flow's meanwhile is no concern of the threads */
+    PyObject *callback;                 /* Python's, or NULL */
+    double *train_nll, *validation_nll; /* the curves of this call so far */
+    size_t n_epochs, capacity;
+    int out_of_memory;
+} Training;
+
+static int grow_curves(Training *training, size_t epochs) {
+    if (epochs <= training->capacity)
+        return 0;
+    const size_t capacity = training->capacity ? 2 * training->capacity : 256;
+    double *train_nll = PyMem_RawRealloc(training->train_nll, capacity * sizeof(double));
+    if (train_nll)
+        training->train_nll = train_nll;
+    double *validation_nll = PyMem_RawRealloc(training->validation_nll, capacity * sizeof(double));
+    if (validation_nll)
+        training->validation_nll = validation_nll;
+    if (!train_nll || !validation_nll)
+        return -1;
+    training->capacity = capacity;
+    return 0;
+}
+
+static void copy_parameters(PyArrayObject *to, PyArrayObject *from) {
+    memcpy(PyArray_DATA(to), PyArray_DATA(from), (size_t)PyArray_NBYTES(from));
+}
+
+/* The flow has the parameters of the last step, and what the callback makes of them counts. Whether it wants to stop. */
+static int call_back(Training *training, size_t epoch, double train_nll, double validation_nll) {
+    TransformObject *flow = training->call.self;
+    copy_parameters(flow->parameters, training->parameters);
+    PyObject *answer = PyObject_CallFunction(training->callback, "ndd", (Py_ssize_t)epoch, train_nll, validation_nll);
+    copy_parameters(training->parameters, flow->parameters);
+    const int stop = !answer || answer == Py_True;
+    Py_XDECREF(answer);
+    return stop;
+}
+
+/* Only a Python callback needs the GIL. */
+static int on_epoch(void *context, size_t epoch, double train_nll, double validation_nll) {
+    Training *training = context;
+    if (grow_curves(training, training->n_epochs + 1) < 0) {
+        training->out_of_memory = 1;
+        return 1;
+    }
+    training->train_nll[training->n_epochs] = train_nll;
+    training->validation_nll[training->n_epochs++] = validation_nll;
+    if (!training->callback)
+        return 0;
+    enter_python(&training->call);
+    const int stop = call_back(training, epoch, train_nll, validation_nll);
+    leave_python(&training->call);
+    return stop;
+}
+
+static int set_item(PyObject *dict, const char *key, PyObject *value) {
+    const int failed = value ? PyDict_SetItemString(dict, key, value) : -1;
+    Py_XDECREF(value);
+    return failed;
+}
+
+static PyObject *curve(const double *values, size_t n) {
+    npy_intp length = (npy_intp)n;
+    PyObject *array = PyArray_SimpleNew(1, &length, NPY_DOUBLE);
+    if (array && n)
+        memcpy(PyArray_DATA((PyArrayObject *)array), values, n * sizeof *values);
+    return array;
+}
+
+/* The curves and how it ended, also after an interruption, whose exception is kept. */
+static int report(const Training *training, const nvp_train_result *result, PyObject *history) {
+    PyObject *exception = PyErr_GetRaisedException();
+    const int failed = set_item(history, "train_nll", curve(training->train_nll, training->n_epochs)) < 0 ||
+                       set_item(history, "validation_nll", curve(training->validation_nll, training->n_epochs)) < 0 ||
+                       set_item(history, "n_iter", PyLong_FromSize_t(result->epochs)) < 0 ||
+                       set_item(history, "best_iter", PyLong_FromSize_t(result->best_epoch)) < 0 ||
+                       set_item(history, "diverged", PyBool_FromLong(result->diverged)) < 0;
+    if (exception) {
+        PyErr_SetRaisedException(exception);
+        return -1;
+    }
+    return failed ? -1 : 0;
+}
+
+/* Training writes the flow's parameters: an array that lies in them, or NULL for none, becomes a copy. */
+static int keep_apart(const TransformObject *self, PyArrayObject **array) {
+    const char *const parameters = PyArray_BYTES(self->parameters), *const bytes = *array ? PyArray_BYTES(*array) : NULL;
+    if (!bytes || bytes >= parameters + PyArray_NBYTES(self->parameters) ||
+        parameters >= bytes + PyArray_NBYTES(*array))
+        return 0;
+    Py_SETREF(*array, (PyArrayObject *)PyArray_NewCopy(*array, NPY_CORDER));
+    return *array ? 0 : -1;
+}
+
+/* From (x, context, sample_weight), whose names stand in `names`. -1 with an exception; release it in any case. */
+static int convert_data(const TransformObject *self, PyObject *values, const char *const *names, Data *data) {
+    PyObject *x, *context, *weight;
+    if (!PyArg_ParseTuple(values, "OOO", &x, &context, &weight) || !(data->x = convert_samples(self, x, names[0])))
+        return -1;
+    const npy_intp n = PyArray_DIM(data->x, 0);
+    return convert_context(self, context, names[1], n, &data->context) < 0 ||
+                   convert_weights(weight, names[2], n, &data->weight) < 0 || keep_apart(self, &data->x) < 0 ||
+                   keep_apart(self, &data->context) < 0 || keep_apart(self, &data->weight) < 0
+               ? -1
+               : 0;
+}
+
+/* What nvp_train gets, all of it converted. */
+typedef struct {
+    nvp_train_options options;
+    Data data, validation;
+    PyArrayObject *noise;
+    PyObject *history, *callback;
+} Job;
+
+static int check_state(const TransformObject *self, PyArrayObject *state) {
+    size_t size;
+    if (raise_status(nvp_train_state_size(self->flow, &size)) < 0)
+        return -1;
+    if (PyArray_TYPE(state) == NPY_UINT8 && PyArray_ISCARRAY(state) && (size_t)PyArray_SIZE(state) == size)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "state must be %zu writeable bytes", size);
+    return -1;
+}
+
+/* From (data, validation_data, options, history, callback, state). -1 with an exception; release it in any case. */
+static int read_job(const TransformObject *self, PyObject *args, Job *job) {
+    static const char *const names[] = {"x", "context", "sample_weight"};
+    static const char *const validation_names[] = {"validation_data[0]", "validation_data[1]", "validation_data[2]"};
+    PyObject *data, *validation, *options;
+    PyArrayObject *state;
+    if (!PyArg_ParseTuple(args, "O!OO!O!OO!", &PyTuple_Type, &data, &validation, &PyDict_Type, &options, &PyDict_Type,
+                          &job->history, &job->callback, &PyArray_Type, &state) ||
+        check_state(self, state) < 0 || convert_data(self, data, names, &job->data) < 0 ||
+        (validation != Py_None && convert_data(self, validation, validation_names, &job->validation) < 0) ||
+        read_train_options(self, options, &job->options, &job->noise) < 0 || keep_apart(self, &job->noise) < 0)
+        return -1;
+    job->options.noise = data_or_null(job->noise);
+    job->options.state = PyArray_DATA(state);
+    return 0;
+}
+
+static void release_job(Job *job) {
+    release_data(&job->data);
+    release_data(&job->validation);
+    Py_XDECREF(job->noise);
+}
+
+/* On a copy of the parameters, which the flow gets in the end. */
+static int train(TransformObject *self, Job *job) {
+    Training training = {.callback = job->callback == Py_None ? NULL : job->callback};
+    job->options.on_epoch = on_epoch;
+    job->options.on_epoch_alone = training.callback != NULL;
+    job->options.context = &training;
+    training.parameters = (PyArrayObject *)PyArray_NewCopy(self->parameters, NPY_CORDER);
+    if (!training.parameters || begin_call(&training.call, self) < 0) {
+        Py_XDECREF(training.parameters);
+        return -1;
+    }
+    const nvp_data data = data_of(&job->data), validation = data_of(&job->validation);
+    nvp_train_result result = NVP_TRAIN_RESULT();
+    const nvp_status status = nvp_train(self->flow, PyArray_DATA(training.parameters), &job->options, &data,
+                                        &validation, &result, training.call.workspace);
+    int failed = end_call(&training.call, training.out_of_memory ? NVP_ERROR_MEMORY : status) < 0;
+    copy_parameters(self->parameters, training.parameters);
+    if (status == NVP_OK || status == NVP_INTERRUPTED)
+        failed = report(&training, &result, job->history) < 0 || failed;
+    PyMem_RawFree(training.train_nll);
+    PyMem_RawFree(training.validation_nll);
+    Py_DECREF(training.parameters);
+    return failed ? -1 : 0;
+}
+
+PyObject *flow_train(PyObject *object, PyObject *args) {
+    TransformObject *self = (TransformObject *)object;
+    Job job = {.options = NVP_TRAIN_OPTIONS()};
+    if (check_ready(self) < 0)
+        return NULL;
+    if (self->training_process == process_id()) {
+        PyErr_SetString(PyExc_RuntimeError, "a training of this flow is under way: train a copy() of it");
+        return NULL;
+    }
+    self->training_process = process_id();
+    const int failed = read_job(self, args, &job) < 0 || train(self, &job) < 0;
+    self->training_process = 0;
+    release_job(&job);
+    if (failed)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+PyObject *flow_train_state_size(PyObject *object, PyObject *unused) {
+    (void)unused;
+    const TransformObject *self = (TransformObject *)object;
+    size_t size;
+    if (check_ready(self) < 0 || raise_status(nvp_train_state_size(self->flow, &size)) < 0)
+        return NULL;
+    return PyLong_FromSize_t(size);
+}

@@ -1,0 +1,32 @@
+"""The noise that is added to samples in training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nvpflow._training.statistics import location_and_scale
+from nvpflow._typing import Floats
+from nvpflow.mixture_base import MixtureBase
+
+if TYPE_CHECKING:
+    from nvpflow._training.dataset import Data
+
+__all__ = ["bandwidth"]
+
+MOST_NOISE = 1.0  # in deviations of a mixture's components
+
+
+def bandwidth(noise: float, data: Data, n: float, mixture: MixtureBase | None = None) -> Floats:
+    """Standard deviations (D,) of the noise where n samples are known; `noise` is the estimator's parameter.
+
+    The power of n was measured on two moons. Silverman's for two dimensions, -1/6, suits a kernel estimate, which needs its
+    noise in the end; a flow needs it only against spikes, and the more samples the less. Noise wider than a mixture's
+    components, in the harmonic mean of their variances, would blur what the mixture resolves.
+    """
+    deviation: Floats = noise * n**-0.45 * location_and_scale(data.x, data.weight)[1]
+    if mixture is None:
+        return deviation
+    variances = np.diagonal(mixture.covariances, axis1=1, axis2=2)
+    return np.minimum(deviation, MOST_NOISE / np.sqrt(mixture.weights @ (1 / variances)))

@@ -1,0 +1,47 @@
+"""The parameters of `FlowDensity` as one record, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from nvpflow._typing import Activation, Base, CouplingKind, FloatDType, Schedule, Seed
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `FlowDensity` documents under the same names. None stands for a default that depends on others."""
+
+    n_layers: int
+    hidden_dim: tuple[int, ...]
+    activation: Activation
+    coupling: CouplingKind
+    scale_bound: float | None
+    n_bins: int | None
+    tail_bound: float | None
+    base: Base
+    standardize: bool
+    n_init: int
+    max_iter: int | None
+    batch_size: int | None
+    learning_rate: float | None
+    schedule: Schedule
+    warmup: float
+    average: float
+    noise: float
+    validation_fraction: float | None
+    n_iter_no_change: int | None
+    tol: float
+    warm_start: bool
+    dtype: FloatDType
+    n_jobs: int
+    verbose: int
+    random_state: Seed
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """From the checked values of an estimator, which may have parameters of its own besides."""
+        return cls(**{field.name: values[field.name] for field in fields(cls)})
