@@ -57,5 +57,4 @@ void nvp_recover_coupling(const nvp_layer *layer, unsigned char *mask, nvp_layer
         mask[layer->identity[i]] = 1;
     config->mask = mask;
     config->hidden = layer->net.widths + 1, config->n_hidden = layer->net.n_linears - 1;
-    config->activation = layer->net.activation;
 }

@@ -12,7 +12,7 @@ bool nvp_count_coupling_indices(size_t dim, const nvp_layer_config *config, size
 nvp_status nvp_describe_coupling(nvp_layer *layer, const nvp_layer_config *config, size_t n_networks,
                                  size_t outputs_per_column, size_t *indices);
 
-/* The fields that describe has used; `mask` has room for D entries. */
+/* The lists again; `mask` has room for D entries. */
 void nvp_recover_coupling(const nvp_layer *layer, unsigned char *mask, nvp_layer_config *config);
 
 #endif

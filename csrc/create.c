@@ -16,10 +16,12 @@ static bool count_indices(size_t dim, const nvp_layer_config *config, size_t *n)
 
 /* One layer, which gets its index lists from `indices` on and moves that behind them. */
 static nvp_status describe_layer(nvp_flow *flow, nvp_layer *layer, const nvp_layer_config *config, size_t **indices) {
+    const nvp_layer_kind *kind = &nvp_layer_kinds[config->type];
     layer->type = config->type;
+    layer->config = (nvp_layer_config)NVP_LAYER_CONFIG(.type = config->type);
+    nvp_copy_values(kind->fields, config, &layer->config);
     layer->dim = flow->dim, layer->context_dim = flow->context_dim;
     layer->offset = flow->n_params;
-    const nvp_layer_kind *kind = &nvp_layer_kinds[layer->type];
     const nvp_status status = kind->describe ? kind->describe(layer, config, *indices) : NVP_OK;
     if (status != NVP_OK)
         return status;
@@ -72,9 +74,13 @@ static bool is_valid_layer(nvp_dtype dtype, size_t dim, const nvp_layer_config *
 
 /* NULL stands for N(0, I). */
 static bool take_base(const nvp_base_config *given, size_t dim, nvp_base_config *own) {
-    *own = (nvp_base_config)NVP_BASE_CONFIG(.kind = NVP_STANDARD_NORMAL);
-    return !given || (nvp_take_base_config(given, own) && (unsigned)own->kind < NVP_N_BASE_KINDS &&
-                      nvp_fields_are_valid(nvp_base_kinds[own->kind].fields, dim, own));
+    nvp_base_config all = NVP_BASE_CONFIG(.kind = NVP_STANDARD_NORMAL);
+    if ((given && !nvp_take_base_config(given, &all)) || (unsigned)all.kind >= NVP_N_BASE_KINDS)
+        return false;
+    const nvp_field *fields = nvp_base_kinds[all.kind].fields;
+    *own = (nvp_base_config)NVP_BASE_CONFIG(.kind = all.kind);
+    nvp_copy_values(fields, &all, own);
+    return nvp_fields_are_valid(fields, dim, own);
 }
 
 /* Whether the layers' configurations are valid, and how many indices they keep. */

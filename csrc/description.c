@@ -165,7 +165,7 @@ void nvp_recover_config(const nvp_flow *flow, size_t l, unsigned char *mask, siz
                         nvp_layer_config *config) {
     const nvp_layer *layer = &flow->layers[l];
     const nvp_layer_kind *kind = &nvp_layer_kinds[layer->type];
-    *config = (nvp_layer_config)NVP_LAYER_CONFIG(.type = layer->type);
+    *config = layer->config;
     if (kind->recover)
         kind->recover(flow->dtype, layer, mask, columns, config);
 }

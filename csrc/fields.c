@@ -76,6 +76,26 @@ void nvp_set_sizes(void *config, const nvp_field *field, const size_t *sizes, si
         set(config, field->n_offset, &n, sizeof n);
 }
 
+void nvp_copy_values(const nvp_field *fields, const void *from, void *to) {
+    for (const nvp_field *field = fields; field->name; field++)
+        switch (field->form) {
+        case NVP_CHOICE:
+        case NVP_SWITCH:
+            nvp_set_choice(to, field, nvp_get_choice(from, field));
+            break;
+        case NVP_REAL:
+            nvp_set_real(to, field, nvp_get_real(from, field));
+            break;
+        case NVP_COUNT:
+            nvp_set_count(to, field, nvp_get_count(from, field));
+            break;
+        case NVP_WIDTHS:
+        case NVP_MASK:
+        case NVP_ORDER:
+            break;
+        }
+}
+
 static bool is_mask(const unsigned char *mask, size_t dim) {
     for (size_t i = 0; mask && i < dim; i++)
         if (mask[i] > 1)

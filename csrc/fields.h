@@ -44,6 +44,9 @@ void nvp_set_count(void *config, const nvp_field *field, size_t value);
 void nvp_set_mask(void *config, const nvp_field *field, const unsigned char *mask);
 void nvp_set_sizes(void *config, const nvp_field *field, const size_t *sizes, size_t n);
 
+/* to = from, of fields that are no lists. */
+void nvp_copy_values(const nvp_field *fields, const void *from, void *to);
+
 /* Whether every field holds what its form says, but that reals may be any, and so may an order, where it is. */
 bool nvp_fields_are_valid(const nvp_field *fields, size_t dim, const void *config);
 

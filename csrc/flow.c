@@ -17,9 +17,7 @@ nvp_dtype nvp_flow_dtype(const nvp_flow *flow) { return flow->dtype; }
 const char *nvp_flow_isa(const nvp_flow *flow) { return flow->engine->isa; }
 size_t nvp_flow_n_parameters(const nvp_flow *flow) { return flow->n_params; }
 nvp_base_kind nvp_flow_base_kind(const nvp_flow *flow) { return flow->base.config.kind; }
-size_t nvp_flow_n_components(const nvp_flow *flow) {
-    return flow->base.config.kind == NVP_MIXTURE ? flow->base.config.n_components : 0;
-}
+size_t nvp_flow_n_components(const nvp_flow *flow) { return flow->base.config.n_components; }
 size_t nvp_flow_base_offset(const nvp_flow *flow) { return flow->base.offset; }
 size_t nvp_flow_layer_offset(const nvp_flow *flow, size_t layer) {
     return layer < flow->n_layers ? flow->layers[layer].offset : flow->base.offset;

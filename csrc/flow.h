@@ -17,6 +17,7 @@ typedef struct {
 
 typedef struct {
     nvp_layer_type type;
+    nvp_layer_config config; /* the fields of its type, but for lists */
     size_t dim, context_dim;
     size_t offset, n_params; /* in the parameter buffer of the flow */
     size_t saved_rows;       /* rows of a tile that `apply` leaves to `vjp` */
@@ -31,16 +32,12 @@ typedef struct {
     size_t n_identity, n_transformed;
     const size_t *identity, *transformed; /* their columns, in increasing order */
     double input_bound;                   /* identity columns are clamped to +- this before the networks see them */
-    nvp_scale scale;
-    double scale_bound;
-    size_t n_bins;
-    double tail_bound;
 
     const size_t *places; /* of a permutation: column i of z is column places[i] of x */
 } nvp_layer;
 
 typedef struct {
-    nvp_base_config config;
+    nvp_base_config config; /* the fields of its kind */
     size_t dim;
     size_t offset, n_params; /* in the parameter buffer of the flow, behind the layers' */
     size_t scratch_rows;     /* rows of a tile that it needs, and keeps from its density to the gradient */

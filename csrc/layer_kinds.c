@@ -33,13 +33,18 @@ static bool is_scale_bound(nvp_dtype dtype, double bound) {
     return nvp_is_normal(dtype, bound) && nvp_is_normal(dtype, 1 / bound);
 }
 
+static void coupling_recover(nvp_dtype dtype, const nvp_layer *layer, unsigned char *mask, size_t *columns,
+                             nvp_layer_config *config) {
+    (void)dtype, (void)columns;
+    nvp_recover_coupling(layer, mask, config);
+}
+
 /* Scales are multiplied by the bound and by its reciprocal. */
 static bool affine_is_valid(nvp_dtype dtype, const nvp_layer_config *config) {
     return config->scale == NVP_SCALE_EXP || is_scale_bound(dtype, config->scale_bound);
 }
 
 static nvp_status affine_describe(nvp_layer *layer, const nvp_layer_config *config, size_t *indices) {
-    layer->scale = config->scale, layer->scale_bound = config->scale_bound;
     return config->shared_network ? nvp_describe_coupling(layer, config, 1, 2, indices)
                                   : nvp_describe_coupling(layer, config, 2, 1, indices);
 }
@@ -49,9 +54,8 @@ static void affine_recover(nvp_dtype dtype, const nvp_layer *layer, unsigned cha
                            nvp_layer_config *config) {
     (void)columns;
     nvp_recover_coupling(layer, mask, config);
-    config->scale = layer->scale;
-    config->scale_bound = is_scale_bound(dtype, layer->scale_bound) ? layer->scale_bound : 1;
-    config->shared_network = layer->n_networks == 1;
+    if (!is_scale_bound(dtype, config->scale_bound))
+        config->scale_bound = 1;
 }
 
 /* The density squares what a spline gives, up to the bound, and the gradient divides by squares of parts of it. */
@@ -62,26 +66,12 @@ static bool spline_is_valid(nvp_dtype dtype, const nvp_layer_config *config) {
 
 static nvp_status spline_describe(nvp_layer *layer, const nvp_layer_config *config, size_t *indices) {
     const nvp_status status = nvp_describe_coupling(layer, config, 1, 3 * config->n_bins - 1, indices);
-    layer->n_bins = config->n_bins;
-    layer->tail_bound = layer->input_bound = config->tail_bound;
+    layer->input_bound = config->tail_bound;
     return status;
-}
-
-static void spline_recover(nvp_dtype dtype, const nvp_layer *layer, unsigned char *mask, size_t *columns,
-                           nvp_layer_config *config) {
-    (void)dtype, (void)columns;
-    nvp_recover_coupling(layer, mask, config);
-    config->n_bins = layer->n_bins, config->tail_bound = layer->tail_bound;
 }
 
 static nvp_status additive_describe(nvp_layer *layer, const nvp_layer_config *config, size_t *indices) {
     return nvp_describe_coupling(layer, config, 1, 1, indices);
-}
-
-static void additive_recover(nvp_dtype dtype, const nvp_layer *layer, unsigned char *mask, size_t *columns,
-                             nvp_layer_config *config) {
-    (void)dtype, (void)columns;
-    nvp_recover_coupling(layer, mask, config);
 }
 
 /* -- permutations -- */
@@ -127,13 +117,13 @@ const nvp_layer_kind nvp_layer_kinds[NVP_N_LAYER_TYPES] = {
                              spline_is_valid,
                              nvp_count_coupling_indices,
                              spline_describe,
-                             spline_recover},
+                             coupling_recover},
     [NVP_ADDITIVE_COUPLING] = {"additive_coupling",
                                {CONDITIONER},
                                NULL,
                                nvp_count_coupling_indices,
                                additive_describe,
-                               additive_recover},
+                               coupling_recover},
     [NVP_PERMUTATION] = {"permutation",
                          {ORDER("permutation", permutation)},
                          NULL,

@@ -13,10 +13,9 @@ typedef struct {
     bool (*is_valid)(nvp_dtype dtype, const nvp_layer_config *config);
     /* *n = the indices that the description keeps, such as lists of columns; false: overflow. NULL: none. */
     bool (*count_indices)(size_t dim, const nvp_layer_config *config, size_t *n);
-    /* Fill in what the layer has of a valid configuration; `indices` are zeros. NULL: nothing. */
+    /* Fill in what the kernels need besides the fields of a valid configuration; `indices` are zeros. NULL: nothing. */
     nvp_status (*describe)(nvp_layer *layer, const nvp_layer_config *config, size_t *indices);
-    /* The fields again; `mask` and `columns` have room for D entries, for those that are such lists. NULL: there are no
-     * fields. */
+    /* The lists of the configuration again, for which `mask` and `columns` have room for D entries. NULL: there are none. */
     void (*recover)(nvp_dtype dtype, const nvp_layer *layer, unsigned char *mask, size_t *columns,
                     nvp_layer_config *config);
 } nvp_layer_kind;

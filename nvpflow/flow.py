@@ -42,7 +42,7 @@ from nvpflow._validation.arguments import (
 )
 from nvpflow._validation.arrays import as_array
 from nvpflow.bases import BASE_TYPES, Base, base_from_config, base_from_state
-from nvpflow.layers import SCALE_BOUND, ActNorm, AffineCoupling, Layer, layer_from_config
+from nvpflow.layers import SCALE_BOUND, STATE_NAMES, ActNorm, AffineCoupling, Layer, layer_from_config
 from nvpflow.mixture_base import MixtureBase
 from nvpflow.optim import TrainingState
 
@@ -604,7 +604,7 @@ class Flow(_core.Flow):
             state = dict(state)
             if self.base:
                 self.base._load(state)
-            by_layer = split_state(state)
+            by_layer = split_state(state, STATE_NAMES)
             unknown = by_layer.keys() - set(range(len(self.layers)))
             if unknown:
                 raise ValueError(f"state dict has layers {sorted(unknown)}, the flow has {len(self.layers)} layers")
@@ -648,7 +648,7 @@ class Flow(_core.Flow):
         state = dict(state)
         dtype = state_dtype(state) if dtype is None else dtype
         base = base_from_state(state, dtype)
-        by_layer = split_state(state)
+        by_layer = split_state(state, STATE_NAMES)
         n_layers = len(by_layer)
         if sorted(by_layer) != list(range(n_layers)) or not by_layer:
             raise ValueError(f"state dict must have layers 0, 1, ..., got {sorted(by_layer)}")

@@ -1,7 +1,7 @@
 """State dicts: parameters by the names that PyTorch modules give them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -49,11 +49,15 @@ def state_widths(state: Mapping[str, ArrayLike]) -> tuple[int, ...]:
     return tuple(widths)
 
 
-def split_state(state: Mapping[str, ArrayLike]) -> dict[int, dict[str, ArrayLike]]:
-    """A flow's state dict as {layer number: the layer's state dict}. What stands before the number is dropped."""
+def split_state(state: Mapping[str, ArrayLike], names: Collection[str]) -> dict[int, dict[str, ArrayLike]]:
+    """A flow's state dict as {layer number: the layer's state dict}. What stands before the number is dropped.
+
+    `names` are those that entries have besides those of networks.
+    """
+    name = rf"(?:s_net|b_net|net)\.\d+\.\w+|mask|{'|'.join(names)}"
     by_layer: dict[int, dict[str, ArrayLike]] = {}
     for key, value in state.items():
-        match = re.fullmatch(r"(?:.*?\.)??(\d+)\.((?:s_net|b_net|net)\.\d+\.\w+|mask|log_scale|bias|lu)", key)
+        match = re.fullmatch(rf"(?:.*?\.)??(\d+)\.({name})", key)
         if not match:
             raise ValueError(f"state dict entry {key!r} is not of the form '<layer>.<name>', as '0.s_net.0.weight'")
         by_layer.setdefault(int(match[1]), {})[match[2]] = value

@@ -33,6 +33,7 @@ from nvpflow.cli._files import Model, check_place, load_beside, load_model, save
 from nvpflow.cli._rows import context_rows, context_value, read_context, read_rows, read_training_rows
 from nvpflow.cli._streams import say
 from nvpflow.cli.tables import write_table
+from nvpflow.layers import ACTIVATIONS
 
 TABLE_OUT = 'CSV, or what ends in .npy, .parquet or .tsv; "-": standard output (-)'
 
@@ -72,7 +73,7 @@ def add_fit(commands: Commands) -> None:
     for name, convert, text in (
         ("n_layers", positive, "coupling layers"),
         ("hidden_dim", _widths, "width of the networks' hidden layer, or widths of several, as in 64,64"),
-        ("activation", ("relu", "tanh", "silu"), "activation function of the networks"),
+        ("activation", ACTIVATIONS, "activation function of the networks"),
         ("coupling", ("spline", "affine", "additive"), "layers: splines, affine as in Real NVP, additive as in NICE"),
         ("scale_bound", or_none("none", real(0, low_open=True)), "bound of the scale of affine layers, or none"),
         ("n_bins", or_none("auto", integer(2)), "bins of the splines, or auto"),

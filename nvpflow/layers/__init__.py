@@ -21,6 +21,7 @@ __all__ = [
     "LAYER_TYPES",
     "MAX_BINS",
     "SCALE_BOUND",
+    "STATE_NAMES",
     "ActNorm",
     "AdditiveCoupling",
     "AffineCoupling",
@@ -37,6 +38,8 @@ LAYER_TYPES: dict[str, type[Layer]] = {
     layer_type._kind: layer_type
     for layer_type in (AffineCoupling, ActNorm, SplineCoupling, AdditiveCoupling, Permutation, LULinear)
 }
+# In a state dict, of parameters that belong to no network.
+STATE_NAMES = sorted({name for layer_type in LAYER_TYPES.values() for name in layer_type._state_names})
 
 
 def layer_from_config(config: Mapping[str, Any], dtype: DTypeLike) -> Layer:

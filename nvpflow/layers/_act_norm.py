@@ -53,6 +53,7 @@ class ActNorm(Layer):
     """
 
     _kind = "act_norm"
+    _state_names = ("log_scale", "bias")
 
     def __init__(self, data_dim: int, *, dtype: DTypeLike = "float32") -> None:
         self._create(check_int("data_dim", data_dim, 1), check_dtype(dtype))

@@ -28,6 +28,7 @@ class Layer(_core.Transform):
     _in_flow = False
     _reads_context = False  # whether the networks of a conditional flow's layer read the context
     _kind = ""  # the core's name of it
+    _state_names: tuple[str, ...] = ()  # of `_state_views`, but for those of networks
     _arguments: tuple[str, ...] = ()  # of the constructor, but for data_dim and dtype; each is an attribute, too
 
     def config(self) -> dict[str, Any]:

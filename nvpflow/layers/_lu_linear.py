@@ -58,6 +58,7 @@ class LULinear(Layer):
     """
 
     _kind = "lu_linear"
+    _state_names = ("lu", "bias")
 
     def __init__(self, data_dim: int, *, dtype: DTypeLike = "float32") -> None:
         self._create(check_int("data_dim", data_dim, 1), check_dtype(dtype))

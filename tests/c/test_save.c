@@ -66,8 +66,8 @@ static model make_model(size_t number) {
     }
     bool conditional = false;
     for (size_t l = 0; l < n_layers; l++)
-        conditional |=
-            layers[l].type != NVP_ACT_NORM && layers[l].type != NVP_PERMUTATION && layers[l].type != NVP_LU_LINEAR;
+        conditional |= layers[l].type == NVP_AFFINE_COUPLING || layers[l].type == NVP_ADDITIVE_COUPLING ||
+                       layers[l].type == NVP_SPLINE_COUPLING;
     const nvp_dtype dtype = (nvp_dtype)draw(2);
     model m = {.real_size = dtype == NVP_FLOAT32 ? sizeof(float) : sizeof(double)};
     const size_t context_dim = conditional ? draw(3) : 0, n_components = draw(2) * draw(4);
