@@ -79,7 +79,11 @@ def test_docstring_sections(path, codes):
     assert not [error for error in validate(path)["errors"] if error[0] in codes]
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+# Pages with code cells are left to the build of the site, which runs them.
+PAGES = sorted([*DOCS.glob("*.md"), *DOCS.glob("guide/*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_site_examples(page, tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     if not blocks:
@@ -92,10 +96,10 @@ def test_site_examples(page, tmp_path, monkeypatch):
 
 
 def test_site_builds(tmp_path):
-    for name in ("sphinx", "numpydoc", "myst_parser", "furo"):
+    for name in ("sphinx", "numpydoc", "myst_nb", "sphinx_gallery", "furo"):
         pytest.importorskip(name)
     sources = shutil.copytree(DOCS, tmp_path / "docs", ignore=shutil.ignore_patterns("_build", "generated"))
-    for name in ("csrc", "examples", "CHANGELOG.md"):
+    for name in ("csrc", "examples", "notebooks", "CHANGELOG.md"):
         (tmp_path / name).symlink_to(DOCS.parent / name)
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", sources, tmp_path / "site"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -105,6 +109,10 @@ def test_site_builds(tmp_path):
         if "EX01" in codes and not path.startswith("nvpflow.cli"):
             assert "Examples" in (tmp_path / "site" / "generated" / f"{path}.html").read_text(), path
     assert "Kingma and Ba" in (tmp_path / "site" / "c_api.html").read_text()
+    # Every example of the gallery has a picture.
+    for example in (DOCS / "gallery").glob("*.py"):
+        page = (tmp_path / "site" / "generated" / "gallery" / f"{example.stem}.html").read_text()
+        assert f"sphx_glr_{example.stem}_001.png" in page, example.name
 
 
 @pytest.mark.parametrize("thing", PUBLIC, ids=lambda thing: thing.__name__)
