@@ -204,7 +204,7 @@ class FlowDensity(Transformer):
     (3, 2)
     """
 
-    # Each default is what did best in benchmarks/quality.py, at less than a tenth of the time of PyTorch's 1000 full-batch
+    # Each default is what did best in benchmarks/quality, at less than a tenth of the time of PyTorch's 1000 full-batch
     # steps on two moons; "gap" is that to the true density, over random states, in nats. Those of n_layers to activation,
     # and schedule to average were measured over a normal base.
     def __init__(

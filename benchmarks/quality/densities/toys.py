@@ -1,7 +1,7 @@
-"""Densities that can be sampled and whose logarithm is known exactly, in float64, to judge models of densities by.
+"""Toys of the literature in two dimensions: curves with noise, and sharp edges.
 
-Those of two dimensions are the toys of the literature on normalizing flows: pinwheel, checkerboard, eight Gaussians and
-spirals have the shapes and scales of FFJORD (Grathwohl et al., 2019), moons and circles those of scikit-learn.
+Pinwheel, checkerboard and spirals have the shapes and scales of FFJORD (Grathwohl et al., 2019), moons and circles those
+of scikit-learn.
 """
 
 import math
@@ -11,39 +11,9 @@ from scipy.special import i0e, logsumexp
 from sklearn.datasets import make_circles, make_moons
 
 from nvpflow import datasets
+from quality.densities.density import LOG_2PI, Density
 
-LOG_2PI = math.log(2 * math.pi)
 CHUNK = 256
-
-
-class Density:
-    """A density over `dim` dimensions.
-
-    Those of two dimensions have a `box`, the half-width of a square about the origin that holds all mass but what
-    rounding loses, and a `step`, the grid on which the midpoint rule integrates them.
-    """
-
-    dim = 2
-
-    def sample(self, n, rng):
-        """`n` points, shape (n, dim), by a numpy Generator."""
-        raise NotImplementedError
-
-    def log_prob(self, x):
-        """Log-density in nats, shape (n,), of points of shape (n, dim)."""
-        raise NotImplementedError
-
-    def entropy(self):
-        """Differential entropy in nats, and its standard error: 0 where quadrature gives it."""
-        log_p = self.log_prob(self.grid())
-        p = np.exp(log_p)
-        return -(p @ np.where(p > 0, log_p, 0)) * self.step**2, 0.0
-
-    def grid(self):
-        """The midpoints of the cells of the box."""
-        n = round(2 * self.box / self.step)
-        axis = (np.arange(n) + 0.5 - n / 2) * self.step
-        return np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
 class Moons(Density):
@@ -61,11 +31,16 @@ class Moons(Density):
         return datasets.moons_log_density(x, self.noise)
 
 
-class Circles(Density):
-    """`make_circles`: circles of radius 1 and `factor`, half of the mass each, with normal noise.
+def log_circle(r, radius, variance):
+    """Log-density, but for a constant, log(2 pi variance), at distance r from the centre of a circle with normal noise.
 
     The mean over a circle of the normal density at a distance is a Bessel function, as in the von Mises distribution.
     """
+    return np.log(i0e(r * radius / variance)) - (r - radius) ** 2 / (2 * variance)
+
+
+class Circles(Density):
+    """`make_circles`: circles of radius 1 and `factor`, half of the mass each, with normal noise."""
 
     box = 2.0
 
@@ -78,55 +53,51 @@ class Circles(Density):
 
     def log_prob(self, x):
         r, variance = np.hypot(*x.T), self.noise**2
-        radii = (1, self.factor)
-        circles = [np.log(i0e(r * radius / variance)) - (r - radius) ** 2 / (2 * variance) for radius in radii]
+        circles = [log_circle(r, radius, variance) for radius in (1, self.factor)]
         return np.logaddexp(*circles) - math.log(4 * math.pi * variance)
 
 
-class GaussianMixture(Density):
-    """Normal distributions of the given weights, shape (k,), means, (k, dim), and covariances, (k, dim, dim)."""
+class Ring(Density):
+    """A circle of radius 1, evenly covered, with normal noise."""
 
-    def __init__(self, weights, means, covariances):
-        self.weights, self.means = np.asarray(weights), np.asarray(means)
-        self.factors = np.linalg.cholesky(covariances)
-        self.dim = self.means.shape[1]
+    box = 1.3
+
+    def __init__(self, noise=0.02):
+        self.noise, self.step = noise, noise / 3
 
     def sample(self, n, rng):
-        k = rng.choice(len(self.weights), size=n, p=self.weights)
-        return self.means[k] + np.einsum("nij,nj->ni", self.factors[k], rng.normal(size=(n, self.dim)))
+        angle = rng.uniform(0, 2 * math.pi, size=n)
+        return np.stack([np.cos(angle), np.sin(angle)], axis=1) + self.noise * rng.normal(size=(n, 2))
 
     def log_prob(self, x):
-        logs = []
-        for weight, mean, factor in zip(self.weights, self.means, self.factors):
-            z = np.linalg.solve(factor, (x - mean).T)
-            log_det = np.log(np.diag(factor)).sum()
-            logs.append(math.log(weight) - log_det - 0.5 * (z**2).sum(axis=0) - 0.5 * self.dim * LOG_2PI)
-        return logsumexp(logs, axis=0)
+        return log_circle(np.hypot(*x.T), 1, self.noise**2) - math.log(2 * math.pi * self.noise**2)
 
 
-class EightGaussians(GaussianMixture):
-    """Round ones of standard deviation 0.5 / sqrt 2 on a circle of radius 4 / sqrt 2."""
+class FigureEight(Density):
+    """A curve that crosses itself, (2 cos t, sin 2t) with t uniform, and normal noise of deviation 0.1.
 
-    box, step = 6.0, 0.1
+    The integral over t is that of a periodic function, for which the trapezoidal rule converges exponentially.
+    """
 
-    def __init__(self):
-        angle = np.arange(8) * math.pi / 4
-        means = 4 / math.sqrt(2) * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-        super().__init__(np.full(8, 1 / 8), means, np.broadcast_to(np.eye(2) / 8, (8, 2, 2)))
+    box, step, noise = 3.0, 0.03, 0.1
 
+    def __init__(self, nodes=600):
+        self._curve = self._positions(2 * math.pi * np.arange(nodes) / nodes)
 
-class CorrelatedGaussians(GaussianMixture):
-    """Five overlapping normal distributions of ten dimensions, unequal weights, full covariances."""
+    def sample(self, n, rng):
+        return self._positions(rng.uniform(0, 2 * math.pi, size=n)) + self.noise * rng.normal(size=(n, 2))
 
-    def __init__(self, dim=10, k=5):
-        rng = np.random.default_rng(0)
-        roots = rng.normal(size=(k, dim, dim)) / math.sqrt(dim)
-        covariances = roots @ roots.transpose(0, 2, 1) + 0.05 * np.eye(dim)
-        super().__init__(np.arange(1, k + 1) / (k * (k + 1) / 2), 1.5 * rng.normal(size=(k, dim)), covariances)
+    def log_prob(self, x):
+        result = np.empty(len(x))
+        for start in range(0, len(x), CHUNK):
+            part = x[start : start + CHUNK]
+            squares = sum(np.subtract.outer(part[:, d], self._curve[:, d]) ** 2 for d in range(2))
+            result[start : start + CHUNK] = logsumexp(-squares / (2 * self.noise**2), axis=1)
+        return result - math.log(len(self._curve) * 2 * math.pi * self.noise**2)
 
-    def entropy(self, n=400_000):
-        nll = -self.log_prob(self.sample(n, np.random.default_rng(0)))
-        return nll.mean(), nll.std() / math.sqrt(n)
+    @staticmethod
+    def _positions(t):
+        return np.stack([2 * np.cos(t), np.sin(2 * t)], axis=1)
 
 
 class Pinwheel(Density):
@@ -175,6 +146,23 @@ class Checkerboard(Density):
         return np.where(dark, -math.log(32), -np.inf)
 
 
+class Staircase(Density):
+    """Uniform on four steps, [-4, -2] x [-4, -3], [-2, 0] x [-3, -1], [0, 2] x [-1, 1], [2, 4] x [1, 4], a quarter each."""
+
+    box, step = 5.0, 0.5
+    low = np.array([[-4, -4], [-2, -3], [0, -1], [2, 1]])
+    high = np.array([[-2, -3], [0, -1], [2, 1], [4, 4]])
+
+    def sample(self, n, rng):
+        step = rng.integers(4, size=n)
+        return self.low[step] + (self.high - self.low)[step] * rng.random((n, 2))
+
+    def log_prob(self, x):
+        inside = ((x[:, None] >= self.low) & (x[:, None] < self.high)).all(axis=2)
+        areas = (self.high - self.low).prod(axis=1)
+        return np.where(inside.any(axis=1), -np.log(4 * areas[inside.argmax(axis=1)]), -np.inf)
+
+
 class Spirals(Density):
     """Two arms, (-t cos t, t sin t) / 3 and its opposite, t = 3 pi sqrt(uniform), with normal noise of deviation 0.1.
 
@@ -215,15 +203,3 @@ class Spirals(Density):
         least = squares.min(axis=1, keepdims=True)
         integral = np.exp((least - squares) / (2 * self.noise**2)) @ self._weights
         return np.log(integral) - least[:, 0] / (2 * self.noise**2)
-
-
-DENSITIES = {
-    "moons-0.05": Moons(0.05),
-    "moons-0.1": Moons(0.1),
-    "circles": Circles(),
-    "8gaussians": EightGaussians(),
-    "pinwheel": Pinwheel(),
-    "checkerboard": Checkerboard(),
-    "2spirals": Spirals(),
-    "gaussians-10d": CorrelatedGaussians(),
-}

@@ -1,0 +1,1 @@
+"""How well models of densities do, on exact densities, real tables and conditional tasks."""
