@@ -1,4 +1,4 @@
-"""What the README and the docstrings show runs as it stands."""
+"""The examples of README, docs and docstrings run; public names are documented."""
 
 import doctest
 import importlib
@@ -59,7 +59,7 @@ OTHERS = {"FlowOutlierDetector", "RealNVP", "CouplingLayer", "NotFittedError", "
 
 
 def documented():
-    """(path, codes of the checks) of everything public."""
+    """(path, codes of numpydoc's checks) of everything public."""
     for module in ("nvpflow", "nvpflow.cli", "nvpflow.datasets", "nvpflow.plot", "nvpflow.progress", "nvpflow.cli.tables"):
         for name in importlib.import_module(module).__all__:
             thing, path = getattr(importlib.import_module(module), name), f"{module}.{name}"
@@ -74,7 +74,7 @@ def documented():
 
 
 @pytest.mark.parametrize("path, codes", list(documented()), ids=lambda value: value if isinstance(value, str) else "")
-def test_no_section_is_missing(path, codes):
+def test_docstring_sections(path, codes):
     validate = pytest.importorskip("numpydoc.validate").validate
     assert not [error for error in validate(path)["errors"] if error[0] in codes]
 
@@ -95,7 +95,7 @@ def test_site_examples(page, tmp_path, monkeypatch):
         exec(block, names)
 
 
-def test_site_builds_without_a_warning(tmp_path):
+def test_site_builds(tmp_path):
     for name in ("sphinx", "numpydoc", "myst_nb", "sphinx_gallery", "furo"):
         pytest.importorskip(name)
     sources = shutil.copytree(DOCS, tmp_path / "docs", ignore=shutil.ignore_patterns("_build", "generated"))
@@ -116,7 +116,7 @@ def test_site_builds_without_a_warning(tmp_path):
 
 
 @pytest.mark.parametrize("thing", PUBLIC, ids=lambda thing: thing.__name__)
-def test_everything_public_is_documented(thing):
+def test_public_names_are_documented(thing):
     assert len(inspect.getdoc(thing) or "") > 20
     for name, member in inspect.getmembers(thing):
         if not name.startswith("_") and (callable(member) or isinstance(member, property)):
