@@ -9,10 +9,10 @@ import numpy as np
 
 from nvpflow._training.defaults import option
 from nvpflow._validation.arguments import alternating_mask
-from nvpflow.bases import Base
 from nvpflow.flow import Flow
 from nvpflow.layers import AdditiveCoupling, AffineCoupling, Layer, SplineCoupling
 from nvpflow.layers._coupling import Coupling
+from nvpflow.mixture_base import MixtureBase
 
 if TYPE_CHECKING:
     from nvpflow._training.context import ContextScaler
@@ -39,7 +39,7 @@ def coupling_of(settings: Settings, over_mixture: bool, context_dim: int) -> tup
     return AffineCoupling, {"scale": "tanh", "scale_bound": settings.scale_bound}
 
 
-def new_flow(settings: Settings, data: Data, seed: int, base: Base | None = None) -> Flow:
+def new_flow(settings: Settings, data: Data, seed: int, base: MixtureBase | None = None) -> Flow:
     """A flow with starting parameters for such samples and their context, both standardised."""
     dim, context_dim = data.x.shape[1], 0 if data.context is None else data.context.shape[1]
     kind, options = coupling_of(settings, base is not None, context_dim)
@@ -56,7 +56,7 @@ def new_flow(settings: Settings, data: Data, seed: int, base: Base | None = None
     return flow
 
 
-def _scale_last_maps(layers: Sequence[Coupling], settings: Settings, base: Base | None) -> None:
+def _scale_last_maps(layers: Sequence[Coupling], settings: Settings, base: MixtureBase | None) -> None:
     """Over a mixture the layers start at the identity: it is a good model already."""
     unbounded = settings.coupling == "affine" and settings.scale_bound is None
     factor = 0 if base is not None else LAST_MAP if unbounded and settings.standardize else 1
@@ -66,7 +66,9 @@ def _scale_last_maps(layers: Sequence[Coupling], settings: Settings, base: Base 
                 part *= factor
 
 
-def whole_flow(settings: Settings, layers: Sequence[Layer], base: Base | None, units: Units, scaler: ContextScaler) -> Flow:
+def whole_flow(
+    settings: Settings, layers: Sequence[Layer], base: MixtureBase | None, units: Units, scaler: ContextScaler
+) -> Flow:
     """A flow of samples and their context in their own units, less their origin, from layers for standardised ones."""
     whole = Flow([*(layer.copy() for layer in layers), *units.layers()], base and base.copy())
     scaler.to_own_units(whole)
