@@ -17,7 +17,7 @@ void nvp_fill_in_adam(nvp_adam_options *adam) {
 
 static bool is_decay(double value) { return value >= 0 && value < 1; }
 
-/* The step has a factor of learning_rate / (1 - beta1^step), and epsilon keeps it from 0 / 0 where no gradient was. */
+/* The step has a factor learning_rate / (1 - beta1^step); epsilon prevents 0 / 0 for parameters without a gradient. */
 bool nvp_check_adam(nvp_dtype dtype, const nvp_adam_options *adam) {
     return adam->learning_rate >= 0 && is_decay(adam->beta1) && is_decay(adam->beta2) &&
            adam->learning_rate / (1 - adam->beta1) <= nvp_largest(dtype) && nvp_is_normal(dtype, adam->epsilon);

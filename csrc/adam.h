@@ -4,18 +4,18 @@
 #include "nvpflow.h"
 #include <stdbool.h>
 
-/* Replace the zeros that stand for the values of the article (options.c). */
+/* Replace zeros by the values of the article, as nvp_adam_options documents. */
 void nvp_fill_in_adam(nvp_adam_options *adam);
 
-/* Whether options are in their ranges. */
+/* Whether the options are in their ranges. */
 bool nvp_check_adam(nvp_dtype dtype, const nvp_adam_options *adam);
 
-/* One step of Adam and what training adds to it. Rows are as long as the parameters; NULL is "not wanted". */
+/* One step of Adam, with weight decay and averaging. Rows are as long as the parameters; NULL: not wanted. */
 typedef struct {
     const nvp_adam_options *adam;
     size_t step;           /* the first is 1 */
-    double grad_scale;     /* what the gradient is multiplied by */
-    double weight_decay;   /* acts where `decays` is 1 */
+    double grad_scale;     /* a factor of the gradient */
+    double weight_decay;   /* of the parameters whose `decays` is 1 */
     double average_weight; /* average += average_weight * (params - average) */
     void *params, *m, *v, *average;
     const void *grad[2]; /* their sum is the gradient; the second may be NULL */

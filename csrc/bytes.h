@@ -1,10 +1,10 @@
-/* A file in memory, as it is written: integers with the least significant byte first, and checksums. */
+/* A buffer for writing files: little-endian integers and checksums. */
 #ifndef NVP_BYTES_H
 #define NVP_BYTES_H
 
 #include "nvpflow.h"
 
-/* Grows as things are appended. After an allocation has failed it stays as it is, and `status` says so. */
+/* Grows as data are appended. After a failed allocation, `status` is an error and the content no longer changes. */
 typedef struct {
     unsigned char *bytes;
     size_t n, capacity;

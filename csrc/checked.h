@@ -1,4 +1,4 @@
-/* Arithmetic on sizes that notices when the result does not fit. */
+/* Arithmetic on sizes that detects overflow. */
 #ifndef NVP_CHECKED_H
 #define NVP_CHECKED_H
 

@@ -4,27 +4,27 @@
 #include "plan.h"
 #include "sized.h"
 
-/* Whether all is there that a pass reads. */
+/* Whether the pass has all that it reads. */
 static bool is_complete(const nvp_pass *pass) {
     return pass->flow && pass->workspace &&
            (pass->n == 0 || (nvp_has_parameters(pass->flow, pass->params) && (pass->draws || pass->in) &&
                              (pass->context || pass->flow->context_dim == 0)));
 }
 
-/* A call that is one pass, by a team of its own where there is enough to do. */
+/* Run a pass, with a team if it is large enough. */
 static nvp_status run_with_team(nvp_pass *pass) {
     if (!is_complete(pass))
         return NVP_ERROR_ARGUMENT;
     if (!pass->params)
-        pass->params = pass->flow; /* nothing is read there */
+        pass->params = pass->flow; /* not read */
     nvp_workspace_start_team(pass->workspace, (double)pass->n * (double)pass->flow->n_params,
-                         nvp_count_tiles(pass->flow, pass->n));
+                             nvp_count_tiles(pass->flow, pass->n));
     const nvp_status status = pass->flow->engine->run(pass);
     nvp_workspace_stop_team(pass->workspace);
     return status;
 }
 
-/* The same for a pass that must have an output. */
+/* Run a pass that must have an output. */
 static nvp_status run(nvp_pass pass, const void *output) {
     return pass.n && !output ? NVP_ERROR_ARGUMENT : run_with_team(&pass);
 }

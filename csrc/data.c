@@ -1,4 +1,3 @@
-/* Data to learn from: whether they are whole. */
 #include "data.h"
 #include <math.h>
 

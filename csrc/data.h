@@ -3,7 +3,7 @@
 
 #include "flow.h"
 
-/* Whether there are samples to learn from, with their context and weights in their range; the mean weight of all. */
+/* Whether there is at least one sample, the context if the flow has one, and valid weights. Sets their mean. */
 bool nvp_check_data(const nvp_flow *flow, const nvp_data *data, double *mean_weight);
 
 #endif

@@ -1,4 +1,4 @@
-/* What a caller asks of a flow. */
+/* The public functions about an existing flow. */
 #include "engine.h"
 #include <stdlib.h>
 

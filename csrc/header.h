@@ -3,7 +3,7 @@
 
 #include "bytes.h"
 
-/* Append the JSON text by which Python makes the flow again: what nvpflow.save writes for a Flow, in ASCII. */
+/* Append the JSON header from which Python recreates the flow, as nvpflow.save writes it for a Flow, in ASCII. */
 nvp_status nvp_put_header(nvp_bytes *to, const nvp_flow *flow);
 
 #endif

@@ -1,4 +1,4 @@
-/* What is about the library as a whole. */
+/* Version, memory and statuses of the library. */
 #include "nvpflow.h"
 #include <stdlib.h>
 

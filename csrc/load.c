@@ -1,6 +1,6 @@
 /* Reading a flow from an .npz file: a zip archive (PKWARE, APPNOTE.TXT 6.3) whose members are arrays in NumPy's format
- * (numpy.lib.format, version 1.0). Only what numpy.savez writes is accepted: members are stored, not compressed, so
- * that none can be larger than the file. */
+ * (numpy.lib.format, version 1.0). Only the form that numpy.savez writes is accepted: members are not compressed, so
+ * that none is larger than the file. */
 #include "bytes.h"
 #include "flow.h"
 #include "reals.h"
@@ -14,7 +14,7 @@ typedef struct {
     size_t size;
 } span;
 
-/* The unsigned integer that some bytes hold, the least significant first. */
+/* A little-endian unsigned integer. */
 static uint64_t integer(const unsigned char *bytes, size_t n) {
     uint64_t value = 0;
     while (n--)
@@ -25,7 +25,7 @@ static uint64_t integer(const unsigned char *bytes, size_t n) {
 static size_t integer16(const unsigned char *bytes) { return (size_t)integer(bytes, 2); }
 static size_t integer32(const unsigned char *bytes) { return (size_t)integer(bytes, 4); }
 
-/* n bytes of a span from an offset on; false: there are none. */
+/* The n bytes of a span from an offset on; false: it is shorter. */
 static bool part(span of, size_t offset, size_t n, span *found) {
     if (offset > of.size || n > of.size - offset)
         return false;
@@ -39,8 +39,7 @@ static bool begins_with(span a, const char *signature) { return a.size >= 4 && m
 
 /* -- the archive -- */
 
-/* The central directory, which ends where the record of its own place begins: the last 22 bytes, as savez writes no
- * comment. */
+/* The central directory. It ends at the record that locates it, which is the last 22 bytes: savez writes no comment. */
 static bool find_directory(span file, span *directory) {
     enum { END = 22 };
     span end;
@@ -50,7 +49,7 @@ static bool find_directory(span file, span *directory) {
     return part(file, offset, size, directory) && directory->bytes + size == end.bytes;
 }
 
-/* The content that an entry of the directory stands for. */
+/* The content of the member that a directory entry describes. */
 static bool read_member(span file, span entry, span name, span *content) {
     enum { LOCAL = 30 };
     const size_t flags = integer16(entry.bytes + 8), method = integer16(entry.bytes + 10);
@@ -67,7 +66,7 @@ static bool read_member(span file, span entry, span name, span *content) {
            nvp_crc32(content->bytes, content->size) == integer32(entry.bytes + 16);
 }
 
-/* The one member of a name. */
+/* The member with a name, which must be the only one. */
 static bool find_member(span file, const char *wanted, span *content) {
     enum { ENTRY = 46 };
     span directory, entry, name;
@@ -90,7 +89,7 @@ static bool find_member(span file, const char *wanted, span *content) {
 
 /* -- the arrays -- */
 
-/* The numbers of an array of one dimension. Its header is the text that NumPy writes for so many, then blanks. */
+/* The elements of a one-dimensional array. Its header must be NumPy's text for that shape, padded with blanks. */
 static bool find_array(span file, const char *name, size_t real_size, span *data) {
     enum { PREFIX = 10 };
     span content = {0}, header = {0};
@@ -110,7 +109,7 @@ static bool find_array(span file, const char *name, size_t real_size, span *data
     return true;
 }
 
-/* Reals as the machine has them; NULL: no memory. */
+/* Little-endian reals in the machine's byte order; NULL: no memory. */
 static void *copy_reals(span data, size_t real_size) {
     char *reals = malloc(data.size + 1);
     for (size_t i = 0; reals && i < data.size; i += real_size) {
@@ -161,10 +160,10 @@ nvp_status nvp_flow_load_bytes(const void *bytes, size_t n, nvp_flow **flow, voi
     return status;
 }
 
-/* What is left of an open file, to be freed also after a failure. It is read in pieces: what ftell says does not hold
- * for all kinds of files, and has too few bits for large ones on some systems. */
+/* Read an open file to its end. The caller frees *bytes, also after a failure. Read in pieces, because ftell does not
+ * work for all kinds of files, nor for large ones on some systems. */
 static nvp_status read_rest(FILE *file, unsigned char **bytes, size_t *n) {
-    const uint64_t most = (uint64_t)1 << 32; /* no larger archive is read */
+    const uint64_t most = (uint64_t)1 << 32; /* larger archives are refused */
     size_t capacity = 0;
     while (!feof(file) && !ferror(file)) {
         if (*n == capacity) {

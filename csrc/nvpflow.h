@@ -1,20 +1,21 @@
 /* nvpflow: normalizing flows of the Real NVP family, in plain C11.
  *
- * This header is the whole public face of the library. A flow is an immutable description (which layers, in which
+ * This header is the whole interface of the library. A flow is an immutable description (which layers, in which
  * order); its parameters are one flat buffer that the caller owns. Every compute function takes both, so one
  * description may serve many threads and many sets of parameters at once.
  *
  * Conventions
  *   - Samples are rows: an array of n samples of D dimensions is n * D numbers in C order.
  *   - A conditional flow has a context of C > 0 numbers for each sample, an array of n * C numbers; every network reads
- *     it beside its columns of the sample, and log p(x) means log p(x | context). Without one, C = 0, pass NULL.
+ *     it in addition to its columns of the sample, and log p(x) means log p(x | context). Without one, C = 0, pass
+ * NULL.
  *   - Buffers are `const void *` or `void *` and hold float or double, as the dtype of the flow says.
  *   - `forward` generates (z -> x, layer 1 first); `inverse` scores (x -> z, layer L first).
  *   - Log-determinants, log-densities and losses are in nats.
  *   - Every function that can fail returns a status; after a failure the outputs are unspecified, the parameters are
  *     untouched (but by nvp_train when it was interrupted).
- *   - NULL for something that a call needs is NVP_ERROR_ARGUMENT. A call for n = 0 samples needs no arrays, and a flow
- *     without parameters no address of them. Functions that return no status need what they take.
+ *   - NULL for a required argument is NVP_ERROR_ARGUMENT. A call for n = 0 samples requires no arrays, and a flow
+ *     without parameters no address of them. Functions that return no status require all their arguments.
  *   - Input and output arrays must not overlap.
  *   - Structs that a caller fills in begin with their own size, so that later versions can append fields: a program
  *     that was compiled with an older header, or a newer one, keeps working. The macro that is named like the struct
@@ -28,8 +29,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The version of this header; nvp_version() is that of the library. This is the one place where it is written for C:
- * CMake reads it here, and a test compares it with the version of the Python package. */
+/* The version of this header; nvp_version() returns that of the library. CMake reads it here, and a test compares it
+ * with the version of the Python package. */
 #define NVP_VERSION_MAJOR 0
 #define NVP_VERSION_MINOR 1
 #define NVP_VERSION_PATCH 0
@@ -38,8 +39,8 @@
 #define NVP_QUOTE(number) NVP_QUOTE_TOKEN(number)
 #define NVP_QUOTE_TOKEN(token) #token
 
-/* Define NVP_SHARED where the library is a shared one, when it is compiled and, which matters on Windows alone, when it
- * is used; and NVP_BUILDING, too, when it is compiled. A static library needs neither. */
+/* For a shared library, define NVP_SHARED and NVP_BUILDING to compile it, and on Windows NVP_SHARED to use it. A static
+ * library needs neither. */
 #if defined(NVP_SHARED) && defined(_WIN32)
 #ifdef NVP_BUILDING
 #define NVP_API __declspec(dllexport)
@@ -302,9 +303,9 @@ NVP_API nvp_status nvp_inverse_vjp(const nvp_flow *flow, const void *params, siz
                                    const void *context, const void *grad_z, const void *grad_log_det, void *grad_x,
                                    void *grad_context, void *grad_params, nvp_workspace *workspace);
 
-/* Adam, Kingma and Ba (2015), algorithm 1. Options outside of their ranges are NVP_ERROR_ARGUMENT. Where epsilon is 0,
- * each of the four that is 0 stands for the value of the article: 1e-3, 0.9, 0.999 and 1e-8. With an epsilon, zeros are
- * taken as they are. */
+/* Adam, Kingma and Ba (2015), algorithm 1. Options outside of their ranges are NVP_ERROR_ARGUMENT. If epsilon
+ * is 0, each of the four that is 0 stands for the value of the article: 1e-3, 0.9, 0.999 and 1e-8. With an epsilon,
+ * zeros are taken literally. */
 typedef struct {
     size_t size;
     double learning_rate; /* >= 0; learning_rate / (1 - beta1) is finite in the dtype */
@@ -318,8 +319,8 @@ typedef struct {
 NVP_API nvp_status nvp_adam_step(nvp_dtype dtype, const nvp_adam_options *options, size_t step, size_t n, void *params,
                                  const void *grad, void *m, void *v);
 
-/* Called after every epoch, counted from 1, also after one that diverged. validation_nll is NaN where it was
- * not measured. Non-zero stops the training in good order. */
+/* Called after every epoch, counted from 1, also after one that diverged. validation_nll is NaN if it was not measured.
+ * A non-zero result ends the training, and nvp_train returns NVP_OK. */
 typedef int (*nvp_epoch_callback)(void *context, size_t epoch, double train_nll, double validation_nll);
 
 typedef enum {
@@ -327,8 +328,8 @@ typedef enum {
     NVP_COSINE    /* half a period of a cosine down to final_fraction of it; Loshchilov and Hutter (2017), equation 5 */
 } nvp_schedule;
 
-/* Every option whose value is zero is off, but for those of Adam, whose zeros are as in nvp_adam_options. Options
- * outside of their ranges, among them NaN, are NVP_ERROR_ARGUMENT before anything is touched. */
+/* Zero turns an option off, except for those of Adam, whose zeros are explained at nvp_adam_options. Options outside of
+ * their ranges, such as NaN, are NVP_ERROR_ARGUMENT, and nothing has changed then. */
 typedef struct {
     size_t size;
     size_t max_epochs; /* 0: the parameters stay as they are */
@@ -336,7 +337,7 @@ typedef struct {
     double learning_rate, beta1, beta2, epsilon;
     nvp_schedule schedule; /* a function of the step, from the end of the warm-up to the last step of max_epochs */
     double final_fraction; /* in [0, 1], of the learning rate: where NVP_COSINE ends */
-    size_t warmup;         /* the learning rate grows along a line for so many steps first */
+    size_t warmup;         /* the first steps, during which the learning rate grows linearly */
     double max_grad_norm;  /* >= 0: a gradient with a larger Euclidean norm is scaled down to it: Pascanu, Mikolov and
                             * Bengio (2013), "On the difficulty of training recurrent neural networks", algorithm 1 */
     double weight_decay;   /* >= 0: before each step, parameters shrink by learning rate times weight_decay, a finite
@@ -356,10 +357,10 @@ typedef struct {
     double tolerance;            /* >= 0, finite: what counts as better, an NLL lower by more than this, in nats */
     uint64_t seed;               /* of the shuffling and of the noise */
     size_t pause_after;          /* return after this many epochs of the call; 0: at the end */
-    void *state;                 /* what to go on from, see nvp_train_state_size; NULL: begin, and keep nothing */
-    int on_epoch_alone;          /* call on_epoch when no thread of the call is alive: it may then fork, write the
-                                  * parameters, from which the training goes on, or end the thread that called. Teams
-                                  * start anew for each epoch; the results are the same. */
+    void *state;                 /* to resume from, see nvp_train_state_size; NULL: begin, and keep no state */
+    int on_epoch_alone;          /* call on_epoch while no thread of the call is alive: it may then fork, write the
+                                  * parameters, from which the training continues, or end the calling thread. Threads
+                                  * are started for each epoch; the results are the same. */
     nvp_epoch_callback on_epoch; /* may be NULL */
     void *context;               /* for on_epoch */
 } nvp_train_options;
@@ -377,11 +378,11 @@ typedef struct {
 #define NVP_TRAIN_RESULT(...)                                                                                          \
     { .size = sizeof(nvp_train_result), __VA_ARGS__ }
 
-/* The bytes of a training's state: all that lets a later call of nvp_train go on where one has stopped, so that
- * pause_after epochs and then the rest of max_epochs give the same bits as all at once. The memory is the caller's,
- * aligned as malloc's is, and holds zeros before the first call; a copy of it is a second training from the same point.
- * The calls on a state must agree in flow, data and options, but for pause_after. Training then goes on from the
- * parameters in the state, not from those that are passed. One that has diverged, or run out of patience, stays so. */
+/* The bytes of a training's state, from which a later call of nvp_train resumes: pause_after epochs and then the rest
+ * of max_epochs give the same bits as one call. The caller owns the memory, aligned as by malloc, and fills it with
+ * zeros before the first call; a copy of it is a second training from the same point. The calls on a state must agree
+ * in flow, data and options, except for pause_after. A resumed training continues from the parameters in the state, not
+ * from those that are passed. A training that has diverged, or run out of patience, has ended for good. */
 NVP_API nvp_status nvp_train_state_size(const nvp_flow *flow, size_t *size);
 
 /* Fit the parameters in place by minimising the mean NLL of the training data, n >= 1. The loss of a minibatch of b
@@ -390,12 +391,12 @@ NVP_API nvp_status nvp_train_state_size(const nvp_flow *flow, size_t *size);
  *
  * With validation data, not NULL and n >= 1, the parameters of the validated epoch with the lowest validation NLL are
  * kept, or the starting ones if theirs is lower, otherwise those of the last epoch; when training diverges without
- * validation data, the best ones by training loss. The parameters that come back have a finite NLL on the training
- * data, unless those that came in had none: where that is not so at the end, training counts as diverged and goes back
- * to earlier ones. An epoch's train_nll is the mean of the losses of its batches, each before its update. During the
- * callback the parameters are those of the last step; only one with on_epoch_alone may write them. `result` may be
- * NULL; it is filled in after NVP_INTERRUPTED, too, and the parameters are then the best so far, or where none were
- * validated those of the last step, which nobody has checked. */
+ * validation data, the best ones by training loss. The returned parameters have a finite NLL on the training
+ * data, unless the starting ones had none: if the NLL is not finite at the end, training counts as diverged, and
+ * earlier parameters are returned. An epoch's train_nll is the mean of the losses of its batches, each before its
+ * update. During the callback the parameters are those of the last step; only one with on_epoch_alone may write them.
+ * `result` may be NULL. After NVP_INTERRUPTED it is filled in as well, and the parameters are the best so far, or if
+ * none were validated those of the last step, which were not checked. */
 NVP_API nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options *options, const nvp_data *data,
                              const nvp_data *validation, nvp_train_result *result, nvp_workspace *workspace);
 

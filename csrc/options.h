@@ -3,9 +3,10 @@
 
 #include "flow.h"
 
-nvp_adam_options nvp_adam_of(const nvp_train_options *options); /* filled in */
+/* The options of Adam among those of a training, with defaults filled in. */
+nvp_adam_options nvp_adam_of(const nvp_train_options *options);
 
-/* Whether options are in their ranges; `adam` are those of the training's steps. */
+/* Whether the options are in their ranges. `adam`: from nvp_adam_of. */
 bool nvp_check_training(const nvp_flow *flow, const nvp_train_options *options, const nvp_adam_options *adam);
 
 #endif

@@ -14,17 +14,17 @@ typedef struct {
     bool inverse;
     size_t n;
 
-    bool draws;          /* the samples are drawn from the base density; otherwise */
+    bool draws;          /* draw the samples from the base density instead of reading `in` */
     const void *in;      /* (., D) */
     const void *context; /* (., C) */
-    const size_t *rows;  /* which n rows of `in`, `context` and `weight`; NULL: the first n */
+    const size_t *rows;  /* n row indices into `in`, `context` and `weight`; NULL: the first n rows */
     uint64_t seed;       /* of the draws */
-    const void *noise;   /* (D): standard deviations of what is added to `in` */
-    uint64_t noise_from; /* how many samples have had noise of this seed before */
+    const void *noise;   /* (D): standard deviations of normal noise that is added to `in` */
+    uint64_t noise_from; /* samples that have had noise of this seed before */
 
     void *out, *log_det, *log_prob, *states;
-    const double *weight; /* (.): of the samples in the sum and the mean; NULL: all 1 */
-    double mean_weight;   /* of all data, of which these may be a batch; unused without weights */
+    const double *weight; /* (.): of the samples in log_prob_sum and the mean NLL; NULL: all 1 */
+    double mean_weight;   /* of all data, of which the samples may be a batch; unused without weights */
     bool sum_log_prob;
     double log_prob_sum; /* of log_prob times weight / mean_weight */
 

@@ -1,4 +1,4 @@
-/* What the library needs of floating-point arithmetic, and the limits of the numbers that a dtype has. */
+/* Requirements on floating-point arithmetic, and the limits of each dtype. */
 #ifndef NVP_REALS_H
 #define NVP_REALS_H
 

@@ -1,4 +1,4 @@
-/* Files that are whole at any time: written under a name of their own, then renamed. */
+/* Atomic replacement of files: written under a temporary name, then renamed. */
 #if !defined(_WIN32) && !defined(_POSIX_C_SOURCE) && !defined(_GNU_SOURCE)
 #define _POSIX_C_SOURCE 200809L /* files by their descriptors, and symbolic links */
 #endif
@@ -17,7 +17,7 @@
 #include <unistd.h>
 #endif
 
-/* `name` in the directory that a path lies in; NULL: no memory. */
+/* `name` in the directory of a path; NULL: no memory. */
 static char *beside(const char *path, const char *name) {
     size_t directory = strlen(path);
     while (directory && path[directory - 1] != '/'
@@ -35,9 +35,9 @@ static char *beside(const char *path, const char *name) {
     return joined;
 }
 
-enum { ATTEMPTS = 1000 }; /* to find a name that nobody has: a process that was killed may have left one */
+enum { ATTEMPTS = 1000 }; /* to find an unused name: a killed process may have left files behind */
 
-/* A name for attempt i of a process; Python's saves have others. */
+/* The name of attempt i of a process. Python's temporary files have other names. */
 static char *temporary_name(const char *path, unsigned long process, int i) {
     char name[60];
     snprintf(name, sizeof name, ".nvpflow-%lu-%d", process, i);
@@ -86,7 +86,7 @@ nvp_status nvp_write_file(const char *path, const void *bytes, size_t n) {
 #define O_CLOEXEC 0
 #endif
 
-/* Also onto the disk; pipes and the like know no such thing. The descriptor is closed. */
+/* Write, sync to the disk where the file supports that (pipes do not), and close. */
 static bool write_and_close(int descriptor, const char *bytes, size_t n) {
     enum { MOST = 1 << 30 };
     bool done = true;
@@ -101,7 +101,7 @@ static bool write_and_close(int descriptor, const char *bytes, size_t n) {
     return close(descriptor) == 0 && done;
 }
 
-/* The text of a symbolic link; NULL with *status where there is no memory or path is no link. */
+/* The target of a symbolic link. NULL: path is no link, or there is no memory, which sets *status. */
 static char *read_link(const char *path, nvp_status *status) {
     for (size_t size = 128;; size *= 2) {
         char *text = malloc(size);
@@ -120,7 +120,7 @@ static char *read_link(const char *path, nvp_status *status) {
     }
 }
 
-/* Where symbolic links lead to, also where nothing is there. */
+/* Resolve symbolic links. The last target need not exist. */
 static char *follow(const char *path, nvp_status *status) {
     enum { MOST_LINKS = 40 };
     char *place = beside(path, strrchr(path, '/') ? strrchr(path, '/') + 1 : path);
@@ -142,14 +142,14 @@ static char *follow(const char *path, nvp_status *status) {
     return NULL;
 }
 
-/* The owner where it is permitted; first, as a change of owner clears bits of the mode. */
+/* The owner, if permitted, comes first: changing it clears bits of the mode. */
 static bool keep_owner_and_mode(int descriptor, const struct stat *old) {
     if (fchown(descriptor, old->st_uid, old->st_gid) != 0 && fchown(descriptor, (uid_t)-1, old->st_gid) != 0)
         errno = 0;
     return fchmod(descriptor, old->st_mode & 07777) == 0;
 }
 
-/* So that the new name is on the disk, too, as far as the directory may be read. */
+/* Sync the new name to the disk, if the directory is readable. */
 static void sync_directory(const char *target) {
     char *directory = beside(target, ".");
     const int descriptor = directory ? open(directory, O_RDONLY | O_CLOEXEC) : -1;
@@ -160,7 +160,7 @@ static void sync_directory(const char *target) {
     free(directory);
 }
 
-/* `old`: what is there already, or NULL. */
+/* `old`: the file to replace, or NULL. */
 static nvp_status replace(const char *target, const struct stat *old, const void *bytes, size_t n) {
     int descriptor = -1;
     char *temporary = NULL;

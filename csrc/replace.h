@@ -3,7 +3,7 @@
 
 #include "nvpflow.h"
 
-/* Write a file that takes the place of an old one when it is on the disk; see nvp_flow_save. */
+/* Write a file that atomically replaces an old one, as nvp_flow_save documents. */
 nvp_status nvp_write_file(const char *path, const void *bytes, size_t n);
 
 #endif

@@ -1,6 +1,6 @@
 #include "rng.h"
 
-/* An index below `bound`: the high half of a 64 x 64 bit product, whose bias of bound / 2^64 nobody can see. */
+/* An index below `bound`: the high half of a 64 x 64 bit product, with a negligible bias of bound / 2^64. */
 static size_t scale_to(uint64_t random, size_t bound) {
     uint64_t r_hi = random >> 32, r_lo = (uint32_t)random, b_hi = (uint64_t)bound >> 32, b_lo = (uint32_t)bound;
     uint64_t middle = r_hi * b_lo + (r_lo * b_lo >> 32);
@@ -8,8 +8,8 @@ static size_t scale_to(uint64_t random, size_t bound) {
     return (size_t)(r_hi * b_hi + (middle >> 32) + (middle2 >> 32));
 }
 
-/* SplitMix64: Steele, Lea and Flood (2014), "Fast splittable pseudorandom number generators". A shuffle takes its
- * numbers one after the other, and these cost a quarter of Philox's. */
+/* SplitMix64: Steele, Lea and Flood (2014), "Fast splittable pseudorandom number generators". A shuffle
+ * needs its numbers in sequence, and these cost a quarter of Philox's. */
 static uint64_t next_random(uint64_t *state) {
     uint64_t z = *state += 0x9E3779B97F4A7C15u;
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;

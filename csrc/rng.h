@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Uses of one seed that must not share numbers. */
+/* Independent streams of one seed, one for each use of random numbers. */
 typedef enum {
     NVP_STREAM_SAMPLE,
     NVP_STREAM_INITIALIZE,
@@ -44,7 +44,7 @@ static inline void nvp_uniform_pair(uint64_t seed, nvp_stream stream, uint64_t c
     }
 }
 
-/* Put 0, ..., n - 1 into a uniformly random order (Fisher and Yates). Shuffles with different `round` differ. */
+/* A uniformly random permutation of 0, ..., n - 1 (Fisher and Yates). Each `round` of a seed has its own. */
 void nvp_shuffle(uint64_t seed, size_t round, size_t n, size_t *order);
 
 #endif

@@ -1,5 +1,5 @@
 /* Writing a flow to an .npz file: a zip archive (PKWARE, APPNOTE.TXT 6.3) of arrays in NumPy's format
- * (numpy.lib.format, version 1.0), as numpy.savez writes it, which load.c reads. */
+ * (numpy.lib.format, version 1.0), as numpy.savez writes it and load.c reads it. */
 #include "bytes.h"
 #include "engine.h"
 #include "header.h"
@@ -12,17 +12,20 @@
 
 /* -- the archive -- */
 
-enum { CHECKSUM = 14, LOCAL = 30 }; /* in the record before a member: where the checksum is, and its size */
+enum {
+    CHECKSUM = 14,
+    LOCAL = 30
+}; /* in the record before a member: the offset of the checksum, and the record's size */
 
 typedef struct {
     nvp_bytes file, directory;
-    size_t member; /* where the one that is being written begins */
+    size_t member; /* where the member that is being written begins */
     const char *name;
     size_t n_members;
 } archive;
 
-/* What the two records of a member share, from its version to the lengths of its name and of nothing: stored, and of
- * the first day that zip knows. */
+/* The fields that both records of a member share, from the version to the lengths of the name and of an empty extra
+ * field. The member is not compressed, and its date is the earliest one of zip. */
 static void put_attributes(nvp_bytes *to, uint32_t checksum, size_t size, size_t name_size) {
     nvp_put_integer(to, 20, 2);
     nvp_put_integer(to, 0, 6);
@@ -41,7 +44,7 @@ static void begin_member(archive *to, const char *name) {
     nvp_put_text(&to->file, name);
 }
 
-/* Now its size is known. */
+/* Fill in the sizes and the checksum, which are now known. */
 static void end_member(archive *to) {
     if (to->file.status != NVP_OK)
         return;
@@ -62,7 +65,7 @@ static void end_member(archive *to) {
     to->n_members++;
 }
 
-/* The directory, and where it is. Offsets have 32 bits. */
+/* The central directory, and the record that locates it. Offsets have 32 bits. */
 static nvp_status end_archive(archive *to) {
     const size_t offset = to->file.n;
     nvp_put(&to->file, to->directory.bytes, to->directory.n);
@@ -81,7 +84,7 @@ static nvp_status end_archive(archive *to) {
 
 /* -- the arrays -- */
 
-/* What stands before the numbers, filled up so that they begin at a multiple of 64 bytes. */
+/* The header of an array, padded so that the elements begin at a multiple of 64 bytes. */
 static void put_array_header(nvp_bytes *to, const char *type, size_t width, const char *shape) {
     enum { PREFIX = 10, ALIGNMENT = 64 };
     char text[160];
@@ -96,7 +99,7 @@ static void put_array_header(nvp_bytes *to, const char *type, size_t width, cons
     nvp_put_text(to, "\n");
 }
 
-/* A text of ASCII, in UTF-32 as NumPy has it. */
+/* ASCII text as an array in UTF-32. */
 static void put_text_array(nvp_bytes *to, const nvp_bytes *text) {
     put_array_header(to, "U", text->n, "()");
     for (size_t i = 0; i < text->n; i++)

@@ -1,7 +1,7 @@
 #include "sized.h"
 #include <string.h>
 
-/* Where a field ends: the last one of version 0.1 says what the struct's size was then, but for padding. */
+/* The end of a field. For the last field of version 0.1 that was the size of the struct, without padding. */
 #define END(type, field) (offsetof(type, field) + sizeof(((type *)NULL)->field))
 
 static size_t size_of(const void *given) {

@@ -1,4 +1,4 @@
-"""The exact density of scikit-learn's `make_moons`, which a flow fitted to them should learn."""
+"""The exact density of scikit-learn's `make_moons`, for comparison with a fitted flow."""
 
 import math
 
@@ -11,9 +11,9 @@ from nvpflow._validation.arrays import as_array
 
 __all__ = ["moons_entropy", "moons_log_density"]
 
-# Where an integrand is so many nats below its maximum it adds nothing that a double can hold.
+# An integrand this many nats below its maximum adds nothing in double precision.
 DROP = 40.0
-# On the rest, a Gauss-Legendre rule of this order is exact to rounding, whatever the noise.
+# On the rest, a Gauss-Legendre rule of this order is exact to rounding, for any noise.
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(32)
 NODES, WEIGHTS = (NODES + 1) / 2, WEIGHTS / 2
 CHUNK = 4096
@@ -22,8 +22,8 @@ CHUNK = 4096
 def moons_log_density(x: npt.ArrayLike, noise: float = 0.1) -> npt.NDArray[np.float64]:
     """Exact log-density of ``sklearn.datasets.make_moons(..., noise=noise)``.
 
-    Half of the mass lies uniformly on the arc (cos t, sin t), half on (1 - cos t, 1/2 - sin t),
-    0 <= t <= pi, and Gaussian noise moves every point. `make_moons` spreads its points evenly over
+    Half of the mass is uniform on the arc (cos t, sin t), half on (1 - cos t, 1/2 - sin t),
+    0 <= t <= pi. Gaussian noise is added to every point. `make_moons` spaces its points evenly on
     the arcs, so this is its density in the limit of many samples.
 
     Parameters
@@ -36,12 +36,12 @@ def moons_log_density(x: npt.ArrayLike, noise: float = 0.1) -> npt.NDArray[np.fl
     Returns
     -------
     log_density : ndarray of float64, shape (n,)
-        In nats. Accurate to rounding, and finite thousands of standard deviations away, too.
+        In nats. Accurate to rounding, and finite even thousands of standard deviations away.
 
     Raises
     ------
     TypeError, ValueError
-        If x is not a finite real array of that shape, or noise is not a number > 0.
+        If x is not a finite real array of this shape, or noise is not a number > 0.
 
     Examples
     --------
@@ -61,12 +61,12 @@ def moons_log_density(x: npt.ArrayLike, noise: float = 0.1) -> npt.NDArray[np.fl
 def moons_entropy(noise: float = 0.1) -> float:
     """Differential entropy of ``sklearn.datasets.make_moons(..., noise=noise)``.
 
-    No model can have a lower expected negative log-likelihood.
+    No model has a lower expected negative log-likelihood.
 
     Parameters
     ----------
     noise : float, default 0.1
-        Standard deviation of the noise, from 0.001, as the time grows with 1/noise, to 1e150.
+        Standard deviation of the noise, from 0.001 to 1e150. The time grows with 1/noise.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def moons_entropy(noise: float = 0.1) -> float:
 
 
 def _log_moons(px: Floats, py: Floats, noise: float) -> Floats:
-    """Log-density of both arcs; a half-turn about (1/2, 1/4) takes one to the other."""
+    """Log-density of both arcs. A half-turn about (1/2, 1/4) maps one to the other."""
     return np.logaddexp(_log_arc(px, py, noise), _log_arc(1 - px, 0.5 - py, noise)) - math.log(2)
 
 
@@ -119,14 +119,14 @@ def _log_arc(px: Floats, py: Floats, noise: float) -> Floats:
 
         exp(-(r - 1)^2 / (2 noise^2)) / (2 pi^2 noise^2) * integral of exp(-k (1 - cos(t - angle))),
 
-    and the integrand falls monotonically with the distance of t from the angle, either way round.
+    and the integrand decreases with the distance of t from the angle, in both directions.
     """
     r, angle = np.hypot(px, py), np.arctan2(py, px)
     with np.errstate(over="ignore"):  # a density that underflows even as a logarithm is -inf
         radial = -0.5 * ((r - 1) / noise) ** 2
         k = np.clip(r / noise / noise, 1e-300, 1e300)
-    # Either way round, the arc reaches from the angle itself to an end of the arc for a point above
-    # the centre, and from an end to the opposite of the angle for a point below.
+    # In each direction, the arc extends from the angle to an end of the arc for a point above the
+    # centre, and from an end to the opposite of the angle for a point below.
     above = angle >= 0
     first, second = (
         _log_von_mises(np.where(above, 0, end), np.where(above, end, math.pi), k)
@@ -137,7 +137,7 @@ def _log_arc(px: Floats, py: Floats, noise: float) -> Floats:
 
 def _log_von_mises(a: Floats, b: Floats, k: Floats) -> Floats:
     """Log of the integral of exp(-k (1 - cos d)) over a <= d <= b, with 0 <= a <= b <= pi."""
-    # Only as far as the integrand matters: k (cos a - cos d) <= DROP.
+    # Integrate only where the integrand matters: k (cos a - cos d) <= DROP.
     end = 2 * np.arcsin(np.sqrt(np.minimum(1, np.sin(a / 2) ** 2 + DROP / 2 / k)))
     width = np.minimum(np.maximum(end - a, DROP / k), b - a)
     half = np.multiply.outer(width / 2, NODES)

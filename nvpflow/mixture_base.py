@@ -1,4 +1,4 @@
-"""The base density of a flow where it is not standard normal: a mixture of normal distributions."""
+"""A mixture of normal distributions as the base density of a flow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nvpflow._validation.arrays import as_array
 
 __all__ = ["MixtureBase"]
 
-GRAD_NUMBERS = 1_000_000  # of all components, at a time
+GRAD_NUMBERS = 1_000_000  # numbers in memory at a time, over all components
 
 
 class MixtureBase(Base):
@@ -24,34 +24,34 @@ class MixtureBase(Base):
 
         p(z) = sum over k of weights_k N(z; means_k, covariances_k)
 
-    It suits data of several clusters, which no smooth map makes of one normal distribution. Its parameters are trained
-    with those of the layers. `FlowDensity` fits one to its samples first; any other flow starts with the parameters given.
+    It suits data with several clusters, which no smooth map can make from one normal distribution. Its parameters are trained
+    together with those of the layers. `FlowDensity` first fits a mixture to its samples; any other flow starts with the given
+    parameters.
 
     Parameters
     ----------
     weights : array_like, shape (K,)
-        Positive; they are divided by their sum.
+        Positive. They are normalised to a sum of 1.
     means : array_like, shape (K, D)
     covariances : array_like, shape (K, D, D)
         Symmetric and positive definite.
     dtype : {"float32", "float64"}, default "float32"
-        Its range limits the means, and standard deviations to about 1e-37 to 1e37 in float32.
+        Means must be within its range. In float32, standard deviations must be between about 1e-37 and 1e37.
 
     Attributes
     ----------
     parameters : ndarray, shape (K + K D + K D (D + 1) / 2,)
-        `logits`, `means`, `factors`, one after the other; a view that can be written to. Once a flow has taken the
-        base over, it is a view of the flow's parameters.
+        `logits`, `means` and `factors` in one array, as a writable view. In a flow it is a view of the parameters of the flow.
     logits : ndarray, shape (K,)
-        The weights are their softmax. A view, as the next two are.
+        The weights are their softmax. A view, as are the next two.
     means : ndarray, shape (K, D)
     factors : ndarray, shape (K, D (D + 1) / 2)
-        The lower triangle of P, row after row, with the logarithms of its diagonal: the precision is P^T P.
+        The lower triangle of P, row by row, with the logarithm of its diagonal. The precision is P^T P.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument holds no real numbers, or a shape or a value is outside of its range.
+        If an argument does not hold real numbers, or has a wrong shape or a value out of range.
 
     References
     ----------
@@ -104,7 +104,7 @@ class MixtureBase(Base):
 
     @property
     def weights(self) -> Floats:
-        """ndarray of float64, shape (K,): they add up to 1."""
+        """ndarray of float64, shape (K,): their sum is 1."""
         powers = np.exp(self.logits.astype(np.float64) - self.logits.max())
         weights: Floats = powers / powers.sum()
         return weights
@@ -152,7 +152,7 @@ class MixtureBase(Base):
 
 
 def pack_factors(factors: Floats) -> Floats:
-    """Cholesky factors of precisions (K, D, D) as they are parameters: (K, D (D + 1) / 2), the diagonals' logarithms."""
+    """Cholesky factors of precisions (K, D, D) as parameters (K, D (D + 1) / 2), with logarithms of the diagonals."""
     packed, i = factors.copy(), np.arange(factors.shape[1])
     packed[:, i, i] = np.log(packed[:, i, i])
     return packed[:, *np.tril_indices(len(i))]
@@ -190,7 +190,7 @@ def _check_mixture(weights: ArrayLike, means: ArrayLike, covariances: ArrayLike)
 
 
 def _has_normal_diagonals(factors: Floats, dtype: FloatDType) -> bool:
-    """Whether the diagonals, of which the logarithms are stored, and their reciprocals are normal numbers of the dtype."""
+    """Whether the diagonals, stored as logarithms, and their reciprocals are normal numbers of the dtype."""
     logarithms = np.log(np.diagonal(factors, axis1=1, axis2=2))
     return bool((np.abs(logarithms) < -np.log(np.finfo(dtype).tiny)).all())
 

@@ -1,4 +1,4 @@
-"""FlowOutlierDetector: scikit-learn's interface for outlier detection, by the density of a flow."""
+"""FlowOutlierDetector: outlier detection by the density of a flow, with scikit-learn's interface."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from nvpflow.flow import ConvergenceWarning, Flow
 
 __all__ = ["FlowOutlierDetector"]
 
-TAIL = 0.05  # the share of the fitted distribution that "auto" leaves outside
-N_DRAWS = 20_000  # samples that find its threshold: they place the share with a standard deviation of 0.0015
+TAIL = 0.05  # the share of the fitted distribution outside of the region that "auto" finds
+N_DRAWS = 20_000  # samples for its threshold; the share then has a standard deviation of 0.0015
 
 
 def _check_contamination(name: str, value: object) -> float | str:
@@ -41,19 +41,19 @@ class FlowOutlierDetector(Estimator):
     Parameters
     ----------
     *args, **parameters
-        Those of `FlowDensity`, under the same names.
+        Parameters of `FlowDensity`.
     contamination : "auto" or float in (0, 0.5], default "auto"
-        A float is the share of the training samples, by their weights, that count as outliers. "auto" knows no such
-        share: outliers lie outside of the region of highest density that holds 95 % of the fitted distribution,
-        whatever the training samples do. In both cases the flow is fitted to all samples, outliers included.
+        A float is the share of the training samples, by their weights, that count as outliers. With "auto", outliers lie
+        outside of the region of highest density that holds 95 % of the fitted distribution; the share of the training samples
+        may differ. In both cases the flow is fitted to all samples, including outliers.
 
     Attributes
     ----------
     offset_ : float
         The log-density, in nats, below which a sample is an outlier. It is finite: a sample without a density, whose
-        log-density is -inf, is an outlier whatever the share.
+        log-density is -inf, is always an outlier.
     estimator_ : FlowDensity
-        The fitted density; `flow_`, `origin_`, `n_iter_` and `history_` are its.
+        The fitted density. `flow_`, `origin_`, `n_iter_` and `history_` are taken from it.
     context_range_ : ndarray of float64, shape (2, C)
         Only with a context; that of `estimator_`.
     n_features_in_ : int
@@ -161,12 +161,13 @@ class FlowOutlierDetector(Estimator):
         Raises
         ------
         TypeError, ValueError
-            If an argument or a parameter of the estimator is unfit. A detector fitted before stays as it was.
+            If an argument or a parameter of the estimator is invalid. A fitted detector stays unchanged.
 
         Warns
         -----
         ConvergenceWarning
-            If training diverged; the best parameters were kept. If more than the share of outliers has no density.
+            If training diverged and the best parameters were kept, or if more samples than the share of outliers have no
+            density.
         """
         self._check_parameters()
         refuse_context(y)
@@ -187,7 +188,7 @@ class FlowOutlierDetector(Estimator):
         return self
 
     def score_samples(self, X: ArrayLike, *, context: ArrayLike | None = None) -> npt.NDArray[np.float64]:
-        """Log-density of each sample: the lower, the more of an outlier.
+        """Log-density of each sample. A lower value is more unusual.
 
         Parameters
         ----------
@@ -228,7 +229,7 @@ class FlowOutlierDetector(Estimator):
         return self.score_samples(X, context=context) - self.offset_
 
     def predict(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Ints:
-        """-1 for outliers, 1 for the others. A sample whose score is `offset_` is no outlier.
+        """-1 for outliers, 1 for inliers. A sample whose score equals `offset_` is an inlier.
 
         Parameters
         ----------
@@ -244,7 +245,7 @@ class FlowOutlierDetector(Estimator):
         ------
         NotFittedError, TypeError, ValueError
         """
-        return np.where(self.score_samples(X, context=context) >= self.offset_, 1, -1)  # NaN would be an outlier, too
+        return np.where(self.score_samples(X, context=context) >= self.offset_, 1, -1)  # a NaN would be an outlier
 
     def fit_predict(
         self,
@@ -280,7 +281,7 @@ class FlowOutlierDetector(Estimator):
         return self.fit(X, y, context=context, sample_weight=sample_weight, callback=callback).predict(X, context=context)
 
     def save(self, path: AnyPath | BinaryWriter) -> None:
-        """Write the fitted detector to a file, which `nvpflow.load` reads. See there.
+        """Write the fitted detector to a file for `nvpflow.load`. See `nvpflow.save`.
 
         Parameters
         ----------
@@ -309,9 +310,9 @@ def _draw_contexts(data: Data, seed: int) -> Floats | None:
 
 
 def _threshold(scores: Floats, share: float, weight: Floats | None = None) -> np.float64:
-    """The score that this share of the weight is below; of a sample's own weight half is below its score.
+    """The score below which this share of the weight lies; half of the weight of each sample counts as below its own score.
 
-    Samples without a density, which are outliers in any case, count as the lowest density that there is.
+    Samples without a density, which are always outliers, count with the lowest finite score.
     """
     has_density = np.isfinite(scores)
     if not has_density.any():

@@ -1,4 +1,4 @@
-"""Progress of a training: a bar where somebody watches, lines elsewhere."""
+"""Progress of training: a bar in a terminal or a notebook, lines elsewhere."""
 
 import sys
 import warnings
@@ -15,24 +15,24 @@ __all__ = ["progress"]
 
 @contextmanager
 def progress(n_epochs: int, verbose: int = 1, file: TextIO | None = None) -> Iterator[Callback]:
-    """A callback for `fit` that shows how far it is, with the training and the validation NLL.
+    """A callback for `fit` that shows the progress, with the training and the validation NLL.
 
-    In a terminal or a notebook that is a tqdm bar, if tqdm is installed; elsewhere about ten lines times `verbose`.
+    It is a tqdm bar in a terminal or a notebook, if tqdm is installed. Elsewhere it prints about ten lines times `verbose`.
 
     Parameters
     ----------
     n_epochs : int
-        Epochs at the most.
+        The largest number of epochs.
     verbose : int, default 1
         0 shows nothing.
     file : text file, optional
-        Default: ``sys.stderr``. It is asked whether it is a terminal.
+        Default: ``sys.stderr``. A bar is shown if this is a terminal.
 
     Yields
     ------
     callable
-        ``callback(epoch, train_nll, validation_nll)``, in nats; validation_nll is NaN without validation data. It never
-        stops a training: call it in a callback of your own that does, by raising StopIteration.
+        ``callback(epoch, train_nll, validation_nll)``, in nats; validation_nll is NaN without validation data. It never stops
+        training. To stop, call it in your own callback, which raises StopIteration.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def progress(n_epochs: int, verbose: int = 1, file: TextIO | None = None) -> Ite
     bar = _bar(n_epochs, file) if verbose else None
     parts = 10 * verbose
 
-    validation = np.nan  # the last one known: a fit may validate only now and then
+    validation = np.nan  # the latest: not every epoch is validated
 
     def show(epoch: int, train_nll: float, validation_nll: float) -> None:
         nonlocal validation
@@ -72,7 +72,7 @@ def _scores(train_nll: float, validation_nll: float) -> str:
 
 
 def _bar(n_epochs: int, file: TextIO) -> Any:
-    """A tqdm bar, or None where there is no use for one."""
+    """A tqdm bar, or None outside of terminals and notebooks, or without tqdm."""
     if not (_is_terminal(file) or _in_notebook()):
         return None
     try:

@@ -11,7 +11,7 @@ from nvpflow.density import FlowDensity
 
 __all__ = ["RealNVP"]
 
-# Of `FlowDensity`, where those of the article's training are others.
+# Parameters of the article's training that differ from the defaults of `FlowDensity`.
 ARTICLE: dict[str, Any] = {
     "n_layers": 8,
     "hidden_dim": 64,
@@ -31,7 +31,7 @@ ARTICLE: dict[str, Any] = {
 class RealNVP(FlowDensity):
     """Density estimation with Real NVP: affine couplings with a bounded scale, over N(0, I).
 
-    It is a `FlowDensity` with other defaults, the same parameters, attributes and methods.
+    This is a `FlowDensity` with other defaults. Parameters, attributes and methods are the same.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ class RealNVP(FlowDensity):
     coupling : {"spline", "affine", "additive"}, default "affine"
     base : {"auto", "normal", "mixture"}, default "normal"
     **parameters
-        The others of `FlowDensity`, with the defaults given there.
+        The other parameters of `FlowDensity`, with the same defaults.
 
     See Also
     --------
-    FlowDensity : The model with the best densities.
+    FlowDensity : The recommended model, with splines over a mixture.
 
     References
     ----------
@@ -75,15 +75,16 @@ class RealNVP(FlowDensity):
 
     @classmethod
     def article(cls, **parameters: Any) -> Self:
-        """The training that the article published: full-batch Adam on all samples as they are.
+        """The published training: full-batch Adam on all samples, without standardisation.
 
-        8 layers whose networks have one hidden layer of 64 units, scales without a bound, 1000 steps at a learning rate of
-        1e-3. The densities of points outside of the training data may be zero or missing: the scales grow without limit.
+        It has 8 layers whose networks have one hidden layer of 64 units, scales without a bound, and 1000 steps with a
+        learning rate of 1e-3. The scales can grow without limit, so points outside of the training data may have a density of
+        zero, or none.
 
         Parameters
         ----------
         **parameters
-            Others than these, such as `random_state` and `dtype`.
+            Parameters to change or add, such as `random_state` and `dtype`.
 
         Returns
         -------

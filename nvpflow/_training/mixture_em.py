@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from nvpflow._base import bare_flow
+from nvpflow._training.covariances import CovariancePrior
 from nvpflow._training.dataset import Data
 from nvpflow._training.kmeans import Clusters
-from nvpflow._training.statistics import (
-    LARGE_SHARE,
-    MANY_ROWS,
-    SPREAD_OF_NORMAL,
-    effective_size,
-    location_and_scale,
-    quantiles,
-)
+from nvpflow._training.statistics import effective_size, location_and_scale
 from nvpflow._typing import Floats
 from nvpflow.mixture_base import MixtureBase, pack_factors
 
@@ -27,26 +21,6 @@ __all__ = ["fit_mixture", "refit_mixture"]
 COMPONENTS, PATIENCE = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64), 3
 # Steps at the most, for each number and in the end. More in the search gained nothing: the flow's training follows.
 SEARCH_ITER, MAX_ITER = 15, 100
-# Each covariance has so many samples more, per dimension, with the pooled covariance of all components about their means:
-# Fraley and Raftery (2007), "Bayesian regularization for normal mixture estimation and model-based clustering". Of 0.15,
-# 0.3, 0.6 and 1 the last had the best worst cases on 1000 moons and on tables. The covariance of all data in its place blurs
-# compact clusters that are far apart.
-PRIOR_SAMPLES = 1.0
-# It is no wider than so many times a component that has so many rows for each dimension, and nothing to one that has so
-# many and holds one value. With fewer in the last case, tables of numbers that repeat were overfitted by a thousand nats.
-WIDEST_PRIOR, ENOUGH_ROWS, ENOUGH_FOR_VALUES = 10, 10, 100
-# What that covariance is shrunk by towards its diagonal, of which the best by cross-validation of one normal distribution.
-SHRINKAGES, FOLDS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0), 5
-# Where more than a tenth of a column's values repeat others, the deviations of components have a floor. If one value alone
-# has a large share, it is a thousandth of the spread of the values, as in scikit-learn's mixtures, or a tenth of the usual
-# gap between two of them; otherwise the values are rounded, and it is the deviation of rounding to that gap. Elsewhere it is
-# so many times what the dtype resolves.
-REPEATED = 0.1
-LEAST_OF_SPREAD, LEAST_OF_GAP, OF_ROUNDING, LEAST_RESOLVED = 1e-3, 0.1, 12**-0.5, 8
-# A component whose variance in such a column is not more than so many times the least holds one value.
-ONE_VALUE = 4
-# What keeps a covariance, whatever its size, positive definite in spite of rounding.
-LEAST_RELATIVE = 1e-12
 # Float32 holds the squares and sums of numbers up to this.
 LARGEST_SINGLE = 1e6
 # Small data are searched several times: 1000 moons had a worst gap of 0.12 by one search, which had stopped too early, and
@@ -85,7 +59,7 @@ def _standardized(x: Floats, weight: Floats | None) -> tuple[_Samples, _Units]:
 
 def _best_search(samples: _Samples, rng: np.random.Generator, n: int) -> _Mixture:
     """The mixture with the least criterion of n searches; where values repeat, of as many that begin with them apart, too."""
-    ways = (False, True) if samples.repeated.any() else (False,)
+    ways = (False, True) if samples.prior.repeated.any() else (False,)
     searches = [_search(samples, rng, marked) for _ in range(n) for marked in ways]
     return min(searches, key=lambda search: search[0])[1]
 
@@ -147,64 +121,12 @@ class _Units:
 
 
 class _Samples:
-    """Samples x (n, D), of about unit deviation, with weights (n,) or None, and what all mixtures of them have in common.
-
-    Attributes
-    ----------
-    n : float
-        How many samples of equal weight they stand for.
-    shrinkage : float
-        The share of the diagonal in a pooled covariance.
-    repeated : ndarray of bool, shape (D,)
-        Columns of which many values are equal.
-    floor : ndarray, shape (D,)
-        The least variances.
-    """
+    """Samples x (n, D), of about unit deviation, with weights (n,) or None, as many as n of equal weight."""
 
     def __init__(self, x: Floats, weight: Floats | None) -> None:
         self.x, self.weight = np.ascontiguousarray(x), weight
         self.n = effective_size(Data(x, None, weight))
-        some = slice(None, None, max(1, len(x) // MANY_ROWS))
-        self.shrinkage = _choose_shrinkage(x[some].astype(np.float64), None if weight is None else weight[some])
-        resolution = LEAST_RESOLVED * np.finfo(x.dtype).eps
-        least = np.array([_least_deviation(column) for column in x[some].T])
-        self.repeated, self.floor = least > resolution, np.maximum(least, resolution) ** 2
-
-
-def _least_deviation(column: Floats) -> float | np.floating[Any]:
-    """Of a component, where values repeat; else 0."""
-    values, times = np.unique(column, return_counts=True)
-    if len(values) < 2 or len(values) > (1 - REPEATED) * len(column):
-        return 0.0
-    gap = np.median(np.diff(values))
-    if times.max() < LARGE_SHARE * len(column):
-        return OF_ROUNDING * gap
-    low, high = quantiles(values[:, None], (0.05, 0.95))[:, 0]
-    least: float = min(LEAST_OF_SPREAD * (high - low) / SPREAD_OF_NORMAL, LEAST_OF_GAP * gap)
-    return least
-
-
-def _choose_shrinkage(x: Floats, weight: Floats | None) -> float:
-    """The least shrinkage whose cross-validated likelihood of a normal distribution is within a standard error of the best."""
-    distinct, row = np.unique(x, axis=0, return_inverse=True)
-    if x.shape[1] == 1 or len(distinct) < 3:
-        return SHRINKAGES[0] if x.shape[1] == 1 else SHRINKAGES[-1]
-    weight, fold = np.ones(len(x)) if weight is None else weight, row.ravel() % FOLDS  # equal rows in one
-    shrinkages, nll = np.array(SHRINKAGES)[:, None], np.empty((len(SHRINKAGES), len(x)))
-    for k in range(min(len(distinct), FOLDS)):
-        rows, share = x[fold != k], weight[fold != k] / weight[fold != k].sum()
-        mean = share @ rows
-        offsets = (rows - mean) * np.sqrt(share)[:, None]
-        covariance = offsets.T @ offsets
-        diagonal = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).eps))
-        variances, axes = np.linalg.eigh(covariance / np.outer(diagonal, diagonal))
-        shrunk = (1 - shrinkages) * np.maximum(variances, 0) + shrinkages  # (S, D)
-        squares = ((x[fold == k] - mean) / diagonal @ axes) ** 2
-        nll[:, fold == k] = 0.5 * ((1 / shrunk) @ squares.T + np.log(shrunk).sum(axis=1, keepdims=True))
-    share = weight / weight.sum()
-    loss = nll - nll[np.argmin(nll @ share)]
-    error = np.sqrt(loss**2 @ share / len(distinct))
-    return SHRINKAGES[int(np.argmax(loss @ share <= error))]
+        self.prior = CovariancePrior(self.x, weight, self.n)
 
 
 class _Mixture:
@@ -218,7 +140,6 @@ class _Mixture:
         self.samples, self.k, self.dim = samples, k, samples.x.shape[1]
         self.lower = np.tril_indices(self.dim)
         self.flow = bare_flow(self.dim, samples.x.dtype, {"type": MixtureBase._kind, "n_components": k})
-        self.prior_share = PRIOR_SAMPLES * self.dim / samples.n
 
     def start(self, clusters: Clusters) -> None:
         """From K clusters of some samples."""
@@ -226,7 +147,8 @@ class _Mixture:
         shares = np.maximum(parts.sum(axis=0, dtype=np.float64), 1 / len(x))
         self.weights, self.means = shares / shares.sum(), parts.T @ x / shares[:, None]
         offsets = x - self.means[labels]
-        self._set_covariances(np.stack([(offsets * part).T @ offsets for part in parts.T[:, :, None]]), shares)
+        squares = np.stack([(offsets * part).T @ offsets for part in parts.T[:, :, None]])
+        self.covariances = self.samples.prior.covariances(squares, shares)
 
     def fit(self, max_iter: int) -> float:
         """Steps until one makes the samples less than e times as likely. Returns the Bayesian information criterion."""
@@ -239,25 +161,6 @@ class _Mixture:
         n_parameters = self.k * (1 + self.dim + len(self.lower[0])) - 1
         criterion: float = 2 * self.samples.n * nll + n_parameters * np.log(self.samples.n)
         return criterion
-
-    def _set_covariances(self, squares: Floats, shares: Floats) -> None:
-        """From mean squares about the means, of which each component, of all samples, has its share (K,)."""
-        samples, i = self.samples, np.arange(self.dim)
-        variances = squares[:, i, i] / shares[:, None]
-        # Where a component of rows enough holds one value that repeats, its deviation is the least, however many there are.
-        rows = shares * samples.n / self.dim
-        broad = (variances > ONE_VALUE * samples.floor) | ~samples.repeated | (rows <= ENOUGH_FOR_VALUES)[:, None]
-        root = np.sqrt(shares.sum() / np.maximum(shares @ broad, np.finfo(float).tiny))
-        pooled = squares.sum(axis=0) / shares.sum() * np.outer(root, root)
-        prior = (1 - samples.shrinkage) * pooled + samples.shrinkage * np.diag(np.diag(pooled))
-        # Where a component has rows enough, its prior is no wider than so many times itself: a large one blurs no small one.
-        own = np.einsum("ij,kji->k", np.linalg.pinv(prior, hermitian=True), squares) / (shares * self.dim)
-        limit = np.where((rows > ENOUGH_ROWS) & ~samples.repeated.any(), np.minimum(1, WIDEST_PRIOR * own), 1)[:, None, None]
-        priors = prior * (broad[:, :, None] & broad[:, None, :])
-        self.covariances = (squares + self.prior_share * limit * priors) / (shares + self.prior_share)[:, None, None]
-        if self.k == 1:
-            self.covariances = priors
-        self.covariances[:, i, i] = self.covariances[:, i, i] * (1 + LEAST_RELATIVE) + samples.floor
 
     def _step(self) -> float:
         """One of expectation and maximisation; returns the mean NLL before it."""
@@ -277,7 +180,7 @@ class _Mixture:
         variances, axes = np.linalg.eigh(white)
         half = root @ axes * np.sqrt(np.maximum(variances, 0) * shares[:, None])[:, None]
         self.weights, self.means = shares / shares.sum(), self.means + np.einsum("kij,kj->ki", root, shift)
-        self._set_covariances(half @ half.transpose(0, 2, 1), shares)
+        self.covariances = self.samples.prior.covariances(half @ half.transpose(0, 2, 1), shares)
         return nll
 
     def _gradient(self, p: Floats) -> tuple[float, Floats, Floats, Floats]:

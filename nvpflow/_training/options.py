@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields, replace
-from typing import Annotated, Any, Self, cast, get_origin
+from typing import Annotated, Any, Self, get_origin
 
 from nvpflow._sklearn.parameters import Check, allowed
 from nvpflow._typing import ArrayLike, Callback, FloatDType, Schedule, Seed
@@ -21,7 +21,7 @@ from nvpflow.optim import TrainingState
 __all__ = ["TrainingOptions"]
 
 
-def _check_callback(name: str, value: Any) -> Any:
+def _check_callback(name: str, value: Callback | None) -> Callback | None:
     check_callback(value)
     return value
 
@@ -33,7 +33,8 @@ def _check_state(name: str, value: object) -> TrainingState:
 
 
 def _check_of(option: Field[Any]) -> Check:
-    check: Check = cast(Any, option.type).__metadata__[0]
+    annotation: Any = option.type
+    check: Check = annotation.__metadata__[0]
     return check
 
 

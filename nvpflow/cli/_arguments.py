@@ -1,4 +1,4 @@
-"""Arguments of several commands and their types, and the training with its progress."""
+"""Arguments that several commands share, their types, and training with progress."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def add_command(commands: Commands, name: str, description: str, examples: list[str], **texts: Any) -> argparse.ArgumentParser:
-    """The parser of a command, with examples at the end of its help."""
+    """Add a command, with examples at the end of its help."""
     return commands.add_parser(
         name,
         description=description,
@@ -78,7 +78,7 @@ def real(low: float, *, low_open: bool = False, high: float = np.inf) -> Callabl
 
 
 def _parse(convert: Callable[[str], T], text: str, what: str) -> T:
-    """Of text that Python reads, 1_000 and digits of other scripts are refused, as they are in tables."""
+    """Convert a text to a number. As in tables, 1_000 and digits of other scripts are refused."""
     try:
         if text.isascii() and "_" not in text:
             return convert(text)
@@ -88,12 +88,12 @@ def _parse(convert: Callable[[str], T], text: str, what: str) -> T:
 
 
 def or_none(word: str, convert: Callable[[str], T]) -> Callable[[str], T | None]:
-    """A type for argparse: what `convert` takes, or a word for None."""
+    """A type for argparse: a value for `convert`, or a word for None."""
     return lambda text: None if text == word else convert(text)
 
 
 SEED = integer(0, 2**32 - 2)
-N_SAMPLES = integer(1, 2**48)  # whose memory can be asked for in one piece, and denied
+N_SAMPLES = integer(1, 2**48)  # small enough that the request for memory fails cleanly
 
 
 def add_table(
@@ -101,13 +101,13 @@ def add_table(
     default: str = "those of the model, by their names, or all but the context",
     **options: Any,
 ) -> None:
-    """The table that a command reads."""
+    """Add the table that a command reads."""
     parser.add_argument("data", metavar="TABLE", help='CSV, NPY or Parquet file; "-": standard input', **options)
     add_table_options(parser, "columns to use", default)
 
 
 def add_table_options(parser: argparse.ArgumentParser, which: str, default: str) -> None:
-    """How to read the table. `default` says which columns are used where the option is not given."""
+    """Add options for reading the table. `default` describes the columns used without the option."""
     parser.add_argument(
         "--columns",
         type=columns,
@@ -129,7 +129,7 @@ def add_table_options(parser: argparse.ArgumentParser, which: str, default: str)
 
 
 def add_context(parser: argparse.ArgumentParser) -> None:
-    """The context of a conditional model: in the table, or one for all rows."""
+    """Add the context of a conditional model: columns of the table, or one context for all rows."""
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
         "--context",
@@ -178,13 +178,13 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 def fit_model(
     model: nvpflow.FlowDensity | nvpflow.FlowOutlierDetector, data: Floats, verbose: int = 1, **options: Any
 ) -> float:
-    """Fit with progress on standard error; returns the seconds that it took."""
+    """Fit with progress on standard error, and return the time in seconds."""
     start = time.perf_counter()
     with show_warnings():  # after the progress
         model.set_params(verbose=verbose).fit(data, **options)
     seconds = time.perf_counter() - start
     for fitted in (model, getattr(model, "estimator_", model)):
-        fitted.set_params(verbose=0)  # a matter of this command, not of the model
+        fitted.set_params(verbose=0)  # a setting of this command, not of the model
     return seconds
 
 
@@ -193,7 +193,7 @@ def count_of(n: int, noun: str) -> str:
 
 
 def epochs(model: nvpflow.FlowDensity) -> str:
-    """How many epochs the training took and which of them was kept, in words."""
+    """The number of epochs and the one that was kept, in words."""
     if model.validation_fraction is None:
         return f"{model.n_iter_} epochs"
     kept = f"the parameters of epoch {model.best_iter_}" if model.best_iter_ else "the start, which none bettered,"

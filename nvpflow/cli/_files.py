@@ -1,4 +1,4 @@
-"""Model files of every kind, and the places that files are written to."""
+"""Model files of every kind, and checks of output paths."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def density_of(fitted: Fitted) -> nvpflow.FlowDensity | None:
 
 
 class Model:
-    """What a file of any kind holds, and the names of its columns.
+    """The content of a model file, and the names of its columns.
 
-    The names are taken from the estimators: columns of tables are matched here, and the estimators see arrays.
+    The names are removed from the estimators: the command matches the columns of tables, and the estimators see arrays.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Model:
     estimator : FlowDensity or None
         None for a Flow.
     threshold : float or None
-        The log-density below which a detector has outliers.
+        The log-density below which a row is an outlier, for a detector.
     names, context_names : list of str or None
     """
 
@@ -84,7 +84,7 @@ def _load(path: str) -> Fitted:
 
 
 def _load_stream(stream: BinaryIO, source: str) -> Fitted:
-    with tempfile.TemporaryDirectory() as directory:  # the format needs a file that can be read in any order
+    with tempfile.TemporaryDirectory() as directory:  # the format needs random access
         copy = Path(directory) / "model"
         with open(copy, "wb") as file:
             shutil.copyfileobj(stream, file)
@@ -95,7 +95,7 @@ def _load_stream(stream: BinaryIO, source: str) -> Fitted:
 
 
 def load_beside(options: argparse.Namespace, table: str | None) -> Model:
-    """The model of a command that also reads a table."""
+    """Load the model of a command that also reads a table."""
     if options.model == "-" == table:
         raise ValueError('model and table cannot both be "-", standard input')
     return load_model(options.model)
@@ -111,7 +111,7 @@ def save_model(model: Fitted, path: str) -> None:
 
 
 def check_place(path: str, *inputs: str | None) -> None:
-    """Fail early if no file can be written there, or if it would replace one that is read."""
+    """Fail early if the path cannot be written, or is one of the inputs."""
     if path == "-":
         return
     if os.path.isdir(path):

@@ -105,7 +105,7 @@ def add_fit(commands: Commands) -> None:
 def _add_parameter(
     parser: argparse.ArgumentParser, name: str, convert: type[bool] | tuple[str, ...] | Callable[[str], object], text: str
 ) -> None:
-    """An option for a parameter of FlowDensity. One that is not given is absent from the result: the class has the default."""
+    """Add an option for a parameter of FlowDensity. If it is not given, the class sets the default."""
     default = getattr(nvpflow.FlowDensity(), name)
     options: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": f"{text} ({_word(name, default)})"}
     if convert is bool:
@@ -118,7 +118,7 @@ def _add_parameter(
 
 
 def _word(name: str, default: object) -> str:
-    """A default, as the help shows it."""
+    """A default in the words of the help."""
     if default is None:
         words = {"n_iter_no_change": "never", "n_jobs": "1", "random_state": "another one every time"}
         return words.get(name, "auto")
@@ -209,7 +209,7 @@ def _score(options: argparse.Namespace) -> None:
 
 
 def _check_scores(log_density: Floats, source: str) -> None:
-    """-inf is the logarithm of zero, but NaN is no log-density."""
+    """Refuse NaN. -inf is fine: it is the logarithm of zero."""
     bad = np.flatnonzero(np.isnan(log_density))
     if len(bad):
         raise ValueError(f"{source}, row {bad[0] + 1}: the model has no log-density there, its numbers overflow")

@@ -1,4 +1,4 @@
-"""The command that fits the two moons, whose exact density is known."""
+"""The command moons, which fits two moons and compares with their exact density."""
 
 import argparse
 from collections.abc import Callable
@@ -106,7 +106,7 @@ def _moons(options: argparse.Namespace) -> None:
 
 
 def _moons_model(options: argparse.Namespace) -> nvpflow.FlowDensity:
-    """The estimator with its defaults, or with the training of the article."""
+    """The estimator, with its defaults or with the training of the article."""
     shared: dict[str, Any] = {
         "n_layers": options.layers,
         "base": options.base,
@@ -145,7 +145,7 @@ def _print_scores(training: Floats, fresh: Floats, entropy: float) -> None:
 
 
 def _mean(nll: Floats) -> float:
-    """The mean; infinite if a point has no finite log-density."""
+    """The mean, infinite if a point has no finite log-density."""
     return float(nll.mean()) if np.isfinite(nll).all() else np.inf
 
 

@@ -1,4 +1,4 @@
-"""The command that draws a model file."""
+"""The command plot, which draws a model file."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ KINDS = {
     "training": "training curves",
 }
 NEED_DATA = ("samples", "latent")
-# Of a conditional model they show the density given one context.
+# For a conditional model, these show the density given one context.
 NEED_ONE_CONTEXT = ("contours", "density", "evolution")
-# By the number of columns.
+# The default kind by the number of columns.
 DEFAULT_KINDS = {1: "density", 2: "contours"}
 
 
@@ -90,7 +90,7 @@ def _plot(options: argparse.Namespace) -> None:
 
 
 def _default_kind(model: Model, bound: bool) -> str:
-    """`bound` says that the density depends on a context that has not been given."""
+    """The kind of figure. `bound`: the density depends on a context that is not given."""
     return "corner" if bound else DEFAULT_KINDS.get(model.flow.data_dim, "corner")
 
 
@@ -121,7 +121,7 @@ def _figure(kind: str, model: Model, rows: Rows | None, value: Floats | None, op
 
 
 def _samples(model: Model, rows: Rows | None, value: Floats | None, options: argparse.Namespace) -> Floats:
-    """Samples given one context, or those of the table's rows, which are drawn if --n-samples is not their number."""
+    """Samples given one context, or given the context of each row, or of random rows if --n-samples is another number."""
     n = options.n_samples or (2000 if rows is None else len(rows.x))
     context = context_rows(value, n) if rows is None or rows.context is None else rows.context
     if context is not None and len(context) != n:
@@ -130,12 +130,12 @@ def _samples(model: Model, rows: Rows | None, value: Floats | None, options: arg
 
 
 def _write(figure: Figure, path: str) -> None:
-    """In the format that the ending says. Only a whole figure is written."""
+    """Write the figure in the format of the file name, all of it or nothing."""
     suffix = "" if path == "-" else Path(path).suffix
     buffer = io.BytesIO()
     try:
         figure.savefig(buffer, format=suffix[1:].lower() or "png")
-    except RuntimeError as error:  # the format needs a program that is not there
+    except RuntimeError as error:  # the format needs a program that is missing
         raise ValueError(f"{path} cannot be drawn: {error}") from error
     if path == "-":
         return write_bytes(buffer.getvalue())

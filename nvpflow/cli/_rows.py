@@ -1,4 +1,4 @@
-"""The rows of a table that go with a model: samples and, for a conditional model, their context."""
+"""The rows of a table for a model: samples and, for a conditional model, their context."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Rows(NamedTuple):
 
 
 def read_training_rows(options: argparse.Namespace, dtype: DTypeLike) -> Rows:
-    """The columns that are neither context nor weight are samples, if --columns does not say which are."""
+    """Read training rows. By default, all columns but context and weight are samples."""
     groups = [Columns(options.columns)]
     if options.context is not None:
         groups.append(Columns(options.context))
@@ -45,7 +45,7 @@ def read_training_rows(options: argparse.Namespace, dtype: DTypeLike) -> Rows:
 
 
 def read_rows(options: argparse.Namespace, model: Model) -> Rows:
-    """The columns that a model was fitted to, by their names if table and model have names."""
+    """Read the columns that a model was fitted to, by name if both table and model have names."""
     flow, value = model.flow, context_value(options, model)
     groups = [Columns(options.columns, model.names)]
     if flow.context_dim and value is None:
@@ -62,7 +62,7 @@ def read_rows(options: argparse.Namespace, model: Model) -> Rows:
 
 
 def context_rows(value: Floats | None, n: int) -> Floats | None:
-    """One context for n rows."""
+    """One context, repeated for n rows."""
     return None if value is None else np.tile(value, (n, 1))
 
 
@@ -83,7 +83,7 @@ def context_value(options: argparse.Namespace, model: Model) -> Floats | None:
 
 
 def read_context(options: argparse.Namespace, model: Model) -> Floats:
-    """A table of contexts alone."""
+    """Read a table of contexts."""
     flow = model.flow
     if flow.context_dim == 0:
         raise ValueError("the model is not conditional: --context cannot be given")

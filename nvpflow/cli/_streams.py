@@ -1,4 +1,4 @@
-"""Standard input, output and error, some of which may be closed or have no reader."""
+"""Standard input, output and error, which may be closed or have no reader."""
 
 import errno
 import os
@@ -12,11 +12,11 @@ __all__ = ["discard_output", "message_of", "open_closed_streams", "say", "show_w
 
 
 def open_closed_streams() -> None:
-    """Put the null device where standard input, output or error was closed when the process started.
+    """Open the null device in place of standard streams that were closed when the process started.
 
-    The next file to be opened would take its descriptor otherwise, and get what is meant for the stream. It is opened the
-    wrong way round, so that reading from a closed input or writing to a closed output remains an error, as in the module
-    stdopen of gnulib. What goes to a closed standard error is lost.
+    Otherwise the next opened file would take the descriptor and receive the output of the stream. The null device is opened
+    in the wrong direction, so that reading a closed input or writing a closed output remains an error, as in the module
+    stdopen of gnulib. Messages to a closed standard error are lost.
     """
     for descriptor, (name, flag, mode) in enumerate(
         (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w"))
@@ -24,13 +24,13 @@ def open_closed_streams() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, flag)  # gets the lowest descriptor that is free: this one
+            os.open(os.devnull, flag)  # gets the lowest free descriptor: this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - it stays open
 
 
 def say(text: str) -> None:
-    """Print to standard error, if anything can be printed there."""
+    """Print to standard error, if it can be written."""
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:
@@ -49,7 +49,7 @@ def message_of(error: Warning | Exception | str) -> str:
 
 @contextmanager
 def show_warnings() -> Iterator[None]:
-    """Show warnings on standard error afterwards, each in one line, but for those that are meant for programmers."""
+    """Show warnings on standard error afterwards, each in one line, except those for programmers."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for category in (DeprecationWarning, ImportWarning, PendingDeprecationWarning, ResourceWarning):
@@ -60,13 +60,13 @@ def show_warnings() -> Iterator[None]:
 
 
 def write_bytes(content: bytes) -> None:
-    """To standard output."""
+    """Write to standard output."""
     sys.stdout.buffer.write(content)
     sys.stdout.buffer.flush()
 
 
 def discard_output() -> None:
-    """Give up a standard output that takes nothing."""
+    """Give up a standard output that cannot be written."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -74,5 +74,5 @@ def discard_output() -> None:
 
 
 def _discard(stream: TextIO) -> None:
-    """Drop what is buffered: Python would try to write it again when it exits."""
+    """Drop the buffer, which Python would try to write again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

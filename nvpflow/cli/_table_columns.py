@@ -1,4 +1,4 @@
-"""Which columns of a table are wanted, and the check that they hold finite numbers."""
+"""Selection of columns of a table, and the check that they hold finite numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Table: TypeAlias = tuple[npt.NDArray[np.float64], list[str] | None]  # values (n
 
 
 class TableError(ValueError):
-    """A file does not hold the table that was expected."""
+    """A file does not hold the expected table."""
 
 
 class Columns(NamedTuple):
@@ -30,12 +30,12 @@ class Columns(NamedTuple):
     Parameters
     ----------
     wanted : sequence of str, optional
-        Names of columns, and numbers such as "3" and "2-4", which count from 1. Default: `known`.
+        Names of columns, or numbers such as "3" and "2-4", counted from 1. Default: `known`.
     known : sequence of str, optional
         Names of the columns to take if the table has names and `wanted` is None.
     or_rest : bool, default True
-        Without `wanted`, and without names on both sides, the group is the columns that no other group takes. False: it is
-        an error then.
+        Whether the group takes the remaining columns if there is no `wanted`, and no names on both sides. If False, this is an
+        error.
 
     Examples
     --------
@@ -50,13 +50,13 @@ class Columns(NamedTuple):
 
 
 class Wanted:
-    """Groups of columns, at most one of which is the rest, of a file that is called `source`."""
+    """Groups of columns of the file `source`, at most one of which is the rest."""
 
     def __init__(self, source: str, groups: Sequence[Columns], dtype: DTypeLike) -> None:
         self.source, self.groups, self.dtype = source, groups, np.dtype(dtype)
 
     def find(self, width: int, names: list[str] | None) -> Found:
-        """The groups in a table of that width; its names may be None."""
+        """Find the groups in a table with this number of columns. Its names may be None."""
         if width == 0:
             raise TableError(f"{self.source} has no columns")
         found = _find_groups(self.groups, _Header(self.source, width, names))
@@ -69,9 +69,9 @@ class Found:
     Attributes
     ----------
     indices : list of int
-        Of the columns of all groups, one group after the other, from 0.
+        Indices of the columns of all groups, one group after the other, from 0.
     labels : list of str
-        What messages call these columns.
+        Names of these columns in messages.
     """
 
     def __init__(self, source: str, groups: list[list[int]], names: list[str] | None, dtype: np.dtype[Any]) -> None:
@@ -122,7 +122,7 @@ class _Header:
         return places[0]
 
     def by_name_or_number(self, text: str) -> Sequence[int]:
-        """A list: the text may be a range."""
+        """The indices of a name, a number or a range."""
         if text in self.places:
             return [self.by_name(text)]
         first, dash, last = text.partition("-")
@@ -160,7 +160,7 @@ def _find(group: Columns, header: _Header) -> list[int] | None:
         if group.or_rest:
             return None
         raise TableError(f"{header.source} has no names of columns: use numbers for {', '.join(group.known or ())}")
-    if list(group.known) == list(header.names):  # also where a name comes twice
+    if list(group.known) == list(header.names):  # even if a name occurs twice
         return list(range(header.width))
     return [header.by_name(name) for name in group.known]
 
@@ -174,5 +174,5 @@ def _label(index: int, names: Sequence[str] | None) -> str:
 
 
 def shorten(text: str) -> str:
-    """A text as messages quote it."""
+    """A text as quoted in messages."""
     return repr(text) if len(text) <= LONGEST else f"{text[:LONGEST]!r}..."

@@ -1,4 +1,4 @@
-"""Tables in texts: values separated by commas, semicolons, bars, tabs or white space."""
+"""Tables in text files: values separated by commas, semicolons, bars, tabs or white space."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from nvpflow.cli._table_columns import Found, Table, TableError, Wanted, shorten
 
 __all__ = ["read_text"]
 
-# The first one that the first line has outside of quotes separates its cells; white space does if it has none.
+# The first of these in the first line, outside of quotes, is the delimiter; otherwise it is white space.
 DELIMITERS = "\t;|,"
-# Numbers as people write them, which are not read as such: 1_000, 1,000, 1'000, 5 % and digits of other scripts.
+# Numbers in forms that are not accepted: 1_000, 1,000, 1'000, 5 % and digits of other scripts.
 DISGUISED_NUMBER = re.compile(r"[+-]?\d[\d_.,' \xa0\u202f]*([eE][+-]?\d+)?%?")
 
 
@@ -30,7 +30,7 @@ def read_text(stream: BinaryIO, wanted: Wanted, delimiter: str | None = None, he
         byte = error.object[error.start]
         raise TableError(f"{wanted.source} is not a text in UTF-8: byte 0x{byte:02x}, {error.reason}") from error
     finally:
-        text.detach()  # or it would close standard input
+        text.detach()  # so that standard input stays open
 
 
 def _read_rows(rows: _Rows, wanted: Wanted, header: bool | None) -> list[Table]:
@@ -62,14 +62,14 @@ def _read_rows(rows: _Rows, wanted: Wanted, header: bool | None) -> list[Table]:
 
 
 class _Rows:
-    """The rows of a text, as texts: its lines that are not blank. A row is several lines where a quoted cell is.
+    """The rows of a text: its lines that are not blank. A quoted cell may extend a row over several lines.
 
-    Each must have as many cells as the first one.
+    All rows must have the same number of cells.
 
     Attributes
     ----------
     number : int
-        Of the line where the last row begins, from 1.
+        The line where the last row begins, from 1.
     skipped : list of int
         Numbers of the lines where no row begins.
     """
@@ -117,7 +117,7 @@ class _Rows:
         return row.split() if self.delimiter is None else row.rstrip("\n").split(self.delimiter)
 
     def _quoted(self, line: str) -> tuple[str, int]:
-        """The row that begins with this line, and how many cells it has."""
+        """The row that begins with this line, and its number of cells."""
         lines: list[str] = []
         cells = self._parse(self._lines_of_row(line, lines))
         return "".join(lines), len(cells)
@@ -137,7 +137,7 @@ class _Rows:
             ) from None
 
     def _lines_of_row(self, line: str, lines: list[str]) -> Iterator[str]:
-        """This line, and the next ones: the parser asks for them while it is within a quoted cell."""
+        """This line, and the next ones while the parser is inside a quoted cell."""
         while True:
             lines.append(line)
             yield line
@@ -148,14 +148,14 @@ class _Rows:
             self.skipped.append(self.lines_read)
 
     def place(self, row: int) -> str:
-        """Where the row of that number, from 0, stands."""
+        """The line of a row, counted from 0."""
         number = self.first_number + row
         for skipped in self.skipped:
             number += self.first_number < skipped <= number
         return f"line {number}"
 
     def explain(self, found: Found) -> str | None:
-        """What is wrong with the row that was read last: the parser stops where it fails."""
+        """The error in the row that was read last, where the parser stopped."""
         cells = self.split(self.row)
         for index, label in zip(found.indices, found.labels):
             if not _is_number(cells[index]):
@@ -165,13 +165,13 @@ class _Rows:
 
 
 def _find_delimiter(line: str) -> str | None:
-    """None for white space. The first line may end within a quoted cell, before any delimiter: that is a CSV."""
+    """The delimiter, None for white space. A first line that ends inside a quoted cell belongs to a CSV."""
     bare = re.sub('"[^"]*"?', "", line)
     return next((mark for mark in DELIMITERS if mark in bare), "," if line.count('"') % 2 else None)
 
 
 def _names(cells: list[str], source: str, header: bool | None) -> list[str] | None:
-    """The cells of the first line if they are names of columns, else None."""
+    """The names of the columns if the first line holds them, else None."""
     # numpy.savetxt puts a comment sign before the names.
     cells = [cell.strip() for cell in ([cells[0].lstrip("# "), *cells[1:]] if cells[0].startswith("#") else cells)]
     if header is None:

@@ -1,6 +1,6 @@
 """Tables of numbers in files: CSV, NPY and Parquet.
 
-The content of a file tells its format when it is read; its name does when it is written. "-" is standard input and
+The format of an input is detected from its content, and that of an output from its file name. "-" is standard input and
 standard output.
 """
 
@@ -28,8 +28,8 @@ from nvpflow.cli._table_text import read_text
 
 __all__ = ["Columns", "TableError", "read_columns", "read_table", "write_table"]
 
-CHUNK = 10_000  # values that are formatted at once
-# So many significant digits give the same float when they are read again.
+CHUNK = 10_000  # values to format at once
+# With this many significant digits, reading gives the same float.
 FORMATS = {np.dtype(np.float32): "%.9g", np.dtype(np.float64): "%.17g"}
 
 
@@ -49,23 +49,23 @@ def read_table(
     path : str or path-like
         "-" is standard input.
     columns : sequence of str, optional
-        Names of columns, and numbers such as "3" and "2-4", which count from 1. Default: all, or `known`.
+        Names of columns, or numbers such as "3" and "2-4", counted from 1. Default: all, or `known`.
     delimiter : str, optional
-        One character that separates cells of a CSV. Default: tab, semicolon, bar or comma, whichever the first
-        line has outside of quotes, else white space.
+        The character between the cells of a CSV. Default: the first of tab, semicolon, bar and comma that the first line has
+        outside of quotes, else white space.
     header : bool, optional
-        Whether the first line of a CSV holds names. Default: if none of its cells is a number. It is an error if some are,
-        or if one may be, such as 1_000.
+        Whether the first line of a CSV holds names. Default: True if none of its cells is a number. If only some are numbers,
+        or one may be a number, such as 1_000, this is an error.
     known : sequence of str, optional
         Names of the columns to take if the table has names and `columns` is None.
     dtype : {"float64", "float32"}, default "float64"
-        In which the numbers must be finite: 1e300 is not in float32.
+        The numbers must be finite in this dtype: 1e300 is not finite in float32.
 
     Returns
     -------
     values : ndarray of float64, shape (n, D)
     names : list of str or None
-        Of the columns, if the table has names.
+        Names of the columns, if the table has names.
 
     Raises
     ------
@@ -74,8 +74,8 @@ def read_table(
     OSError
         If it cannot be read.
     TableError
-        If it has no rows, rows of different lengths, a cell that is no finite number in that dtype (the message says in
-        which row and column), or not those columns, or if a column is chosen twice.
+        If it has no rows, rows of different lengths, a cell that is not a finite number in this dtype (the message names
+        row and column), if a column is missing, or if a column is chosen twice.
 
     Examples
     --------
@@ -100,21 +100,21 @@ def read_columns(
     header: bool | None = None,
     dtype: DTypeLike = "float64",
 ) -> list[tuple[npt.NDArray[np.float64], list[str] | None]]:
-    """Read several groups of columns of a table of finite numbers in one pass.
+    """Read several groups of columns of a table in one pass.
 
     Parameters
     ----------
     path : str or path-like
         "-" is standard input.
     groups : sequence of Columns
-        No column may be in two of them.
+        They must not overlap.
     delimiter, header, dtype
         As for `read_table`.
 
     Returns
     -------
     tables : list of (values, names)
-        For each group what `read_table` returns.
+        For each group, the result of `read_table`.
 
     Raises
     ------
@@ -144,21 +144,21 @@ def read_columns(
 
 
 def write_table(path: PathLike, values: Floats, names: Sequence[str] | None = None) -> None:
-    """Write a table of numbers, from which the same numbers can be read again.
+    """Write a table of numbers, without loss of precision.
 
     Parameters
     ----------
     path : str or path-like
-        What ends in .npy becomes an NPY file, in .parquet or .pq a Parquet file, in .tsv a text with tabs, and all else
-        a CSV. "-" is standard output, a CSV.
+        The ending sets the format: .npy is NPY, .parquet and .pq are Parquet, .tsv is a text with tabs, and everything else
+        is CSV. "-" is standard output, as CSV.
     values : ndarray of float32 or float64, shape (n, D)
     names : sequence of str, optional
-        Of the columns; the first line of a CSV.
+        Names of the columns, for the first line of a CSV.
 
     Raises
     ------
     ImportError
-        If the file is to be a Parquet file and pyarrow is missing.
+        If the format is Parquet and pyarrow is missing.
     OSError
         If it cannot be written.
 
@@ -195,7 +195,7 @@ def _open(path: PathLike) -> Iterator[io.BufferedReader]:
 
 
 def _standard_stream(name: str, words: str) -> TextIO:
-    """Python has None for one that was closed when it started."""
+    """A standard stream. It is None in Python if it was closed at the start."""
     stream: TextIO | None = getattr(sys, name)
     if stream is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), words)
@@ -203,7 +203,7 @@ def _standard_stream(name: str, words: str) -> TextIO:
 
 
 def _seekable(stream: BinaryIO) -> BinaryIO:
-    """A pipe in memory."""
+    """The stream, or a copy in memory if it is a pipe."""
     return stream if stream.seekable() else io.BytesIO(stream.read())
 
 
@@ -235,9 +235,9 @@ def _read_npy_header(stream: BinaryIO, source: str) -> tuple[tuple[int, ...], np
             raise ValueError("it holds Python objects")
         if min(shape, default=0) < 0:
             raise ValueError(f"shape {shape}")
-    except Exception as error:  # NumPy takes the header for Python code, which can be wrong in any way
+    except Exception as error:  # NumPy evaluates the header as Python code, which can fail in any way
         said = str(error.args[0]) if error.args else ""
-        reason = re.split(r"\.\s", said)[0] or type(error).__name__  # NumPy goes on with advice to programmers
+        reason = re.split(r"\.\s", said)[0] or type(error).__name__  # the rest is advice to programmers
         raise TableError(f"{source} is not a whole NPY file of numbers: {reason:.200}") from error
     return shape, dtype
 
@@ -255,7 +255,7 @@ def _read_parquet(stream: BinaryIO, wanted: Wanted) -> list[Table]:
     values = np.empty((table.num_rows, len(found.indices)))
     for i, (index, label) in enumerate(zip(found.indices, found.labels)):
         place = names[index] if unique else index
-        column = table.column(place).to_numpy()  # a missing value becomes NaN, or None in a column of objects
+        column = table.column(place).to_numpy()  # missing values become NaN, or None in a column of objects
         if column.dtype.kind not in "fiub":
             kind = table.schema.field(place).type
             raise TableError(f"{wanted.source}, column {label} must hold real numbers, got {kind!s:.100}")

@@ -1,16 +1,16 @@
 """Figures of flows: samples, densities, what every layer does, latent space and training curves.
 
-Every function draws on the matplotlib axes that it is given, or makes a figure that pyplot does not know of: a
-notebook shows it when it is the last value of a cell, ``figure.savefig(path)`` writes it, and nothing has to be
-closed. Figures need matplotlib (``pip install nvpflow[plot]``), which is imported when the first one is made.
+Every function draws on the given matplotlib axes, or makes a new figure outside of pyplot. A notebook shows the figure if
+it is the last value of a cell, ``figure.savefig(path)`` writes it, and it needs no closing. Figures need matplotlib
+(``pip install nvpflow[plot]``), which is imported for the first one.
 
     samples     data beside samples, 1-D or 2-D
     corner      data over samples, any dimension: histograms and all pairs of columns
     density     the density as a curve, 1-D, or the log-density as an image, 2-D
     contours    the regions that hold 50 %, 80 %, ... of the probability, 1-D or 2-D
-    evolution   the base density on its way through the layers, 1-D or 2-D
+    evolution   points on their way from the base through the layers, 1-D or 2-D
     animation   the same as a film
-    latent      are the latent points distributed as the base says? any dimension
+    latent      do the latent points follow the base density? any dimension
     training    training curves
 
 A model is a `Flow`, a fitted `FlowDensity` or a fitted `FlowOutlierDetector`.

@@ -1,4 +1,4 @@
-"""What all figures share: the figure itself, its panels, their limits, colours and points."""
+"""Parts of all figures: panels, limits, colours and points."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nvpflow._typing import Floats
 
 BLUE, RED, GREY = "#2166ac", "#a01a58", "#8a8a8a"
-# Share of points that lie in a panel: a few far ones would make all others small.
+# The share of points inside a panel: with all of them, a few far points would make the rest small.
 INSIDE = 0.995
 # Height over width of panels.
 FLATTEST, TALLEST = 0.3, 1.8
@@ -29,10 +29,10 @@ FLATTEST, TALLEST = 0.3, 1.8
 def panels(
     axes: AxesLike | None, count: int, columns: int, width: float, shape: float = 1.0, beside: float = 0.0, gap: float = 0.65
 ) -> tuple[Figure, npt.NDArray[Any]]:
-    """The figure and `count` axes: those that the caller was given, or new ones.
+    """The figure and `count` axes: the given ones, or new ones.
 
-    New ones stand in `columns` columns in a figure `width` inches wide, `beside` of them for what stands at its right;
-    a panel's height is `shape` times its width, and `gap` inches more for its title and labels.
+    New axes are arranged in `columns` columns. The figure is `width` inches wide, of which `beside` inches are for parts to
+    the right of the panels. A panel is `shape` times as high as wide, plus `gap` inches for its title and labels.
     """
     if axes is not None:
         return _check_axes(axes, count)
@@ -46,7 +46,7 @@ def panels(
 
 
 def shape_of(limits: Sequence[Range]) -> float:
-    """Height over width of a panel with these limits: that of equal units, within what a panel can have."""
+    """Height over width of a panel with these limits: equal units on both axes, within the bounds for panels."""
     return float(np.clip(_ratio(limits), FLATTEST, TALLEST))
 
 
@@ -61,7 +61,7 @@ def _ratio(limits: Sequence[Range]) -> float:
 
 
 def limits_of(points: Points, share: float = 1.0, margin: float = 0.12) -> tuple[Range, ...]:
-    """For each axis, the range of that share of the finite points, widened by a margin relative to it."""
+    """For each axis, the range of this share of the finite points, widened by a relative margin."""
     finite = points[np.isfinite(points).all(axis=1)].astype(float)
     if len(finite) == 0:
         return ((-1.0, 1.0),) * int(points.shape[1])
@@ -71,21 +71,21 @@ def limits_of(points: Points, share: float = 1.0, margin: float = 0.12) -> tuple
 
 
 def square_limits(points: Points) -> tuple[Range, ...]:
-    """As `limits_of`, of the same length on both axes."""
+    """As `limits_of`, with ranges of equal length."""
     limits = np.array(limits_of(points, INSIDE))
     middle, half = limits.mean(axis=1), np.diff(limits).max() / 2
     return tuple((float(m - half), float(m + half)) for m in middle)
 
 
 def inside(points: Points, limits: Sequence[Range]) -> npt.NDArray[np.bool_]:
-    """Which points lie in a panel with these limits."""
+    """Whether each point lies in a panel with these limits."""
     low, high = np.transpose(limits)
     within: npt.NDArray[np.bool_] = ((points >= low) & (points <= high)).all(axis=1)
     return within
 
 
 def scatter(ax: Axes, points: Points, colours: Colours, limits: Sequence[Range], aspect: str | None = None) -> PathCollection:
-    """Points of a size that suits their number."""
+    """Draw points; the more there are, the smaller."""
     size = np.clip(14000 / max(1, len(points)), 1.5, 9)
     dots = ax.scatter(points[:, 0], points[:, 1], s=size, c=colours, linewidths=0, rasterized=True)
     ax.set(xlim=limits[0], ylim=limits[1], aspect=aspect or aspect_of(limits))
@@ -93,13 +93,13 @@ def scatter(ax: Axes, points: Points, colours: Colours, limits: Sequence[Range],
 
 
 def scatter_over(ax: Axes, points: Points, limits: Sequence[Range]) -> None:
-    """Smaller points, over a picture of a density."""
+    """Draw smaller points over a picture of a density."""
     dots = scatter(ax, points, RED, limits)
     dots.set(sizes=0.4 * dots.get_sizes(), alpha=0.7)
 
 
 def count_bins(n: int) -> int:
-    """Bins of a histogram of n points: more for more points, but not so many that the points' randomness shows."""
+    """The number of bins for a histogram of n points: it grows with n, but slowly enough to hide random noise."""
     return int(np.clip(2 * n**0.4, 9, 60))
 
 
@@ -110,7 +110,7 @@ def bin_edges(limits: Range, n: int) -> Floats:
 
 
 def histogram(ax: Axes, column: Points, edges: Floats, colour: str, filled: bool = False, **options: Any) -> float:
-    """Draw densities of a column in bins, and return the highest. Points outside of the bins count, too."""
+    """Draw the density of a column in bins, and return the highest. Points outside of the bins count in the total."""
     inner = column[(column >= edges[0]) & (column <= edges[-1])]
     heights = np.histogram(inner, edges)[0] / (len(column) * np.diff(edges))
     ax.stairs(heights, edges, fill=filled, color=colour, alpha=0.35 if filled else 1, lw=1.4, **options)
@@ -118,12 +118,12 @@ def histogram(ax: Axes, column: Points, edges: Floats, colour: str, filled: bool
 
 
 def label(ax: Axes, names: Sequence[str]) -> None:
-    """Names of the two axes of a panel."""
+    """Name the two axes of a panel."""
     ax.set(xlabel=names[0], ylabel=names[1])
 
 
 def open_frame(ax: Axes) -> None:
-    """No lines at the top and at the right."""
+    """Remove the lines at the top and at the right."""
     ax.spines[["top", "right"]].set_visible(False)
 
 
@@ -141,7 +141,7 @@ def _check_axes(axes: AxesLike, count: int) -> tuple[Figure, npt.NDArray[Any]]:
 
 @functools.cache
 def _figure_class() -> type[Figure]:
-    """A Figure that notebooks display without pyplot, which they otherwise rely on."""
+    """A Figure that notebooks display without pyplot."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -150,7 +150,7 @@ def _figure_class() -> type[Figure]:
 
     class NotebookFigure(Figure):
         def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-            """The image, and half of its pixels as the size to show it at: sharp on any screen."""
+            """The image, shown at half of its size in pixels: sharp on high-resolution screens."""
             buffer = io.BytesIO()
             self.savefig(buffer, format="png")
             width, height = (self.get_size_inches() * self.dpi / 2).astype(int).tolist()

@@ -1,4 +1,4 @@
-"""Checks of the arguments of figures."""
+"""Checks of arguments of the plotting functions."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def check_names(names: Sequence[str] | None, data_dim: int) -> list[str]:
         raise TypeError(f"names must be a sequence of str, got {shown(names)}")
     if len(names) != data_dim:
         raise ValueError(f"names must have {data_dim} entries, one for each column, got {len(names)}")
-    # A dollar sign starts mathematics in matplotlib; a column "price ($)" means none.
+    # A dollar sign starts mathematics in matplotlib; in a name such as "price ($)" it does not.
     return [name.replace("$", r"\$") for name in names]
 
 
 def check_limits(limits: object, data_dim: int) -> tuple[Range, ...]:
-    """((low, high), ...), one pair for each of one or two columns; the pair of one may stand alone."""
+    """((low, high), ...), one pair for each of one or two columns. For one column, a bare pair is fine."""
     try:
         checked = np.asarray(limits, dtype=float)
     except (TypeError, ValueError):
@@ -66,7 +66,7 @@ def check_limits(limits: object, data_dim: int) -> tuple[Range, ...]:
 
 
 def check_shares(name: str, shares: object) -> Floats:
-    """Numbers in (0, 1), ascending, without duplicates."""
+    """Sorted distinct numbers in (0, 1)."""
     try:
         checked = np.asarray(shares, dtype=float)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Densities of flows with one dimension: curves, and regions below them."""
+"""Densities of one-dimensional flows: curves, and regions below them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def draw_curve(
     name: str,
     axes: AxesLike | None,
 ) -> Figure:
-    """The density, the exact one if it is known, and a histogram of the data."""
+    """Draw the density, the exact density if given, and a histogram of the data."""
     points = _grid(limits, resolution)[:, np.newaxis]
     figure, (ax,) = panels(axes, 1, 1, width=7.5, shape=0.5)
     learned, tops = _density(flow.log_prob(points)), []
@@ -50,7 +50,7 @@ def draw_curve(
 def draw_regions(
     ax: Axes, flow: Drawable, data: Points | None, limits: Range, resolution: int, levels: Floats, colours: Floats, name: str
 ) -> None:
-    """The area below the density where its logarithm is above each level, highest first; data as marks below the axis."""
+    """Fill the area below the density where its logarithm exceeds each level, highest first. Data are marks below the axis."""
     points = _grid(limits, resolution)
     log_density = np.nan_to_num(flow.log_prob(points[:, np.newaxis]).astype(float), nan=-np.inf)
     density = _density(log_density)
@@ -79,13 +79,13 @@ def _grid(limits: Range, resolution: int) -> Floats:
 
 
 def _density(log_density: Floats) -> Floats:
-    """NaN, which is not drawn, where it is not finite."""
+    """The density, with NaN, which is not drawn, in place of infinity."""
     with np.errstate(over="ignore"):
         density = np.exp(log_density.astype(float))
     return np.where(density < np.inf, density, np.nan)
 
 
 def _height(density: Floats) -> float:
-    """Of a panel that shows the density, but not the whole of a spike of a few points."""
+    """The height of a panel that shows the density but may cut off narrow spikes."""
     finite = density[np.isfinite(density)]
     return float(min(finite.max(), 2 * np.quantile(finite, 0.99))) if len(finite) else 0.0

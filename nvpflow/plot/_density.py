@@ -1,4 +1,4 @@
-"""Densities of flows with one or two dimensions, and their highest-density regions. See `_curves` for one dimension."""
+"""Densities of flows in one or two dimensions, and their highest-density regions. `_curves` draws one dimension."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # Nats from the top of the colour scale of `density` to its bottom.
 DEPTH = 10.0
-# Samples that set the levels of `contours`: the mass within a contour is right to about 0.3 %.
+# The number of samples that determine the levels of `contours`: the mass inside a contour is accurate to about 0.3 %.
 N_LEVEL = 20_000
 
 
@@ -45,31 +45,31 @@ def density(
     context: ArrayLike | None = None,
     axes: AxesLike | None = None,
 ) -> Figure:
-    """The learned density: of two dimensions the log-density as an image, of one a curve.
+    """The learned density: an image of the log-density in two dimensions, a curve of the density in one.
 
-    Beside the image is the exact log-density, if it is known, on the same colour scale. Logarithms show what a density
-    leaves behind between the modes and at the edges. The scale covers 10 nats; what lies below has the darkest colour,
-    and what is NaN is grey. The curve is that of the density itself, with the exact one and a histogram of the data in the
-    same panel.
+    If the exact log-density is given, its image stands beside the learned one, on the same colour scale. Logarithms show small
+    densities between the modes and at the edges. The scale covers 10 nats; lower values have the darkest colour, and NaN
+    is grey. In one dimension, the panel also shows the exact density and a histogram of the data.
 
     Parameters
     ----------
     model : Flow, fitted FlowDensity or fitted FlowOutlierDetector
         Of one or two dimensions.
     exact : callable, optional
-        Takes points, shape (n, D), to their log-densities in nats, shape (n,), as `nvpflow.datasets.moons_log_density` does.
+        A function of points, shape (n, D), that returns their log-densities in nats, shape (n,), such as
+        `nvpflow.datasets.moons_log_density`.
     data : array_like of real numbers, shape (n, D), optional
-        Finite; points over the learned log-density, or a histogram below the curve.
+        Finite. Drawn as points over the image, or as a histogram below the curve.
     limits : ((low, high), (low, high)), or (low, high) for one dimension, optional
-        Of the first and the second axis. Default: where the samples of the model and the data are.
+        Limits of the first and the second axis. Default: a range that shows the samples of the model and the data.
     resolution : int, default 400
-        Pixels along the first axis.
+        The number of pixels along the first axis.
     names : sequence of str, optional
-        Of the columns.
+        Names of the columns.
     context : array_like of real numbers, shape (C,) or (1, C), optional
-        Of a conditional model: the density given this context is drawn.
+        For a conditional model: the context whose density is drawn.
     axes : matplotlib Axes, or 2 of them with `exact` in two dimensions, optional
-        To draw on; default: a new figure.
+        Axes to draw on. Default: a new figure.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def density(
     ImportError
         If matplotlib is missing.
     NotFittedError, TypeError, ValueError
-        If the model is not fitted or has more than two dimensions, or an argument is unfit.
+        If the model is not fitted or has more than two dimensions, or an argument is invalid.
 
     Examples
     --------
@@ -150,30 +150,30 @@ def contours(
     context: ArrayLike | None = None,
     axes: AxesLike | None = None,
 ) -> Figure:
-    """The smallest regions that hold given shares of the probability: contours of the density, or areas below its curve.
+    """The smallest regions that hold given shares of the probability: contours, or areas below a curve in one dimension.
 
-    A point lies in such a highest-density region if its log-density is above a level, which is a quantile of the
-    log-densities of the model's samples (Hyndman 1996). The legend gives the levels, in nats, and how many data points
-    each region holds: about the mass, if the model is right.
+    A point lies in such a highest-density region if its log-density is above a level: a quantile of the
+    log-densities of the model's samples (Hyndman 1996). The legend gives the levels, in nats, and the share of the data in
+    each region. If the model is right, this share is close to the mass.
 
     Parameters
     ----------
     model : Flow, fitted FlowDensity or fitted FlowOutlierDetector
         Of one or two dimensions.
     data : array_like of real numbers, shape (n, D), optional
-        Finite; drawn over the regions, or below them.
+        Finite. Drawn over the regions, or below them in one dimension.
     mass : sequence of float in (0, 1), default (0.5, 0.8, 0.95, 0.99)
-        Probabilities of the regions.
+        The probabilities of the regions.
     limits : ((low, high), (low, high)), or (low, high) for one dimension, optional
-        Of the first and the second axis. Default: where the samples of the model and the data are.
+        Limits of the first and the second axis. Default: a range that shows the samples of the model and the data.
     resolution : int, default 300
-        Points of the grid along the first axis.
+        The number of grid points along the first axis.
     names : sequence of str, optional
-        Of the columns.
+        Names of the columns.
     context : array_like of real numbers, shape (C,) or (1, C), optional
-        Of a conditional model: the density given this context is drawn.
+        For a conditional model: the context whose density is drawn.
     axes : matplotlib Axes, optional
-        To draw on; default: a new figure.
+        Axes to draw on. Default: a new figure.
 
     Returns
     -------
@@ -184,7 +184,7 @@ def contours(
     ImportError
         If matplotlib is missing.
     NotFittedError, TypeError, ValueError
-        If the model is not fitted or has more than two dimensions, an argument is unfit, or no sample has a finite density.
+        If the model is not fitted or has more than two dimensions, an argument is invalid, or no sample has a finite density.
 
     References
     ----------
@@ -228,7 +228,7 @@ def _draw_contours(
     points, shape = _pixels(limits, resolution)
     x, y = points[:, 0].reshape(shape), points[:, 1].reshape(shape)
     values = np.nan_to_num(flow.log_prob(points).astype(float), nan=-np.inf).reshape(shape)
-    values = np.clip(values, levels[-1] - 1e3, levels[0] + 1e3)  # contours are found between finite numbers
+    values = np.clip(values, levels[-1] - 1e3, levels[0] + 1e3)  # contouring needs finite numbers
     ax.contourf(x, y, values, [*levels[::-1], levels[0] + 2e3], colors=colours[::-1])
     ax.contour(x, y, values, levels[::-1], colors="white", linewidths=0.8, linestyles="solid")
     if data is not None:
@@ -238,7 +238,7 @@ def _draw_contours(
 
 
 def _limits(flow: Drawable, limits: Limits | None, data: Points | None = None) -> tuple[Range, ...]:
-    """The given limits, or those that show the samples, and the data if there are any."""
+    """The given limits, or limits that show the samples and the data."""
     if limits is not None:
         return check_limits(limits, flow.data_dim)
     limits = limits_of(flow.sample_and_log_prob(4000)[0], INSIDE, 0.2)
@@ -248,7 +248,7 @@ def _limits(flow: Drawable, limits: Limits | None, data: Points | None = None) -
 
 
 def _levels(flow: Drawable, mass: Floats) -> Floats:
-    """The log-densities above which these shares of the samples lie, highest first."""
+    """Levels of the log-density, highest first, that are exceeded by these shares of the samples."""
     log_density = flow.sample_and_log_prob(N_LEVEL)[1].astype(float)
     log_density = log_density[np.isfinite(log_density)]
     levels = np.quantile(log_density, 1 - mass) if len(log_density) else np.zeros(1)
@@ -271,7 +271,7 @@ def _legend(ax: Axes, mass: Floats, levels: Floats, colours: Floats, log_density
 
 
 def _shades(count: int) -> Floats:
-    """Blues from dark, for the innermost region, to light."""
+    """Blues, from dark for the innermost region to light."""
     from matplotlib import colormaps
 
     return colormaps["Blues"](np.linspace(0.75, 0.22, count))
@@ -285,7 +285,7 @@ def _pixels(limits: Sequence[Range], resolution: int) -> tuple[Floats, tuple[int
 
 
 def _top(images: Iterable[Floats]) -> float:
-    """The end of a colour scale for log-densities, which a spike of a few pixels must not set."""
+    """The upper end of a colour scale for log-densities. Spikes of a few pixels do not count."""
     finite = [values[np.isfinite(values)] for values in images]
     return max((float(np.quantile(values, 0.999)) for values in finite if len(values)), default=0.0)
 

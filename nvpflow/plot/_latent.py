@@ -1,4 +1,4 @@
-"""Are the latent points distributed as the base density says, as they are if the model is right?"""
+"""Do the latent points follow the base density? They do if the model is right."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NORMAL = NormalDist()
-# Dimensions of one figure; two panels each.
+# The most dimensions in one figure, with two panels each.
 MOST_DIMENSIONS = 24
-# Quantiles of a QQ plot at the most.
+# The most quantiles in a QQ plot.
 QUANTILES = 100
-# Random samples behind a confidence band: its level is right to about 0.002.
+# The number of random samples for a confidence band: its level is accurate to about 0.002.
 SIMULATIONS = 10_000
-# What is further out is counted, not drawn.
+# Points further out are counted, not drawn.
 FAR = 8.0
 
 
@@ -42,11 +42,14 @@ def latent(
 ) -> Figure:
     """Histogram and QQ plot of every latent dimension, against the standard normal distribution.
 
-    If the density is right, the latent points of data are standard normal; those of a mixture base are, once each dimension
-    has gone through its distribution function given those before it (Rosenblatt 1952). Their order statistics then lie on
-    the diagonal of the QQ plot, and with probability `level` all of the ones drawn are within the band, which is exact for
-    any number of points: it is pointwise at one level, chosen by simulation (Aldor-Noiman et al. 2013). Points outside
-    are red. Use samples that the model was not fitted to: on those it was fitted to it looks better than it is.
+    If the model is right, the latent points of data are standard normal. Over a mixture base, each dimension is first mapped
+    by its distribution function given the dimensions before it, which makes the points standard normal (Rosenblatt 1952).
+
+    In the QQ plot, the order statistics of a right model lie on the diagonal. With probability `level`, all that are drawn
+    are inside the band. The band is exact for any number of points: its pointwise level is the same everywhere and is
+    chosen by simulation (Aldor-Noiman et al. 2013). Points outside are red.
+
+    Use samples that the model was not fitted to. On its training samples a model looks better than it is.
 
     Parameters
     ----------
@@ -54,13 +57,13 @@ def latent(
     X : array_like of real numbers, shape (n, D)
         Finite data, n >= 2.
     level : float in (0, 1), default 0.95
-        Of the band of one dimension.
+        The level of the band of each dimension.
     dimensions : sequence of int, optional
-        Those to draw, from 0. Default: all; 24 at the most.
+        Dimensions to draw, counted from 0, at most 24. Default: all.
     context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same, optional
-        Of the samples, for a conditional model.
+        The context of the samples, for a conditional model.
     axes : array_like of matplotlib Axes, optional
-        Two for each dimension: histogram, QQ plot, histogram, ...; default: a new figure.
+        Two for each dimension: histogram, QQ plot, histogram, ... Default: a new figure.
 
     Returns
     -------
@@ -71,7 +74,7 @@ def latent(
     ImportError
         If matplotlib is missing.
     NotFittedError, TypeError, ValueError
-        If the model is not fitted, or an argument is unfit.
+        If the model is not fitted, or an argument is invalid.
 
     References
     ----------
@@ -147,15 +150,15 @@ def _name(d: int) -> str:
 
 
 def _quantiles(probabilities: Floats) -> Floats:
-    """Of the standard normal distribution."""
+    """Quantiles of the standard normal distribution."""
     tiny = np.finfo(float).tiny
     return np.array([NORMAL.inv_cdf(p) for p in np.clip(probabilities, tiny, 1 - 2**-53)])
 
 
 def _rosenblatt(mixture: MixtureBase, Z: Floats) -> Floats:
-    """Draws from a mixture as draws from N(0, I), shape (n, D): quantiles of each dimension given those before it.
+    """Map draws from a mixture to draws from N(0, I), shape (n, D), one dimension after the other.
 
-    With a lower triangular P, P (z - mean) of a component is the standardised residual of each dimension given those before.
+    P is lower triangular. So P (z - mean) of a component is the standardised residual of each dimension given those before it.
     """
     residuals = np.einsum("kij,nkj->nki", mixture.precision_factors, Z[:, None] - mixture.means)
     log_scales = np.log(np.diagonal(mixture.precision_factors, axis1=1, axis2=2))
@@ -163,7 +166,7 @@ def _rosenblatt(mixture: MixtureBase, Z: Floats) -> Floats:
     for d in range(Z.shape[1]):
         share = np.exp(log_share - log_share.max(axis=1, keepdims=True))
         share /= share.sum(axis=1, keepdims=True)
-        # From the side of the smaller tail, where a probability keeps its digits.
+        # Use the smaller tail, whose probability keeps its digits.
         tails = [(share * _tails(sign * residuals[:, :, d])).sum(axis=1) for sign in (1, -1)]
         result[:, d] = np.where(tails[0] < tails[1], _quantiles(tails[0]), -_quantiles(tails[1]))
         log_share += log_scales[:, d] - 0.5 * residuals[:, :, d] ** 2
@@ -171,12 +174,12 @@ def _rosenblatt(mixture: MixtureBase, Z: Floats) -> Floats:
 
 
 def _tails(values: Floats) -> Floats:
-    """The probability that a standard normal number is less, for each value."""
+    """The standard normal distribution function of each value."""
     return np.reshape([0.5 * erfc(-value / 2**0.5) for value in values.ravel()], values.shape)
 
 
 def _ranks(n: int) -> Ints:
-    """Which order statistics are drawn, from 1: all of a few points, of many some at even steps of the quantile."""
+    """Ranks of the order statistics to draw, from 1: all for few points, else some at equal steps of the quantile."""
     ends = NORMAL.inv_cdf(0.5 / n)
     steps = np.linspace(ends, -ends, QUANTILES)
     chosen = [round(0.5 + n * NORMAL.cdf(step)) for step in steps] if n > QUANTILES else range(1, n + 1)
@@ -184,10 +187,10 @@ def _ranks(n: int) -> Ints:
 
 
 def _band(ranks: Ints, n: int, level: float) -> tuple[Floats, Floats]:
-    """Low and high ends, shape (ranks,), between which all uniform order statistics of these ranks lie at once.
+    """Ends of a band, shape (ranks,), that holds all uniform order statistics of these ranks at once.
 
-    They are partial sums of n + 1 exponential numbers over their total; sums of many are gamma numbers. The k-th
-    smallest and the k-th largest of the simulations are the band, with the largest k that leaves enough of them inside.
+    The order statistics are partial sums of n + 1 exponential numbers, divided by the total; sums of many are gamma numbers.
+    The band reaches from the k-th smallest to the k-th largest simulation, with the largest k that leaves enough inside.
     """
     steps = np.diff([0, *ranks, n + 1]).astype(float)
     sums = np.cumsum(np.random.default_rng(0).standard_gamma(steps, size=(SIMULATIONS, len(steps))), axis=1)

@@ -1,4 +1,4 @@
-"""What every layer does: the same points on their way from the base density to the data."""
+"""The effect of every layer: the same points on their way from the base density to the data."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from matplotlib.collections import PathCollection
     from matplotlib.figure import Figure
 
-# Hues of the angles 0, 90, ..., 360 degrees. Opposite ones differ for every kind of colour vision.
+# Hues of the angles 0, 90, ..., 360 degrees. Opposite hues differ for every kind of colour vision.
 WHEEL = (BLUE, "#4fc3c9", "#f0b429", RED, BLUE)
 MILLISECONDS = 40  # of one frame
-HOLD = 15  # frames that the film rests at its beginning and at its end
+HOLD = 15  # still frames at the beginning and at the end of a film
 
 
 def evolution(
@@ -37,23 +37,22 @@ def evolution(
 ) -> Figure:
     """The same points on their way from the base density, a Gaussian or a mixture, through every layer to the data.
 
-    A point keeps its colour, which says where it started: the hue is the angle, and grey is the middle. The panels have
-    the same limits, but for the last one, which shows the data as large as it can. A last `ActNorm` only changes to the
-    units of the data, so it shares the panel of the layer before it. Points on a line, of one dimension, are spread out
-    upwards under a histogram of theirs.
+    A point keeps its colour, which shows where it started: the hue is the angle, and grey is the middle. All panels have
+    the same limits, except for the last one, which fits the data. A last `ActNorm` only changes the units, so it shares
+    the panel of the layer before it. In one dimension, the points are spread vertically below their histogram.
 
     Parameters
     ----------
     model : Flow, fitted FlowDensity or fitted FlowOutlierDetector
         Of one or two dimensions.
     n : int, default 4000
-        Points.
+        The number of points.
     random_state : int, Generator, RandomState or None, default 0
-        Draws them.
+        The source of the points.
     context : array_like of real numbers, shape (C,) or (1, C), optional
-        Of a conditional model: the density given this context is drawn.
+        For a conditional model: the context whose density is drawn.
     axes : array_like of matplotlib Axes, optional
-        One for each panel; default: a new figure.
+        One for each panel. Default: a new figure.
 
     Returns
     -------
@@ -64,7 +63,7 @@ def evolution(
     ImportError
         If matplotlib is missing.
     NotFittedError, TypeError, ValueError
-        If the model is not fitted or has more than two dimensions, or an argument is unfit.
+        If the model is not fitted or has more than two dimensions, or an argument is invalid.
 
     Examples
     --------
@@ -95,22 +94,22 @@ def animation(
 ) -> FuncAnimation:
     """The panels of `evolution` as a film: the points move from layer to layer.
 
-    Between two layers every point goes straight ahead; only where it is at the layers comes from the flow.
+    The flow gives the positions at the layers. Between two layers, every point moves on a straight line.
 
     Parameters
     ----------
     model : Flow, fitted FlowDensity or fitted FlowOutlierDetector
         Of one or two dimensions.
     n : int, default 2000
-        Points.
+        The number of points.
     random_state : int, Generator, RandomState or None, default 0
-        Draws them.
+        The source of the points.
     frames_per_layer : int, default 12
-        A frame takes 40 milliseconds.
+        Frames from one layer to the next. A frame takes 40 milliseconds.
     context : array_like of real numbers, shape (C,) or (1, C), optional
-        Of a conditional model: the density given this context is drawn.
+        For a conditional model: the context whose density is drawn.
     axes : matplotlib Axes, optional
-        To draw on; default: a new figure.
+        Axes to draw on. Default: a new figure.
 
     Returns
     -------
@@ -123,7 +122,7 @@ def animation(
     ImportError
         If matplotlib is missing.
     NotFittedError, TypeError, ValueError
-        If the model is not fitted or has more than two dimensions, or an argument is unfit.
+        If the model is not fitted or has more than two dimensions, or an argument is invalid.
 
     Examples
     --------
@@ -161,7 +160,7 @@ def animation(
 
 
 class Stage(NamedTuple):
-    """What one panel shows."""
+    """The content of one panel."""
 
     title: str
     points: np.ndarray  # (n, 2)
@@ -177,7 +176,7 @@ def _scatter(ax: Axes, stage: Stage, colours: Floats) -> PathCollection:
 
 
 def _stages(flow: Drawable, n: int, random_state: Seed) -> tuple[list[Stage], Floats]:
-    """The stages, and the points' colours."""
+    """The stages, and the colours of the points."""
     n = check_int("n", n, 1)
     if flow.base is None:
         z = np.random.default_rng(seed_sequence(random_state)).normal(size=(n, flow.data_dim)).astype(flow.dtype)
@@ -198,13 +197,13 @@ def _stages(flow: Drawable, n: int, random_state: Seed) -> tuple[list[Stage], Fl
 
 
 def _in_plane(states: list[Floats]) -> tuple[list[Floats], list[tuple[Range, ...]]]:
-    """The points and the limits of all stages."""
+    """Points and limits of all stages."""
     shared = square_limits(np.concatenate(states[:-1]))
     return states, [shared] * (len(states) - 1) + [square_limits(states[-1])]
 
 
 def _on_line(states: list[Floats]) -> tuple[list[Floats], list[tuple[Range, ...]]]:
-    """As `_in_plane`, with points of one dimension lifted to a random share of the height of their histogram."""
+    """As `_in_plane` for one dimension: points are lifted to a random share of the height of their histogram."""
     shared, last = limits_of(np.concatenate(states[:-1]), INSIDE), limits_of(states[-1], INSIDE)
     share = np.random.default_rng(0).uniform(size=len(states[0]))
     points: list[Floats] = []
@@ -218,7 +217,7 @@ def _on_line(states: list[Floats]) -> tuple[list[Floats], list[tuple[Range, ...]
 
 
 def _heights(column: Floats, limits: Range) -> Ints:
-    """The number of points in the bin of each point; 0 outside of the limits."""
+    """For each point, the number of points in its bin; 0 outside of the limits."""
     edges = bin_edges(limits, len(column))
     inner = (column >= edges[0]) & (column <= edges[-1])
     place = np.clip(np.searchsorted(edges, column, side="right") - 1, 0, len(edges) - 2)
@@ -226,8 +225,8 @@ def _heights(column: Floats, limits: Range) -> Ints:
 
 
 def _count_units(layers: Sequence[Layer]) -> int:
-    """How many layers at the end only change to the units of the data: an act norm, and before it a shift by the context alone
-    and an LU map."""
+    """The number of layers at the end that only change to the units of the data: an act norm and, before it, an LU map and a
+    shift that depends on the context alone."""
     if len(layers) < 2 or not isinstance(layers[-1], ActNorm):
         return 0
     count = 1

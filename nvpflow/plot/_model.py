@@ -1,4 +1,4 @@
-"""The model of a figure."""
+"""The density that a figure draws."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Model: TypeAlias = Flow | FlowDensity | FlowOutlierDetector
 
 
 class Drawable:
-    """The density that a figure draws: that of a flow, given one context or one for each point if it is conditional."""
+    """The density of a flow; for a conditional flow, given one context or a context for each point."""
 
     def __init__(self, flow: Flow, context: Points | None, origin: Floats | None = None) -> None:
         self.flow, self.context, self.origin = flow, context, 0 if origin is None else origin
         self.base, self.layers, self.data_dim, self.dtype = flow.base, flow.layers, flow.data_dim, flow.dtype
 
     def _rows(self, n: int) -> Points | None:
-        """The context of n points."""
+        """The context of each of n points."""
         return None if self.context is None else np.broadcast_to(self.context, (n, self.flow.context_dim))
 
     def log_prob(self, x: Points) -> Floats:
@@ -45,9 +45,9 @@ class Drawable:
 
 
 def check_model(model: Model, context: ArrayLike | None = None, most_dims: int | None = 2, n: int = 1) -> Drawable:
-    """The Drawable of a flow or a fitted estimator, given a context for one of n points or for each of them.
+    """The Drawable of a flow or a fitted estimator, with one context or n contexts.
 
-    It has at most `most_dims` dimensions, unless that is None.
+    The model may have at most `most_dims` dimensions; None is any number.
     """
     if not isinstance(model, (Flow, FlowDensity, FlowOutlierDetector)):
         raise TypeError(f"model must be a Flow, a FlowDensity or a FlowOutlierDetector, got {type(model).__name__}")

@@ -1,4 +1,4 @@
-"""Data and samples of a model: do they look alike?"""
+"""Data beside samples of a model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Columns of a corner plot; more panels than that cannot be told apart.
+# The most columns in a corner plot; more panels would be too small.
 MOST_COLUMNS = 16
 COLOURS = {"data points": BLUE, "samples": RED}
 
@@ -46,11 +46,11 @@ def samples(
     data : array_like of real numbers, shape (n, 2) or (n, 1)
         Finite. Sets the limits of both panels.
     samples : array_like of real numbers, shape (m, 2) or (m, 1)
-        If some lie outside of the panel, its title says how many.
+        If some are outside of the panel, its title says how many.
     names : sequence of str, optional
-        Of the columns.
+        Names of the columns.
     axes : 2 matplotlib Axes, optional
-        To draw on; default: a new figure.
+        Axes to draw on. Default: a new figure.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def samples(
     ImportError
         If matplotlib is missing.
     TypeError, ValueError
-        If an argument is not such an array, or `axes` are not two Axes.
+        If an array has another type or shape, or `axes` are not two Axes.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def _draw_points(axes: npt.NDArray[Any], clouds: Sequence[Points], limits: Seque
 
 
 def _draw_histograms(axes: npt.NDArray[Any], clouds: Sequence[Points], limits: Sequence[Range], names: Sequence[str]) -> None:
-    """Of one column, in the same bins and to the same height."""
+    """Draw histograms of one column, with the same bins and the same height."""
     edges = bin_edges(limits[0], min(map(len, clouds)))
     drawn = zip(axes, clouds, COLOURS.values())
     top = max(histogram(ax, cloud[:, 0], edges, colour, filled=True) for ax, cloud, colour in drawn)
@@ -111,22 +111,22 @@ def corner(
     bins: int | None = None,
     axes: AxesLike | None = None,
 ) -> Figure:
-    """Data and samples over each other: a histogram of every column, and every pair of columns.
+    """Data and samples in one figure: a histogram of every column, and points of every pair of columns.
 
-    The points of both are drawn in a random order, so that neither hides the other.
+    Points of data and samples are drawn in a random order, so that neither hides the other.
 
     Parameters
     ----------
     data : array_like of real numbers, shape (n, D), optional
-        Finite, 1 <= D <= 16. Sets the limits: they leave out the outermost half per cent of a column.
+        Finite, 1 <= D <= 16. Sets the limits, which leave out the outermost half per cent of each column.
     samples : array_like of real numbers, shape (m, D), optional
-        Without data, they set the limits.
+        Sets the limits if there are no data.
     names : sequence of D str, optional
-        Of the columns.
+        Names of the columns.
     bins : int, optional
-        Of the histograms; their heights are densities. Default: more for more points, 9 to 60.
+        The number of bins of the histograms, whose heights are densities. Default: 9 to 60, more for more points.
     axes : array_like of matplotlib Axes, shape (D, D), optional
-        To draw on; default: a new figure. Those above the diagonal become empty.
+        Axes to draw on; those above the diagonal become empty. Default: a new figure.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def corner(
     ImportError
         If matplotlib is missing.
     TypeError, ValueError
-        If an argument is unfit, there are neither data nor samples, or they have different numbers of columns.
+        If an argument is invalid, if there are neither data nor samples, or if they differ in their number of columns.
 
     Examples
     --------
@@ -173,7 +173,7 @@ def corner(
 
 
 def _clouds(data: ArrayLike | None, samples: ArrayLike | None) -> dict[str, Points]:
-    """{"data points": data, "samples": samples}, without those that are None."""
+    """{"data points": data, "samples": samples}, without entries that are None."""
     clouds = {}
     if data is not None:
         clouds["data points"] = check_points("data", data, finite=True)
@@ -196,7 +196,7 @@ def _shuffled(clouds: Mapping[str, Points]) -> tuple[Points, npt.NDArray[np.str_
 
 
 def _histograms(ax: Axes, columns: Mapping[str, Points], limits: Range, bins: int) -> None:
-    """Densities of all points, also of those outside of the limits."""
+    """Draw densities of all points, including those outside of the limits."""
     edges = np.linspace(limits[0], limits[1], bins + 1)
     top = 0.0
     for name, column in columns.items():
@@ -207,7 +207,7 @@ def _histograms(ax: Axes, columns: Mapping[str, Points], limits: Range, bins: in
 
 
 def _tick(ax: Axes, names: Sequence[str], row: int, column: int, dim: int) -> None:
-    """Labels and numbers along the bottom and the left only."""
+    """Put labels and numbers along the bottom and the left only."""
     from matplotlib.ticker import MaxNLocator
 
     bottom, left = row == dim - 1, column == 0 and row > 0
@@ -222,7 +222,7 @@ def _tick(ax: Axes, names: Sequence[str], row: int, column: int, dim: int) -> No
 
 
 def _legend(grid: npt.NDArray[Any], dim: int) -> None:
-    """In the empty corner, which has room for it, or above the only panel."""
+    """Put the legend into the empty corner, or above the only panel."""
     if dim == 1:
         grid[0, 0].legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     else:

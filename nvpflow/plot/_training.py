@@ -30,26 +30,26 @@ def training(
     Parameters
     ----------
     history : fitted FlowDensity or FlowOutlierDetector, or mapping
-        "train_nll", one entry per epoch, and perhaps "validation_nll" of the epochs "validation_epoch", of every epoch where
-        that is missing, in nats: `FlowDensity.history_`, or what `Flow.fit` returned. The epoch whose parameters were kept is
-        marked: the model knows it, and for a mapping it is the one with the best validation NLL. The training NLL is that of
-        the samples with the noise that training adds to them, if any.
+        A mapping is `FlowDensity.history_` or the result of `Flow.fit`: "train_nll", one entry per epoch, in nats, and perhaps
+        "validation_nll" of the epochs "validation_epoch" (every epoch, if that is missing). The epoch whose parameters were
+        kept is marked; for a mapping it is the one with the best validation NLL. The training NLL includes the noise that
+        training adds to the samples.
     entropy : float, optional
-        Of the data's distribution, in nats; a dashed line. No model can do better on average.
+        The entropy of the distribution of the data, in nats, drawn as a dashed line. No model has a lower NLL on average.
     axes : matplotlib Axes, optional
-        To draw on; default: a new figure.
+        Axes to draw on. Default: a new figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Its limits suit the later epochs; the first ones may be above.
+        Its limits fit the later epochs; the first ones may be outside.
 
     Raises
     ------
     ImportError
         If matplotlib is missing.
     NotFittedError, TypeError, ValueError
-        If the model is not fitted, or an argument is unfit.
+        If the model is not fitted, or an argument is invalid.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def training(
 
 
 def _limits(curves: Collection[Floats], entropy: float | None) -> tuple[float, float] | None:
-    """From the lowest value to some way above most: a few huge epochs must not flatten the rest."""
+    """Limits from the lowest value to somewhat above most values, so that a few huge ones do not flatten the rest."""
     finite = [curve[np.isfinite(curve)] for curve in curves]
     finite = [curve for curve in finite if len(curve)]
     if not finite:

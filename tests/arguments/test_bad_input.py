@@ -1,4 +1,4 @@
-"""Odd and bad input: the right result, or an error that names the argument, and an object that is as it was."""
+"""Bad and unusual input: a correct result, or an error that names the argument and leaves the object unchanged."""
 
 import gc
 import re
@@ -13,7 +13,7 @@ from support.flows import make_flow
 
 @pytest.fixture
 def flow():
-    """A flow whose parameters must be the same, and that must still work, when the test is over."""
+    """A flow that the test must leave unchanged and usable."""
     flow = make_flow("float32")
     before, points = flow.parameters.tobytes(), flow.sample(5, random_state=0)
     log_prob = flow.log_prob(points)
@@ -73,7 +73,7 @@ GOOD_SAMPLES = {
 @pytest.mark.parametrize("kind", GOOD_SAMPLES)
 @pytest.mark.parametrize("method", SAMPLE_METHODS)
 @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
-def test_odd_samples(flow, method, kind):
+def test_unusual_arrays(flow, method, kind):
     expected = getattr(flow, method)(POINTS)
     given = getattr(flow, method)(GOOD_SAMPLES[kind])
     for ours, theirs in zip(np.atleast_1d(given), np.atleast_1d(expected)) if method == "nll" else zip(given, expected):
@@ -81,7 +81,7 @@ def test_odd_samples(flow, method, kind):
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint64", "bool", "float16"])
-def test_other_numbers(flow, dtype):
+def test_numeric_dtypes(flow, dtype):
     values = np.array([[0, 1], [1, 1], [1, 0]], dtype)
     np.testing.assert_array_equal(flow.log_prob(values), flow.log_prob(values.astype("float32")))
 
@@ -92,7 +92,7 @@ def test_read_only_samples(flow):
     np.testing.assert_array_equal(flow.log_prob(points), flow.log_prob(POINTS))
 
 
-def test_no_samples(flow):
+def test_empty_samples(flow):
     nothing = np.zeros((0, 2))
     x, log_det = flow.forward(nothing)
     assert x.shape == (0, 2) and log_det.shape == (0,)
@@ -106,7 +106,7 @@ def test_no_samples(flow):
             getattr(flow, method)(nothing)
 
 
-def test_nan_and_infinity_stay_in_their_row(flow):
+def test_nan_and_infinity_affect_one_row(flow):
     points = np.repeat(POINTS, 10, axis=0)
     expected = flow.log_prob(points)
     for bad in (np.nan, np.inf, -np.inf):
@@ -118,11 +118,11 @@ def test_nan_and_infinity_stay_in_their_row(flow):
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
-def test_values_beyond_float32(flow):
+def test_float32_overflow(flow):
     assert not np.isfinite(flow.log_prob([[1e300, 0.0]]))[0]
 
 
-def test_huge_arrays_are_a_memory_error(flow):
+def test_huge_arrays(flow):
     endless = np.broadcast_to(np.float32(0), (2**50, 2))
     with pytest.raises(MemoryError):
         flow.log_prob(endless)
@@ -192,7 +192,7 @@ def test_bad_layers(bad):
 
 
 @pytest.mark.parametrize("mask", [[True, False], (1.0, 0.0), np.array([1, 0], "int8"), np.array([1, 0], ">f8")])
-def test_masks_of_other_types(mask):
+def test_mask_types(mask):
     assert nvpflow.CouplingLayer(2, mask=mask).mask.tolist() == [1, 0]
 
 
@@ -215,7 +215,7 @@ def test_bad_flows():
     np.testing.assert_array_equal(flow.parameters, layer.parameters)
 
 
-def test_parameters_are_views_that_cannot_be_spoilt(flow):
+def test_parameter_views(flow):
     view = flow.parameters
     view.shape = (1, -1)
     assert flow.parameters.ndim == 1
@@ -229,14 +229,14 @@ def test_parameters_are_views_that_cannot_be_spoilt(flow):
     assert layer.s_net[0].weight[0, 0] == old
 
 
-def test_a_view_outlives_its_flow():
+def test_view_outlives_flow():
     parameters = make_flow("float32").parameters
     gc.collect()
     parameters += 1
     assert np.isfinite(parameters).all()
 
 
-def test_init_that_was_forgotten_or_repeated():
+def test_missing_or_repeated_init():
     class Forgetful(nvpflow.Flow):
         def __init__(self):
             pass
@@ -270,7 +270,7 @@ def test_bad_state_dicts(flow, bad):
         flow.load_state_dict(state)
 
 
-def test_from_state_dict_gives_the_same_function():
+def test_from_state_dict():
     flow = nvpflow.Flow([nvpflow.CouplingLayer(3, (8, 4), [i % 2, 1, 0], scale="exp") for i in range(2)])
     masks = [layer.mask for layer in flow.layers]
     state = flow.state_dict()
@@ -321,7 +321,7 @@ def test_bad_fits(flow, bad):
         flow.fit(**{"x": POINTS, "max_iter": 3, **arguments})
 
 
-def test_errors_in_a_callback_come_through():
+def test_exception_in_callback():
     flow = make_flow("float32")
 
     def fail(epoch, train_nll, validation_nll):
@@ -332,7 +332,7 @@ def test_errors_in_a_callback_come_through():
     assert np.isfinite(flow.log_prob(POINTS)).all()
 
 
-def test_divergence_is_told_and_taken_back():
+def test_divergence_warns_and_restores():
     flow = nvpflow.Flow([nvpflow.CouplingLayer(2, 8, [i % 2, 1 - i % 2], scale="exp", random_state=i) for i in range(4)])
     with pytest.warns(nvpflow.ConvergenceWarning, match="training diverged"):
         flow.fit(POINTS, max_iter=300, learning_rate=30.0)
@@ -383,7 +383,7 @@ def test_bad_data(bad):
     assert not hasattr(model, "flow_")
 
 
-def test_nearly_constant_columns_are_told():
+def test_nearly_constant_columns_warn():
     data = np.random.RandomState(0).normal(size=(50, 2)) + [0, 1e6]
     with pytest.warns(UserWarning, match=r"column\(s\) 1 of X vary by less than .* use dtype=float64"):
         nvpflow.FlowDensity(max_iter=2).fit(data)
@@ -430,3 +430,26 @@ def test_errors_do_not_leak():
         gc.collect()
         counts.append((sys.getrefcount(bad), sys.getrefcount(POINTS), sys.getrefcount(flow)))
     assert counts[0] == counts[1] == counts[2]
+
+
+CONSTANT = {
+    "all": np.ones((10, 2)),
+    "one column": np.column_stack([np.arange(10.0), np.ones(10)]),
+    "two rows": np.ones((2, 3)),
+    "one dimension": np.zeros((50, 1)),
+}
+
+
+@pytest.mark.parametrize("data", CONSTANT)
+@pytest.mark.parametrize("options", [{}, {"validation_fraction": None}, {"base": "normal"}, {"base": "normal", "n_init": 2}])
+@pytest.mark.parametrize("estimator", [nvpflow.FlowDensity, nvpflow.FlowOutlierDetector])
+def test_constant_samples(estimator, options, data):
+    model = estimator(max_iter=2, random_state=0, **options)
+    with pytest.raises(ValueError, match="^X must have no constant column"):
+        model.fit(CONSTANT[data])
+    assert vars(model).keys() == model.get_params().keys()
+
+
+def test_constant_samples_in_partial_fit():
+    with pytest.raises(ValueError, match="^X must have no constant column"):
+        nvpflow.FlowDensity().partial_fit(np.ones((10, 2)))

@@ -1,4 +1,4 @@
-"""Arguments that change during a call, lie in the parameters, are empty or of a subclass: the numbers are right all the same."""
+"""Arguments that change during a call, alias the parameters, are empty or of a subclass: results are correct."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def plain_flow():
 
 
 class Meddler:
-    """An array_like that does something first."""
+    """An array_like with a side effect."""
 
     def __init__(self, array, do):
         self.array, self.do = array, do
@@ -51,7 +51,7 @@ CALLS = {
 @pytest.mark.parametrize("call", CALLS)
 class TestComputing:
     @pytest.mark.parametrize("shape", [(8, 1), (1, 8), (2, 4), (8,)])
-    def test_an_array_that_another_argument_reshapes(self, call, shape):
+    def test_array_reshaped_by_other_argument(self, call, shape):
         flow, x = conditional_flow(), X.copy()
         expected = CALLS[call](flow, X, CONTEXT)
         given = CALLS[call](flow, x, Meddler(CONTEXT, lambda: setattr(x, "shape", shape)))
@@ -59,7 +59,7 @@ class TestComputing:
         for ours, theirs in zip(given, expected, strict=True):
             np.testing.assert_array_equal(ours, theirs)
 
-    def test_an_argument_that_calls_the_flow(self, call):
+    def test_argument_calls_flow(self, call):
         flow = conditional_flow()
         expected = CALLS[call](flow, X, CONTEXT)
         given = CALLS[call](flow, X, Meddler(CONTEXT, lambda: CALLS[call](flow, np.ones((50, 2)), np.ones((50, 1)))))
@@ -70,7 +70,7 @@ class TestComputing:
     @pytest.mark.parametrize(
         "convert", [np.asmatrix, np.ma.masked_array, np.asfortranarray, lambda x: x.astype(">f8"), lambda x: x[::-1][::-1]]
     )
-    def test_other_kinds_of_arrays(self, call, convert):
+    def test_array_subclasses(self, call, convert):
         if convert is np.asmatrix and call == "forward_vjp":
             pytest.skip("x[:, 0] of a matrix is one")
         flow, x = conditional_flow(), convert(X)
@@ -78,7 +78,7 @@ class TestComputing:
             assert type(ours) is type(theirs)
             np.testing.assert_array_equal(ours, theirs)
 
-    def test_samples_that_are_the_parameters(self, call):
+    def test_samples_alias_parameters(self, call):
         flow = conditional_flow()
         inside = flow.parameters[:80].reshape(40, 2)
         before = inside.copy()
@@ -98,14 +98,14 @@ class TestComputing:
             assert 0 in array.shape or not array.any()  # the gradient of a sum of none
 
 
-class TestShapesOfNothing:
+class TestEmpty:
     @pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 0), (0, 0), (0, 2, 1)])
     def test_samples(self, shape):
         for call in (plain_flow().log_prob, plain_flow().nll, plain_flow().forward, plain_flow().fit):
             with pytest.raises(ValueError, match=r"(x|z) must have shape \(n, 2\)"):
                 call(np.empty(shape))
 
-    def test_drawing_none(self):
+    def test_drawing_zero_samples(self):
         x, log_prob = plain_flow().sample_and_log_prob(0, random_state=0)
         assert x.shape == (0, 2) and log_prob.shape == (0,)
         assert conditional_flow().sample(0, context=[1.0]).shape == (0, 2)
@@ -118,21 +118,21 @@ class TestShapesOfNothing:
         assert [len(curve) for curve in history.values()] == [0, 0, 0]
         np.testing.assert_array_equal(flow.parameters, before)
 
-    def test_a_layer_without_parameters(self):
+    def test_layer_without_parameters(self):
         flow = nvpflow.Flow([nvpflow.Permutation(2, [1, 0])])
         history = flow.fit(X, max_iter=3, callback=lambda *epoch: flow.parameters.fill(7))
         np.testing.assert_allclose(history["train_nll"], flow.nll(X), rtol=1e-6)
 
 
 class TestTraining:
-    def test_data_that_another_argument_reshapes(self):
+    def test_data_reshaped_by_other_argument(self):
         flow, other, x = plain_flow(), plain_flow(), X.copy()
         weight = Meddler(np.ones(4), lambda: setattr(x, "shape", (8, 1)))
         history = flow.fit(x, sample_weight=weight, max_iter=3)
         np.testing.assert_array_equal(history["train_nll"], other.fit(X, sample_weight=np.ones(4), max_iter=3)["train_nll"])
 
-    def test_what_a_callback_makes_of_the_data_counts_from_the_next_epoch(self):
-        """For any number of threads alike, since none is at work then."""
+    def test_callback_changes_data(self):
+        """The change counts from the next epoch on, for any number of threads: none is at work meanwhile."""
         histories = []
         for n_jobs in (1, 2):
             flow, x = plain_flow(), np.random.default_rng(0).normal(size=(60000, 2))
@@ -153,7 +153,7 @@ class TestThreadCount:
     @pytest.mark.parametrize(
         ("value", "error"), [(0, ValueError), (-1, ValueError), (-(10**30), ValueError), (1.5, TypeError), (None, TypeError)]
     )
-    def test_values_out_of_range(self, value, error):
+    def test_out_of_range(self, value, error):
         for transform in (plain_flow(), nvpflow.ActNorm(2)):
             transform._n_threads = 2
             with pytest.raises(error):
@@ -163,19 +163,19 @@ class TestThreadCount:
             assert transform._n_threads == 2
 
     @pytest.mark.parametrize("value", [10**6, 2**63 - 1, 10**30])
-    def test_huge_ones_are_limited(self, value):
-        """By what there is to do, and the library's limit."""
+    def test_huge_counts_are_limited(self, value):
+        """By the amount of work, and by the library's limit."""
         flow, x = plain_flow(), np.random.default_rng(0).normal(size=(60000, 2))
         expected = flow.log_prob(x)
         flow._n_threads = value
         np.testing.assert_array_equal(flow.log_prob(x), expected)
 
-    def test_one_at_first(self):
+    def test_default(self):
         assert plain_flow().n_jobs == nvpflow.ActNorm(2)._n_threads == 1
 
 
 class TestCore:
-    def test_adam_whose_gradient_is_the_parameters(self):
+    def test_adam_gradient_aliases_parameters(self):
         w = np.linspace(-1, 1, 1001)
         expected = w.copy()
         ours, theirs = nvpflow.Adam(w, 0.1), nvpflow.Adam(expected, 0.1)
@@ -189,7 +189,7 @@ class TestCore:
         [np.zeros(3), np.zeros(4, np.float32), np.zeros(8)[::2], np.zeros((4, 1)), [0.0] * 4, np.ma.zeros(4), "text"],
         ids=["length", "dtype", "strides", "dimensions", "list", "subclass", "text"],
     )
-    def test_buffers_that_do_not_fit(self, parameters):
+    def test_wrong_buffers(self, parameters):
         with pytest.raises(ValueError, match="parameters must be a writeable contiguous array of 4 numbers"):
             _core.Transform(TWO_COLUMNS, parameters)
         layer = nvpflow.ActNorm(2, dtype="float64")
@@ -198,14 +198,14 @@ class TestCore:
             layer._rebind(parameters)
         np.testing.assert_array_equal(layer.parameters, [1, 2, 3, 4])
 
-    def test_a_buffer_that_its_owner_reshapes(self):
+    def test_reshaped_buffer(self):
         buffer = np.arange(4.0)
         layer = _core.Transform(TWO_COLUMNS, buffer)
         buffer.shape = (2, 2)
         layer.parameters.shape = (4, 1)
         np.testing.assert_allclose(layer.forward(np.ones((1, 2)))[0], [[1 + 2, np.e + 3]])
 
-    def test_a_transform_without_init(self):
+    def test_transform_without_init(self):
         for kind in (nvpflow.Flow, nvpflow.CouplingLayer, _core.Flow):
             thing = kind.__new__(kind)
             for use in (lambda: thing.forward(X), lambda: thing.parameters, lambda: thing._rebind(np.zeros(3))):

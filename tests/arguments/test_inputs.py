@@ -1,4 +1,4 @@
-"""What holds samples: frames, tensors, DLPack; and what does not, with an error that names the argument."""
+"""Inputs that are converted to arrays (frames, tensors, DLPack), and errors for others that name the argument."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ POINTS = np.random.RandomState(0).normal(size=(40, 2)).astype("float32")
 
 
 class OnlyDLPack:
-    """An array of a library that NumPy knows nothing of."""
+    """An array that offers DLPack alone."""
 
     def __init__(self, array, error=None):
         self.array, self.error = array, error
@@ -80,7 +80,7 @@ def make_model():
 
 
 @pytest.mark.parametrize("kind", GOOD)
-def test_flow_reads(kind):
+def test_flow_accepts(kind):
     flow, samples = make_flow(), GOOD[kind]()
     np.testing.assert_array_equal(flow.log_prob(samples), flow.log_prob(POINTS))
     np.testing.assert_array_equal(flow.nll_and_grad(samples)[1], flow.nll_and_grad(POINTS)[1])
@@ -91,7 +91,7 @@ def test_flow_reads(kind):
 
 
 @pytest.mark.parametrize("kind", GOOD)
-def test_estimator_reads(kind):
+def test_estimator_accepts(kind):
     samples = GOOD[kind]()
     model, expected = make_model().fit(samples), make_model().fit(POINTS)
     np.testing.assert_array_equal(model.score_samples(samples), expected.score_samples(POINTS))
@@ -102,7 +102,7 @@ def test_estimator_reads(kind):
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_unreadable(kind):
+def test_rejected_inputs(kind):
     make, error, message = BAD[kind]
     flow, model = make_flow(), make_model()
     uses = ((flow.log_prob, "x"), (flow.forward, "z"), (flow.fit, "x"), (model.fit, "X"), (model.partial_fit, "X"))
@@ -114,7 +114,7 @@ def test_unreadable(kind):
         model.fit(POINTS).score_samples(make())
 
 
-def test_errors_of_reading_do_not_leak():
+def test_errors_do_not_leak_inputs():
     flow, ragged = make_flow(), [[1.0, 2.0], [3.0]]
     counts = []
     for _ in range(3):
@@ -126,8 +126,8 @@ def test_errors_of_reading_do_not_leak():
     assert counts[0] == counts[1] == counts[2]
 
 
-def test_arrays_of_objects():
-    """As scikit-learn does, the estimator takes objects that are numbers; a flow takes arrays of numbers alone."""
+def test_object_arrays():
+    """The estimator accepts objects that are numbers, as scikit-learn does; a flow accepts numeric arrays only."""
     model = make_model().fit(POINTS.astype(object))
     np.testing.assert_array_equal(model.score_samples(POINTS), make_model().fit(POINTS).score_samples(POINTS))
     for bad, error, message in (
@@ -175,7 +175,7 @@ def test_feature_names():
         model.score_samples(frame)
 
 
-def test_feature_names_are_saved(tmp_path):
+def test_saved_feature_names(tmp_path):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(POINTS, columns=["a", "b"])
     make_model().fit(frame).save(tmp_path / "model.npz")
@@ -185,7 +185,7 @@ def test_feature_names_are_saved(tmp_path):
         model.score_samples(frame[["b", "a"]])
 
 
-def test_frames_out():
+def test_set_output():
     pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
     frame = pandas.DataFrame(POINTS, columns=["a", "b"], index=np.arange(100, 140))
     model = make_model().fit(frame)
@@ -235,13 +235,13 @@ ALONE = """
 """
 
 
-def test_numpy_is_all_that_is_needed():
+def test_numpy_is_sufficient():
     run = subprocess.run([sys.executable, "-W", "error", "-c", textwrap.dedent(ALONE)], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert run.stdout == "pandas\n"
 
 
-def test_import_brings_numpy_alone():
+def test_import_loads_only_numpy():
     script = "import sys, nvpflow; print({'sklearn', 'scipy', 'pandas', 'polars', 'torch'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout == "set()\n"

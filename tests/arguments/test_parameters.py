@@ -1,4 +1,4 @@
-"""Every argument with every odd value: an error that names it, whether or not the others make use of it."""
+"""Every argument with every invalid value: an error that names it, even where other arguments make it unused."""
 
 import re
 from decimal import Decimal
@@ -53,18 +53,18 @@ CONFIGURATIONS = {
 
 
 def unfit(kind):
-    """The odd values that arguments of this kind do not take."""
+    """The values that an argument of this kind rejects."""
     return [value for value, also in ODD.values() if not set(kind.split()) & set(also)]
 
 
-def test_every_parameter_is_in_the_table():
+def test_table_is_complete():
     assert KINDS.keys() == R().get_params().keys()
     assert R._parameter_checks.keys() | {"dtype"} == KINDS.keys()
 
 
 @pytest.mark.parametrize("others", CONFIGURATIONS)
 @pytest.mark.parametrize("name", KINDS)
-def test_odd_parameters(name, others):
+def test_invalid_parameters(name, others):
     for odd in unfit(KINDS[name]):
         model = R(**{"max_iter": 2, **CONFIGURATIONS[others], name: odd})
         for fit in (model.fit, model.partial_fit):
@@ -100,7 +100,7 @@ def test_messages(wrong, error, message):
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_odd_contamination(odd):
+def test_invalid_contamination(odd):
     value, _ = ODD[odd]
     if odd in ("numpy float", "fraction"):
         assert np.isfinite(nvpflow.FlowOutlierDetector(contamination=value, max_iter=2).fit(X).offset_)
@@ -116,7 +116,7 @@ def test_odd_contamination(odd):
     dict(random_state=np.random.SeedSequence(1)), dict(dtype=np.float64, scale_bound=1e39, tail_bound=3e38),
     dict(validation_fraction=1e-50),
 ])  # fmt: skip
-def test_right_values(right):
+def test_valid_values(right):
     model = R(**{"max_iter": 2, "n_layers": 2, "hidden_dim": 4, **right}).fit(X)
     assert np.isfinite(model.score(X))
 
@@ -138,15 +138,15 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("layer, name", [(layer, name) for layer, kinds in LAYERS.items() for name in kinds])
-def test_odd_arguments_of_layers(layer, name):
+def test_invalid_layer_arguments(layer, name):
     for odd in unfit(LAYERS[layer][name]):
         with pytest.raises((TypeError, ValueError), match=rf"^{name} must "):
             layer(**{"data_dim": 2, name: odd})
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_bounds_at_the_ends_of_their_range(dtype):
-    """Just inside, densities and gradients are finite; just outside is an error."""
+def test_extreme_bounds(dtype):
+    """Just inside of their range, densities and gradients are finite; just outside, there is an error."""
     info = np.finfo(dtype)
     for layer, name, low, high in (
         (nvpflow.CouplingLayer, "scale_bound", float(info.tiny), float(1 / info.tiny)),
@@ -164,7 +164,7 @@ def test_bounds_at_the_ends_of_their_range(dtype):
                 make(bound)
 
 
-def test_the_bound_is_checked_where_it_is_not_used():
+def test_unused_bound_is_checked():
     with pytest.raises(ValueError, match="scale_bound must be from"):
         nvpflow.CouplingLayer(2, scale="exp", scale_bound=1e39)
 
@@ -186,7 +186,7 @@ def small_flow(dtype="float32"):
 
 
 @pytest.mark.parametrize("name", FIT)
-def test_odd_arguments_of_a_fit(name):
+def test_invalid_fit_arguments(name):
     flow = small_flow()
     before = flow.parameters.copy()
     for odd in unfit(FIT[name]):
@@ -199,7 +199,7 @@ def test_odd_arguments_of_a_fit(name):
     dict(learning_rate=1e39), dict(learning_rate=1e-50), dict(max_grad_norm=1e39), dict(max_grad_norm=1e-50),
     dict(weight_decay=1e39), dict(tol=1e39), dict(noise=1e39), dict(noise=[0.1, 1e39]),
 ])  # fmt: skip
-def test_numbers_that_float32_does_not_hold(wrong):
+def test_float32_overflow_in_fit(wrong):
     ((name, value),) = wrong.items()
     with pytest.raises(ValueError, match=f"^{name} must be finite.* in float32, got"):
         small_flow().fit(X, max_iter=1, **wrong)
@@ -210,7 +210,7 @@ def test_numbers_that_float32_does_not_hold(wrong):
 @pytest.mark.parametrize(
     "noise", ["1", True, [1 + 0j] * 2, np.nan, [0.1, -0.1], [[0.1, 0.1]], np.ma.array([0.1, 0.1], mask=[0, 1])]
 )
-def test_odd_noise(noise):
+def test_invalid_noise(noise):
     with pytest.raises((TypeError, ValueError), match="^noise must "):
         small_flow().fit(X, max_iter=1, noise=noise)
 
@@ -222,7 +222,7 @@ ADAM = {"learning_rate": "real", "beta_1": "share", "beta_2": "share", "epsilon"
 
 
 @pytest.mark.parametrize("name", ADAM)
-def test_odd_arguments_of_adam(name):
+def test_invalid_adam_arguments(name):
     for odd in unfit(ADAM[name]):
         with pytest.raises((TypeError, ValueError), match=rf"^{name} must "):
             nvpflow.Adam(np.ones(3), **{name: odd})
@@ -237,14 +237,14 @@ def test_adam_in_float32(wrong):
 
 
 @pytest.mark.parametrize("dtype, epsilon", [("float32", 1e-37), ("float32", 1e-8), ("float64", 1e-50)])
-def test_adam_leaves_a_parameter_without_gradient(dtype, epsilon):
+def test_adam_with_zero_gradient(dtype, epsilon):
     parameters = np.ones(3, dtype)
     adam = nvpflow.Adam(parameters, learning_rate=0.1, epsilon=epsilon)
     adam.step([0.0, 1.0, -1.0])
     np.testing.assert_allclose(parameters, [1, 0.9, 1.1], rtol=1e-6)
 
 
-def test_adam_is_checked_after_construction_too():
+def test_adam_attributes_are_checked():
     adam = nvpflow.Adam(np.ones(3, "float32"))
     for bad in (np.nan, 0, -1, 1e-50):
         with pytest.raises(ValueError, match="^learning_rate must be"):
@@ -265,7 +265,7 @@ def test_adam_is_checked_after_construction_too():
     ([1, 1e300, 0], ValueError, "grad must be finite in float32"),
     (np.ma.array([1, 2, 3], mask=[0, 0, 1]), ValueError, "grad must have no masked elements"),
 ])  # fmt: skip
-def test_odd_gradients(grad, error, message):
+def test_invalid_gradients(grad, error, message):
     parameters = np.ones(3, "float32")
     adam = nvpflow.Adam(parameters)
     with pytest.raises(error, match=re.escape(message)):
@@ -280,7 +280,7 @@ def test_odd_gradients(grad, error, message):
     ("float32", 1e-45, False), ("float32", 1e-40, False), ("float32", 1e-37, True), ("float32", 1e37, True),
     ("float32", 1e38, False), ("float64", 1e-150, True), ("float64", 1e150, True),
 ])  # fmt: skip
-def test_deviations_of_a_mixture(dtype, deviation, fine):
+def test_mixture_deviations(dtype, deviation, fine):
     arguments = [1, 2], [[0, 0], [deviation, 0]], [np.eye(2) * deviation**2] * 2
     if not fine:
         with pytest.raises(ValueError, match="weights, means and covariances must be within the range of float32"):
@@ -297,7 +297,7 @@ def test_deviations_of_a_mixture(dtype, deviation, fine):
 
 @pytest.mark.parametrize("argument", ["weights", "means", "covariances"])
 @pytest.mark.parametrize("odd", ["nan", "infinity", "text", "none", "complex", "bool", "dict", "masked", "long double"])
-def test_odd_arguments_of_a_mixture(argument, odd):
+def test_invalid_mixture_arguments(argument, odd):
     arguments = {"weights": np.ones(1), "means": np.zeros((1, 2)), "covariances": np.eye(2)[None]}
     replaced = {
         "masked": np.ma.masked_array(arguments[argument], mask=np.ones_like(arguments[argument])),
@@ -309,18 +309,18 @@ def test_odd_arguments_of_a_mixture(argument, odd):
 
 
 @pytest.mark.parametrize("function", [datasets.moons_entropy, lambda noise: datasets.moons_log_density([[0, 1]], noise)])
-def test_odd_noise_of_moons(function):
+def test_invalid_moons_noise(function):
     for odd in unfit("real"):
         with pytest.raises((TypeError, ValueError), match="^noise must "):
             function(odd)
 
 
 @pytest.mark.parametrize("noise", [1e3, 1e20, 1e150])
-def test_entropy_of_moons_in_much_noise_is_that_of_the_noise(noise):
+def test_moons_entropy_with_large_noise(noise):
     assert datasets.moons_entropy(noise) == pytest.approx(np.log(2 * np.pi * np.e) + 2 * np.log(noise), abs=1e-5)
 
 
-def test_noise_of_moons_beyond_the_range():
+def test_moons_noise_out_of_range():
     with pytest.raises(ValueError, match="noise must be at most 1e150, got 1e\\+200"):
         datasets.moons_entropy(1e200)
 
@@ -351,7 +351,7 @@ def test_seeds(use):
         SEEDED[use](good)
 
 
-def test_large_seeds_differ():
+def test_large_seeds():
     samples = [small_flow().sample(3, random_state=seed).tobytes() for seed in (1, 2**64 + 1, 2**128 + 1)]
     assert len(set(samples)) == 3
 
@@ -378,7 +378,7 @@ def test_shown(value, text):
     ["x" * 10**6, Loud(), list(range(10**5)), [[1] * 1000] * 1000, dict.fromkeys(range(999), "x" * 999), [Loud()] * 9],
     ids=["text", "object", "list", "lists", "dict", "objects"],
 )
-def test_what_is_shown_is_short(value):
+def test_shown_is_short(value):
     assert len(shown(value)) <= 203 and "\n" not in shown(value)
     for make in (lambda: nvpflow.CouplingLayer(value), lambda: nvpflow.Flow([value]), lambda: R(base=value).fit(X)):
         with pytest.raises((TypeError, ValueError)) as caught:

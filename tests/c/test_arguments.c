@@ -114,7 +114,7 @@ static void test_passes_without_arrays(void) {
     nvp_flow_destroy(f);
 }
 
-static void test_making_without_places(void) {
+static void test_create_without_outputs(void) {
     size_t size;
     nvp_flow *flow;
     void *params;
@@ -162,7 +162,7 @@ static void test_no_parameters(void) {
 
 /* -- sizes that wrap -- */
 
-static void test_sizes_that_wrap(void) {
+static void test_overflowing_sizes(void) {
     const nvp_layer_config act_norm = NVP_LAYER_CONFIG(.type = NVP_ACT_NORM),
                            lu = NVP_LAYER_CONFIG(.type = NVP_LU_LINEAR);
     const nvp_layer_config permuted = NVP_LAYER_CONFIG(.type = NVP_PERMUTATION, .permutation = order);
@@ -173,7 +173,8 @@ static void test_sizes_that_wrap(void) {
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
         for (int dtype = 0; dtype < 2; dtype++)
             for (size_t more = 0; more < 70; more++) {
-                CHECK(nvp_flow_create(&flow, (nvp_dtype)dtype, 2, half - 4 + more, NULL, 1, layers[i]) == NVP_ERROR_SIZE);
+                CHECK(nvp_flow_create(&flow, (nvp_dtype)dtype, 2, half - 4 + more, NULL, 1, layers[i]) ==
+                      NVP_ERROR_SIZE);
                 CHECK(!flow);
             }
     /* The same with D, where the layer has no list of its columns. */
@@ -236,7 +237,7 @@ static void test_bounds(void) {
 }
 
 /* What is accepted computes: numbers and gradients of samples within the bound are finite, at both ends. */
-static void test_extreme_bounds_compute(void) {
+static void test_extreme_bounds(void) {
     enum { MANY = 300 };
     nvp_workspace *w = make_workspace();
     for (int end = 0; end < 2; end++) {
@@ -275,7 +276,7 @@ static void test_version(void) {
 }
 
 /* A directory can be opened on some systems, but not read. */
-static void test_files_that_cannot_be_read(void) {
+static void test_unreadable_files(void) {
     nvp_flow *flow;
     void *params;
     CHECK(nvp_flow_load("/", &flow, &params) == NVP_ERROR_FILE && !flow && !params);
@@ -286,12 +287,12 @@ static void test_files_that_cannot_be_read(void) {
 }
 
 static const named_test tests[] = {TEST(passes_without_arrays),
-                                   TEST(making_without_places),
+                                   TEST(create_without_outputs),
                                    TEST(no_parameters),
-                                   TEST(sizes_that_wrap),
+                                   TEST(overflowing_sizes),
                                    TEST(bounds),
-                                   TEST(extreme_bounds_compute),
+                                   TEST(extreme_bounds),
                                    TEST(version),
-                                   TEST(files_that_cannot_be_read)};
+                                   TEST(unreadable_files)};
 
 int main(int n_arguments, char **arguments) { return RUN_TESTS(tests, n_arguments, arguments); }

@@ -13,7 +13,7 @@ static void test_bad_descriptions(void) {
         nvp_layer_config config = good;                                                                                \
         __VA_ARGS__;                                                                                                   \
         flow = (nvp_flow *)(void *)&config;                                                                            \
-        CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, NULL, 1, &config) == (status));                                   \
+        CHECK(nvp_flow_create(&flow, NVP_FLOAT32, 2, 0, NULL, 1, &config) == (status));                                \
         CHECK((flow != NULL) == ((status) == NVP_OK));                                                                 \
         nvp_flow_destroy(flow);                                                                                        \
     } while (0)
@@ -264,13 +264,13 @@ static void test_context(void) {
     tear_down(&f);
 }
 
-static void test_statuses_have_words(void) {
+static void test_status_strings(void) {
     for (int status = NVP_OK; status <= NVP_INTERRUPTED + 1; status++)
         CHECK(strlen(nvp_status_string((nvp_status)status)) > 5);
 }
 
-static const named_test tests[] = {TEST(bad_descriptions),  TEST(bases),              TEST(instruction_sets),   TEST(round_trip),
-                                   TEST(one_layer_by_hand), TEST(sampling),           TEST(threads),
-                                   TEST(context),           TEST(statuses_have_words)};
+static const named_test tests[] = {TEST(bad_descriptions),  TEST(bases),    TEST(instruction_sets), TEST(round_trip),
+                                   TEST(one_layer_by_hand), TEST(sampling), TEST(threads),          TEST(context),
+                                   TEST(status_strings)};
 
 int main(int n_arguments, char **arguments) { return RUN_TESTS(tests, n_arguments, arguments); }

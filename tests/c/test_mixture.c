@@ -85,7 +85,7 @@ static void test_starting_mixture(void) {
     nvp_flow_destroy(flow);
 }
 
-static void test_sampling_from_a_mixture(void) {
+static void test_sampling(void) {
     enum { N = 3000 };
     fixture f = set_up_with(0, 4);
     static double x[N * DIM], again[N * DIM], log_prob[N], expected[N];
@@ -151,7 +151,7 @@ static void test_few_samples_from_many_components(void) {
     check_few_samples_from_many_components(NVP_FLOAT64);
 }
 
-static const named_test tests[] = {TEST(mixture), TEST(starting_mixture), TEST(sampling_from_a_mixture),
+static const named_test tests[] = {TEST(mixture), TEST(starting_mixture), TEST(sampling),
                                    TEST(few_samples_from_many_components)};
 
 int main(int n_arguments, char **arguments) { return RUN_TESTS(tests, n_arguments, arguments); }

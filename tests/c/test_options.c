@@ -132,7 +132,7 @@ typedef struct {
     double later;
 } later_result;
 
-static void test_structs_of_other_sizes(void) {
+static void test_other_struct_sizes(void) {
     nvp_flow *f = make_flow(NVP_FLOAT64, 0);
     nvp_workspace *w = make_workspace();
     double p[100], before[100], m[100] = {0}, v[100] = {0}, nll, x[N * DIM] = {0.5, -0.5, 1};
@@ -176,7 +176,7 @@ static void test_structs_of_other_sizes(void) {
 }
 
 /* An array of layers is as its first element says. */
-static void test_layers_of_another_size(void) {
+static void test_other_layer_sizes(void) {
     later_layer layers[2] = {{coupling, {0, 0}}, {spline, {0, 0}}};
     const nvp_layer_config same[2] = {coupling, spline};
     nvp_flow *flow, *expected;
@@ -195,7 +195,7 @@ static void test_layers_of_another_size(void) {
 }
 
 /* A result is filled in as far as it goes, and what is not known stays. */
-static void test_results_of_another_size(void) {
+static void test_other_result_sizes(void) {
     nvp_flow *f = make_flow(NVP_FLOAT64, 0);
     nvp_workspace *w = make_workspace();
     double p[100], x[N * DIM] = {0.5, -0.5, 1};
@@ -211,7 +211,7 @@ static void test_results_of_another_size(void) {
 }
 
 /* What an older header has: the later fields are zero. */
-static void test_structs_of_older_callers(void) {
+static void test_older_structs(void) {
     struct {
         size_t size;
         int first, later;
@@ -231,7 +231,7 @@ static void test_structs_of_older_callers(void) {
 }
 
 /* Zeros are the article's, but where there is an epsilon; in both structs alike. */
-static void test_defaults_of_adam(void) {
+static void test_adam_defaults(void) {
     const nvp_adam_options given[] = {ADAM(0, 0, 0, 0), ADAM(1e-3, 0.9, 0.999, 1e-8), ADAM(2e-3, 0, 0.5, 0),
                                       ADAM(2e-3, 0.9, 0.5, 1e-8), ADAM(1e-3, 0, 0, 1e-8)};
     nvp_workspace *w = make_workspace();
@@ -261,9 +261,8 @@ static void test_defaults_of_adam(void) {
     nvp_workspace_destroy(w);
 }
 
-static const named_test tests[] = {
-    TEST(adam_options),           TEST(training_options),        TEST(structs_of_other_sizes),
-    TEST(layers_of_another_size), TEST(results_of_another_size), TEST(structs_of_older_callers),
-    TEST(defaults_of_adam)};
+static const named_test tests[] = {TEST(adam_options),      TEST(training_options),   TEST(other_struct_sizes),
+                                   TEST(other_layer_sizes), TEST(other_result_sizes), TEST(older_structs),
+                                   TEST(adam_defaults)};
 
 int main(int n_arguments, char **arguments) { return RUN_TESTS(tests, n_arguments, arguments); }

@@ -8,6 +8,7 @@
 #define _XOPEN_SOURCE 700 /* mkdtemp, symbolic links, limits of files */
 #include "check.h"
 #include "faults.h"
+#include "layer_kinds.h"
 #include "nvpflow.h"
 #include <dirent.h>
 #include <locale.h>
@@ -44,6 +45,32 @@ static void set_number(const model *m, void *array, size_t i, double value) {
         ((double *)array)[i] = value;
 }
 
+static void draw_fields(nvp_layer_config *layer, size_t dim, const unsigned char *mask, const size_t *hidden,
+                        const size_t *order) {
+    for (const nvp_field *field = nvp_layer_kinds[layer->type].fields; field->name; field++)
+        switch (field->form) {
+        case NVP_CHOICE:
+        case NVP_SWITCH:
+            nvp_set_choice(layer, field, (int)draw(nvp_count_choices(field)));
+            break;
+        case NVP_REAL:
+            nvp_set_real(layer, field, draw_real(0.5, 2));
+            break;
+        case NVP_COUNT:
+            nvp_set_count(layer, field, field->least + draw(7));
+            break;
+        case NVP_WIDTHS:
+            nvp_set_sizes(layer, field, hidden, draw(3));
+            break;
+        case NVP_MASK:
+            nvp_set_mask(layer, field, mask);
+            break;
+        case NVP_ORDER:
+            nvp_set_sizes(layer, field, order, dim);
+            break;
+        }
+}
+
 /* The first layers are one of each type, so that no type is left out by chance. */
 static model make_model(size_t number) {
     nvp_layer_config layers[MOST_LAYERS];
@@ -56,18 +83,13 @@ static model make_model(size_t number) {
         for (size_t i = 0; i < dim; i++)
             masks[l][i] = (unsigned char)draw(2);
         hidden[l][0] = 1 + draw(5), hidden[l][1] = 1 + draw(5);
-        layers[l] = (nvp_layer_config)NVP_LAYER_CONFIG(.type = (nvp_layer_type)(l ? draw(NVP_N_LAYER_TYPES)
-                                                                                  : number % NVP_N_LAYER_TYPES),
-                                                       .mask = masks[l], .hidden = hidden[l], .n_hidden = draw(3),
-                                                       .activation = (nvp_activation)draw(NVP_N_ACTIVATIONS),
-                                                       .scale = (nvp_scale)draw(2), .scale_bound = draw_real(0.1, 2),
-                                                       .shared_network = (int)draw(2), .n_bins = 2 + draw(7),
-                                                       .tail_bound = draw_real(1, 4), .permutation = permutation);
+        const size_t type = l ? draw(NVP_N_LAYER_TYPES) : number % NVP_N_LAYER_TYPES;
+        layers[l] = (nvp_layer_config)NVP_LAYER_CONFIG(.type = (nvp_layer_type)type);
+        draw_fields(&layers[l], dim, masks[l], hidden[l], permutation);
     }
-    bool conditional = false;
+    bool conditional = false; /* those with a mask read the context */
     for (size_t l = 0; l < n_layers; l++)
-        conditional |= layers[l].type == NVP_AFFINE_COUPLING || layers[l].type == NVP_ADDITIVE_COUPLING ||
-                       layers[l].type == NVP_SPLINE_COUPLING;
+        conditional |= layers[l].mask != NULL;
     const nvp_dtype dtype = (nvp_dtype)draw(2);
     model m = {.real_size = dtype == NVP_FLOAT32 ? sizeof(float) : sizeof(double)};
     const size_t context_dim = conditional ? draw(3) : 0, n_components = draw(2) * draw(4);
@@ -136,7 +158,7 @@ static void test_round_trip(void) {
     }
 }
 
-static void test_encoding_is_the_inverse_of_decoding(void) {
+static void test_encode_and_decode(void) {
     static const double lists[][30] = {
         {2, 1, 3, 1, 4, 5, 0, 2, 1, 4, 1, 0, 1, 1, .7, 1, 2, 0, 0, 0, 0, 1, 8, 3, 4, 2, 0, 1, 5, 1},
         {1, 0, 3, 1, 5, 0, 2, 1, 4, 1, 0, 1, 0, 1e-3, 0, 2, 0, 0, 0, 0, 1, 8, 3, 4, 2, 0, 1, 5, 1}};
@@ -153,7 +175,7 @@ static void test_encoding_is_the_inverse_of_decoding(void) {
 }
 
 /* A bound that an unbounded scale does not have may be any number; files have 1 for one that could not be a bound. */
-static void test_bounds_without_meaning(void) {
+static void test_unused_bounds(void) {
     const double bounds[] = {0, -1, (double)NAN, (double)INFINITY, 1e300, 2.5};
     const unsigned char mask[2] = {1, 0};
     for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++) {
@@ -281,7 +303,7 @@ static void test_files(void) {
 }
 
 /* Whatever fails, the old file is as it was, and nothing else is there. */
-static void test_failures_leave_nothing(void) {
+static void test_failed_saves(void) {
     const model first = make_model(1), second = make_model(4);
     long n_allocations = 0, n_file_calls = 0;
     make_directory();
@@ -347,7 +369,7 @@ static void test_failures_leave_nothing(void) {
 }
 
 /* Sizes that no double holds, and more parameters than an archive can. Nothing of that size is allocated. */
-static void test_flows_that_are_too_large(void) {
+static void test_too_large_flows(void) {
     const unsigned char mask[1] = {1};
     const size_t wide = 100000, widest = SIZE_MAX / 64;
     nvp_flow *flow;
@@ -371,7 +393,7 @@ static void test_flows_that_are_too_large(void) {
     CHECK(largest_allocation < 10000);
 }
 
-static void test_material_for_python(void) {
+static void test_files_for_python(void) {
     const char *place = *arguments_of_its_own;
     char path[1000], again[1000];
     nvp_flow *flow;
@@ -404,14 +426,9 @@ static void test_material_for_python(void) {
     }
 }
 
-static const named_test tests[] = {TEST(round_trip),
-                                   TEST(encoding_is_the_inverse_of_decoding),
-                                   TEST(bounds_without_meaning),
-                                   TEST(locale),
-                                   TEST(files),
-                                   TEST(failures_leave_nothing),
-                                   TEST(flows_that_are_too_large),
-                                   TEST(material_for_python)};
+static const named_test tests[] = {
+    TEST(round_trip), TEST(encode_and_decode), TEST(unused_bounds),   TEST(locale),
+    TEST(files),      TEST(failed_saves),      TEST(too_large_flows), TEST(files_for_python)};
 
 int main(int n_arguments, char **arguments) {
     arguments_of_its_own = own_arguments(n_arguments, arguments);

@@ -164,8 +164,7 @@ static nvp_status run(fixture *f, operation operate, size_t n_threads, results *
 static const size_t numbers[] = {3, 2, 8};
 enum { VARIANTS = 2 * sizeof numbers / sizeof *numbers };
 
-static void check_any_thread_may_fail(size_t width, const operation *operations, size_t n_operations,
-                                      size_t n_variants) {
+static void check_failing_threads(size_t width, const operation *operations, size_t n_operations, size_t n_variants) {
     fixture f = set_up(width);
     for (size_t i = 0; i < n_operations; i++) {
         CHECK(run(&f, operations[i], 1, f.one) == NVP_OK);
@@ -188,7 +187,7 @@ static void check_any_thread_may_fail(size_t width, const operation *operations,
 }
 
 /* Where the memory for a team or its rows is missing, a training fails as a whole or learns the same. */
-static void check_any_allocation_may_fail(size_t width) {
+static void check_failing_allocations(size_t width) {
     fixture f = set_up(width);
     size_t n_refused = 0, n_fewer = 0;
     bool failed = true;
@@ -273,7 +272,7 @@ static void take_signal(int number) {
 }
 
 /* A profiler's timer reaches the calling thread alone. */
-static void test_a_timer_of_the_process(void) {
+static void test_process_timer(void) {
     fixture f = set_up(12);
     const struct itimerval every = {{0, 500}, {0, 500}}, never = {{0, 0}, {0, 0}};
     struct sigaction action = {.sa_handler = take_signal, .sa_flags = SA_RESTART};
@@ -349,7 +348,7 @@ static nvp_status train_and_fork(fixture *f, forker *once, double *params, int p
 
 /* A child that comes back from a callback into a training with threads gets an error and its parameters, and can train
  * by itself; one without threads, in the training or during the callback, goes on. The parent does not notice. */
-static void check_a_fork_in_a_training(size_t width) {
+static void check_fork_in_training(size_t width) {
     fixture f = set_up(width);
     CHECK(run(&f, train, 1, f.one) == NVP_OK);
     for (int variant = 0; variant < 4 * PLACES; variant++) {
@@ -395,7 +394,7 @@ static int write_after_epoch(void *context, size_t epoch, double train_nll, doub
 }
 
 /* Called without a team, it may write, and its child goes on: the bits are those of one thread everywhere. */
-static void check_a_callback_alone(size_t width) {
+static void check_callback_without_team(size_t width) {
     const nvp_data data = NVP_DATA(.n = 3 * BATCH, .x = x),
                    held_out = NVP_DATA(.n = N - 3 * BATCH, .x = x + 3 * BATCH * DIM);
     fixture f = set_up(width);
@@ -422,7 +421,7 @@ static void check_a_callback_alone(size_t width) {
 }
 
 /* The same in the middle of a pass, for scoring. */
-static void test_a_fork_in_a_pass(void) {
+static void test_fork_in_pass(void) {
     fixture f = set_up(12);
     CHECK(run(&f, log_prob, 1, f.one) == NVP_OK);
     for (int answer = 0; answer < 2; answer++) {
@@ -448,36 +447,34 @@ static void test_a_fork_in_a_pass(void) {
 /* All variants take a while; the argument "briefly" leaves out most. */
 static size_t n_variants = VARIANTS;
 
-static void test_any_thread_may_fail(void) {
+static void test_failing_threads(void) {
     const operation operations[] = {forward, inverse, log_prob, trace, sample, forward_vjp, inverse_vjp, nll, train};
     enum { ALL = sizeof operations / sizeof *operations, LEARNING = 2 };
-    check_any_thread_may_fail(12, operations, ALL, n_variants);
-    check_any_thread_may_fail(90, operations + ALL - LEARNING, LEARNING,
-                              n_variants); /* more than one part of parameters */
+    check_failing_threads(12, operations, ALL, n_variants);
+    check_failing_threads(90, operations + ALL - LEARNING, LEARNING, n_variants); /* more than one part of parameters */
 }
 
-static void test_any_allocation_may_fail(void) {
-    check_any_allocation_may_fail(12);
-    check_any_allocation_may_fail(90);
+static void test_failing_allocations(void) {
+    check_failing_allocations(12);
+    check_failing_allocations(90);
 }
 
 #ifndef SANITIZER_WITHOUT_FORKS
-static void test_a_fork_in_a_training(void) {
-    check_a_fork_in_a_training(12);
-    check_a_fork_in_a_training(90);
+static void test_fork_in_training(void) {
+    check_fork_in_training(12);
+    check_fork_in_training(90);
 }
 
-static void test_a_callback_alone(void) {
-    check_a_callback_alone(12);
-    check_a_callback_alone(90);
+static void test_callback_without_team(void) {
+    check_callback_without_team(12);
+    check_callback_without_team(90);
 }
 #endif
 
 static const named_test tests[] = {
-    TEST(any_thread_may_fail),    TEST(any_allocation_may_fail), TEST(masks),
-    TEST(a_timer_of_the_process),
+    TEST(failing_threads),  TEST(failing_allocations),   TEST(masks),        TEST(process_timer),
 #ifndef SANITIZER_WITHOUT_FORKS
-    TEST(a_fork_in_a_training),   TEST(a_callback_alone),        TEST(a_fork_in_a_pass),
+    TEST(fork_in_training), TEST(callback_without_team), TEST(fork_in_pass),
 #endif
 };
 

@@ -88,7 +88,7 @@ static void test_validation(void) {
 }
 
 /* Where no epoch betters the held-out samples, the start is what comes back. */
-static void test_the_start_is_kept(void) {
+static void test_keeps_best_start(void) {
     fixture f = set_up_with(0, 2);
     const size_t bytes = f.n_params * sizeof(double);
     double *start = malloc(bytes), nll;
@@ -143,7 +143,7 @@ static nvp_train_options rich_options(void) {
 }
 
 /* A training in parts, which keeps all that it needs in its state, is the training at once. */
-static void check_parts_of_a_training(size_t n_components) {
+static void check_paused_training(size_t n_components) {
     fixture f = set_up_with(0, n_components);
     const size_t bytes = f.n_params * sizeof(double);
     double *whole = malloc(bytes);
@@ -176,9 +176,9 @@ static void check_parts_of_a_training(size_t n_components) {
     tear_down(&f);
 }
 
-static void test_parts_of_a_training(void) {
-    check_parts_of_a_training(0);
-    check_parts_of_a_training(2);
+static void test_paused_training(void) {
+    check_paused_training(0);
+    check_paused_training(2);
 }
 
 /* Where the gradient is scaled to nothing, the weights of linear maps shrink and nothing else moves. */
@@ -291,7 +291,7 @@ static nvp_flow *make_wide_flow(void) {
     return flow;
 }
 
-static void test_training_with_a_team(void) {
+static void test_training_with_threads(void) {
     static const size_t sizes[][3] = {{1025, 0, 0}, {2500, 700, 1300}, {1030, 1900, 520}, {600, 100, 600}};
     fixture f = set_up();
     nvp_flow *wide = make_wide_flow();
@@ -371,13 +371,13 @@ static void test_failing_allocations(void) {
 
 static const named_test tests[] = {TEST(training),
                                    TEST(validation),
-                                   TEST(the_start_is_kept),
-                                   TEST(parts_of_a_training),
+                                   TEST(keeps_best_start),
+                                   TEST(paused_training),
                                    TEST(weight_decay),
                                    TEST(divergence),
                                    TEST(divergence_with_every_option),
                                    TEST(interruption),
-                                   TEST(training_with_a_team),
+                                   TEST(training_with_threads),
                                    TEST(adam),
                                    TEST(failing_allocations)};
 

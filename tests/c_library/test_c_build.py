@@ -1,4 +1,4 @@
-"""The C library compiles as the documentation says: without switches, in every C since 2011, and without a warning."""
+"""The C library compiles as documented: without switches, as C11 and later, without warnings."""
 
 import os
 import re
@@ -26,15 +26,15 @@ def compiler(request):
 
 
 def messages(compiler, flags, sources=FEWER_SOURCES):
-    """What the compiler says about the sources."""
+    """The compiler's messages for each source."""
     commands = [[compiler, *map(str, flags), "-fsyntax-only", str(source)] for source in sources]
     with ThreadPoolExecutor(2) as pool:
         runs = pool.map(lambda command: subprocess.run(command, capture_output=True, text=True), commands)
     return [run.stderr for run in runs]
 
 
-def test_the_documented_command(compiler, tmp_path):
-    """It builds the library, of which the documented program is then made and run."""
+def test_documented_command(compiler, tmp_path):
+    """It builds the library; the documented program is linked with it and runs."""
     (command,) = re.findall(r"`(cc -O3 -c csrc/\*\.c)`", DOCS)
     assert "Link with `-lm -pthread`" in DOCS
     (program,) = re.findall(r"```c\n(.*?)```", DOCS, re.DOTALL)
@@ -59,13 +59,13 @@ def test_the_documented_command(compiler, tmp_path):
     ],
     ids=lambda mode: " ".join(map(str, mode[:2])),
 )
-def test_compiles_without_a_warning(compiler, mode):
-    """In the last mode beside every name that the C library has."""
+def test_no_warnings(compiler, mode):
+    """The last mode includes every header of the C standard library first."""
     assert set(messages(compiler, [*mode, *WARNINGS])) == {""}
 
 
 @pytest.mark.parametrize("flag", ["-ffast-math", "-Ofast", "-ffinite-math-only", "-funsafe-math-optimizations"])
-def test_refuses_careless_arithmetic(compiler, flag):
+def test_fast_math_is_refused(compiler, flag):
     if compiler == "clang" and flag == "-funsafe-math-optimizations":
         pytest.skip("clang does not tell")
     for message in messages(compiler, [flag]):

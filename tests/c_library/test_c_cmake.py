@@ -34,7 +34,7 @@ def run(*command, **options):
 
 @pytest.fixture(scope="module", params=["static", "shared"])
 def installed(request, tmp_path_factory):
-    """The kind, the place of the build, and that of the installation."""
+    """The kind of library, and the directories of the build and the installation."""
     build, prefix = (tmp_path_factory.mktemp(name) for name in ("build", "prefix"))
     shared = request.param == "shared"
     options = {"BUILD_SHARED_LIBS": shared, "NVPFLOW_BUILD_TESTS": not shared, "NVPFLOW_BUILD_EXAMPLES": not shared}
@@ -46,13 +46,13 @@ def installed(request, tmp_path_factory):
 
 
 def check_moons(program, folder, **environment):
-    """The example, which trains, saves, loads and samples."""
+    """The example trains, saves, loads and samples."""
     done = run(program, folder / "moons.npz", env=os.environ | environment)
     assert len(re.findall(r"^-?\d\S*,-?\d\S*$", done, re.MULTILINE)) == 1000
     assert nvpflow.load(folder / "moons.npz").data_dim == 2
 
 
-def test_what_is_installed(installed):
+def test_installed_files(installed):
     kind, _, prefix = installed
     files = {path.name for path in prefix.rglob("*") if not path.is_dir()}
     version = nvpflow.__version__
@@ -88,7 +88,7 @@ def test_pkg_config(installed, tmp_path):
     check_moons(tmp_path / "moons", tmp_path, LD_LIBRARY_PATH=str(folder.parent))
 
 
-def test_ctest_runs_the_c_tests(installed):
+def test_ctest(installed):
     kind, build, _ = installed
     if kind == "shared":
         pytest.skip("the tests use what a shared library hides")
@@ -98,8 +98,8 @@ def test_ctest_runs_the_c_tests(installed):
     assert "100% tests passed" in run("ctest", "-R", QUICK_TESTS, cwd=build)
 
 
-def test_a_part_of_another_project(tmp_path):
-    """There it brings neither tests nor installation."""
+def test_subproject(tmp_path):
+    """As a subproject it adds neither tests nor an installation."""
     (tmp_path / "CMakeLists.txt").write_text(
         f"cmake_minimum_required(VERSION 3.18)\nproject(other C)\nadd_subdirectory({ROOT} nvpflow)\n"
         "add_executable(program program.c)\ntarget_link_libraries(program PRIVATE nvpflow::nvpflow)\n"

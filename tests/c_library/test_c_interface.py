@@ -1,4 +1,4 @@
-"""The interface of the C library to other programs: its version, its symbols, and its header in C++."""
+"""The public interface of the C library: version, symbols, and the header in C++."""
 
 import os
 import re
@@ -16,19 +16,19 @@ HEADER = (CSRC / "nvpflow.h").read_text()
 FUNCTIONS = set(re.findall(r"^NVP_API [\w *]*?\b(nvp_\w+)\(", HEADER, re.MULTILINE))
 
 
-def test_the_version_is_that_of_the_package():
+def test_version():
     numbers = [re.search(rf"#define NVP_VERSION_{part} (\d+)", HEADER)[1] for part in ("MAJOR", "MINOR", "PATCH")]
     assert ".".join(numbers) == nvpflow.__version__  # which pyproject.toml reads
 
 
-def test_every_function_of_the_header_is_marked_for_export():
+def test_header_exports():
     assert len(FUNCTIONS) > 30 and {"nvp_version", "nvp_train", "nvp_flow_save"} <= FUNCTIONS
     text = re.sub(r"/\*.*?\*/", "", HEADER, flags=re.DOTALL)
     assert set(re.findall(r"^(?:NVP_API )?[\w *]*?\b(nvp_\w+)\([^*]", text, re.MULTILINE)) == FUNCTIONS
 
 
 def symbols(*arguments):
-    """The names that a library defines for others."""
+    """The external symbols of a library."""
     if not shutil.which("nm"):
         pytest.skip("no nm here")
     lines = subprocess.run(["nm", *map(str, arguments)], capture_output=True, text=True, check=True).stdout.splitlines()
@@ -38,25 +38,25 @@ def symbols(*arguments):
 
 @pytest.fixture(scope="module")
 def objects(tmp_path_factory):
-    """Compiled for a shared library; in a static one they define the same names."""
+    """Compiled for a shared library; a static one defines the same symbols."""
     compiler = find_compiler() or pytest.skip("no C compiler found")
     flags = ["-O0", "-fPIC", "-fvisibility=hidden", "-DNVP_SHARED", "-DNVP_BUILDING"]
     return compile_library(compiler, flags, tmp_path_factory.mktemp("shared") / "objects")
 
 
-def test_all_symbols_have_the_prefix(objects):
+def test_symbol_prefix(objects):
     names = symbols("--extern-only", "--defined-only", *objects)
     assert names >= FUNCTIONS
     assert {name for name in names if not name.startswith("nvp_")} == set()
 
 
-def test_a_shared_library_shows_the_functions_of_the_header_alone(objects, tmp_path):
+def test_shared_library_symbols(objects, tmp_path):
     compile_c(find_compiler(), "-shared", *objects, "-lm", "-pthread", "-o", tmp_path / "libnvpflow.so")
     names = symbols("-D", "--defined-only", tmp_path / "libnvpflow.so")
     assert {name for name in names if not name.startswith("_")} == FUNCTIONS
 
 
-def test_the_extension_shows_python_alone():
+def test_extension_symbols():
     from nvpflow import _core
 
     names = symbols("-D", "--defined-only", _core.__file__)
@@ -64,7 +64,7 @@ def test_the_extension_shows_python_alone():
 
 
 @pytest.mark.parametrize("compiler", ["g++", "clang++"])
-def test_the_header_in_cpp(compiler, tmp_path):
+def test_header_in_cpp(compiler, tmp_path):
     if not shutil.which(compiler):
         pytest.skip(f"no {compiler} here")
     (tmp_path / "program.cpp").write_text(
@@ -82,8 +82,8 @@ def test_the_header_in_cpp(compiler, tmp_path):
     assert (run.returncode, run.stderr) == (0, "")
 
 
-def test_each_header_stands_alone():
-    """Whichever of the library's headers comes first."""
+def test_headers_are_self_contained():
+    """Each header of the library compiles when it is included first."""
     compiler = find_compiler() or pytest.skip("no C compiler found")
     for header in CSRC.glob("*.h"):
         compile_c(compiler, "-Wall", "-Werror", "-fsyntax-only", "-x", "c", "-include", header, os.devnull)

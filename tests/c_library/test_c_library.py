@@ -1,4 +1,4 @@
-"""The C library without Python: its own tests pass, also under the sanitizers, and so do the documented programs."""
+"""The C library without Python: its tests, also under the sanitizers, and the documented programs."""
 
 import io
 import os
@@ -30,7 +30,7 @@ def default_compiler():
     return find_compiler() or pytest.skip("no C compiler found")
 
 
-def test_knows_nothing_of_python():
+def test_no_python_header():
     headers = [path for path in CSRC.rglob("*.h") if CSRC / "python" not in path.parents]
     for path in (*SOURCES, *headers, *CSRC.rglob("*.inc")):
         assert "Python.h" not in path.read_text(), path
@@ -47,7 +47,7 @@ def test_c_program(name, library, tmp_path):
     run_tests(library.link(TESTS / f"{name}.c", tmp_path / name), *briefly)
 
 
-def test_the_documented_program(library, tmp_path):
+def test_documented_program(library, tmp_path):
     (text,) = re.findall(r"```c\n(.*?)```", (ROOT / "docs" / "c_api.md").read_text(), re.DOTALL)
     (tmp_path / "documented.c").write_text(text)
     program = library.link(tmp_path / "documented.c", tmp_path / "documented")
@@ -57,7 +57,7 @@ def test_the_documented_program(library, tmp_path):
 
 
 def test_loading(library, tmp_path):
-    """Also of thousands of damaged files, which the sanitizers watch."""
+    """Thousands of damaged files among them, also under the sanitizers."""
     make_model(2).save(tmp_path / "flow.npz")
     make_model(dtype="float32").save(tmp_path / "single.npz")
     make_model(dtype="float32", n_components=2).save(tmp_path / "mixture.npz")
@@ -74,7 +74,7 @@ def score(library, tmp_path_factory):
     return lambda model, text: subprocess.run([program, model], input=text, capture_output=True, text=True)
 
 
-def test_the_example_trains_saves_loads_and_samples(library, tmp_path):
+def test_moons_example(library, tmp_path):
     program = library.link(ROOT / "examples" / "moons.c", tmp_path / "moons")
     run = subprocess.run([program, tmp_path / "moons.npz"], capture_output=True, text=True, check=True)
     samples = np.array([line.split(",") for line in run.stdout.splitlines()], float)
@@ -91,7 +91,7 @@ def test_the_example_trains_saves_loads_and_samples(library, tmp_path):
 @pytest.mark.parametrize("context_dim", [0, 2])
 @pytest.mark.parametrize("n_components", [0, 3])
 @pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-6), ("float32", 1e-4)])
-def test_the_example_scores_as_python_does(score, context_dim, n_components, dtype, tolerance, tmp_path):
+def test_score_example(score, context_dim, n_components, dtype, tolerance, tmp_path):
     flow = make_model(context_dim, dtype, n_components)
     flow.save(tmp_path / "flow.npz")
     table = np.random.RandomState(0).normal(size=(3000, 3 + context_dim))
@@ -101,7 +101,7 @@ def test_the_example_scores_as_python_does(score, context_dim, n_components, dty
     np.testing.assert_allclose(np.array(run.stdout.split(), float), expected, rtol=0, atol=tolerance)
 
 
-def test_the_example_scores_with_an_estimator(score, tmp_path):
+def test_score_example_with_estimator(score, tmp_path):
     X = np.random.RandomState(0).normal(size=(100, 2))
     model = nvpflow.FlowDensity(max_iter=5, dtype="float64", random_state=0).fit(X)
     model.save(tmp_path / "model.npz")
@@ -125,8 +125,8 @@ def test_the_example_scores_with_an_estimator(score, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_arrays_that_do_not_fit_are_refused(score, tmp_path):
-    """Archives without a fault, but for what is in them; Python refuses them, too."""
+def test_mismatched_arrays(score, tmp_path):
+    """Valid archives whose arrays do not match: C and Python both refuse them."""
     path = tmp_path / "flow.npz"
     make_model().save(path)
     whole = path.read_bytes()
@@ -196,7 +196,7 @@ def test_elementary_functions(isa, precision, tmp_path, monkeypatch):
     run_tests(program)
 
 
-def test_an_unknown_instruction_set_is_an_error(monkeypatch):
+def test_unknown_instruction_set(monkeypatch):
     monkeypatch.setenv("NVPFLOW_ISA", "abacus")
     with pytest.raises(RuntimeError, match="NVPFLOW_ISA names an instruction set that is not available here"):
         nvpflow.ActNorm(1)

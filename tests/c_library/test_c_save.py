@@ -1,4 +1,4 @@
-"""Files that the C library writes: Python loads the same flow from them, and C what Python has saved."""
+"""Files written by C and read by Python, and the other way round."""
 
 import os
 import shutil
@@ -25,13 +25,13 @@ def test_save(library_variant, tmp_path_factory):
 def saved_twice(flow, program, folder):
     """The flow after Python has saved it, C loaded and saved it, and Python loaded it."""
     flow.save(folder / "flow-0.npz")
-    run_tests(program, "material_for_python", "--", folder)
+    run_tests(program, "files_for_python", "--", folder)
     return nvpflow.load(folder / "again-0.npz")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("context_dim, n_components", [(0, 0), (2, 3)])
-def test_a_flow_through_c_and_back_has_the_same_bits(test_save, dtype, context_dim, n_components, tmp_path):
+def test_round_trip(test_save, dtype, context_dim, n_components, tmp_path):
     flow = make_model(context_dim, dtype, n_components)
     again = saved_twice(flow, test_save, tmp_path)
     assert again.config() == flow.config()
@@ -43,16 +43,16 @@ def test_a_flow_through_c_and_back_has_the_same_bits(test_save, dtype, context_d
         assert all(before[name].tobytes() == after[name].tobytes() for name in ("description", "parameters"))
 
 
-def test_real_numbers_survive(test_save, tmp_path):
-    """They stand in the header in decimal: the nearest double must be the same one."""
+def test_real_number_options(test_save, tmp_path):
+    """The header holds them in decimal: reading gives the same double."""
     bounds = [0.1, 1 / 3, 2.0, 1e-30, 123456789.123456789, 1e22, np.nextafter(1, 2)]
     layers = [nvpflow.CouplingLayer(2, 3, scale_bound=bound, dtype="float64") for bound in bounds]
     again = saved_twice(nvpflow.Flow(layers), test_save, tmp_path)
     assert [layer.scale_bound for layer in again.layers] == bounds
 
 
-def test_python_computes_what_c_computes_with_flows_of_every_kind(test_save, tmp_path):
-    run_tests(test_save, "material_for_python", "--", tmp_path)
+def test_python_matches_c(test_save, tmp_path):
+    run_tests(test_save, "files_for_python", "--", tmp_path)
     types, dtypes, bases = set(), set(), set()
     for i in range(N_FLOWS):
         flow = nvpflow.load(tmp_path / f"random-{i}.npz")
@@ -68,8 +68,8 @@ def test_python_computes_what_c_computes_with_flows_of_every_kind(test_save, tmp
     assert types == set(nvpflow.layers.LAYER_TYPES) and dtypes == {"float32", "float64"} and bases == {0, 1, 2, 3}
 
 
-def test_other_programs_read_the_archive(test_save, tmp_path):
-    run_tests(test_save, "material_for_python", "--", tmp_path)
+def test_archive_tools(test_save, tmp_path):
+    run_tests(test_save, "files_for_python", "--", tmp_path)
     with zipfile.ZipFile(tmp_path / "random-0.npz") as archive:
         assert archive.testzip() is None
         assert archive.namelist() == ["header.npy", "description.npy", "parameters.npy"]
@@ -78,7 +78,7 @@ def test_other_programs_read_the_archive(test_save, tmp_path):
         assert str(arrays["header"]).startswith('{"format": "nvpflow", "version": 1, "kind": "Flow"')
 
 
-def test_the_header_is_json_where_the_decimal_point_is_a_comma(test_save, tmp_path):
+def test_locale_with_decimal_comma(test_save, tmp_path):
     if not shutil.which("localedef"):
         pytest.skip("no localedef here")
     made = subprocess.run(["localedef", "-i", "de_DE", "-f", "UTF-8", tmp_path / "de_DE.UTF-8"], capture_output=True)

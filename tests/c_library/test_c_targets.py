@@ -1,4 +1,4 @@
-"""The C library on machines with other words and another order of bytes: 32-bit x86, and s390x under emulation."""
+"""The C library on a 32-bit and on a big-endian machine: x86, and s390x under emulation."""
 
 import os
 import shutil
@@ -54,11 +54,11 @@ def test_c_program(run, name):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_files_are_the_same_everywhere(run, dtype, tmp_path):
-    """A file of this machine is read there, and the file that is written there is read here."""
+def test_files(run, dtype, tmp_path):
+    """Files written here are read there, and files written there are read here."""
     flow = make_model(2, dtype, 3)
     flow.save(tmp_path / "flow-0.npz")
-    run("test_save", "material_for_python", "--", tmp_path)
+    run("test_save", "files_for_python", "--", tmp_path)
     again = nvpflow.load(tmp_path / "again-0.npz")
     assert again.config() == flow.config()
     assert again.parameters.tobytes() == flow.parameters.tobytes()

@@ -51,7 +51,7 @@ FIT = [
 
 
 class TestFit:
-    def test_it_fits_what_the_estimator_fits(self, room):
+    def test_same_as_estimator(self, room):
         model = nvpflow.load(room / "model.npz")
         x = np.load(room / "data.npy")
         expected = nvpflow.FlowDensity(2, 8, base="normal", n_init=2, max_iter=20, random_state=5).fit(x)
@@ -59,7 +59,7 @@ class TestFit:
         assert model.get_params() == expected.get_params()
         assert list(model.feature_names_in_) == ["height", "weight"]
 
-    def test_every_option_reaches_its_parameter(self, room, tmp_path):
+    def test_options(self, room, tmp_path):
         options = [
             "--n-layers",
             "3",
@@ -118,7 +118,7 @@ class TestFit:
         }  # fmt: skip
         assert not hasattr(nvpflow.load(tmp_path / "m.npz"), "feature_names_in_")
 
-    def test_progress_and_a_summary_on_stderr(self, room, tmp_path, capsys):
+    def test_progress_and_summary(self, room, tmp_path, capsys):
         arguments = [*FIT, room / "data.npy", "-o", tmp_path / "m.npz"]
         arguments.remove("-q")
         assert main(*arguments) == 0
@@ -129,7 +129,7 @@ class TestFit:
         assert re.fullmatch(r"300 rows, 2 columns, .* s: 20 epochs, .* validation NLL \S+ nats\n", quiet.err)
         assert len(re.findall("^epoch ", loud.err, re.MULTILINE)) == 10
 
-    def test_a_pipe_of_commands(self, room):
+    def test_pipeline(self, room):
         with open(room / "data.csv", "rb") as table:
             fit = run(*FIT, "-", "--columns", "2,3", "-o", "-", stdin=table, text=False)
         assert fit.returncode == 0, fit.stderr
@@ -172,7 +172,7 @@ class TestFit:
         assert exit_info.value.code == 2 and message in capsys.readouterr().err.splitlines()[-1]
 
     @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-    def test_ctrl_c_exits_with_130(self, room, tmp_path):
+    def test_ctrl_c(self, room, tmp_path):
         arguments = command(*FIT, room / "data.npy", "-o", tmp_path / "m.npz", "-v", "--max-iter", 200_000)
         arguments.remove("-q")
         with subprocess.Popen(arguments, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
@@ -187,7 +187,7 @@ class TestFit:
 
 
 class TestScore:
-    def test_log_densities_of_the_rows(self, room, tmp_path, capsys):
+    def test_log_densities(self, room, tmp_path, capsys):
         expected = nvpflow.load(room / "model.npz").flow_.log_prob(np.load(room / "data.npy"))
         assert main("score", room / "model.npz", room / "data.csv") == 0
         printed = capsys.readouterr().out
@@ -198,14 +198,14 @@ class TestScore:
         assert main("score", room / "model.npz", room / "data.npy", "--mean") == 0
         assert float(capsys.readouterr().out) == pytest.approx(expected.astype(float).mean(), abs=1e-6)
 
-    def test_columns_are_found_by_name_in_any_order(self, room, tmp_path, capsys):
+    def test_columns_by_name(self, room, tmp_path, capsys):
         x = np.load(room / "data.npy")[:5].tolist()
         (tmp_path / "other.csv").write_text("weight,id,height\n" + "".join(f"{b!r},id,{a!r}\n" for a, b in x))
         assert main("score", room / "model.npz", tmp_path / "other.csv") == 0
         expected = nvpflow.load(room / "model.npz").flow_.log_prob(x)
         np.testing.assert_array_equal(numbers(capsys.readouterr().out)[:, 0].astype(np.float32), expected)
 
-    def test_a_flow_without_an_estimator(self, room, tmp_path, capsys):
+    def test_flow_without_estimator(self, room, tmp_path, capsys):
         flow = nvpflow.load(room / "model.npz").flow_
         flow.save(tmp_path / "flow.npz")
         assert main("score", tmp_path / "flow.npz", room / "data.npy", "--mean") == 0
@@ -226,7 +226,7 @@ class TestScore:
             assert message in error_line(capsys)
 
     @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX pipes")
-    def test_a_reader_that_goes_away_is_quiet(self, room):
+    def test_broken_pipe(self, room):
         many = command("sample", room / "model.npz", "-n", 200_000)
         with subprocess.Popen(many, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             assert process.stdout.readline() == b"height,weight\n"
@@ -236,7 +236,7 @@ class TestScore:
 
 
 class TestSample:
-    def test_rows_with_the_names_of_the_columns(self, room, tmp_path, capsys):
+    def test_column_names(self, room, tmp_path, capsys):
         model = nvpflow.load(room / "model.npz")
         assert main("sample", room / "model.npz", "-n", 50) == 0
         printed = capsys.readouterr().out
@@ -245,7 +245,7 @@ class TestSample:
         assert main("sample", room / "model.npz", "-n", 50, "--random-state", 1, "-o", tmp_path / "s.npy") == 0
         np.testing.assert_array_equal(np.load(tmp_path / "s.npy"), model.sample(50, random_state=1))
 
-    def test_what_it_writes_can_be_scored(self, room, tmp_path, capsys):
+    def test_output_can_be_scored(self, room, tmp_path, capsys):
         pytest.importorskip("pyarrow")
         for name in ("s.csv", "s.tsv", "s.parquet"):
             assert main("sample", room / "model.npz", "-n", 50, "-o", tmp_path / name) == 0
@@ -269,7 +269,7 @@ class TestPlot:
         assert main("plot", room / "model.npz", "-o", tmp_path / "film.gif", "--kind", "evolution") == 0
         assert (tmp_path / "film.gif").read_bytes().startswith(b"GIF89a")
 
-    def test_three_columns_become_a_corner_plot(self, tmp_path, monkeypatch):
+    def test_three_columns(self, tmp_path, monkeypatch):
         np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(50, 3)))
         assert main(*FIT, tmp_path / "x.npy", "-o", tmp_path / "m.npz") == 0
         drawn = []
@@ -293,8 +293,8 @@ class TestPlot:
         assert "figures need matplotlib: pip install nvpflow[plot]" in error_line(capsys)
 
 
-def test_a_mixture_is_kept_where_layers_do_no_better(room, tmp_path, capsys):
-    """The table is normal."""
+def test_mixture_without_layers(room, tmp_path, capsys):
+    """Normal samples need no layers."""
     model = tmp_path / "m.npz"
     arguments = [argument for argument in FIT if argument != "-q"] + ["--base", "mixture", "--n-init", "1"]
     assert main(*arguments, room / "data.npy", "-o", model) == 0
@@ -305,7 +305,7 @@ def test_a_mixture_is_kept_where_layers_do_no_better(room, tmp_path, capsys):
     assert main("score", model, room / "data.npy", "--mean") == 0
 
 
-def test_info_says_what_the_file_holds(room, tmp_path, capsys):
+def test_info(room, tmp_path, capsys):
     model = nvpflow.load(room / "model.npz")
     assert main("info", room / "model.npz") == 0
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
@@ -323,7 +323,7 @@ def test_info_says_what_the_file_holds(room, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["fit", "score", "sample", "plot", "info", "moons"])
-def test_every_command_has_help_with_examples(name, capsys):
+def test_help_has_examples(name, capsys):
     with pytest.raises(SystemExit) as exit_info:
         main(name, "--help")
     assert exit_info.value.code == 0
@@ -335,12 +335,12 @@ def test_every_command_has_help_with_examples(name, capsys):
         cli._parser().parse_args(arguments[1:])
 
 
-def test_the_names_of_columns_are_kept_in_the_file(room, tmp_path):
+def test_saved_column_names(room, tmp_path):
     model = nvpflow.load(room / "model.npz")
     model.save(tmp_path / "again.npz")
     assert list(nvpflow.load(tmp_path / "again.npz").feature_names_in_) == ["height", "weight"]
 
 
-def test_the_console_script_is_this_main():
+def test_console_script():
     scripts = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["scripts"]
     assert pkgutil.resolve_name(scripts["nvpflow"]) is cli.main

@@ -1,4 +1,4 @@
-"""Odd files and arguments on the command line: never a traceback, one line that says what is wrong."""
+"""Bad files and arguments on the command line: one line of error, never a traceback."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,7 @@ def there(room, monkeypatch):
 
 
 def fails(capsys, *arguments, status=1):
-    """The one line of an error."""
+    """The message of a call that fails."""
     try:
         code = cli.main([str(argument) for argument in arguments])
     except SystemExit as error:
@@ -53,17 +53,17 @@ class TestModels:
             (b"PK\3\4", "m is not an nvpflow file: the archive is damaged: File is not a zip file"),
         ],
     )
-    def test_files_of_something_else(self, content, message, capsys):
+    def test_other_files(self, content, message, capsys):
         put("m", content)
         for command in (["info", "m"], ["sample", "m"], ["score", "m", "data.csv"], ["plot", "m", "-o", "x.png"]):
             assert fails(capsys, *command) == message
 
-    def test_an_npz_of_something_else_and_a_directory(self, capsys):
+    def test_other_npz_and_directory(self, capsys):
         np.savez("other.npz", a=np.zeros(3))
         assert fails(capsys, "info", "other.npz") == "other.npz is not an nvpflow file: it has no 'header'"
         assert fails(capsys, "info", ".") == ".: Is a directory"
 
-    def test_table_and_model_the_wrong_way_round(self, capsys):
+    def test_swapped_table_and_model(self, capsys):
         assert "data.csv is not an nvpflow file" in fails(capsys, "score", "data.csv", "model.npz")
         assert "model.npz is not a text in UTF-8" in fails(capsys, "score", "model.npz", "model.npz")
 
@@ -86,13 +86,13 @@ class TestTables:
             (f'"{"x" * 200_000}"', "t.csv, line 3: a cell of more than 131,072 characters, or a quotation mark too many"),
         ],
     )
-    def test_a_cell_is_named(self, value, message, capsys):
+    def test_bad_cell(self, value, message, capsys):
         put("t.csv", f"a,b\n1,2\n3,{value}\n")
         for command in (["score", "model.npz", "t.csv"], ["fit", "t.csv", "-o", "new.npz"]):
             assert fails(capsys, *command) == message
         assert not os.path.exists("new.npz")
 
-    def test_large_numbers_are_finite_in_float64(self, capsys):
+    def test_large_numbers(self, capsys):
         x = np.random.default_rng(1).normal(size=(40, 2)) * 1e100
         np.save("large.npy", x)
         assert "row 1, column 1: 3.4" in fails(capsys, "fit", "large.npy", "-o", "new.npz")
@@ -101,13 +101,13 @@ class TestTables:
         assert cli.main(["score", "large.npz", "large.npy", "--mean"]) == 0
         assert -470 < float(capsys.readouterr().out) < -455  # 2 log(1e100) + 2.8 below 0
 
-    def test_a_row_without_log_density_is_named(self, capsys, monkeypatch):
+    def test_row_without_log_density(self, capsys, monkeypatch):
         monkeypatch.setattr(nvpflow.FlowDensity, "score_samples", lambda self, X, context: np.array([0, -np.inf, np.nan]))
         for option in ([], ["--mean"]):
             message = fails(capsys, "score", "model.npz", "data.csv", *option)
             assert message == "data.csv, row 3: the model has no log-density there, its numbers overflow"
 
-    def test_a_density_of_zero_is_minus_infinity(self, capsys, monkeypatch):
+    def test_zero_density(self, capsys, monkeypatch):
         monkeypatch.setattr(nvpflow.FlowDensity, "score_samples", lambda self, X, context: np.array([0.0, -np.inf]))
         assert cli.main(["score", "model.npz", "data.csv"]) == 0
         assert capsys.readouterr().out == "log_density\n0\n-inf\n"
@@ -121,16 +121,16 @@ class TestTables:
             (b"{'descr': '<f8', 'fortran_order': False, 'shape': (1, 2)" + b" " * 70_000 + b"}", ""),
         ],
     )
-    def test_headers_that_python_cannot_read(self, header, message, capsys):
+    def test_bad_npy_headers(self, header, message, capsys):
         put("h.npy", b"\x93NUMPY\2\0" + len(header).to_bytes(4, "little") + header)
         assert fails(capsys, "score", "model.npz", "h.npy").startswith(f"h.npy is not a whole NPY file of numbers: {message}")
 
-    def test_a_path_that_is_too_long_or_missing(self, capsys):
+    def test_long_and_missing_paths(self, capsys):
         assert fails(capsys, "score", "model.npz", "a" * 300).endswith("aaa: File name too long")
         assert fails(capsys, "score", "model.npz", "two\nlines.csv") == "two lines.csv: No such file or directory"
 
 
-class TestPlaces:
+class TestOutputs:
     @pytest.mark.parametrize(
         "command",
         [
@@ -142,18 +142,18 @@ class TestPlaces:
             ["plot", "model.npz", "data.csv", "-o", "data.csv"],
         ],
     )
-    def test_an_input_is_not_replaced(self, command, capsys):
+    def test_input_as_output(self, command, capsys):
         before = Path("data.csv").read_bytes(), Path("model.npz").read_bytes()
         assert fails(capsys, *command) == f"{command[-1]} is read: write to another file"
         assert before == (Path("data.csv").read_bytes(), Path("model.npz").read_bytes())
 
     @pytest.mark.parametrize("command", [["fit", "data.csv"], ["score", "model.npz", "data.csv"], ["sample", "model.npz"]])
-    def test_places_where_nothing_can_be_written(self, command, capsys):
+    def test_unwritable(self, command, capsys):
         assert fails(capsys, *command, "-o", "no/x").endswith("no: no such directory to write to")
         assert fails(capsys, *command, "-o", ".") == ".: is a directory"
         assert fails(capsys, *command, "-o", "data.csv/x").endswith("data.csv: no such directory to write to")
 
-    def test_a_link_leads_to_the_place(self, tmp_path, capsys):
+    def test_link(self, tmp_path, capsys):
         os.symlink(tmp_path / "target.csv", "link.csv")
         assert cli.main(["sample", "model.npz", "-n", "3", "-o", "link.csv"]) == 0
         assert np.loadtxt(tmp_path / "target.csv", delimiter=",").shape == (3, 2)
@@ -171,8 +171,8 @@ class TestNumbers:
             (["--bogus"], "unrecognized arguments: --bogus"),
         ],
     )
-    def test_wrong_usage_is_one_line(self, words, message, capsys):
+    def test_wrong_usage(self, words, message, capsys):
         assert fails(capsys, "sample", "model.npz", *words, status=2).startswith(message)
 
-    def test_too_many_samples_for_the_memory(self, capsys):
+    def test_too_many_samples(self, capsys):
         assert fails(capsys, "sample", "model.npz", "-n", 2**48).startswith("Unable to allocate 2.00 PiB")

@@ -48,7 +48,7 @@ def named(room, monkeypatch):
 
 
 def plain(model):
-    """A twin that has forgotten the names."""
+    """A copy without the names."""
     twin = copy.deepcopy(model)
     for attribute in ("feature_names_in_", "context_feature_names_in_"):
         vars(twin).pop(attribute, None)
@@ -57,7 +57,7 @@ def plain(model):
 
 @pytest.fixture
 def saved(monkeypatch):
-    """What fit would save, as a list."""
+    """The models that fit would save, as a list."""
     models = []
     monkeypatch.setattr(_models, "save_model", lambda model, path: models.append(model))
     return models
@@ -69,12 +69,12 @@ def info(path, capsys):
 
 
 class TestDetector:
-    def test_score_gives_its_log_densities(self, room, capsys):
+    def test_score(self, room, capsys):
         detector = nvpflow.load(room / "detector.npz")
         assert main("score", room / "detector.npz", room / "x.npy") == 0
         np.testing.assert_allclose(numbers(capsys.readouterr().out)[:, 0], detector.score_samples(X), rtol=1e-8)
 
-    def test_labels_are_those_of_predict(self, room, tmp_path, capsys):
+    def test_labels(self, room, tmp_path, capsys):
         detector = nvpflow.load(room / "detector.npz")
         assert main("score", room / "detector.npz", room / "x.npy", "--labels") == 0
         printed = capsys.readouterr().out
@@ -84,11 +84,11 @@ class TestDetector:
         assert main("score", room / "detector.npz", room / "x.npy", "--labels", "-o", tmp_path / "s.npy") == 0
         np.testing.assert_array_equal(np.load(tmp_path / "s.npy")[:, 1], detector.predict(X))
 
-    def test_labels_need_a_detector(self, room, capsys):
+    def test_labels_of_other_models(self, room, capsys):
         assert main("score", room / "model.npz", room / "x.npy", "--labels") == 1
         assert error_line(capsys) == "--labels needs an outlier detector, which fit makes with --contamination"
 
-    def test_info_shows_the_threshold(self, room, capsys):
+    def test_info(self, room, capsys):
         detector = nvpflow.load(room / "detector.npz")
         lines = info(room / "detector.npz", capsys)
         assert lines["threshold"] == f"rows with a log-density below {detector.offset_:.4f} nats are outliers"
@@ -108,7 +108,7 @@ class TestDetector:
         assert path.read_bytes().startswith(b"\x89PNG")
 
     @pytest.mark.parametrize(("text", "value"), [("0.1", 0.1), ("auto", "auto")])
-    def test_fit_makes_the_detector_that_the_class_makes(self, room, tmp_path, text, value):
+    def test_fit(self, room, tmp_path, text, value):
         path = tmp_path / "d.npz"
         assert main(*FIT, room / "data.csv", "--columns", "height,mass", "--contamination", text, "-o", path) == 0
         detector = nvpflow.load(path)
@@ -117,12 +117,12 @@ class TestDetector:
         np.testing.assert_array_equal(detector.flow_.parameters, expected.flow_.parameters)
         assert list(detector.feature_names_in_) == ["height", "mass"]
 
-    def test_progress_leaves_nothing_in_the_model(self, room, saved):
+    def test_progress_is_not_saved(self, room, saved):
         arguments = [argument for argument in FIT if argument != "-q"]
         assert main(*arguments, room / "x.npy", "--contamination", "auto", "-v", "-o", room / "other.npz") == 0
         assert saved[0].verbose == saved[0].estimator_.verbose == 0
 
-    def test_detector_with_a_context(self, room, tmp_path, capsys):
+    def test_fit_with_context(self, room, tmp_path, capsys):
         words = ["--context", "age,sex", "--weight", "count", "--contamination", "0.2"]
         assert main(*FIT, room / "data.csv", "-o", tmp_path / "d.npz", *words) == 0
         detector = nvpflow.load(tmp_path / "d.npz")
@@ -133,7 +133,7 @@ class TestDetector:
         labels = numbers(capsys.readouterr().out)[:, 1]
         np.testing.assert_array_equal(labels, expected.predict(X, context=CONTEXT))
 
-    def test_wrong_contaminations(self, room, capsys):
+    def test_bad_contamination(self, room, capsys):
         assert main(*FIT, room / "x.npy", "-o", room / "new.npz", "--contamination", 0.7) == 1
         assert error_line(capsys) == "contamination must be at most 0.5, got 0.7"
         for words, message in (
@@ -146,7 +146,7 @@ class TestDetector:
 
 
 class TestFit:
-    def test_context_and_weight_are_columns_of_the_table(self, room, saved):
+    def test_context_and_weight(self, room, saved):
         words = ["--context", "age,sex", "--weight", "count"]
         assert main(*FIT, room / "data.csv", "-o", room / "new.npz", *words) == 0
         (model,) = saved
@@ -163,7 +163,7 @@ class TestFit:
         assert not hasattr(saved[0], "context_feature_names_in_")
         assert capsys.readouterr().err.startswith("200 rows, 1 column given 2 columns of context, ")
 
-    def test_weights_alone(self, room, saved):
+    def test_weights(self, room, saved):
         assert main(*FIT, room / "data.csv", "-o", room / "new.npz", "--columns", "2,3", "--weight", "4") == 0
         expected = nvpflow.FlowDensity(**OPTIONS).fit(X, sample_weight=WEIGHT)
         np.testing.assert_array_equal(saved[0].flow_.parameters, expected.flow_.parameters)
@@ -182,13 +182,13 @@ class TestFit:
 
 
 class TestConditional:
-    def test_score_takes_the_context_from_the_table(self, room, capsys):
+    def test_score(self, room, capsys):
         expected = nvpflow.load(room / "conditional.npz").score_samples(X, context=CONTEXT)
         for words in (["both.npy", "--context", "3,4"], ["data.csv", "--columns", "2,3", "--context", "age,sex"]):
             assert main("score", room / "conditional.npz", room / words[0], *words[1:]) == 0
             np.testing.assert_array_equal(numbers(capsys.readouterr().out)[:, 0].astype(np.float32), expected)
 
-    def test_a_flow_without_estimator(self, room, capsys):
+    def test_flow_without_estimator(self, room, capsys):
         expected = nvpflow.load(room / "flow.npz").log_prob(X, CONTEXT)
         assert main("score", room / "flow.npz", room / "both.npy", "--context", "3,4") == 0
         np.testing.assert_array_equal(numbers(capsys.readouterr().out)[:, 0].astype(np.float32), expected)
@@ -196,12 +196,12 @@ class TestConditional:
         expected = nvpflow.load(room / "flow.npz").sample(2, 1, context=[0, 0.5])
         np.testing.assert_array_equal(numbers(capsys.readouterr().out, False).astype(np.float32), expected)
 
-    def test_one_context_for_all_rows(self, room, capsys):
+    def test_one_context(self, room, capsys):
         expected = nvpflow.load(room / "conditional.npz").score_samples(X, context=[-0.5, 1]).mean(dtype=float)
         assert main("score", room / "conditional.npz", room / "x.npy", "--context-values=-0.5,1", "--mean") == 0
         assert float(capsys.readouterr().out) == pytest.approx(expected, abs=1e-6)
 
-    def test_columns_are_found_by_the_names_that_the_model_knows(self, room, named, capsys):
+    def test_columns_by_name(self, room, named, capsys):
         assert main("score", room / "conditional.npz", room / "data.csv") == 0
         expected = plain(named).score_samples(X, context=CONTEXT)
         np.testing.assert_array_equal(numbers(capsys.readouterr().out)[:, 0].astype(np.float32), expected)
@@ -213,8 +213,8 @@ class TestConditional:
         expected = nvpflow.load(room / "conditional.npz").sample(4, context=[0.5, 1])
         np.testing.assert_array_equal(numbers(capsys.readouterr().out, False).astype(np.float32), expected)
 
-    def test_sample_given_a_table(self, room, tmp_path, named, capsys):
-        """Of which it takes the columns of the context."""
+    def test_sample_given_table(self, room, tmp_path, named, capsys):
+        """It uses the context columns of the table."""
         path = tmp_path / "s.npy"
         assert main("sample", room / "conditional.npz", "--context", room / "data.csv", "-o", path) == 0
         np.testing.assert_array_equal(np.load(path), plain(named).sample(200, context=CONTEXT))
@@ -226,12 +226,12 @@ class TestConditional:
         assert main("sample", room / "conditional.npz", "--context", room / "data.csv") == 0
         assert capsys.readouterr().out.startswith("height,mass\n")
 
-    def test_info_says_so(self, room, capsys, named):
+    def test_info(self, room, capsys, named):
         assert info(room / "conditional.npz", capsys)["density"] == "conditional on 2 columns: age, sex"
         del named.context_feature_names_in_
         assert info(room / "conditional.npz", capsys)["density"] == "conditional on 2 columns"
 
-    def test_info_of_one_column_and_of_none(self, room, capsys):
+    def test_info_without_names(self, room, capsys):
         assert info(room / "line.npz", capsys)["density"] == "conditional on 1 column"
         assert "density" not in info(room / "model.npz", capsys)
 
@@ -267,13 +267,13 @@ class TestConditional:
 class TestPlot:
     @pytest.mark.parametrize("kind", ["contours", "density", "samples", "evolution", "corner", "latent", "training"])
     @pytest.mark.parametrize("model", ["conditional", "line"])
-    def test_conditional_models_of_one_and_two_columns(self, room, tmp_path, model, kind):
+    def test_conditional_models(self, room, tmp_path, model, kind):
         path, d = tmp_path / "figure.png", 2 if model == "conditional" else 1
         words = ["--columns", f"1-{d}", "--context-values", ",".join(["0.5"] * d), "-n", 30, "--kind", kind]
         assert main("plot", room / f"{model}.npz", room / "both.npy", *words, "-o", path) == 0
         assert path.read_bytes().startswith(b"\x89PNG")
 
-    def test_samples_have_the_contexts_of_the_rows(self, room, tmp_path, monkeypatch):
+    def test_samples_given_contexts(self, room, tmp_path, monkeypatch):
         drawn = []
         monkeypatch.setattr(plot, "samples", lambda data, samples, names: drawn.append(samples) or plot.corner(samples))
         words = ["--columns", "1,2", "--context", "3,4", "--kind", "samples", "-o", tmp_path / "x.png"]
@@ -282,7 +282,7 @@ class TestPlot:
         assert main("plot", room / "conditional.npz", room / "both.npy", *words, "-n", 7) == 0
         assert drawn[1].shape == (7, 2)
 
-    def test_the_default_kind(self, room, tmp_path, monkeypatch):
+    def test_default_kind(self, room, tmp_path, monkeypatch):
         for model, words, kind in (
             ("model", [], "contours"),
             ("line", ["--context-values", "0"], "density"),
@@ -294,17 +294,17 @@ class TestPlot:
             assert main("plot", room / f"{model}.npz", *words, "-o", tmp_path / "x.png") == 0
             assert called
 
-    def test_a_name_without_ending_is_a_png_of_that_name(self, room, tmp_path):
+    def test_name_without_extension(self, room, tmp_path):
         assert main("plot", room / "model.npz", "-o", tmp_path / "figure") == 0
         assert [path.name for path in tmp_path.iterdir()] == ["figure"]
         assert (tmp_path / "figure").read_bytes().startswith(b"\x89PNG")
 
-    def test_an_unknown_format_leaves_no_file(self, room, tmp_path, capsys):
+    def test_unknown_format(self, room, tmp_path, capsys):
         assert main("plot", room / "model.npz", "-o", tmp_path / "figure.xyz") == 1
         assert "Format 'xyz' is not supported" in error_line(capsys) and list(tmp_path.iterdir()) == []
 
 
-def test_names_are_taken_from_all_estimators_of_a_model(room):
+def test_column_names_of_nested_estimators(room):
     detector = nvpflow.load(room / "detector.npz")
     detector.feature_names_in_ = detector.estimator_.feature_names_in_ = np.array(["a", "b"], dtype=object)
     model = _files.Model(detector)
@@ -312,7 +312,7 @@ def test_names_are_taken_from_all_estimators_of_a_model(room):
     assert not hasattr(detector, "feature_names_in_") and not hasattr(detector.estimator_, "feature_names_in_")
 
 
-def test_warnings_come_in_one_line(room, named, capsys, monkeypatch):
+def test_warnings(room, named, capsys, monkeypatch):
     import warnings
 
     def score_samples(self, X, *, context):
@@ -324,15 +324,15 @@ def test_warnings_come_in_one_line(room, named, capsys, monkeypatch):
     assert capsys.readouterr() == ("0.000000\n", "nvpflow: warning: context leaves the range\n")
 
 
-def test_the_help_of_sample_says_that_a_seeded_model_repeats_itself(capsys):
+def test_sample_help_explains_seeds(capsys):
     with pytest.raises(SystemExit):
         main("sample", "--help")
     text = re.sub(r"\s+", " ", capsys.readouterr().out)
     assert "A model that was fitted with --random-state draws the same rows every time" in text
 
 
-def test_scores_are_those_of_the_estimator_far_from_zero_and_outside_of_the_known_context(tmp_path, monkeypatch, capsys):
-    """Where the flow itself would read something else."""
+def test_scores_of_extreme_rows(tmp_path, monkeypatch, capsys):
+    """Rows far from zero or outside of the context's range, where the bare flow gives other values."""
     x, context = X + 1e7, CONTEXT + [0, 1e8]
     with pytest.warns(UserWarning, match="vary by less than"):
         model = nvpflow.FlowDensity(**OPTIONS).fit(x, context=context)

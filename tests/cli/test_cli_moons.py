@@ -1,4 +1,4 @@
-"""The command line: `moons` trains on the two moons, prints scores, and writes figures and the model."""
+"""The command `moons`: training on the two moons, scores, figures and the saved model."""
 
 import os
 import re
@@ -22,11 +22,11 @@ QUICK = ["--layers", "4", "--hidden", "16", "--epochs", "30", "--n-fresh", "2000
 
 
 def value(name, stdout):
-    """The number of nats in the row of that name."""
+    """The number of nats in a row of the output."""
     return float(re.search(rf"^ *{name} +(\S+) nats", stdout, re.MULTILINE)[1])
 
 
-def test_moons_prints_scores_and_writes_figures_and_model(tmp_path):
+def test_output(tmp_path):
     output = tmp_path / "new" / "moons"
     result = run("moons", *QUICK, "--random-state", 3, "--output", output)
     assert result.returncode == 0, result.stderr
@@ -51,7 +51,7 @@ def test_moons_prints_scores_and_writes_figures_and_model(tmp_path):
     assert "epoch 30/30" in result.stderr and "epoch" not in result.stdout.split("trained")[0]
 
 
-def test_the_defaults_come_close_to_the_entropy(tmp_path):
+def test_defaults_come_close_to_entropy(tmp_path):
     result = run("moons", "--no-plots", "--output", "here", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["model.npz"]
@@ -61,7 +61,7 @@ def test_the_defaults_come_close_to_the_entropy(tmp_path):
     assert model.get_params() == expected
 
 
-def test_the_unbounded_scale_is_trained_as_it_was_published(tmp_path):
+def test_article(tmp_path):
     options = cli._parser().parse_args(["moons", "--article", "--dtype", "float64"])
     model = _moons._moons_model(options)
     assert (model.coupling, model.scale_bound, model.dtype, model.max_iter) == ("affine", None, "float64", 1000)
@@ -77,13 +77,13 @@ def test_the_unbounded_scale_is_trained_as_it_was_published(tmp_path):
     assert "trained in" in result.stdout and "s: 30 epochs\n" in result.stdout
 
 
-def test_the_same_random_state_prints_the_same_scores(tmp_path):
+def test_random_state(tmp_path):
     first, second = (run("moons", *QUICK, "--no-plots", "--output", tmp_path / name).stdout for name in "ab")
     for name in ("training NLL", "held-out NLL"):
         assert value(name, first) == value(name, second)
 
 
-def test_scores_that_are_not_finite_are_reported_as_they_are(capsys):
+def test_nonfinite_scores(capsys):
     fresh = np.full(5000, -1.25, np.float32)
     fresh[:3] = [-np.inf, np.nan, np.inf]
     _moons._print_scores(np.full(10, -1.0), fresh, 1.0)
@@ -94,7 +94,7 @@ def test_scores_that_are_not_finite_are_reported_as_they_are(capsys):
     assert "without the worst 5 of them" in printed
 
 
-def test_scores_beyond_all_bounds_are_printed(capsys):
+def test_huge_scores(capsys):
     fresh = np.array([-1.0, -1e300, -1e200, -2.0])
     _moons._print_scores(np.full(10, -np.inf), fresh, 1.0)
     printed = capsys.readouterr().out
@@ -104,7 +104,7 @@ def test_scores_beyond_all_bounds_are_printed(capsys):
     assert "4 of 4 fresh points" in capsys.readouterr().out
 
 
-def test_a_diverging_training_is_a_warning_in_one_line(capsys, monkeypatch):
+def test_divergence_warning(capsys, monkeypatch):
     model = nvpflow.FlowDensity(2, 8, coupling="affine", scale_bound=None, learning_rate=1e20, max_iter=20, random_state=0)
     _arguments.fit_model(model, make_moons(100, noise=0.1, random_state=0)[0])
     lines = [line for line in capsys.readouterr().err.splitlines() if "epoch" not in line[:5]]
@@ -128,14 +128,14 @@ def test_a_diverging_training_is_a_warning_in_one_line(capsys, monkeypatch):
         (["moons", "--dtype", "int8"], "argument --dtype: invalid choice: 'int8'"),
     ],
 )
-def test_wrong_usage_exits_with_2(arguments, message, capsys):
+def test_wrong_usage(arguments, message, capsys):
     with pytest.raises(SystemExit) as exit_info:
         cli.main([str(argument) for argument in arguments])
     assert exit_info.value.code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_an_output_that_is_a_file_exits_with_1(tmp_path):
+def test_output_is_a_file(tmp_path):
     (tmp_path / "taken").write_text("")
     result = run("moons", *QUICK, "--output", tmp_path / "taken")
     assert result.returncode == 1
@@ -143,7 +143,7 @@ def test_an_output_that_is_a_file_exits_with_1(tmp_path):
     assert line.startswith("nvpflow: error: ") and "taken" in line
 
 
-def test_help_has_examples():
+def test_help_and_version():
     result = run("moons", "--help")
     assert result.returncode == 0 and "nvpflow moons --article" in result.stdout
     assert "moons" in run("--help").stdout
@@ -157,7 +157,7 @@ def test_help_has_examples():
         ("matplotlib.figure", "figures need matplotlib: pip install nvpflow[moons], or --no-plots"),
     ],
 )
-def test_a_missing_package_is_named_at_once(module, message, monkeypatch, capsys, tmp_path):
+def test_missing_package(module, message, monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(sys.modules, module, None)
     assert cli.main(["moons", "--output", str(tmp_path / "moons")]) == 1
     (line,) = capsys.readouterr().err.splitlines()
@@ -165,14 +165,14 @@ def test_a_missing_package_is_named_at_once(module, message, monkeypatch, capsys
     assert not (tmp_path / "moons").exists()
 
 
-def test_without_plots_matplotlib_is_not_needed(monkeypatch, tmp_path):
+def test_no_plots_without_matplotlib(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert cli.main(["moons", *QUICK, "--no-plots", "--output", str(tmp_path)]) == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-def test_ctrl_c_exits_with_130(tmp_path):
+def test_ctrl_c(tmp_path):
     arguments = command("moons", "--epochs", 10**8, "--article", "--output", tmp_path)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(arguments, env=ENVIRONMENT, **pipes) as process:
@@ -188,7 +188,7 @@ def test_ctrl_c_exits_with_130(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX pipes")
-def test_a_reader_that_goes_away_is_no_traceback(tmp_path):
+def test_broken_pipe(tmp_path):
     reader, writer = os.pipe()
     os.close(reader)
     result = run("moons", *QUICK, "--no-plots", "--output", tmp_path, capture_output=False,
@@ -199,7 +199,7 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX terminal")
-def test_a_terminal_gets_a_progress_bar(tmp_path):
+def test_progress_bar(tmp_path):
     pytest.importorskip("tqdm")
     import pty
     import termios

@@ -1,4 +1,4 @@
-"""The command line where standard streams are closed, full, without a reader, or pipes."""
+"""The command line with standard streams that are closed, full, broken or pipes."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ def room(tmp_path_factory):
 
 
 def shell(room, line):
-    """Of a line for the shell, in which "nvpflow" is this one: exit code, standard output and error."""
+    """Exit code, standard output and standard error of a shell command; "nvpflow" is this checkout."""
     line = line.replace("nvpflow ", f"'{sys.executable}' -m nvpflow ")
     result = subprocess.run(
         ["bash", "-c", line], cwd=room, env=ENVIRONMENT | {"PYTHONUNBUFFERED": ""}, capture_output=True, text=True, timeout=120
@@ -53,19 +53,19 @@ def shell(room, line):
         ("nvpflow info model.npz > /dev/full", (1, "", "nvpflow: error: No space left on device\n")),
     ],
 )
-def test_a_stream_that_is_needed_and_closed_is_an_error_in_one_line(room, line, expected):
+def test_closed_streams(room, line, expected):
     assert shell(room, line) == expected
 
 
-def test_streams_that_are_not_needed_may_be_closed(room):
+def test_unused_closed_streams(room):
     result = shell(room, "nvpflow score model.npz data.csv -o scores.npy <&- >&- 2>&-")
     assert result == (0, "", "") and np.load(room / "scores.npy").shape == (60, 1)
     status, stdout, stderr = shell(room, "nvpflow score model.npz data.csv --mean <&-")
     assert (status, stderr) == (0, "") and float(stdout) == pytest.approx(np.load(room / "scores.npy").mean(), abs=1e-5)
 
 
-def test_a_file_does_not_get_what_is_meant_for_a_closed_stream(room):
-    """The first file to be opened would have their descriptors."""
+def test_closed_stderr_does_not_reach_files(room):
+    """A file that is opened next would get their descriptors."""
     fit = "nvpflow fit data.csv -o new.npz --n-layers 2 --max-iter 2 -v"
     assert shell(room, f"{fit} <&- >&- 2>&-") == (0, "", "")
     assert nvpflow.load(room / "new.npz").n_iter_ == 2
@@ -74,11 +74,11 @@ def test_a_file_does_not_get_what_is_meant_for_a_closed_stream(room):
 
 
 @pytest.mark.parametrize("command", ["sample model.npz -n 200000", "--help", "info model.npz"])
-def test_a_reader_that_goes_away_is_quiet(room, command):
+def test_broken_pipe(room, command):
     assert shell(room, f"nvpflow {command} | true; exit ${{PIPESTATUS[0]}}")[1:] == ("", "")
 
 
-def test_a_model_comes_from_a_pipe(room):
+def test_model_from_pipe(room):
     expected = shell(room, "nvpflow info model.npz")
     assert expected[0] == 0 and expected[1].startswith("columns     2\n")
     for line in (
@@ -91,14 +91,14 @@ def test_a_model_comes_from_a_pipe(room):
     (room / "pipe").unlink()
 
 
-def test_a_pipe_is_called_by_its_own_name(room):
+def test_name_of_pipe_in_errors(room):
     what = "is not an nvpflow file: it is neither an .npz nor a .safetensors file\n"
     assert shell(room, "cat data.csv | nvpflow info -") == (1, "", f"nvpflow: error: standard input {what}")
     status, _, stderr = shell(room, "nvpflow info <(cat data.csv)")
     assert status == 1 and stderr.startswith("nvpflow: error: /dev/fd/") and stderr.endswith(what)
 
 
-def test_open_streams_stay_as_they_are(capsys):
+def test_open_streams(capsys):
     before = sys.stdin, sys.stdout, sys.stderr, [os.fstat(number).st_ino for number in range(3)]
     assert cli.main(["info", "none.npz"]) == 1
     assert before == (sys.stdin, sys.stdout, sys.stderr, [os.fstat(number).st_ino for number in range(3)])

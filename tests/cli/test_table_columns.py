@@ -1,4 +1,4 @@
-"""Columns of tables in groups, rows over several lines, headers in doubt, and files that hold no table."""
+"""Groups of columns, rows over several lines, ambiguous headers, and files that are no tables."""
 
 import decimal
 
@@ -9,7 +9,7 @@ from nvpflow.cli.tables import Columns, TableError, read_columns, read_table
 
 
 class TestGroups:
-    def test_the_rest_is_what_no_other_group_takes(self, put):
+    def test_rest(self, put):
         path = put("a,b,c,d\n1,2,3,4\n5,6,7,8\n")
         tables = read_columns(path, [Columns(["d"]), Columns(), Columns(["2"])])
         assert [names for _, names in tables] == [["d"], ["a", "c"], ["b"]]
@@ -17,7 +17,7 @@ class TestGroups:
             np.testing.assert_array_equal(values, expected)
             assert values.flags.c_contiguous
 
-    def test_the_same_of_an_npy_file_and_of_parquet(self, tmp_path):
+    def test_npy_and_parquet(self, tmp_path):
         arrow = pytest.importorskip("pyarrow")
         parquet = pytest.importorskip("pyarrow.parquet")
         np.save(tmp_path / "x.npy", np.arange(8.0).reshape(2, 4))
@@ -27,7 +27,7 @@ class TestGroups:
             np.testing.assert_array_equal(x, [[1, 3], [5, 7]])
             np.testing.assert_array_equal(y, [[2, 0], [6, 4]])
 
-    def test_no_column_is_in_two_groups(self, put):
+    def test_groups_are_disjoint(self, put):
         path = put("a,b\n1,2\n")
         for groups in ([Columns(["a"]), Columns(["1"])], [Columns(["a", "b", "a"])], [Columns(["1-2", "2"])]):
             with pytest.raises(TableError, match="column '[ab]' is chosen 2 times"):
@@ -35,18 +35,18 @@ class TestGroups:
         with pytest.raises(TableError, match="has no columns but those chosen for other purposes"):
             read_columns(path, [Columns(), Columns(["a", "b"])])
 
-    def test_a_group_of_known_names_needs_names(self, put):
+    def test_known_names_need_header(self, put):
         with pytest.raises(TableError, match="has no names of columns: use numbers for a, b"):
             read_columns(put("1,2\n"), [Columns(known=["a", "b"], or_rest=False)])
 
-    def test_a_name_that_comes_twice_is_no_matter_where_all_names_are_the_same(self, put):
+    def test_duplicate_names_in_same_order(self, put):
         path = put("a,a\n1,2\n")
         np.testing.assert_array_equal(read_table(path, known=["a", "a"])[0], [[1, 2]])
         with pytest.raises(TableError, match="has 2 columns 'a': use their numbers"):
             read_table(path, known=["a"])
 
-    def test_many_columns_are_found_by_name(self, put):
-        """In a time that grows with their number, not with its square, which took two minutes."""
+    def test_many_columns_by_name(self, put):
+        """The time is linear in their number; quadratic time was two minutes."""
         n = 100_000
         names = [f"n{i}" for i in range(n)]
         path = put(",".join(names) + "\n" + ",".join(map(str, range(n))) + "\n")
@@ -59,7 +59,7 @@ class TestGroups:
 
 
 class TestDtype:
-    def test_numbers_must_be_finite_in_it(self, put, tmp_path):
+    def test_overflow(self, put, tmp_path):
         path = put("a,b\n1,2\n\n3,1e39\n")
         assert read_table(path)[0][1, 1] == 1e39
         with pytest.raises(TableError, match=r"line 4, column 'b': 1e\+39 is not a finite number in float32"):
@@ -71,7 +71,7 @@ class TestDtype:
 
 
 class TestQuotes:
-    def test_a_cell_over_several_lines(self, put):
+    def test_multiline_cell(self, put):
         np.testing.assert_array_equal(read_table(put('t,a\n"x\n",1\n"p\n\nq",2\n'), ["a"])[0], [[1], [2]])
         path = put('name,a,b\n"x\ny, ""z""",1,2\n\nplain,3,4\n"\n\n",5,x\n')
         with pytest.raises(TableError, match="line 6, column 'b': 'x' is not a number"):
@@ -79,7 +79,7 @@ class TestQuotes:
         with pytest.raises(TableError, match=r"line 2, column 'name': 'x\\ny, \"z\"' is not a number"):
             read_table(path)
 
-    def test_numbers_of_lines_below_it(self, put):
+    def test_line_numbers_after_multiline_cell(self, put):
         path = put('t,a\n"x\ny",1\n"z\n\n",2\n\n3,nan\n')
         with pytest.raises(TableError, match="line 8, column 'a': nan is not a finite number"):
             read_table(path, ["a"])
@@ -90,22 +90,22 @@ class TestQuotes:
         np.testing.assert_array_equal(values, [[1, 2]])
         assert len(names) == 2 and names[0] == header.split(",")[0].strip('"')
 
-    def test_a_mark_within_a_cell_is_a_character(self, put):
+    def test_quote_within_cell(self, put):
         values, names = read_table(put('pipe 5",a\n1,2\n3,4\n'))
         np.testing.assert_array_equal(values, [[1, 2], [3, 4]])
         assert names == ['pipe 5"', "a"]
 
-    def test_between_blanks(self, put):
+    def test_blanks_around_quotes(self, put):
         assert read_table(put('"body mass"  height \n1 2\n'))[1] == ["body mass", "height"]
 
-    def test_one_without_end(self, put):
+    def test_unclosed_quote(self, put):
         with pytest.raises(TableError, match="line 2: a quoted cell has no end"):
             read_table(put('a,b\n1,"2\n3,4\n'))
 
 
 class TestHeader:
     @pytest.mark.parametrize("cell", ["1_000", '"1,000"', "1'000", "5%", "12 %", "١٢", "2.5.7"])
-    def test_unusual_numbers_are_not_taken_for_names(self, put, cell):
+    def test_unusual_numbers(self, put, cell):
         path = put(f"{cell},{cell}\n1,2\n")
         with pytest.raises(TableError, match="line 1: .* may be a name or an unusual number: say --header"):
             read_table(path)
@@ -113,7 +113,7 @@ class TestHeader:
         with pytest.raises(TableError, match="line 1, column 1: .* is not a number"):
             read_table(path, header=False)
 
-    def test_names_with_digits_are_names(self, put):
+    def test_names_with_digits(self, put):
         for names in (["2020-01-01", "2020-02-01"], ["x_1", "x_2"], ["3d", "4th"], ["-", "_"], ["nan_1", "p.5"]):
             assert read_table(put(",".join(names) + "\n1,2\n"))[1] == names
 
@@ -130,7 +130,7 @@ class TestNpy:
             (np.zeros((3, 0)), "has no columns"),
         ],
     )
-    def test_arrays_of_something_else(self, tmp_path, array, message):
+    def test_other_arrays(self, tmp_path, array, message):
         np.save(tmp_path / "x.npy", array)
         with pytest.raises(TableError) as error:
             read_table(tmp_path / "x.npy")
@@ -139,7 +139,7 @@ class TestNpy:
     @pytest.mark.parametrize(
         "array", [np.asfortranarray(np.arange(6.0).reshape(3, 2)), np.ones((2, 2), bool), np.eye(2, dtype=">f2")]
     )
-    def test_arrays_in_any_order_of_any_real_kind(self, tmp_path, array):
+    def test_orders_and_dtypes(self, tmp_path, array):
         np.save(tmp_path / "x.npy", array)
         np.testing.assert_array_equal(read_table(tmp_path / "x.npy")[0], array)
 
@@ -152,14 +152,14 @@ class TestNpy:
             (b"\x93NUMPY\x01", b"\x93NUMPY\x07", "it has format version 7"),
         ],
     )
-    def test_damaged_ones(self, tmp_path, put, old, new, message):
+    def test_damaged_files(self, tmp_path, put, old, new, message):
         np.save(tmp_path / "x.npy", np.arange(6.0).reshape(3, 2))
         path = put((tmp_path / "x.npy").read_bytes().replace(old, new), "y.npy")
         with pytest.raises(TableError) as error:
             read_table(path)
         assert str(error.value).endswith(f"is not a whole NPY file of numbers: {message}")
 
-    def test_a_size_beyond_all_memory_is_not_asked_for(self, put):
+    def test_huge_size(self, put):
         header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000000, 2)}"
         path = put(b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + bytes(16), "x.npy")
         with pytest.raises(TableError, match="its array should take 16000000000000000 bytes"):
@@ -189,12 +189,12 @@ class TestParquet:
             (None, "null"),
         ],
     )
-    def test_columns_of_something_else(self, write, cell, kind):
+    def test_other_columns(self, write, cell, kind):
         with pytest.raises(TableError, match=f"column 'a' must hold real numbers, got {kind}$"):
             read_table(write({"a": [cell], "b": [1.0]}))
         np.testing.assert_array_equal(read_table(write({"a": [cell], "b": [1.0]}), ["b"])[0], [[1]])
 
-    def test_names_that_come_twice_or_are_paths(self, write):
+    def test_duplicate_names_and_paths(self, write):
         path = write([[1.0], [2.0], [3.0]], names=["a", "b", "a"])
         assert read_table(path)[1] == ["a", "b", "a"]
         np.testing.assert_array_equal(read_table(path, ["3", "2"])[0], [[3, 2]])
@@ -210,7 +210,7 @@ class TestParquet:
             read_table(write({}))
 
 
-def test_a_closed_standard_stream_is_an_os_error(monkeypatch):
+def test_closed_standard_streams(monkeypatch):
     from nvpflow.cli import tables
 
     monkeypatch.setattr(tables.sys, "stdin", None)

@@ -1,4 +1,4 @@
-"""Tables in files: what is read, what is written, and what is said about files that hold no table."""
+"""Reading and writing tables, and errors for files that are no tables."""
 
 import io
 import subprocess
@@ -17,7 +17,7 @@ class TestCsv:
     @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", " ", "  "])
     @pytest.mark.parametrize("end", ["\n", "\r\n"])
     @pytest.mark.parametrize("header", [True, False])
-    def test_delimiter_and_header_are_detected(self, put, delimiter, end, header):
+    def test_delimiter_and_header_detection(self, put, delimiter, end, header):
         lines = [["a", "b", "c"]] * header + [list(map(repr, row)) for row in VALUES.tolist()]
         values, names = read_table(put(end.join(delimiter.join(line) for line in lines)))
         np.testing.assert_array_equal(values, VALUES)
@@ -40,7 +40,7 @@ class TestCsv:
         assert read == names
         np.testing.assert_array_equal(values, [[1, 2]])
 
-    def test_a_first_line_of_numbers_and_text_needs_a_word(self, put):
+    def test_ambiguous_header(self, put):
         path = put("year,2019\n1,2\n")
         with pytest.raises(TableError, match="line 1 has both numbers and text: say --header if"):
             read_table(path)
@@ -71,7 +71,7 @@ class TestCsv:
         with pytest.raises(TableError, match="has no column 'a'; it has 1 to 2"):
             read_table(put("1,2\n"), ["a"])
 
-    def test_known_columns_are_found_by_name(self, put):
+    def test_known_columns_by_name(self, put):
         values, names = read_table(put("b,x,a\n2,text,1\n"), known=["a", "b"])
         np.testing.assert_array_equal(values, [[1, 2]])
         assert names == ["a", "b"]
@@ -101,12 +101,12 @@ class TestCsv:
             ("1e999,2\n", "data.csv, line 1, column 1: inf is not a finite number"),
         ],
     )
-    def test_what_is_wrong_and_where(self, put, text, message):
+    def test_errors_name_the_place(self, put, text, message):
         with pytest.raises(TableError) as error:
             read_table(put(text))
         assert str(error.value).endswith(message)
 
-    def test_only_chosen_columns_must_be_numbers(self, put):
+    def test_text_in_other_columns(self, put):
         path = put("a,b,c\n1,x,3\n4,,6\n")
         np.testing.assert_array_equal(read_table(path, ["a", "c"])[0], [[1, 3], [4, 6]])
         with pytest.raises(TableError, match="line 3: 2 cells"):
@@ -114,17 +114,17 @@ class TestCsv:
         with pytest.raises(TableError, match="line 3, column 'c': 'y' is not a number"):
             read_table(put('a,b,c\n1,x,3\n4,"5,",y\n'), ["a", "c"])
 
-    def test_other_encodings_are_named(self, put):
+    def test_other_encodings(self, put):
         with pytest.raises(TableError, match="is not a text in UTF-8"):
             read_table(put("a,b\n1,2\n".encode("utf-16")))
 
-    def test_a_missing_file(self, tmp_path):
+    def test_missing_file(self, tmp_path):
         with pytest.raises(FileNotFoundError):
             read_table(tmp_path / "none.csv")
 
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
     @pytest.mark.parametrize("suffix", ["csv", "tsv", "txt", "npy", "parquet", "pq", "NPY"])
-    def test_what_is_written_is_read_again_to_the_last_bit(self, tmp_path, dtype, suffix):
+    def test_round_trip(self, tmp_path, dtype, suffix):
         if suffix in ("parquet", "pq"):
             pytest.importorskip("pyarrow")
         bits = np.random.default_rng(0).integers(0, 256, 40_000 * np.dtype(dtype).itemsize, dtype=np.uint8)
@@ -153,12 +153,12 @@ class TestOtherFormats:
             (np.zeros((0, 2)), "has no rows"),
         ],
     )
-    def test_npy_of_something_else(self, tmp_path, array, message):
+    def test_npy_of_other_arrays(self, tmp_path, array, message):
         np.save(tmp_path / "x.npy", array)
         with pytest.raises(TableError, match=message):
             read_table(tmp_path / "x.npy")
 
-    def test_npy_of_objects_and_pieces(self, tmp_path, put):
+    def test_npy_of_objects_and_truncated_npy(self, tmp_path, put):
         np.save(tmp_path / "o.npy", np.array([[None]]), allow_pickle=True)
         np.save(tmp_path / "x.npy", np.zeros((100, 2)))
         part = put((tmp_path / "x.npy").read_bytes()[:500], "part.npy")
@@ -184,7 +184,7 @@ class TestOtherFormats:
         with pytest.raises(TableError, match="is not a whole Parquet file"):
             read_table(put(path.read_bytes()[:50], "part.parquet"))
 
-    def test_without_pyarrow_the_error_says_what_to_install(self, put, tmp_path, monkeypatch):
+    def test_parquet_without_pyarrow(self, put, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "pyarrow", None)
         with pytest.raises(ImportError, match="Parquet files need pyarrow: pip install pyarrow"):
             read_table(put(b"PAR1...", "x.parquet"))
@@ -194,7 +194,7 @@ class TestOtherFormats:
 
 
 class Pipe(io.RawIOBase):
-    """Bytes that cannot be read twice."""
+    """A stream that can be read only once."""
 
     def __init__(self, content):
         self.content = io.BytesIO(content)
@@ -209,7 +209,7 @@ class Pipe(io.RawIOBase):
 
 
 @pytest.mark.parametrize("suffix", ["csv", "npy", "parquet"])
-def test_standard_input_holds_any_format(tmp_path, monkeypatch, suffix):
+def test_standard_input(tmp_path, monkeypatch, suffix):
     if suffix == "parquet":
         pytest.importorskip("pyarrow")
     write_table(tmp_path / f"x.{suffix}", VALUES)
@@ -220,11 +220,11 @@ def test_standard_input_holds_any_format(tmp_path, monkeypatch, suffix):
     assert not stdin.buffer.closed
 
 
-def test_standard_output_is_a_csv(capsys):
+def test_standard_output(capsys):
     write_table("-", np.array([[1, 0.1]], np.float32), ["a", "b"])
     assert capsys.readouterr().out == "a,b\n1,0.100000001\n"
 
 
-def test_reading_needs_numpy_alone():
+def test_reading_loads_only_numpy():
     code = "import sys; from nvpflow import cli; from nvpflow.cli import tables; print({'pandas', 'pyarrow', 'tqdm'} & sys.modules.keys())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

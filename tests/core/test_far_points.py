@@ -1,4 +1,4 @@
-"""Points far beyond the samples of training: both directions undo each other, densities are finite and fall.
+"""Points far from the training samples: round trips are accurate, densities are finite and decrease.
 
 The networks of spline couplings see identity columns clamped to the tail bound.
 """
@@ -44,7 +44,7 @@ def clamped(points, bound=BOUND):
 @both_directions
 class TestLayer:
     @both_precisions
-    def test_transformed_columns_are_those_of_the_clamped_point(self, dtype, direction, hidden, activation):
+    def test_transformed_columns_see_clamped_point(self, dtype, direction, hidden, activation):
         layer, points = spline(hidden=hidden, activation=activation, dtype=dtype), points_around(BOUND, dtype=dtype)
         function = getattr(layer, direction)
         output, log_det = function(points)
@@ -54,7 +54,7 @@ class TestLayer:
         np.testing.assert_array_equal(log_det, expected_log_det)
 
     @both_precisions
-    def test_gradient_of_a_clamped_column_is_that_of_the_identity(self, dtype, direction, hidden, activation):
+    def test_gradient_of_clamped_column(self, dtype, direction, hidden, activation):
         layer, points = spline(hidden=hidden, activation=activation, dtype=dtype), points_around(BOUND, dtype=dtype)
         vjp = getattr(layer, f"{direction}_vjp")
         rng = np.random.default_rng(1)
@@ -68,7 +68,7 @@ class TestLayer:
         assert (by_points[~beyond] != given[~beyond]).mean() > 0.9
         np.testing.assert_array_equal(by_parameters, same_parameters)
 
-    def test_gradients_are_central_differences_within_and_beyond(self, direction, hidden, activation):
+    def test_central_differences(self, direction, hidden, activation):
         layer = spline(hidden=hidden, activation=activation)
         points = points_around(BOUND, n=12)
         points[np.abs(points) > 10 * BOUND] /= 1e4  # differences of huge numbers have no digits
@@ -87,7 +87,7 @@ class TestLayer:
 
 @pytest.mark.usefixtures("every_isa")
 @both_precisions
-def test_bits_within_the_bound_do_not_depend_on_far_neighbours(dtype):
+def test_far_neighbours_change_no_bit(dtype):
     layer, points = spline(dtype=dtype), points_around(BOUND, dtype=dtype)
     within = (np.abs(points) <= BOUND).all(axis=1)
     assert 10 < within.sum() < 40
@@ -96,8 +96,8 @@ def test_bits_within_the_bound_do_not_depend_on_far_neighbours(dtype):
 
 
 @pytest.mark.usefixtures("every_isa")
-def test_the_ends_belong_to_what_is_seen():
-    """At exactly the bound nothing has been clamped yet; one number further the output is the same."""
+def test_ends_of_the_bound():
+    """Nothing is clamped at the bound itself, and the next number gives the same output."""
     layer = spline(2)
     at, beyond = np.array([[BOUND, 0.5], [-BOUND, 0.5]]), np.array([[np.nextafter(BOUND, 9), 0.5], [-1e300, 0.5]])
     assert (layer.inverse(at)[0][:, 1] == layer.inverse(beyond)[0][:, 1]).all()
@@ -119,14 +119,14 @@ def test_context_is_not_clamped(direction):
 
 
 @pytest.mark.parametrize("layer_type", [nvpflow.CouplingLayer, nvpflow.AdditiveCoupling])
-def test_other_couplings_see_far_columns_as_they_are(layer_type):
+def test_other_couplings_do_not_clamp(layer_type):
     layer = layer_type(2, 8, [1, 0], dtype="float64", random_state=0)
     x = np.array([[1e2, 0.0], [1e3, 0.0], [1e4, 0.0]])
     assert len(set(layer.inverse(x)[0][:, 1])) == 3
     assert (layer.inverse_vjp(x, np.ones_like(x), np.zeros(3))[0][:, 0] != 1).all()
 
 
-def test_training_ignores_how_far_a_far_column_is():
+def test_training_clamps_far_columns():
     """One step in float64: the update of the parameters is that of the clamped points."""
     x = points_around(BOUND)
     layers = spline(), spline()
@@ -171,15 +171,15 @@ def round_trip_error(model, x, deviation):
 
 @every_model
 @pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-6), ("float32", 1e-2)])
-def test_round_trip_of_a_fitted_model(dim, base, dtype, tolerance):
+def test_round_trip_of_fitted_model(dim, base, dtype, tolerance):
     model, deviation = fitted(dim, base, dtype), samples(dim).std(axis=0)
     for far in FAR:
         for columns in ([0], [dim - 1], list(range(0, dim, 2)), list(range(dim))):
             assert round_trip_error(model, far_points(dim, far, columns), deviation) <= tolerance, (far, columns)
 
 
-def test_round_trip_with_a_linear_map_of_all_columns():
-    """It spreads the rounding error of the far column over the others: 1e6 deviations leave ten digits of float64."""
+def test_round_trip_with_linear_map():
+    """A linear map spreads the rounding error of the far column: 1e6 deviations leave ten digits of float64."""
     x = np.random.default_rng(0).normal(size=(1000, 5)) @ np.tril(np.ones((5, 5)))
     model = nvpflow.FlowDensity(base="normal", dtype="float64", n_init=2, max_iter=40, random_state=0).fit(x)
     assert any(isinstance(layer, nvpflow.LULinear) for layer in model.flow_.layers)

@@ -15,7 +15,7 @@ from support.marks import every_network
 pytestmark = pytest.mark.usefixtures("every_isa")
 
 
-class TestGradientsAreCentralDifferences:
+class TestCentralDifferences:
     """To 1e-6 in float64. No ReLU has its kink within a step of these fixed points."""
 
     @every_network
@@ -35,7 +35,7 @@ class TestGradientsAreCentralDifferences:
 
     @every_network
     @pytest.mark.parametrize("direction", ["forward", "inverse"])
-    def test_vjp_of_a_layer_alone(self, direction, activation, scale):
+    def test_vjp_of_coupling(self, direction, activation, scale):
         check_vjp(
             nvpflow.CouplingLayer(
                 4,
@@ -50,7 +50,7 @@ class TestGradientsAreCentralDifferences:
         )
 
     @pytest.mark.parametrize("direction", ["forward", "inverse"])
-    def test_vjp_of_an_act_norm_alone(self, direction):
+    def test_vjp_of_act_norm(self, direction):
         layer = nvpflow.ActNorm(3, dtype="float64")
         layer.parameters[:] = np.random.RandomState(0).normal(size=6)
         check_vjp(layer, direction)
@@ -64,12 +64,11 @@ class TestGradientsAreCentralDifferences:
 
 
 class TestDeepFlows:
-    """The chain rule over layers taken one by one. A deep flow has no room to keep all of its hidden layers; alone, each
-    layer has."""
+    """The chain rule, layer by layer. A deep flow recomputes hidden layers that a single layer keeps."""
 
     @pytest.mark.parametrize("direction", ["forward", "inverse"])
     @pytest.mark.parametrize("activation, hidden", [("relu", 300), ("silu", 150), ("tanh", (70, 90))])
-    def test_gradient_is_that_of_the_layers_one_by_one(self, direction, activation, hidden):
+    def test_gradient_layer_by_layer(self, direction, activation, hidden):
         flow = default_flow(24, 17, hidden, activation=activation)
         rng = np.random.RandomState(0)
         start, d_out, d_log_det = rng.normal(size=(50, 17)), rng.normal(size=(50, 17)), rng.normal(size=50)

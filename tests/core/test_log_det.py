@@ -32,10 +32,10 @@ class TestLogDet:
 
 
 class TestDensityIntegratesToOne:
-    """exp(log_prob) summed over a fine grid is 1 to 1e-3: the log-dets belong to the map."""
+    """exp(log_prob) summed over a fine grid is 1 to 1e-3."""
 
     @both_precisions
-    def test_flow_trained_on_moons(self, dtype):
+    def test_flow(self, dtype):
         flow = default_flow(4, 2, 16, dtype)
         x = moons(300)
         before = flow.nll(x)
@@ -43,7 +43,7 @@ class TestDensityIntegratesToOne:
         assert flow.nll(x) < before - 0.5
         assert integral(lambda x: np.exp(flow.log_prob(x)), 10, 0.02) == pytest.approx(1, abs=1e-3)
 
-    def test_estimator_trained_on_moons(self):
+    def test_estimator(self):
         model = nvpflow.FlowDensity(4, 16, max_iter=150, learning_rate=1e-2, dtype="float64", random_state=0).fit(moons(300))
         total = integral(lambda x: np.exp(model.score_samples(x)), 10, 0.02)
         assert total == pytest.approx(1, abs=1e-3)

@@ -1,4 +1,4 @@
-"""nvpflow against the oracle, on every case of `cases`: stored digests always, live PyTorch where there is one.
+"""nvpflow against the oracle, on every case of `cases`: stored digests always, live PyTorch where it is installed.
 
 Errors are relative to the 2-norm of each array: an output, a log-det, a gradient with respect to one weight or bias.
 """
@@ -163,7 +163,7 @@ def test_live_oracle(group, dtype, stored):
     compare(group, dtype, stored, lambda case, draw, digests: oracle.evaluate(case, draw), norm_error)
 
 
-def test_state_dict_is_full_shape_and_zero_where_the_mask_makes_weights_irrelevant(stored):
+def test_state_dict_shapes_and_masked_weights(stored):
     for case in cases.CASES:
         if case.n != 1:
             continue
@@ -177,7 +177,7 @@ def test_state_dict_is_full_shape_and_zero_where_the_mask_makes_weights_irreleva
             np.testing.assert_array_equal(by_order[key][kept], given[kept], f"{case.name} {key}")
 
 
-def test_oracle_agrees_with_its_own_central_differences():
+def test_live_oracle_against_central_differences():
     """The oracle's gradients and log-dets, which everything else stands on, from its outputs alone."""
     pytest.importorskip("torch")
     from support import oracle

@@ -1,4 +1,4 @@
-"""The same bits for the same sample, wherever it stands in a batch, and for the same random state."""
+"""The bits of a result depend neither on the batch nor on memory layout, and the random state fixes them."""
 
 import numpy as np
 import pytest
@@ -12,12 +12,12 @@ pytestmark = pytest.mark.usefixtures("every_isa")
 
 
 class TestSamplesAreIndependent:
-    """What becomes of a sample has the same bits wherever it stands and whatever stands beside it."""
+    """The result for a sample does not depend on its position or on the other samples."""
 
     @both_precisions
     @pytest.mark.parametrize("dim, hidden", [(1, 3), (2, 64), (7, (9, 5)), (64, 33)])
     @pytest.mark.parametrize("activation, scale", [("relu", "tanh"), ("silu", "exp"), ("tanh", "tanh")])
-    def test_bits_do_not_depend_on_the_batch(self, dtype, dim, hidden, activation, scale):
+    def test_batch(self, dtype, dim, hidden, activation, scale):
         flow = default_flow(3, dim, hidden, dtype, activation=activation, scale=scale)
         rng = np.random.RandomState(0)
         points, grad_output = rng.normal(size=(2, 300, dim)).astype(dtype)
@@ -38,7 +38,7 @@ class TestSamplesAreIndependent:
                 assert part.tobytes() == np.ascontiguousarray(of_whole[rows]).tobytes(), rows
 
     @both_precisions
-    def test_layout_of_the_input_does_not_matter(self, dtype):
+    def test_memory_layout(self, dtype):
         flow = default_flow(3, 5, 8, dtype)
         x = np.random.RandomState(0).normal(size=(40, 5)).astype(dtype)
         expected = flow.log_prob(x)
@@ -48,7 +48,7 @@ class TestSamplesAreIndependent:
             assert flow.log_prob(same).tobytes() == expected.tobytes()
 
     @both_precisions
-    def test_a_shorter_sample_is_the_beginning_of_a_longer_one(self, dtype):
+    def test_fewer_samples_are_a_prefix(self, dtype):
         flow = default_flow(3, 3, 8, dtype)
         longer = flow.sample(1000, random_state=5)
         for n in (0, 1, 17, 500):
@@ -56,7 +56,7 @@ class TestSamplesAreIndependent:
 
 
 class TestRandomState:
-    """The same random_state gives the same bits, another one others."""
+    """Equal random states give equal bits, different ones different bits."""
 
     @both_precisions
     def test_weights(self, dtype):
@@ -68,7 +68,7 @@ class TestRandomState:
         assert not np.any(weights(None) == weights(None))
 
     @both_precisions
-    def test_weights_are_uniform_in_the_range_of_torch(self, dtype):
+    def test_weights_have_the_range_of_torch(self, dtype):
         layer = nvpflow.CouplingLayer(10, (400, 900), scale="exp", dtype=dtype, random_state=0)
         for net in (layer.s_net, layer.b_net):
             for linear, fan_in in zip(net, (10, 400, 900)):
@@ -82,7 +82,7 @@ class TestRandomState:
         assert not np.any(layer.s_net[0].weight == layer.b_net[0].weight)
 
     @both_precisions
-    def test_samples_come_with_their_log_density(self, dtype):
+    def test_sample_and_log_prob(self, dtype):
         flow = default_flow(3, 3, 8, dtype)
         x, log_prob = flow.sample_and_log_prob(1000, random_state=1)
         np.testing.assert_array_equal(x, flow.sample(1000, random_state=1))

@@ -1,4 +1,4 @@
-"""Both directions undo each other, and `trace` holds the states between them."""
+"""`forward` and `inverse` are inverse to each other; `trace` gives the states between layers."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ class TestRoundTrip:
         check_round_trip(flow, there, back, tolerance / 10)
 
     @both_precisions
-    def test_trace_holds_the_states_on_the_way(self, dtype):
+    def test_trace(self, dtype):
         flow = default_flow(5, 3, hidden=8, dtype=dtype)
         z = np.random.RandomState(0).normal(size=(20, 3)).astype(dtype)
         states = flow.trace(z)

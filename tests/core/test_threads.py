@@ -1,4 +1,4 @@
-"""Threads: several use one flow, and one call uses several, with the bits of one alone."""
+"""Several threads share a flow, and one call uses several threads: the bits are those of one thread."""
 
 import threading
 
@@ -8,7 +8,7 @@ import pytest
 from support.flows import make_flow
 
 
-def test_threads_share_a_flow():
+def test_threads_share_flow():
     flow = make_flow("float32")
     points = np.random.RandomState(0).normal(size=(20000, 2)).astype("float32")
     expected = flow.log_prob(points), flow.forward(points)[0], flow.sample(1000, random_state=0)
@@ -28,7 +28,7 @@ def test_threads_share_a_flow():
 
 
 @pytest.mark.parametrize("n_jobs", [2, 3, 8])
-def test_any_number_of_threads_gives_the_same_bits(n_jobs):
+def test_n_jobs_changes_no_bit(n_jobs):
     one, many = make_flow("float32", n_layers=4), make_flow("float32", n_layers=4)
     many.n_jobs = n_jobs
     assert many.n_jobs == n_jobs

@@ -1,4 +1,4 @@
-"""The exact densities of the benchmarks integrate to one and are those of their samples."""
+"""The exact densities of the benchmarks: integrals, samples and entropies."""
 
 import functools
 import sys
@@ -18,7 +18,7 @@ PLANE = [name for name, density in DENSITIES.items() if density.dim == 2]
 
 @functools.cache
 def masses(name):
-    """Of the cells of the density's grid, by the midpoint rule."""
+    """Probabilities of the cells of the density's grid, by the midpoint rule."""
     density = DENSITIES[name]
     side = round(2 * density.box / density.step)
     return np.exp(density.log_prob(density.grid())).reshape(side, side) * density.step**2
@@ -31,7 +31,7 @@ def test_integrates_to_one(name):
 
 @pytest.mark.parametrize("cells", [100, 10])
 @pytest.mark.parametrize("name", PLANE)
-def test_samples_fall_into_cells_as_the_density_says(name, cells):
+def test_samples_against_density(name, cells):
     density, n = DENSITIES[name], 50_000
     x = density.sample(n, np.random.default_rng(1))
     assert x.shape == (n, 2)
@@ -51,7 +51,7 @@ def test_samples_fall_into_cells_as_the_density_says(name, cells):
 
 
 @pytest.mark.parametrize("name", DENSITIES)
-def test_entropy_agrees_with_samples(name):
+def test_entropy_against_samples(name):
     density, n = DENSITIES[name], 20_000
     nll = -density.log_prob(density.sample(n, np.random.default_rng(2)))
     entropy, error = density.entropy()
@@ -59,7 +59,7 @@ def test_entropy_agrees_with_samples(name):
     assert nll.mean() == pytest.approx(entropy, abs=4 * np.hypot(nll.std() / n**0.5, error) + 1e-9)
 
 
-def test_spirals_agree_with_adaptive_quadrature():
+def test_spirals_against_quadrature():
     density, rng = Spirals(), np.random.default_rng(0)
     near = density.sample(20, rng)
     points = np.concatenate([near, near + rng.normal(size=near.shape) * 0.5, np.zeros((1, 2))])
@@ -75,14 +75,14 @@ def test_spirals_agree_with_adaptive_quadrature():
         assert np.exp(log_p) == pytest.approx(total / (4 * np.pi * density.noise**2), rel=1e-8, abs=1e-9)
 
 
-def test_far_points_of_the_spirals_do_not_depend_on_the_panels():
+def test_far_points_of_spirals():
     # In any direction, ten standard deviations from the outermost turn.
     angle = np.linspace(0, 2 * np.pi, 100)
     points = (np.pi + 1) * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     np.testing.assert_allclose(Spirals().log_prob(points), Spirals(panels=1000).log_prob(points), rtol=0, atol=1e-6)
 
 
-def test_circles_agree_with_a_sum_over_their_points():
+def test_circles_against_sum():
     density, angle = DENSITIES["circles"], np.arange(2000) * np.pi / 1000
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     x = density.sample(50, np.random.default_rng(0)) * 1.2
@@ -93,7 +93,7 @@ def test_circles_agree_with_a_sum_over_their_points():
     np.testing.assert_allclose(density.log_prob(x), np.log(p), rtol=0, atol=1e-10)
 
 
-def test_ten_dimensional_mixture_agrees_with_scipy():
+def test_mixture_against_scipy():
     density = DENSITIES["gaussians-10d"]
     x = density.sample(100, np.random.default_rng(0))
     p = sum(weight * stats.multivariate_normal(mean, factor @ factor.T).pdf(x)

@@ -1,4 +1,4 @@
-"""The exact density of the moons against quadrature, against its integrals, and against samples."""
+"""The exact density of the moons against quadrature, integrals and samples."""
 
 import itertools
 
@@ -52,7 +52,7 @@ SPECIAL = [*TIPS, *CENTRES, [5, 0], [-5, 0], [0, -4]]
 
 
 @pytest.mark.parametrize("noise", [0.02, 0.1, 0.5, 3.0])
-def test_agrees_with_adaptive_quadrature(noise):
+def test_against_quadrature(noise):
     rng = np.random.default_rng(0)
     far = rng.normal(size=(8, 2)) * 1000 * noise
     near = rng.uniform([-1.5, -1], [2.5, 1.5], (20, 2))
@@ -62,7 +62,7 @@ def test_agrees_with_adaptive_quadrature(noise):
 
 
 @pytest.mark.parametrize("noise", [0.05, 0.1, 1.0])
-def test_integrates_to_one_and_gives_the_entropy(noise):
+def test_integrals(noise):
     step = noise / 4
     log_density = datasets.moons_log_density(grid(noise, step), noise)
     assert np.exp(log_density).sum() * step**2 == pytest.approx(1, abs=1e-9)
@@ -71,14 +71,14 @@ def test_integrates_to_one_and_gives_the_entropy(noise):
 
 
 @pytest.mark.parametrize(("noise", "expected"), [(0.1, 1.008), (0.05, 0.2895)])
-def test_entropy_agrees_with_samples_of_scikit_learn(noise, expected):
+def test_entropy_against_scikit_learn(noise, expected):
     X, _ = make_moons(100_000, noise=noise, random_state=0)
     nll = -datasets.moons_log_density(X, noise)
     assert datasets.moons_entropy(noise) == pytest.approx(expected, abs=0.005)
     assert nll.mean() == pytest.approx(datasets.moons_entropy(noise), abs=4 * nll.std() / len(X) ** 0.5)
 
 
-def test_density_is_that_of_samples_of_scikit_learn():
+def test_samples_of_scikit_learn():
     X, _ = make_moons(200_000, noise=0.1, random_state=0)
     counts, x, y = np.histogram2d(*X.T, bins=30, range=[[-1.5, 2.5], [-1, 1.5]])
     # The mass of a cell, by the midpoint rule on 8 x 8 points.
@@ -93,7 +93,7 @@ def test_density_is_that_of_samples_of_scikit_learn():
     assert (np.abs(counts - expected) <= 5 * np.sqrt(expected + 1)).all()
 
 
-def test_without_noise_to_speak_of_it_is_the_density_of_the_arc():
+def test_tiny_noise():
     # Across an arc the density is a normal one, along it 1 / (2 pi).
     noise = 1e-6
     away = np.array([0, 1, 3])
@@ -102,12 +102,12 @@ def test_without_noise_to_speak_of_it_is_the_density_of_the_arc():
     np.testing.assert_allclose(datasets.moons_log_density(points, noise), expected, atol=1e-5)
 
 
-def test_the_moons_are_symmetric():
+def test_symmetry():
     points = np.random.default_rng(0).normal(size=(100, 2)) * 2
     np.testing.assert_allclose(datasets.moons_log_density(points), datasets.moons_log_density([1, 0.5] - points), rtol=1e-13)
 
 
-def test_far_points_stay_finite():
+def test_far_points():
     for noise in (0.01, 0.1):
         directions = np.random.default_rng(0).normal(size=(100, 2))
         far = 1000 * noise * directions / np.linalg.norm(directions, axis=1, keepdims=True)
@@ -116,7 +116,7 @@ def test_far_points_stay_finite():
     assert datasets.moons_log_density([[1e300, 0.0]])[0] == -np.inf
 
 
-def test_many_points_are_the_same_as_one_at_a_time():
+def test_batch():
     points = np.random.default_rng(0).normal(size=(2 * datasets.CHUNK + 3, 2))
     together = datasets.moons_log_density(points)
     for i in (0, datasets.CHUNK - 1, datasets.CHUNK, len(points) - 1):
@@ -150,7 +150,7 @@ def test_wrong_arguments(x, noise, error, message):
         datasets.moons_log_density(x, noise)
 
 
-def test_wrong_arguments_of_the_entropy():
+def test_wrong_entropy_arguments():
     with pytest.raises(ValueError, match="noise must be finite and >= 0.001, got 0.0001"):
         datasets.moons_entropy(1e-4)
     with pytest.raises(TypeError, match="noise must be a real number"):

@@ -1,4 +1,4 @@
-"""FlowDensity with a context, and with sample weights: what it learns, and errors that name the argument."""
+"""FlowDensity with a context and with sample weights."""
 
 import copy
 import pickle
@@ -28,7 +28,7 @@ def log_normal(x, mean, deviation):
     return (-0.5 * ((x - mean) / deviation) ** 2 - np.log(deviation) - 0.5 * np.log(2 * np.pi)).sum(axis=1)
 
 
-class TestWhatItLearns:
+class TestAccuracy:
     @staticmethod
     def draw(n, seed, dim):
         """Normal numbers whose mean and deviation depend on a context in units of its own, and their log-densities."""
@@ -41,7 +41,7 @@ class TestWhatItLearns:
         return x, c * [40, 0.02] + [1000, 3], log_normal(x, mean, deviation)
 
     @pytest.mark.parametrize("dim", [1, 2])
-    def test_a_known_conditional_density(self, dim):
+    def test_known_conditional_density(self, dim):
         """On fresh points the flow is as good as the density that made them, up to 0.06 nats; so are its samples."""
         x, context, _ = self.draw(4000, 0, dim)
         fresh, fresh_context, known = self.draw(4000, 1, dim)
@@ -72,7 +72,7 @@ class TestWhatItLearns:
 
     @both_precisions
     @pytest.mark.filterwarnings("ignore:.* of context leave the range of training")  # a few of 20 000 do
-    def test_a_linear_model_is_learned_like_one(self, dtype):
+    def test_linear_model(self, dtype):
         """The maximum-likelihood estimate of its 40 parameters from 1000 samples would be 0.02 nats worse than the truth."""
         x, context, _ = self.draw_linear(1000, 0)
         fresh, fresh_context, known = self.draw_linear(20_000, 1)
@@ -82,7 +82,7 @@ class TestWhatItLearns:
             model.partial_fit(x, context=context)
         assert 0 < known.mean() - model.score(fresh, context=fresh_context) < 0.3
 
-    def test_weights_make_another_distribution(self):
+    def test_weighted_distribution(self):
         """Samples of N(0, 2^2), weighted by the ratio of densities, teach N(1, 1)."""
         generator = np.random.default_rng(0)
         x, target = 2 * generator.normal(size=(4000, 2)), 1 + generator.normal(size=(4000, 2))
@@ -101,7 +101,7 @@ class TestUnits:
     DATA = ContextScaler(RAW, True, FLOAT64).transform(RAW)
 
     @pytest.mark.parametrize("whiten", [False, True])
-    def test_the_layers_are_the_units(self, whiten):
+    def test_layers_hold_units(self, whiten):
         units = Units.of(self.DATA, True, whiten, FLOAT64)
         z = units.standardize(self.DATA.x, self.DATA.context)
         mean, deviation = moments(z, WEIGHT)
@@ -115,8 +115,8 @@ class TestUnits:
         np.testing.assert_allclose(again.standardize(self.DATA.x, self.DATA.context), z, atol=1e-10)
         assert Units.from_layers(flow.layers, True, False, FLOAT64) is None
 
-    def test_what_is_left_is_that_of_least_squares(self):
-        """Where there are many more samples than columns, the penalty is small."""
+    def test_residuals_of_least_squares(self):
+        """With many more samples than columns, the penalty is small."""
         root = np.sqrt(WEIGHT)[:, np.newaxis]
         columns = np.column_stack([np.ones(120), self.DATA.context])
         fitted = columns @ np.linalg.lstsq(root * columns, root * self.DATA.x, rcond=None)[0]
@@ -124,7 +124,7 @@ class TestUnits:
         z = Units.of(self.DATA, True, False, FLOAT64).standardize(self.DATA.x, self.DATA.context)
         np.testing.assert_allclose(z, left, atol=0.05)
 
-    def test_a_context_that_says_nothing_adds_nothing(self):
+    def test_independent_context(self):
         noise = np.random.RandomState(3).normal(size=(120, 40))
         x = Units.of(self.DATA._replace(context=noise), True, False, FLOAT64).standardize(self.DATA.x, noise)
         plain = Units.of(self.DATA._replace(context=None), True, False, FLOAT64).standardize(self.DATA.x)
@@ -134,7 +134,7 @@ class TestUnits:
 class TestContext:
     @both_precisions
     @pytest.mark.parametrize("dim", [1, 2])
-    def test_every_method_takes_it(self, dtype, dim, tmp_path):
+    def test_every_method(self, dtype, dim, tmp_path):
         x = X[:, :dim]
         model = make(dtype=dtype, base="normal").fit(x, context=CONTEXT)
         assert model.flow_.context_dim == 2 and model.n_features_in_ == dim
@@ -150,7 +150,7 @@ class TestContext:
         for twin in (nvpflow.load(tmp_path / "model.npz"), pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
             np.testing.assert_array_equal(twin.score_samples(x, context=CONTEXT), log_density)
 
-    def test_one_row_stands_for_all(self):
+    def test_one_row_is_broadcast(self):
         model = make().fit(X, context=CONTEXT)
         same = np.tile(CONTEXT[3], (120, 1))
         for one in (CONTEXT[3], CONTEXT[3:4], CONTEXT[3].tolist()):
@@ -158,8 +158,8 @@ class TestContext:
             np.testing.assert_array_equal(model.sample(120, context=one), model.sample(120, context=same))
             np.testing.assert_array_equal(model.transform(X, context=one), model.transform(X, context=same))
 
-    def test_its_units_do_not_matter(self):
-        """Nor do they for the training: the fit is the same but for rounding."""
+    def test_unit_invariance(self):
+        """The fit is the same but for rounding."""
         scale, shift = [1e6, 1e-5], [3e6, 1.0]
         one, other = make(dtype="float64"), make(dtype="float64")
         one.fit(X, context=CONTEXT).partial_fit(X[:50], context=CONTEXT[:50])
@@ -170,7 +170,7 @@ class TestContext:
         assert np.abs(raw.score_samples(X, context=CONTEXT) - expected).max() > 0.01
 
     @both_precisions
-    def test_the_standardisation_moves_into_the_first_maps(self, dtype):
+    def test_standardisation_in_first_layers(self, dtype):
         scaler = ContextScaler(Data(X, CONTEXT.astype(dtype), WEIGHT), True, np.dtype(dtype))
         mean = np.average(CONTEXT, axis=0, weights=WEIGHT)
         deviation = np.sqrt(np.average((CONTEXT - mean) ** 2, axis=0, weights=WEIGHT))
@@ -191,7 +191,7 @@ class TestContext:
         np.testing.assert_allclose(flow.parameters, before, rtol=tolerance, atol=tolerance)
 
     @both_precisions
-    def test_constant_columns_teach_nothing(self, dtype):
+    def test_constant_columns(self, dtype):
         constant = np.column_stack([CONTEXT, np.full(120, 1e9)])
         model = make(dtype=dtype).fit(X, context=constant)
         assert np.isfinite(model.score(X, context=constant))
@@ -201,7 +201,7 @@ class TestContext:
         only = make(dtype=dtype).fit(X, context=constant[:, 2:]).partial_fit(X, context=constant[:, 2:])
         assert np.isfinite(only.score(X, context=[1e9]))
 
-    def test_columns_that_the_precision_does_not_resolve_are_told(self):
+    def test_unresolved_columns_warn(self):
         coarse = CONTEXT + [0, 1e6]
         for fit in (make().fit, make().partial_fit):
             message = r"column\(s\) 1 of context vary by less than .* or use dtype=float64"
@@ -210,7 +210,7 @@ class TestContext:
             assert caught[0].filename == __file__
 
     @both_precisions
-    def test_a_column_that_the_context_determines(self, dtype):
+    def test_column_determined_by_context(self, dtype):
         x = np.column_stack([X[:, 0], 2 * CONTEXT[:, 0] - 100])
         model = make(dtype=dtype).fit(x, context=CONTEXT)
         assert model.score(x, context=CONTEXT) > 2
@@ -225,7 +225,7 @@ class TestContext:
             model = make(base=base).fit(X[:n], context=context)
             assert np.isfinite(model.score(X, context=context[0]))
 
-    def test_warm_start_goes_on_from_the_same_function(self):
+    def test_warm_start(self):
         model = make(warm_start=True, dtype="float64", base="normal").fit(X, context=CONTEXT)
         expected = model.score_samples(X, context=CONTEXT)
         # Other samples have another mean and deviation, but the function does not change.
@@ -234,8 +234,8 @@ class TestContext:
         with pytest.raises(ValueError, match="warm_start needs .* columns of context 2 -> 0"):
             model.fit(X)
 
-    def test_pieces(self):
-        """Their context is in the units of the first piece, also where a piece alone has none, and after a copy."""
+    def test_partial_fit(self):
+        """Contexts stay in the units of the first piece, even in pieces of constant context, and after a copy."""
         model = make(dtype="float64")
         for i in range(0, 120, 40):
             model.partial_fit(X[i : i + 40], context=CONTEXT[i : i + 40])
@@ -252,7 +252,7 @@ class TestContext:
             model.set_params(learning_rate=1e3).partial_fit(X, context=CONTEXT)
         np.testing.assert_array_equal(model.flow_.parameters, before)
 
-    def test_an_interrupted_fit_reads_it_in_its_own_units(self):
+    def test_interrupted_fit_keeps_units(self):
         def interrupt(epoch, train_nll, validation_nll):
             if epoch == 20:
                 raise KeyboardInterrupt
@@ -271,7 +271,7 @@ class TestContext:
         (CONTEXT.astype(str), TypeError, "context must be an array of real numbers"),
         (CONTEXT[:, :0], ValueError, "context has 0 feature(s)"),
     ])  # fmt: skip
-    def test_bad_contexts_of_fit(self, context, error, message):
+    def test_bad_contexts_in_fit(self, context, error, message):
         model = make().fit(X)
         before = model.score_samples(X)
         with pytest.raises(error, match=re.escape(message)):
@@ -285,7 +285,7 @@ class TestContext:
         ([np.inf, 0.0], ValueError, "context must be finite in float32"),
         (["a", "b"], TypeError, "context must be an array of real numbers"),
     ])  # fmt: skip
-    def test_bad_contexts_afterwards(self, context, error, message):
+    def test_bad_contexts_after_fit(self, context, error, message):
         model = make().fit(X, context=CONTEXT)
         for use in (model.score_samples, model.transform, model.inverse_transform):
             with pytest.raises(error, match=re.escape(message)):
@@ -296,7 +296,7 @@ class TestContext:
         with pytest.raises(error, match=re.escape(message)):
             model.sample(120, context=context)
 
-    def test_a_context_for_a_model_without(self):
+    def test_unexpected_context(self):
         model = make().fit(X)
         for use in (model.score_samples, model.transform):
             with pytest.raises(ValueError, match="context must be None, as FlowDensity was fitted without"):
@@ -304,7 +304,7 @@ class TestContext:
 
 
 class TestSampleWeight:
-    def test_a_weight_of_two_is_the_sample_twice(self):
+    def test_weight_two(self):
         count = rng.randint(0, 4, 120)
         exact = dict(dtype="float64", validation_fraction=None, noise=0, batch_size=None)
         weighted = make(**exact).fit(X, context=CONTEXT, sample_weight=count)
@@ -319,8 +319,8 @@ class TestSampleWeight:
             weighted.score_samples(X, context=CONTEXT), repeated.score_samples(X, context=CONTEXT), rtol=1e-6
         )
 
-    def test_a_weight_of_zero_is_no_sample(self):
-        """To the last bit, whatever is drawn."""
+    def test_weight_zero(self):
+        """To the last bit."""
         weight = WEIGHT * (rng.uniform(size=120) < 0.7)
         spoilt = np.where(weight[:, None] > 0, X, 1e6)
         kept = weight > 0
@@ -329,7 +329,7 @@ class TestSampleWeight:
         other.fit(X[kept], sample_weight=weight[kept]).partial_fit(X[kept], sample_weight=weight[kept])
         np.testing.assert_array_equal(one.score_samples(X), other.score_samples(X))
 
-    def test_only_ratios_matter(self):
+    def test_scale_invariance(self):
         expected = make().fit(X, sample_weight=WEIGHT).score_samples(X)
         for factor in (1e-300, 2.0**-10, 1e307):
             given = make().fit(X, sample_weight=WEIGHT * factor).score_samples(X)
@@ -337,8 +337,8 @@ class TestSampleWeight:
         equal = make().fit(X, sample_weight=[3] * 120)
         np.testing.assert_array_equal(equal.score_samples(X), make().fit(X).score_samples(X))
 
-    def test_the_validation_is_weighted(self):
-        """Held-out samples keep their weights: those of nearly no weight have no say in the validation NLL."""
+    def test_validation(self):
+        """Held-out samples keep their weights in the validation NLL."""
         far = np.arange(120) % 2 == 1
         x = np.where(far[:, None], X + 50, X)
         weight = np.where(far, 1e-9, 1.0)
@@ -346,8 +346,8 @@ class TestSampleWeight:
         # Measured now and then, and after the last epoch.
         assert len(history) >= 20 and history[-1] < 6
 
-    def test_minibatches_of_a_piece_estimate_its_gradient_without_bias(self):
-        """Where the parameters stand still, the mean of their gradients is that of the whole, and so is their NLL."""
+    def test_minibatch_gradients_are_unbiased(self):
+        """With fixed parameters, gradients and NLL average to those of the whole."""
 
         class Recorder(list):
             step = list.append
@@ -397,7 +397,7 @@ class TestSampleWeight:
             with pytest.raises(ValueError, match=re.escape(f"sample_weight must {what}")):
                 model.score(X, sample_weight=bad)
 
-    def test_contamination_is_a_share_of_the_weight(self):
+    def test_contamination(self):
         for share in (0.1, 0.3, 0.5):
             detector = make(nvpflow.FlowOutlierDetector, contamination=share)
             outside = detector.fit_predict(X, sample_weight=WEIGHT) == -1

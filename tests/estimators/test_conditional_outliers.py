@@ -1,4 +1,4 @@
-"""Outliers given a context."""
+"""FlowOutlierDetector with a context."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The context as people give it: frames whose columns are named, rows, lists; and contexts that training never saw."""
+"""Contexts as frames, rows and lists; their column names; and contexts outside of the range of training."""
 
 import copy
 import re
@@ -40,7 +40,7 @@ def uses(model):
 
 
 class TestNames:
-    def test_they_are_kept(self, model):
+    def test_attributes(self, model):
         assert model.context_feature_names_in_.dtype == object
         assert model.context_feature_names_in_.tolist() == ["age", "dose"]
         assert not hasattr(model, "feature_names_in_")
@@ -56,13 +56,13 @@ class TestNames:
         (FRAME.assign(extra=1.0), "unseen at fit time:\n- extra"),
         (polars.DataFrame(CONTEXT, schema=["dose", "age"], orient="row"), "must be in the same order"),
     ], ids=["order", "other", "missing", "more", "polars"])  # fmt: skip
-    def test_other_names_are_an_error(self, model, frame, message):
+    def test_other_names(self, model, frame, message):
         for use in uses(model):
             with pytest.raises(ValueError, match=re.escape("The feature names of context should match")) as caught:
                 use(frame)
             assert message in str(caught.value)
 
-    def test_names_on_one_side_are_told(self, model):
+    def test_missing_names_warn(self, model):
         for use in uses(model):
             with pytest.warns(
                 UserWarning, match="context does not have valid feature names, but FlowDensity was fitted with"
@@ -75,7 +75,7 @@ class TestNames:
             ):
                 use(FRAME)
 
-    def test_those_of_X_are_others(self):
+    def test_names_of_X(self):
         frame = pd.DataFrame(X, columns=["a", "b"])
         model = make().fit(frame, context=FRAME)
         assert model.feature_names_in_.tolist() == ["a", "b"]
@@ -83,13 +83,13 @@ class TestNames:
         with pytest.raises(ValueError, match="^The feature names should match"):
             model.score(frame[["b", "a"]], context=FRAME)
 
-    def test_names_that_are_no_strings_are_none(self):
+    def test_nonstring_names(self):
         model = make().fit(X, context=pd.DataFrame(CONTEXT))
         assert not hasattr(model, "context_feature_names_in_") and np.isfinite(model.score(X, context=CONTEXT))
         with pytest.raises(TypeError, match="Feature names are only supported if all input features have string names"):
             make().fit(X, context=FRAME.rename(columns={"dose": 1}))
 
-    def test_figures_check_them(self, model):
+    def test_figures(self, model):
         from nvpflow.plot._model import check_model
 
         assert check_model(model, FRAME[:1]).context.shape == (1, 2)
@@ -109,8 +109,8 @@ class TestForms:
     @pytest.mark.parametrize("column", [
         np.arange(300) % 7, np.arange(300) % 2 == 0, (np.arange(300) % 7).astype(np.float16), (np.arange(300) % 7).astype(np.uint8),
     ], ids=["int", "bool", "float16", "uint8"])  # fmt: skip
-    def test_kinds_of_numbers(self, column):
-        """The same numbers are the same context."""
+    def test_dtypes(self, column):
+        """Numbers of every dtype give the same result."""
         context = column[:, np.newaxis]
         model, expected = make().fit(X, context=context), make().fit(X, context=context.astype(np.float64))
         density = expected.score_samples(X, context=context.astype(np.float64))
@@ -119,7 +119,7 @@ class TestForms:
         np.testing.assert_array_equal(make().fit(X, context=context.tolist()).score_samples(X, context=context), density)
         assert model.sample(2, context=[1]).shape == (2, 2)
 
-    def test_a_series_of_rows_has_to_be_a_column(self):
+    def test_series(self):
         for fit in (make().fit, make().partial_fit):
             with pytest.raises(ValueError, match=r"context must have shape \(n, D\), got \(300,\)"):
                 fit(X, context=FRAME["age"])
@@ -130,7 +130,7 @@ class TestForms:
         ):
             model.score(X, context=FRAME["age"])
 
-    def test_a_context_too_many_is_not_printed(self):
+    def test_unexpected_context_is_not_printed(self):
         model = make().fit(X)
         with pytest.raises(ValueError, match="context must be None, as FlowDensity was fitted without") as caught:
             model.score_samples(X, context=np.zeros((300, 1000)))
@@ -154,13 +154,13 @@ class TestRange:
 
     @pytest.mark.parametrize("at", [5.4, 6, 10, 100, -1, -1e6])
     @pytest.mark.filterwarnings("ignore:.*leave the range of training")
-    def test_beyond_it_the_density_is_that_at_its_end(self, sine, at):
+    def test_clipping(self, sine, at):
         drawn = sine.sample(4000, context=[at])
         assert 0.3 < drawn.std() < 0.6
         assert -1.5 < drawn.mean() < 0.6
         assert sine.score(drawn, context=[at]) == pytest.approx(-0.5 * np.log(2 * np.pi * np.e * 0.42**2), abs=0.3)
 
-    def test_it_is_told_with_names(self):
+    def test_warning_has_names(self):
         y, c = self.draw(300, 0)
         model = make().fit(y, context=pd.DataFrame({"hour": c[:, 0]}))
         low, high = model.context_range_[:, 0]
@@ -173,7 +173,7 @@ class TestRange:
         assert f"[{low:.6g}, {high:.6g}]" in str(caught[0].message)
         model.sample(3, context=pd.DataFrame({"hour": [low, high, 2.0]}))
 
-    def test_every_method_clips(self):
+    def test_every_method(self):
         y, c = self.draw(300, 0)
         model = make().fit(y, context=c)
         inside = np.clip(c * 3 - 5, *model.context_range_)
@@ -182,7 +182,7 @@ class TestRange:
                 outside = use(y, context=c * 3 - 5)
             np.testing.assert_array_equal(outside, use(y, context=inside))
 
-    def test_pieces_widen_it(self):
+    def test_partial_fit(self):
         y, c = self.draw(300, 0)
         model = make().partial_fit(y, context=c)
         before = model.context_range_.copy()
@@ -195,13 +195,13 @@ class TestRange:
             fitted.partial_fit(X, context=[30.0])
         assert fitted.context_range_[1, 0] == 20
 
-    def test_held_out_rows_are_within(self):
+    def test_held_out_rows(self):
         y, c = self.draw(50, 1)
         for seed in range(5):
             assert np.isfinite(make(random_state=seed, max_iter=1).fit(y, context=c).score(y, context=c))
 
-    def test_a_model_without_one_does_not_clip(self):
-        """As from files of old."""
+    def test_model_without_range(self):
+        """Models from old files have none."""
         y, c = self.draw(300, 0)
         model = make().fit(y, context=c)
         for name in ("context_range_", "context_origin_", "origin_"):

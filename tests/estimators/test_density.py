@@ -1,4 +1,4 @@
-"""What FlowDensity adds to a fit: going on from where it was; and the outlier detector on top of it."""
+"""FlowDensity: partial_fit, warm_start, held-out samples and the choice of the base."""
 
 import copy
 import pickle
@@ -35,7 +35,7 @@ class TestPartialFit:
         # The pieces are the same 300 samples over and over; the entropy is what no model can beat on fresh ones.
         assert ENTROPY - 0.02 < -model.score(FRESH) < min(ENTROPY + 0.06, first)
 
-    def test_moments_last(self):
+    def test_moments_persist(self):
         """Full batches without noise are the steps of one Adam, where all shifts are in units of standard deviations."""
         model, X = make(noise=0, batch_size=None, dtype="float64"), STANDARDIZED
         flow = Stream(model, Data(X), np.dtype(np.float64)).new_flow(model, Data(X))
@@ -47,7 +47,7 @@ class TestPartialFit:
             assert model.history_["train_nll"][-1] == pytest.approx(nll, rel=1e-9)
         np.testing.assert_allclose(model.flow_.parameters, flow.parameters, rtol=1e-6, atol=1e-9)
 
-    def test_goes_on_after_a_copy(self):
+    def test_continues_after_copy(self):
         model = stream(make(), 3)
         twins = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
         before = model.flow_.parameters.copy()
@@ -58,7 +58,7 @@ class TestPartialFit:
         for twin in twins:
             np.testing.assert_array_equal(twin.flow_.parameters, model.flow_.parameters)
 
-    def test_goes_on_after_fit(self):
+    def test_continues_after_fit(self):
         model = make().fit(X)
         before = model.score(X)
         model.partial_fit(X[:1])  # later pieces may be small
@@ -73,7 +73,7 @@ class TestPartialFit:
         with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
             parts.set_params(batch_size=0).partial_fit(X)
 
-    def test_divergence_goes_back(self):
+    def test_divergence(self):
         model = make(coupling="affine", scale_bound=None, noise=0).partial_fit(X)
         before = model.flow_.parameters.copy()
         model.set_params(learning_rate=1e3, batch_size=100)  # the first update spoils it, the second one meets that
@@ -82,7 +82,7 @@ class TestPartialFit:
         assert caught[0].filename == __file__
         np.testing.assert_array_equal(model.flow_.parameters, before)
 
-    def test_bad_pieces_change_nothing(self):
+    def test_bad_pieces(self):
         model = make()
         for bad, message in (
             (X[:1], "X has 1 sample(s) (shape=(1, 2)) while a minimum of 2 is required"),
@@ -105,7 +105,7 @@ class TestPartialFit:
 
 
 class TestWarmStart:
-    def test_starts_from_the_fit(self):
+    def test_starts_from_fit(self):
         model = make(warm_start=True).fit(X)
         expected = model.flow_.copy()
         model.set_params(max_iter=1, learning_rate=1e-12, noise=0).fit(X)
@@ -113,7 +113,7 @@ class TestWarmStart:
         model.set_params(warm_start=False, random_state=1).fit(X)
         assert np.abs(model.flow_.parameters - expected.parameters).max() > 1e-3
 
-    def test_needs_the_same_flow(self):
+    def test_other_flow(self):
         model = make(warm_start=True).fit(X)
         flow, before = model.flow_, model.flow_.parameters.copy()
         for change in (dict(hidden_dim=4), dict(n_layers=3), dict(coupling="affine", scale_bound=None), dict(dtype="float64")):
@@ -134,8 +134,8 @@ def ring(n, seed, noise=0.1):
 
 
 class TestHeldOutSamples:
-    def test_a_column_that_one_sample_keeps_from_being_constant(self):
-        """Whoever is held out, the other samples have no constant column."""
+    def test_column_with_one_other_value(self):
+        """No split leaves the training samples with a constant column."""
         x = np.zeros((20, 3))
         x[:, 0] = np.arange(20)
         x[3, 1] = x[7, 2] = 1
@@ -147,14 +147,14 @@ class TestHeldOutSamples:
 
     @pytest.mark.filterwarnings("ignore:X has 2 rows for 2 columns")
     @pytest.mark.parametrize("base", ["auto", "normal"])
-    def test_of_two_samples_none_is_held_out(self, base):
+    def test_two_samples(self, base):
         model = make(base=base).fit([[0.0, 1.0], [2.0, 5.0]])
         assert "validation_nll" not in model.history_
         assert np.isfinite(model.score([[1.0, 3.0]]))
 
 
 class TestBase:
-    def test_auto_is_a_mixture_that_held_out_samples_watch(self):
+    def test_auto(self):
         assert make().fit(X).flow_.base is not None
         assert make(validation_fraction=None).fit(X).flow_.base is None
         assert make().fit(X[:, 1:], context=X[:, :1]).flow_.base is not None
@@ -164,8 +164,8 @@ class TestBase:
             given.fit(X[:, 1:], context=X[:, :1])
             assert given.flow_.base is not None and np.isfinite(given.score(X[:, 1:], context=X[:, :1]))
 
-    def test_normal_samples_keep_one_normal_distribution_of_all(self):
-        """Its maximum likelihood has the mean and, but for the prior, the covariance of all samples."""
+    def test_normal_samples(self):
+        """One component keeps the mean and, up to the prior, the covariance of all samples."""
         model = make(random_state=1).fit(X)
         assert model.best_iter_ == 0 and model.flow_.base.n_components == 1
         samples = model.sample(100_000, random_state=1)
@@ -175,7 +175,7 @@ class TestBase:
         exact = scipy.stats.multivariate_normal(X.mean(axis=0), np.cov(X.T, bias=True)).logpdf(X)
         np.testing.assert_allclose(scores, exact, atol=0.02)
 
-    def test_layers_are_kept_where_they_better_the_mixture(self):
+    def test_layers_that_improve_the_mixture(self):
         x, fresh = ring(2000, 0), ring(20_000, 1)
         model = nvpflow.FlowDensity(random_state=0, max_iter=150).fit(x)
         assert model.best_iter_ > 0 and model.flow_.base.n_components > 3
@@ -186,14 +186,14 @@ class TestBase:
         assert base is not None and model.score(fresh) > alone.log_prob(fresh).mean() + 0.005
 
     @pytest.mark.parametrize("n", [2, 3, 5, 10, 25])
-    def test_few_held_out_samples_keep_no_layers(self, n):
-        """A standard error of one or two says nothing: layers that fit four samples must not be believed."""
+    def test_few_held_out_samples(self, n):
+        """A standard error from a few samples is no evidence for the layers."""
         model = make(max_iter=200, validation_fraction=0.2).fit(X[:n] if n > 2 else [[0.0, 0], [1, 2], [2, 1]])
         assert model.best_iter_ == 0
         assert np.isfinite(model.score(FRESH))
 
-    def test_weights_are_counts(self):
-        """A sample of weight 3 is three of them to the mixture."""
+    def test_weights(self):
+        """To the mixture, weight 3 counts as three samples."""
         weight = np.arange(300) % 3 + 1
         weighted = make(validation_fraction=None, base="mixture", max_iter=1, learning_rate=1e-12).fit(X, sample_weight=weight)
         repeated = make(validation_fraction=None, base="mixture", max_iter=1, learning_rate=1e-12).fit(
@@ -201,7 +201,7 @@ class TestBase:
         )
         np.testing.assert_allclose(weighted.score_samples(X), repeated.score_samples(X), atol=1e-4)
 
-    def test_warm_start_keeps_the_base(self):
+    def test_warm_start(self):
         model = make(warm_start=True).fit(X)
         for base, other in (("mixture", "normal"), ("normal", "mixture")):
             fitted = make(warm_start=True, base=base).fit(X)
@@ -217,13 +217,13 @@ class TestBase:
         assert model.flow_.base is not None and ENTROPY - 0.02 < -model.score(FRESH) < ENTROPY + 0.2
 
     @pytest.mark.parametrize("fit", ["fit", "partial_fit"])
-    def test_unknown(self, fit):
+    def test_unknown_base(self, fit):
         model = make(base="gaussian")
         with pytest.raises(ValueError, match="base must be one of 'auto', 'normal', 'mixture', got 'gaussian'"):
             getattr(model, fit)(X)
         assert not hasattr(model, "flow_")
 
-    def test_options_of_the_splines(self):
+    def test_spline_options(self):
         for base, n_bins, tail_bound in (("mixture", 6, 3.0), ("normal", 4, 5.0)):
             layer = make(base=base).fit(X).flow_.layers[0]
             assert (layer.n_bins, layer.tail_bound) == (n_bins, tail_bound)

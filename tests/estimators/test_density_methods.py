@@ -1,4 +1,4 @@
-"""Methods of the estimators beside fit: the gradient of the log-density, samples with theirs, none at all, keywords."""
+"""Methods of estimators and flows besides fit: gradients of the log-density, samples, keywords."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ MODELS = {
 
 @pytest.mark.parametrize("context", [None, C], ids=["", "context"])
 @pytest.mark.parametrize("name", MODELS)
-def test_gradient_of_the_log_density(name, context):
+def test_gradient(name, context):
     model = nvpflow.FlowDensity(**OPTIONS | MODELS[name], dtype="float64").fit(X, context=context)
     found = model.grad_log_prob(X, context=context)
     expected = differences(lambda x: model.score_samples(x, context=context), X)
@@ -37,7 +37,7 @@ def test_gradient_of_the_log_density(name, context):
     assert found.shape == X.shape and close.mean() > 0.99  # at the kinks of ReLU differences are none
 
 
-def test_gradient_of_a_normal_distribution():
+def test_gradient_of_normal_distribution():
     mean, covariance = np.array([1.0, -2.0]), np.array([[2.0, 0.5], [0.5, 1.0]])
     base = nvpflow.MixtureBase([1], [mean], [covariance], dtype="float64")
     flow = nvpflow.Flow([nvpflow.Permutation(2, [0, 1], dtype="float64")], base=base)
@@ -45,8 +45,8 @@ def test_gradient_of_a_normal_distribution():
     np.testing.assert_allclose(flow.grad_log_prob(x), -(x - mean) @ np.linalg.inv(covariance), rtol=1e-10)
 
 
-def test_gradient_far_from_all_components():
-    """The shares of the components are those of logarithms: none overflows, and the nearest one decides."""
+def test_gradient_of_far_points():
+    """Responsibilities are computed from logarithms: nothing overflows, and the nearest component decides."""
     base = nvpflow.MixtureBase([1, 1], [[-3.0], [3.0]], [[[1.0]], [[1.0]]], dtype="float64")
     flow = nvpflow.Flow([nvpflow.Permutation(1, [0], dtype="float64")], base=base)
     np.testing.assert_allclose(flow.grad_log_prob([[1e6], [-1e6], [0.0]])[:, 0], [3 - 1e6, 1e6 - 3, 0], rtol=1e-12)
@@ -61,7 +61,7 @@ def test_gradient_in_single_precision():
     np.testing.assert_allclose(found, twin.grad_log_prob(X), rtol=1e-3, atol=1e-3 * np.abs(found).max())
 
 
-def test_gradient_without_a_density_is_nan():
+def test_gradient_without_density():
     flow = nvpflow.Flow([nvpflow.ActNorm(1)])
     flow.parameters[0] = -80
     grad = flow.grad_log_prob([[1e30], [0.0]])
@@ -76,14 +76,14 @@ def test_gradient_with_an_origin():
 
 
 @pytest.mark.parametrize("context", [None, C], ids=["", "context"])
-def test_samples_and_their_log_densities(context):
+def test_sample_and_score_samples(context):
     model = nvpflow.FlowDensity(**OPTIONS).fit(X, context=context)
     samples, log_density = model.sample_and_log_prob(200, 3, context=context)
     np.testing.assert_array_equal(samples, model.sample(200, 3, context=context))
     np.testing.assert_allclose(log_density, model.score_samples(samples, context=context), atol=1e-3)
 
 
-def test_no_samples():
+def test_empty_samples():
     density = nvpflow.FlowDensity(**OPTIONS).fit(X)
     conditional = nvpflow.FlowDensity(**OPTIONS).fit(X, context=C)
     assert density.sample(0).shape == density.flow_.sample(0).shape == density.flow_.base.sample(0).shape == (0, 3)
@@ -109,7 +109,7 @@ def test_context_is_a_keyword():
 
 
 @pytest.mark.parametrize("y", [C, C.astype(np.float32), C.tolist(), C[:, :1]], ids=["array", "single", "lists", "column"])
-def test_real_numbers_as_y_are_meant_as_context(y):
+def test_y_mistaken_for_context(y):
     fitted = nvpflow.FlowDensity(**OPTIONS).fit(X)
     detector, expected = nvpflow.FlowOutlierDetector(**OPTIONS), fitted.flow_.parameters.copy()
     calls = fitted.fit, fitted.partial_fit, fitted.fit_transform, fitted.score, detector.fit, detector.fit_predict
@@ -125,13 +125,13 @@ def test_real_numbers_as_y_are_meant_as_context(y):
     [None, C[:, 0], np.ones((200, 1), int), ["a"] * 200, [[1], [2, 3]], object()],
     ids=["none", "labels", "integers", "texts", "ragged", "object"],
 )
-def test_another_y_is_ignored(y):
+def test_y_is_ignored(y):
     expected = nvpflow.FlowDensity(**OPTIONS | {"max_iter": 1}).fit(X)
     found = nvpflow.FlowDensity(**OPTIONS | {"max_iter": 1}).fit(X, y)
     np.testing.assert_array_equal(found.flow_.parameters, expected.flow_.parameters)
 
 
-def test_log_density_of_a_mixture():
+def test_mixture_log_prob():
     weights, means = [1, 3], [[0.0, 1.0], [2.0, -1.0]]
     covariances = [[[1.0, 0.3], [0.3, 0.5]], [[2.0, 0.0], [0.0, 1.0]]]
     base = nvpflow.MixtureBase(weights, means, covariances, dtype="float64")
@@ -149,7 +149,7 @@ def test_log_density_of_a_mixture():
         base.log_prob([["a", "b"]])
 
 
-def test_length_and_layers_of_a_flow():
+def test_flow_len_and_iteration():
     layers = [nvpflow.Permutation(3), nvpflow.SplineCoupling(3, 4), nvpflow.ActNorm(3)]
     flow = nvpflow.Flow(layers)
     assert len(flow) == 3 and list(flow) == layers
@@ -160,7 +160,7 @@ def test_length_and_layers_of_a_flow():
         flow["0"]
 
 
-def test_a_callback_and_the_history_of_a_detector():
+def test_detector_callback_and_history():
     told = []
 
     def callback(*epoch):

@@ -11,24 +11,24 @@ from support.estimators import FRESH, X, make
 
 
 class TestFlowOutlierDetector:
-    def test_contamination_is_the_share_of_the_training_samples(self):
+    def test_contamination(self):
         for share in (0.1, 0.5, 1 / 300):
             labels = make(nvpflow.FlowOutlierDetector, contamination=share).fit_predict(X)
             assert (labels == -1).sum() == round(share * len(X))
 
-    def test_auto_is_the_share_of_the_distribution(self):
-        """Fresh samples fall outside of the region of 95 % as often as that says, whatever X was contaminated with."""
+    def test_auto_contamination(self):
+        """5 % of fresh samples and of the model's own are outside of the 95 % region."""
         detector = make(nvpflow.FlowOutlierDetector, hidden_dim=16, max_iter=200).fit(X)
         assert 0.02 < (detector.predict(FRESH) == -1).mean() < 0.09
         own = detector.estimator_.sample(20_000, random_state=1)
         assert (detector.predict(own) == -1).mean() == pytest.approx(0.05, abs=0.008)
 
-    def test_outliers_are_found(self):
+    def test_detects_outliers(self):
         far = X[:20] + [0.0, 8.0]
         detector = make(nvpflow.FlowOutlierDetector, max_iter=100, contamination=0.05).fit(X)
         assert (detector.predict(far) == -1).all() and (detector.predict(FRESH) == 1).mean() > 0.9
 
-    def test_scores_agree(self):
+    def test_scores(self):
         detector = make(nvpflow.FlowOutlierDetector).fit(X)
         scores, decision = detector.score_samples(FRESH), detector.decision_function(FRESH)
         np.testing.assert_array_equal(scores, make().fit(X).score_samples(FRESH))
@@ -36,7 +36,7 @@ class TestFlowOutlierDetector:
         np.testing.assert_array_equal(detector.predict(FRESH), np.where(decision < 0, -1, 1))
         assert detector.n_iter_ == 20 and len(detector.history_["train_nll"]) == 20
 
-    def test_parameters_are_those_of_the_flow(self):
+    def test_parameters(self):
         ours, theirs = (inspect.signature(cls).parameters for cls in (nvpflow.FlowOutlierDetector, nvpflow.FlowDensity))
         assert {name: ours[name].default for name in theirs} == {name: theirs[name].default for name in theirs}
         assert ours.keys() - theirs.keys() == {"contamination"}

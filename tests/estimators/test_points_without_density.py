@@ -1,4 +1,4 @@
-"""A point without a density has the log-density -inf, and is an outlier; a model that gives its samples none is an error."""
+"""Estimators and points without a density: those are outliers, and a fit that gives its samples none is an error."""
 
 import warnings
 
@@ -25,14 +25,14 @@ def detector(request):
     ).fit(X)
 
 
-def test_far_points_are_outliers(detector):
+def test_far_points(detector):
     np.testing.assert_array_equal(detector.predict(FAR), [-1] * 4)
     assert (detector.decision_function(FAR) < 0).all()
     assert not np.isnan(detector.score_samples(FAR)).any()
 
 
 def without_density(model):
-    """A point that has none."""
+    """A point that the model gives no density."""
     grid = np.geomspace(1, 3e38, 200)
     points = np.vstack([np.outer(grid, sign) for sign in ([1, -1], [1, 1], [-1, 1], [-1, -1])])
     bad = points[model.score_samples(points) == -np.inf]
@@ -40,7 +40,7 @@ def without_density(model):
     return bad[:1]
 
 
-def test_a_point_without_density(detector):
+def test_point_without_density(detector):
     point = without_density(detector)
     assert detector.decision_function(point)[0] == -np.inf
     assert detector.predict(point)[0] == -1
@@ -78,15 +78,15 @@ def test_thresholds(monkeypatch, scores, contamination, expected):
         assert threshold(monkeypatch, scores, contamination) == expected
 
 
-def test_more_points_without_density_than_outliers(monkeypatch):
+def test_threshold_with_many_points_without_density(monkeypatch):
     with pytest.warns(nvpflow.ConvergenceWarning, match="a share of 0.5 of the samples .*, more than 0.25, has no density"):
         assert threshold(monkeypatch, [-np.inf, -3, -np.inf, -1], 0.25) == -3
     with pytest.raises(ValueError, match="no sample has a density that is finite and not zero"):
         threshold(monkeypatch, [-np.inf] * 4, 0.25)
 
 
-def test_the_threshold_of_draws_without_density(monkeypatch):
-    """1 % of the draws without density are among the 5 %; 10 % are more."""
+def test_threshold_of_draws_without_density(monkeypatch):
+    """Draws without density: 1 % fall within the 5 %, 10 % exceed them."""
 
     def draw(flow, n, seed, context=None):
         log_prob = np.linspace(-10, -1, n).astype("float32")
@@ -104,7 +104,7 @@ def test_the_threshold_of_draws_without_density(monkeypatch):
 
 @pytest.mark.parametrize("dim", [2, 10, 20])
 @pytest.mark.parametrize("n_layers", [12, 16])
-def test_many_layers_with_unbounded_scale_start_near_the_identity(n_layers, dim):
+def test_many_unbounded_layers_start_near_identity(n_layers, dim):
     """For ten seeds: 0.3 nats of each dimension at the most from the entropy, and a density for all fresh points."""
     x, fresh = np.random.default_rng(dim).normal(size=(2, 300, dim))
     for seed in range(10):
@@ -117,13 +117,13 @@ def test_many_layers_with_unbounded_scale_start_near_the_identity(n_layers, dim)
 
 
 @pytest.mark.parametrize("dim", [10, 20])
-def test_many_layers_with_unbounded_scale_are_trained(dim):
+def test_many_unbounded_layers_train(dim):
     x, fresh = np.random.default_rng(dim).normal(size=(2, 300, dim))
     model = R(coupling="affine", scale_bound=None, base="normal", max_iter=10, random_state=0).fit(x)
     assert model.best_iter_ > 0 and np.isfinite(model.score_samples(fresh)).all()
 
 
-def test_the_published_layer_starts_as_published():
+def test_published_layer_initialisation():
     """In PyTorch's range, layers that one builds, and those of the estimator without standardisation, as the article has it."""
     layer = nvpflow.CouplingLayer(2, 64, scale="exp", random_state=0)
     article = R(
@@ -163,7 +163,7 @@ FIFTIES = 50 * np.random.default_rng(0).normal(size=(100, 10))
 @pytest.mark.filterwarnings("ignore:training diverged")
 @pytest.mark.parametrize("fit", ["fit", "partial_fit"])
 @pytest.mark.parametrize("validation_fraction", [0.2, None])
-def test_a_model_that_gives_its_samples_no_density_is_an_error(fit, validation_fraction):
+def test_fit_without_density(fit, validation_fraction):
     model = R(max_iter=3, validation_fraction=validation_fraction, **HOPELESS)
     with pytest.raises(
         ValueError, match="the mean log-density of the samples is not finite .*: coupling='spline', a scale_bound"
@@ -177,7 +177,7 @@ def test_a_model_that_gives_its_samples_no_density_is_an_error(fit, validation_f
 
 
 @pytest.mark.filterwarnings("ignore:training diverged")
-def test_a_fitted_model_stays_where_the_next_fit_gives_no_density():
+def test_failed_fit_keeps_fitted_model():
     model = R(max_iter=3, n_layers=2, random_state=0).fit(X)
     before = vars(model).copy()
     with pytest.raises(ValueError, match="the mean log-density of the samples is not finite"):
@@ -187,8 +187,8 @@ def test_a_fitted_model_stays_where_the_next_fit_gives_no_density():
 
 
 @pytest.mark.parametrize("batch_size", [None, 100])
-def test_a_piece_that_spoils_the_model_is_undone(batch_size):
-    """By its last update, too, after which no batch would tell."""
+def test_partial_fit_without_density(batch_size):
+    """Also by the last update, which no later batch would reveal."""
     model = R(coupling="affine", scale_bound=None, base="normal", noise=0, random_state=0).partial_fit(X)
     before = model.flow_.parameters.copy()
     with pytest.warns(nvpflow.ConvergenceWarning, match="training diverged"):

@@ -1,4 +1,4 @@
-"""RealNVP: the paper's flow, and the article's training."""
+"""RealNVP: the flow of the paper, and the training of the article."""
 
 import pickle
 
@@ -10,13 +10,13 @@ import nvpflow
 X = np.random.default_rng(0).normal(size=(200, 2)) @ [[1, 2], [0, 1]]
 
 
-def test_defaults_are_those_of_flow_density_but_for_coupling_and_base():
+def test_defaults():
     changed = {"coupling": "affine", "base": "normal"}
     assert nvpflow.RealNVP().get_params() == nvpflow.FlowDensity().get_params() | changed
     assert nvpflow.RealNVP().scale_bound == 1.0
 
 
-def test_it_fits_affine_layers_over_a_standard_normal_base():
+def test_fitted_flow():
     model = nvpflow.RealNVP(3, 8, max_iter=20, random_state=0).fit(X)
     assert model.flow_.base is None
     kinds = [type(layer) for layer in model.flow_]
@@ -26,7 +26,7 @@ def test_it_fits_affine_layers_over_a_standard_normal_base():
     np.testing.assert_array_equal(model.flow_.parameters, twin.flow_.parameters)
 
 
-def test_article_is_the_published_training():
+def test_article():
     """8 layers of hidden size 64 without a bound, full-batch Adam at 1e-3 on all samples as they are."""
     article = nvpflow.RealNVP.article(max_iter=50, random_state=0).fit(X)
     init_seed, _, shuffle_seed = (int(word) for word in np.random.SeedSequence(0).generate_state(3, np.uint64))
@@ -41,7 +41,7 @@ def test_article_is_the_published_training():
     assert nvpflow.RealNVP.article().max_iter == 1000
 
 
-def test_article_takes_other_parameters():
+def test_article_parameters():
     model = nvpflow.RealNVP.article(n_layers=2, dtype="float64")
     assert (model.n_layers, model.dtype, model.hidden_dim) == (2, "float64", 64)
     with pytest.raises(TypeError, match="scale"):
@@ -58,6 +58,6 @@ def test_clone_repr_pickle_and_file(tmp_path):
         np.testing.assert_array_equal(twin.score_samples(X), model.score_samples(X))
 
 
-def test_the_articles_name_of_the_layer():
+def test_coupling_layer_alias():
     assert nvpflow.CouplingLayer is nvpflow.AffineCoupling
     assert repr(nvpflow.CouplingLayer(2)).startswith("AffineCoupling(")

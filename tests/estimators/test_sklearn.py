@@ -1,4 +1,4 @@
-"""The estimators in scikit-learn's hands."""
+"""The estimators with scikit-learn: its checks, searches, pipelines and metadata routing."""
 
 import inspect
 import pickle
@@ -59,12 +59,12 @@ def test_check_estimator(cls, options):
     "check_get_feature_names_out_error",
 ])  # fmt: skip
 @pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names:UserWarning", "ignore::FutureWarning")
-def test_checks_of_transformers(name):
+def test_transformer_checks(name):
     pytest.importorskip("pandas"), pytest.importorskip("polars")
     getattr(estimator_checks, name)("FlowDensity", make(max_iter=2))
 
 
-def test_checks_of_feature_names_in_the_detector():
+def test_detector_feature_name_checks():
     pytest.importorskip("pandas")
     estimator_checks.check_dataframe_column_names_consistency("FlowOutlierDetector", make(nvpflow.FlowOutlierDetector))
 
@@ -101,8 +101,8 @@ def test_pipelines():
         assert type(make().fit(X).transform(X)).__module__.startswith("polars")
 
 
-def test_weights_and_contexts_go_through():
-    """As arguments of fit they are passed on by searches, which split them as they split X, and by pipelines."""
+def test_weights_and_contexts():
+    """Searches and pipelines pass them on to fit, split like X."""
     weight, context = np.arange(1.0, 91.0), X[:, :1] + 1
     search = GridSearchCV(make(), {"hidden_dim": [2, 4]}, cv=2).fit(X, sample_weight=weight)
     width = search.best_params_["hidden_dim"]
@@ -134,7 +134,7 @@ CONTEXT, WEIGHT = X[:, :1] + 1, np.linspace(0.5, 1.5, len(X))
 @pytest.mark.usefixtures("routing")
 @pytest.mark.filterwarnings("ignore:.* of context leave the range of training")
 class TestMetadataRouting:
-    def test_cross_validation_of_a_conditional_density(self):
+    def test_cross_validation(self):
         model = make(max_iter=3)
         model.set_fit_request(context=True).set_score_request(context=True, sample_weight="weight")
         scores = cross_val_score(model, X, cv=2, params={"context": CONTEXT, "weight": WEIGHT})
@@ -165,7 +165,7 @@ class TestMetadataRouting:
         expected = make(nvpflow.FlowOutlierDetector, max_iter=3).fit(scaled, sample_weight=WEIGHT)
         np.testing.assert_array_equal(pipeline.decision_function(X), expected.decision_function(scaled))
 
-    def test_what_nobody_requested_is_an_error(self):
+    def test_unrequested_metadata(self):
         with pytest.raises(ValueError, match="context.* are passed .*but are not explicitly set as requested"):
             cross_val_score(make(), X, params={"context": CONTEXT})
         model = make().set_fit_request(context=True).set_score_request(context=None)
@@ -173,7 +173,7 @@ class TestMetadataRouting:
             cross_val_score(model, X, params={"context": CONTEXT})
 
 
-def test_metadata_that_can_be_requested_is_what_the_methods_take():
+def test_requestable_metadata():
     for cls in CLASSES:
         for method in METHODS:
             arguments = inspect.signature(getattr(cls, method, lambda: None)).parameters
@@ -214,6 +214,6 @@ def test_not_fitted_error():
         check_is_fitted(estimator.fit(X))
 
 
-def test_kinds():
+def test_tags():
     assert is_outlier_detector(make(nvpflow.FlowOutlierDetector)) and not is_outlier_detector(make())
     assert sklearn.utils.get_tags(make()).estimator_type == "density_estimator"

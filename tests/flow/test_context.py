@@ -1,4 +1,4 @@
-"""Conditional flows and sample weights: what they mean, what they must not touch, and errors that name the argument."""
+"""Conditional flows and sample weights."""
 
 import copy
 import pickle
@@ -19,7 +19,7 @@ def make_flow(dtype="float64", dim=DIM, context_dim=CONTEXT_DIM, hidden=8, n_lay
 
 
 def draw(dtype="float64", n=N, dim=DIM, context_dim=CONTEXT_DIM):
-    """Points, context and weights, zeros among these."""
+    """Points, contexts and weights, some of them zero."""
     rng = np.random.RandomState(0)
     x, context = rng.normal(size=(n, dim)).astype(dtype), rng.normal(size=(n, context_dim)).astype(dtype)
     return x, context, np.maximum(0, rng.normal(1, 1, n))
@@ -27,7 +27,7 @@ def draw(dtype="float64", n=N, dim=DIM, context_dim=CONTEXT_DIM):
 
 class TestContext:
     @both_precisions
-    def test_a_column_that_nothing_changes_is_a_context(self, dtype):
+    def test_context_equals_unchanged_column(self, dtype):
         """Context columns are like identity columns: with a mask of 1 for them a plain flow is the same function."""
         x, context, _ = draw(dtype)
         flow = make_flow(dtype)
@@ -48,7 +48,7 @@ class TestContext:
 
     @both_precisions
     @pytest.mark.parametrize("dim", [1, 3])
-    def test_forward_and_inverse_undo_each_other(self, dtype, dim):
+    def test_round_trip(self, dtype, dim):
         flow = make_flow(dtype, dim)
         z, context, _ = draw(dtype, dim=dim)
         x, log_det = flow.forward(z, context)
@@ -64,7 +64,7 @@ class TestContext:
 
     @both_precisions
     @pytest.mark.parametrize("context_dim, hidden", [(1, 64), (5, 9), (2, (7, 6))])
-    def test_bits_do_not_depend_on_the_batch(self, dtype, context_dim, hidden):
+    def test_batch_changes_no_bit(self, dtype, context_dim, hidden):
         flow = make_flow(dtype, 1 if context_dim == 1 else DIM, context_dim, hidden)
         x, context, grad_log_det = draw(dtype, 600, flow.data_dim, context_dim)
 
@@ -81,7 +81,7 @@ class TestContext:
             for part, of_whole in zip(everything(rows), whole, strict=True):
                 assert part.tobytes() == np.ascontiguousarray(of_whole[rows]).tobytes()
 
-    def test_any_number_of_threads_gives_the_same_bits(self):
+    def test_n_jobs_changes_no_bit(self):
         one, many = make_flow("float32"), make_flow("float32")
         many.n_jobs = 3
         x, context, weight = draw("float32", 100_000)
@@ -131,7 +131,7 @@ class TestContext:
         read = nvpflow.Flow.from_state_dict({f"0.{name}": array for name, array in state.items()})
         assert read.layers[0].mask.tolist() == [1, 0] and read.context_dim == 3
 
-    def test_a_description_from_before_there_was_context(self):
+    def test_config_without_context_dim(self):
         config = make_flow(context_dim=0).config()
         for layer in config["layers"]:
             layer.pop("context_dim", None)
@@ -140,7 +140,7 @@ class TestContext:
 
 class TestWeights:
     @both_precisions
-    def test_ones_are_no_weights_to_the_bit(self, dtype):
+    def test_unit_weights_change_no_bit(self, dtype):
         flows = [make_flow(dtype, context_dim=0) for _ in range(2)]
         x, _, _ = draw(dtype)
         results = []
@@ -162,7 +162,7 @@ class TestWeights:
         np.testing.assert_allclose(grad, grad_of_many, rtol=0, atol=1e-13 * np.linalg.norm(grad))
 
     @pytest.mark.parametrize("scale", [1e-300, 1e300, 7.0])
-    def test_only_their_ratios_count(self, scale):
+    def test_scale_invariance(self, scale):
         flow = make_flow()
         x, context, weight = draw()
         nll, grad = flow.nll_and_grad(x, context, weight)
@@ -170,7 +170,7 @@ class TestWeights:
         assert scaled_nll == pytest.approx(nll, rel=1e-13)
         np.testing.assert_allclose(scaled_grad, grad, rtol=0, atol=1e-13 * np.linalg.norm(grad))
 
-    def test_losses_of_minibatches_average_to_that_of_all(self):
+    def test_minibatch_losses_average_to_full_loss(self):
         """With steps too small to change anything, in float64."""
         flow = make_flow()
         x, context, weight = draw()
@@ -179,7 +179,7 @@ class TestWeights:
         history = flow.fit(x, context, weight, max_iter=2, batch_size=48, learning_rate=1e-13, random_state=0)
         np.testing.assert_allclose(history["train_nll"], expected, rtol=1e-9)
 
-    def test_full_batches_follow_the_gradient(self):
+    def test_full_batches(self):
         fitted, stepped = make_flow(), make_flow()
         x, context, weight = draw()
         fitted.fit(x, context, weight, max_iter=10, learning_rate=1e-2)
@@ -188,7 +188,7 @@ class TestWeights:
             adam.step(stepped.nll_and_grad(x, context, weight)[1])
         np.testing.assert_allclose(fitted.parameters, stepped.parameters, rtol=0, atol=1e-12)
 
-    def test_training_learns_the_weighted_distribution(self):
+    def test_training(self):
         """Weights exp(x) move N(0, 1) to N(1, 1); weights in validation choose among the epochs."""
         x = np.random.RandomState(2).normal(size=(8000, 1))
         flow = nvpflow.Flow([nvpflow.ActNorm(1, dtype="float64")])
@@ -199,7 +199,7 @@ class TestWeights:
 
 
 def bent(n, seed):
-    """Points whose mean and scale depend on two numbers, and these: x1 | c, and x2 | x1, c are normal."""
+    """Points, contexts and entropy: x1 | c and x2 | x1, c are normal, with means and scales that depend on c."""
     rng = np.random.RandomState(seed)
     context = rng.uniform(-1, 1, (n, 2))
     deviations = np.exp(np.stack([context[:, 0] - 1, 0.5 * context[:, 1] - 1], axis=1))
@@ -233,7 +233,7 @@ class TestLearning:
         np.testing.assert_allclose(samples.std(axis=0), np.exp([-0.5, -1.25]), rtol=0.1)
 
     def test_one_dimension(self):
-        """The networks have nothing but the context to read."""
+        """The networks see the context alone."""
         flow = self.fitted(1, "float32")
         x, context, _ = bent(20_000, 1)
         entropy = np.mean(context[:, 0] - 1) + 0.5 * np.log(2 * np.pi * np.e)
@@ -257,7 +257,7 @@ BAD_CONTEXTS = {
 
 @pytest.fixture
 def flow():
-    """A conditional flow that must be as it was when the test is over."""
+    """A conditional flow that the test must leave unchanged."""
     flow = make_flow("float32")
     parameters, log_prob = flow.parameters.tobytes(), flow.log_prob(X, C)
     yield flow
@@ -288,12 +288,12 @@ def test_bad_contexts(flow, call, bad):
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_context_for_a_flow_without_one(call):
+def test_unexpected_context(call):
     with pytest.raises(ValueError, match="context must be None where context_dim is 0, got numpy.ndarray"):
         CALLS[call](make_flow("float32", context_dim=0), C)
 
 
-def test_bad_contexts_of_samples(flow):
+def test_bad_contexts_in_sample(flow):
     for bad, got in ((None, "None"), ([1.0], "(1,)"), (C[:3], "(3, 2)"), (C[:0], "(0, 2)")):
         with pytest.raises(ValueError, match=re.escape(f"context must have shape (5, 2), got {got}")):
             flow.sample(5, context=bad)
@@ -342,7 +342,7 @@ def test_bad_validation_data(flow, bad):
         flow.fit(X, C, validation_data=data)
 
 
-def test_a_context_that_is_not_finite(flow):
+def test_nonfinite_context(flow):
     with pytest.raises(ValueError, match="context must be finite in float32, got NaN or infinity in 1 of 7 rows"):
         flow.fit(X, np.where(np.arange(14).reshape(7, 2) == 3, np.inf, C))
     spoilt = C.copy()
@@ -352,7 +352,7 @@ def test_a_context_that_is_not_finite(flow):
     np.testing.assert_array_equal(np.delete(bad, 2), np.delete(expected, 2))
 
 
-def test_layers_that_do_not_fit_together():
+def test_mismatched_layers():
     conditional, act_norm = nvpflow.CouplingLayer(2, context_dim=3), nvpflow.ActNorm(2)
     for i, other in enumerate((nvpflow.CouplingLayer(2), nvpflow.CouplingLayer(2, context_dim=1))):
         with pytest.raises(ValueError, match=re.escape(f"context_dim: layers[1] has 3, layers[2] has {i}")):

@@ -1,5 +1,4 @@
-"""Copies and pickles of flows, layers, bases and states: of the same class, with what subclasses keep, and independent; and
-objects whose __init__ is called again."""
+"""Copies and pickles of flows, layers, bases and states keep class and attributes and are independent; repeated __init__."""
 
 import copy
 import pickle
@@ -15,7 +14,7 @@ Z = np.random.default_rng(0).normal(size=(5, 2))
 
 
 class MyFlow(nvpflow.Flow):
-    """With arguments of its own."""
+    """A subclass with arguments of its own."""
 
     def __init__(self, hidden_dim, name="none"):
         super().__init__([MyLayer(hidden_dim), nvpflow.Permutation(2, [1, 0]), MyNorm(2)], MyBase([1, 3]))
@@ -43,7 +42,7 @@ class MyState(nvpflow.TrainingState):
 
 
 class Counted(nvpflow.Flow):
-    """That says itself what its state is."""
+    """A subclass with its own __getstate__."""
 
     copies = 0
 
@@ -68,7 +67,7 @@ def my_flow():
 
 @pytest.mark.parametrize("way", WAYS)
 class TestCopies:
-    def test_a_flow(self, way):
+    def test_flow(self, way):
         flow = my_flow()
         twin = WAYS[way](flow)
         assert type(twin) is MyFlow and (twin.name, twin.notes, twin.n_jobs) == ("mine", ["made"], 3)
@@ -80,7 +79,7 @@ class TestCopies:
         twin.parameters[:] = 0
         assert not twin.layers[0].s_net[0].weight.any() and not twin.base.means.any() and flow.parameters.all()
 
-    def test_a_layer_that_a_flow_has(self, way):
+    def test_layer_of_flow(self, way):
         flow = my_flow()
         twin = WAYS[way](flow.layers[0])
         assert type(twin) is MyLayer and twin.tag == {"hidden": 8} and twin.scale == "exp"
@@ -102,7 +101,7 @@ class TestCopies:
         ],
         ids=lambda layer: type(layer).__name__,
     )
-    def test_layers_of_every_kind(self, way, layer):
+    def test_every_layer(self, way, layer):
         layer.parameters[:] = np.linspace(-0.5, 0.5, layer.n_parameters)
         twin = WAYS[way](layer)
         assert type(twin) is type(layer) and twin.config() == layer.config() and twin.dtype == layer.dtype
@@ -112,7 +111,7 @@ class TestCopies:
         for ours, theirs in zip(twin.forward(z, *context), layer.forward(z, *context), strict=True):
             np.testing.assert_array_equal(ours, theirs)
 
-    def test_a_base_that_a_flow_has(self, way):
+    def test_base_of_flow(self, way):
         base = my_flow().base
         twin = WAYS[way](base)
         assert type(twin) is MyBase and twin.origin == "thought up" and repr(twin).startswith("MyBase(")
@@ -120,7 +119,7 @@ class TestCopies:
         nvpflow.Flow([nvpflow.ActNorm(2)], twin).parameters[:] = 0
         assert not twin.parameters.any() and base.parameters.any()
 
-    def test_a_state(self, way):
+    def test_training_state(self, way):
         flow, state = my_flow(), MyState()
         state.label = "a run"
         flow.fit(Z, max_iter=3, state=state)
@@ -132,7 +131,7 @@ class TestCopies:
         other.fit(Z, max_iter=5, state=twin)
         np.testing.assert_array_equal(other.parameters, flow.parameters)
 
-    def test_a_fitted_estimator(self, way):
+    def test_fitted_estimator(self, way):
         if way == "copy()":
             pytest.skip("estimators have none")
         model = MyEstimator(2, 4, max_iter=5, random_state=0).fit(np.random.default_rng(0).normal(size=(50, 2)))
@@ -146,15 +145,15 @@ class MyEstimator(nvpflow.FlowDensity):
     pass
 
 
-def test_what_is_shared_and_what_is_not():
-    """As everywhere in Python: a copy shares the further attributes, a deep one has its own, whose layers are the flow's."""
+def test_shallow_and_deep_copies():
+    """A shallow copy shares further attributes, a deep one copies them; the layers among these are the copied flow's."""
     flow = my_flow()
     shallow, deep, pickled = flow.copy(), copy.deepcopy(flow), pickle.loads(pickle.dumps(flow))
     assert shallow.notes is flow.notes and deep.notes is not flow.notes and pickled.notes == ["made"]
     assert shallow.first is flow.layers[0] and deep.first is deep.layers[0] and pickled.first is pickled.layers[0]
 
 
-def test_a_flow_that_refers_to_itself():
+def test_self_reference():
     flow = my_flow()
     flow.me, flow.layers[0].owner = flow, flow
     for twin in (copy.deepcopy(flow), pickle.loads(pickle.dumps(flow))):
@@ -162,19 +161,19 @@ def test_a_flow_that_refers_to_itself():
         np.testing.assert_array_equal(twin.parameters, flow.parameters)
 
 
-def test_a_state_of_ones_own():
+def test_custom_getstate():
     flow = Counted([nvpflow.CouplingLayer(2, 4, random_state=0)])
     twin = copy.deepcopy(pickle.loads(pickle.dumps(flow)))
     assert twin.copies == 2
     np.testing.assert_array_equal(twin.parameters, flow.parameters)
 
 
-def test_the_name_of_a_subclass_is_in_its_repr():
+def test_subclass_repr():
     assert repr(my_flow()).startswith("MyFlow([")
 
 
 class TestSecondInit:
-    """It is an error, and changes nothing."""
+    """A second __init__ is an error and changes nothing."""
 
     @pytest.mark.parametrize(
         ("layer", "arguments"),
@@ -188,7 +187,7 @@ class TestSecondInit:
         ],
         ids=lambda value: type(value).__name__,
     )
-    def test_of_a_layer(self, layer, arguments):
+    def test_layer(self, layer, arguments):
         config, parameters, x = layer.config(), layer.parameters.copy(), layer.forward(Z)[0]
         with pytest.raises(RuntimeError, match="a transform cannot be initialised twice"):
             layer.__init__(*arguments)
@@ -196,7 +195,7 @@ class TestSecondInit:
         np.testing.assert_array_equal(layer.parameters, parameters)
         np.testing.assert_array_equal(layer.forward(Z)[0], x)
 
-    def test_of_a_base(self):
+    def test_base(self):
         flow = my_flow()
         before = flow.log_prob(Z)
         with pytest.raises(RuntimeError, match="a base cannot be initialised twice"):
@@ -204,7 +203,7 @@ class TestSecondInit:
         flow.base.means[:] += 0.5
         assert flow.base.origin == "thought up" and not np.array_equal(flow.log_prob(Z), before)
 
-    def test_of_a_flow(self):
+    def test_flow(self):
         flow, layer = my_flow(), nvpflow.ActNorm(2)
         before = flow.log_prob(Z)
         with pytest.raises(RuntimeError, match="a transform cannot be initialised twice"):
@@ -212,7 +211,7 @@ class TestSecondInit:
         np.testing.assert_array_equal(flow.log_prob(Z), before)
         assert len(nvpflow.Flow([layer]).layers) == 1  # it is still free
 
-    def test_after_one_that_failed(self):
+    def test_after_failure(self):
         layer = nvpflow.CouplingLayer.__new__(nvpflow.CouplingLayer)
         with pytest.raises(ValueError, match="activation must be one of"):
             layer.__init__(2, 4, activation="none")
@@ -221,7 +220,7 @@ class TestSecondInit:
 
 
 class Reentrant:
-    """Whose conversion initialises the transform."""
+    """An argument whose conversion initialises the transform."""
 
     def __init__(self, transform, value):
         self.transform, self.value = transform, value
@@ -240,10 +239,10 @@ class ReentrantArray(Reentrant):
 
 
 class TestReentrantInit:
-    """The one that came first stays."""
+    """The first initialisation wins."""
 
     @pytest.mark.parametrize("where", [*range(4), "array"])
-    def test_by_the_description(self, where):
+    def test_from_description(self, where):
         transform = _core.Transform.__new__(_core.Transform)
         numbers = encode_flow("float32", 2, 0, [{"type": "act_norm"}])
         description = numbers.tolist()

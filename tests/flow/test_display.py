@@ -24,7 +24,7 @@ def make_flow(dim=3, context_dim=2, hidden=(5, 4), dtype="float64"):
 
 
 class Reader(html.parser.HTMLParser):
-    """Reads the cells of all tables, and sees to it that tags close in their order and nothing is loaded."""
+    """Reads the cells of all tables, and checks that tags nest and that nothing is loaded."""
 
     def __init__(self, text):
         super().__init__()
@@ -73,7 +73,7 @@ def test_summary():
 
 
 @pytest.mark.parametrize("dim", [16, 17, 784])
-def test_many_columns_are_not_all_shown(dim):
+def test_many_columns_are_abbreviated(dim):
     flow = make_flow(dim, 0, 4)
     table, cells = flow.summary(), Reader(flow._repr_html_()).rows
     end = "" if dim == 16 else f"... ({dim})"
@@ -83,7 +83,7 @@ def test_many_columns_are_not_all_shown(dim):
     assert dict(Reader(flow.layers[0]._repr_html_()).rows)["mask"] == "10" * 8 + end
 
 
-def test_the_html_of_a_flow_has_what_the_summary_has():
+def test_html_matches_summary():
     flow = make_flow()
     page = Reader(flow._repr_html_())
     lines = flow.summary().splitlines()
@@ -93,8 +93,8 @@ def test_the_html_of_a_flow_has_what_the_summary_has():
     assert page.words[-1] == lines[-1] and page.words[0] == "Flow"
 
 
-def test_no_colour_is_set():
-    """The text has the page's colour on the page's ground, so that it can be read in the light and in the dark."""
+def test_html_sets_no_colour():
+    """Text and background keep the page's colours, so that light and dark themes work."""
     page = Reader(make_flow()._repr_html_())
     assert page.styles
     for style in page.styles:
@@ -130,7 +130,7 @@ def test_estimators(cls):
     assert "not fitted" not in " ".join(page.words)
 
 
-def test_text_is_escaped():
+def test_html_is_escaped():
     hostile = "<script>alert('&')</script>"
     page = nvpflow.FlowDensity(activation=hostile)._repr_html_()
     assert "<script>" not in page and dict(Reader(page).rows)["activation"] == repr(hostile)

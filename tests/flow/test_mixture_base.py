@@ -1,7 +1,4 @@
-"""A mixture as the base density: parameters and files, the density far out and near a plane, samples, training.
-
-That the density and its gradients are the formulas' is the matter of `test_oracle`.
-"""
+"""MixtureBase: arguments, parameters as views of a flow's, copies, files and state dicts."""
 
 import copy
 import pickle
@@ -19,7 +16,7 @@ from support.mixtures import EYE, flow_over, random_mixture
 
 @every_dim
 @both_precisions
-def test_what_the_constructor_takes_comes_back(dim, dtype):
+def test_constructor(dim, dtype):
     weights, means, covariances, base = random_mixture(dim, 4, dtype)
     tolerance = {"rtol": 1e-10, "atol": 1e-12} if dtype == "float64" else {"rtol": 2e-4, "atol": 2e-5}
     np.testing.assert_allclose(base.weights, weights, **tolerance)
@@ -41,7 +38,7 @@ def precisions(base):
     return p.transpose(0, 2, 1) @ p
 
 
-def test_weights_count_by_their_shares():
+def test_weights_are_normalised():
     large, small, one = (nvpflow.MixtureBase([w, 3 * w], [[0], [1]], [[[1]]] * 2, dtype="float64") for w in (1e307, 1e-300, 1))
     for base in (large, small, one):
         np.testing.assert_allclose(base.weights, [0.25, 0.75], rtol=1e-12)
@@ -105,7 +102,7 @@ def test_arguments_are_copied():
 
 
 @both_precisions
-def test_views_write_through_to_the_flow(dtype):
+def test_views_of_flow_parameters(dtype):
     base = random_mixture(3, 2, dtype)[-1]
     before = base.parameters.copy()
     flow = nvpflow.Flow([nvpflow.ActNorm(3, dtype=dtype)], base=base)
@@ -128,7 +125,7 @@ def test_views_write_through_to_the_flow(dtype):
         flow.base = None
 
 
-def test_a_base_that_does_not_fit_changes_nothing():
+def test_mismatched_base():
     base, layer = random_mixture(2, dtype="float32")[-1], nvpflow.ActNorm(2)
     before, parameters = base.parameters.copy(), base.parameters
     for layers, other, error, message in (
@@ -242,7 +239,7 @@ def test_state_dict(dtype):
         ({"3.bias": np.zeros(3)}, ValueError, "state dict has layers [3], the flow has 3 layers"),
     ],
 )
-def test_a_bad_state_dict_changes_nothing(change, error, message):
+def test_bad_state_dict(change, error, message):
     flow = flow_over(3, 2)
     state = {name: array + 1 for name, array in flow.state_dict().items()} | change
     state, before = {name: array for name, array in state.items() if array is not None}, flow.parameters.copy()
@@ -251,7 +248,7 @@ def test_a_bad_state_dict_changes_nothing(change, error, message):
     np.testing.assert_array_equal(flow.parameters, before)
 
 
-def test_a_state_dict_with_a_base_is_none_without():
+def test_state_dict_of_flow_without_base():
     flow = nvpflow.Flow([nvpflow.ActNorm(2)])
     state = nvpflow.Flow([nvpflow.ActNorm(2)], base=random_mixture(2, dtype="float32")[-1]).state_dict()
     with pytest.raises(ValueError, match=re.escape("state dict entry 'base.logits' is not of the form")):
@@ -284,7 +281,7 @@ def test_from_state_dict(dtype):
         ({"base.means": np.zeros((4, 2)), "base.factors": np.zeros((4, 3))}, "base and layers must agree in data_dim"),
     ],
 )
-def test_from_a_bad_state_dict(change, message):
+def test_from_bad_state_dict(change, message):
     state = couplings_over_a_base().state_dict() | change
     with pytest.raises(ValueError, match=re.escape(message)):
         nvpflow.Flow.from_state_dict({name: array for name, array in state.items() if array is not None})

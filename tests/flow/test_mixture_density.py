@@ -1,7 +1,4 @@
-"""A mixture as the base: its density far out and near a plane, samples, and gradients of the layers alone.
-
-That density and gradients are the formulas' is the matter of `test_oracle`.
-"""
+"""The density, samples and gradients of flows over a MixtureBase. `test_oracle` checks the formulas."""
 
 import numpy as np
 import pytest
@@ -20,7 +17,7 @@ def reference_log_prob(base, x):
 
 
 @every_dim
-def test_log_prob_is_that_of_scipy(dim, every_isa):
+def test_log_prob_against_scipy(dim, every_isa):
     base = random_mixture(dim, 5)[-1]
     x = 3 * np.random.RandomState(1).normal(size=(300, dim))
     np.testing.assert_allclose(bare_flow(base).log_prob(x), reference_log_prob(base, x), rtol=1e-10, atol=1e-10)
@@ -29,7 +26,7 @@ def test_log_prob_is_that_of_scipy(dim, every_isa):
 @every_dim
 @both_precisions
 def test_far_points(dim, dtype, every_isa):
-    """A mixture of components that are all N(0, I) has its density wherever that is a number, and -inf beyond."""
+    """Where all components are N(0, I): the density of N(0, I), and -inf where that is no finite number."""
     mixture = bare_flow(nvpflow.MixtureBase([1, 2, 3], np.zeros((3, dim)), [np.eye(dim)] * 3, dtype=dtype))
     normal = nvpflow.Flow([nvpflow.Permutation(dim, range(dim), dtype=dtype)])
     largest = float(np.finfo(dtype).max)
@@ -64,7 +61,7 @@ def test_far_points_of_correlated_components(dim, dtype, every_isa):
 
 
 @every_dim
-def test_a_parameter_that_is_no_number_gives_no_density(dim, every_isa):
+def test_nan_parameter(dim, every_isa):
     flow = bare_flow(random_mixture(dim, 3, "float32")[-1])
     for i in range(flow.n_parameters):
         for value in (np.nan, np.inf, *([-np.inf] if i >= 3 else [])):  # a logit of -inf is a weight of 0
@@ -75,8 +72,8 @@ def test_a_parameter_that_is_no_number_gives_no_density(dim, every_isa):
 
 
 @both_precisions
-def test_a_component_of_little_weight_or_far_away_does_not_matter(dtype, every_isa):
-    """Even where the densities differ by more than the largest number."""
+def test_negligible_component(dtype, every_isa):
+    """Even where densities differ by more than the largest number."""
     x = np.random.RandomState(0).normal(size=(100, 2))
     alone = bare_flow(nvpflow.MixtureBase([1], [[0, 0]], [EYE], dtype=dtype)).log_prob(x)
     for weights, means in (([1, 1e-300], [[0, 0], [0, 0]]), ([1e-300, 1], [[0, 0], [1e6, 0]])):
@@ -88,7 +85,7 @@ def test_a_component_of_little_weight_or_far_away_does_not_matter(dtype, every_i
 
 @pytest.mark.parametrize("correlation", [0.9, 0.9999, 1 - 1e-8])
 @pytest.mark.parametrize("dim", [2, 5])
-def test_covariances_that_are_nearly_degenerate(correlation, dim, every_isa):
+def test_nearly_singular_covariances(correlation, dim, every_isa):
     covariance = np.full((dim, dim), correlation) + (1 - correlation) * np.eye(dim)
     base = nvpflow.MixtureBase([1, 1], [[0.0] * dim, [1.0] * dim], [covariance, 1e-6 * covariance], dtype="float64")
     np.testing.assert_allclose(base.covariances[0], covariance, rtol=1e-6)
@@ -103,7 +100,7 @@ def test_covariances_that_are_nearly_degenerate(correlation, dim, every_isa):
 
 @pytest.mark.parametrize("dim", [2, 5])
 @pytest.mark.parametrize("context_dim", [0, 2])
-def test_the_number_of_threads_changes_no_bit(dim, context_dim):
+def test_n_jobs_changes_no_bit(dim, context_dim):
     flow, rng = flow_over(dim, 7, "float32", context_dim), np.random.RandomState(0)
     x, context = rng.normal(size=(3000, dim)), rng.normal(size=(3000, context_dim)) if context_dim else None
     weight = rng.uniform(size=3000)
@@ -125,7 +122,7 @@ def test_the_number_of_threads_changes_no_bit(dim, context_dim):
 
 @every_dim
 @both_precisions
-def test_samples_have_the_moments_of_the_mixture(dim, dtype, every_isa):
+def test_sample_moments(dim, dtype, every_isa):
     n = 40_000
     weights, means, covariances, base = random_mixture(dim, 3, dtype)
     x = bare_flow(base).sample(n, random_state=3)
@@ -138,8 +135,8 @@ def test_samples_have_the_moments_of_the_mixture(dim, dtype, every_isa):
     assert (np.abs(np.cov(x.T).reshape(dim, dim) - covariance) < 10 * np.outer(deviation, deviation) / np.sqrt(n)).all()
 
 
-def test_samples_of_each_component():
-    """Clusters that do not touch: their shares, and the moments of each."""
+def test_component_shares():
+    """The shares and moments of separate clusters."""
     n, weights, means = 60_000, np.array([0.1, 0.6, 0.3]), np.array([[-40.0, 0], [0, 40], [40, 0]])
     covariances = np.array([EYE, [[4, 1.9], [1.9, 1]], [[0.01, 0], [0, 9]]])
     x = bare_flow(nvpflow.MixtureBase(weights, means, covariances, dtype="float64")).sample(n, random_state=1)
@@ -155,7 +152,7 @@ def test_samples_of_each_component():
 
 
 @pytest.mark.parametrize("dim", [1, 2, 5])
-def test_the_first_of_many_samples_are_the_same_as_few(dim, every_isa):
+def test_fewer_samples_are_a_prefix(dim, every_isa):
     flow = flow_over(dim, 4, "float32")
     many = flow.sample(2000, random_state=7)
     for n in (1, 3, 17, 513, 1999):
@@ -168,7 +165,7 @@ def test_the_first_of_many_samples_are_the_same_as_few(dim, every_isa):
 
 @pytest.mark.parametrize("context_dim", [0, 2])
 @every_dim
-def test_samples_come_with_their_log_prob(dim, context_dim, every_isa):
+def test_sample_and_log_prob(dim, context_dim, every_isa):
     flow = flow_over(dim, 3, "float64", context_dim)
     context = np.random.RandomState(0).normal(size=(700, 2)) if context_dim else None
     x, log_prob = flow.sample_and_log_prob(700, 1, context)
@@ -177,8 +174,8 @@ def test_samples_come_with_their_log_prob(dim, context_dim, every_isa):
 
 @pytest.mark.parametrize("dim", [2, 5])
 @pytest.mark.parametrize("context_dim", [0, 2])
-def test_a_vjp_of_the_layers_has_nothing_for_the_base(dim, context_dim):
-    """Nor do numbers of earlier calls stay there. The layers' part does not depend on the base."""
+def test_layer_vjp_has_no_base_gradient(dim, context_dim):
+    """It is zero, also after other calls. The layers' part does not depend on the base."""
     flow, rng = flow_over(dim, 3, "float64", context_dim), np.random.RandomState(0)
     plain = nvpflow.Flow([layer.copy() for layer in flow.layers])
     x, g = rng.normal(size=(50, dim)), rng.normal(size=(50, dim))

@@ -1,4 +1,4 @@
-"""A save is whole or leaves the old file: failing disks, killed and concurrent saves."""
+"""Saves are atomic: failing disks, killed and concurrent saves."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ from support.saves import bias, finish, flow, run, temporaries
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes, links and pipes are those of POSIX")
 
 
-def test_file_and_directory_are_synchronised_in_order(tmp_path, monkeypatch):
+def test_fsync_order(tmp_path, monkeypatch):
     path, calls, sync, replace = tmp_path / "model.npz", [], os.fsync, os.replace
 
     def note_sync(descriptor):
@@ -31,7 +31,7 @@ def test_file_and_directory_are_synchronised_in_order(tmp_path, monkeypatch):
     assert calls == [f"file of {path.stat().st_size}", "replace", "directory"]
 
 
-def test_an_error_of_the_disk_leaves_the_old_file(tmp_path, monkeypatch):
+def test_disk_error(tmp_path, monkeypatch):
     path = tmp_path / "model.npz"
     flow(1).save(path)
 
@@ -45,7 +45,7 @@ def test_an_error_of_the_disk_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 @both_kinds
-def test_a_limit_of_the_file_size_leaves_the_old_file(ending, tmp_path):
+def test_file_size_limit(ending, tmp_path):
     path = tmp_path / f"model.{ending}"
     flow(1).save(path)
     finish(run("""
@@ -60,7 +60,7 @@ def test_a_limit_of_the_file_size_leaves_the_old_file(ending, tmp_path):
     assert bias(path) == 1 and [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
-def test_parameters_that_are_not_finite_leave_the_old_file(tmp_path):
+def test_nonfinite_parameters(tmp_path):
     for name, value in (("model.npz", np.nan), ("model.safetensors", np.inf)):
         path = tmp_path / name
         flow(1).save(tmp_path / "model.npz")
@@ -71,7 +71,7 @@ def test_parameters_that_are_not_finite_leave_the_old_file(tmp_path):
         assert path.read_bytes() == before and temporaries(tmp_path) == []
 
 
-def test_what_a_killed_save_leaves_is_removed_by_the_next_one(tmp_path):
+def test_stale_temporaries_are_removed(tmp_path):
     path = tmp_path / "model.npz"
     flow(1).save(path)
     for moment in ("fsync", "replace"):
@@ -84,7 +84,7 @@ def test_what_a_killed_save_leaves_is_removed_by_the_next_one(tmp_path):
     assert temporaries(tmp_path) == [] and bias(tmp_path / "other.npz") == 3
 
 
-def test_a_save_under_way_is_not_removed(tmp_path, monkeypatch):
+def test_temporary_in_use_stays(tmp_path, monkeypatch):
     path, sync = tmp_path / "model.npz", os.fsync
     reached, go_on = threading.Event(), threading.Event()
 
@@ -105,7 +105,7 @@ def test_a_save_under_way_is_not_removed(tmp_path, monkeypatch):
     assert bias(path) == 1 and temporaries(tmp_path) == []
 
 
-def test_files_of_the_user_stay(tmp_path):
+def test_user_files_stay(tmp_path):
     names = [".nvpflow-notes", ".nvpflow-0123456789abcdef.npz", "x.nvpflow-0123456789abcdef", ".nvpflow-0123456789ABCDEF"]
     for name in names:
         (tmp_path / name).write_text("mine")
@@ -117,8 +117,8 @@ def test_files_of_the_user_stay(tmp_path):
     assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "model.npz"])
 
 
-def test_a_temporary_that_another_save_removed_too_early_is_made_again(tmp_path, monkeypatch):
-    """Between the making of a file and its lock another save may take it for left behind."""
+def test_temporary_removed_before_lock(tmp_path, monkeypatch):
+    """Before it is locked, another save may take a temporary file for a stale one."""
     path, lock, taken = tmp_path / "model.npz", writing._lock, []
 
     def come_too_late(descriptor):
@@ -132,7 +132,7 @@ def test_a_temporary_that_another_save_removed_too_early_is_made_again(tmp_path,
     assert len(taken) == 1 and bias(path) == 7 and temporaries(tmp_path) == []
 
 
-def test_a_file_system_without_locks_will_do(tmp_path, monkeypatch):
+def test_file_system_without_locks(tmp_path, monkeypatch):
     fcntl = pytest.importorskip("fcntl")
 
     def fail(*arguments):
@@ -145,8 +145,8 @@ def test_a_file_system_without_locks_will_do(tmp_path, monkeypatch):
     assert bias(tmp_path / "model.npz") == 8 and left.exists()
 
 
-def test_who_loads_meanwhile_gets_a_whole_file(tmp_path):
-    """Two processes save onto one path in a loop, and now and then another is killed while it does."""
+def test_concurrent_load(tmp_path):
+    """Two processes save to one path in a loop; a load always gets a whole file."""
     path, dim = tmp_path / "model.npz", 20_000
     flow(0, dim).save(path)
     loop = """

@@ -1,4 +1,4 @@
-"""Damaged files are errors that name the file and what is wrong in it."""
+"""Damaged files: errors name the file and the fault."""
 
 import io
 import json
@@ -80,7 +80,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("case", HEADERS)
-def test_spoiled_headers(case, small_model, tmp_path):
+def test_bad_headers(case, small_model, tmp_path):
     path = save_to(tmp_path, small_model, "npz")
     change, message = HEADERS[case]
     spoiled_headers(path, change)
@@ -90,7 +90,7 @@ def test_spoiled_headers(case, small_model, tmp_path):
     assert text.startswith(str(path)) and any(part in text for part in message.split("|")), text
 
 
-def test_spoiled_detectors(models, tmp_path):
+def test_bad_detectors(models, tmp_path):
     path = save_to(tmp_path, models["detector"], "npz")
     for change, message in (
         ((("offset",), float("nan")), "its header holds NaN, which is no JSON"),
@@ -103,7 +103,7 @@ def test_spoiled_detectors(models, tmp_path):
             nvpflow.load(spoiled_headers(path, change))
 
 
-def test_spoiled_arrays(small_model, tmp_path):
+def test_bad_arrays(small_model, tmp_path):
     path = save_to(tmp_path, small_model, "npz")
     header, arrays = contents(path)
     parameters, n = arrays["parameters"], small_model.flow_.n_parameters
@@ -129,14 +129,14 @@ def test_spoiled_arrays(small_model, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "[" * 100_000, '{"format": "nvpflow"}', "9" * 5000, "\ud800"])
-def test_spoiled_texts(text, models, tmp_path):
+def test_bad_header_texts(text, models, tmp_path):
     path = save_to(tmp_path, models["flow"], "npz")
     with pytest.raises(ValueError, match="is not an nvpflow file"):
         nvpflow.load(write(path, text, contents(path)[1]))
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_spoiled_archives(models, tmp_path):
+def test_bad_archives(models, tmp_path):
     path = save_to(tmp_path, models["flow"], "npz")
     whole = path.read_bytes()
 
@@ -181,7 +181,7 @@ def test_spoiled_archives(models, tmp_path):
 @both_kinds
 @every_model
 def test_damaged_bytes(models, name, ending, tmp_path):
-    """Bytes take odd values, files end early: nothing but ValueError, which names the file, and little memory."""
+    """Changed bytes and truncated files: either they load, or ValueError names the file; memory is bounded."""
     path = save_to(tmp_path, models[name], ending)
     whole, rng = path.read_bytes(), np.random.default_rng(0)
     n_refused = 0
@@ -205,7 +205,7 @@ def test_damaged_bytes(models, name, ending, tmp_path):
 
 @both_kinds
 def test_damaged_json(small_model, ending, tmp_path):
-    """Behind the checksums: random changes of the header's text."""
+    """Random changes of the header's text, with valid checksums."""
     if ending == "safetensors":
         pytest.importorskip("safetensors")
     path = save_to(tmp_path, small_model, "npz")
@@ -232,7 +232,7 @@ def test_damaged_json(small_model, ending, tmp_path):
 
 
 @both_kinds
-def test_files_that_end_early(ending, estimator, tmp_path):
+def test_truncated_files(ending, estimator, tmp_path):
     path = save_to(tmp_path, estimator, ending)
     whole = path.read_bytes()
     for end in range(0, len(whole), 97):
@@ -242,8 +242,8 @@ def test_files_that_end_early(ending, estimator, tmp_path):
 
 
 @both_kinds
-def test_files_with_one_byte_flipped(ending, estimator, tmp_path):
-    """It is noticed, or it does not matter: what was loaded is what was saved."""
+def test_flipped_bytes(ending, estimator, tmp_path):
+    """Either an error, or the model as it was saved."""
     path = save_to(tmp_path, estimator, ending)
     whole, rng = path.read_bytes(), np.random.default_rng(0)
     n_refused = 0
@@ -261,7 +261,7 @@ def test_files_with_one_byte_flipped(ending, estimator, tmp_path):
     assert n_refused > 1500
 
 
-def test_directories_and_absent_files_are_oserrors(tmp_path):
+def test_directories_and_missing_files(tmp_path):
     with pytest.raises(IsADirectoryError):
         nvpflow.load(tmp_path)
     with pytest.raises(FileNotFoundError):

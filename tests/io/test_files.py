@@ -1,4 +1,4 @@
-"""Files, pickles, copies and PyTorch's state dicts: what comes back is what went in, and damaged files are errors."""
+"""Saving and loading, pickles and copies of models."""
 
 import copy
 import io
@@ -13,12 +13,10 @@ from support.flows import one_of_each
 from support.marks import both_kinds
 from support.saved_files import POINTS, assert_same, every_model, save_to
 
-# -- what comes back is what went in --
-
 
 @every_model
 @both_kinds
-def test_files(models, name, ending, tmp_path):
+def test_round_trip(models, name, ending, tmp_path):
     path = save_to(tmp_path, models[name], ending)
     twin = nvpflow.load(path)
     assert_same(twin, models[name])
@@ -31,7 +29,7 @@ def test_files(models, name, ending, tmp_path):
 
 
 @both_kinds
-def test_names_of_columns_are_kept(ending, tmp_path):
+def test_feature_names(ending, tmp_path):
     pandas = pytest.importorskip("pandas")
     for kind in (nvpflow.FlowDensity, nvpflow.FlowOutlierDetector):
         model = kind(1, 2, max_iter=1).fit(pandas.DataFrame(POINTS, columns=["a", "b", "ü"]))
@@ -39,7 +37,7 @@ def test_names_of_columns_are_kept(ending, tmp_path):
         assert list(twin.feature_names_in_) == ["a", "b", "ü"] and twin.feature_names_in_.dtype == object
 
 
-def test_what_cannot_be_saved_leaves_the_old_file(models, tmp_path, monkeypatch):
+def test_failed_save_keeps_old_file(models, tmp_path, monkeypatch):
     path = save_to(tmp_path, models["flow"], "npz")
     before = path.read_bytes()
     for model in ({}, nvpflow.ActNorm(2)):
@@ -61,7 +59,7 @@ def test_what_cannot_be_saved_leaves_the_old_file(models, tmp_path, monkeypatch)
 
 
 @both_kinds
-def test_the_package_safetensors_may_be_missing(models, ending, tmp_path, monkeypatch):
+def test_without_safetensors_package(models, ending, tmp_path, monkeypatch):
     path = save_to(tmp_path, models["flow"], ending)
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
     if ending == "npz":
@@ -72,7 +70,7 @@ def test_the_package_safetensors_may_be_missing(models, ending, tmp_path, monkey
     assert not (tmp_path / "other.safetensors").exists()
 
 
-def test_other_programs_read_the_safetensors(models, tmp_path):
+def test_safetensors_package_reads_file(models, tmp_path):
     path = save_to(tmp_path, models["estimator"], "safetensors")
     arrays = pytest.importorskip("safetensors.numpy").load_file(path)
     np.testing.assert_array_equal(arrays["parameters"], models["estimator"].flow_.parameters)
@@ -109,7 +107,7 @@ def test_copies(models, name, way):
 
 
 @pytest.mark.parametrize("way", [*DUPLICATES, "method"])
-def test_copies_of_flows_and_layers_are_independent(models, way):
+def test_copies_are_independent(models, way):
     duplicate = DUPLICATES.get(way, lambda original: original.copy())
     layers = (nvpflow.CouplingLayer(3, (4, 5), context_dim=2), nvpflow.ActNorm(2), *one_of_each(3).values())
     for original in (*(models[name] for name in ("flow", "everything", "conditional")), *layers):
@@ -143,7 +141,7 @@ class MyDetector(nvpflow.FlowOutlierDetector):
 
 
 @both_kinds
-def test_subclasses_load_as_the_class_itself(ending, tmp_path):
+def test_subclasses(ending, tmp_path):
     flow = MyFlow([nvpflow.ActNorm(3)])
     assert type(nvpflow.load(save_to(tmp_path, flow, ending))) is nvpflow.Flow
     for made, kind in ((MyDensity(4), nvpflow.FlowDensity), (MyDetector(4), nvpflow.FlowOutlierDetector)):

@@ -1,4 +1,4 @@
-"""Hostile and damaged files are errors that cost little; random states, subclasses, and models that a thread fits meanwhile."""
+"""Hostile files: sizes and texts that would cost much time or memory are errors that cost little."""
 
 import io
 import json
@@ -22,7 +22,7 @@ SHUFFLE = {"type": "permutation", "data_dim": 1, "permutation": [0]}
 
 
 def flow_file(path, layers, n_parameters=0, **more):
-    """A flow in the smaller of the two kinds of files, which has one byte for a character of the header."""
+    """A flow as .safetensors, which needs one byte for a character of the header."""
     pytest.importorskip("safetensors")
     text = json.dumps(
         {"format": "nvpflow", "version": 1, "kind": "Flow", "flow": {"dtype": "float32", "layers": layers, **more}}
@@ -34,7 +34,7 @@ def flow_file(path, layers, n_parameters=0, **more):
 
 
 def huge(n=10**15):
-    """Layers whose sizes are lies, and where they are found out."""
+    """Layers with huge claimed sizes, and the messages."""
     act_norm = {"type": "act_norm", "data_dim": n}
     wide = {"type": "affine_coupling", "data_dim": 1, "hidden_dim": [n], "mask": [0], "activation": "relu", "networks": "shared",
             "scale": "tanh", "scale_bound": 1.0}  # fmt: skip
@@ -66,13 +66,13 @@ def huge(n=10**15):
 
 
 @pytest.mark.parametrize("case", huge())
-def test_sizes_that_are_lies_cost_nothing(case, tmp_path):
+def test_huge_sizes(case, tmp_path):
     layers, message = huge()[case]
     found = load_in_bounds(flow_file(tmp_path / "flow", layers), seconds=5)
     assert found.startswith("ValueError: ") and message in found, found
 
 
-def test_components_that_are_lies_cost_nothing(tmp_path):
+def test_huge_component_counts(tmp_path):
     for n, message in ((10**12, "parameters must have dtype F32"), (10**18, "outside of its range"), (2**64, "at most")):
         base = {"type": "mixture", "n_components": n, "data_dim": 1}
         found = load_in_bounds(flow_file(tmp_path / "flow", [SHUFFLE], base=base), seconds=5)
@@ -82,17 +82,17 @@ def test_components_that_are_lies_cost_nothing(tmp_path):
 @pytest.mark.parametrize("layer, n, n_parameters", [
     (SHUFFLE, 80_000, 0), ({"type": "act_norm", "data_dim": 1}, 30_000, 2), (MASKED, 30_000, 0)
 ])  # fmt: skip
-def test_many_layers_cost_as_many_times_more(layer, n, n_parameters, tmp_path):
-    """Each is not compared with all before it, which would take minutes."""
+def test_many_layers(layer, n, n_parameters, tmp_path):
+    """The time is linear in their number; quadratic time would be minutes."""
     assert load_in_bounds(flow_file(tmp_path / "flow", [layer] * n, n * n_parameters), seconds=15) == "loaded"
 
 
-def test_many_hidden_layers_cost_as_many_times_more(tmp_path):
+def test_many_hidden_layers(tmp_path):
     n = 200_000
     assert load_in_bounds(flow_file(tmp_path / "flow", [MASKED | {"hidden_dim": [1] * n}], 2 * n), seconds=15) == "loaded"
 
 
-def test_a_context_without_weights_costs_nothing(tmp_path):
+def test_huge_context_without_weights(tmp_path):
     path = flow_file(tmp_path / "flow", [MASKED | {"context_dim": 10**13}])
     assert load_in_bounds(path, seconds=5) == "loaded"
     assert nvpflow.load(path).context_dim == 10**13
@@ -113,7 +113,7 @@ TEXTS = {
 
 @both_kinds
 @pytest.mark.parametrize("case", TEXTS)
-def test_texts_that_are_no_header(case, ending, estimator, tmp_path):
+def test_bad_json(case, ending, estimator, tmp_path):
     if ending == "safetensors":
         pytest.importorskip("safetensors")
     writer = write_safetensors if ending == "safetensors" else write_npz
@@ -127,7 +127,7 @@ def test_texts_that_are_no_header(case, ending, estimator, tmp_path):
     assert named.get(case, "") in found
 
 
-def test_names_twice_deep_in_the_header(estimator, tmp_path):
+def test_nested_duplicate_names(estimator, tmp_path):
     path = save_to(tmp_path, estimator, "npz")
     header, arrays = contents(path)
     text = json.dumps(header).replace('"n_layers": 1', '"n_layers": 1, "n_layers": 1')
@@ -135,8 +135,8 @@ def test_names_twice_deep_in_the_header(estimator, tmp_path):
         nvpflow.load(write(path, text, arrays))
 
 
-def test_descriptions_for_c_cost_nothing():
-    """The list of numbers of `nvp_flow_decode`, behind Python's checks."""
+def test_huge_descriptions():
+    """The list of numbers of `nvp_flow_decode`, without Python's checks."""
     count = nvpflow._core.count_parameters
     head = [1, 0]  # version, dtype; then dimensions, context and layers
     assert count(np.array([*head, 4, 0, 1, 4, 3, 2, 1, 0], float)) == 0
@@ -160,8 +160,8 @@ def test_descriptions_for_c_cost_nothing():
 # -- archives that lie --
 
 
-def test_members_that_overlap(estimator, tmp_path):
-    """Two entries of the directory for the same bytes."""
+def test_overlapping_members(estimator, tmp_path):
+    """Several entries of the directory for the same bytes."""
     path = save_to(tmp_path, estimator, "npz")
     content = path.read_bytes()
     start = content.index(b"PK\1\2")
@@ -181,8 +181,8 @@ def test_members_that_overlap(estimator, tmp_path):
         nvpflow.load(path)
 
 
-def test_sizes_of_64_bits_that_are_lies(estimator, tmp_path):
-    """In the directory the size moves to an extra field, which claims 2**40 bytes."""
+def test_huge_zip64_sizes(estimator, tmp_path):
+    """The size in an extra field of the directory claims 2**40 bytes."""
     path = save_to(tmp_path, estimator, "npz")
     content = path.read_bytes()
     at, end = content.index(b"PK\1\2"), content.rindex(b"PK\5\6")
@@ -221,7 +221,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("case", LIES)
-def test_safetensors_that_lie(case, tmp_path):
+def test_bad_safetensors(case, tmp_path):
     pytest.importorskip("safetensors")
     flow = {"dtype": "float32", "layers": [{"type": "act_norm", "data_dim": 2}]}
     text = json.dumps({"format": "nvpflow", "version": 1, "kind": "Flow", "flow": flow})

@@ -1,4 +1,4 @@
-"""Files of the time when `FlowDensity` was called RealNVP: what they hold comes back under the present names."""
+"""Files from before `FlowDensity` had its name load under the present names."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ DATA = Path(__file__).parents[1] / "data"
 POINTS = np.array([[0.0, 0.0], [1.0, 2.0], [-1.0, 0.5]])
 
 
-def test_a_model():
+def test_density():
     model = nvpflow.load(DATA / "before_flow_density.npz")
     assert type(model) is nvpflow.FlowDensity
     expected = nvpflow.FlowDensity(2, 4, coupling="affine", scale_bound=0.5, base="normal", max_iter=100, random_state=0)
@@ -24,7 +24,7 @@ def test_a_model():
     assert history["validation_nll"][-1] == pytest.approx(3.2234529461326065, abs=1e-12)
 
 
-def test_a_detector():
+def test_detector():
     detector = nvpflow.load(DATA / "before_flow_density_detector.npz")
     assert type(detector.estimator_) is nvpflow.FlowDensity
     for model in (detector, detector.estimator_):
@@ -34,7 +34,7 @@ def test_a_detector():
 
 
 @pytest.mark.parametrize("name", ["before_flow_density", "before_flow_density_detector"])
-def test_saved_again_they_are_of_the_present_kind(name, tmp_path):
+def test_save_again(name, tmp_path):
     model = nvpflow.load(DATA / f"{name}.npz")
     model.save(tmp_path / "model.npz")
     again = nvpflow.load(tmp_path / "model.npz")
@@ -44,7 +44,7 @@ def test_saved_again_they_are_of_the_present_kind(name, tmp_path):
         np.testing.assert_array_equal(curve, expected)
 
 
-def test_they_can_be_trained_on(tmp_path):
+def test_train_further(tmp_path):
     model = nvpflow.load(DATA / "before_flow_density.npz").set_params(warm_start=True, max_iter=1, learning_rate=1e-9)
     X = np.random.default_rng(0).normal(size=(200, 2)) @ [[1, 2], [0, 1]]
     before = model.score(X)

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes, links and pipes 
 
 
 @as_root
-def test_the_command_line_tells_early_where_it_cannot_write(open_directory):
-    """But not of a device in a directory that may not be written, nor of a link to where it may."""
+def test_command_line_checks_target(open_directory):
+    """It accepts devices in directories without write access, and links to writable places."""
     from nvpflow.cli._files import check_place
 
     closed = open_directory / "closed"
@@ -26,7 +26,7 @@ def test_the_command_line_tells_early_where_it_cannot_write(open_directory):
 
 
 @pytest.mark.parametrize("old_mode", [0o600, 0o640, 0o644, 0o666, 0o444, 0o755])
-def test_the_mode_stays(old_mode, tmp_path):
+def test_mode_is_kept(old_mode, tmp_path):
     path = tmp_path / "model.npz"
     flow(1).save(path)
     path.chmod(old_mode)
@@ -35,7 +35,7 @@ def test_the_mode_stays(old_mode, tmp_path):
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
-def test_a_new_file_has_the_mode_of_the_umask(mask, tmp_path):
+def test_umask(mask, tmp_path):
     before = os.umask(mask)
     try:
         flow().save(tmp_path / "model.npz")
@@ -44,7 +44,7 @@ def test_a_new_file_has_the_mode_of_the_umask(mask, tmp_path):
     assert mode(tmp_path / "model.npz") == 0o666 & ~mask
 
 
-def test_nobody_else_reads_what_is_not_complete(tmp_path, monkeypatch):
+def test_mode_while_writing(tmp_path, monkeypatch):
     path, modes, sync = tmp_path / "model.npz", [], os.fsync
 
     def look(descriptor):
@@ -59,7 +59,7 @@ def test_nobody_else_reads_what_is_not_complete(tmp_path, monkeypatch):
 
 
 @as_root
-def test_the_owner_stays(tmp_path):
+def test_owner_is_kept(tmp_path):
     path = tmp_path / "model.npz"
     flow(1).save(path)
     path.chmod(0o640)
@@ -70,7 +70,7 @@ def test_the_owner_stays(tmp_path):
 
 
 @as_root
-def test_an_owner_that_may_not_stay_is_the_writer(open_directory):
+def test_owner_without_chown_rights(open_directory):
     path = open_directory / "model.npz"
     flow(1).save(path)
     path.chmod(0o604)
@@ -79,8 +79,8 @@ def test_an_owner_that_may_not_stay_is_the_writer(open_directory):
 
 
 @as_root
-def test_a_directory_that_may_not_be_written_is_an_oserror(open_directory):
-    """Even where the file may be: to write it in place would not be atomic."""
+def test_unwritable_directory(open_directory):
+    """Even where the file itself is writable: writing in place would not be atomic."""
     path = open_directory / "model.npz"
     flow(1).save(path)
     path.chmod(0o666)
@@ -90,7 +90,7 @@ def test_a_directory_that_may_not_be_written_is_an_oserror(open_directory):
 
 
 @as_root
-def test_a_directory_that_may_be_written_but_not_read(open_directory):
+def test_unreadable_directory(open_directory):
     open_directory.chmod(0o733)
     assert as_nobody(lambda: writing.write_file(str(open_directory / "new"), b"new")) is True
     assert (open_directory / "new").read_bytes() == b"new"

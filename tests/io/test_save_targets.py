@@ -1,4 +1,4 @@
-"""What `save` writes onto: links, pipes, devices, modes, owners, killed and concurrent saves, full disks."""
+"""Targets of `save`: links, pipes, devices, directories and unusual names."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes, links and pipes 
 
 
 @both_kinds
-def test_a_link_stays_and_its_target_is_replaced(ending, tmp_path):
+def test_link(ending, tmp_path):
     target, link, outer = tmp_path / "deep" / "target", tmp_path / f"link.{ending}", tmp_path / f"outer.{ending}"
     target.parent.mkdir()
     flow(1).save(target)
@@ -33,7 +33,7 @@ def test_a_link_stays_and_its_target_is_replaced(ending, tmp_path):
     assert bias(target) == bias(link) == bias(outer) == 2
 
 
-def test_a_dangling_link_makes_its_target(tmp_path):
+def test_dangling_link(tmp_path):
     (tmp_path / "deep").mkdir()
     link = tmp_path / "link.npz"
     link.symlink_to("deep/new.npz")
@@ -46,7 +46,7 @@ def test_a_dangling_link_makes_its_target(tmp_path):
     assert link.is_symlink()
 
 
-def test_links_in_a_circle_are_an_oserror(tmp_path):
+def test_circular_links(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     first.symlink_to(second)
     second.symlink_to(first)
@@ -55,14 +55,14 @@ def test_links_in_a_circle_are_an_oserror(tmp_path):
     assert caught.value.errno == errno.ELOOP and first.is_symlink() and second.is_symlink()
 
 
-def test_a_way_through_a_linked_directory_and_up_is_the_systems(tmp_path):
+def test_parent_of_linked_directory(tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "a" / "b")
     flow(4).save(f"{tmp_path}/link/../model.npz")
     assert bias(tmp_path / "a" / "model.npz") == 4 and not (tmp_path / "model.npz").exists()
 
 
-def test_the_other_names_of_a_file_keep_the_old_content(tmp_path):
+def test_hard_links(tmp_path):
     path, other = tmp_path / "model.npz", tmp_path / "other.npz"
     flow(1).save(path)
     other.hardlink_to(path)
@@ -74,7 +74,7 @@ def test_the_other_names_of_a_file_keep_the_old_content(tmp_path):
 
 
 @both_kinds
-def test_a_pipe_is_written_through(ending, tmp_path):
+def test_pipe(ending, tmp_path):
     pipe, copy = tmp_path / f"pipe.{ending}", tmp_path / "copy"
     os.mkfifo(pipe)
     reader = threading.Thread(target=lambda: copy.write_bytes(pipe.read_bytes()))
@@ -86,7 +86,7 @@ def test_a_pipe_is_written_through(ending, tmp_path):
     np.testing.assert_array_equal(nvpflow.load(copy).parameters, model.parameters)
 
 
-def test_a_device_is_written_through(tmp_path):
+def test_device(tmp_path):
     before = os.stat("/dev/null")
     link = tmp_path / "model.npz"
     link.symlink_to("/dev/null")
@@ -98,7 +98,7 @@ def test_a_device_is_written_through(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has it")
-def test_a_full_device_is_an_oserror():
+def test_full_device():
     with pytest.raises(OSError) as caught:
         flow().save("/dev/full")
     assert caught.value.errno == errno.ENOSPC
@@ -107,7 +107,7 @@ def test_a_full_device_is_an_oserror():
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "a link"])
 @pytest.mark.parametrize("onto", ["pipe", "file"])
 def test_standard_output(name, onto, tmp_path):
-    """Also where it is a file: what was written there before stays in front of the model, and nothing is replaced."""
+    """Also redirected to a file: the model is written after what is there, and nothing is replaced."""
     if name == "a link":
         name = tmp_path / "link.npz"
         name.symlink_to("/dev/stdout")
@@ -124,7 +124,7 @@ def test_standard_output(name, onto, tmp_path):
     assert bias(tmp_path / "model") == 6
 
 
-def test_the_command_line_writes_through_pipes(tmp_path):
+def test_command_line_writes_to_pipe(tmp_path):
     np.savetxt(tmp_path / "data.csv", np.random.default_rng(0).normal(size=(50, 2)), delimiter=",")
     command = [sys.executable, "-m", "nvpflow", "fit", tmp_path / "data.csv", "--max-iter", "1", "-o"]
     pipe = tmp_path / "pipe.npz"
@@ -135,7 +135,7 @@ def test_the_command_line_writes_through_pipes(tmp_path):
     assert nvpflow.load(tmp_path / "copy").n_features_in_ == 2
 
 
-def test_a_directory_is_an_oserror(tmp_path):
+def test_directory(tmp_path):
     for path in (tmp_path, f"{tmp_path}/"):
         with pytest.raises(IsADirectoryError):
             flow().save(path)
@@ -155,7 +155,7 @@ def test_a_directory_is_an_oserror(tmp_path):
 
 
 @both_kinds
-def test_names_of_all_kinds(ending, tmp_path):
+def test_path_types(ending, tmp_path):
     class Name:
         def __init__(self, name):
             self.name = name
@@ -178,13 +178,13 @@ def test_names_of_all_kinds(ending, tmp_path):
             nvpflow.load(path)
 
 
-def test_the_longest_name(tmp_path):
+def test_longest_name(tmp_path):
     path = tmp_path / ("m" * 255)
     flow(9).save(path)
     assert bias(path) == 9
 
 
-def test_loading_from_a_pipe_is_an_oserror():
+def test_load_from_pipe():
     reader, writer = os.pipe()
     try:
         with pytest.raises(OSError, match="in any order, not from a pipe"):

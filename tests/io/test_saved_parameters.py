@@ -1,4 +1,4 @@
-"""Parameters of estimators in files: loading takes what `fit` takes."""
+"""Parameters of estimators in files: `load` checks them as `fit` does."""
 
 import pickle
 
@@ -37,12 +37,12 @@ UNFIT = {
 }
 
 
-def test_every_parameter_has_unfit_values():
+def test_table_is_complete():
     assert UNFIT.keys() == nvpflow.FlowDensity().get_params().keys()
 
 
 @pytest.mark.parametrize("name", UNFIT)
-def test_parameters_that_fit_would_not_take(name, estimator, tmp_path):
+def test_bad_parameters(name, estimator, tmp_path):
     path = save_to(tmp_path, estimator, "npz")
     for value in UNFIT[name]:
         if (name, value) == ("hidden_dim", []):
@@ -55,7 +55,7 @@ def test_parameters_that_fit_would_not_take(name, estimator, tmp_path):
         assert text.startswith(f"{path} is damaged: ") and (name in text or isinstance(value, dict)), text
 
 
-def test_parameters_of_detectors_that_fit_would_not_take(detector, tmp_path):
+def test_bad_detector_parameters(detector, tmp_path):
     path = save_to(tmp_path, detector, "npz")
     cases = {"contamination": [0, 0.6, "some", None, -0.1], "n_jobs": [100_000], "dtype": ["nonsense"], "verbose": [-1]}
     for name, values in cases.items():
@@ -70,7 +70,7 @@ def test_parameters_of_detectors_that_fit_would_not_take(detector, tmp_path):
                 nvpflow.load(spoiled_headers(path, ((place,), value)))
 
 
-def test_detector_made_of_a_conditional_density(tmp_path):
+def test_detector_of_conditional_density(tmp_path):
     path = save_to(tmp_path, nvpflow.FlowDensity(1, 2, max_iter=1).fit(POINTS[:, :2], context=POINTS[:, 2:]), "npz")
     header, arrays = contents(path)
     header |= {"kind": "FlowOutlierDetector", "detector": {}, "offset": 0.0}
@@ -83,13 +83,13 @@ def test_detector_made_of_a_conditional_density(tmp_path):
     ("n_iter", 10**18, "history.train_nll must have dtype"), ("best_iter", 6, "best_iter must be at most 5"),
     ("n_samples_seen", -1, "n_samples_seen must be at least 0"), ("n_samples_seen", 1.5, "n_samples_seen must be an integer"),
 ])  # fmt: skip
-def test_numbers_of_a_training(name, value, message, estimator, tmp_path):
+def test_bad_training_counts(name, value, message, estimator, tmp_path):
     path = save_to(tmp_path, estimator, "npz")
     with pytest.raises(ValueError, match=message):
         nvpflow.load(spoiled_headers(path, ((name,), value)))
 
 
-def test_a_training_without_its_curve(estimator, tmp_path):
+def test_missing_training_curve(estimator, tmp_path):
     path = save_to(tmp_path, estimator, "npz")
     header, arrays = contents(path)
     del arrays["history.train_nll"], arrays["history.validation_nll"]
@@ -98,7 +98,7 @@ def test_a_training_without_its_curve(estimator, tmp_path):
         nvpflow.load(write(path, header, arrays))
 
 
-def test_what_could_not_be_loaded_is_not_saved(estimator, detector, tmp_path):
+def test_save_checks_what_load_checks(estimator, detector, tmp_path):
     path = save_to(tmp_path, estimator, "npz")
     before = path.read_bytes()
     twin = pickle.loads(pickle.dumps(estimator))
@@ -114,7 +114,7 @@ def test_what_could_not_be_loaded_is_not_saved(estimator, detector, tmp_path):
     assert path.read_bytes() == before
 
 
-def test_parameters_of_numpy_come_back_as_pythons(estimator, tmp_path):
+def test_numpy_scalars_become_python_scalars(estimator, tmp_path):
     twin = pickle.loads(pickle.dumps(estimator)).set_params(
         n_layers=np.int8(3), hidden_dim=np.array([4, 5]), tol=np.float32(0.5), standardize=np.bool_(True), coupling=np.str_("affine"),
         dtype=np.dtype(np.float64), random_state=np.uint32(7),

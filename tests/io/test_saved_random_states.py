@@ -1,4 +1,4 @@
-"""Random states in files: generators go on where they were, and spoiled ones are errors."""
+"""Random states in files: generators continue where they were, and bad states are errors."""
 
 import pickle
 
@@ -20,7 +20,7 @@ def generators():
 
 
 @pytest.mark.parametrize("generator", list(generators()))
-def test_generators_go_on_where_they_were(generator, detector, tmp_path):
+def test_generators(generator, detector, tmp_path):
     generator = pickle.loads(pickle.dumps(generator))
     model = nvpflow.FlowDensity(1, 2, max_iter=2, random_state=generator).fit(POINTS)
     path = save_to(tmp_path, model, "npz")
@@ -31,7 +31,7 @@ def test_generators_go_on_where_they_were(generator, detector, tmp_path):
     np.testing.assert_array_equal(twin.fit(POINTS).flow_.parameters, model.fit(POINTS).flow_.parameters)
 
 
-def test_seed_sequences_come_back(tmp_path):
+def test_seed_sequences(tmp_path):
     for sequence in (
         np.random.SeedSequence(7),
         np.random.SeedSequence([1, 2**40], spawn_key=(3, 4)),
@@ -44,7 +44,7 @@ def test_seed_sequences_come_back(tmp_path):
         np.testing.assert_array_equal(twin.generate_state(4), sequence.generate_state(4))
 
 
-def test_a_detector_and_its_estimator_share_a_generator_again(tmp_path):
+def test_shared_generator_of_detector(tmp_path):
     model = nvpflow.FlowOutlierDetector(1, 2, max_iter=2, random_state=np.random.default_rng(1)).fit(POINTS)
     assert model.random_state is model.estimator_.random_state
     twin = nvpflow.load(save_to(tmp_path, model, "npz"))
@@ -52,9 +52,9 @@ def test_a_detector_and_its_estimator_share_a_generator_again(tmp_path):
     assert twin.random_state.random() == model.random_state.random()
 
 
-def test_generators_that_cannot_be_stored(tmp_path):
+def test_unsupported_generator(tmp_path):
     class Own(np.random.PCG64):
-        """Whose state has another name."""
+        """A bit generator of a class of its own."""
 
         @property
         def state(self):
@@ -67,7 +67,7 @@ def test_generators_that_cannot_be_stored(tmp_path):
 
 
 def spoiled_states():
-    """What NumPy itself would take, and read beyond its buffers, or take for something else."""
+    """States that NumPy accepts although they are wrong, some of which make it read beyond its buffers."""
 
     def state(kind, name, change):
         value = nvpflow._io.random_state.plain_random_state(kind(getattr(np.random, name)(0)))
@@ -105,7 +105,7 @@ def spoiled_states():
 
 
 @pytest.mark.parametrize("state", list(spoiled_states()))
-def test_states_of_generators_that_are_none(state, estimator, tmp_path):
+def test_bad_states(state, estimator, tmp_path):
     path = save_to(tmp_path, estimator, "npz")
     spoiled_headers(path, (("estimator", "random_state"), state))
     found = load_in_bounds(path, seconds=5)

@@ -1,4 +1,4 @@
-"""Pickles and files of a model that another thread fits meanwhile."""
+"""Pickling and saving a model while another thread fits it."""
 
 import pickle
 import sys
@@ -12,9 +12,9 @@ from support.saved_files import POINTS
 
 
 @pytest.mark.parametrize("kind", [nvpflow.FlowDensity, nvpflow.FlowOutlierDetector])
-def test_attributes_that_come_while_it_is_pickled(kind):
+def test_attribute_added_while_pickling(kind):
     class Meddler:
-        """Its pickling does what a `fit` in another thread would."""
+        """Pickling it sets an attribute, as a `fit` in another thread would."""
 
         def __reduce__(self):
             model.another_ = 1
@@ -28,8 +28,8 @@ def test_attributes_that_come_while_it_is_pickled(kind):
 
 
 @pytest.mark.parametrize("kind", [nvpflow.FlowDensity, nvpflow.FlowOutlierDetector])
-def test_pickles_and_files_of_a_model_that_another_thread_fits(kind, tmp_path):
-    """They are those of one fit, though the fits take turns in what they learn: number of columns, their names, epochs."""
+def test_fit_in_another_thread(kind, tmp_path):
+    """Each copy is of a single fit, though successive fits differ in columns, names and epochs."""
     pandas = pytest.importorskip("pandas")
     tables = [pandas.DataFrame(POINTS[:, :2], columns=["a", "b"]), POINTS]
     model, path = kind(1, 2, max_iter=1, validation_fraction=None, random_state=0).fit(tables[0]), tmp_path / "model.npz"

@@ -9,7 +9,7 @@ from support.saved_files import conditional_flow
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_state_dicts_of_torch(dtype):
+def test_torch_state_dicts(dtype):
     torch = pytest.importorskip("torch")
     for flow in (flow_of_everything(3, dtype), conditional_flow()):
         state = {f"layers.{name}": torch.from_numpy(array) for name, array in flow.state_dict().items()}
@@ -41,7 +41,7 @@ def torch_flow(torch):
     return torch.nn.Sequential(Coupling([1, 0]), Coupling([0, 1]))
 
 
-def test_modules_of_torch():
+def test_torch_modules():
     torch = pytest.importorskip("torch")
     module = torch_flow(torch)
     flow = nvpflow.Flow.from_state_dict(module.state_dict())
@@ -56,7 +56,7 @@ def test_modules_of_torch():
     assert nvpflow.Flow.from_state_dict(module.double().state_dict()).dtype == np.float64
 
 
-def test_tensors_that_hold_no_numbers_for_numpy(models):
+def test_unsupported_tensors(models):
     torch = pytest.importorskip("torch")
     flow = models["flow"].copy()
     before = flow.parameters.copy()

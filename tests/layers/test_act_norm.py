@@ -1,4 +1,4 @@
-"""ActNorm layers whose parameters come from data."""
+"""ActNorm: initialisation from data."""
 
 import re
 
@@ -10,9 +10,9 @@ from support.flows import lu_linear, spline
 from support.marks import both_precisions
 
 
-class TestActNormsFromData:
+class TestInitializeActNorms:
     @both_precisions
-    def test_every_one_standardises_what_reaches_it(self, dtype):
+    def test_standardises_its_input(self, dtype):
         couplings = [spline(3, mask=mask, dtype=dtype, tail_bound=5) for mask in ([1, 0, 0], [0, 1, 0])]
         norms = [nvpflow.ActNorm(3, dtype=dtype) for _ in range(3)]
         flow = nvpflow.Flow([norms[0], couplings[0], lu_linear(3, dtype), norms[1], couplings[1], norms[2]])
@@ -37,7 +37,7 @@ class TestActNormsFromData:
                 flow.initialize_act_norms(bad)
             np.testing.assert_array_equal(flow.parameters, before)
 
-    def test_an_error_behind_a_good_act_norm_changes_nothing(self):
+    def test_late_error_changes_nothing(self):
         flat = nvpflow.LULinear(2, dtype="float64")
         flat.lu[0, 0] = 800  # x is divided by exp(800): nothing is left of the first column
         flow = nvpflow.Flow([nvpflow.ActNorm(2, dtype="float64"), flat, nvpflow.ActNorm(2, dtype="float64")])

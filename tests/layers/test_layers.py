@@ -1,4 +1,4 @@
-"""Spline and additive couplings, shared networks, LU maps and permutations against their definitions, with NumPy alone."""
+"""Every type of layer: gradients, log-determinants, round trips, copies and arguments."""
 
 import copy
 import pickle
@@ -18,33 +18,33 @@ every_layer = pytest.mark.parametrize("name", LAYERS)
 @every_layer
 @both_directions
 @pytest.mark.parametrize("dim", [2, 5])
-def test_gradients_are_central_differences(name, direction, dim):
+def test_gradients(name, direction, dim):
     if name == "permutation":
         pytest.skip("has no parameters; flows contain one")
     check_vjp(one_of_each(dim)[name], direction)
 
 
 @both_directions
-def test_gradients_of_a_flow_of_everything(direction):
+def test_gradients_of_flow(direction):
     check_vjp(flow_of_everything(4), direction)
 
 
 @pytest.mark.parametrize("dim", [15, 16, 17, 40])
 @both_directions
-def test_gradients_of_lu_maps_of_many_blocks(dim, direction):
+def test_gradients_of_large_lu(dim, direction):
     check_vjp(lu_linear(dim, size=0.05), direction)
 
 
 @every_layer
 @both_directions
 @pytest.mark.parametrize("dim", [2, 5])
-def test_log_det_is_that_of_the_jacobian(name, direction, dim):
+def test_log_det(name, direction, dim):
     check_log_det(one_of_each(dim)[name], direction)
 
 
 @every_layer
 @both_precisions
-def test_backwards_is_back(name, dtype):
+def test_round_trip(name, dtype):
     layer = one_of_each(5, dtype)[name]
     tolerance = 1e-3 if dtype == "float32" else 1e-11
     for there, back in (("forward", "inverse"), ("inverse", "forward")):
@@ -54,14 +54,14 @@ def test_backwards_is_back(name, dtype):
 @pytest.mark.parametrize("dim", [2, 16])
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-4), ("float64", 1e-12)])
 @pytest.mark.parametrize("there, back", [("forward", "inverse"), ("inverse", "forward")])
-def test_64_spline_layers(dim, dtype, tolerance, there, back):
+def test_round_trip_of_64_splines(dim, dtype, tolerance, there, back):
     layers = [nvpflow.SplineCoupling(dim, mask=alternating(dim, i % 2), dtype=dtype, random_state=i) for i in range(64)]
     check_round_trip(nvpflow.Flow(layers), there, back, tolerance)
 
 
 @every_layer
 @both_precisions
-def test_nan_and_infinity_stay_in_their_row(name, dtype):
+def test_nan_and_infinity_affect_one_row(name, dtype):
     layer = one_of_each(3, dtype)[name]
     points = np.random.RandomState(0).normal(size=(80, 3)).astype(dtype)
     ones = np.ones(80)
@@ -79,7 +79,7 @@ def test_nan_and_infinity_stay_in_their_row(name, dtype):
 
 
 @both_precisions
-def test_bits_do_not_depend_on_the_batch(dtype):
+def test_batch_changes_no_bit(dtype):
     flow = flow_of_everything(4, dtype)
     points = np.random.RandomState(0).normal(size=(300, 4)).astype(dtype)
 
@@ -112,14 +112,14 @@ def test_instruction_sets_agree(dtype, monkeypatch):
             assert np.linalg.norm(ours - theirs) <= tolerance * np.linalg.norm(theirs)
 
 
-def test_number_of_threads_does_not_matter():
+def test_n_jobs_changes_no_bit():
     one, many = flow_of_everything(4, "float32"), flow_of_everything(4, "float32")
     many.n_jobs = 3
     points = np.random.RandomState(0).normal(size=(50_000, 4))
     assert one.nll_and_grad(points)[1].tobytes() == many.nll_and_grad(points)[1].tobytes()
 
 
-def test_shared_network_is_two_networks_with_a_common_trunk():
+def test_shared_network():
     options = dict(mask=[1, 0, 1, 0], dtype="float64", random_state=0)
     shared, separate = (nvpflow.CouplingLayer(4, (7, 5), networks=kind, **options) for kind in ("shared", "separate"))
     for ours, theirs in ((shared.s_net, separate.s_net), (shared.b_net, separate.b_net)):

@@ -1,4 +1,4 @@
-"""LULinear and Permutation are the matrices that they say, and additive couplings preserve volumes."""
+"""LULinear and Permutation against their matrices; additive couplings preserve volume."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from support.marks import both_precisions
 class TestLinearMaps:
     @pytest.mark.parametrize("dim", [1, 3, 16, 33, 200])
     @both_precisions
-    def test_lu_is_its_matrix(self, dim, dtype):
+    def test_lu_matrix(self, dim, dtype):
         layer = lu_linear(dim, dtype, size=0.3 / np.sqrt(dim))
         z = np.random.RandomState(0).normal(size=(50, dim)).astype(dtype)
         x, log_det = layer.forward(z)
@@ -20,13 +20,13 @@ class TestLinearMaps:
         np.testing.assert_allclose(log_det, np.linalg.slogdet(layer.matrix.astype("float64"))[1], atol=tolerance)
         np.testing.assert_allclose(layer.inverse(x)[0], z, rtol=0, atol=tolerance)
 
-    def test_lu_starts_as_the_identity(self):
+    def test_lu_starts_as_identity(self):
         layer = nvpflow.LULinear(3, dtype="float64")
         z = np.random.RandomState(0).normal(size=(50, 3))
         np.testing.assert_array_equal(layer.forward(z)[0], z)
         np.testing.assert_array_equal(layer.matrix, np.eye(3))
 
-    def test_lu_learns_a_covariance(self):
+    def test_lu_learns_covariance(self):
         """The maximum likelihood of a normal distribution, in closed form."""
         rng = np.random.RandomState(0)
         x = rng.normal(size=(500, 3)) @ rng.normal(size=(3, 3)) + [1, 2, 3]

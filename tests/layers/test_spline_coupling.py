@@ -1,4 +1,4 @@
-"""SplineCoupling: its curve, knots and derivatives, steep and huge ones, and what it learns."""
+"""SplineCoupling: knots, derivatives, monotonicity, extreme outputs, and training."""
 
 import numpy as np
 import pytest
@@ -28,14 +28,14 @@ class TestSpline:
             ends.append(layer.tail_bound * (2 * np.concatenate([[0], np.cumsum(size)]) - 1))
         return ends
 
-    def test_starts_near_the_identity(self):
+    def test_starts_near_identity(self):
         layer = nvpflow.SplineCoupling(3, mask=[1, 0, 0], dtype="float64", random_state=0)
         x = np.random.RandomState(0).normal(size=(1000, 3))
         z, log_det = layer.inverse(x)
         assert 0 < np.abs(z - x).max() < 0.5 and 0 < np.abs(log_det).max() < 1
 
     @both_precisions
-    def test_outputs_of_zero_are_the_identity(self, dtype):
+    def test_zero_outputs_are_identity(self, dtype):
         layer = spline(2, strength=0, n_bins=8, tail_bound=4, dtype=dtype)
         x = np.random.RandomState(0).normal(size=(1000, 2)).astype(dtype)
         for function in (layer.inverse, layer.forward):
@@ -46,7 +46,7 @@ class TestSpline:
     @pytest.mark.parametrize("strength", [0.5, 3, 20, 1000])
     @pytest.mark.parametrize("n_bins", [2, 8, 64])
     @both_directions
-    def test_is_monotone(self, strength, n_bins, direction):
+    def test_monotone(self, strength, n_bins, direction):
         layer, points = self.curve(strength, n_bins=n_bins)
         y, log_det = getattr(layer, direction)(points)
         assert (np.diff(y[:, 0]) >= -1e-12).all() and np.isfinite(log_det).all()
@@ -77,7 +77,7 @@ class TestSpline:
         layer.net[0].bias[:] = [0, 0, 0, 0, output]
         return layer
 
-    def test_position_in_steep_bins_is_accurate(self):
+    def test_steep_bins(self):
         """Where the first form of the quadratic formula cancels."""
         z = np.linspace(-0.99, -0.01, 50, dtype="float32")[:, None]
         single, double = (self.two_bins(3000, dtype).forward(z)[0] for dtype in ("float32", "float64"))
@@ -85,7 +85,7 @@ class TestSpline:
 
     @both_precisions
     @pytest.mark.parametrize("output", [-1e30, -100, -12, -1, 0, 1, 100, 1e5, 1e7, 1e30])
-    def test_derivative_at_a_knot(self, output, dtype):
+    def test_derivative_at_knot(self, output, dtype):
         expected = min(1e-3 + np.logaddexp(0, output + np.log(np.expm1(1 - 1e-3))), 1e6)
         for sign, direction in ((1, "inverse"), (-1, "forward")):
             log_det = getattr(self.two_bins(output, dtype), direction)([[0.0]])[1][0]
@@ -102,7 +102,7 @@ class TestSpline:
         density = np.exp(flow.log_prob(x.reshape(-1, 1))).reshape(x.shape)
         assert np.sum(half * weights * density) == pytest.approx(1, abs=1e-7 if strength < 20 else 1e-3)
 
-    def test_density_on_the_plane_integrates_to_one(self):
+    def test_density_in_two_dimensions_integrates_to_one(self):
         layers = [
             nvpflow.SplineCoupling(2, 16, mask, dtype="float64", random_state=i) for i, mask in enumerate(([1, 0], [0, 1]) * 2)
         ]
@@ -116,7 +116,7 @@ class TestSpline:
     @both_precisions
     @pytest.mark.parametrize("factor", [1e3, 1e6, 1e30])
     def test_huge_outputs(self, factor, dtype):
-        """Whatever finite numbers the network gives, results are finite, in the support, and so are gradients of the NLL."""
+        """For any finite network outputs, results are finite and within the support, and so are gradients of the NLL."""
         layer = spline(2, 16, [1, 0], n_bins=8, strength=factor, dtype=dtype, random_state=3)
         x = np.random.RandomState(0).normal(size=(500, 2)).astype(dtype)
         for function in (layer.inverse, layer.forward):
@@ -139,7 +139,7 @@ class TestSpline:
         grad, _ = flow.inverse_vjp(x, np.ones_like(x), np.ones(4, dtype))
         assert (grad[np.abs(x) >= 2.5] == 1).all()
 
-    def test_learns_what_has_sharp_edges(self):
+    def test_learns_sharp_edges(self):
         """A uniform density on a square: 1000 points, whose entropy is 2 log 2."""
         x = np.random.RandomState(0).uniform(-1, 1, (1000, 2))
         layers = [nvpflow.SplineCoupling(2, 16, mask, random_state=i) for i, mask in enumerate(([1, 0], [0, 1]))]

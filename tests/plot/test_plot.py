@@ -1,4 +1,4 @@
-"""The figures: their panels, the data in them, limits, colours; and notebooks that display them."""
+"""All figures: contexts, given axes, notebooks, and matplotlib as an optional package."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ from support.figures import DATA, centres, images, offsets, pixels
 
 
 class TestContext:
-    """Of a conditional model, the density given one context is drawn."""
+    """Figures of a conditional model are drawn given one context."""
 
     ROW = np.array([1.5, -0.5])
     DRAW = {
@@ -34,7 +34,7 @@ class TestContext:
         expected = np.clip(conditional.score_samples(points, context=self.ROW), low, high).reshape(15, 30)
         np.testing.assert_allclose(np.clip(np.asarray(image.get_array()), low, high), expected, rtol=1e-5)
 
-    def test_contours_count_the_data_given_the_context(self, conditional):
+    def test_contours(self, conditional):
         samples = conditional.sample(5000, random_state=1, context=self.ROW)
         figure = plot.contours(conditional, samples, mass=[0.5], context=[self.ROW])
         (text,) = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
@@ -45,7 +45,7 @@ class TestContext:
         *_, last = plot.evolution(conditional, n=50, random_state=3, context=self.ROW).axes
         np.testing.assert_allclose(offsets(last), conditional.inverse_transform(z, context=self.ROW), rtol=1e-4)
 
-    def test_latent_has_a_context_for_each_sample_or_one_for_all(self, conditional):
+    def test_latent(self, conditional):
         for context in (np.random.default_rng(1).normal(size=(300, 2)), self.ROW):
             figure = plot.latent(conditional, DATA, dimensions=[1], context=context)
             z = conditional.transform(DATA, context=context)[:, 1]
@@ -68,7 +68,7 @@ class TestContext:
 
 
 class TestAxes:
-    """Every figure can be drawn on axes that are there already."""
+    """Every figure can be drawn on given axes."""
 
     DRAW = {
         "samples": (2, lambda model, axes: plot.samples(DATA, DATA, axes=axes)),
@@ -81,7 +81,7 @@ class TestAxes:
     }
 
     @pytest.mark.parametrize("name", DRAW)
-    def test_given_axes_are_drawn_on(self, name, model):
+    def test_given_axes(self, name, model):
         from matplotlib import rcParams
         from matplotlib.figure import Figure
 
@@ -108,7 +108,7 @@ def run_python(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
 
 
-def test_pyplot_is_left_alone():
+def test_pyplot_is_not_imported():
     code = """
 import io, sys, numpy as np
 from nvpflow import plot
@@ -120,7 +120,7 @@ assert "matplotlib.pyplot" not in sys.modules
     assert result.returncode == 0, result.stderr
 
 
-def test_without_matplotlib_the_error_says_what_to_install():
+def test_missing_matplotlib():
     code = """
 import sys
 sys.modules["matplotlib"] = sys.modules["matplotlib.figure"] = None
@@ -133,7 +133,7 @@ plot.samples(np.eye(2), np.eye(2))
 
 
 @pytest.mark.parametrize("preamble", ["", "%matplotlib inline"])
-def test_notebooks_display_a_figure_once(preamble):
+def test_notebook_output(preamble):
     draw = "import numpy as np\nfrom nvpflow import plot\nplot.samples(np.eye(2), np.eye(2))"
     cells = [nbformat.v4.new_code_cell(source) for source in (preamble, draw)]
     notebook = nbformat.v4.new_notebook(cells=cells)

@@ -15,7 +15,7 @@ from support.figures import DATA, centres, coupling_flow, images, pixel_at, pixe
 class TestDensity:
     LIMITS = ((-1.5, 2.5), (-1.0, 1.5))
 
-    def test_the_pixels_are_log_densities_at_their_places(self):
+    def test_pixels(self):
         flow = coupling_flow(3, dtype="float64")
         figure = plot.density(flow, datasets.moons_log_density, limits=self.LIMITS, resolution=64)
         learned, exact = images(figure)
@@ -29,7 +29,7 @@ class TestDensity:
             expected = np.clip(log_density(points), low, high).reshape(40, 64)
             np.testing.assert_allclose(shown, expected, rtol=1e-12)
 
-    def test_both_panels_and_the_colour_bar_have_one_scale(self, model):
+    def test_common_colour_scale(self, model):
         figure = plot.density(model, datasets.moons_log_density, limits=self.LIMITS, resolution=40)
         learned, exact = images(figure)
         assert learned.get_clim() == exact.get_clim()
@@ -39,17 +39,17 @@ class TestDensity:
         titles = [ax.get_title() for ax in figure.axes if ax.images]
         assert titles == ["learned log-density", "exact log-density"]
 
-    def test_without_the_exact_density_there_is_one_panel(self, model):
+    def test_one_panel(self, model):
         (image,) = images(plot.density(model, resolution=40))
         assert image.axes.get_title() == "learned log-density" and image.colorbar is not None
 
-    def test_default_limits_hold_the_samples(self, model):
+    def test_default_limits(self, model):
         (image,) = images(plot.density(model, resolution=20))
         left, right, bottom, top = image.get_extent()
         x, y = model.sample(1000, random_state=5).T
         assert np.mean((x > left) & (x < right) & (y > bottom) & (y < top)) > 0.98
 
-    def test_a_spike_does_not_set_the_scale(self, model):
+    def test_spike(self, model):
         def spiky(points):
             values = datasets.moons_log_density(points)
             values[7] = 1e30
@@ -58,7 +58,7 @@ class TestDensity:
         figure = plot.density(model, spiky, limits=self.LIMITS, resolution=100)
         assert images(figure)[1].get_clim()[1] < 10
 
-    def test_no_density_and_no_number(self, model):
+    def test_minus_infinity_and_nan(self, model):
         def broken(points):
             values = np.zeros(len(points))
             values[:3] = [-np.inf, np.nan, np.inf]
@@ -72,7 +72,7 @@ class TestDensity:
         assert np.ma.getmaskarray(shown)[:4].tolist() == [False, True, True, False]
         assert image.get_cmap().get_bad()[:3] == pytest.approx([0x8A / 255] * 3)
 
-    def test_a_density_that_is_nowhere_finite(self, model):
+    def test_nowhere_finite(self, model):
         figure = plot.density(model, lambda x: np.full(len(x), -np.inf), resolution=20)
         figure.savefig(io.BytesIO())
 
@@ -98,7 +98,7 @@ class TestContours:
         """N(0, I): every region is a disc of radius sqrt(-2 log(1 - mass))."""
         return nvpflow.Flow([nvpflow.ActNorm(2, dtype="float64")])
 
-    def test_the_contours_of_a_gaussian_are_circles_of_the_right_mass(self):
+    def test_gaussian(self):
         mass = (0.5, 0.9)
         (ax,) = plot.contours(self.gaussian(), mass=mass, limits=self.LIMITS).axes
         lines = ax.collections[1]
@@ -107,14 +107,14 @@ class TestContours:
             radius = np.hypot(*path.T)
             np.testing.assert_allclose(radius, np.sqrt(-2 * np.log(1 - share)), rtol=0.03)
 
-    def test_regions_are_filled_from_dark_to_light(self):
+    def test_region_colours(self):
         figure = plot.contours(self.gaussian(), mass=(0.5, 0.9), limits=self.LIMITS)
         image = pixels(figure)
         brightness = [pixel_at(figure, figure.axes[0], (r, 0), image).mean() for r in (0, 1.7, 3.5)]
         assert brightness[0] < brightness[1] - 0.1 and brightness[1] < brightness[2] - 0.1
         assert brightness[2] == 1
 
-    def test_the_legend_counts_the_data_in_nats(self):
+    def test_legend(self):
         flow = self.gaussian()
         data = np.random.default_rng(0).normal(size=(500, 2))
         (ax,) = plot.contours(flow, data, mass=(0.5,), names=("a", "b$")).axes
@@ -126,7 +126,7 @@ class TestContours:
         np.testing.assert_allclose(ax.collections[-1].get_offsets(), data)
         assert (ax.get_xlabel(), ax.get_ylabel()) == ("a", r"b\$")
 
-    def test_axes_of_different_units_still_make_a_panel(self):
+    def test_different_units(self):
         data = np.random.default_rng(0).normal(size=(300, 2)) * [1e-3, 1e4]
         flow = nvpflow.Flow([nvpflow.ActNorm(2)])
         flow.layers[0].log_scale[:] = np.log([1e-3, 1e4])
@@ -134,7 +134,7 @@ class TestContours:
         assert figure.axes[0].get_aspect() == "auto" and 0.3 < np.divide(*figure.get_size_inches()) < 3
         assert plot.samples(data, data).axes[0].get_aspect() == "auto"
 
-    def test_points_without_density_are_outside(self):
+    def test_points_without_density(self):
         flow = coupling_flow(4, scale="exp")
         flow.layers[1].s_net[-1].weight[:] = 30
         pixels(plot.contours(flow, limits=((-1e3, 1e3), (-1e3, 1e3)), resolution=40))

@@ -15,7 +15,7 @@ class TestLatent:
     def identity(dim):
         return nvpflow.Flow([nvpflow.ActNorm(dim, dtype="float64")])
 
-    def test_panels_show_the_latent_points(self, model):
+    def test_panels(self, model):
         hist, qq, *others = plot.latent(model, DATA).axes
         assert len(others) == 2
         Z = np.sort(model.transform(DATA)[:, 0].astype(float))
@@ -32,7 +32,7 @@ class TestLatent:
         assert qq.get_xlabel() == "normal quantile" and qq.get_aspect() == 1
 
     @pytest.mark.parametrize("dim", [1, 2, 3])
-    def test_points_of_a_mixture_are_inside_and_others_are_not(self, dim):
+    def test_band_of_mixture_points(self, dim):
         rng = np.random.default_rng(4)
         roots = rng.normal(size=(3, dim, dim)) + np.eye(dim)
         mixture = [1, 2, 3], 4 * rng.normal(size=(3, dim)), roots @ roots.transpose(0, 2, 1)
@@ -43,7 +43,7 @@ class TestLatent:
             assert ax.get_title().startswith("all")
         assert "outside" in plot.latent(flow, z * 1.2).axes[-1].get_title()
 
-    def test_far_points_of_a_mixture_keep_their_sides(self):
+    def test_far_points_of_mixture(self):
         base = nvpflow.MixtureBase([1, 1], [[-1], [1]], [[[1]], [[1]]], dtype="float64")
         normal = _rosenblatt(base, np.array([[-21.0], [-3.0], [0.0], [3.0], [21.0]]))[:, 0]
         expected = scipy.stats.norm.ppf(0.5 * scipy.stats.norm.cdf([-2, -4]).sum())
@@ -51,7 +51,7 @@ class TestLatent:
         np.testing.assert_allclose(normal[[0, 4]], [-20.034, 20.034], atol=1e-3)  # half of the mass of one component
 
     @pytest.mark.parametrize("n", [2, 10, 5000])
-    def test_the_band_holds_normal_samples_as_often_as_it_says(self, n):
+    def test_band_coverage(self, n):
         ranks = _ranks(n)
         low, high = _band(ranks, n, 0.9)
         uniform = np.sort(np.random.default_rng(7).random((1000, n)), axis=1)[:, ranks - 1]
@@ -62,7 +62,7 @@ class TestLatent:
         outside = beta.cdf(low) + beta.sf(high)
         assert outside.max() < 4 * outside.min()
 
-    def test_normal_points_are_inside_and_others_are_not(self):
+    def test_band_of_normal_points(self):
         x = np.random.default_rng(3).normal(size=(1000, 3)) * [1, 1.3, 1] + [0, 0, 0.4]
         qq = plot.latent(self.identity(3), x).axes[1::2]
         outside = [int((title.get_text().split() + ["0"])[0].replace("all", "0")) for title in (a.title for a in qq)]
@@ -70,7 +70,7 @@ class TestLatent:
         red = [len(ax.lines[2].get_xdata()) for ax in qq]
         assert red == outside
 
-    def test_far_points_are_counted(self):
+    def test_far_points(self):
         x = np.random.default_rng(3).normal(size=(100, 1))
         x[:2] = [[1e30], [-50]]
         _, qq = plot.latent(self.identity(1), x).axes

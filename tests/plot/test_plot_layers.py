@@ -1,4 +1,4 @@
-"""Figures of the way through the layers: panels and animations."""
+"""Figures of the layers: panels and animations."""
 
 import io
 
@@ -12,12 +12,12 @@ from support.figures import DATA, colours, coupling_flow, offsets
 
 
 class TestEvolution:
-    def test_nine_panels_for_eight_layers(self, model):
+    def test_number_of_panels(self, model):
         axes = plot.evolution(model, n=50).axes
         titles = ["Gaussian", *(f"layer {i}" for i in range(1, 8)), "layer 8, in data units"]
         assert [ax.get_title() for ax in axes] == titles
 
-    def test_a_mixture_is_where_the_points_start(self, model):
+    def test_mixture_base(self, model):
         base = nvpflow.MixtureBase([1, 3], [[-9, 0], [9, 0]], [np.eye(2), np.eye(2)])
         flow = nvpflow.Flow([layer.copy() for layer in model.flow_.layers], base)
         first, *others = plot.evolution(flow, n=1000).axes
@@ -25,13 +25,13 @@ class TestEvolution:
         left = (offsets(first)[:, 0] < 0).mean()
         assert left == pytest.approx(0.25, abs=0.06) and (np.abs(offsets(first)[:, 0]) > 3).all()
 
-    def test_whitened_data_have_no_panel_more(self, model):
+    def test_panels_with_whitening(self, model):
         """Both layers at the end, an LU map and an act norm, change units alone."""
         layers = [layer.copy() for layer in model.flow_.layers]
         flow = nvpflow.Flow([*layers[:-1], nvpflow.LULinear(2), layers[-1]])
         assert len(plot.evolution(flow, n=20).axes) == 9
 
-    def test_the_same_points_go_through_the_layers(self, model):
+    def test_points_after_each_layer(self, model):
         axes = plot.evolution(model, n=200, random_state=3).axes
         z = offsets(axes[0]).astype(np.float32)
         states = model.flow_.trace(z)
@@ -41,14 +41,14 @@ class TestEvolution:
         for ax in axes[1:]:
             np.testing.assert_array_equal(colours(ax), colours(axes[0]))
 
-    def test_the_points_are_gaussian_and_follow_the_random_state(self, model):
+    def test_random_state(self, model):
         z = offsets(plot.evolution(model, n=4000).axes[0])
         assert np.abs(z.mean(axis=0)).max() < 0.06 and np.abs(np.cov(z.T) - np.eye(2)).max() < 0.08
         np.testing.assert_array_equal(z, offsets(plot.evolution(model, n=4000).axes[0]))
         other = plot.evolution(model, n=4000, random_state=np.random.RandomState(1))
         assert not np.array_equal(z, offsets(other.axes[0]))
 
-    def test_colours_tell_the_angle(self):
+    def test_colours(self):
         z = np.array([[3, 0], [0, 3], [-3, 0], [0, -3], [3, -1e-6], [1e-6, 0], [-1e-6, 0]])
         rgb = origin_colours(z)
         distance = np.linalg.norm(rgb[:, None] - rgb, axis=-1)
@@ -56,7 +56,7 @@ class TestEvolution:
         assert distance[0, 4] < 0.02  # and the hue has no seam,
         assert distance[5, 6] < 0.02  # and the middle has one colour
 
-    def test_limits_are_shared_but_for_the_data(self, model):
+    def test_limits(self, model):
         axes = plot.evolution(model).axes
         assert len({(ax.get_xlim(), ax.get_ylim()) for ax in axes[:8]}) == 1
         x, y = axes[8].get_xlim(), axes[8].get_ylim()
@@ -66,12 +66,12 @@ class TestEvolution:
         assert np.mean(inside) > 0.99
 
     @pytest.mark.parametrize("n_layers", [1, 2, 5])
-    def test_a_flow_without_act_norm(self, n_layers):
+    def test_flow_without_act_norm(self, n_layers):
         axes = plot.evolution(coupling_flow(n_layers, dtype="float64"), n=20).axes
         titles = ["Gaussian", *(f"layer {i + 1}" for i in range(n_layers))]
         assert [ax.get_title() for ax in axes] == titles
 
-    def test_only_a_last_act_norm_shares_a_panel(self):
+    def test_panels_of_act_norms(self):
         coupling = nvpflow.CouplingLayer(2, 8, random_state=0)
         flow = nvpflow.Flow([nvpflow.ActNorm(2), coupling, nvpflow.ActNorm(2)])
         titles = [ax.get_title() for ax in plot.evolution(flow, n=20).axes]
@@ -79,7 +79,7 @@ class TestEvolution:
         axes = plot.evolution(nvpflow.Flow([nvpflow.ActNorm(2)]), n=20).axes
         assert [ax.get_title() for ax in axes] == ["Gaussian", "layer 1"]
 
-    def test_points_that_overflow_do_not_spoil_the_panels(self):
+    def test_overflowing_points(self):
         flow = coupling_flow(4, scale="exp")
         flow.layers[1].s_net[-1].weight[:] = 60
         overflows = ~np.isfinite(flow.trace(np.random.default_rng(0).normal(size=(500, 2))))
@@ -102,7 +102,7 @@ class TestEvolution:
 
 
 class TestAnimation:
-    def test_the_frames_go_through_the_states(self, model):
+    def test_frames(self, model):
         film = plot.animation(model, n=100, random_state=3, frames_per_layer=2)
         (ax,) = film._fig.axes
         z = np.random.default_rng(nvpflow._validation.arguments.seed_sequence(3)).normal(size=(100, 2))
@@ -115,7 +115,7 @@ class TestAnimation:
         np.testing.assert_allclose(offsets(ax), (states[1] + states[2]) / 2, rtol=1e-5, atol=1e-6)
         film._draw_was_started = True  # or it warns that nobody saw it
 
-    def test_it_becomes_a_gif_that_moves(self, model, tmp_path):
+    def test_gif(self, model, tmp_path):
         from PIL import Image
 
         film = plot.animation(model, n=50, frames_per_layer=1)

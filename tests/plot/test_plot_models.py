@@ -1,4 +1,4 @@
-"""Figures of every kind of model, and of one dimension."""
+"""Figures of every kind of model, and in one dimension."""
 
 import copy
 
@@ -18,7 +18,7 @@ OPTIONS = {"n_layers": 3, "hidden_dim": 8, "base": "normal", "max_iter": 20, "ra
 
 @pytest.fixture(scope="module")
 def models():
-    """Of one and of two dimensions."""
+    """One of each kind, in one and in two dimensions."""
     return {
         dim: {
             "FlowDensity": nvpflow.FlowDensity(**OPTIONS).fit(x),
@@ -54,7 +54,7 @@ DRAW = {
 class TestKinds:
     @pytest.mark.parametrize("dim", [1, 2])
     @pytest.mark.parametrize("name", DRAW)
-    def test_every_kind_of_model_gives_the_same_figure(self, models, name, dim):
+    def test_same_figure(self, models, name, dim):
         x = PLANE[:, :dim]
         figures = [rgba(DRAW[name](model, x)) for model in models[dim].values()]
         assert figures[0].std() > 1
@@ -70,26 +70,26 @@ class TestKinds:
             assert ax.get_title() == "Gaussian" and len(ax.collections[0].get_offsets()) == 20
             film._draw_was_started = True  # or it warns that nobody saw it
 
-    def test_training_curves_of_a_detector(self, models):
+    def test_training_curves_of_detector(self, models):
         lines = [
             [line.get_xydata().tolist() for line in plot.training(models[2][name]).axes[0].lines]
             for name in ("FlowDensity", "FlowOutlierDetector")
         ]
         assert lines[0] == lines[1] and len(lines[0]) >= 2
 
-    def test_detectors_that_are_not_fitted(self):
+    def test_unfitted_detectors(self):
         detector = nvpflow.FlowOutlierDetector()
         for draw in (plot.density, plot.contours, plot.evolution, plot.animation, plot.training):
             with pytest.raises(nvpflow.NotFittedError, match="this FlowOutlierDetector is not fitted yet"):
                 draw(detector)
 
-    def test_a_flow_has_no_training_curves(self, models):
+    def test_training_curves_of_flow(self, models):
         with pytest.raises(TypeError, match="history must be a fitted FlowDensity or a mapping with 'train_nll'"):
             plot.training(models[2]["Flow"])
 
 
-class TestDensityOfOneDimension:
-    def test_the_curve_is_the_density(self, line):
+class TestDensity1D:
+    def test_curve(self, line):
         (ax,) = plot.density(line, limits=(0, 20), resolution=50).axes
         (curve,) = ax.lines
         x, y = curve.get_xydata().T
@@ -98,7 +98,7 @@ class TestDensityOfOneDimension:
         assert ax.get_xlim() == (0, 20) and y.max() < ax.get_ylim()[1] < 1.2 * y.max()
         assert (ax.get_xlabel(), ax.get_ylabel()) == ("$x_{1}$", "density")
 
-    def test_the_histogram_counts_densities(self, line):
+    def test_histogram(self, line):
         ax = plot.density(line, data=LINE, limits=((5, 15),), names=["width"]).axes[0]
         ((heights, edges),) = steps(ax)
         assert (edges[0], edges[-1]) == (5, 15)
@@ -107,7 +107,7 @@ class TestDensityOfOneDimension:
         labels = [text.get_text() for text in ax.get_legend().get_texts()]
         assert labels == ["300 data points", "learned density"] and ax.get_xlabel() == "width"
 
-    def test_the_exact_density_is_a_second_curve(self):
+    def test_exact_density(self):
         figure = plot.density(standard_normal(), lambda x: scipy.stats.norm.logpdf(x[:, 0]))
         (ax,) = figure.axes
         learned, exact = (curve.get_ydata() for curve in ax.lines)
@@ -115,7 +115,7 @@ class TestDensityOfOneDimension:
         with pytest.raises(ValueError, match=r"exact must return shape \(400,\) for 400 points"):
             plot.density(standard_normal(), lambda x: x)
 
-    def test_a_spike_does_not_set_the_height_and_no_density_is_drawn_where_there_is_none(self):
+    def test_spike_and_missing_density(self):
         class Flow(nvpflow.Flow):
             def log_prob(self, x, context=None):
                 values = scipy.stats.norm.logpdf(np.asarray(x)[:, 0])
@@ -127,7 +127,7 @@ class TestDensityOfOneDimension:
         assert np.isnan(y[[3, 77]]).all() and np.isfinite(np.delete(y, [3, 77])).all()
         assert 0.4 < ax.get_ylim()[1] < 1
 
-    def test_default_limits_hold_data_and_samples(self, line):
+    def test_default_limits(self, line):
         low, high = plot.density(line, data=LINE - 30).axes[0].get_xlim()
         assert low < LINE.mean() - 30 and high > LINE.max()
 
@@ -142,13 +142,13 @@ class TestDensityOfOneDimension:
         with pytest.raises(ValueError, match="names must have 1 entries, one for each column, got 2"):
             plot.density(line, names=["a", "b"])
 
-    def test_data_over_the_image_of_two_dimensions(self, models):
+    def test_data_over_image(self, models):
         figure = plot.density(models[2]["FlowDensity"], data=PLANE, resolution=20)
         np.testing.assert_allclose(np.asarray(figure.axes[0].collections[0].get_offsets()), PLANE)
 
 
-class TestContoursOfOneDimension:
-    def test_the_areas_are_those_of_the_highest_density(self):
+class TestContours1D:
+    def test_areas_of_highest_density(self):
         figure = plot.contours(standard_normal(), mass=[0.5, 0.9], limits=(-4, 4), resolution=801)
         (ax,) = figure.axes
         wide, narrow = (area.get_paths()[0].get_extents() for area in ax.collections)
@@ -157,13 +157,13 @@ class TestContoursOfOneDimension:
             assert (area.x0, area.x1) == (pytest.approx(-end, abs=0.03), pytest.approx(end, abs=0.03))
             assert area.y0 == 0 and area.y1 == pytest.approx(scipy.stats.norm.pdf(0), rel=1e-3)
 
-    def test_two_modes_make_two_areas(self):
+    def test_two_modes(self):
         base = nvpflow.MixtureBase([1, 1], [[-5], [5]], [[[1]], [[1]]])
         (ax,) = plot.contours(nvpflow.Flow([nvpflow.ActNorm(1)], base), mass=[0.8]).axes
         (area,) = ax.collections
         assert len(area.get_paths()) == 2
 
-    def test_data_are_marks_below_and_counted_in_the_legend(self, line):
+    def test_data_marks_and_legend(self, line):
         data = line.sample(4000, random_state=1)
         (ax,) = plot.contours(line, data, mass=[0.6]).axes
         marks = ax.lines[1]
@@ -173,8 +173,8 @@ class TestContoursOfOneDimension:
         assert float(text.split("\n")[1].split("%")[0]) == pytest.approx(60, abs=3)
 
 
-class TestSamplesOfOneColumn:
-    def test_both_histograms_have_the_same_bins_and_limits(self):
+class TestSamples1D:
+    def test_common_bins_and_limits(self):
         left, right = plot.samples(LINE, LINE[:100] + 1, names=["width"]).axes
         ((first, edges),), ((second, other),) = steps(left), steps(right)
         np.testing.assert_array_equal(edges, other)
@@ -183,22 +183,22 @@ class TestSamplesOfOneColumn:
         assert left.get_ylim()[1] > max(first.max(), second.max())
         assert left.get_xlabel() == "width" and left.get_title() == "300 data points"
 
-    def test_samples_outside_are_counted_and_do_not_fall_out_of_the_density(self):
+    def test_samples_outside(self):
         samples = np.concatenate([LINE, LINE + 1e6, [[np.nan]]])
         _, right = plot.samples(LINE, samples).axes
         ((heights, edges),) = steps(right)
         assert right.get_title() == "601 samples, 301 of them outside"
         assert (heights * np.diff(edges)).sum() == pytest.approx(300 / 601)
 
-    def test_columns_must_be_one_or_two(self):
+    def test_number_of_columns(self):
         with pytest.raises(ValueError, match=r"data must have shape \(n, 2\) or \(n, 1\), got \(5, 3\)"):
             plot.samples(np.zeros((5, 3)), np.zeros((5, 3)))
         with pytest.raises(ValueError, match=r"samples must have shape \(n, 1\)"):
             plot.samples(LINE, PLANE)
 
 
-class TestEvolutionOfOneDimension:
-    def test_points_are_those_of_the_flow_under_their_histograms(self, line):
+class TestEvolution1D:
+    def test_points_and_histograms(self, line):
         axes = plot.evolution(line, n=2000, random_state=3).axes
         assert [ax.get_title() for ax in axes] == ["Gaussian", "layer 1", "layer 2", "layer 3, in data units"]
         points = [np.asarray(ax.collections[0].get_offsets()) for ax in axes]
@@ -222,13 +222,13 @@ class TestEvolutionOfOneDimension:
             np.testing.assert_array_equal(ax.collections[0].get_facecolors(), colours)
             assert ax.get_aspect() == "auto" and len(ax.get_yticks()) == 0
 
-    def test_points_that_overflow_do_not_spoil_the_panels(self):
+    def test_overflowing_points(self):
         flow = nvpflow.Flow([nvpflow.CouplingLayer(1, 8, [0], scale="exp", random_state=0) for _ in range(3)])
         flow.parameters[:] = 60
         for ax in plot.evolution(flow, n=50).axes:
             assert np.isfinite(ax.get_xlim()).all() and np.isfinite(ax.get_ylim()).all()
 
-    def test_a_film_that_moves(self, line):
+    def test_animation(self, line):
         film = plot.animation(line, n=50, frames_per_layer=2)
         (dots,) = film._fig.axes[0].collections
         film._func(0)
@@ -249,7 +249,7 @@ def test_corner_and_latent_of_one_column(line):
     assert "quantile" in qq.get_title()
 
 
-def test_models_stay_as_they_are(models):
+def test_models_are_unchanged(models):
     for model in (models[1]["FlowOutlierDetector"], models[2]["FlowDensity"]):
         before = copy.deepcopy(vars(model))
         plot.contours(model, resolution=20)

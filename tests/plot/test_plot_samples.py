@@ -8,7 +8,7 @@ from support.figures import DATA, colours, offsets, pixels, sort_rows
 
 
 class TestSamples:
-    def test_both_panels_hold_the_points_and_share_limits(self):
+    def test_panels(self):
         samples = DATA[:100] + 0.1
         left, right = plot.samples(DATA, samples).axes
         np.testing.assert_allclose(offsets(left), DATA)
@@ -19,7 +19,7 @@ class TestSamples:
         assert left.get_title() == "300 data points" and right.get_title() == "100 samples"
         assert not np.array_equal(colours(left)[0], colours(right)[0])
 
-    def test_the_title_counts_samples_outside(self):
+    def test_title_counts_samples_outside(self):
         samples = DATA.copy()
         samples[:3] = [[1e6, 0], [np.nan, 0], [0, -np.inf]]
         _left, right = plot.samples(DATA, samples).axes
@@ -27,7 +27,7 @@ class TestSamples:
         assert right.get_xlim() == plot.samples(DATA, DATA).axes[0].get_xlim()
 
     @pytest.mark.parametrize("points", [np.zeros((5, 2)), [[1e6, 1e-6]], [[1, 2], [1, 3]]])
-    def test_points_in_a_line_or_in_one_place(self, points):
+    def test_degenerate_points(self, points):
         for ax in plot.samples(points, points).axes:
             assert ax.get_xlim()[0] < ax.get_xlim()[1] and ax.get_ylim()[0] < ax.get_ylim()[1]
 
@@ -45,7 +45,7 @@ class TestSamples:
 class TestCorner:
     DATA3 = np.random.default_rng(1).normal(size=(400, 3)) * [1, 10, 0.1] + [0, 5, -3]
 
-    def test_every_pair_is_below_the_diagonal(self):
+    def test_pairs(self):
         samples = self.DATA3[:150] + 0.01
         names = ["a", "b", "c"]
         grid = np.reshape(plot.corner(self.DATA3, samples, names=names).axes, (3, 3))
@@ -60,7 +60,7 @@ class TestCorner:
         legend = [text.get_text() for text in grid[0, 0].get_legend().get_texts()]
         assert legend == ["400 data points", "150 samples"]
 
-    def test_points_have_the_colours_of_their_cloud_in_mixed_order(self):
+    def test_colours_and_order(self):
         samples = self.DATA3[:150] + 100
         ax = plot.corner(self.DATA3, samples).axes[3]
         colour, is_sample = colours(ax), offsets(ax)[:, 0] > 50
@@ -69,7 +69,7 @@ class TestCorner:
         assert not np.array_equal(colour[is_sample][0], colour[~is_sample][0])
         assert is_sample[: len(is_sample) // 2].sum() == pytest.approx(75, abs=25)
 
-    def test_the_diagonal_holds_densities(self):
+    def test_diagonal(self):
         samples = self.DATA3[:200] + [0, 1e6, 0]  # of the second column, nothing is in view
         grid = np.reshape(plot.corner(self.DATA3, samples, bins=20).axes, (3, 3))
         for i in range(3):
@@ -81,7 +81,7 @@ class TestCorner:
                 assert np.sum(heights * np.diff(edges)) == pytest.approx(inside)
         assert inside > 0.98
 
-    def test_samples_alone_are_called_samples(self):
+    def test_samples_alone(self):
         ax, *_ = plot.corner(samples=self.DATA3).axes
         assert [text.get_text() for text in ax.get_legend().get_texts()] == ["400 samples"]
         data_colour = colours(plot.corner(self.DATA3).axes[3])[0]

@@ -11,7 +11,7 @@ from nvpflow import plot
 
 
 class TestTraining:
-    def test_the_curves_count_epochs_from_one(self, model):
+    def test_epochs(self, model):
         (ax,) = plot.training(model.history_, entropy=1.5).axes
         train, validation, best, entropy = ax.lines
         for line, name in ((train, "train_nll"), (validation, "validation_nll")):
@@ -24,7 +24,7 @@ class TestTraining:
         best_label = f"kept: epoch {model.best_iter_}, {best.get_ydata()[0]:.3f}"
         assert labels == ["training", "validation", best_label, "entropy: 1.500"]
 
-    def test_a_model_tells_the_epoch_it_kept(self, model):
+    def test_best_epoch(self, model):
         model = copy.copy(model)
         model.best_iter_ = 7  # not the lowest one
         (ax,) = plot.training(model).axes
@@ -33,19 +33,19 @@ class TestTraining:
         with pytest.raises(nvpflow.NotFittedError):
             plot.training(nvpflow.FlowDensity())
 
-    def test_the_training_curve_alone(self):
+    def test_without_validation(self):
         (ax,) = plot.training({"train_nll": [3.0, 2.0, 1.5]}).axes
         (line,) = ax.lines
         np.testing.assert_array_equal(line.get_ydata(), [3.0, 2.0, 1.5])
         assert ax.get_ylim()[0] < 1.5 and ax.get_ylim()[1] > 2.0
 
-    def test_huge_first_epochs_leave_the_rest_readable(self):
+    def test_huge_first_epochs(self):
         curve = np.concatenate([[1e30, 1e6, 500.0, 20.0], 1 + np.exp(-np.arange(200) / 30)])
         (ax,) = plot.training({"train_nll": curve, "validation_nll": curve + 0.1}, 0.9).axes
         low, high = ax.get_ylim()
         assert low < 0.9 and 1.2 < high < 5
 
-    def test_overfitting_stays_in_view(self):
+    def test_overfitting(self):
         train = np.linspace(2, 0.5, 100)
         validation = np.concatenate([np.linspace(2, 1, 30), np.linspace(1, 3, 70)])
         seldom = np.where(np.arange(100) % 7 == 0, validation, np.nan)

@@ -1,4 +1,4 @@
-"""Where the system has no memory for a thread's stack, a call takes fewer threads and gives the same bits."""
+"""Without memory for a thread's stack, a call uses fewer threads and gives the same bits."""
 
 import subprocess
 import sys
@@ -39,8 +39,8 @@ def test_training_without_memory_for_threads():
 
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="nothing forks here")
-def test_a_forked_child_that_returns_from_a_callback():
-    """It goes on with the training that its parent began, whose threads it does not have, and can begin another."""
+def test_forked_child_returns_from_callback():
+    """The child continues its parent's training without the parent's threads, and can start another."""
     program = """
 import os, signal
 import numpy as np, nvpflow

@@ -1,4 +1,4 @@
-"""Daemon threads that are at work when the interpreter exits: no crash, no hang, nothing said."""
+"""Daemon threads at work while the interpreter exits: no crash, no hang, no output."""
 
 import subprocess
 import sys
@@ -48,7 +48,7 @@ print("the end")
 
 @pytest.mark.parametrize("n_jobs", [1, 2, 4])
 @pytest.mark.parametrize("work", ["fit", "callback", "log_prob", "sample"])
-def test_a_daemon_thread_at_work(work, n_jobs):
+def test_daemon_thread(work, n_jobs):
     command = [sys.executable, "-c", PROGRAM, work, str(n_jobs)]
     ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "the end\n", "")

@@ -1,4 +1,4 @@
-"""Ctrl-C stops a fit at once, and leaves a model that works."""
+"""Ctrl-C stops a fit at once and leaves a usable model."""
 
 import signal
 import subprocess
@@ -42,5 +42,5 @@ def test_sigint_stops_a_fit(n, batch_size, n_jobs):
     assert float(run.stdout) < 0.5
 
 
-def test_sigint_is_the_only_signal_used():
+def test_sigint_handler_is_unchanged():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

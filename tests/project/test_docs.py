@@ -1,4 +1,4 @@
-"""What the README and the docstrings show runs as it stands."""
+"""The examples of README, docs and docstrings run; public names are documented."""
 
 import doctest
 import importlib
@@ -59,7 +59,7 @@ OTHERS = {"FlowOutlierDetector", "RealNVP", "CouplingLayer", "NotFittedError", "
 
 
 def documented():
-    """(path, codes of the checks) of everything public."""
+    """(path, codes of numpydoc's checks) of everything public."""
     for module in ("nvpflow", "nvpflow.cli", "nvpflow.datasets", "nvpflow.plot", "nvpflow.progress", "nvpflow.cli.tables"):
         for name in importlib.import_module(module).__all__:
             thing, path = getattr(importlib.import_module(module), name), f"{module}.{name}"
@@ -74,12 +74,16 @@ def documented():
 
 
 @pytest.mark.parametrize("path, codes", list(documented()), ids=lambda value: value if isinstance(value, str) else "")
-def test_no_section_is_missing(path, codes):
+def test_docstring_sections(path, codes):
     validate = pytest.importorskip("numpydoc.validate").validate
     assert not [error for error in validate(path)["errors"] if error[0] in codes]
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+# Pages with code cells are left to the build of the site, which runs them.
+PAGES = sorted([*DOCS.glob("*.md"), *DOCS.glob("guide/*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_site_examples(page, tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     if not blocks:
@@ -91,11 +95,11 @@ def test_site_examples(page, tmp_path, monkeypatch):
         exec(block, names)
 
 
-def test_site_builds_without_a_warning(tmp_path):
-    for name in ("sphinx", "numpydoc", "myst_parser", "furo"):
+def test_site_builds(tmp_path):
+    for name in ("sphinx", "numpydoc", "myst_nb", "sphinx_gallery", "furo"):
         pytest.importorskip(name)
     sources = shutil.copytree(DOCS, tmp_path / "docs", ignore=shutil.ignore_patterns("_build", "generated"))
-    for name in ("csrc", "examples", "CHANGELOG.md"):
+    for name in ("csrc", "examples", "notebooks", "CHANGELOG.md"):
         (tmp_path / name).symlink_to(DOCS.parent / name)
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", sources, tmp_path / "site"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -105,10 +109,14 @@ def test_site_builds_without_a_warning(tmp_path):
         if "EX01" in codes and not path.startswith("nvpflow.cli"):
             assert "Examples" in (tmp_path / "site" / "generated" / f"{path}.html").read_text(), path
     assert "Kingma and Ba" in (tmp_path / "site" / "c_api.html").read_text()
+    # Every example of the gallery has a picture.
+    for example in (DOCS / "gallery").glob("*.py"):
+        page = (tmp_path / "site" / "generated" / "gallery" / f"{example.stem}.html").read_text()
+        assert f"sphx_glr_{example.stem}_001.png" in page, example.name
 
 
 @pytest.mark.parametrize("thing", PUBLIC, ids=lambda thing: thing.__name__)
-def test_everything_public_is_documented(thing):
+def test_public_names_are_documented(thing):
     assert len(inspect.getdoc(thing) or "") > 20
     for name, member in inspect.getmembers(thing):
         if not name.startswith("_") and (callable(member) or isinstance(member, property)):

@@ -1,4 +1,4 @@
-"""The notebooks run from a clean kernel, and are stored with what they show."""
+"""The notebooks run in a clean kernel and are stored with their outputs."""
 
 import importlib.util
 import re
@@ -45,7 +45,7 @@ def test_runs(path, tmp_path):
 
 
 @every_notebook
-def test_is_stored_with_its_outputs(path):
+def test_stored_outputs(path):
     notebook = nbformat.read(path, as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
@@ -62,7 +62,7 @@ def test_there_are_notebooks():
 
 
 def test_embedding_without_frameworks(monkeypatch, capsys):
-    """Its cells run, and say what is missing."""
+    """Its cells run and name the missing packages."""
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in FRAMEWORKS else found(name))
     (path,) = (path for path in NOTEBOOKS if path.name == "embedding.ipynb")

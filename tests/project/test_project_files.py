@@ -1,4 +1,4 @@
-"""What the files of the project say of each other is so."""
+"""The project's files agree: links, paths, versions; and test files stay short."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ FOLDERS = "benchmarks|csrc|docs|examples|nvpflow|tests"
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_pages_link_and_name_what_exists(page):
+def test_links_and_paths(page):
     text = (ROOT / page).read_text()
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
         assert ((ROOT / page).parent / link).exists(), link
@@ -21,20 +21,20 @@ def test_pages_link_and_name_what_exists(page):
         assert path.startswith("docs/_build") or (ROOT / path).exists(), path
 
 
-def test_citation_has_the_version():
+def test_citation_version():
     (version,) = re.findall(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
     assert version == nvpflow.__version__
 
 
 @pytest.mark.parametrize("file", [".ci/run", ".github/workflows/ci.yml"])
-def test_ci_runs_the_lint_of_the_page(file):
+def test_ci_runs_documented_lint(file):
     page = (ROOT / "CONTRIBUTING.md").read_text()
     commands = re.search(r"## Lint.*?```sh\n(ruff .*?\nmypy)\n", page, re.DOTALL)[1].splitlines()
     run = re.findall(r"^(?: *- run: )?(ruff .*|mypy)$", (ROOT / file).read_text(), re.MULTILINE)
     assert run == commands == ["ruff check .", "ruff format --check .", "mypy"]
 
 
-def test_changelog_begins_with_what_is_unreleased():
+def test_changelog_begins_with_unreleased():
     versions = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert versions[0] == "Unreleased"
 

@@ -1,4 +1,4 @@
-"""Types: the public signatures have them, mypy agrees with them, and the stub of the core is what the core is."""
+"""Types: public signatures are annotated, mypy passes, and the stub matches the core."""
 
 import importlib
 import inspect
@@ -28,7 +28,7 @@ def mypy(tmp_path_factory):
     return run
 
 
-def test_the_package(mypy):
+def test_package(mypy):
     pytest.importorskip("numpy", minversion="2.4")  # older ones have functions without types
     code, output = mypy()
     assert code == 0, output
@@ -37,12 +37,12 @@ def test_the_package(mypy):
 AS_A_USER = ["--config-file=", "--strict", "--follow-imports=silent"]
 
 
-def test_a_user_program(mypy):
+def test_user_program(mypy):
     code, output = mypy(*AS_A_USER, Path(__file__).parent / "typed_program.py")
     assert code == 0, output
 
 
-def test_a_wrong_program_is_noticed(mypy, tmp_path):
+def test_wrong_program(mypy, tmp_path):
     program = tmp_path / "wrong.py"
     program.write_text("import nvpflow\nnvpflow.FlowDensity(coupling='sinh')\n")
     code, output = mypy(*AS_A_USER, program)
@@ -50,12 +50,12 @@ def test_a_wrong_program_is_noticed(mypy, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::nvpflow.ConvergenceWarning")
-def test_the_user_program_runs():
+def test_user_program_runs():
     names = runpy.run_path(str(Path(__file__).parent / "typed_program.py"))
     assert names["history"]["train_nll"].shape == (2,)
 
 
-def test_the_stub_of_the_core(mypy):
+def test_core_stub(mypy):
     code, output = mypy("--mypy-config-file", ROOT / "pyproject.toml", "nvpflow._core", module="mypy.stubtest")
     assert code == 0, output
 

@@ -1,4 +1,4 @@
-"""What is distributed: the sources build from an unpacked sdist, and the wheel runs with NumPy alone."""
+"""The sdist builds, and the wheel runs with NumPy as its only dependency."""
 
 import os
 import re
@@ -44,7 +44,7 @@ def run(*command, cwd):
 
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory):
-    """The archive of the sources, made from a copy: setuptools leaves files where it builds."""
+    """The source distribution, built from a copy, since setuptools leaves files where it builds."""
     pytest.importorskip("setuptools")
     place, checkout = tmp_path_factory.mktemp("sdist"), tmp_path_factory.mktemp("checkout")
     for name in os.listdir(ROOT):
@@ -67,7 +67,7 @@ def wheel(sdist, tmp_path_factory):
     return archive
 
 
-def test_sdist_holds_what_builds_and_tests(sdist):
+def test_sdist_contents(sdist):
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     folders = ("cmake", "csrc", "docs", "examples", "nvpflow", "tests")
@@ -82,7 +82,7 @@ def test_sdist_holds_what_builds_and_tests(sdist):
     assert not [name for name in names if name.endswith((".so", ".pyc"))]
 
 
-def test_wheel_holds_the_package_and_no_more(wheel):
+def test_wheel_contents(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         assert sum(info.file_size for info in archive.infolist()) < MOST_BYTES
@@ -91,7 +91,7 @@ def test_wheel_holds_the_package_and_no_more(wheel):
     assert names == sources | {"nvpflow/py.typed", extension}
 
 
-def test_wheel_needs_no_library_of_its_own(wheel):
+def test_wheel_links_only_system_libraries(wheel):
     pytest.importorskip("auditwheel")
     if not sys.platform.startswith("linux"):
         pytest.skip("auditwheel reads the wheels of Linux")
@@ -100,7 +100,7 @@ def test_wheel_needs_no_library_of_its_own(wheel):
     assert set(re.findall(r"\blib[\w-]+(?=\.so)", text)) <= {"libc", "libm", "libpthread"}, text
 
 
-def test_wheel_runs_with_numpy_alone(wheel, tmp_path):
+def test_wheel_runs_with_only_numpy(wheel, tmp_path):
     pytest.importorskip("pip")
     venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv" / "bin" / "python"

@@ -47,7 +47,7 @@ class TestAdam:
         return grads.astype(np.float32)
 
     def steps(self, optimizer, dtype, **options):
-        """The way of the parameters, (n_steps, n)."""
+        """The parameters after each step, (n_steps, n)."""
         grads = self.gradients()
         parameters = np.linspace(-1, 1, grads.shape[1]).astype(dtype)
         adam = optimizer(parameters, **options)
@@ -87,7 +87,7 @@ class TestAdam:
         ours = self.steps(nvpflow.Adam, "float64", **options)
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-12)
 
-    def test_fit_is_adam_on_nll_and_grad(self):
+    def test_fit_against_formulas(self):
         x, learning_rate = moons(80), 3e-3
         fitted, stepped = default_flow(3, 2, 8), default_flow(3, 2, 8)
         history = fitted.fit(x, max_iter=25, learning_rate=learning_rate)
@@ -99,7 +99,7 @@ class TestAdam:
         np.testing.assert_allclose(history["train_nll"], losses, rtol=1e-11)
         assert_close(fitted.parameters, stepped.parameters, 1e-11)
 
-    def test_fit_is_the_training_of_torch(self):
+    def test_fit_against_torch(self):
         torch = pytest.importorskip("torch")
         from support import oracle
 
@@ -120,7 +120,7 @@ class TestAdam:
         np.testing.assert_allclose(history["train_nll"], losses, rtol=1e-10)
 
 
-def test_adam():
+def test_bad_arguments():
     parameters = np.zeros(3)
     adam = nvpflow.Adam(parameters)
     for bad, message in ((np.zeros(4), "grad must have shape (3,), got (4,)"), ([0, np.nan, 0], "grad must be finite")):

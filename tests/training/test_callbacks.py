@@ -1,4 +1,4 @@
-"""Callbacks of a training: what stops it, what they may do meanwhile, and what comes of their exceptions."""
+"""Callbacks of `fit`: stopping, exceptions, changed parameters, threads and forks."""
 
 import gc
 import io
@@ -30,7 +30,7 @@ def trained(epochs, **options):
 
 
 class Falsy:
-    """A callback that is no true value itself."""
+    """A callback whose truth value is false."""
 
     def __init__(self, answer):
         self.answer, self.calls = answer, 0
@@ -58,7 +58,7 @@ class TestStopping:
          np.array([1, 2]), np.True_, StopIteration, StopIteration()],
         ids=lambda answer: type(answer).__name__,
     )  # fmt: skip
-    def test_what_it_returns_says_nothing(self, answer):
+    def test_return_value_is_ignored(self, answer):
         flow = small_flow()
         history = flow.fit(POINTS, max_iter=6, random_state=0, callback=lambda *epoch: answer)
         expected, expected_history = trained(6)
@@ -66,7 +66,7 @@ class TestStopping:
         np.testing.assert_array_equal(flow.parameters, expected.parameters)
 
     @pytest.mark.parametrize("error", [StopIteration, StopIteration("enough"), Stop], ids=repr)
-    def test_stop_iteration_ends_the_training_in_good_order(self, error):
+    def test_stop_iteration(self, error):
         def callback(epoch, train_nll, validation_nll):
             if epoch == 3:
                 raise error
@@ -77,20 +77,20 @@ class TestStopping:
         np.testing.assert_array_equal(history["train_nll"], expected_history["train_nll"])
         np.testing.assert_array_equal(flow.parameters, expected.parameters)
 
-    def test_a_bar_of_tqdm(self):
+    def test_tqdm_bar(self):
         tqdm = pytest.importorskip("tqdm").tqdm
         with tqdm(total=6, mininterval=0, file=io.StringIO()) as bar:
             history = small_flow().fit(POINTS, max_iter=6, callback=lambda *epoch: bar.update())
         assert len(history["train_nll"]) == 6 and bar.n == 6
 
     @pytest.mark.parametrize("answer", [1, "yes"])
-    def test_a_callback_is_called_though_it_is_no_true_value(self, answer):
+    def test_falsy_callback(self, answer):
         callback = Falsy(answer)
         assert len(small_flow().fit(POINTS, max_iter=4, callback=callback)["train_nll"]) == callback.calls == 4
 
     @pytest.mark.parametrize("verbose", [0, 1])
     @pytest.mark.parametrize("n_init", [1, 2])  # two starts: the epochs of the better one are told of afterwards
-    def test_the_estimators_follow_the_same_rule(self, verbose, n_init, capsys):
+    def test_estimators(self, verbose, n_init, capsys):
         def model():
             return nvpflow.FlowDensity(2, 4, max_iter=20, n_init=n_init, base="normal", random_state=0, verbose=verbose)
 
@@ -114,8 +114,8 @@ class TestExceptions:
         [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit, StopAsyncIteration, MemoryError, OfOnesOwn],
     )
     @pytest.mark.parametrize("validation", [None, POINTS[:50]], ids=["without validation", "with validation"])
-    def test_they_come_through_as_they_are(self, error, validation):
-        """The flow has the parameters that a training which is stopped there has."""
+    def test_unchanged(self, error, validation):
+        """The flow has the parameters of a training that stops there."""
         thrown = error("from the callback")
 
         def fail(epoch, train_nll, validation_nll):
@@ -131,7 +131,7 @@ class TestExceptions:
         assert len(flow.fit(POINTS, max_iter=2)["train_nll"]) == 2
 
     @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
-    def test_one_stays_where_a_signal_is_pending(self):
+    def test_pending_signal(self):
         """The handler runs once, and the exception is the callback's. The samples are many: the library asks for signals
         between the tiles of the pass that ends the training."""
         x = np.random.default_rng(0).normal(size=(20000, 2))
@@ -153,8 +153,8 @@ class TestExceptions:
         assert handled == [signal.SIGALRM]
         np.testing.assert_array_equal(flow.parameters, expected.parameters)
 
-    def test_one_stays_where_a_garbage_collection_is_pending(self):
-        """From Python 3.12 on it runs where signals are asked for."""
+    def test_pending_garbage_collection(self):
+        """From Python 3.12 on, it runs where signals are polled."""
         x = np.random.default_rng(0).normal(size=(20000, 2))
 
         class Cycle:
@@ -181,8 +181,8 @@ class TestExceptions:
     @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
     @pytest.mark.parametrize("n_jobs", [1, 2])
     @pytest.mark.parametrize("call", ["fit", "sample"])
-    def test_one_of_a_signal_handler(self, n_jobs, call):
-        """What the handler writes to the parameters is not what is trained."""
+    def test_from_signal_handler(self, n_jobs, call):
+        """Parameters that the handler writes are not trained."""
         thrown = OfOnesOwn("from the handler")
         flow = small_flow()
         flow.n_jobs = n_jobs
@@ -217,8 +217,8 @@ MANY = np.random.default_rng(1).normal(size=(2000, 2))
 
 
 class TestParameters:
-    def test_they_are_those_of_the_last_step(self):
-        """The training NLL of an epoch, with the full batch, is that of the parameters before it."""
+    def test_current_parameters(self):
+        """With full batches, the training NLL of an epoch is that of the parameters before it."""
         flow = small_flow()
         seen = [flow.nll(POINTS)]
         history = flow.fit(POINTS, max_iter=5, callback=lambda *epoch: seen.append(flow.nll(POINTS)))
@@ -233,7 +233,7 @@ class TestParameters:
     }
 
     @pytest.mark.parametrize("way", WAYS)
-    def test_training_goes_on_from_what_the_callback_writes(self, way):
+    def test_written_parameters(self, way):
         base = nvpflow.MixtureBase([1, 1], [[-1, 0], [1, 0]], [np.eye(2)] * 2)
         flow = nvpflow.Flow([nvpflow.CouplingLayer(2, 8, random_state=0)], base)
         nll = []
@@ -249,7 +249,7 @@ class TestParameters:
 
     @pytest.mark.parametrize("batch_size", [None, 700])
     @pytest.mark.parametrize("hidden_dim", [40, 128])  # few parameters: each worker has its own; many: they share them
-    def test_the_bits_are_the_same_for_any_number_of_threads(self, hidden_dim, batch_size):
+    def test_n_jobs_changes_no_bit(self, hidden_dim, batch_size):
         def fit(n_jobs, callback):
             flow = wide_flow(n_jobs, hidden_dim)
             options = {"max_iter": 5, "batch_size": batch_size, "random_state": 0, "validation_data": MANY[:500]}
@@ -270,7 +270,7 @@ class TestParameters:
             np.testing.assert_array_equal(ours, theirs)
         assert not np.array_equal(fit(2, halve)[1], fit(2, None)[1])
 
-    def test_bad_ones_of_a_callback_end_the_training(self):
+    def test_nonfinite_parameters(self):
         flow = small_flow()
         callback = lambda epoch, *_: flow.parameters.fill(np.nan) if epoch == 3 else None  # noqa: E731
         with pytest.warns(nvpflow.ConvergenceWarning, match="epoch 4"):
@@ -278,7 +278,7 @@ class TestParameters:
         assert len(history["train_nll"]) == 4 and np.isfinite(flow.parameters).all()
 
     @pytest.mark.parametrize("where", ["callback", "thread"])
-    def test_a_second_training_of_the_flow_is_an_error(self, where):
+    def test_nested_training(self, where):
         flow, errors = small_flow(), []
 
         def fit_again():
@@ -299,7 +299,7 @@ class TestParameters:
         np.testing.assert_array_equal(flow.parameters, trained(3)[0].parameters)
         assert len(flow.fit(POINTS, max_iter=2)["train_nll"]) == 2
 
-    def test_a_copy_may_be_trained_meanwhile(self):
+    def test_train_copy_meanwhile(self):
         flow, twins = small_flow(), []
 
         def callback(epoch, *nll):
@@ -310,13 +310,13 @@ class TestParameters:
         np.testing.assert_array_equal(flow.parameters, trained(3)[0].parameters)
         assert len({twin.nll(POINTS) for twin in twins}) == 3
 
-    def test_after_an_error_in_the_arguments_the_flow_can_be_trained(self):
+    def test_train_after_argument_error(self):
         flow = small_flow()
         with pytest.raises(ValueError, match=r"sample_weight must have shape \(200,\)"):
             flow.fit(POINTS, sample_weight=np.ones(3))
         assert len(flow.fit(POINTS, max_iter=2)["train_nll"]) == 2
 
-    def test_data_that_lie_in_the_parameters_stay_what_they_were(self):
+    def test_data_alias_parameters(self):
         flow, other = small_flow(dtype="float64"), small_flow(dtype="float64")
         n = flow.n_parameters // 2
         inside, x = flow.parameters[: 2 * n].reshape(n, 2), other.parameters[: 2 * n].reshape(n, 2).copy()
@@ -329,7 +329,7 @@ class TestParameters:
         np.testing.assert_array_equal(history["validation_nll"], expected["validation_nll"])
         np.testing.assert_array_equal(flow.parameters, other.parameters)
 
-    def test_a_state_is_as_it_was_until_the_training_ends(self):
+    def test_state_until_end(self):
         flow, state, copies = small_flow(), nvpflow.TrainingState(), []
         arguments = {"max_iter": 9, "schedule": "cosine", "random_state": 0}
         flow.fit(POINTS, **arguments, state=state, pause_after=3)
@@ -345,7 +345,7 @@ class TestParameters:
             other.fit(POINTS, **arguments, state=copied)
             np.testing.assert_array_equal(other.parameters, trained(9, schedule="cosine")[0].parameters)
 
-    def test_a_callback_may_drop_all_that_it_sees(self):
+    def test_callback_deletes_references(self):
         held = {"flow": small_flow(), "x": POINTS.copy(), "weight": np.ones(len(POINTS))}
         history = held["flow"].fit(
             held["x"], None, held["weight"], max_iter=4, random_state=0, callback=lambda *epoch: held.clear()
@@ -356,7 +356,7 @@ class TestParameters:
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs a list of the threads of a process")
 class TestThreads:
     @pytest.mark.parametrize("hidden_dim", [40, 128])
-    def test_none_of_the_training_is_alive_in_a_callback(self, hidden_dim):
+    def test_no_worker_alive_in_callback(self, hidden_dim):
         flow, counts = wide_flow(4, hidden_dim), []
         flow.fit(MANY, max_iter=1)  # whatever else starts threads has done so
         before = len(os.listdir("/proc/self/task"))
@@ -389,7 +389,7 @@ def in_child(work):
 @pytest.mark.parametrize("n_jobs", [1, 2, 4])
 class TestForks:
     @pytest.mark.parametrize("which", ["another flow", "the same flow", "a copy"])
-    def test_a_child_trains(self, n_jobs, which):
+    def test_child_trains(self, n_jobs, which):
         flow, results = wide_flow(n_jobs, 40), []
 
         def train():
@@ -408,7 +408,7 @@ class TestForks:
         expected.fit(MANY, max_iter=3, random_state=0)
         np.testing.assert_array_equal(results[0], expected.parameters)
 
-    def test_a_child_goes_on_with_the_training_of_its_parent(self, n_jobs):
+    def test_child_continues_training(self, n_jobs):
         reader, writer = os.pipe()
         flow, children = wide_flow(n_jobs, 40), []
 
@@ -431,7 +431,7 @@ class TestForks:
         np.testing.assert_array_equal(np.frombuffer(content, np.float32), flow.parameters[:100])
 
 
-def test_two_threads_train_flows_of_their_own():
+def test_two_threads_train_two_flows():
     expected = wide_flow(1, 40)
     expected.fit(MANY, max_iter=6, random_state=0)
     flows = [wide_flow(2, 40) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Rows that are equal count as often as they come: in the shares of values, in what is held back, in the number of samples."""
+"""Repeated rows count as often as they occur: in value shares, in the split, in the number of samples."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ FLOAT32 = np.dtype(np.float32)
 
 
 def shares(model, values, n=20_000, width=0.5):
-    """Of the samples, those within `width` of each value."""
+    """The share of samples within `width` of each value."""
     x = model.sample(n, random_state=1)
     return np.array([(np.abs(x - value) < width).all(axis=1).mean() for value in values])
 
@@ -29,7 +29,7 @@ def test_five_values(state):
 
 
 @every_state
-def test_two_columns_of_two_values_depend_on_each_other(state):
+def test_dependent_binary_columns(state):
     first, flips = rng(state).random((2, 4000)) < [[0.3], [0.1]]
     model = R(random_state=state).fit(np.stack([first, first ^ flips], axis=1).astype(float))
     expected = [0.7 * 0.9, 0.7 * 0.1, 0.3 * 0.1, 0.3 * 0.9]
@@ -37,7 +37,7 @@ def test_two_columns_of_two_values_depend_on_each_other(state):
 
 
 @every_state
-def test_whole_years(state):
+def test_integer_values(state):
     """Rounded numbers have the density of the numbers that were rounded."""
     ages, fresh = (np.clip(rng(i).normal(40, 12, (n, 1)), 0, 100) for i, n in ((state, 20_000), (99, 5000)))
     model, plain = R(random_state=state).fit(np.rint(ages)), R(random_state=state).fit(ages)
@@ -48,7 +48,7 @@ def test_whole_years(state):
 
 
 @every_state
-def test_shares_of_values_given_a_context(state):
+def test_value_shares_given_context(state):
     context = rng(state).choice([0.0, 1, 2], 4000)[:, None]
     y = (rng(state + 9).random((4000, 1)) < np.array([0.1, 0.5, 0.2])[context.astype(int)]).astype(float)
     model = R(random_state=state).fit(y, context=context)
@@ -57,7 +57,7 @@ def test_shares_of_values_given_a_context(state):
 
 
 @pytest.mark.parametrize("state", [63, 41, 5])
-def test_a_sentinel_among_the_other_values(state):
+def test_sentinel_within_range(state):
     x = rng(state).normal(size=(2000, 3)) @ rng(state).normal(size=(3, 3))
     x[rng(state + 1).random(2000) < 0.3, 1] = -1
     expected = (np.abs(x[:, 1] + 1) < 0.05).mean()
@@ -65,14 +65,14 @@ def test_a_sentinel_among_the_other_values(state):
 
 
 @pytest.mark.parametrize("state", range(6))
-def test_a_value_that_many_rows_share_is_not_held_back_whole(state):
+def test_split_of_repeated_value(state):
     x = np.where(rng(state).random(2000) < 0.6, 0, rng(state + 99).lognormal(0, 0.5, 2000))[:, None]
     assert shares(R(random_state=state).fit(x), [[0]], width=0.2) == pytest.approx(0.6, abs=0.03)
 
 
 @every_state
-def test_other_values_are_not_the_worse_for_one_that_repeats(state):
-    """Many zeros do not take components, or width, from the numbers beside them."""
+def test_other_values_beside_repeated_value(state):
+    """Many zeros take no components and no width from the other values."""
     stats = pytest.importorskip("scipy.stats")
     x = np.where(rng(state).random(2000) < 0.6, 0, rng(state + 99).lognormal(0, 0.5, 2000))[:, None]
     fresh = rng(state + 500).lognormal(0, 0.5, 3000)
@@ -82,7 +82,7 @@ def test_other_values_are_not_the_worse_for_one_that_repeats(state):
 
 @every_state
 @pytest.mark.parametrize("sentinel", [-999, 99_999])
-def test_rows_of_a_sentinel(sentinel, state):
+def test_sentinel_rows(sentinel, state):
     x = rng(state).normal(size=(2000, 2))
     missing = rng(state + 9).random(2000) < 0.15
     x[missing, 1] = sentinel
@@ -97,7 +97,7 @@ def test_rows_of_a_sentinel(sentinel, state):
 
 
 @pytest.mark.parametrize("weight", [None, "repeated"])
-def test_every_row_counts(weight):
+def test_effective_size(weight):
     x = np.arange(40.0).reshape(10, 4)
     times = np.arange(10) % 4
     if weight:
@@ -114,14 +114,14 @@ def test_every_row_counts(weight):
     [1e308, 1.5, 0.0, 1e307],
     [1e-300, 3e-7, 0.0, 1.0],
 ])  # fmt: skip
-def test_other_weights_are_relative(weight):
+def test_relative_weights(weight):
     x = np.arange(8.0).reshape(4, 2)
     data = check_data(x, None, weight, FLOAT32)
     assert len(data.x) == 3 and data.weight.mean() == pytest.approx(1)
     np.testing.assert_allclose(check_data(x, None, np.array(weight) * 0.3, FLOAT32).weight, data.weight)
 
 
-def test_counts_are_in_lowest_terms():
+def test_integer_weights_in_lowest_terms():
     x = np.arange(8.0).reshape(4, 2)
     for weight in (
         [1, 2, 0, 1],
@@ -137,7 +137,7 @@ def test_counts_are_in_lowest_terms():
 
 
 @pytest.mark.parametrize("fit", ["fit", "partial_fit"])
-def test_seen_samples_are_rows(fit):
+def test_n_samples_seen(fit):
     x = np.repeat(rng(0).normal(size=(20, 2)), 5, axis=0)
     model = getattr(R(max_iter=2, n_layers=2, hidden_dim=4), fit)(x)
     assert model.n_samples_seen_ == 100
@@ -145,14 +145,14 @@ def test_seen_samples_are_rows(fit):
     assert model.n_samples_seen_ == 66
 
 
-def test_the_order_of_rows_does_not_matter():
+def test_row_order():
     x = np.round(rng(0).normal(size=(300, 2)), 1)
     options = dict(max_iter=20, n_layers=2, hidden_dim=8, random_state=0)
     one, other = R(**options).fit(x), R(**options).fit(x[rng(1).permutation(300)])
     np.testing.assert_array_equal(one.flow_.parameters, other.flow_.parameters)
 
 
-def test_epochs_and_noise_are_those_of_all_rows():
+def test_epochs_and_noise():
     """Repeating the rows is more data: more batches in an epoch, less noise."""
     few = rng(0).normal(size=(100, 2))
     options = dict(n_layers=2, hidden_dim=4, random_state=0, validation_fraction=None, base="normal", max_iter=None)

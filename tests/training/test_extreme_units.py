@@ -1,4 +1,4 @@
-"""Samples in very large and very small units: the density is that of the scaled samples, with the logarithm of the scale."""
+"""Very large and very small units shift log-densities by the logarithm of the scale."""
 
 import numpy as np
 import pytest
@@ -85,8 +85,8 @@ def test_partial_fit(dtype, power):
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e-6, 1e3, 1e6])
-def test_partial_fit_in_everyday_units(scale):
-    """Data in other units, which are learned as fast: at 1e-6 the log-likelihood once fell by a million nats."""
+def test_partial_fit_in_usual_units(scale):
+    """Learning is as fast in any unit: at 1e-6 the log-likelihood once fell by a million nats."""
     make = lambda: R(n_layers=4, hidden_dim=8, random_state=0, base="mixture", noise=0)  # noqa: E731
     model, plain = make(), make()
     for _ in range(4):
@@ -109,7 +109,7 @@ def test_outliers(dtype, power):
 @pytest.mark.parametrize("dtype, scale", [("float64", 1e153), ("float64", 1e-165), ("float64", 1e300), ("float32", 1e30),
                                           ("float32", 1e-30)])  # fmt: skip
 def test_powers_of_ten(dtype, scale):
-    """By which samples scale up to rounding only."""
+    """Powers of ten scale samples up to rounding."""
     x = (X * scale).astype(dtype)
     score = fitted("mixture", x, dtype).score(x) + 2 * np.log(scale)
     assert score == pytest.approx(fitted("mixture", X, dtype).score(X), abs=0.05)

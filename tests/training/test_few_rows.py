@@ -1,4 +1,4 @@
-"""Few rows for many columns, and columns that others determine: a sensible density, and a warning."""
+"""Few rows for many columns, and linearly dependent columns: a sensible density and a warning."""
 
 import warnings
 
@@ -23,7 +23,7 @@ def test_fewer_rows_than_columns(state, n, dim):
 
 @pytest.mark.filterwarnings(f"ignore:{FEW}")
 @pytest.mark.parametrize("state", range(3))
-def test_correlated_columns_of_few_rows(state):
+def test_correlated_columns(state):
     """About as good as the covariance of Ledoit and Wolf (2004)."""
     covariance = pytest.importorskip("sklearn.covariance")
     x = rng(state).normal(size=(1030, 20)) @ rng(5).normal(size=(20, 20))
@@ -31,14 +31,14 @@ def test_correlated_columns_of_few_rows(state):
 
 
 @pytest.mark.filterwarnings(f"ignore:{FEW}")
-def test_a_detector_of_few_rows_knows_inliers():
+def test_detector():
     x = rng(0).normal(size=(1030, 20))
     flagged = nvpflow.FlowOutlierDetector(random_state=0).fit(x[:30]).predict(x[30:]) == -1
     assert flagged.mean() < 0.4
 
 
 @pytest.mark.parametrize("n", [2, 20])
-def test_too_few_rows_are_told(n):
+def test_few_rows_warn(n):
     with pytest.warns(UserWarning, match=f"X has {n} rows for 20 columns: too few"):
         R(max_iter=1, n_layers=2, hidden_dim=4).fit(rng(0).normal(size=(n, 20)))
     with warnings.catch_warnings():
@@ -47,7 +47,7 @@ def test_too_few_rows_are_told(n):
 
 
 @pytest.mark.filterwarnings("error")
-def test_rows_that_are_copies_are_few():
+def test_repeated_rows():
     z = rng(2).normal(size=(310, 15))
     with pytest.warns(UserWarning, match="X has 5 distinct rows for 15 columns: too few"):
         model = R(random_state=1).fit(np.repeat(z[:5], 4, axis=0))
@@ -59,7 +59,7 @@ def test_rows_that_are_copies_are_few():
 
 
 @pytest.mark.filterwarnings("error")
-def test_pixels_are_not_told():
+def test_pixels_do_not_warn():
     """Columns that are nearly always zero are not determined by others."""
     datasets = pytest.importorskip("sklearn.datasets")
     x = datasets.load_digits().data
@@ -76,14 +76,14 @@ X = rng(0).normal(size=(500, 3)) * [1, 100, 1e-3] + [0, 1, 5]
     (X[:, 0] + 2 * X[:, 1] - 1000 * X[:, 2], "3"),
     (np.stack([X[:, 1], X.sum(axis=1)], axis=1), "3, 4"),
 ])  # fmt: skip
-def test_columns_that_others_determine_are_told(column, names, dtype):
+def test_dependent_columns_warn(column, names, dtype):
     both = np.column_stack([X, column])
     with pytest.warns(UserWarning, match=rf"column\(s\) {names} of X are linear combinations") as caught:
         R(max_iter=1, n_layers=2, hidden_dim=4, dtype=dtype).fit(both)
     assert len(caught) == 1 and caught[0].filename == __file__
 
 
-def test_their_names_in_a_frame():
+def test_warning_has_column_names():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=["a", "b", "c"]).assign(copy=X[:, 1])
     for model in (R, nvpflow.FlowOutlierDetector):
@@ -97,7 +97,7 @@ def test_their_names_in_a_frame():
     X[:, 0] ** 2,
     np.where(np.arange(500) == 7, 1e9, rng(1).normal(size=500)),
 ])  # fmt: skip
-def test_other_columns_are_not_told(column):
+def test_independent_columns_do_not_warn(column):
     both = np.column_stack([X, column])
     both[7] *= 1e6  # a stray row is no line
     with warnings.catch_warnings():

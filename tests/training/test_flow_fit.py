@@ -1,4 +1,4 @@
-"""`Flow.fit`: its schedules, clipping, decay and averages against plain NumPy and PyTorch, pauses, and divergence."""
+"""`Flow.fit`: schedules, clipping, decay and averages against plain NumPy and PyTorch; pauses, validation, divergence."""
 
 import copy
 import pickle
@@ -73,7 +73,7 @@ OPTIONS = {
 every_option = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 
 
-class TestByTheBook:
+class TestReference:
     @every_option
     def test_full_batch(self, options):
         x = bent(60)
@@ -88,7 +88,7 @@ class TestByTheBook:
         assert norms.max() > 0.5 and (np.abs(plain.parameters - average).max() > 1e-3) == bool(options)
 
     def test_many_parameters(self):
-        """The update goes by parts of 8192 parameters; the last one is not full."""
+        """The update runs in parts of 8192 parameters; the last one is not full."""
         x = np.random.RandomState(0).normal(size=(20, 3))
         fitted, stepped = make_flow(dim=3, hidden=(64, 64)), make_flow(dim=3, hidden=(64, 64))
         assert 2 * 8192 < fitted.n_parameters % 8192 + 2 * 8192 < fitted.n_parameters
@@ -99,7 +99,7 @@ class TestByTheBook:
 
     @every_option
     def test_minibatches(self, options):
-        """All samples are the same one, so that the shuffling does not matter. Three steps make an epoch."""
+        """All samples are equal, so that shuffling does not matter. An epoch is three steps."""
         x = np.repeat(bent(1), 10, axis=0)
         fitted, stepped = make_flow(), make_flow()
         losses, _, average = fit_by_the_book(stepped, [x] * 30, learning_rate=1e-2, **options)
@@ -151,8 +151,8 @@ class TestByTheBook:
             np.testing.assert_allclose(value[kept], named[name].detach().numpy()[kept], atol=1e-4)
 
     @both_precisions
-    def test_weights_decay_and_nothing_else(self, dtype):
-        """Gradients that are scaled to nothing leave decay alone."""
+    def test_weight_decay(self, dtype):
+        """With gradients clipped to zero, decay alone is left."""
         flow = make_flow(dtype=dtype)
         flow.parameters[:] = np.linspace(1, 2, flow.n_parameters)
         start, weights = np.array(flow.parameters), weights_of(flow)
@@ -161,7 +161,7 @@ class TestByTheBook:
         np.testing.assert_allclose(flow.parameters, expected, rtol=1e-6 if dtype == "float32" else 1e-13)
         assert 0 < weights.sum() < weights.size
 
-    def test_warmup_as_a_share_of_the_steps(self):
+    def test_warmup_fraction(self):
         x = bent(50)
         flows = make_flow(), make_flow()
         for flow, warmup in zip(flows, (0.25, 10)):
@@ -171,7 +171,7 @@ class TestByTheBook:
 
 @both_precisions
 @pytest.mark.parametrize("n_jobs", [2, 3])
-def test_any_number_of_threads_gives_the_same_bits(n_jobs, dtype):
+def test_n_jobs_changes_no_bit(n_jobs, dtype):
     """With enough parameters for several parts of the update."""
     flows = [make_flow(dim=3, hidden=(64, 64), dtype=dtype) for _ in range(2)]
     assert flows[0].n_parameters > 2 * 8192
@@ -198,7 +198,7 @@ PAUSED = {
 class TestPauses:
     @both_precisions
     @pytest.mark.parametrize("options", PAUSED.values(), ids=PAUSED.keys())
-    def test_parts_give_the_bits_of_the_whole(self, options, dtype):
+    def test_parts_equal_whole(self, options, dtype):
         x = bent(50)
         arguments = dict(max_iter=31, random_state=3) | options
         whole, parted = make_flow(dtype=dtype), make_flow(dtype=dtype)
@@ -214,8 +214,8 @@ class TestPauses:
         assert parted.parameters.tobytes() == whole.parameters.tobytes()
         assert seen == list(range(1, len(history["train_nll"]) + 1)) and state.n_iter == len(seen)
 
-    def test_what_is_given_at_a_pause(self):
-        """The best of the epochs so far."""
+    def test_result_at_pause(self):
+        """The result at a pause is the best epoch so far."""
         x, held_out = bent(50), bent(40, 1)
         flow, state = make_flow(), nvpflow.TrainingState()
         options = dict(max_iter=60, learning_rate=3e-2, validation_data=held_out, average=0.5, state=state)
@@ -226,7 +226,7 @@ class TestPauses:
         assert state.n_iter == 60
         assert len(flow.fit(x, **options)["train_nll"]) == 0 and flow.nll(held_out) == best
 
-    def test_a_copy_is_a_second_training(self):
+    def test_copied_state(self):
         x, flow, state = bent(50), make_flow(), nvpflow.TrainingState()
         flow.fit(x, max_iter=20, pause_after=10, state=state)
         results = []
@@ -254,7 +254,7 @@ class TestPauses:
 
 
 class TestValidation:
-    def test_every_few_epochs(self):
+    def test_validate_every(self):
         x, held_out = bent(50), bent(40, 1)
         often, seldom = make_flow(), make_flow()
         options = dict(max_iter=32, learning_rate=3e-2, validation_data=held_out)
@@ -265,14 +265,14 @@ class TestValidation:
         np.testing.assert_array_equal(history["validation_nll"], expected[np.subtract(measured, 1)])
         assert seldom.nll(held_out) == history["validation_nll"].min()
 
-    def test_patience_is_looked_at_where_validated(self):
+    def test_patience(self):
         x, held_out = bent(50), bent(40, 1)
         options = dict(max_iter=500, learning_rate=3e-2, validation_data=held_out, n_iter_no_change=6)
         history = make_flow().fit(x, validate_every=4, **options)
         best = history["validation_epoch"][np.argmin(history["validation_nll"])]
         assert len(history["train_nll"]) < 500 and len(history["train_nll"]) == best + 8
 
-    def test_averages_are_validated(self):
+    def test_average(self):
         x, held_out, flow = bent(50), bent(40, 1), make_flow()
         stepped = make_flow()
         history = flow.fit(x, max_iter=1, average=0.9, validation_data=held_out)
@@ -308,7 +308,7 @@ class TestDivergence:
     @pytest.mark.parametrize("batch_size", [None, 16])
     @pytest.mark.parametrize("options", [{}, dict(average=0.5), dict(average=0.999, weight_decay=0.1, warmup=3)])
     @pytest.mark.parametrize("learning_rate", [30.0, 1e3, 1e20])
-    def test_goes_back_to_finite_parameters(self, learning_rate, options, batch_size, validation_data, dtype):
+    def test_restores_finite_parameters(self, learning_rate, options, batch_size, validation_data, dtype):
         x, flow, state = bent(100), make_flow(dtype=dtype, scale="exp"), nvpflow.TrainingState()
         arguments = dict(max_iter=500, learning_rate=learning_rate, batch_size=batch_size, validation_data=validation_data,
                          random_state=0, state=state, **options)  # fmt: skip
@@ -319,8 +319,8 @@ class TestDivergence:
         assert len(history["train_nll"]) == 0 and 1 <= state.n_iter < 500
 
     @pytest.mark.parametrize("options", [{}, dict(average=0.5)])
-    def test_the_last_step_is_measured(self, options):
-        """The loss is finite before the one step, and not afterwards."""
+    def test_last_step(self, options):
+        """The loss is finite before the single step and not after it."""
         x, flow = bent(100), make_flow(scale="exp")
         start = flow.parameters.copy()
         with pytest.warns(nvpflow.ConvergenceWarning, match="finite in epoch 1; the parameters of epoch 0 were kept"):
@@ -328,8 +328,8 @@ class TestDivergence:
         assert np.isfinite(history["train_nll"]).all()
         np.testing.assert_array_equal(flow.parameters, start)
 
-    def test_gradients_whose_squares_overflow(self):
-        """Adam's second moment cannot hold them: clipping lets training go on, and else it has diverged."""
+    def test_overflowing_squared_gradients(self):
+        """Adam's second moment overflows: clipping prevents it, otherwise training has diverged."""
         x = 1e12 * bent(50)
         flow = make_flow(dtype="float32")
         assert np.abs(flow.nll_and_grad(x)[1]).max() > 1e20

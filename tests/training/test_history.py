@@ -1,4 +1,4 @@
-"""The curves of a training, and the choices that make them: samples held back, early stopping, the base."""
+"""Training curves, early stopping, held-out samples and the base."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def small_flow():
     return nvpflow.Flow(layers)
 
 
-def test_validated_epochs_stand_beside_their_values():
+def test_validation_epochs():
     told = {}
     model = nvpflow.FlowDensity(**OPTIONS, max_iter=200)
     model.fit(X, callback=lambda epoch, train, validation: told.update({epoch: validation}))
@@ -26,7 +26,7 @@ def test_validated_epochs_stand_beside_their_values():
     np.testing.assert_array_equal(history["validation_nll"], [told[epoch] for epoch in history["validation_epoch"]])
 
 
-def test_every_curve_can_be_drawn_as_it_is():
+def test_curves_can_be_plotted():
     pyplot = pytest.importorskip("matplotlib.figure")
     history = nvpflow.FlowDensity(**OPTIONS, max_iter=200).fit(X).history_
     axes = pyplot.Figure().subplots()
@@ -36,7 +36,7 @@ def test_every_curve_can_be_drawn_as_it_is():
     assert all(np.isfinite(line.get_ydata()).all() for line in axes.lines)
 
 
-def test_the_figure_marks_the_epoch_that_was_kept():
+def test_figure_marks_best_epoch():
     plot = pytest.importorskip("nvpflow.plot")
     model = nvpflow.FlowDensity(**OPTIONS, base="normal", max_iter=200).fit(X)
     (axes,) = plot.training(model).axes
@@ -47,7 +47,7 @@ def test_the_figure_marks_the_epoch_that_was_kept():
         plot.training({"train_nll": [1.0, 2.0], "validation_epoch": [2], "validation_nll": [1.0, 2.0]})
 
 
-def test_a_training_that_stopped_before_its_first_validation(tmp_path):
+def test_stopped_before_first_validation(tmp_path):
     plot = pytest.importorskip("nvpflow.plot")
 
     def stop(*epoch):
@@ -62,7 +62,7 @@ def test_a_training_that_stopped_before_its_first_validation(tmp_path):
 
 @pytest.mark.parametrize("ending", ["npz", "safetensors"])
 @pytest.mark.parametrize("max_iter", [3, 130])
-def test_files_keep_the_curves(ending, max_iter, tmp_path):
+def test_saved_curves(ending, max_iter, tmp_path):
     if ending == "safetensors":
         pytest.importorskip("safetensors")
     model = nvpflow.FlowDensity(**OPTIONS, max_iter=max_iter).fit(X)
@@ -73,7 +73,7 @@ def test_files_keep_the_curves(ending, max_iter, tmp_path):
         np.testing.assert_array_equal(again[name], curve)
 
 
-def test_a_flow_that_goes_on_counts_its_epochs_on():
+def test_epochs_of_continued_training():
     flow, state = small_flow(), nvpflow.TrainingState()
     options = dict(max_iter=12, validation_data=X[:50], validate_every=3, random_state=0, state=state)
     parts = [flow.fit(X, pause_after=5, **options) for _ in range(3)]
@@ -88,7 +88,7 @@ CHOICES = [(fraction, patience, base) for fraction in (0.2, None) for patience i
 
 @pytest.mark.parametrize("fraction, patience, base", CHOICES)
 def test_three_independent_choices(fraction, patience, base):
-    """Samples are held back, training stops early and the base is a mixture as each parameter says."""
+    """Held-out samples, early stopping and the base follow their own parameters."""
     model = nvpflow.FlowDensity(
         **OPTIONS, max_iter=60, validation_fraction=fraction, n_iter_no_change=patience, tol=10.0, base=base
     ).fit(X)
@@ -98,13 +98,13 @@ def test_three_independent_choices(fraction, patience, base):
 
 
 @pytest.mark.parametrize("fraction, kind", [(0.2, nvpflow.MixtureBase), (None, type(None))])
-def test_the_automatic_base_is_a_mixture_where_samples_are_held_back(fraction, kind):
+def test_automatic_base(fraction, kind):
     model = nvpflow.FlowDensity(**OPTIONS, max_iter=2, validation_fraction=fraction).fit(X)
     assert type(model.flow_.base) is kind
 
 
-def test_patience_without_held_out_samples_watches_the_training():
-    """It stops after so many epochs in which the training NLL has not fallen by more than `tol` below its least."""
+def test_patience_on_training_curve():
+    """Training stops after that many epochs without the training NLL falling by more than `tol`."""
     flow = small_flow()
     history = flow.fit(X, max_iter=5000, learning_rate=1e-2, n_iter_no_change=5, tol=1e-4)
     curve = history["train_nll"]
@@ -122,41 +122,6 @@ def test_patience_without_held_out_samples_watches_the_training():
 
 
 @pytest.mark.parametrize("wrong", ["scale", "early_stopping"])
-def test_former_parameters_are_unknown(wrong):
+def test_removed_parameters(wrong):
     with pytest.raises(TypeError, match=wrong):
         nvpflow.FlowDensity(**{wrong: True})
-
-
-class TestAdditive:
-    """Couplings that shift alone, as those of NICE do."""
-
-    OPTIONS = OPTIONS | {"coupling": "additive", "max_iter": 30, "dtype": "float64"}
-
-    @pytest.mark.parametrize("standardize", [True, False])
-    @pytest.mark.parametrize("n_init", [1, 2])
-    @pytest.mark.parametrize("base", ["normal", "mixture"])
-    @pytest.mark.parametrize("conditional", [False, True])
-    def test_a_warm_start_goes_on(self, base, conditional, n_init, standardize):
-        context = X[:, :1] + 1 if conditional else None
-        y = X[:, 1:] if conditional else X
-        options = self.OPTIONS | {"base": base, "n_init": n_init, "standardize": standardize, "validation_fraction": 0.1}
-        model = nvpflow.FlowDensity(**options, warm_start=True).fit(y, context=context)
-        assert [type(layer) for layer in model.flow_[:2]] == [nvpflow.AdditiveCoupling] * 2
-        before = model.score(y, context=context)
-        model.set_params(max_iter=1, learning_rate=1e-12, noise=0).fit(y, context=context)
-        assert model.score(y, context=context) == pytest.approx(before, abs=0.1)
-        with pytest.raises(ValueError, match="got n_layers 2 -> 3"):
-            model.set_params(n_layers=3).fit(y, context=context)
-        with pytest.raises(ValueError, match="got coupling additive -> spline"):
-            model.set_params(n_layers=2, coupling="spline").fit(y, context=context)
-
-    def test_volumes_are_those_of_the_units(self):
-        model = nvpflow.FlowDensity(**self.OPTIONS, base="normal").fit(X)
-        log_det = model.flow_.inverse(X)[1]
-        np.testing.assert_allclose(log_det, -np.log(X.std(axis=0)).sum(), atol=0.5)
-        assert np.ptp(log_det) < 1e-12
-
-    def test_pieces_and_files(self, tmp_path):
-        model = nvpflow.FlowDensity(**self.OPTIONS).partial_fit(X).partial_fit(X)
-        model.save(tmp_path / "model.npz")
-        np.testing.assert_array_equal(nvpflow.load(tmp_path / "model.npz").score_samples(X), model.score_samples(X))

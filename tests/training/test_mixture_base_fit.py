@@ -1,4 +1,4 @@
-"""Training a flow together with the mixture that is its base."""
+"""Training a flow together with its MixtureBase."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from support.mixtures import EYE, bare_flow, flow_over
 
 
 @pytest.mark.parametrize("dim", [1, 3, 5])
-def test_one_component_learns_the_mean_and_covariance_of_the_data(dim):
+def test_one_component(dim):
     rng = np.random.RandomState(0)
     x = rng.normal(size=(400, dim)) @ (np.eye(dim) + 0.3 * rng.normal(size=(dim, dim))) + rng.normal(size=dim)
     weight = rng.uniform(size=400)
@@ -21,8 +21,8 @@ def test_one_component_learns_the_mean_and_covariance_of_the_data(dim):
         assert np.abs(flow.nll_and_grad(x, None, w)[1]).max() < 1e-4
 
 
-def test_a_conditional_flow_over_a_mixture_learns():
-    """Two clusters that the context moves: layers shift, the base has the clusters."""
+def test_conditional_flow():
+    """Two clusters that shift with the context: layers learn the shift, the base the clusters."""
     rng = np.random.RandomState(0)
     context, sign = rng.normal(size=(1000, 1)), rng.choice([-3.0, 3.0], (1000, 1))
     x = np.hstack([sign + 2 * context + 0.3 * rng.normal(size=(1000, 1)), rng.normal(size=(1000, 1))])
@@ -36,7 +36,7 @@ def test_a_conditional_flow_over_a_mixture_learns():
     assert np.abs(np.abs(samples - 3) - 3).mean() < 0.5 and abs((samples > 3).mean() - 0.5) < 0.1
 
 
-def test_the_start_is_kept_where_it_is_the_best():
+def test_keeps_best_start():
     rng = np.random.RandomState(0)
     x, held_out = rng.normal(size=(10, 2)), rng.normal(size=(500, 2))
     truth = bare_flow(nvpflow.MixtureBase([1], [[0, 0]], [EYE], dtype="float64"))
@@ -52,7 +52,7 @@ def test_the_start_is_kept_where_it_is_the_best():
     np.testing.assert_array_equal(flow.parameters, before)
 
 
-def test_an_interrupted_fit_keeps_the_start_where_it_is_the_best():
+def test_interrupted_fit_keeps_best_start():
     rng = np.random.RandomState(0)
     flow = bare_flow(nvpflow.MixtureBase([1], [[0, 0]], [EYE], dtype="float64"))
     before = flow.parameters.copy()
@@ -67,7 +67,7 @@ def test_an_interrupted_fit_keeps_the_start_where_it_is_the_best():
     np.testing.assert_array_equal(flow.parameters, before)
 
 
-def test_parts_of_a_training_are_the_whole():
+def test_parts_equal_whole():
     rng = np.random.RandomState(0)
     x, held_out = rng.normal(size=(100, 2)) + 1, rng.normal(size=(50, 2)) + 1
     options = {"max_iter": 12, "learning_rate": 0.02, "batch_size": 20, "validation_data": held_out, "random_state": 3}

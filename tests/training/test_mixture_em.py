@@ -1,4 +1,4 @@
-"""Mixtures fitted by EM: each step against one spelled out with NumPy, what comes of known data, and of awkward ones.
+"""Mixtures fitted by EM: steps against plain NumPy, known mixtures, and awkward data.
 
 NumPy's warnings are errors here, as all are.
 """
@@ -8,10 +8,9 @@ import pytest
 from scipy.special import logsumexp
 
 import nvpflow
+from nvpflow._training.covariances import LEAST_RELATIVE, PRIOR_SAMPLES
 from nvpflow._training.mixture_em import (
-    LEAST_RELATIVE,
     MAX_ITER,
-    PRIOR_SAMPLES,
     _Mixture,
     _Samples,
     fit_mixture,
@@ -68,11 +67,11 @@ def reference_step(x, weight, mixture, prior_share):
     scatters = np.array([(r[:, None] * (x - mean)).T @ (x - mean) for r, mean in zip(responsibility, means)])
     # The pooled covariance about the means, shrunk to its diagonal, counts as so many samples for each dimension; where there is
     # but one component, it is all.
-    pooled, shrinkage = scatters.sum(axis=0), mixture.samples.shrinkage
+    pooled, shrinkage = scatters.sum(axis=0), mixture.samples.prior.shrinkage
     prior = (1 - shrinkage) * pooled + shrinkage * np.diag(np.diag(pooled))
     covariances = (scatters + prior_share * prior) / (shares + prior_share)[:, None, None] if len(means) > 1 else prior[None]
     diagonals = np.array([np.diag(np.diag(covariance)) for covariance in covariances])
-    return -(share @ total), shares, means, covariances + LEAST_RELATIVE * diagonals + np.diag(mixture.samples.floor)
+    return -(share @ total), shares, means, covariances + LEAST_RELATIVE * diagonals + np.diag(mixture.samples.prior.floor)
 
 
 # -- steps --
@@ -82,7 +81,7 @@ def reference_step(x, weight, mixture, prior_share):
 @pytest.mark.parametrize("n_components", [1, 2, 7])
 @every_dim
 @both_precisions
-def test_a_step_is_one_of_expectation_and_maximisation(dim, n_components, weighted, dtype):
+def test_em_step(dim, n_components, weighted, dtype):
     rng = np.random.RandomState(1)
     x = (rng.normal(size=(500, dim)) * rng.uniform(0.5, 2, dim) + rng.normal(size=dim)).astype(dtype)
     weight = rng.uniform(0, 2, 500) if weighted else None
@@ -101,26 +100,24 @@ def test_a_step_is_one_of_expectation_and_maximisation(dim, n_components, weight
 
 
 @pytest.mark.parametrize("n_components", [1, 2, 5])
-def test_the_likelihood_never_falls_without_a_prior(n_components):
+def test_likelihood_is_monotone(n_components):
     x = blobs(600)[0]
     mixture = start_of(x, None, n_components)
-    mixture.prior_share = 0
+    mixture.samples.prior.share = 0
     curve = [mixture._step() for _ in range(60)]
     assert (np.diff(curve) < 1e-10).all() and curve[-1] < curve[0]
     # With nothing but the prior all components have the pooled covariance.
-    mixture.prior_share = 1e9
+    mixture.samples.prior.share = 1e9
     mixture._step()
     np.testing.assert_allclose(mixture.covariances, mixture.covariances[:1].repeat(n_components, axis=0), rtol=1e-6)
 
 
 @both_precisions
-def test_weights_are_repeated_rows(dtype):
+def test_integer_weights(dtype):
     rng = np.random.RandomState(2)
     x, times = blobs(300)[0].astype(dtype), rng.randint(0, 4, 300)
     few, many = start_of(x, times.astype(float), 3), start_of(np.repeat(x, times, axis=0), None, 3)
-    few.prior_share = many.prior_share
-    few.samples = _Samples(few.samples.x, few.samples.weight)
-    few.samples.shrinkage, few.samples.floor = many.samples.shrinkage, many.samples.floor
+    few.samples.prior = many.samples.prior
     for _ in range(3):
         assert abs(few._step() - many._step()) < 1e-4
     tolerance = 1e-10 if dtype == "float64" else 1e-3
@@ -128,7 +125,7 @@ def test_weights_are_repeated_rows(dtype):
         np.testing.assert_allclose(getattr(few, name), getattr(many, name), rtol=tolerance, atol=tolerance)
 
 
-def test_a_component_far_from_all_data_stays_a_number():
+def test_far_component():
     x = blobs(300)[0]
     mixture = start_of(x, None, 3)
     mixture.means[1] = 1e4
@@ -143,7 +140,7 @@ def test_a_component_far_from_all_data_stays_a_number():
 
 
 @both_precisions
-def test_recovers_a_known_mixture(dtype):
+def test_known_mixture(dtype):
     x, weights, means, covariances = blobs(20_000)
     base = fit_mixture(x.astype(dtype), None, 0)
     assert base.n_components == 3 and base.dtype == np.dtype(dtype)
@@ -158,7 +155,7 @@ def test_recovers_a_known_mixture(dtype):
 
 @pytest.mark.parametrize("scale, offset", [(1e6, 0), (1e-6, 0), (1, 1e4), (1e3, -1e6), ([1e-3, 1e3], [5, -5])])
 @both_precisions
-def test_units_do_not_matter(scale, offset, dtype):
+def test_unit_invariance(scale, offset, dtype):
     x, held_out = blobs(1000)[0], blobs(1000, seed=1)[0]
     plain = fit_mixture(x.astype(dtype), None, 0)
     base = fit_mixture((x * scale + offset).astype(dtype), None, 0)
@@ -169,7 +166,7 @@ def test_units_do_not_matter(scale, offset, dtype):
 
 
 @pytest.mark.parametrize("dim", [1, 2, 5])
-def test_is_as_good_as_that_of_scikit_learn(dim):
+def test_against_scikit_learn(dim):
     sklearn = pytest.importorskip("sklearn.mixture")
     rng = np.random.RandomState(dim)
     centers = 8 * np.arange(4)[:, None] if dim == 1 else 8 * np.eye(max(4, dim))[:4, :dim]
@@ -183,7 +180,7 @@ def test_is_as_good_as_that_of_scikit_learn(dim):
     assert base.n_components == min(others, key=lambda other: other.bic(x)).n_components
 
 
-def test_the_same_seed_gives_the_same_bits():
+def test_seed():
     x, weight = blobs(400)[0], np.random.RandomState(0).uniform(size=400)
     for w in (None, weight):
         one, same = fit_mixture(x, w, 3), fit_mixture(x, w, 3)
@@ -191,8 +188,8 @@ def test_the_same_seed_gives_the_same_bits():
     assert 2 <= fit_mixture(x, weight, 3).n_components <= 4
 
 
-def test_an_effect_of_weights():
-    """A cluster of no weight is not there; half the weight is half the share."""
+def test_weights():
+    """Zero weight removes a cluster; half the weight halves its share."""
     x = np.vstack([np.random.RandomState(0).normal(size=(1000, 2)) + shift for shift in (-5, 5)])
     base = fit_mixture(x, np.repeat([1e-9, 2], 1000), 0)
     assert base.n_components == 1 and np.abs(base.means - 5).max() < 0.2
@@ -200,13 +197,13 @@ def test_an_effect_of_weights():
     np.testing.assert_allclose(sorted(base.weights), [0.25, 0.75], atol=0.01)
 
 
-def test_a_few_heavy_weights_are_few_samples():
+def test_few_heavy_weights():
     x, weight = np.random.RandomState(0).normal(size=(2000, 2)), np.ones(2000)
     weight[:3] = 1e6
     assert fit_mixture(x, weight / weight.mean(), 0).n_components == 1
 
 
-def test_one_heavy_point_leaves_the_others_their_components():
+def test_one_heavy_point():
     x = blobs(700)[0]
     base = fit_mixture(np.vstack([x, [[0, 0]]]), np.append(np.ones(700), 300) * 701 / 1000, 0)
     assert base.n_components >= 4
@@ -292,7 +289,7 @@ def test_random_awkward_data(dtype):
         assert np.isfinite(base.parameters).all(), seed
 
 
-def test_an_interruption_comes_through(monkeypatch):
+def test_interruption(monkeypatch):
     def interrupt(self):
         raise KeyboardInterrupt
 
@@ -301,7 +298,7 @@ def test_an_interruption_comes_through(monkeypatch):
         fit_mixture(blobs(100)[0], None, 0)
 
 
-def test_ends_after_so_many_steps(monkeypatch):
+def test_maximum_steps(monkeypatch):
     calls = []
     monkeypatch.setattr(_Mixture, "_step", lambda self: calls.append(1) or -float(len(calls)))  # each one is better
     mixture = start_of(blobs(100)[0], None, 2)

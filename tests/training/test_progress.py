@@ -1,4 +1,4 @@
-"""Progress of a training: a bar, lines, or nothing."""
+"""Progress of training: a bar, lines or nothing."""
 
 import io
 import sys
@@ -28,14 +28,14 @@ def shown(n_epochs, verbose=1, file=None, until=None):
 
 
 @pytest.mark.parametrize(("n_epochs", "verbose", "expected"), [(1000, 1, 10), (1000, 3, 30), (7, 1, 7), (1, 1, 1), (50, 0, 0)])
-def test_about_ten_lines_where_nobody_watches(n_epochs, verbose, expected):
+def test_number_of_lines(n_epochs, verbose, expected):
     lines = shown(n_epochs, verbose).splitlines()
     assert len(lines) == expected
     if lines:
         assert lines[-1] == f"epoch {n_epochs}/{n_epochs}: training NLL {n_epochs / 10:.4f}"
 
 
-def test_the_last_validation_nll_stays_until_the_next():
+def test_last_validation_nll_is_repeated():
     file = io.StringIO()
     with progress(3, 1, file) as show:
         for epoch, validation in enumerate((NAN, 1.5, NAN), start=1):
@@ -43,33 +43,33 @@ def test_the_last_validation_nll_stays_until_the_next():
     assert [line.partition(", ")[2] for line in file.getvalue().splitlines()] == ["", *["validation NLL 1.5000"] * 2]
 
 
-def test_the_validation_nll_is_shown_if_there_is_one():
+def test_validation_nll():
     file = io.StringIO()
     with progress(1, file=file) as callback:
         callback(1, 1.25, 1.5)
     assert file.getvalue() == "epoch 1/1: training NLL 1.2500, validation NLL 1.5000\n"
 
 
-def test_a_terminal_gets_a_bar():
+def test_terminal_bar():
     pytest.importorskip("tqdm")
     text = shown(30, file=Terminal())
     assert "30/30" in text and "training NLL 3.0000" in text and "100%" in text and "epoch 3/30" not in text
     assert shown(30, verbose=0, file=Terminal()) == ""
 
 
-def test_a_bar_ends_where_training_stops(monkeypatch):
+def test_bar_after_early_stop(monkeypatch):
     pytest.importorskip("tqdm")
     text = shown(30, file=Terminal(), until=12)
     assert text.endswith("\n") and "12/30" in text.splitlines()[-1] and "training NLL 1.2000" in text.splitlines()[-1]
 
 
-def test_a_terminal_without_tqdm_gets_lines(monkeypatch):
+def test_terminal_without_tqdm(monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm", None)
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     assert len(shown(30, file=Terminal()).splitlines()) == 10
 
 
-def test_the_bar_is_closed_after_an_error():
+def test_bar_is_closed_after_error():
     pytest.importorskip("tqdm")
     file = Terminal()
     with pytest.raises(KeyboardInterrupt), progress(30, file=file) as callback:
@@ -78,7 +78,7 @@ def test_the_bar_is_closed_after_an_error():
     assert file.getvalue().endswith("\n")
 
 
-def test_it_is_a_callback_of_fit():
+def test_as_callback():
     x = np.random.default_rng(0).normal(size=(60, 2))
     file = io.StringIO()
     model = nvpflow.FlowDensity(2, 4, max_iter=20, random_state=0)
@@ -89,7 +89,7 @@ def test_it_is_a_callback_of_fit():
     assert last == f"epoch 20/20: training NLL {train:.4f}, validation NLL {validation:.4f}"
 
 
-def test_a_notebook_gets_a_bar():
+def test_notebook_bar():
     pytest.importorskip("tqdm")
     code = "from nvpflow.progress import progress\nwith progress(5) as f:\n    for i in range(1, 6): f(i, 1.0, 2.0)"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
@@ -111,20 +111,20 @@ class TestVerbose:
             train, validation = (model.history_[name][-1] for name in ("train_nll", "validation_nll"))
             assert err.splitlines()[-1] == f"epoch 40/40: training NLL {train:.4f}, validation NLL {validation:.4f}"
 
-    def test_a_bar(self, monkeypatch):
+    def test_bar(self, monkeypatch):
         pytest.importorskip("tqdm")
         monkeypatch.setattr(sys, "stderr", Terminal())
         nvpflow.FlowDensity(2, 4, max_iter=40, random_state=0, verbose=1, validation_fraction=None).fit(self.X)
         text = sys.stderr.getvalue()
         assert "40/40" in text and "training NLL" in text and "validation" not in text
 
-    def test_it_changes_nothing(self, capsys):
+    def test_same_result(self, capsys):
         loud, silent = (nvpflow.FlowDensity(2, 4, max_iter=10, random_state=0, verbose=verbose) for verbose in (1, 0))
         np.testing.assert_array_equal(loud.fit(self.X).flow_.parameters, silent.fit(self.X).flow_.parameters)
 
     @pytest.mark.parametrize("verbose", [0, 1])
-    def test_a_callback_beside_it(self, verbose, capsys):
-        """It is called after each epoch, ends the training by StopIteration, and has seen what is in the history."""
+    def test_with_callback(self, verbose, capsys):
+        """The callback sees each epoch's losses, as in the history, and can stop training."""
         epochs = []
 
         def stop_after_seven(epoch, train_nll, validation_nll):
@@ -143,7 +143,7 @@ class TestVerbose:
         assert list(model.history_) == ["train_nll"] and np.isnan(epochs[-1][2])
 
     @pytest.mark.parametrize("verbose", [0, 1])
-    def test_an_error_in_the_callback(self, verbose, capsys):
+    def test_error_in_callback(self, verbose, capsys):
         def fail_at_five(epoch, train_nll, validation_nll):
             assert epoch < 5, "five"
 

@@ -1,4 +1,4 @@
-"""Warm starts: units follow samples that have moved, and stay where they have not; errors say what has changed."""
+"""Warm starts: units follow samples that have moved, and errors say what has changed."""
 
 import copy
 import pickle
@@ -35,7 +35,7 @@ every_base = pytest.mark.parametrize("options", [dict(base="normal"), dict(base=
 class TestUnits:
     @every_move
     @every_base
-    def test_they_follow(self, move, options):
+    def test_moved_samples(self, move, options):
         for x in (RING, NORMAL):
             model = make(warm_start=True, **options).fit(x)
             fresh = make(**options).fit(move(x)).score(move(x))
@@ -43,7 +43,7 @@ class TestUnits:
             assert model.set_params(max_iter=10).fit(move(x)).score(move(x)) > fresh - 0.1
 
     @every_base
-    def test_the_same_samples_keep_the_function(self, options):
+    def test_same_samples(self, options):
         model = make(warm_start=True, **options).fit(RING)
         expected = model.score_samples(RING)
         if options:  # a mixture without layers goes on by expectation and maximisation
@@ -52,7 +52,7 @@ class TestUnits:
         again = model.set_params(max_iter=10).fit(RING)
         assert again.score(RING) > expected.mean() - 0.02
 
-    def test_other_samples_of_the_same_density_keep_it_too(self):
+    def test_other_samples_of_same_density(self):
         model = make(warm_start=True, base="normal", max_iter=200).fit(RING[:500])
         bias = model.flow_.layers[-1].bias.copy()
         model.set_params(max_iter=1).fit(RING[500:])
@@ -60,13 +60,13 @@ class TestUnits:
         model.fit(RING[500:] + 10)
         np.testing.assert_allclose(model.flow_.layers[-1].bias, bias + 10, atol=0.1)
 
-    def test_without_standardisation_there_are_none(self):
+    def test_without_standardisation(self):
         model = make(warm_start=True, standardize=False).fit(RING)
         before = model.score(RING)
         assert model.set_params(max_iter=1).fit(RING).score(RING) > before - 0.05
 
     @pytest.mark.filterwarnings("ignore:.*vary by less than a thousand times")
-    def test_an_origin_comes_and_goes(self):
+    def test_origin(self):
         model = make(warm_start=True).fit(RING)
         expected = model.score(RING)
         for offset in (1e8, -1e8, 0):
@@ -75,8 +75,8 @@ class TestUnits:
 
 
 class TestMixture:
-    def test_a_mixture_alone_follows(self):
-        """Its samples are normal: no layer is needed before, nor after they have moved."""
+    def test_mixture_without_layers(self):
+        """Normal samples need no layers, before and after they move."""
         model = make(warm_start=True).fit(NORMAL)
         assert model.best_iter_ == 0
         for move in MOVES.values():
@@ -85,8 +85,8 @@ class TestMixture:
             entropy = 1 + np.log(2 * np.pi) + 0.5 * np.linalg.slogdet(covariance)[1]
             assert -model.score(move(NORMAL)) == pytest.approx(entropy, abs=0.02)
 
-    def test_components_follow(self):
-        """Four clusters, in other places and of other shapes."""
+    def test_components(self):
+        """Four clusters that move and change their shapes."""
         generator = np.random.default_rng(0)
         x = generator.normal(size=(2000, 2)) * 0.1 + generator.choice([-2, 2], size=(2000, 2))
         other = generator.normal(size=(2000, 2)) * [0.5, 0.02] + generator.choice([-1, 0, 1], size=(2000, 2)) * [5, 3]
@@ -94,8 +94,8 @@ class TestMixture:
         fresh = nvpflow.FlowDensity(random_state=0, max_iter=20).fit(other).score(other)
         assert model.fit(other).score(other) > fresh - 0.05
 
-    def test_layers_are_judged_again(self):
-        """Where they were given up for some samples, others may need them."""
+    def test_layer_selection(self):
+        """Layers that some samples do not need may be kept for others."""
         model = make(warm_start=True, max_iter=100).fit(NORMAL)
         assert model.best_iter_ == 0
         fresh = make(max_iter=100).fit(RING).score(RING)
@@ -108,7 +108,7 @@ class TestContext:
 
     @pytest.mark.filterwarnings("ignore:.*vary by less than a thousand times")
     @pytest.mark.parametrize("pickled", [False, True])
-    def test_it_may_move(self, pickled):
+    def test_moved_context(self, pickled):
         model = make(warm_start=True, max_iter=60).fit(self.Y, context=self.C)
         before = model.score(self.Y, context=self.C)
         for y, c in ((self.Y, self.C + 50), (self.Y, self.C * [100, 1e-3]), (self.Y + 10, self.C - 3), (self.Y, self.C + 1e8)):
@@ -117,13 +117,13 @@ class TestContext:
             assert twin.score(y, context=c) > before - 0.05
             assert twin.set_params(max_iter=10).fit(self.Y, context=self.C).score(self.Y, context=self.C) > before - 0.05
 
-    def test_the_same_samples_keep_the_function(self):
+    def test_same_samples(self):
         model = make(warm_start=True, base="normal").fit(self.Y, context=self.C)
         expected = model.score_samples(self.Y, context=self.C)
         model.set_params(max_iter=1, learning_rate=1e-12, noise=0).fit(self.Y, context=self.C)
         np.testing.assert_allclose(model.score_samples(self.Y, context=self.C), expected, atol=1e-3)
 
-    def test_after_pieces(self):
+    def test_after_partial_fit(self):
         model = make(warm_start=True)
         for _ in range(20):
             model.partial_fit(self.Y, context=self.C)
@@ -145,21 +145,21 @@ class TestMessage:
         (dict(standardize=False), "got standardize True -> False"),
         (dict(base="normal"), "got base mixture -> normal"),
     ], ids=str)  # fmt: skip
-    def test_it_names_what_differs_alone(self, changes, words):
+    def test_names_differences(self, changes, words):
         model = make(warm_start=True, max_iter=1).fit(RING)
         flow = model.flow_
         with pytest.raises(ValueError, match=f"^warm_start needs .*{re.escape(words)}$") as caught:
             model.set_params(**changes).fit(RING)
         assert len(str(caught.value)) < 300 and model.flow_ is flow
 
-    def test_samples_of_other_shapes(self):
+    def test_other_shapes(self):
         model = make(warm_start=True, max_iter=1).fit(RING)
         with pytest.raises(ValueError, match=r"got features 2 -> 3$"):
             model.fit(np.hstack([RING, RING[:, :1] ** 2]))
         with pytest.raises(ValueError, match=r"got columns of context 0 -> 1"):
             model.fit(RING, context=NORMAL[:, :1])
 
-    def test_it_is_short_for_many_widths(self):
+    def test_many_widths(self):
         model = make(warm_start=True, max_iter=1, hidden_dim=[3] * 100).fit(RING)
         with pytest.raises(ValueError, match="hidden_dim") as caught:
             model.set_params(hidden_dim=[4] * 200, n_layers=1, n_bins=20, activation="silu").fit(RING)
@@ -167,12 +167,12 @@ class TestMessage:
 
 
 class TestDetector:
-    def test_its_units_follow(self):
+    def test_units(self):
         detector = nvpflow.FlowOutlierDetector(n_layers=2, hidden_dim=8, max_iter=10, random_state=0, warm_start=True)
         expected = detector.fit(NORMAL).score_samples(NORMAL).mean()
         assert detector.fit(NORMAL + 100).score_samples(NORMAL + 100).mean() == pytest.approx(expected, abs=0.05)
 
-    def test_its_estimator_knows_the_frame(self):
+    def test_warning_location(self):
         pd = pytest.importorskip("pandas")
         frame = pd.DataFrame(NORMAL, columns=["a", "b"])
         detector = nvpflow.FlowOutlierDetector(n_layers=2, hidden_dim=8, max_iter=2, random_state=0, warm_start=True)

@@ -1,4 +1,4 @@
-"""Offsets, units and outliers of samples and context: a fit must not depend on them, whatever the precision."""
+"""Fits do not depend on offsets, units and outliers of samples and context, in either precision."""
 
 import copy
 import pickle
@@ -36,7 +36,7 @@ class TestContext:
     @coarse
     @both_precisions
     @pytest.mark.parametrize("offset", [-1e3, 1e5, 1e8, -1e12])
-    def test_an_offset_costs_nothing(self, dtype, offset):
+    def test_offset(self, dtype, offset):
         model = fit(C + offset, dtype=dtype)
         assert gap(model, FRESH_C + offset) < 0.03
         np.testing.assert_allclose(model.sample(2000, context=[offset + 0.5]).mean(), np.sin(1.5), atol=0.1)
@@ -45,26 +45,26 @@ class TestContext:
 
     @both_precisions
     @pytest.mark.parametrize("scale", [1e18, 1e-18, 1e30, 1e-30])
-    def test_a_scale_costs_nothing(self, dtype, scale):
+    def test_scale(self, dtype, scale):
         model = fit(C * scale, dtype=dtype)
         assert gap(model, FRESH_C * scale) < 0.03
         assert model.flow_.nll(FRESH, FRESH_C * scale) == -model.score(FRESH, context=FRESH_C * scale)
 
-    def test_the_score_is_that_of_the_training(self):
+    def test_score_matches_training(self):
         """The validation NLL is measured in standard units, the score in the data's."""
         for offset, scale in ((1e3, 1), (0, 1e18)):
             model = fit(C * scale + offset)
             best = np.nanmin(model.history_["validation_nll"])
             assert -model.score(Y, context=C * scale + offset) == pytest.approx(best, abs=0.15)
 
-    def test_coarse_columns_are_told_and_moved(self):
+    def test_coarse_columns_warn(self):
         with pytest.warns(UserWarning, match=r"column\(s\) 1 of context vary by less .* or use dtype=float64") as caught:
             model = fit(np.hstack([C, C + 1e8]))
         assert caught[0].filename == __file__
         assert model.context_origin_[0] == 0 and model.context_origin_[1] == pytest.approx(1e8, rel=1e-6)
         assert (fit(C + 100).context_origin_ == 0).all()
 
-    def test_a_large_constant_column_adds_no_rounding_error(self):
+    def test_large_constant_column(self):
         model = fit(np.hstack([C, np.full_like(C, 1e9)]))
         assert gap(model, np.hstack([FRESH_C, np.full_like(C, 1e9)])) < 0.03
         # Rounded to float32, a constant is the same one.
@@ -73,7 +73,7 @@ class TestContext:
         assert gap(model, rounded) < 0.03
 
     @pytest.mark.parametrize("value", [1e3, 1e6, -1e30])
-    def test_an_outlier_costs_nothing(self, value):
+    def test_outlier(self, value):
         context = C.copy()
         context[7] = value
         with pytest.warns(
@@ -86,7 +86,7 @@ class TestContext:
         with pytest.warns(UserWarning, match="leave the range of training in 1 of 2000 rows"):
             assert np.isfinite(model.score_samples(Y, context=context)).all()
 
-    def test_heavy_tails_and_rare_values_are_no_outliers(self):
+    def test_heavy_tails_and_rare_values(self):
         generator = np.random.default_rng(0)
         for column in (generator.normal(size=2000), generator.exponential(size=2000), np.arange(2000) % 100 == 0):
             context = np.column_stack([C, column])
@@ -95,7 +95,7 @@ class TestContext:
             assert (model.context_range_[1] >= context.max(axis=0)).all()
 
     @coarse
-    def test_pieces(self):
+    def test_partial_fit(self):
         model = nvpflow.FlowDensity(random_state=0)
         for _ in range(20):
             for i in range(0, 2000, 500):
@@ -110,8 +110,8 @@ class TestContext:
 class TestSamples:
     @coarse
     @pytest.mark.parametrize("base", ["normal", "mixture"])
-    def test_an_offset_costs_nothing(self, base):
-        """Scores are those of samples about zero; what comes back is in float64, for float32 cannot hold it."""
+    def test_offset(self, base):
+        """Scores are those of centred samples; samples come back in float64, since float32 cannot hold them."""
         x = np.hstack([Y, C])
         plain, moved = fit(y=x, base=base), fit(y=x + [0, 1e8], base=base)
         assert moved.score(x + [0, 1e8]) == pytest.approx(plain.score(x), abs=0.02)
@@ -123,7 +123,7 @@ class TestSamples:
         np.testing.assert_allclose(moved.inverse_transform(z), x + [0, 1e8], atol=1e-3)
 
     @coarse
-    def test_pieces(self):
+    def test_partial_fit(self):
         model = nvpflow.FlowDensity(random_state=0)
         plain = nvpflow.FlowDensity(random_state=0)
         x = np.hstack([Y, C])
@@ -141,20 +141,20 @@ class TestSamples:
         np.testing.assert_allclose(moved.score_samples(x + 1e8), plain.score_samples(x), atol=0.2)
         assert (moved.predict(x + 1e8) == plain.predict(x)).mean() > 0.98
 
-    def test_integers_keep_their_digits(self):
+    def test_integers(self):
         days = np.random.default_rng(0).integers(0, 1000, size=(500, 1)) + 10**9
         with pytest.warns(UserWarning, match=r"column\(s\) 0 of X vary by less"):
             model = fit(y=days)
         assert model.score(days) == pytest.approx(-np.log(1000), abs=0.2)
 
-    def test_own_units_are_told_of_too(self):
+    def test_warning_without_standardisation(self):
         with pytest.warns(UserWarning, match=r"column\(s\) 0 of X vary by less"):
             fit(y=Y + 1e6, standardize=False, max_iter=1)
 
 
 class TestFigures:
     @coarse
-    def test_they_draw_what_the_model_says(self):
+    def test_density(self):
         from nvpflow.plot._model import check_model
 
         x = np.hstack([Y, C])
