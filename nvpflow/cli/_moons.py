@@ -1,5 +1,7 @@
 """The command moons, which fits two moons and compares with their exact density."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Callable
 from functools import partial
