@@ -61,127 +61,119 @@ NO_DENSITY = (
 class FlowDensity(Transformer):
     """Density estimation with a normalizing flow: spline couplings over a fitted mixture.
 
-    By default the flow's base density is a mixture of normal distributions that fits the samples as well as such a mixture
-    can, and the layers, which start at the identity, learn what is left. Over a standard normal base, ``base="normal"``, the
-    layers do all the work. `RealNVP` is the flow of that paper.
+    By default `fit` starts with a mixture of normal distributions as the base density of the flow. Coupling layers start at
+    the identity and learn what the mixture misses. With ``base="normal"``, a standard normal base, the layers do all the work.
+    `RealNVP` has the defaults of the paper of that name.
 
-    Samples may come in anything that holds real numbers in the memory of the CPU: sequences, arrays, frames of pandas
-    and polars (their column names are checked as scikit-learn does), tensors without gradient. Missing values (NaN, masked
-    elements) are an error. To scikit-learn's pipelines, grid searches and cross-validation it is a density estimator and a
-    transformer.
+    Samples are anything that holds real numbers in CPU memory: sequences, arrays, data frames of pandas and polars (column
+    names are checked as in scikit-learn), tensors without gradient. Missing values (NaN, masked elements) are an error. The
+    class is a density estimator and a transformer for the pipelines, searches and cross-validation of scikit-learn.
 
-    Log-densities are in nats, per unit of the data's own units. They are not probabilities: where samples lie closer than
-    one unit they are positive. Where a sample has no density they are -inf.
+    Log-densities are in nats, per unit of the data. A density is not a probability: where samples are closer than one unit,
+    its logarithm is positive. It is -inf where a sample has no density.
 
-    Fitted with a `context`, C numbers that come with each sample, it is a conditional density, p(x | context), and
-    every method after `fit` needs the context, too.
+    Fitted with a `context`, C numbers for each sample, the model is a conditional density p(x | context). Every method after
+    `fit` then needs a context.
 
     Parameters
     ----------
     n_layers : int, default 12
-        Coupling layers. Their masks alternate: 1, 0, 1, ... and 0, 1, 0, ...
+        Number of coupling layers. Their masks alternate: 1, 0, 1, ... and 0, 1, 0, ...
     hidden_dim : int or sequence of int, default 32
-        Width of the hidden layer, or of each hidden layer, of the networks.
+        Width of the networks' hidden layer, or widths of several hidden layers.
     activation : {"relu", "tanh", "silu"}, default "relu"
     coupling : {"spline", "affine", "additive"}, default "spline"
-        What the layers do to the columns that they transform: "spline" takes them through monotone rational-quadratic
-        splines, as neural spline flows do (`SplineCoupling`); "affine" scales and shifts them, as Real NVP does
-        (`AffineCoupling`); "additive" shifts them, as NICE does (`AdditiveCoupling`).
+        How a layer transforms columns: "spline" by monotone rational-quadratic splines, as in neural spline flows
+        (`SplineCoupling`); "affine" by a scale and a shift, as in Real NVP (`AffineCoupling`); "additive" by a shift, as in
+        NICE (`AdditiveCoupling`).
     scale_bound : float or None, default 1.0
-        For ``coupling="affine"``: the bound of `AffineCoupling`, with the range given there, so that points far from the
-        training data keep a density, as they do with splines. None: no bound, as Real NVP was published. With `standardize`,
-        layers of each kind start near the identity; without, those without a bound start as published, and many of them may
-        give samples in large units no density at all, which is an error.
+        For ``coupling="affine"``: the bound of the scale, see `AffineCoupling`. It keeps the density of points far from the
+        training data finite. None: no bound, as published; many such layers on data in large units, without `standardize`,
+        may leave samples without a density, which is an error.
     n_bins : int or None, default None
-        Bins of the splines, for ``coupling="spline"``. None: 6 over a mixture, 4 over a normal base or with a context.
+        For ``coupling="spline"``: bins of a spline. None: 6 over a mixture, 4 over a normal base or with a context.
     tail_bound : float or None, default None
-        The splines reach so many standard deviations to either side; beyond they are the identity. None: 3 over a mixture, 5
-        over a normal base or with a context.
+        For ``coupling="spline"``: the splines cover so many standard deviations to either side and are the identity beyond.
+        None: 3 over a mixture, 5 over a normal base or with a context.
     base : {"auto", "normal", "mixture"}, default "auto"
-        The density of latent points. "normal": N(0, I). "mixture": a mixture of normal distributions (`MixtureBase`), fitted
-        to the standardised samples by expectation and maximisation, with the number of components that has the least BIC.
-        Layers are discarded unless they improve the held-out likelihood by one standard error more than fitting the mixture
-        to all samples would; the mixture is then fitted to all of them. "auto": "mixture" where samples are held back,
-        otherwise "normal".
+        The base density. "normal": N(0, I). "mixture": a `MixtureBase` that expectation-maximisation fits to the standardised
+        samples, with the number of components that minimises the BIC. The layers are then kept only if they improve the
+        held-out likelihood by one standard error more than fitting the mixture to all samples would; otherwise the model is
+        the mixture, fitted to all samples. "auto": "mixture" if samples are held back, else "normal".
     standardize : bool, default True
-        Train in units of the data's standard deviations, and end the flow with the layers that lead to the data's own:
-        an `ActNorm` and, in every second start over a normal base, an `LULinear` before it that makes the data uncorrelated,
-        too. The context is standardised, and what a linear regression on it explains (ridge, with the penalty of the least
-        generalised cross-validation) is taken out of the samples, by an `AdditiveCoupling` before the `ActNorm`. Densities,
-        and the context that `flow_` reads, are in the units of the data either way.
+        Train in units of standard deviations, and end the flow with layers that lead back to the units of the data: an
+        `ActNorm` and, in every second start over a normal base, an `LULinear` that removes correlations. The context is
+        standardised as well. A ridge regression on the context, whose penalty minimises the generalised cross-validation
+        error, is subtracted from the samples by an `AdditiveCoupling`. Densities, and the context of `flow_`, are in the units
+        of the data in any case.
     n_init : int, default 1
-        Starts, from parameters of their own. After a tenth of the epochs the one with the lowest validation NLL goes on
-        alone. Where no samples are held back, and for a warm start, there is one.
+        Number of random starts. After a tenth of the epochs only the one with the lowest validation NLL continues. There is
+        one start if no samples are held back, and for a warm start.
     max_iter : int or None, default None
-        Epochs. None: as many as make 4500 updates, fewer for flows with many parameters, at least 10 epochs.
+        Epochs. None: as many as make 4500 updates; fewer for flows with many parameters; at least 10.
     batch_size : int or None, default 256
-        Samples per update; None is the full batch.
+        Samples per update. None: all of them.
     learning_rate : float or None, default None
-        Of Adam. None: 1e-3 over a mixture, 5e-3 over a normal base or with a context; for `partial_fit`, where it is constant,
-        1e-3 over a mixture with a context, too.
+        Of Adam. None: 1e-3 over a mixture, 5e-3 over a normal base or with a context. `partial_fit` keeps it constant, and
+        uses 1e-3 over a mixture with a context as well.
     schedule : {"cosine", "constant"}, default "cosine"
-        "cosine" lets the learning rate fall to 0 at `max_iter`.
+        "cosine": the learning rate falls to 0 at `max_iter`.
     warmup : int or float, default 0.05
-        The learning rate first grows along a line, for so many updates; a float in [0, 1) is a share of all.
+        Updates in which the learning rate first grows linearly. A float in [0, 1) is a share of all updates.
     average : float, default 0.995
-        The model gets exponential moving averages of the parameters along the updates, which forget by this factor. 0: the
-        parameters themselves.
+        Decay of an exponential moving average of the parameters, which the model keeps. 0: no average.
     noise : float, default 0.65
-        Every time a sample is used, normal noise of ``noise * n**-0.45`` standard deviations is added to it: a bandwidth
-        that falls with the number of samples, and keeps the flow from putting spikes on them. 0 for none.
+        Normal noise of ``noise * n**-0.45`` standard deviations is added to a sample every time it is used. It is a bandwidth
+        that shrinks as n grows, and keeps the flow from putting spikes on samples. 0: no noise.
     validation_fraction : float or None, default 0.2
-        The share of the samples, in (0, 1), that is held back; the parameters that do best on them are kept. A sample without
-        which a column of the others would be constant is not held back. None: train on all samples, and keep the last
-        parameters.
+        Share of the samples, in (0, 1), to hold back. The parameters with the best held-out likelihood are kept. A sample
+        stays in training if a column would be constant without it. None: train on all samples and keep the last parameters.
     n_iter_no_change : int or None, default None
-        Stop when the validation NLL has not improved for so many epochs, or the training NLL where no samples are held back.
-        None: never before `max_iter`, where the cosine schedule ends; the samples held back are then looked at about fifty
-        times, otherwise after every epoch.
+        Stop if the validation NLL (the training NLL, if no samples are held back) has not improved for so many epochs; it is
+        then computed after every epoch. None: train until `max_iter`, with about fifty validations.
     tol : float, default 0
-        In nats; improvements that are not larger do not count for `n_iter_no_change`.
+        In nats: the smallest improvement that counts for `n_iter_no_change`.
     warm_start : bool, default False
-        `fit` starts from the flow that the model has; all that shapes it must be as it was. The standardisation and, where the
-        layers were given up, the mixture become those of the new samples if these are likelier so, beyond what as many
-        parameters gain by chance (Akaike's criterion); otherwise, as for the same samples again, the flow's function is kept.
+        `fit` starts from the present flow. The parameters that shape a flow must be unchanged. Standardisation and mixture
+        are taken from the new samples if these are then likelier by more than as many parameters gain by chance (Akaike's
+        criterion); otherwise the flow keeps its function.
     dtype : {"float32", "float64"}, default "float32"
-        Of the parameters and of every computation.
+        Of the parameters and of all computation.
     n_jobs : int or None, default None
-        Threads for `fit` and for the fitted `flow_`: None is 1, -1 all processors. The results do not depend on it.
+        Threads for `fit` and for `flow_`. None: 1; -1: all processors. Results are the same for any number.
     verbose : int, default 0
-        0: silent. From 1 on, `fit` shows its progress with the training and the validation NLL: a tqdm bar in a
-        terminal or a notebook, where tqdm is installed, and elsewhere about ten lines times `verbose`, on stderr. See
-        `nvpflow.progress.progress`.
+        0: silent. 1 or more: `fit` shows its progress and both NLLs, with tqdm in a terminal or a notebook if that is
+        installed, otherwise as about ten lines times `verbose` on stderr. See `nvpflow.progress.progress`.
     random_state : int, Generator, RandomState or None, default None
-        An int, >= 0, makes `fit` give the same bits every time, and each call of `sample` the same samples: see there. A
-        Generator gives others in each call.
+        An int >= 0 makes `fit` reproducible to the bit; `sample` then draws the same samples in every call. A Generator
+        advances with each call.
 
     Attributes
     ----------
     flow_ : Flow
-        The fitted flow: `n_layers` coupling layers and, if `standardize`, the layers that lead to the units of the
-        data, over `flow_.base`. Its `context_dim` is C. It does not clip the context, and reads X and context less `origin_`
-        and `context_origin_`.
+        The fitted flow: the coupling layers and, if `standardize`, the layers that lead to the units of the data, over
+        `flow_.base`. It reads X less `origin_`, and the context less `context_origin_`, and does not clip the context.
     history_ : dict
-        "train_nll", ndarray, one entry per epoch, in nats. Where samples are held back also
-        "validation_epoch", the epochs after which they were looked at, counted from 1, and "validation_nll", as many entries.
+        "train_nll": ndarray, one entry per epoch, in nats. If samples are held back, "validation_nll" has the NLL after the
+        epochs in "validation_epoch", counted from 1.
     n_iter_ : int
-        Epochs that were run; one for each `partial_fit`.
+        Number of epochs; `partial_fit` adds one per call.
     best_iter_ : int
-        The epoch whose parameters were kept; 0 where none bettered the start.
+        The epoch whose parameters were kept; 0 if none improved on the start.
     n_samples_seen_ : int
-        Rows given to `fit`, and to every `partial_fit` since; those of weight 0 do not count.
+        Rows of positive weight given to `fit` and to `partial_fit` since.
     n_features_in_ : int
     feature_names_in_ : ndarray of str objects, shape (D,)
         Only after fitting to a frame whose column names are all strings.
     context_feature_names_in_ : ndarray of str objects, shape (C,)
-        The same of the context.
+        The same for the context.
     context_range_ : ndarray of float64, shape (2, C)
-        Least and greatest values of the context of training, further apart by a fifth. A context that leaves this range is
-        clipped to it, with a warning: networks extrapolate badly. So are outliers of training, in a column whose standard
-        deviation is more than 8 times its spread between the 5th and the 95th percentile.
+        Smallest and largest values of the context in training, extended by 10 % of their distance to either side. Networks
+        extrapolate badly, so a context outside this range is clipped to it, with a warning. Outliers of a column whose
+        standard deviation exceeds 8 times its spread between the 5th and the 95th percentile are clipped in training.
     origin_, context_origin_ : ndarray of float64, shapes (D,) and (C,)
-        0, but the mean of columns that vary by less than a thousand times the resolution of `dtype` there. `flow_` reads the
-        samples and the context less these, and their subtraction in float64 keeps what the precision of the flow would not.
+        Subtracted in float64 before `flow_` reads samples and context. It is the mean of columns that vary by less than a
+        thousand times the resolution of `dtype` there, and 0 for all others.
 
     References
     ----------
@@ -331,19 +323,18 @@ class FlowDensity(Transformer):
         X : array_like of real numbers, shape (n, D)
             At least 2 samples, finite, no constant column, no masked elements.
         y : ignored
-            But real numbers in two dimensions are an error: they are a `context`.
+            Except that real numbers in two dimensions are an error: pass them as `context`.
         context : array_like of real numbers, shape (n, C), optional
-            Finite. The density is then conditional on it. A constant column teaches nothing. The names of a frame's columns
-            are checked later, as those of X are.
+            Finite. The density is then conditional on it. Later methods check the names of a frame's columns, as for X.
         sample_weight : array_like of real numbers, shape (n,), optional
-            Finite, >= 0, and at least 2 of them > 0: how much each sample counts in the loss, the validation and the
-            standardisation. Only their ratios matter. Ratios of whole numbers are those of counts: where others have weight 1,
-            a sample of weight 3 is three such samples, as long as these are not more than a million, or ten times as many as
-            were given. A sample of weight 0 is as good as absent. Default: all 1.
+            Finite, >= 0, and at least 2 of them > 0: the weight of each sample in the loss, the validation and the
+            standardisation. Only ratios matter. Ratios of whole numbers are counts: among samples of weight 1, a sample of
+            weight 3 is three equal samples, if there are then at most a million rows, or ten times as many as were given.
+            Samples of weight 0 are left out. Default: all 1.
         callback : callable, optional
             ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN
-            where samples held back were not looked at. To stop the training it raises StopIteration, which `fit` catches.
-            What it returns is ignored.
+            after epochs without validation. It stops the training by raising StopIteration, which `fit` catches. What it
+            returns is ignored.
 
         Returns
         -------
@@ -352,29 +343,28 @@ class FlowDensity(Transformer):
         Raises
         ------
         TypeError, ValueError
-            If an argument or a parameter of the estimator is of the wrong type, or outside of its range, whether or not the
-            other parameters make use of it; or if the mean log-density of the samples is not finite after training. A model
-            fitted before stays as it was.
+            If an argument has the wrong type or an invalid value; if any parameter of the estimator has, used or not; or if
+            the mean log-density of the samples is not finite after training. A model fitted before stays as it was.
 
         Warns
         -----
         ConvergenceWarning
             If training diverged; the best parameters were kept.
         UserWarning
-            If there are not more samples than columns; if columns are linear combinations of others, where a density has no
-            upper limit and its value says little; if columns of X or context vary by less than a thousand times the
-            resolution of `dtype` (see `origin_`), or a column of the context has outliers (see `context_range_`). Later
-            methods warn of a context that is clipped.
+            If there are not more samples than columns; if columns are linear combinations of others, because the density then
+            has no upper limit and its value means little; if columns of X or context vary by less than a thousand times the
+            resolution of `dtype` (see `origin_`); if a column of the context has outliers (see `context_range_`). Later
+            methods warn if they clip a context.
 
         Notes
         -----
         Ctrl-C raises KeyboardInterrupt and leaves a fitted model with the best parameters so far.
 
-        Where the number of samples matters, as for `noise` and for the number of components, samples of relative weights
-        count as the exponential of the entropy of the weights' shares.
+        `noise` and the number of components depend on the number of samples. With relative weights this is the effective
+        number, the exponential of the entropy of the weights' shares.
 
-        Samples that are equal count as often as they come. A column of which many values are equal has no finite density
-        there; the model puts narrow peaks on such values, whose share of the samples is right, while the height says nothing.
+        Equal rows count as often as they occur. A value that many rows of a column have has no finite density. The model puts
+        a narrow peak there: its share of the probability is right, its height is arbitrary.
         """
         settings = self._settings()
         refuse_context(y)
@@ -418,20 +408,19 @@ class FlowDensity(Transformer):
         context: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
-        """Train on samples that arrive in pieces: one epoch on this piece.
+        """Train for one epoch on a piece of the data.
 
-        The first call sets up the flow and, with `standardize`, its standardisation, so its piece should tell mean and
-        standard deviation roughly; later calls go on from the present parameters, also from those of `fit`. Adam's
-        moments last from call to call, `learning_rate` is constant, and no samples are held back. A mixture, with
-        ``base="mixture"`` alone, is fitted to the first piece and trained on with the layers. Calling it again with
-        the same samples trains for several epochs.
+        The first call builds the flow and, with `standardize`, sets the units, so its piece should give the mean and the
+        standard deviation roughly. Later calls continue from the present parameters, and may follow `fit`. Adam's moments are
+        kept between calls, `learning_rate` is constant, and no samples are held back. Only with ``base="mixture"`` a mixture
+        is fitted to the first piece; it is then trained with the layers. Call it again with the same samples for more epochs.
 
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
             Finite. The first piece: at least 2 samples, no constant column.
         y : ignored
-            But real numbers in two dimensions are an error: they are a `context`.
+            Except that real numbers in two dimensions are an error: pass them as `context`.
         context : array_like of real numbers, shape (n, C)
             In all pieces or in none. The first one sets the units that the context is standardised to; each widens
             `context_range_`.
@@ -516,7 +505,7 @@ class FlowDensity(Transformer):
         ----------
         X : array_like of real numbers, shape (n, D), n >= 1
         y : ignored
-            But real numbers in two dimensions are an error: they are a `context`.
+            Except that real numbers in two dimensions are an error: pass them as `context`.
         context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
             Needed by a model that was fitted with a context.
         sample_weight : array_like of real numbers, shape (n,), optional
