@@ -8,7 +8,7 @@
 
 typedef struct {
     const char *name;
-    int version;         /* of the numbers of nvp_flow_decode, the first one that has it; NVP_FIRST_WITH_KIND from now on */
+    int version; /* of the numbers of nvp_flow_decode, the first one that has it; NVP_FIRST_WITH_KIND from now on */
     nvp_field fields[4]; /* of nvp_base_config, in the order of nvp_flow_decode; the last one has no name */
 } nvp_base_traits;
 

@@ -15,7 +15,8 @@ typedef struct {
     bool (*count_indices)(size_t dim, const nvp_layer_config *config, size_t *n);
     /* Fill in what the kernels need besides the fields of a valid configuration; `indices` are zeros. NULL: nothing. */
     nvp_status (*describe)(nvp_layer *layer, const nvp_layer_config *config, size_t *indices);
-    /* The lists of the configuration again, for which `mask` and `columns` have room for D entries. NULL: there are none. */
+    /* The lists of the configuration again, for which `mask` and `columns` have room for D entries. NULL: there are
+     * none. */
     void (*recover)(nvp_dtype dtype, const nvp_layer *layer, unsigned char *mask, size_t *columns,
                     nvp_layer_config *config);
 } nvp_layer_kind;

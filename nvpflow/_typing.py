@@ -1,5 +1,7 @@
 """The types that public signatures share."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict

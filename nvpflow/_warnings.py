@@ -1,5 +1,7 @@
 """Warnings that name a line of the user's program, however deep in the package they arise."""
 
+from __future__ import annotations
+
 import sys
 import warnings
 

@@ -1,5 +1,7 @@
 """What both kinds of containers check before they read an array."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 __all__ = ["check_array"]

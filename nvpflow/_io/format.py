@@ -1,5 +1,7 @@
 """What `save` and `load` agree on."""
 
+from __future__ import annotations
+
 import os
 from typing import cast
 

@@ -1,5 +1,7 @@
 """State dicts: parameters by the names that PyTorch modules give them."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Collection, Mapping
 from typing import Any

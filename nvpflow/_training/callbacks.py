@@ -1,5 +1,7 @@
 """Callbacks of a training: what they say to it, and one that stops it."""
 
+from __future__ import annotations
+
 from nvpflow._typing import Callback
 
 __all__ = ["stop_on_plateau", "wants_stop"]

@@ -39,12 +39,15 @@ class Data(NamedTuple):
 
     def rows(self, index: slice | npt.NDArray[np.integer[Any] | np.bool_]) -> Data:
         """The part that `index` selects."""
-        return Data(*(None if array is None else array[index] for array in self))  # type: ignore[arg-type]
+        context, weight = (None if array is None else array[index] for array in self[1:])
+        return Data(self.x[index], context, weight)
 
     def and_those(self, other: Data) -> Data:
         """These and other samples of the same kind."""
-        parts = zip(self, other)
-        return Data(*(None if part is None else np.concatenate([part, rest]) for part, rest in parts))  # type: ignore[arg-type]
+        context, weight = (
+            None if part is None or rest is None else np.concatenate([part, rest]) for part, rest in zip(self[1:], other[1:])
+        )
+        return Data(np.concatenate([self.x, other.x]), context, weight)
 
 
 def check_data(

@@ -1,5 +1,7 @@
 """The curves of a training, as users and as files have them."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,5 +1,7 @@
 """K-means, from which the search for a mixture starts."""
 
+from __future__ import annotations
+
 import numpy as np
 import numpy.typing as npt
 

@@ -1,5 +1,7 @@
 """Columns whose offset is so large that the precision of a flow does not resolve them: it reads them less an origin."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np

@@ -32,7 +32,12 @@ class Layer(_core.Transform):
     _arguments: tuple[str, ...] = ()  # of the constructor, but for data_dim and dtype; each is an attribute, too
 
     def config(self) -> dict[str, Any]:
-        """The arguments that make such a layer again, as plain Python values, and its `type`."""
+        """The type and the arguments of the layer as plain Python values, without its parameters.
+
+        Returns
+        -------
+        config : dict
+        """
         arguments = {name: _plain(getattr(self, name)) for name in self._arguments}
         return {"type": self._known_kind(), "data_dim": self.data_dim, **arguments}
 
