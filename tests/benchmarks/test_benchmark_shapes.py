@@ -42,6 +42,18 @@ def test_lines(name):
     assert stats.kstest(samples(name)[:, 0], lambda values: np.interp(values, edges, cdf)).pvalue > 1e-4
 
 
+# A point and the height there, by hand from the article's table: that of the normal densities which matter there.
+HEIGHTS = {"kurtotic": (0, 1.5957), "outlier": (0, 3.6303), "claw": (0, 0.5984), "skewed-bimodal": (1.5, 0.3963),
+           "separated-bimodal": (1.5, 0.3989), "asymmetric-claw": (-1.5, 0.3222), "smooth-comb": (62 / 21, 0.3989),
+           "discrete-comb": (16 / 7, 0.3998)}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HEIGHTS)
+def test_heights_of_lines(name):
+    point, height = HEIGHTS[name]
+    assert np.exp(DENSITIES[name].log_prob(np.array([[point]]))) == pytest.approx(height, abs=2e-4)
+
+
 @pytest.mark.parametrize("name", ["scales-0.02-1", "scales-0.001-1000"])
 def test_two_scales(name):
     density = DENSITIES[name]
