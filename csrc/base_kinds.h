@@ -8,7 +8,7 @@
 
 typedef struct {
     const char *name;
-    int version;         /* first version of nvp_flow_decode's numbers with it; NVP_FIRST_WITH_KIND for new kinds */
+    int version; /* first version of nvp_flow_decode's numbers with the kind; NVP_FIRST_WITH_KIND for new ones */
     nvp_field fields[4]; /* of nvp_base_config, in the order of nvp_flow_decode; the last one has no name */
 } nvp_base_traits;
 

@@ -134,9 +134,8 @@ static nvp_status read_flow(numbers *in, storage *lists, nvp_flow **flow) {
         return NVP_ERROR_MEMORY;
     for (size_t l = 0; l < n_layers && !in->bad; l++)
         read_layer(in, dim, &layers[l], lists);
-    const nvp_status status = in->bad || in->left
-                                  ? why_bad(in)
-                                  : nvp_flow_create(flow, dtype, dim, context_dim, &base, n_layers, layers);
+    const nvp_status status =
+        in->bad || in->left ? why_bad(in) : nvp_flow_create(flow, dtype, dim, context_dim, &base, n_layers, layers);
     free(layers);
     return status;
 }

@@ -2,7 +2,7 @@
 #include <string.h>
 
 const char *const nvp_form_names[] = {
-    [NVP_CHOICE] = "choice", [NVP_SWITCH] = "choice", [NVP_REAL] = "real",       [NVP_COUNT] = "count",
+    [NVP_CHOICE] = "choice", [NVP_SWITCH] = "choice", [NVP_REAL] = "real",   [NVP_COUNT] = "count",
     [NVP_WIDTHS] = "widths", [NVP_MASK] = "mask",     [NVP_ORDER] = "order",
 };
 

@@ -3,6 +3,7 @@
 #define NVP_FLOW_H
 
 #include "nvpflow.h"
+#include "reals.h" /* every file about flows refuses -ffast-math */
 #include <stdbool.h>
 
 /* The conditioner: Linear -> activation -> ... -> Linear. */

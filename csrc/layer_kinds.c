@@ -6,15 +6,19 @@ _Static_assert(sizeof(nvp_activation) == sizeof(int) && sizeof(nvp_scale) == siz
 
 #define AT(member) .offset = offsetof(nvp_layer_config, member)
 #define CHOICE(label, member, ...)                                                                                     \
-    { .name = label, .form = NVP_CHOICE, AT(member), .choices = {__VA_ARGS__} }
+    {                                                                                                                  \
+        .name = label, .form = NVP_CHOICE, AT(member), .choices = {__VA_ARGS__}                                        \
+    }
 #define SWITCH(label, member, off, on)                                                                                 \
-    { .name = label, .form = NVP_SWITCH, AT(member), .choices = {off, on} }
-#define REAL(label, member)                                                                                            \
-    { .name = label, .form = NVP_REAL, AT(member) }
-#define COUNT(label, member, from, to)                                                                                 \
-    { .name = label, .form = NVP_COUNT, AT(member), .least = from, .most = to }
-#define ORDER(label, member)                                                                                         \
-    { .name = label, .form = NVP_ORDER, AT(member) }
+    {                                                                                                                  \
+        .name = label, .form = NVP_SWITCH, AT(member), .choices = {off, on}                                            \
+    }
+#define REAL(label, member) {.name = label, .form = NVP_REAL, AT(member)}
+#define COUNT(label, member, from, to) {.name = label, .form = NVP_COUNT, AT(member), .least = from, .most = to}
+#define WIDTHS(label, member, n_member)                                                                                \
+    {.name = label, .form = NVP_WIDTHS, AT(member), .n_offset = offsetof(nvp_layer_config, n_member)}
+#define MASK(label, member) {.name = label, .form = NVP_MASK, AT(member)}
+#define ORDER(label, member) {.name = label, .form = NVP_ORDER, AT(member)}
 
 /* -- couplings -- */
 
@@ -22,12 +26,7 @@ _Static_assert(sizeof(nvp_activation) == sizeof(int) && sizeof(nvp_scale) == siz
 _Static_assert(sizeof((const char *const[]){ACTIVATIONS}) / sizeof(char *) == NVP_N_ACTIVATIONS, "each has a name");
 
 #define CONDITIONER                                                                                                    \
-    CHOICE("activation", activation, ACTIVATIONS),                                                                     \
-        {.name = "hidden_dim",                                                                                         \
-         .form = NVP_WIDTHS,                                                                                           \
-         AT(hidden),                                                                                                   \
-         .n_offset = offsetof(nvp_layer_config, n_hidden)},                                                            \
-        {.name = "mask", .form = NVP_MASK, AT(mask)}
+    CHOICE("activation", activation, ACTIVATIONS), WIDTHS("hidden_dim", hidden, n_hidden), MASK("mask", mask)
 
 static bool is_scale_bound(nvp_dtype dtype, double bound) {
     return nvp_is_normal(dtype, bound) && nvp_is_normal(dtype, 1 / bound);
@@ -118,12 +117,8 @@ const nvp_layer_kind nvp_layer_kinds[NVP_N_LAYER_TYPES] = {
                              nvp_count_coupling_indices,
                              spline_describe,
                              coupling_recover},
-    [NVP_ADDITIVE_COUPLING] = {"additive_coupling",
-                               {CONDITIONER},
-                               NULL,
-                               nvp_count_coupling_indices,
-                               additive_describe,
-                               coupling_recover},
+    [NVP_ADDITIVE_COUPLING] =
+        {"additive_coupling", {CONDITIONER}, NULL, nvp_count_coupling_indices, additive_describe, coupling_recover},
     [NVP_PERMUTATION] = {"permutation",
                          {ORDER("permutation", permutation)},
                          NULL,

@@ -58,12 +58,12 @@ class Base:
 
     @property
     def parameters(self) -> Floats:
-        """ndarray, shape (n_parameters,): a view of the buffer."""
+        """ndarray, shape (n_parameters,): all parameters, as a writable view. In a flow, a view of its parameters."""
         return self._parameters.view()
 
     @property
     def n_parameters(self) -> int:
-        """int"""
+        """int: the length of `parameters`."""
         return len(self._parameters)
 
     def sample(self, n_samples: int, random_state: Seed = None) -> Floats:
@@ -96,7 +96,7 @@ class Base:
         Raises
         ------
         TypeError, ValueError
-            If z does not hold real numbers or has another shape.
+            If z does not hold real numbers, or has a wrong shape.
         """
         z = as_array("z", z)
         if z.ndim != 2 or z.shape[1] != self.data_dim:
@@ -107,17 +107,17 @@ class Base:
         return bare_flow(self.data_dim, self.dtype, self._fields(), self._parameters)
 
     def copy(self) -> Self:
-        """Copy the base with its parameters. The copy belongs to no flow.
+        """An independent base with the same parameters, outside of any flow.
 
         Returns
         -------
         Base
-            Independent of this one, of the same class and with the same attributes.
+            Of the same class, with the same additional attributes.
         """
         return copy.copy(self)
 
     def config(self) -> dict[str, Any]:
-        """Describe the base without its parameters, as plain Python values.
+        """The sizes of the base as plain Python values, without its parameters.
 
         Returns
         -------

@@ -1,5 +1,7 @@
 """Types of public signatures."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict

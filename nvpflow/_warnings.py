@@ -1,5 +1,7 @@
 """Warnings that point to a line of the user's program."""
 
+from __future__ import annotations
+
 import sys
 import warnings
 

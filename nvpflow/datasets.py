@@ -1,5 +1,7 @@
 """The exact density of scikit-learn's `make_moons`, for comparison with a fitted flow."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

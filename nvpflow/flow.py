@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import operator
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self, SupportsIndex, TypeAlias, overload
@@ -41,6 +40,7 @@ from nvpflow._validation.arguments import (
     shown,
 )
 from nvpflow._validation.arrays import as_array
+from nvpflow._warnings import warn_user
 from nvpflow.bases import BASE_TYPES, Base, base_from_config, base_from_state
 from nvpflow.layers import SCALE_BOUND, STATE_NAMES, ActNorm, AffineCoupling, Layer, layer_from_config
 from nvpflow.mixture_base import MixtureBase
@@ -456,12 +456,11 @@ class Flow(_core.Flow):
             if validation_data is None:
                 history.pop("validation_nll", None)
         if history["diverged"]:
-            warnings.warn(
+            warn_user(
                 f"training diverged: the loss or its gradient was not finite in epoch {history['n_iter']}; the parameters "
                 f"of epoch {history['best_iter']} were kept. A smaller learning_rate, max_grad_norm or scale='tanh' may "
                 "help.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
 
     def _check_data(

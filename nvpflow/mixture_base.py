@@ -88,18 +88,18 @@ class MixtureBase(Base):
 
     @property
     def logits(self) -> Floats:
-        """ndarray, shape (K,)"""
+        """ndarray, shape (K,): the weights are their softmax. A view of the parameters."""
         return self._parameters[: self.n_components]
 
     @property
     def means(self) -> Floats:
-        """ndarray, shape (K, D)"""
+        """ndarray, shape (K, D): a view of the parameters."""
         n = self.n_components
         return self._parameters[n : n + n * self.data_dim].reshape(n, self.data_dim)
 
     @property
     def factors(self) -> Floats:
-        """ndarray, shape (K, D (D + 1) / 2)"""
+        """ndarray, shape (K, D (D + 1) / 2): the lower triangle of P, row by row, with logarithms on the diagonal. A view."""
         return self._parameters[self.n_components * (1 + self.data_dim) :].reshape(self.n_components, -1)
 
     @property
@@ -111,7 +111,7 @@ class MixtureBase(Base):
 
     @property
     def precision_factors(self) -> Floats:
-        """ndarray of float64, shape (K, D, D): P."""
+        """ndarray of float64, shape (K, D, D): P, where the precision is P^T P."""
         dim = self.data_dim
         factors = np.zeros((self.n_components, dim, dim))
         factors[:, *np.tril_indices(dim)] = self.factors
@@ -120,7 +120,7 @@ class MixtureBase(Base):
 
     @property
     def covariances(self) -> Floats:
-        """ndarray of float64, shape (K, D, D)"""
+        """ndarray of float64, shape (K, D, D): the inverse of the precisions."""
         inverse = np.linalg.inv(self.precision_factors)
         return inverse @ inverse.transpose(0, 2, 1)
 

@@ -1,5 +1,7 @@
 """Progress of training: a bar in a terminal or a notebook, lines elsewhere."""
 
+from __future__ import annotations
+
 import sys
 import warnings
 from collections.abc import Iterator

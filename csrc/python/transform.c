@@ -49,8 +49,7 @@ static int transform_init(PyObject *object, PyObject *args, PyObject *keywords) 
     TransformObject *self = (TransformObject *)object;
     PyObject *description, *value = Py_None;
     PyArrayObject *parameters = NULL;
-    if (check_unused(self) < 0 ||
-        !PyArg_ParseTupleAndKeywords(args, keywords, "O|O", names, &description, &value))
+    if (check_unused(self) < 0 || !PyArg_ParseTupleAndKeywords(args, keywords, "O|O", names, &description, &value))
         return -1;
     nvp_flow *flow = decode_flow(description);
     const int typenum = flow && nvp_flow_dtype(flow) == NVP_FLOAT32 ? NPY_FLOAT : NPY_DOUBLE;

@@ -1,5 +1,7 @@
 """The check of dtype and shape that both container formats make before they read an array."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 __all__ = ["check_array"]

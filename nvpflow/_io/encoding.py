@@ -5,6 +5,7 @@ The core's table lists the fields of each layer type: their order, form and allo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -118,6 +119,8 @@ def _encode_choice(name: str, value: object, choices: tuple[str, ...], data_dim:
 
 
 def _encode_real(name: str, value: object, _: None, data_dim: int) -> list[float]:
+    if type(value) is float and 0 < value < math.inf:  # nearly always: the check below takes microseconds
+        return [value]
     return [check_real(name, value, 0, low_open=True)]
 
 
@@ -131,12 +134,17 @@ def _encode_widths(name: str, value: object, _: None, data_dim: int) -> list[int
 
 
 def _encode_mask(name: str, value: object, _: None, data_dim: int) -> list[int]:
-    mask: list[int] = check_mask(_integers(name, value, data_dim), data_dim).tolist()
+    mask = _integers(name, value, data_dim)
+    if not {0, 1}.issuperset(mask):
+        check_mask(mask, data_dim)  # says what is wrong
     return mask
 
 
-def _encode_order(name: str, value: object, _: None, data_dim: int) -> tuple[int, ...]:
-    return check_permutation(_integers(name, value, data_dim), data_dim)
+def _encode_order(name: str, value: object, _: None, data_dim: int) -> list[int]:
+    order = _integers(name, value, data_dim)
+    if sorted(order) != list(range(data_dim)):
+        check_permutation(order, data_dim)  # says what is wrong
+    return order
 
 
 # Arguments: name, value, allowed values, data_dim.

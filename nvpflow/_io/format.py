@@ -1,5 +1,7 @@
 """Names and version of the file format, shared by `save` and `load`."""
 
+from __future__ import annotations
+
 import os
 from typing import cast
 

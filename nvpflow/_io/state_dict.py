@@ -1,5 +1,7 @@
 """State dicts: parameters under the names of PyTorch modules."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Collection, Mapping
 from typing import Any

@@ -12,7 +12,7 @@ from typing import IO
 try:
     import fcntl
 except ImportError:  # on Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # it is a module elsewhere
 
 __all__ = ["write_file"]
 

@@ -1,5 +1,7 @@
 """Callbacks of training: how they stop it, and one that stops on a plateau."""
 
+from __future__ import annotations
+
 from nvpflow._typing import Callback
 
 __all__ = ["stop_on_plateau", "wants_stop"]

@@ -40,12 +40,15 @@ class Data(NamedTuple):
 
     def rows(self, index: slice | npt.NDArray[np.integer[Any] | np.bool_]) -> Data:
         """Select rows."""
-        return Data(*(None if array is None else array[index] for array in self))  # type: ignore[arg-type]
+        context, weight = (None if array is None else array[index] for array in self[1:])
+        return Data(self.x[index], context, weight)
 
     def and_those(self, other: Data) -> Data:
         """Concatenate these and other samples."""
-        parts = zip(self, other)
-        return Data(*(None if part is None else np.concatenate([part, rest]) for part, rest in parts))  # type: ignore[arg-type]
+        context, weight = (
+            None if part is None or rest is None else np.concatenate([part, rest]) for part, rest in zip(self[1:], other[1:])
+        )
+        return Data(np.concatenate([self.x, other.x]), context, weight)
 
 
 def check_data(

@@ -1,5 +1,7 @@
 """Training curves: in the form for users, and in the form for files."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np

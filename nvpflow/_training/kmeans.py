@@ -1,5 +1,7 @@
 """K-means, which initialises the search for a mixture."""
 
+from __future__ import annotations
+
 import numpy as np
 import numpy.typing as npt
 

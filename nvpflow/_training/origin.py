@@ -1,5 +1,7 @@
 """Origins: columns with an offset too large for the precision of a flow are read less an origin."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +15,7 @@ from nvpflow._training.noise import bandwidth
 from nvpflow._training.standardize import Units
 from nvpflow._typing import ArrayLike, FloatDType, Floats
 from nvpflow._validation.arguments import draw_seeds
+from nvpflow._warnings import warn_user
 from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.layers import ActNorm
 from nvpflow.optim import Adam
@@ -94,11 +94,10 @@ class Stream:
         if np.isnan(nll):
             flow.parameters[:] = before
             self.adam = None
-            warnings.warn(
+            warn_user(
                 "training diverged: the loss or its gradient was not finite; the parameters from before this call "
                 "were kept. A smaller learning_rate, coupling='spline' or a scale_bound may help.",
                 ConvergenceWarning,
-                stacklevel=3,
             )
         return nll
 

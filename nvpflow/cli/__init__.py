@@ -3,6 +3,8 @@
 Results go to standard output; progress, warnings and errors go to standard error.
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
 from collections.abc import Sequence

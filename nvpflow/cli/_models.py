@@ -1,5 +1,7 @@
 """The commands fit, score, sample and info."""
 
+from __future__ import annotations
+
 import argparse
 import sys
 from collections import Counter

@@ -1,10 +1,12 @@
 """The command moons, which fits two moons and compares with their exact density."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -97,7 +99,7 @@ def _moons(options: argparse.Namespace) -> None:
 
     path = options.output / "model.npz"
     model.save(path)
-    again = nvpflow.load(path).score_samples(fresh)  # type: ignore[union-attr]
+    again = cast(nvpflow.FlowDensity, nvpflow.load(path)).score_samples(fresh)
     if not np.array_equal(again, log_density, equal_nan=True):
         raise ValueError(f"{path} was loaded again and gives other log-densities than the model")
     print(f"wrote {path}: loaded again, it gives the same log-densities")

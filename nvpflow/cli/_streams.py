@@ -1,5 +1,7 @@
 """Standard input, output and error, which may be closed or have no reader."""
 
+from __future__ import annotations
+
 import errno
 import os
 import sys

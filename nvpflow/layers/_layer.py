@@ -32,7 +32,12 @@ class Layer(_core.Transform):
     _arguments: tuple[str, ...] = ()  # of the constructor, without data_dim and dtype; each is an attribute as well
 
     def config(self) -> dict[str, Any]:
-        """Describe the layer without its parameters: its `type`, and the arguments of its class as plain Python values."""
+        """The type and the arguments of the layer as plain Python values, without its parameters.
+
+        Returns
+        -------
+        config : dict
+        """
         arguments = {name: _plain(getattr(self, name)) for name in self._arguments}
         return {"type": self._known_kind(), "data_dim": self.data_dim, **arguments}
 
