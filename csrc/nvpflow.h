@@ -346,7 +346,7 @@ typedef struct {
      * of a kernel density estimate: Rothfuss et al. (2019), "Noise regularization for conditional density
      * estimation". */
     const void *noise;
-    size_t validate_every;       /* validate every so many epochs, and after the last one; 0 is 1 */
+    size_t validate_every;       /* epochs between validations; the last epoch is always validated; 0 is 1 */
     size_t patience;             /* stop after this many epochs without a better validation NLL; 0: never */
     double tolerance;            /* >= 0, finite: an NLL counts as better if it is lower by more than this, in nats */
     uint64_t seed;               /* for the shuffling and the noise */
