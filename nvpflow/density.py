@@ -669,7 +669,7 @@ class FlowDensity(Transformer):
         return self._to_own_units(self.flow_.forward(Z, self._check_context(context, len(Z)))[0])
 
     def save(self, path: AnyPath | BinaryWriter) -> None:
-        """Write the fitted model to a file, which `nvpflow.load` reads. See there.
+        """Write the fitted model to a file that `nvpflow.load` reads; see `nvpflow.save`.
 
         Parameters
         ----------

@@ -263,7 +263,7 @@ class Flow(_core.Flow):
         z, log_det = self.inverse(x, context)
         with np.errstate(over="ignore", invalid="ignore"):
             grad_z = -z if self.base is None else self.base._grad_log_prob(z)
-            vjp: Any = self.inverse_vjp  # its overloads take a context or none, never both
+            vjp: Any = self.inverse_vjp  # one overload takes a context, the other does not
             grad: Floats = vjp(x, grad_z, np.ones_like(log_det), context)[0]
             grad[~np.isfinite(z).all(axis=1) | ~np.isfinite(log_det)] = np.nan
         return grad
