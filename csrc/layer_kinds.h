@@ -13,8 +13,8 @@ typedef struct {
     bool (*is_valid)(nvp_dtype dtype, const nvp_layer_config *config);
     /* *n = the number of indices that the description stores, such as lists of columns. False: overflow. NULL: none. */
     bool (*count_indices)(size_t dim, const nvp_layer_config *config, size_t *n);
-    /* Fill in what the kernels need besides the fields of a valid configuration. `indices` is all zeros. NULL: nothing.
-     */
+    /* Fill in what the kernels need besides the fields of a valid configuration. `indices` holds zeros. NULL:
+     * nothing. */
     nvp_status (*describe)(nvp_layer *layer, const nvp_layer_config *config, size_t *indices);
     /* Recover the lists of the configuration. `mask` and `columns` have room for D entries. NULL: it has none. */
     void (*recover)(nvp_dtype dtype, const nvp_layer *layer, unsigned char *mask, size_t *columns,

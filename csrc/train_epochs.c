@@ -64,8 +64,7 @@ static nvp_status train_batch(nvp_training *t, size_t first, size_t count, doubl
     return NVP_OK;
 }
 
-/* Shuffle the samples for all workers. No worker still reads the old order, because the last pass ended with a barrier.
- */
+/* Shuffle the samples for all workers. No worker still reads the old order: the last pass ended with a barrier. */
 static void shuffle(nvp_training *t, size_t epoch) {
     if (t->worker == 0)
         nvp_shuffle(t->options->seed, epoch, t->data.n, t->order);

@@ -66,9 +66,7 @@ static int check_shape(PyArrayObject *array, const char *name, npy_intp n, npy_i
     return -1;
 }
 
-/* Everything except a plain array is converted in Python, with its errors: frames, tensors, DLPack, subclasses of
- * arrays.
- */
+/* Everything except plain arrays is converted in Python: frames, tensors, DLPack, subclasses of arrays. */
 static PyArrayObject *as_array(PyObject *value, const char *name) {
     if (PyArray_CheckExact(value))
         return (PyArrayObject *)Py_NewRef(value);
