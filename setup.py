@@ -1,4 +1,4 @@
-"""Builds the extension `nvpflow._core`: the C library and its binding. Everything else is in pyproject.toml."""
+"""Build the extension `nvpflow._core`: the C library and its binding. pyproject.toml has everything else."""
 
 import os
 import sys
@@ -8,12 +8,12 @@ import numpy
 from setuptools import Extension, setup
 
 if sys.platform == "win32":
-    # MSVC has C11's atomics from Visual Studio 2022 17.5 on, behind a switch of their own. It has no vector extension:
-    # its kernels work on one sample after the other.
+    # MSVC supports C11 atomics since Visual Studio 2022 17.5, with a switch. It has no vector extension, so its kernels
+    # process one sample at a time.
     compile_args, link_args = ["/std:c11", "/experimental:c11atomics", "/O2"], []
 else:
-    # Contracting a * b + c is what makes multiply-adds; sqrt sets no errno that anybody reads; and only the
-    # module's init function needs to be seen from outside.
+    # Contraction turns a * b + c into multiply-adds. Nothing reads the errno of sqrt. Only the module's init function needs
+    # to be visible.
     compile_args = ["-std=c11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden", "-g0", "-pthread"]
     link_args = ["-pthread"]
 

@@ -1,4 +1,4 @@
-/* Adam: the options' defaults and ranges, and a single step. NaN is in no range: every comparison with it fails. */
+/* Adam: defaults and ranges of the options, and a single step. NaN is in no range, because comparisons with it fail. */
 #include "engine.h"
 #include "reals.h"
 #include "sized.h"

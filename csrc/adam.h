@@ -10,7 +10,7 @@ void nvp_fill_in_adam(nvp_adam_options *adam);
 /* Whether the options are in their ranges. */
 bool nvp_check_adam(nvp_dtype dtype, const nvp_adam_options *adam);
 
-/* One step of Adam, with weight decay and averaging. Rows are as long as the parameters; NULL: not wanted. */
+/* One step of Adam, with weight decay and averaging. Rows have the length of the parameters; NULL: not wanted. */
 typedef struct {
     const nvp_adam_options *adam;
     size_t step;           /* the first is 1 */

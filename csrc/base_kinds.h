@@ -1,5 +1,5 @@
-/* The kinds of base densities, whatever the precision: their names and fields. What they compute is in the engine's
- * table. */
+/* The kinds of base densities: their names and fields, which do not depend on the precision. The engine has the table
+ * of their functions. */
 #ifndef NVP_BASE_KINDS_H
 #define NVP_BASE_KINDS_H
 
@@ -8,11 +8,11 @@
 
 typedef struct {
     const char *name;
-    int version; /* of the numbers of nvp_flow_decode, the first one that has it; NVP_FIRST_WITH_KIND from now on */
+    int version; /* first version of nvp_flow_decode's numbers with the kind; NVP_FIRST_WITH_KIND for new ones */
     nvp_field fields[4]; /* of nvp_base_config, in the order of nvp_flow_decode; the last one has no name */
 } nvp_base_traits;
 
-/* Versions before this one were those of one base each: the number of the version says which it is. */
+/* Each version before this one has a single base. */
 enum { NVP_FIRST_WITH_KIND = 3 };
 
 /* By nvp_base_kind. */

@@ -1,10 +1,10 @@
-/* The public compute functions, each of which is one pass. */
+/* The public compute functions. Each is one pass. */
 #include "data.h"
 #include "engine.h"
 #include "plan.h"
 #include "sized.h"
 
-/* Whether the pass has all that it reads. */
+/* Whether the pass has all required inputs. */
 static bool is_complete(const nvp_pass *pass) {
     return pass->flow && pass->workspace &&
            (pass->n == 0 || (nvp_has_parameters(pass->flow, pass->params) && (pass->draws || pass->in) &&
@@ -24,7 +24,7 @@ static nvp_status run_with_team(nvp_pass *pass) {
     return status;
 }
 
-/* Run a pass that must have an output. */
+/* Run a pass that requires an output. */
 static nvp_status run(nvp_pass pass, const void *output) {
     return pass.n && !output ? NVP_ERROR_ARGUMENT : run_with_team(&pass);
 }

@@ -1,18 +1,17 @@
-/* What the descriptions of all couplings share: the mask, and the shape of the conditioner. */
+/* The common part of the descriptions of couplings: the mask, and the shape of the conditioner. */
 #ifndef NVP_COUPLING_H
 #define NVP_COUPLING_H
 
 #include "flow.h"
 
-/* The D columns and n_hidden + 2 widths of a coupling; false: overflow. */
+/* *n = the number of indices of a coupling: D columns and n_hidden + 2 widths. False: overflow. */
 bool nvp_count_coupling_indices(size_t dim, const nvp_layer_config *config, size_t *n);
 
-/* Fill in a coupling with so many networks, each with so many outputs for a transformed column. NVP_ERROR_SIZE:
- * overflow. */
+/* Fill in a coupling. NVP_ERROR_SIZE: overflow. */
 nvp_status nvp_describe_coupling(nvp_layer *layer, const nvp_layer_config *config, size_t n_networks,
                                  size_t outputs_per_column, size_t *indices);
 
-/* The lists again; `mask` has room for D entries. */
+/* Recover the lists of the configuration. `mask` has room for D entries. */
 void nvp_recover_coupling(const nvp_layer *layer, unsigned char *mask, nvp_layer_config *config);
 
 #endif

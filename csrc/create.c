@@ -1,4 +1,4 @@
-/* From the configurations of layers and of the base to the description of a flow. */
+/* Create the description of a flow from the configurations of its layers and its base. */
 #include "base_kinds.h"
 #include "checked.h"
 #include "engine.h"
@@ -7,14 +7,14 @@
 #include "sized.h"
 #include <stdlib.h>
 
-/* How many indices a layer of a valid configuration keeps; false: overflow. */
+/* *n = the number of indices that a layer of a valid configuration stores. False: overflow. */
 static bool count_indices(size_t dim, const nvp_layer_config *config, size_t *n) {
     const nvp_layer_kind *kind = &nvp_layer_kinds[config->type];
     *n = 0;
     return !kind->count_indices || kind->count_indices(dim, config, n);
 }
 
-/* One layer, which gets its index lists from `indices` on and moves that behind them. */
+/* Describe one layer. It stores its index lists at *indices, and advances *indices past them. */
 static nvp_status describe_layer(nvp_flow *flow, nvp_layer *layer, const nvp_layer_config *config, size_t **indices) {
     const nvp_layer_kind *kind = &nvp_layer_kinds[config->type];
     layer->type = config->type;
@@ -83,7 +83,7 @@ static bool take_base(const nvp_base_config *given, size_t dim, nvp_base_config 
     return nvp_fields_are_valid(fields, dim, own);
 }
 
-/* Whether the layers' configurations are valid, and how many indices they keep. */
+/* Check the layers' configurations, and count the indices that they store. */
 static nvp_status check_layers(nvp_dtype dtype, size_t dim, size_t n_layers, const nvp_layer_config *layers,
                                size_t *n_indices) {
     *n_indices = 1;

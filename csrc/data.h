@@ -3,7 +3,7 @@
 
 #include "flow.h"
 
-/* Whether there is at least one sample, the context if the flow has one, and valid weights. Sets their mean. */
+/* Whether the data have at least one sample, a context if the flow has one, and valid weights. Sets the mean weight. */
 bool nvp_check_data(const nvp_flow *flow, const nvp_data *data, double *mean_weight);
 
 #endif

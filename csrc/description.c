@@ -1,4 +1,4 @@
-/* A flow as the numbers that describe it in a file, and back. */
+/* Convert flows to the numbers that describe them in files, and back. */
 #include "description.h"
 #include "base_kinds.h"
 #include <math.h>
@@ -6,7 +6,7 @@
 
 /* -- from numbers -- */
 
-/* The numbers still to be read. One that is not what it should be, or missing, makes them bad for good. */
+/* The numbers still to be read. After a wrong or missing number they stay bad. */
 typedef struct {
     const double *next;
     size_t left;
@@ -23,7 +23,7 @@ static double next_real(numbers *in) {
     return *in->next++;
 }
 
-/* A double holds every integer up to this without rounding. */
+/* A double represents every integer up to this exactly. */
 static const double most = 0x1p53;
 
 static bool fits(double value) { return value < most && value < (double)SIZE_MAX; }
@@ -36,7 +36,7 @@ static size_t next_count(numbers *in) {
     return 0;
 }
 
-/* Dimensions, or the width of a hidden layer. */
+/* A number of dimensions, or the width of a hidden layer. */
 static size_t next_size(numbers *in) {
     in->too_large |= in->left && isfinite(*in->next) && *in->next > 0 && !fits(*in->next);
     return next_count(in);
@@ -51,7 +51,7 @@ static size_t next_choice(numbers *in, size_t n) {
     return 0;
 }
 
-/* Where the lists of the layers go. There is a place for each number, so that they cannot run over. */
+/* Storage for the lists of the layers. It has a place for each number, so it cannot overflow. */
 typedef struct {
     size_t *sizes;
     unsigned char *mask;
@@ -145,7 +145,7 @@ nvp_status nvp_flow_decode(nvp_flow **flow, size_t n, const double *list) {
         return NVP_ERROR_ARGUMENT;
     *flow = NULL;
     numbers in = {.next = list, .left = n};
-    /* Of what the layers say, of the base, and of lists: no more than there are numbers. */
+    /* The lists have no more entries than there are numbers. */
     size_t *sizes = calloc(n + 1, sizeof *sizes);
     unsigned char *masks = malloc(n + 1);
     nvp_status status = NVP_ERROR_MEMORY;
@@ -169,11 +169,11 @@ void nvp_recover_config(const nvp_flow *flow, size_t l, unsigned char *mask, siz
         kind->recover(flow->dtype, layer, mask, columns, config);
 }
 
-/* Numbers as they are written; without a place, they are counted. */
+/* The numbers to write. If `next` is NULL, they are only counted. */
 typedef struct {
     double *next;
     size_t n;
-    bool too_large; /* one is no integer that a double can hold */
+    bool too_large; /* a double cannot represent one of the integers exactly */
 } list;
 
 static void put_real(list *out, double value) {

@@ -36,7 +36,7 @@ const nvp_engine *nvp_choose_engine(nvp_dtype dtype) {
         forced = NULL;
     for (size_t i = 0; i < N_TARGETS; i++) {
         const nvp_engine *engine = targets[i].engines[dtype];
-        /* The last one is the baseline, also if its name is another, such as "neon". */
+        /* The last one is the baseline, even if it has another name, such as "neon". */
         const int named =
             !forced || !strcmp(forced, engine->isa) || (i == N_TARGETS - 1 && !strcmp(forced, "baseline"));
         if (named && targets[i].runs_here())

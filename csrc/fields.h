@@ -1,37 +1,37 @@
-/* The fields of a configuration, by name: what the tables of layer kinds and of bases say, and what reads, writes and
- * checks any of them. */
+/* The fields of a configuration, as listed in the tables of layer kinds and bases, and functions that read, write and
+ * check them. */
 #ifndef NVP_FIELDS_H
 #define NVP_FIELDS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What a field holds. */
+/* The type of a field. */
 typedef enum {
     NVP_CHOICE, /* an enumeration, as an int: one of `choices` */
     NVP_SWITCH, /* an int: 0 is the first of two choices, everything else the second */
     NVP_REAL,   /* a double */
     NVP_COUNT,  /* a size_t from `least` to `most` */
-    NVP_WIDTHS, /* sizes >= 1, of hidden layers, and how many they are */
+    NVP_WIDTHS, /* sizes >= 1 of hidden layers, and their number */
     NVP_MASK,   /* D zeros and ones, as unsigned char */
     NVP_ORDER   /* sizes: each of 0, ..., D - 1 once */
 } nvp_form;
 
-/* Their names, for Python. */
+/* Names of the forms, for Python. */
 extern const char *const nvp_form_names[];
 
 typedef struct {
-    const char *name; /* in Python's configuration; NULL: the list has ended */
+    const char *name; /* in Python's configuration; NULL: the end of the list */
     nvp_form form;
     size_t offset;          /* in the struct, of the value or of the pointer to a list */
-    size_t n_offset;        /* and of the number of widths */
-    const char *choices[8]; /* and NULL */
+    size_t n_offset;        /* likewise, of the number of widths */
+    const char *choices[8]; /* names, then NULL */
     size_t least, most;
 } nvp_field;
 
 size_t nvp_count_choices(const nvp_field *field);
 
-/* Values of a struct with such fields. A switch is 0 or 1 here; lists have `*n` entries, D where the form says so. */
+/* Access to the fields of a struct. A switch is 0 or 1. Lists have *n entries; masks and orders have D. */
 int nvp_get_choice(const void *config, const nvp_field *field);
 double nvp_get_real(const void *config, const nvp_field *field);
 size_t nvp_get_count(const void *config, const nvp_field *field);
@@ -44,10 +44,10 @@ void nvp_set_count(void *config, const nvp_field *field, size_t value);
 void nvp_set_mask(void *config, const nvp_field *field, const unsigned char *mask);
 void nvp_set_sizes(void *config, const nvp_field *field, const size_t *sizes, size_t n);
 
-/* to = from, of fields that are no lists. */
+/* to = from, for fields other than lists. */
 void nvp_copy_values(const nvp_field *fields, const void *from, void *to);
 
-/* Whether every field holds what its form says, but that reals may be any, and so may an order, where it is. */
+/* Whether the fields satisfy their forms. Values of reals and entries of orders are not checked. */
 bool nvp_fields_are_valid(const nvp_field *fields, size_t dim, const void *config);
 
 #endif

@@ -1,4 +1,4 @@
-/* The public functions about an existing flow. */
+/* Public functions of an existing flow. */
 #include "engine.h"
 #include <stdlib.h>
 

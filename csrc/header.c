@@ -11,8 +11,8 @@ static void put_size(nvp_bytes *to, size_t value) {
     nvp_put_text(to, text);
 }
 
-/* The shortest decimal number that is read as this double. The locale may have another point than JSON, of more than
- * one byte. */
+/* Write the shortest decimal number that is read as this double. The decimal point of the locale may differ from that
+ * of JSON, and have more than one byte. */
 static void put_real(nvp_bytes *to, double value) {
     char text[64];
     for (int digits = 15; digits <= 17; digits++) {
@@ -45,7 +45,7 @@ static void put_mask(nvp_bytes *to, const unsigned char *mask, size_t n) {
     nvp_put_text(to, "]");
 }
 
-/* Further members of an object: ", " and the name, which the value follows. */
+/* Begin a further member of an object: ", " and the name, before the value. */
 static void put_name(nvp_bytes *to, const char *name) {
     nvp_put_text(to, ", \"");
     nvp_put_text(to, name);
@@ -73,7 +73,7 @@ static void put_field(nvp_bytes *to, const nvp_field *field, const nvp_flow *flo
     case NVP_COUNT:
         put_size(to, nvp_get_count(config, field));
         break;
-    case NVP_MASK: /* of layers that read the context, too */
+    case NVP_MASK: /* layers with a mask also read the context */
         put_mask(to, nvp_get_mask(config, field), flow->dim);
         put_name(to, "context_dim");
         put_size(to, flow->context_dim);
@@ -130,7 +130,7 @@ nvp_status nvp_put_header(nvp_bytes *to, const nvp_flow *flow) {
         put_string(to, flow->dtype == NVP_FLOAT32 ? "float32" : "float64");
         put_name(to, "layers");
         put_layers(to, flow, mask, columns);
-        if (flow->base.config.kind != NVP_STANDARD_NORMAL) { /* which goes without saying */
+        if (flow->base.config.kind != NVP_STANDARD_NORMAL) { /* the default */
             put_name(to, "base");
             put_base(to, flow);
         }

@@ -38,7 +38,7 @@ static void coupling_recover(nvp_dtype dtype, const nvp_layer *layer, unsigned c
     nvp_recover_coupling(layer, mask, config);
 }
 
-/* Scales are multiplied by the bound and by its reciprocal. */
+/* The kernels multiply by the bound and by its reciprocal. */
 static bool affine_is_valid(nvp_dtype dtype, const nvp_layer_config *config) {
     return config->scale == NVP_SCALE_EXP || is_scale_bound(dtype, config->scale_bound);
 }
@@ -48,7 +48,7 @@ static nvp_status affine_describe(nvp_layer *layer, const nvp_layer_config *conf
                                   : nvp_describe_coupling(layer, config, 2, 1, indices);
 }
 
-/* A scale_bound that means nothing may have been any number; in a file it must be one that could be a bound. */
+/* An unused scale_bound may be any number. In a file it must be a possible bound. */
 static void affine_recover(nvp_dtype dtype, const nvp_layer *layer, unsigned char *mask, size_t *columns,
                            nvp_layer_config *config) {
     (void)columns;
@@ -57,7 +57,7 @@ static void affine_recover(nvp_dtype dtype, const nvp_layer *layer, unsigned cha
         config->scale_bound = 1;
 }
 
-/* The density squares what a spline gives, up to the bound, and the gradient divides by squares of parts of it. */
+/* The density squares results of splines, up to the bound. The gradient divides by squares of parts of it. */
 static bool spline_is_valid(nvp_dtype dtype, const nvp_layer_config *config) {
     const double bound = config->tail_bound;
     return bound > 0 && nvp_is_normal(dtype, bound * bound);

@@ -1,6 +1,6 @@
-/* Reading a flow from an .npz file: a zip archive (PKWARE, APPNOTE.TXT 6.3) whose members are arrays in NumPy's format
- * (numpy.lib.format, version 1.0). Only the form that numpy.savez writes is accepted: members are not compressed, so
- * that none is larger than the file. */
+/* Read a flow from an .npz file: a zip archive (PKWARE, APPNOTE.TXT 6.3) of arrays in NumPy's format (numpy.lib.format,
+ * version 1.0). Only the form that numpy.savez writes is accepted: members are not compressed, so none is larger than
+ * the file. */
 #include "bytes.h"
 #include "flow.h"
 #include "reals.h"
@@ -25,7 +25,7 @@ static uint64_t integer(const unsigned char *bytes, size_t n) {
 static size_t integer16(const unsigned char *bytes) { return (size_t)integer(bytes, 2); }
 static size_t integer32(const unsigned char *bytes) { return (size_t)integer(bytes, 4); }
 
-/* The n bytes of a span from an offset on; false: it is shorter. */
+/* Find the n bytes at an offset of a span. False: the span is too short. */
 static bool part(span of, size_t offset, size_t n, span *found) {
     if (offset > of.size || n > of.size - offset)
         return false;
@@ -39,7 +39,7 @@ static bool begins_with(span a, const char *signature) { return a.size >= 4 && m
 
 /* -- the archive -- */
 
-/* The central directory. It ends at the record that locates it, which is the last 22 bytes: savez writes no comment. */
+/* Find the central directory. It ends at the record that locates it, the last 22 bytes: savez writes no comment. */
 static bool find_directory(span file, span *directory) {
     enum { END = 22 };
     span end;
@@ -49,7 +49,7 @@ static bool find_directory(span file, span *directory) {
     return part(file, offset, size, directory) && directory->bytes + size == end.bytes;
 }
 
-/* The content of the member that a directory entry describes. */
+/* Read the content of the member that a directory entry describes. */
 static bool read_member(span file, span entry, span name, span *content) {
     enum { LOCAL = 30 };
     const size_t flags = integer16(entry.bytes + 8), method = integer16(entry.bytes + 10);
@@ -66,7 +66,7 @@ static bool read_member(span file, span entry, span name, span *content) {
            nvp_crc32(content->bytes, content->size) == integer32(entry.bytes + 16);
 }
 
-/* The member with a name, which must be the only one. */
+/* Find the only member with a name. */
 static bool find_member(span file, const char *wanted, span *content) {
     enum { ENTRY = 46 };
     span directory, entry, name;
@@ -89,7 +89,7 @@ static bool find_member(span file, const char *wanted, span *content) {
 
 /* -- the arrays -- */
 
-/* The elements of a one-dimensional array. Its header must be NumPy's text for that shape, padded with blanks. */
+/* Find the elements of a one-dimensional array. Its header must be NumPy's text for the shape, padded with blanks. */
 static bool find_array(span file, const char *name, size_t real_size, span *data) {
     enum { PREFIX = 10 };
     span content = {0}, header = {0};
@@ -109,7 +109,7 @@ static bool find_array(span file, const char *name, size_t real_size, span *data
     return true;
 }
 
-/* Little-endian reals in the machine's byte order; NULL: no memory. */
+/* Copy little-endian reals to the byte order of the machine. NULL: no memory. */
 static void *copy_reals(span data, size_t real_size) {
     char *reals = malloc(data.size + 1);
     for (size_t i = 0; reals && i < data.size; i += real_size) {
@@ -160,8 +160,8 @@ nvp_status nvp_flow_load_bytes(const void *bytes, size_t n, nvp_flow **flow, voi
     return status;
 }
 
-/* Read an open file to its end. The caller frees *bytes, also after a failure. Read in pieces, because ftell does not
- * work for all kinds of files, nor for large ones on some systems. */
+/* Read an open file to its end. The caller frees *bytes, even after a failure. Read in pieces, because ftell does not
+ * work for all kinds of files, and on some systems not for large ones. */
 static nvp_status read_rest(FILE *file, unsigned char **bytes, size_t *n) {
     const uint64_t most = (uint64_t)1 << 32; /* larger archives are refused */
     size_t capacity = 0;

@@ -1,4 +1,4 @@
-/* The options of a training: defaults and ranges. NaN is in no range: every comparison with it fails. */
+/* Training options: defaults and ranges. NaN is in no range, because comparisons with it fail. */
 #include "options.h"
 #include "adam.h"
 #include "reals.h"

@@ -3,7 +3,7 @@
 
 #include "flow.h"
 
-/* The options of Adam among those of a training, with defaults filled in. */
+/* The options of Adam among the training options, with defaults filled in. */
 nvp_adam_options nvp_adam_of(const nvp_train_options *options);
 
 /* Whether the options are in their ranges. `adam`: from nvp_adam_of. */

@@ -5,8 +5,8 @@
 #include "shared_state.h"
 #include "workspace.h"
 
-/* One pass of samples through a flow, and back if gradients are wanted. The public functions differ only in which of
- * these fields they fill; NULL or zero is "not wanted". Arrays are float or double, as in nvpflow.h. */
+/* One pass of samples through a flow, and back if gradients are wanted. The public functions differ only in the fields
+ * that they fill in; NULL or zero means "not wanted". Arrays are float or double, as in nvpflow.h. */
 typedef struct {
     const nvp_flow *flow;
     const void *params;
@@ -19,12 +19,12 @@ typedef struct {
     const void *context; /* (., C) */
     const size_t *rows;  /* n row indices into `in`, `context` and `weight`; NULL: the first n rows */
     uint64_t seed;       /* of the draws */
-    const void *noise;   /* (D): standard deviations of normal noise that is added to `in` */
-    uint64_t noise_from; /* samples that have had noise of this seed before */
+    const void *noise;   /* (D): standard deviations of normal noise to add to `in` */
+    uint64_t noise_from; /* number of earlier samples with noise of this seed */
 
     void *out, *log_det, *log_prob, *states;
     const double *weight; /* (.): of the samples in log_prob_sum and the mean NLL; NULL: all 1 */
-    double mean_weight;   /* of all data, of which the samples may be a batch; unused without weights */
+    double mean_weight;   /* of all data, if the samples are a batch of them; unused without weights */
     bool sum_log_prob;
     double log_prob_sum; /* of log_prob times weight / mean_weight */
 
@@ -34,10 +34,10 @@ typedef struct {
     void *grad_params; /* is overwritten */
 
     /* NULL: a pass of the calling thread, which the workspace's team executes. Otherwise every worker of a team calls
-     * run with a pass of its own and equal fields, and the gradient of the parameters is the sum of the two `grads`. */
+     * run, each with its own pass with equal fields, and the gradient of the parameters is the sum of both `grads`. */
     nvp_shared_state *shared;
     size_t worker;
-    size_t number;                 /* of passes before this one */
+    size_t number;                 /* the number of passes before this one */
     bool stop;                     /* worker 0 interrupts the pass for all */
     const void *grads[NVP_HALVES]; /* the second may be NULL */
 } nvp_pass;

@@ -3,7 +3,7 @@
 #include "checked.h"
 #include "engine.h"
 
-/* Bytes of a tile's states and saved rows, which the forward pass leaves to the backward pass. */
+/* Bytes of a tile's states and saved rows, which the forward pass keeps for the backward pass. */
 enum { SAVED_BYTES = 2 * 1024 * 1024 };
 
 /* The largest working set of a layer, in rows of a tile. */
@@ -12,9 +12,10 @@ static bool count_working_set(const nvp_flow *flow, size_t *rows) {
            nvp_add_product(2, flow->context_dim, rows);
 }
 
-/* The largest tile whose working set fits the second-level cache and whose `kept_rows` fit SAVED_BYTES, which makes the
- * tiles of deep flows smaller. Passes that fit one tile are split into two if each is worth a thread: its rows have
- * WORTH_SPLITTING bytes; then two tiles also take one thread hardly longer. False: overflow. */
+/* Choose the largest tile whose working set fits into the second-level cache and whose `kept_rows` fit into
+ * SAVED_BYTES, so tiles of deep flows are smaller. A pass that fits into one tile is split into two if each half is
+ * worth a thread, with rows of WORTH_SPLITTING bytes. For one thread, two such tiles take hardly longer. False:
+ * overflow. */
 static bool choose_tile_size(nvp_flow *flow, size_t kept_rows) {
     enum { CACHE = 256 * 1024, SMALLEST = 64, LARGEST = 512, WORTH_SPLITTING = 18 * 1024 };
     size_t working_set;
@@ -30,8 +31,8 @@ static bool choose_tile_size(nvp_flow *flow, size_t kept_rows) {
     return true;
 }
 
-/* The offset of each layer's saved rows. Hidden layers are saved while SAVED_BYTES last; the backward pass recomputes
- * those of the other layers, so that memory hardly grows with depth. */
+/* Set the offset of each layer's saved rows. Hidden layers are saved until SAVED_BYTES are full. The backward pass
+ * recomputes the others, so that memory hardly grows with depth. */
 static bool place_saved_rows(nvp_flow *flow, size_t kept_rows) {
     size_t rows_left = SAVED_BYTES / (flow->tile * flow->engine->real_size);
     rows_left -= kept_rows < rows_left ? kept_rows : rows_left;
@@ -60,8 +61,8 @@ static size_t whole_vectors(const nvp_flow *flow, size_t n) {
     return (n + lanes - 1) / lanes * lanes;
 }
 
-/* As few tiles as possible, but equally many in both halves and all of about one size, so that workers have equal
- * loads. */
+/* As few tiles as possible, but equally many in both halves and all of about the same size, for equal loads of the
+ * workers. */
 size_t nvp_tile_size(const nvp_flow *flow, size_t n) {
     const size_t least = (n - 1) / flow->tile + 1, even = n < flow->two_tiles_from ? 1 : least + least % 2;
     return whole_vectors(flow, (n - 1) / even + 1);

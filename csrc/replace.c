@@ -17,7 +17,7 @@
 #include <unistd.h>
 #endif
 
-/* `name` in the directory of a path; NULL: no memory. */
+/* The path of `name` in the directory of a path. NULL: no memory. */
 static char *beside(const char *path, const char *name) {
     size_t directory = strlen(path);
     while (directory && path[directory - 1] != '/'
@@ -101,7 +101,7 @@ static bool write_and_close(int descriptor, const char *bytes, size_t n) {
     return close(descriptor) == 0 && done;
 }
 
-/* The target of a symbolic link. NULL: path is no link, or there is no memory, which sets *status. */
+/* The target of a symbolic link. NULL: path is not a link, or there is no memory, which sets *status. */
 static char *read_link(const char *path, nvp_status *status) {
     for (size_t size = 128;; size *= 2) {
         char *text = malloc(size);

@@ -1,5 +1,5 @@
-/* Random numbers that are a function of (seed, stream, counter): Philox4x32-10, Salmon, Moraes, Dror and Shaw (2011),
- * "Parallel random numbers: as easy as 1, 2, 3". Any draw can be made alone, in any order and on any thread. */
+/* Random numbers as a function of (seed, stream, counter): Philox4x32-10, Salmon, Moraes, Dror and Shaw (2011),
+ * "Parallel random numbers: as easy as 1, 2, 3". Numbers can be drawn in any order and on any thread. */
 #ifndef NVP_RNG_H
 #define NVP_RNG_H
 

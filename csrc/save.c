@@ -1,5 +1,5 @@
-/* Writing a flow to an .npz file: a zip archive (PKWARE, APPNOTE.TXT 6.3) of arrays in NumPy's format
- * (numpy.lib.format, version 1.0), as numpy.savez writes it and load.c reads it. */
+/* Write a flow to an .npz file: a zip archive (PKWARE, APPNOTE.TXT 6.3) of arrays in NumPy's format (numpy.lib.format,
+ * version 1.0), as numpy.savez writes it and load.c reads it. */
 #include "bytes.h"
 #include "engine.h"
 #include "header.h"
@@ -19,7 +19,7 @@ enum {
 
 typedef struct {
     nvp_bytes file, directory;
-    size_t member; /* where the member that is being written begins */
+    size_t member; /* offset of the member being written */
     const char *name;
     size_t n_members;
 } archive;

@@ -1,4 +1,4 @@
-/* Scratch memory that grows to what a call needs and is kept for the next one. */
+/* Scratch memory that grows as a call needs, and is kept for the next call. */
 #ifndef NVP_SCRATCH_H
 #define NVP_SCRATCH_H
 
@@ -9,7 +9,7 @@ typedef struct {
     size_t capacity;
 } nvp_scratch;
 
-/* `size` bytes at an address that every vector type accepts; NULL when there is no memory. The content is undefined. */
+/* `size` bytes, aligned for every vector type, with undefined content. NULL: no memory. */
 void *nvp_scratch_reserve(nvp_scratch *scratch, size_t size);
 
 void nvp_scratch_free(nvp_scratch *scratch);

@@ -13,17 +13,17 @@ typedef struct {
     double log_prob_sum; /* over the half, of log_prob times weight / mean_weight */
 } nvp_half;
 
-/* Double buffering: in a training, all workers run the passes one after the other, and pass p uses buffer p % 2. So one
- * worker may begin a pass while others still read the sums of the last one. */
+/* Double buffering: in training, pass p uses buffer p % 2. So a worker may begin a pass while others still read the
+ * sums of the last one. */
 typedef struct {
     nvp_team *team;      /* NULL: the caller alone */
-    char *scratch;       /* the workers' scratch memory, */
-    size_t scratch_size; /* bytes of each */
-    /* Ticket locks, one for each block of the gradient and the last one for log_prob: the ticket being served. A tile's
-     * ticket is its number in the half. */
+    char *scratch;       /* scratch memory of the workers */
+    size_t scratch_size; /* bytes of each worker */
+    /* Ticket locks: the ticket being served. There is one for each block of the gradient; the last one is for log_prob.
+     * A tile's ticket is its number in the half. */
     atomic_size_t *now_serving[NVP_BUFFERS][NVP_HALVES];
     void *grads[NVP_BUFFERS][NVP_HALVES]; /* sums over the half; NULL: not wanted */
-    bool double_buffered_grads;           /* each buffer has gradients of its own */
+    bool double_buffered_grads;           /* each buffer has its own gradients */
     atomic_size_t stopped;                /* the number of the pass that was stopped; SIZE_MAX: none */
     nvp_half halves[NVP_BUFFERS][NVP_HALVES];
 } nvp_shared_state;

@@ -6,7 +6,7 @@ enum { MAX_WORKERS = 256 };
 
 typedef struct {
     char padding[NVP_CACHE_LINE];
-    atomic_size_t n_arrivals; /* event count: the barriers and ends of tasks that the worker has reached */
+    atomic_size_t n_arrivals; /* event count: barriers and ends of tasks that the worker has reached */
     nvp_team *team;
     size_t number;
     nvp_thread thread;
@@ -14,19 +14,19 @@ typedef struct {
 
 struct nvp_team {
     size_t n_workers;
-    long process; /* that has the threads */
+    long process; /* the process that has the threads */
     char padding[NVP_CACHE_LINE];
     nvp_task task; /* NULL: end the thread */
     void *context;
-    atomic_size_t n_tasks; /* event count: the tasks so far */
+    atomic_size_t n_tasks; /* event count: tasks so far */
     char more_padding[NVP_CACHE_LINE];
-    atomic_size_t n_parked; /* waiting threads that sleep */
+    atomic_size_t n_parked; /* number of waiting threads that sleep */
     nvp_monitor parking;
     member workers[];
 };
 
-/* Spin, then park. Most waits end within a microsecond or two. In a longer one the awaited worker may lack this very
- * core: spinning on, or yielding to other processes, could keep it from there for milliseconds. */
+/* Spin, then park. Most waits end within two microseconds. In a longer wait, the awaited worker may need this very
+ * core. More spinning, or yielding to other processes, could keep it from running for milliseconds. */
 enum { SPINS = 40, SPINS_WITH_PAUSE = 1000 };
 
 static bool has_reached(atomic_size_t *counter, size_t value) {
@@ -41,8 +41,8 @@ void nvp_team_await(nvp_team *team, atomic_size_t *counter, size_t value) {
             nvp_pause();
     }
     nvp_monitor_enter(&team->parking);
-    /* Either this thread sees the new value of the counter, or the thread that advances it sees that one is parked:
-     * both stores and both loads are sequentially consistent. */
+    /* Either this thread sees the new value of the counter, or the thread that advances it sees a parked thread,
+     * because both stores and both loads are sequentially consistent. */
     atomic_fetch_add(&team->n_parked, 1);
     while (atomic_load(counter) < value)
         nvp_monitor_wait(&team->parking);
@@ -59,7 +59,7 @@ void nvp_team_advance(nvp_team *team, atomic_size_t *counter, size_t value) {
     nvp_monitor_leave(&team->parking);
 }
 
-/* Returns the worker's number of arrivals. */
+/* Return the worker's number of arrivals. */
 static size_t arrive(member *self) {
     const size_t n = atomic_load_explicit(&self->n_arrivals, memory_order_relaxed) + 1;
     nvp_team_advance(self->team, &self->n_arrivals, n);
@@ -78,7 +78,7 @@ static void run_tasks(void *context) {
     }
 }
 
-/* Up to n - 1 threads; the caller is worker 0. */
+/* Start up to n - 1 threads. The caller is worker 0. */
 static void start_threads(nvp_team *team, size_t n) {
     for (team->n_workers = 1; team->n_workers < n; team->n_workers++) {
         member *next = &team->workers[team->n_workers];
@@ -124,7 +124,7 @@ bool nvp_team_is_forked(nvp_team *team) {
     if (!team || team->process == nvp_process_id())
         return false;
     if (team->n_workers > 1) {
-        /* No thread is left that could arrive, be parked, or leave the monitor. */
+        /* No thread is left to arrive, to be parked, or to leave the monitor. */
         team->n_workers = 1;
         atomic_store(&team->n_parked, 0);
         nvp_monitor_init(&team->parking);

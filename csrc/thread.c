@@ -38,7 +38,7 @@ void nvp_monitor_notify_all(nvp_monitor *monitor) { WakeAllConditionVariable(&mo
 
 void nvp_pause(void) { YieldProcessor(); }
 
-long nvp_process_id(void) { return 0; } /* nothing forks */
+long nvp_process_id(void) { return 0; } /* Windows has no fork */
 
 #else
 
@@ -51,8 +51,8 @@ static void *run_thread(void *context) {
     return NULL;
 }
 
-/* Handlers may need a large stack or a lock that the calling thread holds, and a profiler would sample our threads half
- * of the time. The signals that a thread raises by a fault of its own must be delivered. */
+/* Signal handlers may need a large stack, or a lock that the calling thread holds, and a profiler would sample our
+ * threads half of the time. But signals that a thread raises by its own fault must be delivered. */
 static bool block_signals(sigset_t *old) {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
     sigset_t others;

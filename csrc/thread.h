@@ -1,4 +1,4 @@
-/* What differs between operating systems: threads, monitors, the processor's pause, process numbers. */
+/* Functions that depend on the operating system: threads, monitors, the pause in spin loops, process numbers. */
 #ifndef NVP_THREAD_H
 #define NVP_THREAD_H
 
@@ -9,7 +9,7 @@
 #include <pthread.h>
 #endif
 
-/* A thread that runs run(context). The struct must stay where it is until the thread has been joined. */
+/* A thread that runs run(context). The struct must not move until the thread has been joined. */
 typedef struct {
 #ifdef _WIN32
     HANDLE handle;
@@ -20,7 +20,7 @@ typedef struct {
     void *context;
 } nvp_thread;
 
-/* Start a thread to which no signal of the process is delivered. False: the system has none to give. */
+/* Start a thread that receives no signals of the process. False: the system provides none. */
 bool nvp_thread_start(nvp_thread *thread, void (*run)(void *context), void *context);
 void nvp_thread_join(nvp_thread *thread);
 
@@ -39,14 +39,14 @@ bool nvp_monitor_init(nvp_monitor *monitor);
 void nvp_monitor_destroy(nvp_monitor *monitor);
 void nvp_monitor_enter(nvp_monitor *monitor);
 void nvp_monitor_leave(nvp_monitor *monitor);
-/* Within the monitor: leave it, sleep until notified, and enter it again. May also return without a reason. */
+/* Within the monitor: leave it, sleep until notified, and enter it again. Spurious wakeups are possible. */
 void nvp_monitor_wait(nvp_monitor *monitor);
 void nvp_monitor_notify_all(nvp_monitor *monitor);
 
 /* The hint of a spin loop to the processor. */
 void nvp_pause(void);
 
-/* A number that differs between a process and its forks. */
+/* A number that differs between a process and its children. */
 long nvp_process_id(void);
 
 #endif

@@ -1,4 +1,4 @@
-/* The public training function: memory, the epochs of this call, and the parameters that the caller gets. */
+/* The public training function: memory, the epochs of this call, and the choice of the returned parameters. */
 #include "checked.h"
 #include "data.h"
 #include "engine.h"
@@ -11,9 +11,9 @@
 #include <stdlib.h>
 
 typedef struct {
-    void *state;     /* if the caller has none */
+    void *state;     /* if the caller passed none */
     size_t *order;   /* NULL: full batch */
-    double *squares; /* the block of the rest */
+    double *squares; /* one block for the rest */
     void *initial;   /* the parameters that the caller passed */
 } buffers;
 
@@ -42,7 +42,7 @@ static void release(buffers *memory) {
     free(memory->order);
 }
 
-/* Behind the sums of squares lie three rows. */
+/* Three rows follow the sums of squares. */
 static void assign_memory(nvp_training *t, buffers *memory) {
     const size_t row = t->flow->n_params * t->flow->engine->real_size;
     char *rows = (char *)(memory->squares + nvp_count_chunks(t->flow));
@@ -53,7 +53,7 @@ static void assign_memory(nvp_training *t, buffers *memory) {
     nvp_init_update(t);
 }
 
-/* The numbers of epochs and steps, which follow from the options and the state. */
+/* Set the numbers of epochs and steps, from the options and the state. */
 static void count_steps(nvp_training *t) {
     const size_t n = t->data.n, most = t->options->max_epochs, before = (size_t)t->state.progress->epochs;
     const size_t pause = t->options->pause_after;
@@ -86,7 +86,7 @@ typedef struct {
     uint64_t epoch;
 } candidate;
 
-/* What the caller gets by the rules of nvp_train. */
+/* The parameters to return by the rules of nvp_train. */
 static candidate first_choice(const nvp_training *t) {
     const nvp_progress *progress = t->state.progress;
     if (progress->validated || progress->diverged)
@@ -94,9 +94,9 @@ static candidate first_choice(const nvp_training *t) {
     return (candidate){t->options->average > 0 ? t->state.average : t->state.last, progress->epochs};
 }
 
-/* Give the caller the parameters of the result. If `check`, their NLL on the training data must be finite, or else
- * earlier ones are taken: the last step, the average, and all samples with the same parameters were not yet measured.
- */
+/* Return the parameters of the result to the caller. If `check`, their NLL on the training data must be finite, or else
+ * earlier parameters are returned. Until now neither the parameters of the last step, nor the average, nor all samples
+ * with the same parameters have been evaluated. */
 static nvp_status choose_result(nvp_training *t, candidate initial, bool check, nvp_train_result *result) {
     nvp_progress *progress = t->state.progress;
     nvp_copy_row(t, t->state.last, t->params);
@@ -137,7 +137,7 @@ static nvp_status train(nvp_training *t, void *initial_params, nvp_train_result 
     return status;
 }
 
-/* Copies of the caller's structs, checked. False: an argument is outside of its range. */
+/* Copy and check the caller's structs. False: an argument is out of its range. */
 static bool read_arguments(nvp_training *t, nvp_train_options *options, const nvp_train_options *given,
                            const nvp_data *data, const nvp_data *validation) {
     if (!nvp_take_train_options(given, options) || !nvp_take_data(data, &t->data) ||
@@ -159,7 +159,7 @@ nvp_status nvp_train(const nvp_flow *flow, void *params, const nvp_train_options
     if (!flow || !workspace || !nvp_has_parameters(flow, params) || (result && !nvp_accepts_result(result)) ||
         !read_arguments(&t, &options, given, data, validation))
         return NVP_ERROR_ARGUMENT;
-    t.params = params ? params : &own_result; /* without parameters, an address to copy nothing to */
+    t.params = params ? params : &own_result; /* without parameters: a valid address, to which nothing is copied */
     nvp_status status = prepare(&t, &memory);
     if (status == NVP_OK)
         status = train(&t, memory.initial, &own_result);

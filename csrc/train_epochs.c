@@ -9,7 +9,7 @@ void nvp_copy_row(const nvp_training *t, void *to, const void *from) {
     memcpy(to, from, t->flow->n_params * t->flow->engine->real_size);
 }
 
-/* The parameters that are validated, and the result if training ends here. */
+/* The parameters to validate, which are the result if training ends here. */
 static const void *current_result(const nvp_training *t) {
     return t->options->average > 0 ? t->state.average : t->params;
 }
@@ -40,7 +40,7 @@ nvp_status nvp_measure(nvp_training *t, const void *params, const nvp_data *data
     return status;
 }
 
-/* One update with the samples first, ..., first + count - 1 of the epoch. *nll: the batch's, before the update. */
+/* One update on samples first, ..., first + count - 1 of the epoch. *nll: that of the batch, before the update. */
 static nvp_status train_batch(nvp_training *t, size_t first, size_t count, double *nll, bool *finite) {
     nvp_progress *progress = t->state.progress;
     nvp_pass pass = {.params = t->params,
@@ -64,14 +64,14 @@ static nvp_status train_batch(nvp_training *t, size_t first, size_t count, doubl
     return NVP_OK;
 }
 
-/* A new order for all workers. No worker reads the old one any more: the last pass has ended with a barrier. */
+/* Shuffle the samples for all workers. No worker still reads the old order: the last pass ended with a barrier. */
 static void shuffle(nvp_training *t, size_t epoch) {
     if (t->worker == 0)
         nvp_shuffle(t->options->seed, epoch, t->data.n, t->order);
     nvp_team_barrier(t->shared->team, t->worker);
 }
 
-/* All batches, up to the first one whose loss or gradient is not finite. *nll: the mean over the batches. */
+/* Train on all batches, or until a loss or gradient is not finite. *nll: the mean over the batches. */
 static nvp_status train_batches(nvp_training *t, size_t epoch, double *nll, bool *finite) {
     const size_t n = t->data.n;
     if (t->order)
@@ -95,7 +95,7 @@ static void store_best(nvp_training *t, const void *params, size_t epoch) {
     t->state.progress->best_epoch = epoch;
 }
 
-/* Measure the validation NLL, and store the parameters if it is the lowest so far. Epoch 0: the starting parameters. */
+/* Compute the validation NLL, and store the parameters if it is the lowest so far. Epoch 0: the initial parameters. */
 static nvp_status validate(nvp_training *t, size_t epoch, double *nll) {
     nvp_progress *progress = t->state.progress;
     const nvp_status status = nvp_measure(t, current_result(t), &t->validation, t->mean_validation_weight, nll);
@@ -113,8 +113,8 @@ static nvp_status validate(nvp_training *t, size_t epoch, double *nll) {
     return NVP_OK;
 }
 
-/* Without validation data, store the parameters before the epoch if their NLL is the lowest so far: the training NLL is
- * measured before the updates. */
+/* Without validation data, store the parameters from the start of the epoch if the training NLL, which is computed
+ * before the updates, is the lowest so far. */
 static void store_epoch_start(nvp_training *t, size_t epoch, double nll) {
     if (nll < t->state.progress->best_train_nll) {
         t->state.progress->best_train_nll = nll;
@@ -132,7 +132,7 @@ void nvp_report_epoch(nvp_training *t) {
     t->stop = t->options->on_epoch(t->options->context, epoch, t->train_nll, t->validation_nll) != 0;
 }
 
-/* The callback of a training that need not be alone runs between two epochs of the team, and may fork. */
+/* Without on_epoch_alone, the callback runs between two epochs of the team. It may fork. */
 static nvp_status report_within_team(nvp_training *t) {
     if (t->worker != 0 || !t->options->on_epoch || t->options->on_epoch_alone)
         return NVP_OK;
@@ -162,7 +162,7 @@ static nvp_status run_epoch(nvp_training *t, size_t epoch) {
     return report_within_team(t);
 }
 
-/* If the caller has asked to stop, worker 0 interrupts the next pass, which ends the training of all workers. */
+/* If the caller asks to stop, worker 0 interrupts the next pass. This ends the training of all workers. */
 void nvp_run_epochs(nvp_training *t) {
     const nvp_progress *progress = t->state.progress;
     const bool alone = !t->shared->team;

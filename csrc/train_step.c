@@ -26,9 +26,9 @@ static size_t chunk_size(const nvp_flow *flow, size_t chunk) {
     return left < CHUNK ? left : CHUNK;
 }
 
-/* Clipping by the global norm: Pascanu, Mikolov and Bengio (2013), algorithm 1. Chunks are added in their order, so
+/* Clip the gradient by its global norm: Pascanu, Mikolov and Bengio (2013), algorithm 1. Chunks are added in order, so
  * that the bits do not depend on the team. False if the gradient is not finite, or so large that Adam's v, a mean of
- * its squares, would not be: a parameter with an infinite v never moves again. */
+ * its squares, would be infinite: such a parameter never moves again. */
 static bool clip_gradient(const nvp_training *t, double *scale) {
     double sum = 0;
     for (size_t chunk = 0; chunk < nvp_count_chunks(t->flow); chunk++)
@@ -49,8 +49,8 @@ void nvp_init_update(nvp_training *t) {
                              .decays = t->options->weight_decay > 0 ? t->decays : NULL};
 }
 
-/* The average with these weights is the exponential moving average divided by the sum 1 - decay^step of its weights:
- * the bias correction that Adam applies to m. */
+/* With these weights, the average is the exponential moving average divided by 1 - decay^step, the sum of its weights.
+ * This is the bias correction that Adam applies to m. */
 static void prepare_update(nvp_training *t, const nvp_pass *pass) {
     const double decay = t->options->average;
     t->adam.learning_rate = learning_rate(t->options, (double)t->state.progress->steps, t->n_steps);
@@ -59,9 +59,9 @@ static void prepare_update(nvp_training *t, const nvp_pass *pass) {
     memcpy(t->update.grad, pass->grads, sizeof pass->grads);
 }
 
-/* Workers that share the parameters update every n-th chunk, between barriers. With a single chunk, sending the new
- * parameters from core to core would take longer than computing them: each worker then has parameters and moments of
- * its own, and takes the whole step. */
+/* Workers that share the parameters update every n-th chunk, between barriers. With a single chunk, it would take
+ * longer to send the new parameters from core to core than to compute them. Then each worker has its own parameters and
+ * moments, and takes the whole step. */
 bool nvp_take_step(nvp_training *t, const nvp_pass *pass, double nll) {
     const nvp_engine *engine = t->flow->engine;
     const size_t n = nvp_count_chunks(t->flow), first = t->shares_params ? t->worker : 0;

@@ -1,11 +1,11 @@
-/* Teams of a training: each worker has a copy of the training, and all run the same epochs. */
+/* Teams for training: each worker has a copy of the training, and all run the same epochs. */
 #include "checked.h"
 #include "engine.h"
 #include "plan.h"
 #include "training.h"
 #include <stdlib.h>
 
-/* Worker 0's training, and the copies of the others in one allocation. */
+/* The training of worker 0, and the copies of the other workers in one allocation. */
 typedef struct {
     nvp_training *original;
     char *copies;
@@ -16,7 +16,7 @@ static nvp_training *training_of(const workers *all, size_t worker) {
     return worker ? (nvp_training *)(void *)(all->copies + (worker - 1) * all->copy_size) : all->original;
 }
 
-/* Behind the copy lie its progress and, unless the parameters are shared, chunk_squares and four rows. */
+/* The copy is followed by its progress and, unless the parameters are shared, by chunk_squares and four rows. */
 static void copy_training(nvp_training *t, const nvp_training *original, size_t worker, size_t row) {
     *t = *original;
     nvp_progress *progress = (nvp_progress *)(void *)((char *)t + sizeof *t);
@@ -34,7 +34,7 @@ static void copy_training(nvp_training *t, const nvp_training *original, size_t 
     nvp_init_update(t);
 }
 
-/* Copies are whole cache lines apart: no false sharing. */
+/* Copies occupy whole cache lines, against false sharing. */
 static nvp_status copy_for_workers(workers *all) {
     const nvp_training *original = all->original;
     const size_t n_copies = nvp_team_size(original->workspace->team) - 1;
@@ -58,8 +58,7 @@ static nvp_status copy_for_workers(workers *all) {
 
 static void run_worker(void *context, size_t worker) { nvp_run_epochs(training_of(context, worker)); }
 
-/* A worker is of use if it has a tile of each batch, or else so many chunks to update that they outweigh two more
- * barriers. */
+/* A worker is useful if it has a tile of each batch, or enough chunks to update to outweigh two more barriers. */
 static size_t max_workers(const nvp_training *t) {
     enum { CHUNKS_PER_WORKER = 16 };
     const size_t by_tiles = nvp_count_tiles(t->flow, t->batch_size);
@@ -74,7 +73,7 @@ static void start_team(const nvp_training *t) {
                              max_workers(t));
 }
 
-/* Epochs up to team_last_epoch. */
+/* Run the epochs up to team_last_epoch with a team. */
 static nvp_status run_team(nvp_training *t) {
     nvp_workspace *workspace = t->workspace;
     nvp_shared_state shared;

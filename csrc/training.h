@@ -1,4 +1,4 @@
-/* A training under way: what the files train_*.c share. */
+/* A training in progress, shared by the files train_*.c. */
 #ifndef NVP_TRAINING_H
 #define NVP_TRAINING_H
 
@@ -6,9 +6,9 @@
 #include "pass.h"
 #include "train_state.h"
 
-/* A worker's copy of a training. All workers run the same epochs, and compute the same numbers and decisions, so that
- * they meet in the same passes. Worker 0, the calling thread, alone has the caller's parameters and state, stores the
- * best parameters, calls the caller back, and polls. */
+/* A worker's copy of a training. All workers run the same epochs and compute the same numbers and decisions, so that
+ * they meet in the same passes. Only worker 0, the calling thread, has the caller's parameters and state, stores the
+ * best parameters, calls the callback, and polls. */
 typedef struct {
     const nvp_flow *flow;
     const nvp_train_options *options;
@@ -16,7 +16,7 @@ typedef struct {
     nvp_shared_state *shared; /* of the team; NULL while there is none */
     size_t worker;
     size_t n_passes; /* so far */
-    bool stop;       /* worker 0's: the caller has asked to stop */
+    bool stop;       /* for worker 0: the caller has asked to stop */
     nvp_status status;
 
     nvp_data data, validation;
@@ -29,10 +29,10 @@ typedef struct {
 
     bool shares_params; /* see nvp_take_step */
     void *params;
-    nvp_train_state state; /* of other workers than 0: without last and best */
-    double *chunk_squares; /* the gradient's sums of squares, chunk by chunk */
-    void *decays;          /* 1 where weights decay, otherwise 0 */
-    void *epoch_start;     /* worker 0's: the parameters before the epoch */
+    nvp_train_state state; /* for workers other than 0 without last and best */
+    double *chunk_squares; /* the gradient's sum of squares in each chunk */
+    void *decays;          /* 1 for parameters with weight decay, otherwise 0 */
+    void *epoch_start;     /* for worker 0: the parameters before the epoch */
     nvp_adam_options adam;
     nvp_update update;
 } nvp_training;
@@ -40,26 +40,26 @@ typedef struct {
 /* The optimiser works on chunks of the parameters. */
 size_t nvp_count_chunks(const nvp_flow *flow);
 
-/* Point the update at the training's own rows. */
+/* Point the update to the training's own rows. */
 void nvp_init_update(nvp_training *t);
 
-/* One step of the optimiser along the gradient of `pass`, a batch with this NLL. Returns whether the NLL and the
+/* Take one step of the optimiser with the gradient of `pass`, a batch with this NLL. Return whether the NLL and the
  * gradient are finite; otherwise nothing is updated. */
 bool nvp_take_step(nvp_training *t, const nvp_pass *pass, double nll);
 
-/* The mean NLL of the data, in a pass of all workers, or without a team of the caller alone. */
+/* Compute the mean NLL of the data, in a pass of all workers, or of the caller alone without a team. */
 nvp_status nvp_measure(nvp_training *t, const void *params, const nvp_data *data, double mean_weight, double *nll);
 
-/* Epochs up to team_last_epoch, within a task of the team. Sets t->status. */
+/* Run the epochs up to team_last_epoch, within a task of the team. Sets t->status. */
 void nvp_run_epochs(nvp_training *t);
 
-/* Call the caller back after an epoch; t->stop becomes its answer. */
+/* Call the callback after an epoch, and set t->stop to its answer. */
 void nvp_report_epoch(nvp_training *t);
 
-/* All epochs of this call, by one team, or with on_epoch_alone by a team for each epoch. */
+/* Run all epochs of this call, with one team, or with a team for each epoch if on_epoch_alone. */
 nvp_status nvp_run_teams(nvp_training *t);
 
-/* to = from, rows as long as the parameters. */
+/* to = from, for rows with the length of the parameters. */
 void nvp_copy_row(const nvp_training *t, void *to, const void *from);
 
 #endif

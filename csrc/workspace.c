@@ -22,7 +22,7 @@ void nvp_workspace_set_threads(nvp_workspace *workspace, size_t n_threads) {
     workspace->n_threads = n_threads ? n_threads : 1;
 }
 
-/* Starting a thread takes some 20 microseconds, in which a core does about a million multiply-adds. */
+/* Starting a thread takes about 20 microseconds, in which a core does about a million multiply-adds. */
 #ifndef NVP_WORTH_A_THREAD
 #define NVP_WORTH_A_THREAD 5e6
 #endif

@@ -11,15 +11,14 @@ struct nvp_workspace {
     nvp_scratch scratch;
     nvp_interrupt interrupt;
     size_t n_threads; /* upper bound for a call */
-    nvp_team *team;   /* of the call under way; NULL: the caller alone */
+    nvp_team *team;   /* of the present call; NULL: the caller alone */
 };
 
-/* Start a team for a call with so many multiply-adds, which can use at most so many workers. Small calls get none: they
- * would end before the threads have started. */
+/* Start a team for a call. Small calls get none, because they would end before the threads have started. */
 void nvp_workspace_start_team(nvp_workspace *workspace, double multiply_adds, size_t max_workers);
 void nvp_workspace_stop_team(nvp_workspace *workspace);
 
-/* Whether the poll function asks to stop. It is called every 50 ms at most. */
+/* Whether the poll function asks to stop. It is called at most every 50 ms. */
 bool nvp_interrupted(nvp_workspace *workspace);
 
 #endif

@@ -1,4 +1,4 @@
-"""What all base densities of flows share."""
+"""The base class of base densities."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ __all__ = ["Base", "bare_flow"]
 
 
 class Base:
-    """What all bases share: they are described by `config`, and hold one flat array of parameters.
+    """Base class of base densities: `config` describes one, and one flat array holds its parameters.
 
-    A base that a `Flow` has taken over works on the flow's array.
+    In a `Flow` the parameters are a view of the flow's array.
     """
 
     _in_flow = False
-    _kind = ""  # the core's name of it
-    _arguments: tuple[str, ...] = ()  # attributes that make the sizes, data_dim among them, in the order of `config`
-    _state_names: tuple[str, ...] = ()  # attributes that are views of the parameters, in their order
+    _kind = ""  # its name in the core
+    _arguments: tuple[str, ...] = ()  # attributes that determine the sizes, including data_dim, in the order of `config`
+    _state_names: tuple[str, ...] = ()  # attributes that are views of the parameters, in the order of the array
     _parameters: Floats
     data_dim: int
 
     def _allocate(self, *sizes: Any) -> None:
-        """Set the attributes of `_arguments`, and zeros as parameters of a dtype, the last of `sizes`."""
+        """Set the attributes `_arguments`, and the parameters to zeros. `sizes` are their values and then the dtype."""
         raise NotImplementedError
 
     @classmethod
     def _from_config(cls, config: Mapping[str, Any], dtype: DTypeLike) -> Self:
-        """A base from what `config` gave, with parameters of no meaning."""
+        """Create a base from the result of `config`. Its parameters are placeholders."""
         base = cls.__new__(cls)
         base._allocate(*(check_int(name, config[name], 1) for name in cls._arguments), check_dtype(dtype))
         return base
 
     @classmethod
     def _from_state(cls, state: dict[str, ArrayLike], dtype: DTypeLike) -> Self:
-        """The base with the entries "base.<name>" of a flow's state dict, which are taken out of it."""
+        """Create a base from the entries "base.<name>" of a flow's state dict, and remove them from it."""
         raise NotImplementedError
 
     def _grad_log_prob(self, z: Floats) -> Floats:
-        """The gradient of the log-density with respect to latent points, both (n, D)."""
+        """Gradient of the log-density with respect to the latent points z. Both have shape (n, D)."""
         raise NotImplementedError
 
     @property
@@ -91,7 +91,7 @@ class Base:
         Returns
         -------
         log_prob : ndarray, shape (n,)
-            In nats; -inf where there is no density.
+            In nats, -inf for points without a density.
 
         Raises
         ------
@@ -126,7 +126,7 @@ class Base:
         return {"type": self._kind, **{name: getattr(self, name) for name in self._arguments}}
 
     def _fields(self) -> dict[str, Any]:
-        """What `encode_flow` reads: the kind, and the attributes that are its fields."""
+        """The description that `encode_flow` reads: the kind and its fields."""
         _, fields = _core.BASE_KINDS[self._kind]
         return {"type": self._kind, **{name: getattr(self, name) for name, *_ in fields}}
 
@@ -135,7 +135,7 @@ class Base:
         self._parameters = parameters
 
     def state_dict(self) -> dict[str, Floats]:
-        """Copies of the parameters by name: "logits", "means", "factors" of a mixture.
+        """Copy the parameters by name: "logits", "means" and "factors" of a mixture.
 
         Returns
         -------
@@ -144,7 +144,7 @@ class Base:
         return {name: np.array(getattr(self, name)) for name in self._state_names}
 
     def _load(self, state: dict[str, ArrayLike]) -> None:
-        """Take the entries "base.<name>" out of a flow's state dict."""
+        """Set the parameters from the entries "base.<name>" of a flow's state dict, and remove them from it."""
         shapes = {f"base.{name}": getattr(self, name).shape for name in self._state_names}
         arrays = checked_state({name: state.pop(name) for name in shapes if name in state}, shapes)
         for name in self._state_names:
@@ -160,6 +160,9 @@ class Base:
 
 
 def bare_flow(data_dim: int, dtype: FloatDType, fields: Mapping[str, Any], parameters: Floats | None = None) -> _core.Flow:
-    """The core's flow over a base with such fields whose layers do nothing, on these parameters or on its own."""
+    """Create a core flow over a base with these fields. Its only layer is the identity.
+
+    It works on the array `parameters`, or on its own without one.
+    """
     identity = {"type": "permutation", "permutation": list(range(data_dim))}
     return _core.Flow(encode_flow(dtype, data_dim, 0, [identity], fields), parameters)

@@ -9,10 +9,10 @@ from nvpflow._typing import ArrayLike, Floats
 
 _Data: TypeAlias = tuple[ArrayLike, ArrayLike | None, ArrayLike | None]
 
-# By name of a kind: its fields as (name, form, names of a choice or limits of a count).
+# By name of a layer type: its fields as (name, form, names of a choice or limits of a count).
 LAYER_KINDS: dict[str, tuple[tuple[str, str, tuple[Any, ...]], ...]]
 
-# The same of bases, in a pair with the version of the numbers that can hold one.
+# Likewise for bases, paired with the version of the numbers that can represent the base.
 BASE_KINDS: dict[str, tuple[int, tuple[tuple[str, str, tuple[Any, ...]], ...]]]
 
 @disjoint_base

@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 __all__ = ["estimator_html", "flow_html", "flow_summary", "layer_html"]
 
 HEADINGS = "layer", "type", "columns", "networks", "parameters", "offset"
-LEFT = 4  # so many of these are words, the others numbers, which are set flush right
-WIDEST = 16  # entries of a mask that are shown; half as many of a permutation
+LEFT = 4  # the first columns hold words; the others hold numbers, aligned to the right
+WIDEST = 16  # entries of a mask to show, and half as many of a permutation
 FITTED = "n_features_in_", "n_samples_seen_", "n_iter_", "best_iter_", "offset_"
 
-# All colours are the page's own or half transparent, so that the tables look right in the light and in the dark.
+# Inherited or half transparent colours suit light and dark pages.
 TABLE_STYLE = "border-collapse: collapse; color: inherit; background: transparent"
 CELL_STYLE = "padding: 0.1em 0.7em; border-bottom: 1px solid rgba(128, 128, 128, 0.4); background: transparent"
 
 
 class Text(str):
-    """A text of several lines that the interpreter shows line by line."""
+    """A text that the interpreter shows line by line."""
 
     __repr__ = str.__str__
 
 
 def flow_summary(flow: Flow) -> Text:
-    """The table of a flow's layers and its totals, in text."""
+    """The table of a flow's layers, with totals, as text."""
     rows = [HEADINGS, *_layer_rows(flow)]
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = []
@@ -48,7 +48,7 @@ def flow_summary(flow: Flow) -> Text:
 
 
 def flow_html(flow: Flow) -> str:
-    """The same in HTML."""
+    """The table of a flow's layers, with totals, in HTML."""
     return _box(flow, _table(_layer_rows(flow), HEADINGS) + html.escape(_totals(flow)))
 
 
@@ -74,7 +74,7 @@ def estimator_html(estimator: FlowDensity | FlowOutlierDetector) -> str:
 
 
 def _layer_rows(flow: Flow) -> list[tuple[str, ...]]:
-    """For each layer the texts that stand under the HEADINGS."""
+    """For each layer the texts of the columns HEADINGS."""
     return [
         (str(i), type(layer).__name__, _columns(layer), _networks(layer), f"{layer.n_parameters:,}", f"{offset:,}")
         for i, (layer, offset) in enumerate(zip(flow.layers, flow._layer_offsets))
@@ -82,7 +82,7 @@ def _layer_rows(flow: Flow) -> list[tuple[str, ...]]:
 
 
 def _columns(layer: Layer) -> str:
-    """The mask of a coupling layer, 1 for the identity columns, or a permutation; the beginning, if it is long."""
+    """The mask of a coupling layer, 1 for the identity columns, or a permutation. Long ones are cut."""
     entries: Sequence[int] | npt.NDArray[Any] = getattr(layer, "mask", ())
     separator, widest = "", WIDEST
     if hasattr(layer, "permutation"):
@@ -107,7 +107,7 @@ def _number(value: float) -> str:
 
 
 def base_name(flow: Flow) -> str:
-    """The density of latent points, in words."""
+    """The base density, in words."""
     if flow.base is None:
         return "standard normal"
     n = flow.base.n_components
@@ -123,7 +123,7 @@ def _totals(flow: Flow) -> str:
 
 
 def _table(rows: Iterable[tuple[str, ...]], headings: tuple[str, ...] | None = None, bold: Collection[str] = ()) -> str:
-    """Rows of texts as a table; of those named in `bold`, the first text is the name."""
+    """An HTML table of texts. Rows whose first text is in `bold` are bold."""
     lines = [_line("th", headings, "")] if headings else []
     lines += [_line("td", row, "font-weight: bold; " * (row[0] in bold)) for row in rows]
     return f'<table style="{TABLE_STYLE}">{"".join(lines)}</table>'

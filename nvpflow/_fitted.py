@@ -1,4 +1,4 @@
-"""What an estimator has learned, and how it reads samples and contexts once it is fitted."""
+"""The fitted state of an estimator, and how it reads samples and contexts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FittedModel", "NotFittedError"]
 
-# What only some fits learn, so that a later one must not leave it behind.
+# Attributes that only some fits set. A later fit must remove those of an earlier one.
 OPTIONAL_ATTRIBUTES = (
     "_stream",
     "_context_units",
@@ -32,13 +32,13 @@ OPTIONAL_ATTRIBUTES = (
 
 
 class _UsedTooEarly(ValueError, AttributeError):
-    """A class of Python code, as Python wants it where the bases of a class change."""
+    """A base class in Python: the bases of `NotFittedError` can be assigned only if the present ones are Python classes."""
 
 
 class NotFittedError(_UsedTooEarly):
     """The estimator was used before `fit`.
 
-    In a program that has imported scikit-learn it is a ``sklearn.exceptions.NotFittedError``, too.
+    If scikit-learn is imported, this is also a ``sklearn.exceptions.NotFittedError``.
     """
 
     def __init__(self, *args: object) -> None:
@@ -49,14 +49,14 @@ class NotFittedError(_UsedTooEarly):
 
 
 class FittedModel:
-    """A model that has a `flow_` when it is fitted, and reads what it is given as that flow does."""
+    """A model with a `flow_` once fitted. It converts samples and contexts to the inputs of that flow."""
 
     n_features_in_: int
     feature_names_in_: Names
     context_feature_names_in_: Names
 
     def _keep(self, fitted: dict[str, Any], n_features: int, names: Names | None, context_names: Names | None = None) -> None:
-        """Put what was learned in place of what was learned before: in one step, for threads that read meanwhile."""
+        """Replace the fitted attributes, in one step for the sake of other threads that read them."""
         attributes = {name: value for name, value in vars(self).copy().items() if name not in OPTIONAL_ATTRIBUTES}
         attributes |= fitted | {"n_features_in_": n_features}
         for name, value in (("feature_names_in_", names), ("context_feature_names_in_", context_names)):
@@ -65,7 +65,7 @@ class FittedModel:
         self.__dict__ = attributes
 
     def __getstate__(self) -> dict[str, Any]:
-        """The attributes as they are at one moment, though another thread should be fitting."""
+        """The attributes at one moment, even if another thread is fitting."""
         return vars(self).copy()
 
     def _fitted_flow(self) -> Flow:
@@ -75,17 +75,17 @@ class FittedModel:
         return flow
 
     def _origin(self, name: str = "origin_") -> Floats | None:
-        """What is subtracted from X, or from the context, before `flow_` reads it; None if nothing is."""
-        origin: Floats | None = getattr(self, name, None)  # files of old have none
+        """The origin that is subtracted from X or the context before `flow_` reads it. None if it is zero."""
+        origin: Floats | None = getattr(self, name, None)  # models from old files have none
         return origin if origin is not None and origin.any() else None
 
     def _to_own_units(self, x: Floats) -> Floats:
-        """What `flow_` makes, as samples."""
+        """Add the origin to outputs of `flow_`."""
         origin = self._origin()
         return x if origin is None else x + origin
 
     def _check_samples(self, X: ArrayLike, name: str = "X") -> Floats:
-        """X as the fitted flow reads it: finite, with the columns that it knows, in its dtype."""
+        """Check X and convert it to the input of the flow: finite, with the columns of the fit, in the flow's dtype."""
         flow, origin = self._fitted_flow(), self._origin() if name == "X" else None
         if origin is None:
             return self._check_columns(X, name, check_samples)
@@ -94,7 +94,7 @@ class FittedModel:
     def _check_columns(
         self, X: ArrayLike, name: str = "X", check: Callable[[str, ArrayLike, FloatDType], Floats] = check_numbers
     ) -> Floats:
-        """X with the columns that the fitted flow knows, in its own precision or what else `check` gives it."""
+        """Check X, which must have the columns of the fit. The result has its own precision, or that of `check`."""
         flow = self._fitted_flow()
         if name == "X":
             check_feature_names(self, X)
@@ -107,7 +107,7 @@ class FittedModel:
         return checked
 
     def _check_context(self, context: ArrayLike | None, n: int) -> Floats | None:
-        """The context of n samples as the fitted flow reads it: within the range of training, in its dtype."""
+        """Convert the context of n samples to the input of the flow: clipped to the range of training, in its dtype."""
         rows, flow = self._check_context_rows(context, n), self._fitted_flow()
         if rows is None:
             return None
@@ -117,7 +117,7 @@ class FittedModel:
         return np.ascontiguousarray(rows if origin is None else rows - origin, flow.dtype)
 
     def _check_context_rows(self, context: ArrayLike | None, n: int) -> Floats | None:
-        """The context of n samples in its own precision, finite: n rows, or one that stands for all."""
+        """Check the context of n samples: n finite rows, or one row for all. Its precision is kept."""
         flow = self._fitted_flow()
         n_columns = flow.context_dim
         if context is None and n_columns == 0:

@@ -1,4 +1,4 @@
-"""The types that public signatures share."""
+"""Types of public signatures."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 
 class SupportsDLPack(Protocol):
-    """What `numpy.from_dlpack` reads."""
+    """An object that `numpy.from_dlpack` can read."""
 
     def __dlpack__(self, *, stream: None = ...) -> Any: ...
 
 
-# Frames and tensors are in NumPy's own ArrayLike: they have `__array__`.
+# NumPy's ArrayLike includes frames and tensors, which have `__array__`.
 ArrayLike: TypeAlias = npt.ArrayLike | SupportsDLPack
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Ints: TypeAlias = npt.NDArray[np.integer[Any]]
@@ -39,7 +39,7 @@ class BinaryWriter(Protocol):
     def write(self, content: memoryview, /) -> object: ...
 
 
-# As text: numpy.random takes a sixth of the time of importing NumPy, which loads it when it is first used.
+# A string, because NumPy imports numpy.random only at first use: that takes a sixth of the time of importing NumPy.
 Seed: TypeAlias = "int | np.integer[Any] | np.random.SeedSequence | np.random.Generator | np.random.RandomState | None"
 
 Activation: TypeAlias = Literal["relu", "tanh", "silu"]
@@ -50,12 +50,12 @@ Schedule: TypeAlias = Literal["constant", "cosine"]
 
 
 class History(TypedDict, total=False):
-    """The curves of a training. Those of the validation are there where samples were held back."""
+    """The training curves. Those of the validation exist only if there is validation data."""
 
     train_nll: Floats  # one entry per epoch
     validation_epoch: Ints
-    validation_nll: Floats  # as many as epochs in `validation_epoch`
+    validation_nll: Floats  # one entry for each of `validation_epoch`
 
 
-# Of a training: (epoch, train_nll, validation_nll); what it returns is ignored.
+# Called by training with (epoch, train_nll, validation_nll). The return value is ignored.
 Callback: TypeAlias = Callable[[int, float, float], object]

@@ -1,4 +1,4 @@
-"""Warnings that name a line of the user's program, however deep in the package they arise."""
+"""Warnings that point to a line of the user's program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base densities that a flow can be over, beside N(0, I), which is None."""
+"""The base densities of flows besides N(0, I), which is represented by None."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ BASE_TYPES: dict[str, type[MixtureBase]] = {base_type._kind: base_type for base_
 
 
 def base_from_config(config: Mapping[str, Any] | None, dtype: DTypeLike) -> MixtureBase | None:
-    """A base from what `config` gave, with parameters of no meaning; None from None."""
+    """Create a base from the result of `config`, with placeholders as parameters. None gives None."""
     if config is None:
         return None
     return BASE_TYPES[check_choice("base type", config["type"], tuple(BASE_TYPES))]._from_config(config, dtype)
 
 
 def base_from_state(state: dict[str, ArrayLike], dtype: DTypeLike) -> MixtureBase | None:
-    """The base with the entries "base.<name>" of a flow's state dict, which are taken out of it; None where there are none."""
+    """Create a base from the entries "base.<name>" of a flow's state dict, and remove them from it. None if it has none."""
     names = {key.removeprefix("base.") for key in state if key.startswith("base.")}
     if not names:
         return None

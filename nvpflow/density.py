@@ -93,7 +93,7 @@ class FlowDensity(Transformer):
     n_bins : int or None, default None
         For ``coupling="spline"``: bins of a spline. None: 6 over a mixture, 4 over a normal base or with a context.
     tail_bound : float or None, default None
-        For ``coupling="spline"``: the splines cover so many standard deviations to either side and are the identity beyond.
+        For ``coupling="spline"``: the splines cover this many standard deviations to either side and are the identity beyond.
         None: 3 over a mixture, 5 over a normal base or with a context.
     base : {"auto", "normal", "mixture"}, default "auto"
         The base density. "normal": N(0, I). "mixture": a `MixtureBase` that expectation-maximisation fits to the standardised
@@ -344,7 +344,7 @@ class FlowDensity(Transformer):
         ------
         TypeError, ValueError
             If an argument has the wrong type or an invalid value; if any parameter of the estimator has, used or not; or if
-            the mean log-density of the samples is not finite after training. A model fitted before stays as it was.
+            the mean log-density of the samples is not finite after training. An earlier fit is unchanged then.
 
         Warns
         -----
@@ -386,7 +386,7 @@ class FlowDensity(Transformer):
         context_names: Names | None = None,
         callback: Callback | None = None,
     ) -> Self:
-        """Fit to checked samples, of which so many were given."""
+        """Fit to checked samples. `n_given` is the number of samples that `fit` received."""
         warn_of_dependent_columns(data, settings.dtype, names)
         fitted: dict[str, Any] = {"n_samples_seen_": n_given}
         try:
@@ -436,7 +436,7 @@ class FlowDensity(Transformer):
         Raises
         ------
         TypeError, ValueError
-            As `fit`; or if the first piece has no finite mean log-density before it is trained on. The model stays as it was.
+            As `fit`; or if the first piece has no finite mean log-density before training. The model is unchanged then.
 
         Warns
         -----
@@ -545,7 +545,7 @@ class FlowDensity(Transformer):
             0 is fine.
         random_state : int, Generator, RandomState or None
             An int, >= 0: the same samples every time. A Generator or RandomState: fresh ones in each call. None: the
-            `random_state` of the estimator; if that is None, too, fresh ones.
+            `random_state` of the estimator. If both are None: fresh ones.
         context : array_like of real numbers, shape (n_samples, C), or (C,) or (1, C) for all samples the same
             Needed by a model that was fitted with a context.
         per_context : bool, default False
@@ -669,7 +669,7 @@ class FlowDensity(Transformer):
         return self._to_own_units(self.flow_.forward(Z, self._check_context(context, len(Z)))[0])
 
     def save(self, path: AnyPath | BinaryWriter) -> None:
-        """Write the fitted model to a file, which `nvpflow.load` reads. See there.
+        """Write the fitted model to a file that `nvpflow.load` reads; see `nvpflow.save`.
 
         Parameters
         ----------

@@ -53,43 +53,43 @@ TrainingData: TypeAlias = tuple[Floats, ArrayLike | None, ArrayLike | None]  # x
 
 
 class ConvergenceWarning(UserWarning):
-    """Training did not end as it should have."""
+    """Training did not converge."""
 
 
 class Flow(_core.Flow):
     """Layers over a base density, standard normal by default.
 
-    `forward` generates data x from latent points z, through the first layer first; `inverse` goes back; the density is::
+    `forward` maps latent points z to data x, beginning with the first layer. `inverse` maps x to z. The density is::
 
         log p(x) = log p(z) + log|det dz/dx|,     p(z) = N(z; 0, I) or a mixture.
 
-    A flow of coupling layers with a context is conditional: its density is log p(x | context), and every method needs
+    A flow of coupling layers with a context is conditional. Its density is log p(x | context), and every method needs
     the context, one row for each sample.
 
     Parameters
     ----------
     layers : sequence of layers
-        At least one, all with the same number of dimensions and dtype, coupling layers with the same context_dim. The
-        flow takes them over: from now on their parameters are views of the flow's, and no other flow can have them
-        (`copy` them for that).
+        At least one. All have the same dtype and number of dimensions, and coupling layers have the same context_dim. The
+        flow takes ownership: the layers' parameters become views of `parameters`. A layer cannot belong to a second flow,
+        but a `copy` of it can.
     base : MixtureBase, optional
-        The density of latent points. The flow takes it over, too. Default: N(0, I).
+        Density of the latent points. The flow takes ownership of it. Default: N(0, I).
 
     Attributes
     ----------
     layers : tuple
-        ``len(flow)`` counts them, and ``flow[i]`` is the i-th.
+        ``len(flow)`` is their number, ``flow[i]`` the i-th layer.
     base : MixtureBase or None
         None: N(0, I).
     parameters : ndarray, shape (n_parameters,)
-        The parameters of all layers, one after the other, and of the base; a view that can be written to.
+        The parameters of all layers in order, then those of the base, as a writable view.
 
     Raises
     ------
     TypeError
-        If `layers` is not a sequence of layers, or `base` not a base.
+        If `layers` is not a sequence of layers, or `base` is not a base.
     ValueError
-        If there is none, they do not fit together, or one of them belongs to a flow.
+        If `layers` is empty, if layers and base do not fit together, or if one of them already belongs to a flow.
 
     References
     ----------
@@ -131,7 +131,7 @@ class Flow(_core.Flow):
 
     @property
     def base(self) -> MixtureBase | None:
-        """MixtureBase or None: the density of latent points, None for N(0, I)."""
+        """MixtureBase or None: density of the latent points, None for N(0, I)."""
         return self._base
 
     @property
@@ -151,9 +151,9 @@ class Flow(_core.Flow):
 
     @property
     def n_jobs(self) -> int:
-        """int: the threads that a call may use; set as in scikit-learn, -1 for all processors. 1 at first.
+        """int: number of threads that a call may use, 1 by default. As in scikit-learn, set -1 for all processors.
 
-        They end with the call, and small calls start none. The results are the same for any number, to the last bit.
+        Threads end with the call, and small calls start none. The results are the same to the last bit for any number.
         """
         return self._n_threads
 
@@ -175,10 +175,10 @@ class Flow(_core.Flow):
         ----------
         n_samples : int
         random_state : int, Generator, RandomState or None
-            An int, >= 0: the same samples every time, of which the first of many are the same as few. A Generator or
-            RandomState: fresh ones in each call, as None gives.
-        context : array_like, shape (n_samples, C), or (C,) or (1, C) for all samples the same
-            Needed if the flow has a context.
+            An int, >= 0: the same samples in every call; a larger `n_samples` only appends samples. A Generator,
+            RandomState or None: different samples in each call.
+        context : array_like, shape (n_samples, C), or (C,) or (1, C) for one context for all samples
+            Required if the flow is conditional.
         per_context : bool, default False
             True: draw `n_samples` for each row of a context of shape (m, C).
 
@@ -232,7 +232,7 @@ class Flow(_core.Flow):
     def _sample_per_context(
         self, n_samples: int, random_state: Seed, context: npt.NDArray[Any] | None
     ) -> tuple[Floats, Floats]:
-        """n_samples for each of m contexts: x (m, n_samples, D), log_prob (m, n_samples)."""
+        """Draw n_samples for each of m contexts: x (m, n_samples, D), log_prob (m, n_samples)."""
         if not self.context_dim:
             raise ValueError("per_context must be False, got True: the flow has no context")
         if context is None or context.ndim != 2:
@@ -249,12 +249,12 @@ class Flow(_core.Flow):
         ----------
         x : array_like, shape (n, D)
         context : array_like, shape (n, C)
-            Needed if the flow has a context.
+            Required if the flow is conditional.
 
         Returns
         -------
         grad : ndarray, shape (n, D)
-            In nats per unit of x. NaN in the rows that have no density.
+            In nats per unit of x. NaN in rows without a density.
 
         Raises
         ------
@@ -263,28 +263,27 @@ class Flow(_core.Flow):
         z, log_det = self.inverse(x, context)
         with np.errstate(over="ignore", invalid="ignore"):
             grad_z = -z if self.base is None else self.base._grad_log_prob(z)
-            vjp: Any = self.inverse_vjp  # of an overload for a context, and one for none
+            vjp: Any = self.inverse_vjp  # one overload takes a context, the other does not
             grad: Floats = vjp(x, grad_z, np.ones_like(log_det), context)[0]
             grad[~np.isfinite(z).all(axis=1) | ~np.isfinite(log_det)] = np.nan
         return grad
 
     def initialize_act_norms(self, x: ArrayLike, context: ArrayLike | None = None) -> None:
-        """Set every `ActNorm` from data, so that what leaves it on the way to z has mean 0 and standard deviation 1.
+        """Set every `ActNorm` so that its output in `inverse` has mean 0 and standard deviation 1 on these data.
 
-        The last layer's is set from x itself, each other one from what the layers behind it, set by then, make of x. It is
-        a start for `fit`, which trains the act norms on.
+        Layers are set from the last to the first. Each `ActNorm` standardises x as the layers behind it transform it. Use
+        this before `fit`, which goes on to train the act norms.
 
         Parameters
         ----------
         x : array_like, shape (n, D), n >= 2
         context : array_like, shape (n, C)
-            In a conditional flow.
+            Required if the flow is conditional.
 
         Raises
         ------
         TypeError, ValueError
-            If x is not finite and of that shape, or does not vary in some column where it reaches an act norm; nothing
-            has changed then.
+            If x is not finite or has another shape, or if a column is constant at an `ActNorm`. The flow is unchanged then.
 
         References
         ----------
@@ -326,94 +325,95 @@ class Flow(_core.Flow):
         pause_after: int | None = None,
         state: TrainingState | None = None,
     ) -> History:
-        """Minimise the mean negative log-likelihood of x with Adam, from the present parameters.
+        """Minimise the mean negative log-likelihood (NLL) of x with Adam, starting from the present parameters.
 
         Parameters
         ----------
         x : array_like, shape (n, D), n >= 1
         context : array_like, shape (n, C), optional
-            Needed if the flow has a context.
+            Required if the flow is conditional.
         sample_weight : array_like, shape (n,), optional
-            w >= 0, finite, not all zero: the loss is sum(w nll) / sum(w). Default: all 1.
+            w >= 0, finite, not all zero. The loss is sum(w nll) / sum(w). Default: all 1.
         max_iter : int, default 1000
-            Epochs at the most.
+            Maximum number of epochs.
         batch_size : int or None
-            None: the full batch. Otherwise minibatches, shuffled anew every epoch.
+            Samples in a minibatch. The samples are shuffled in every epoch. None: the full batch.
         learning_rate : float, default 1e-3
         schedule : {"constant", "cosine"}, default "constant"
-            "cosine" lets the learning rate fall, step by step, along half a period of a cosine that ends with `max_iter`.
+            "cosine": the learning rate falls with every step along half a period of a cosine, which ends at `max_iter`.
         final_fraction : float, default 0
-            In [0, 1): the fraction of `learning_rate` where "cosine" ends.
+            In [0, 1). The fraction of `learning_rate` at which "cosine" ends.
         warmup : int or float, default 0
-            The learning rate first grows along a line, for so many steps; a float in [0, 1) is a share of all steps.
+            Number of steps in which the learning rate first grows linearly. A float in [0, 1) is a share of all steps.
         max_grad_norm : float, optional
-            A gradient whose Euclidean norm is larger is scaled down to it.
+            Gradients with a larger Euclidean norm are scaled down to this norm.
         weight_decay : float, default 0
-            Decoupled from the gradient (AdamW): before each step, parameters shrink by ``learning_rate * weight_decay`` of
-            themselves, with the learning rate of the step. It acts on the weights of the networks' linear maps alone, not
-            on biases nor on `ActNorm`.
+            Decoupled weight decay (AdamW): each step first shrinks the parameters by the fraction
+            ``learning_rate * weight_decay``, with the learning rate of the step. It acts only on the weights of the
+            networks' linear maps, not on biases or `ActNorm`.
         average : float, default 0
-            In [0, 1): decay of an exponential moving average of the parameters along the steps, such as 0.999, with bias
-            correction. The average is what is validated, kept and left in the flow. 0: none.
+            In [0, 1). Decay of an exponential moving average of the parameters over the steps, with bias correction, such
+            as 0.999. The flow is validated and left with the averaged parameters. 0: no average.
         noise : float or array_like, shape (D,), optional
-            Standard deviation, in the units of x, of normal noise that is added to every sample anew each time it is used.
-            It smooths the density that is learned, as the bandwidth of a kernel estimate does. The context gets none.
+            Standard deviation of normal noise, in the units of x. Every sample gets new noise each time it is used. The
+            noise smooths the learned density, like the bandwidth of a kernel density estimate. The context gets no noise.
         validation_data : array_like, shape (m, D), m >= 1, optional
-            Or a tuple (x, context) or (x, context, sample_weight) of such arrays, or None for one of the last two. The
-            parameters that do best on these samples are kept, the starting ones among them; without them those of the last
-            epoch.
+            Or a tuple (x, context) or (x, context, sample_weight) of such arrays, with None for an absent context or
+            weight. The flow keeps the parameters with the lowest validation NLL, including those at the start. Without
+            validation data it keeps those of the last epoch.
         validate_every : int, default 1
             Epochs from one validation to the next. The epoch `max_iter` is always validated.
         n_iter_no_change : int or None
-            Stop when the validation NLL has not fallen by more than `tol` for so many epochs. None: never. It is looked at
-            where an epoch is validated. Without validation data that is the training NLL, and a call that goes on with a
-            `state` counts anew.
+            Stop when the validation NLL has not fallen by more than `tol` for this many epochs. This is checked at each
+            validation. Without validation data the training NLL counts, and a call that resumes a `state` starts to count
+            from 0. None: never stop early.
         tol : float, default 0
             In nats.
         random_state : int, Generator, RandomState or None
             For the shuffling and the noise.
         callback : callable, optional
-            ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN where it
-            was not measured. To stop the training it raises StopIteration, which `fit` catches; the epoch counts. What it
-            returns is ignored. Meanwhile the flow has the parameters of the last step, and the training goes on from what
-            the callback makes of them. No threads of `fit` are alive then: it may fork.
+            Called as ``callback(epoch, train_nll, validation_nll)`` after every epoch. Epochs count from 1; validation_nll
+            is NaN if the epoch was not validated. Raise StopIteration to stop: `fit` catches it, and the epoch counts. The
+            return value is ignored. During the call the flow has the parameters of the last step. Training continues with
+            the changes that the callback makes to them. No thread of `fit` is alive then, so the callback may fork.
         pause_after : int, optional
-            Return after so many epochs, to go on later with the same `state`. `max_iter` stays the number of all epochs.
+            Return after this many epochs. A later call with the same `state` resumes. `max_iter` remains the total number
+            of epochs.
         state : TrainingState, optional
-            Filled, if empty; otherwise training goes on from there, wherever the flow's parameters are now. With the same
-            arguments, and an integer `random_state`, the parts give the same bits as the whole. The history is that of the
-            call.
+            If empty, it is filled. Otherwise training resumes from it, whatever the flow's parameters are now. With the
+            same arguments and an integer `random_state`, the parts give the same bits as one call. The history covers this
+            call alone.
 
         Returns
         -------
         history : dict
-            "train_nll", ndarray, shape (epochs,): the mean over the epoch's batches, each before its update, in nats. With
-            validation data also "validation_epoch", the numbers of the epochs that were validated, as the callback counts
-            them, and "validation_nll", ndarrays of one length: the NLL after these epochs.
+            "train_nll", ndarray, shape (epochs,): the mean over the batches of the epoch, each before its update, in nats.
+            With validation data also two ndarrays of one length: "validation_epoch", the numbers of the validated epochs,
+            as the callback counts them, and "validation_nll", the NLL after each of these epochs.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is of the wrong type, or outside of its range, or x holds NaN or infinity.
+            If an argument has a wrong type or a value out of range, or if x holds NaN or infinity.
         RuntimeError
-            If a training of this flow is under way, in its callback or in another thread.
+            If this flow is already training: in another thread, or because a callback calls `fit`.
 
         Warns
         -----
         ConvergenceWarning
-            If a loss or a gradient was not finite. Training stopped there and went back to the best parameters. The NLL of
-            x at the end is finite, too, if it was at the beginning.
+            If a loss or a gradient was not finite. Training stopped there and restored the best parameters. If the NLL of
+            x was finite at the start, it is finite at the end.
 
         Notes
         -----
-        An interruption (Ctrl-C) or another exception of the callback leaves the best parameters so far, or without
-        validation data the last ones.
+        After an interruption (Ctrl-C) or another exception in the callback, the flow has the best parameters so far, or
+        the last ones without validation data.
 
-        The training works on a copy of the parameters, which the flow gets for each call of the callback and in the end:
-        what another thread writes to ``flow.parameters`` meanwhile is lost.
+        Training works on a copy of the parameters. It updates the flow for each call of the callback and at the end.
+        Changes to ``flow.parameters`` from other threads are lost.
 
-        The loss of a minibatch of b samples is sum(w nll) / (b W), where W is the mean weight of all training data: so
-        its mean over an epoch is the loss of all, and its gradient estimates that of all without bias.
+        The loss of a minibatch of b samples is sum(w nll) / (b W), where W is the mean weight of all training data. Its
+        mean over an epoch is the loss of all samples, and its gradient is an unbiased estimate of theirs.
 
         References
         ----------
@@ -437,7 +437,7 @@ class Flow(_core.Flow):
         sample_weight: ArrayLike | None,
         options: TrainingOptions,
     ) -> None:
-        """`fit` that fills the dict `history` with more detail, also when it is interrupted."""
+        """`fit`, but fill the dict `history` in more detail, even if interrupted."""
         data = self._check_data(("x", "context", "sample_weight"), x, context, sample_weight)
         validation_data, callback = options.validation_data, options.callback
         if validation_data is not None:
@@ -466,7 +466,7 @@ class Flow(_core.Flow):
     def _check_data(
         self, names: Sequence[str], x: ArrayLike, context: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> TrainingData:
-        """Data to train on as the tuple that `_train` takes, which checks what is not checked here."""
+        """Check the training data as far as `_train` does not, and return the tuple that it takes."""
         checked = self._check_finite(names[0], x, self.data_dim)
         if context is not None and self.context_dim:
             context = self._check_finite(names[1], context, self.context_dim)
@@ -482,7 +482,7 @@ class Flow(_core.Flow):
         return self._check_data([f"validation_data[{i}]" for i in range(3)], *data)
 
     def _check_finite(self, name: str, x: ArrayLike, columns: int) -> Floats:
-        """Samples or their context: in the dtype of the flow, finite, at least one."""
+        """Convert samples or contexts to the dtype of the flow. They must be finite, and at least one."""
         x = as_array(name, x)
         if x.dtype.kind not in "fiub":
             raise TypeError(f"{name} must be an array of real numbers, got dtype {x.dtype}")
@@ -496,7 +496,7 @@ class Flow(_core.Flow):
         return converted
 
     def _check_noise(self, noise: object) -> Floats | None:
-        """The noise as an array of one standard deviation per dimension, or None for none."""
+        """Convert the noise to one standard deviation per dimension. None if all are 0."""
         if noise is None:
             return None
         deviations = as_array("noise", noise)
@@ -513,29 +513,29 @@ class Flow(_core.Flow):
         return np.ascontiguousarray(np.broadcast_to(rounded, self.data_dim)) if rounded.any() else None
 
     def copy(self) -> Self:
-        """An independent flow with the same parameters.
+        """Copy the flow with its parameters.
 
         Returns
         -------
         Flow
-            Of the same class, as the layers and the base are, with the same further attributes.
+            Independent of this one. The flow, its layers and its base keep their classes and attributes.
         """
         return copy.copy(self)
 
     def config(self) -> dict[str, Any]:
-        """What makes such a flow again, as plain Python values, but for the parameters.
+        """Describe the flow without its parameters, as plain Python values.
 
         Returns
         -------
         config : dict
-            "dtype", and "layers": what `config` of each layer gives; "base" likewise, if there is one.
+            "dtype"; "layers", a list of the layers' `config`; and "base", the `config` of the base, if there is one.
         """
         base = {"base": self.base.config()} if self.base else {}
         return {"dtype": self.dtype.name, "layers": [layer.config() for layer in self.layers], **base}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """A flow from what `config` gave, with starting parameters of no meaning.
+        """Create a flow from the result of `config`. Its parameters are placeholders.
 
         Parameters
         ----------
@@ -548,13 +548,13 @@ class Flow(_core.Flow):
         Raises
         ------
         KeyError, TypeError, ValueError
-            If it describes no flow.
+            If `config` does not describe a flow.
         """
         layers = [layer_from_config(layer, config["dtype"]) for layer in config["layers"]]
         return cls(layers, base_from_config(config.get("base"), config["dtype"]))
 
     def save(self, path: AnyPath | BinaryWriter) -> None:
-        """Write the flow to a file, which `nvpflow.load` reads. See there.
+        """Write the flow to a file that `nvpflow.load` reads; see `nvpflow.save`.
 
         Parameters
         ----------
@@ -572,13 +572,13 @@ class Flow(_core.Flow):
         save(self, path)
 
     def state_dict(self) -> dict[str, Floats]:
-        """Copies of all parameters under the names of a PyTorch `Sequential` of such layers.
+        """Copy all parameters, named as in a PyTorch `Sequential` of such layers.
 
         Returns
         -------
         dict of str to ndarray
-            "0.s_net.0.weight" (hidden, D + C), "0.s_net.0.bias" (hidden,), "0.s_net.2.weight" (D, hidden), ...; entries
-            that a mask makes irrelevant are 0. For a base "base.logits", "base.means", "base.factors".
+            "0.s_net.0.weight" (hidden, D + C), "0.s_net.0.bias" (hidden,), "0.s_net.2.weight" (D, hidden), ... Entries
+            that a mask makes irrelevant are 0. For a base also "base.logits", "base.means", "base.factors".
         """
         parts: list[tuple[int | str, Layer | MixtureBase]] = list(enumerate(self.layers))
         if self.base:
@@ -586,7 +586,7 @@ class Flow(_core.Flow):
         return {f"{part}.{name}": array for part, owner in parts for name, array in owner.state_dict().items()}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
-        """Set all parameters from arrays, or tensors of PyTorch, of the names and shapes of `state_dict`.
+        """Set all parameters from arrays or PyTorch tensors with the names and shapes of `state_dict`.
 
         Parameters
         ----------
@@ -596,7 +596,8 @@ class Flow(_core.Flow):
         Raises
         ------
         TypeError, ValueError
-            If an entry holds no real numbers, a name is missing or unknown, or a shape is wrong; nothing has changed then.
+            If an entry does not hold real numbers, a name is missing or unknown, or a shape is wrong. The flow is unchanged
+            then.
         """
         before = self.parameters.copy()
         try:
@@ -624,25 +625,25 @@ class Flow(_core.Flow):
         scale_bound: float = SCALE_BOUND,
         dtype: DTypeLike | None = None,
     ) -> Self:
-        """The flow that PyTorch coupling layers with these parameters compute.
+        """Create a flow from the parameters of PyTorch coupling layers.
 
         Parameters
         ----------
         state : mapping of str to array_like
             "0.s_net.0.weight" (hidden, D + C), "0.s_net.0.bias" (hidden,), "0.s_net.2.weight" (D, hidden), ... for
-            layers 0, 1, ...; a prefix such as "layers." is fine, and "0.mask" (D,) is read if there is one. For a base
-            "base.logits", "base.means", "base.factors", as `state_dict` names them.
+            layers 0, 1, ... A prefix such as "layers." is accepted, and "0.mask" (D,) is read if present. For a base
+            "base.logits", "base.means", "base.factors", as in `state_dict`.
         masks : sequence of array_like, optional
-            One per layer. Default: those of the state dict, else 1, 0, 1, ... and 0, 1, 0, ... in turn.
+            One per layer. Default: those of the state dict; without them, 1, 0, 1, ... and 0, 1, 0, ... alternate.
         activation, scale, scale_bound
-            As in `AffineCoupling`; a state dict does not hold them. The defaults are the published layer's.
+            As in `AffineCoupling`. A state dict does not hold them. The defaults are those of the published layer.
         dtype : {"float32", "float64"}, optional
-            Default: float64 if any array is, else float32.
+            Default: float64 if any array has it, otherwise float32.
 
         Raises
         ------
         ValueError
-            If a name is missing or unknown, or shapes do not fit together.
+            If a name is missing or unknown, or if shapes do not fit together.
         """
         state = dict(state)
         dtype = state_dtype(state) if dtype is None else dtype
@@ -665,14 +666,14 @@ class Flow(_core.Flow):
         return cls(layers, base)
 
     def summary(self) -> str:
-        """A table of the layers, in text.
+        """Describe the layers in a text table.
 
         Returns
         -------
         summary : str
-            For each layer, in the order of `forward`: its type; the mask, 1 for identity columns, or the permutation;
-            the widths of its networks; how many parameters it has, and where they begin in `parameters`. Then totals,
-            dtype and the instruction set of the kernels.
+            For each layer, in the order of `forward`: its type; its mask, with 1 for identity columns, or permutation;
+            the widths of its networks; the number of its parameters, and their offset in `parameters`. Then totals, dtype
+            and the instruction set of the kernels.
 
         Examples
         --------
@@ -690,7 +691,7 @@ class Flow(_core.Flow):
 
         return flow_summary(self)
 
-    # Copies and pickles are made from the state; __init__, which a subclass may have with other arguments, is not called.
+    # Copies and pickles come from the state, without a call of __init__: that of a subclass may have other arguments.
 
     def __copy__(self) -> Self:
         twin = type(self).__new__(type(self))
@@ -699,7 +700,7 @@ class Flow(_core.Flow):
         return twin
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
-        return super().__reduce_ex__(max(operator.index(protocol), 2))  # older ones know no objects of C
+        return super().__reduce_ex__(max(operator.index(protocol), 2))  # older protocols cannot pickle C objects
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_n_threads": self._n_threads}

@@ -137,7 +137,7 @@ class MixtureBase(Base):
         return base
 
     def _grad_log_prob(self, z: Floats) -> Floats:
-        """The gradient of the log-density with respect to latent points, both (n, D)."""
+        """Gradient of the log-density with respect to the latent points z. Both have shape (n, D)."""
         grad, p, log_weights = np.empty_like(z), self.precision_factors, np.log(self.weights)
         log_weights = log_weights + np.log(np.diagonal(p, axis1=1, axis2=2)).sum(axis=1)
         rows = max(1, GRAD_NUMBERS // p[:, 0].size)
@@ -165,7 +165,7 @@ def _check_mixture(weights: ArrayLike, means: ArrayLike, covariances: ArrayLike)
         array = as_array(name, value)
         if array.dtype.kind not in "fiu":
             raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-        with np.errstate(over="ignore"):  # of numbers of more than double precision
+        with np.errstate(over="ignore"):  # longdouble may overflow
             arrays[name] = array.astype(np.float64)
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name} must be finite, got NaN or infinity")

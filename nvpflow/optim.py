@@ -1,4 +1,4 @@
-"""Adam, for training loops of one's own, and the state of a training that can be resumed."""
+"""Adam for custom training loops, and the state of a resumable training."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ __all__ = ["Adam", "TrainingState"]
 
 
 class Adam:
-    """The optimiser of `Flow.fit`, for losses that are not a likelihood.
+    """The optimiser of `Flow.fit`, for custom training loops and losses other than the likelihood.
 
     Parameters
     ----------
     parameters : ndarray
-        What to optimise, such as ``flow.parameters``: contiguous, writeable, float32 or float64. Updated in place.
+        The parameters to optimise, such as ``flow.parameters``: contiguous, writeable, float32 or float64. Updated in place.
     learning_rate : float, default 1e-3
-        > 0, also in the dtype of the parameters. May be changed between steps.
+        > 0 in the dtype of the parameters. It may be changed between steps.
     beta_1, beta_2 : float, default 0.9 and 0.999
         Decay of the first and second moment estimates, in [0, 1).
     epsilon : float, default 1e-8
-        > 0, also in the dtype of the parameters: it keeps the step of a parameter without gradient from being 0 / 0.
+        > 0 in the dtype of the parameters. It prevents 0 / 0 for parameters without gradient.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong type, or outside of its range.
+        If an argument has a wrong type or a value out of range.
 
     References
     ----------
@@ -66,7 +66,7 @@ class Adam:
             raise ValueError(f"parameters must be float32 or float64, got {parameters.dtype}")
         if not (parameters.flags.carray):
             raise ValueError("parameters must be contiguous, aligned and writeable")
-        as_array("parameters", parameters)  # none masked
+        as_array("parameters", parameters)  # an error if it has masked elements
         self.parameters = parameters
         self.learning_rate = learning_rate
         self._beta_1 = check_real("beta_1", beta_1, 0, 1)
@@ -97,7 +97,7 @@ class Adam:
 
     @property
     def epsilon(self) -> float:
-        """float: what is added to the root of the second moments."""
+        """float: added to the root of the second moments."""
         return self._epsilon
 
     def step(self, grad: ArrayLike) -> None:
@@ -105,12 +105,12 @@ class Adam:
 
         Parameters
         ----------
-        grad : array_like, the shape of the parameters
+        grad : array_like, with the shape of the parameters
 
         Raises
         ------
         TypeError, ValueError
-            If grad holds no real numbers, its shape is wrong or a value is not finite; nothing has changed then.
+            If grad does not hold real numbers, has a wrong shape, or is not finite. Nothing changes then.
         """
         grad, dtype = as_array("grad", grad), self.parameters.dtype
         if grad.dtype.kind not in "fiub":
@@ -129,10 +129,10 @@ class Adam:
 
 
 class TrainingState:
-    """Where a training stands: the last parameters, the optimiser's moments, averages, the best parameters, counters.
+    """Resumable training state: the last parameters, the optimiser's moments, averages, the best parameters, counters.
 
-    It is empty at first. `Flow.fit` fills it and, given it again, goes on from there, as if there had been one call. It can
-    be copied and pickled: a copy is a second training from the same point. While `fit` runs it is as it was before.
+    A new state is empty. `Flow.fit` fills it; a later call of `fit` with it resumes the training, as if there had been one
+    call. A state can be copied and pickled. A copy resumes independently. `fit` updates the state only when it ends.
 
     Attributes
     ----------
@@ -141,7 +141,7 @@ class TrainingState:
 
     Examples
     --------
-    A training in two parts, which gives the same bits as one call:
+    Training in two parts gives the same bits as one call:
 
     >>> import numpy as np, nvpflow
     >>> x = np.random.default_rng(0).normal(size=(200, 2))
@@ -161,7 +161,7 @@ class TrainingState:
         self._memory: npt.NDArray[np.uint8] | None = None
 
     def copy(self) -> Self:
-        """An independent state of the same content.
+        """Copy the state.
 
         Returns
         -------
@@ -175,7 +175,10 @@ class TrainingState:
     __copy__ = copy
 
     def _memory_for(self, flow: Flow) -> npt.NDArray[np.uint8]:
-        """A copy of the bytes that the C core goes on from, zeros at first; ValueError where they are another flow's."""
+        """A copy of the bytes that the core resumes from, zeros if the state is empty.
+
+        ValueError if they belong to a flow with other layers.
+        """
         if self._memory is None:
             return np.zeros(flow._train_state_size(), np.uint8)
         if self._flow_kind != flow.config():
@@ -183,7 +186,7 @@ class TrainingState:
         return self._memory.copy()
 
     def _keep(self, flow: Flow, memory: npt.NDArray[np.uint8], n_iter: int) -> None:
-        """The bytes that the C core has left behind."""
+        """Store the bytes that the core returned."""
         self._flow_kind, self._memory, self.n_iter = flow.config(), memory, n_iter
 
     def __repr__(self) -> str:

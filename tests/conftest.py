@@ -1,4 +1,4 @@
-"""Fixtures that several test files share."""
+"""Shared fixtures."""
 
 import functools
 
@@ -11,7 +11,7 @@ pytest.register_assert_rewrite("support.checks", "support.command_line", "suppor
 
 
 def available_isas():
-    """The instruction sets that this machine and this build have kernels for."""
+    """The instruction sets that this machine and this build support."""
     found = []
     with pytest.MonkeyPatch.context() as patch:
         for isa in ("baseline", "neon", "avx2", "avx512"):
@@ -27,14 +27,14 @@ def available_isas():
 
 @pytest.fixture(params=available_isas())
 def every_isa(request, monkeypatch):
-    """Runs a test once with the kernels of each instruction set."""
+    """Run a test once with the kernels of each instruction set."""
     monkeypatch.setenv("NVPFLOW_ISA", request.param)
     return request.param
 
 
 @pytest.fixture(scope="session")
 def library_variant(tmp_path_factory):
-    """A function that gives the C library in one of the variants of support/c_programs.py, which is built once."""
+    """A function that builds the C library in a variant of support/c_programs.py, each once."""
 
     @functools.cache
     def build(variant):

@@ -1,4 +1,4 @@
-/* Everything that the engine includes from outside of itself. */
+/* All headers from outside of the engine. */
 #include "../checked.h"
 #include "../engine.h"
 #include "../plan.h"

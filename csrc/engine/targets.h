@@ -1,4 +1,4 @@
-/* Which instruction sets the compiler can target besides the one it was told to. */
+/* Instruction sets that the compiler can target besides its default. */
 #ifndef NVP_TARGETS_H
 #define NVP_TARGETS_H
 
@@ -6,7 +6,7 @@
 #define NVP_HAVE_X86_TARGETS 1
 #endif
 
-/* The instruction set that it was told to target: its name, and its vectors of 16 bytes. */
+/* The compiler's default instruction set: its name, and its vectors of 16 bytes. */
 #if defined(__aarch64__)
 #define NVP_BASELINE "neon"
 #define NVP_BASELINE_VECTORS "vec_neon.inc"

@@ -1,4 +1,4 @@
-/* Python objects into arrays that the library can read. */
+/* Convert Python objects to arrays that the library can read. */
 #include "binding.h"
 #include <math.h>
 
@@ -38,7 +38,7 @@ static int is_ready(int typenum, PyArrayObject *array, int n_dims) {
     return PyArray_TYPE(array) == typenum && PyArray_NDIM(array) == n_dims && PyArray_ISCARRAY_RO(array);
 }
 
-/* The shape is checked first: a wrong one should not cost a conversion. */
+/* Check the shape before the conversion, which may be expensive. */
 static int check_shape(PyArrayObject *array, const char *name, npy_intp n, npy_intp columns) {
     const int n_dims = PyArray_NDIM(array), vector = columns == VECTOR;
     const npy_intp *shape = PyArray_DIMS(array);
@@ -66,8 +66,7 @@ static int check_shape(PyArrayObject *array, const char *name, npy_intp n, npy_i
     return -1;
 }
 
-/* What is not an array yet, or one of a subclass, is Python's to read: frames, tensors, DLPack, and the errors that they
- * may give. */
+/* Everything except plain arrays is converted in Python: frames, tensors, DLPack, subclasses of arrays. */
 static PyArrayObject *as_array(PyObject *value, const char *name) {
     if (PyArray_CheckExact(value))
         return (PyArrayObject *)Py_NewRef(value);

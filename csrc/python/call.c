@@ -1,4 +1,4 @@
-/* Around every call into the library: the workspace, the GIL, Ctrl-C, statuses. */
+/* The frame of every call into the library: the workspace, the GIL, Ctrl-C, statuses. */
 #include "binding.h"
 
 int raise_status(nvp_status status) {
@@ -27,8 +27,8 @@ void leave_python(Call *call) {
     call->thread = PyEval_SaveThread();
 }
 
-/* The library asks every 50 ms of a long call; a pending Ctrl-C raises here and ends the call. What comes when there is
- * an exception already is left to the interpreter. */
+/* The library calls this every 50 ms of a long call. A pending Ctrl-C raises an exception here, which ends the call.
+ * Signals after an exception are left to the interpreter. */
 static int check_signals(void *context) {
     Call *call = context;
     if (call->exception)
@@ -43,7 +43,7 @@ static int check_signals(void *context) {
 static int is_main_thread(void) { return PyThreadState_Next(PyThreadState_Get()) == NULL; }
 
 int begin_call(Call *call, TransformObject *self) {
-    /* The kept workspace, or a new one when another thread is using it. */
+    /* The kept workspace, or a new one while another thread uses that. */
     call->self = self;
     call->exception = NULL;
     call->workspace = self->workspace;
@@ -54,8 +54,8 @@ int begin_call(Call *call, TransformObject *self) {
             return raise_status(status);
     }
     call->parameters = (PyArrayObject *)Py_NewRef(self->parameters);
-    /* Signals are the main thread's. Others must not take the GIL while a team is at work: when the interpreter exits,
-     * a thread that asks for it ends there and then, and the memory on its stack with it. */
+    /* Only the main thread handles signals. Other threads must not take the GIL while a team works: when the
+     * interpreter exits, a thread that asks for the GIL ends at once, and the memory on its stack disappears. */
     nvp_workspace_set_poll(call->workspace, is_main_thread() ? check_signals : NULL, call);
     nvp_workspace_set_threads(call->workspace, (size_t)self->n_threads);
     call->thread = PyEval_SaveThread();

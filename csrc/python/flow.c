@@ -3,13 +3,13 @@
 
 #define WEIGHT_DOC                                                                                                     \
     "sample_weight : array_like of real numbers, shape (n,), optional\n"                                               \
-    "    w >= 0, finite, not all zero: the mean is sum(w nll) / sum(w). Default: all 1.\n"
+    "    w >= 0, finite, not all zero. The mean is sum(w nll) / sum(w). Default: all 1.\n"
 
 PyDoc_STRVAR(log_prob_doc, "log_prob($self, /, x, context=None)\n--\n\n"
-"Log-density of each sample, log p(x) = log p(z) + log|det dz/dx|, with the base density of z.\n\n"
+"Log-density of each sample, log p(x) = log p(z) + log|det dz/dx|, with the base density p(z).\n\n"
 "Parameters\n----------\nx : array_like of real numbers, shape (n, D)\n" CONTEXT_DOC "\n"
-"Returns\n-------\nlog_prob : ndarray, shape (n,)\n    In nats, in the dtype of the flow; -inf where x has an infinite coordinate or a layer\n"
-"    overflows, NaN only where x is NaN, or the context or a parameter is not finite.\n\n"
+"Returns\n-------\nlog_prob : ndarray, shape (n,)\n    In nats, in the dtype of the flow. -inf if x has an infinite coordinate or a layer overflows.\n"
+"    NaN only if x is NaN, or if the context or a parameter is not finite.\n\n"
 "Raises\n------\nTypeError\n    If x or context is not made of real numbers.\nValueError\n    If a shape is wrong.\n\n"
 "References\n----------\nDinh, Sohl-Dickstein and Bengio (2017), \"Density estimation using Real NVP\", equation 2.");
 
@@ -39,7 +39,7 @@ static PyObject *flow_log_prob(PyObject *object, PyObject *const *args, Py_ssize
 }
 
 PyDoc_STRVAR(sample_doc, "_sample($self, n, seed, context, /)\n--\n\n"
-"Draw n samples; returns them and their log-densities.");
+"Draw n samples. Return them and their log-densities.");
 
 static PyObject *flow_sample(PyObject *object, PyObject *args) {
     TransformObject *self = (TransformObject *)object;
@@ -67,7 +67,7 @@ static PyObject *flow_sample(PyObject *object, PyObject *args) {
     return pair(x, log_prob);
 }
 
-/* The mean NLL, and into *grad (a new reference) its gradient unless grad is NULL. -1 with an exception. */
+/* Compute the mean NLL and, unless grad is NULL, its gradient *grad, a new reference. -1 with an exception. */
 static int compute_nll(PyObject *object, const char *method, PyObject *const *args, Py_ssize_t n_args,
                        PyObject *keywords, double *nll, PyArrayObject **grad) {
     static const char *const names[] = {"x", "context", "sample_weight"};
@@ -101,7 +101,7 @@ static int compute_nll(PyObject *object, const char *method, PyObject *const *ar
 PyDoc_STRVAR(nll_doc, "nll($self, /, x, context=None, sample_weight=None)\n--\n\n"
 "Mean negative log-likelihood of the samples, in nats.\n\n"
 "Parameters\n----------\nx : array_like of real numbers, shape (n, D), n >= 1\n" CONTEXT_DOC WEIGHT_DOC "\n"
-"Returns\n-------\nnll : float\n    inf where a sample has no density, as `log_prob` says.\n\n"
+"Returns\n-------\nnll : float\n    inf if a sample has no density, see `log_prob`.\n\n"
 "Raises\n------\nTypeError\n    If an argument is not made of real numbers.\nValueError\n"
 "    If a shape is wrong, there is no sample, or a weight is outside of its range.");
 
@@ -114,7 +114,7 @@ PyDoc_STRVAR(nll_and_grad_doc, "nll_and_grad($self, /, x, context=None, sample_w
 "Mean negative log-likelihood of the samples and its gradient.\n\n"
 "Parameters\n----------\nx : array_like of real numbers, shape (n, D), n >= 1\n" CONTEXT_DOC WEIGHT_DOC "\n"
 "Returns\n-------\nnll : float\n    In nats.\ngrad : ndarray, shape (n_parameters,)\n"
-"    Exact gradient with respect to ``parameters``, in their order.\n\n"
+"    Exact gradient with respect to ``parameters``, in the same order.\n\n"
 "Raises\n------\nTypeError\n    If an argument is not made of real numbers.\nValueError\n"
 "    If a shape is wrong, there is no sample, or a weight is outside of its range.");
 
@@ -127,10 +127,10 @@ static PyObject *flow_nll_and_grad(PyObject *self, PyObject *const *args, Py_ssi
 }
 
 PyDoc_STRVAR(train_doc, "_train($self, data, validation_data, options, history, callback, state, /)\n--\n\n"
-"Train in place and fill the dict `history`, also when interrupted. Data are tuples (x, context, sample_weight); `options`\n"
-"is a dict of the options of `Flow.fit` that are plain values, with a `seed`.");
+"Train in place and fill the dict `history`, even if interrupted. Data are tuples (x, context, sample_weight). `options`\n"
+"is a dict of those options of `Flow.fit` that are plain values, and a `seed`.");
 
-PyDoc_STRVAR(train_state_size_doc, "_train_state_size($self, /)\n--\n\nBytes of the state of a training.");
+PyDoc_STRVAR(train_state_size_doc, "_train_state_size($self, /)\n--\n\nSize of a training state in bytes.");
 
 static PyMethodDef flow_methods[] = {
     FAST_METHOD("log_prob", flow_log_prob, log_prob_doc),

@@ -1,8 +1,8 @@
-/* nvpflow._core: multi-phase initialisation, heap types, no state of its own. */
+/* nvpflow._core: multi-phase initialisation, heap types, no module state. */
 #define NVPFLOW_IMPORTS_NUMPY
 #include "binding.h"
 
-/* So that the size of a flow is known before any memory is taken for it. */
+/* Loading needs the size of a flow before it allocates memory. */
 static PyObject *count_parameters(PyObject *module, PyObject *value) {
     (void)module;
     nvp_flow *flow = decode_flow(value);
@@ -19,11 +19,11 @@ static PyMethodDef module_functions[] = {
      "One step of Adam, in place."},
     {"count_parameters", count_parameters, METH_O,
      "count_parameters(description)\n--\n\n"
-     "How many parameters a flow has, from the numbers of nvp_flow_decode."},
+     "The number of parameters of a flow, from the numbers of nvp_flow_decode."},
     {NULL, NULL, 0, NULL},
 };
 
-/* Takes the reference; NULL is an error before. */
+/* Takes the reference. NULL stands for an earlier error. */
 static int add_object(PyObject *module, const char *name, PyObject *object) {
     const int status = object ? PyModule_AddObjectRef(module, name, object) : -1;
     Py_XDECREF(object);
@@ -56,7 +56,7 @@ static PyModuleDef_Slot module_slots[] = {
 static PyModuleDef module_definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "nvpflow._core",
-    .m_doc = "The C core of nvpflow, as NumPy sees it.",
+    .m_doc = "The C core of nvpflow, with NumPy arrays.",
     .m_size = 0,
     .m_methods = module_functions,
     .m_slots = module_slots,

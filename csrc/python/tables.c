@@ -1,9 +1,9 @@
-/* The core's tables of layer kinds and of bases, as Python reads them. */
+/* The core's tables of layer kinds and bases, as Python objects. */
 #include "binding.h"
 #include "base_kinds.h"
 #include "layer_kinds.h"
 
-/* The names of a choice; the least and the greatest of a count. */
+/* The names of a choice; the minimum and maximum of a count. */
 static PyObject *allowed(const nvp_field *field) {
     if (field->form == NVP_COUNT)
         return Py_BuildValue("(NN)", PyLong_FromSize_t(field->least), PyLong_FromSize_t(field->most));
@@ -38,7 +38,7 @@ static PyObject *field_tuples(const nvp_field *fields) {
     return tuples;
 }
 
-/* dict[name] = value, whose reference is taken; NULL is an error before. Returns -1 with an exception. */
+/* dict[name] = value. Takes the reference of value. NULL stands for an earlier error. Returns -1 with an exception. */
 static int put(PyObject *dict, const char *name, PyObject *value) {
     const int status = value ? PyDict_SetItemString(dict, name, value) : -1;
     Py_XDECREF(value);

@@ -1,4 +1,4 @@
-/* Flow._train: a training in C, with Python's callback. */
+/* Flow._train: training in C, with a Python callback. */
 #include "training.h"
 
 #ifdef _WIN32
@@ -9,11 +9,11 @@ static long process_id(void) { return _getpid(); }
 static long process_id(void) { return (long)getpid(); }
 #endif
 
-/* What the epoch callback of a training needs. */
+/* The context of the epoch callback. */
 typedef struct {
     Call call;
-    PyArrayObject *parameters;          /* a copy: what others do with the flow's meanwhile is no concern of the threads */
-    PyObject *callback;                 /* Python's, or NULL */
+    PyArrayObject *parameters;          /* a copy: other threads may change those of the flow */
+    PyObject *callback;                 /* the Python callback, or NULL */
     double *train_nll, *validation_nll; /* the curves of this call so far */
     size_t n_epochs, capacity;
     int out_of_memory;
@@ -39,7 +39,8 @@ static void copy_parameters(PyArrayObject *to, PyArrayObject *from) {
     memcpy(PyArray_DATA(to), PyArray_DATA(from), (size_t)PyArray_NBYTES(from));
 }
 
-/* The flow has the parameters of the last step, and what the callback makes of them counts. Whether it wants to stop. */
+/* Call the callback. The flow has the parameters of the last step then, and training continues with its changes to
+ * them. Return whether to stop. */
 static int call_back(Training *training, size_t epoch, double train_nll, double validation_nll) {
     TransformObject *flow = training->call.self;
     copy_parameters(flow->parameters, training->parameters);
@@ -81,7 +82,7 @@ static PyObject *curve(const double *values, size_t n) {
     return array;
 }
 
-/* The curves and how it ended, also after an interruption, whose exception is kept. */
+/* Report the curves and the result, even after an interruption, whose exception is kept. */
 static int report(const Training *training, const nvp_train_result *result, PyObject *history) {
     PyObject *exception = PyErr_GetRaisedException();
     const int failed = set_item(history, "train_nll", curve(training->train_nll, training->n_epochs)) < 0 ||
@@ -96,7 +97,7 @@ static int report(const Training *training, const nvp_train_result *result, PyOb
     return failed ? -1 : 0;
 }
 
-/* Training writes the flow's parameters: an array that lies in them, or NULL for none, becomes a copy. */
+/* Copy an array that overlaps the flow's parameters, which training changes. It may be NULL. */
 static int keep_apart(const TransformObject *self, PyArrayObject **array) {
     const char *const parameters = PyArray_BYTES(self->parameters), *const bytes = *array ? PyArray_BYTES(*array) : NULL;
     if (!bytes || bytes >= parameters + PyArray_NBYTES(self->parameters) ||
@@ -106,7 +107,8 @@ static int keep_apart(const TransformObject *self, PyArrayObject **array) {
     return *array ? 0 : -1;
 }
 
-/* From (x, context, sample_weight), whose names stand in `names`. -1 with an exception; release it in any case. */
+/* Convert a tuple (x, context, sample_weight); `names` are their names in messages. -1 with an exception. The caller
+ * releases the data in any case. */
 static int convert_data(const TransformObject *self, PyObject *values, const char *const *names, Data *data) {
     PyObject *x, *context, *weight;
     if (!PyArg_ParseTuple(values, "OOO", &x, &context, &weight) || !(data->x = convert_samples(self, x, names[0])))
@@ -119,7 +121,7 @@ static int convert_data(const TransformObject *self, PyObject *values, const cha
                : 0;
 }
 
-/* What nvp_train gets, all of it converted. */
+/* The converted arguments of nvp_train. */
 typedef struct {
     nvp_train_options options;
     Data data, validation;
@@ -137,7 +139,8 @@ static int check_state(const TransformObject *self, PyArrayObject *state) {
     return -1;
 }
 
-/* From (data, validation_data, options, history, callback, state). -1 with an exception; release it in any case. */
+/* Convert (data, validation_data, options, history, callback, state). -1 with an exception. The caller releases the job
+ * in any case. */
 static int read_job(const TransformObject *self, PyObject *args, Job *job) {
     static const char *const names[] = {"x", "context", "sample_weight"};
     static const char *const validation_names[] = {"validation_data[0]", "validation_data[1]", "validation_data[2]"};
@@ -160,7 +163,7 @@ static void release_job(Job *job) {
     Py_XDECREF(job->noise);
 }
 
-/* On a copy of the parameters, which the flow gets in the end. */
+/* Train a copy of the parameters, which is copied back to the flow at the end. */
 static int train(TransformObject *self, Job *job) {
     Training training = {.callback = job->callback == Py_None ? NULL : job->callback};
     job->options.on_epoch = on_epoch;

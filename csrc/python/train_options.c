@@ -1,4 +1,4 @@
-/* The options of a training, by their names in Python. */
+/* The training options, by their names in Python. */
 #include "training.h"
 
 typedef enum { COUNT, REAL, SEED, SCHEDULE, NOISE } Form;
@@ -46,7 +46,7 @@ static int read_schedule(PyObject *value, nvp_schedule *schedule) {
     return -1;
 }
 
-/* A value that is not None into its field. */
+/* Convert a value that is not None into its field. */
 static int read_option(const TransformObject *self, Form form, PyObject *value, void *field, PyArrayObject **noise) {
     switch (form) {
     case COUNT:

@@ -1,4 +1,4 @@
-/* Data to learn from, and the training of a flow. */
+/* Conversion of training data and options, and the training of a flow. */
 #ifndef NVPFLOW_TRAINING_H
 #define NVPFLOW_TRAINING_H
 
@@ -21,8 +21,8 @@ static inline void release_data(Data *data) {
     Py_XDECREF(data->weight);
 }
 
-/* Read the dict of options, which train_options.c lists; None, like an absent option, is the default of nvp_train. The
- * noise becomes a new reference or NULL. -1 with an exception, also if a name is unknown. */
+/* Read the dict of options, which train_options.c lists. None, like an absent option, means the default of nvp_train.
+ * The noise becomes a new reference or NULL. -1 with an exception, also if a name is unknown. */
 int read_train_options(const TransformObject *self, PyObject *dict, nvp_train_options *options, PyArrayObject **noise);
 
 PyObject *flow_train(PyObject *self, PyObject *args);

@@ -11,8 +11,8 @@ nvp_flow *decode_flow(PyObject *description) {
     return flow;
 }
 
-/* A buffer to take over, if it fits: one-dimensional, contiguous, aligned, writeable, right in dtype and length. From
- * None a new one. New reference, or NULL with an exception. */
+/* Check a buffer for the parameters: one-dimensional, contiguous, aligned, writeable, with the right dtype and length.
+ * None gives a new buffer. New reference, or NULL with an exception. */
 static PyArrayObject *take_parameters(const nvp_flow *flow, int typenum, PyObject *value) {
     npy_intp n = (npy_intp)nvp_flow_n_parameters(flow);
     if (value == Py_None)
@@ -35,7 +35,7 @@ static int check_unused(const TransformObject *self) {
 }
 
 PyDoc_STRVAR(check_unused_doc, "_check_unused($self, /)\n--\n\n"
-"RuntimeError where __init__ was called before: one that sets attributes first asks.");
+"Raise RuntimeError if __init__ was called before. For subclasses that set attributes before they call it.");
 
 static PyObject *transform_check_unused(PyObject *object, PyObject *unused) {
     (void)unused;
@@ -55,7 +55,7 @@ static int transform_init(PyObject *object, PyObject *args, PyObject *keywords) 
     const int typenum = flow && nvp_flow_dtype(flow) == NVP_FLOAT32 ? NPY_FLOAT : NPY_DOUBLE;
     if (flow)
         parameters = take_parameters(flow, typenum, value);
-    /* Again: reading the numbers runs code of theirs, which may come here, too. */
+    /* Check again: reading the description may run Python code, which may call __init__. */
     if (!parameters || check_unused(self) < 0) {
         nvp_flow_destroy(flow);
         Py_XDECREF(parameters);
@@ -76,7 +76,7 @@ static int transform_traverse(PyObject *object, visitproc visit, void *arg) {
 }
 
 static int transform_clear(PyObject *object) {
-    (void)object; /* an array of numbers is in no cycle; methods may count on it until the end */
+    (void)object; /* an array of numbers is in no cycle, and methods need it until the end */
     return 0;
 }
 
@@ -125,7 +125,7 @@ static PyObject *apply(TransformObject *self, const char *method, const char *co
 }
 
 PyDoc_STRVAR(forward_doc, "forward($self, /, z, context=None)\n--\n\n"
-"Generate: take z through the layers, the first one first.\n\n"
+"Generate data: map z through the layers, beginning with the first.\n\n"
 "Parameters\n----------\nz : array_like of real numbers, shape (n, D)\n    Latent points.\n" CONTEXT_DOC "\n"
 "Returns\n-------\nx : ndarray, shape (n, D)\nlog_det : ndarray, shape (n,)\n"
 "    log|det dx/dz| in nats. Both in the dtype of the transform.\n\n"
@@ -138,7 +138,7 @@ static PyObject *transform_forward(PyObject *self, PyObject *const *args, Py_ssi
 }
 
 PyDoc_STRVAR(inverse_doc, "inverse($self, /, x, context=None)\n--\n\n"
-"Undo `forward`: take x through the inverses of the layers, the last one first.\n\n"
+"Undo `forward`: map x through the inverses of the layers, beginning with the last.\n\n"
 "Parameters\n----------\nx : array_like of real numbers, shape (n, D)\n    Data points.\n" CONTEXT_DOC "\n"
 "Returns\n-------\nz : ndarray, shape (n, D)\nlog_det : ndarray, shape (n,)\n"
 "    log|det dz/dx| in nats. Both in the dtype of the transform.\n\n"
@@ -185,8 +185,8 @@ static PyObject *vjp(TransformObject *self, const char *method, const char *cons
 
 PyDoc_STRVAR(forward_vjp_doc, "forward_vjp($self, /, z, grad_x, grad_log_det, context=None)\n--\n\n"
 "Vector-Jacobian product of `forward`.\n\n"
-"For a scalar loss whose gradients with respect to ``x, log_det = forward(z)`` are known, its gradients with\n"
-"respect to z and to the parameters.\n\n"
+"Given the gradients of a scalar loss with respect to ``x, log_det = forward(z)``, compute its gradients with\n"
+"respect to z and the parameters.\n\n"
 "Parameters\n----------\nz : array_like, shape (n, D)\ngrad_x : array_like, shape (n, D), or None for zeros\n"
 "grad_log_det : array_like, shape (n,), or None for zeros\n" CONTEXT_DOC "\n"
 "Returns\n-------\ngrad_z : ndarray, shape (n, D)\ngrad_parameters : ndarray, shape (n_parameters,)\n"
@@ -201,8 +201,8 @@ static PyObject *transform_forward_vjp(PyObject *self, PyObject *const *args, Py
 
 PyDoc_STRVAR(inverse_vjp_doc, "inverse_vjp($self, /, x, grad_z, grad_log_det, context=None)\n--\n\n"
 "Vector-Jacobian product of `inverse`.\n\n"
-"For a scalar loss whose gradients with respect to ``z, log_det = inverse(x)`` are known, its gradients with\n"
-"respect to x and to the parameters.\n\n"
+"Given the gradients of a scalar loss with respect to ``z, log_det = inverse(x)``, compute its gradients with\n"
+"respect to x and the parameters.\n\n"
 "Parameters\n----------\nx : array_like, shape (n, D)\ngrad_z : array_like, shape (n, D), or None for zeros\n"
 "grad_log_det : array_like, shape (n,), or None for zeros\n" CONTEXT_DOC "\n"
 "Returns\n-------\ngrad_x : ndarray, shape (n, D)\ngrad_parameters : ndarray, shape (n_parameters,)\n"
@@ -218,7 +218,7 @@ static PyObject *transform_inverse_vjp(PyObject *self, PyObject *const *args, Py
 PyDoc_STRVAR(trace_doc, "trace($self, /, z, inverse=False, context=None)\n--\n\n"
 "The state after every layer.\n\n"
 "Parameters\n----------\nz : array_like of real numbers, shape (n, D)\n    Latent points; data points if `inverse`.\n"
-"inverse : bool\n    Go from data to latent points, through the last layer first.\n" CONTEXT_DOC "\n"
+"inverse : bool\n    Map data to latent points, beginning with the last layer.\n" CONTEXT_DOC "\n"
 "Returns\n-------\nstates : ndarray, shape (L + 1, n, D)\n    ``states[0]`` is the input, ``states[k]`` the state after "
 "k layers.\n\n"
 "Raises\n------\nTypeError\n    If z or context is not made of real numbers.\nValueError\n    If a shape is wrong.");
@@ -266,7 +266,7 @@ static PyObject *transform_initialize(PyObject *object, PyObject *seed) {
 }
 
 PyDoc_STRVAR(rebind_doc, "_rebind($self, parameters, /)\n--\n\n"
-"Copy the parameters into this buffer and work on it from now on.");
+"Copy the parameters to this buffer and use it from now on.");
 
 static PyObject *transform_rebind(PyObject *object, PyObject *value) {
     TransformObject *self = (TransformObject *)object;
@@ -281,7 +281,7 @@ static PyObject *transform_rebind(PyObject *object, PyObject *value) {
     Py_RETURN_NONE;
 }
 
-/* A fresh view, so that reshaping what the caller got changes nothing here. */
+/* A new view, so that the caller cannot reshape this one. */
 static PyObject *get_parameters(PyObject *object, void *closure) {
     (void)closure;
     TransformObject *self = (TransformObject *)object;
@@ -377,16 +377,16 @@ static PyMethodDef transform_methods[] = {
 };
 
 static PyGetSetDef transform_attributes[] = {
-    {"parameters", get_parameters, NULL, "ndarray, shape (n_parameters,): a view of the buffer that holds every "
-     "parameter; writing to it changes the transform.", NULL},
+    {"parameters", get_parameters, NULL, "ndarray, shape (n_parameters,): all parameters, as a view. Writing to it "
+     "changes the transform.", NULL},
     {"n_parameters", get_n_parameters, NULL, "int: the number of parameters.", NULL},
     {"data_dim", get_data_dim, NULL, "int: D, the number of dimensions.", NULL},
     {"context_dim", get_context_dim, NULL, "int: C, the number of columns of the context; 0 for none.", NULL},
     {"dtype", get_dtype, NULL, "numpy.dtype: float32 or float64, of the parameters and of every computation.", NULL},
     {"isa", get_isa, NULL, "str: the instruction set of the kernels in use.", NULL},
-    {"_layer_offsets", get_layer_offsets, NULL, "tuple of int: where each layer begins in the parameters.", NULL},
-    {"_n_threads", get_n_threads, set_n_threads, "int: how many threads a call may use.", NULL},
-    {"_base_offset", get_base_offset, NULL, "int: where the base begins in the parameters.", NULL},
+    {"_layer_offsets", get_layer_offsets, NULL, "tuple of int: offset of each layer in the parameters.", NULL},
+    {"_n_threads", get_n_threads, set_n_threads, "int: number of threads that a call may use.", NULL},
+    {"_base_offset", get_base_offset, NULL, "int: offset of the base in the parameters.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -1,4 +1,4 @@
-"""What both kinds of containers check before they read an array."""
+"""The check of dtype and shape that both container formats make before they read an array."""
 
 from __future__ import annotations
 

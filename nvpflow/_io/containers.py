@@ -1,7 +1,7 @@
-"""The two kinds of files that hold a text and named arrays: .npz and .safetensors.
+"""The two container formats, .npz and .safetensors: a file holds a text and named arrays.
 
-A reader has `header`, the text, `names`, and ``read(name, dtype, n)``. It allocates nothing that the file does not
-hold, and knows the dtype and the shape of an array before it reads it.
+A reader has the text `header`, the `names`, and ``read(name, dtype, n)``. It checks the dtype and the shape of an array
+before it reads it, and allocates no more than the file holds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Reader", "open_container"]
 
 
 class Reader(Protocol):
-    """An open file, of either kind."""
+    """An open file of either format."""
 
     @property
     def names(self) -> Collection[str]: ...
@@ -31,16 +31,16 @@ class Reader(Protocol):
 
 
 def open_container(source: str | bytes) -> AbstractContextManager[Reader]:
-    """A context manager that gives the reader for a file, a path or bytes, by its content.
+    """Open a path or bytes with the reader for their content, as a context manager.
 
     Raises
     ------
     ValueError
-        If it is neither kind, or damaged. The readers raise this, too.
+        If the content has neither format, or is damaged. The methods of the reader raise this as well.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     ImportError
-        If it is a .safetensors file and that package is not there.
+        If it is a .safetensors file and the package safetensors is not installed.
     """
     with open_source(source) as file:
         if not file.seekable():

@@ -1,6 +1,6 @@
-"""A flow's configuration as the plain numbers that the C library reads.
+"""Encode the configuration of a flow as numbers, which the C library reads.
 
-The core's table says which fields a kind of layer has, in which order and form, and what they may be.
+The core's table lists the fields of each layer type: their order, form and allowed values.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from nvpflow._validation.arguments import (
 
 __all__ = ["allowed", "describe", "encode_flow"]
 
-FIRST_WITH_KIND = 3  # versions of the list before this one say by their number which base it is
+FIRST_WITH_KIND = 3  # the first version that names the base; before, the version number implies it
 DTYPES = ("float32", "float64")
 LAYER_KINDS, BASE_KINDS = tuple(_core.LAYER_KINDS), tuple(_core.BASE_KINDS)
 STANDARD_NORMAL, *OTHER_BASES = BASE_KINDS
 
 
-Fields: TypeAlias = tuple[tuple[str, str, tuple[Any, ...]], ...]  # name, form, and what the value may be
+Fields: TypeAlias = tuple[tuple[str, str, tuple[Any, ...]], ...]  # name, form, allowed values
 
 
 def allowed(kind: str, field: str) -> tuple[Any, ...]:
-    """The names that a field of a kind of layer may be, or the least and the greatest of a count."""
+    """The allowed names of a field of a layer type, or the minimum and maximum of a count."""
     return next(allowed for name, _, allowed in _core.LAYER_KINDS[kind] if name == field)
 
 
 def describe(config: Mapping[str, Any]) -> npt.NDArray[np.float64]:
-    """The numbers of ``nvp_flow_decode``; nvpflow.h has their order.
+    """Encode a configuration as the numbers that ``nvp_flow_decode`` reads. nvpflow.h documents their order.
 
     Parameters
     ----------
     config : dict
-        What `Flow.config` gave, or claims to be it: nothing is made of its size.
+        A result of `Flow.config`. It need not be trusted: nothing of a claimed size is allocated.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def describe(config: Mapping[str, Any]) -> npt.NDArray[np.float64]:
     Raises
     ------
     KeyError, TypeError, ValueError
-        If something that makes the size of a flow is missing, of the wrong type, or outside of its range.
+        If a value that determines the size of the flow is missing, has a wrong type, or is out of range.
     """
     layers = config["layers"]
     if not (isinstance(layers, list) and layers and all(isinstance(layer, dict) for layer in layers)):
@@ -79,16 +79,16 @@ def encode_flow(
     layers: Sequence[Mapping[str, Any]],
     base: Mapping[str, Any] | None = None,
 ) -> npt.NDArray[np.float64]:
-    """The same of a flow whose sizes are known.
+    """Encode a flow whose dimensions are known.
 
     Parameters
     ----------
     dtype : str or numpy.dtype
     data_dim, context_dim : int
     layers : list of dict
-        For each layer its "type", and its fields by name as plain Python values.
+        For each layer its "type" and its fields by name, as plain Python values.
     base : dict, optional
-        The same of the base.
+        Likewise for the base.
     """
     base = base or {"type": STANDARD_NORMAL}
     version, base_fields = _core.BASE_KINDS[base["type"]]
@@ -111,7 +111,7 @@ def _encode_fields(fields: Fields, config: Mapping[str, Any], data_dim: int) -> 
     return numbers
 
 
-# -- one for each form of a field: from its value to its numbers --
+# -- one encoder for each form of a field: from its value to its numbers --
 
 
 def _encode_choice(name: str, value: object, choices: tuple[str, ...], data_dim: int) -> list[int]:
@@ -125,7 +125,7 @@ def _encode_real(name: str, value: object, _: None, data_dim: int) -> list[float
 
 
 def _encode_count(name: str, value: object, limits: tuple[int, int], data_dim: int) -> list[int]:
-    return [check_int(name, value, limits[0])]  # the core knows the greatest one
+    return [check_int(name, value, limits[0])]  # the core checks the maximum
 
 
 def _encode_widths(name: str, value: object, _: None, data_dim: int) -> list[int]:
@@ -147,7 +147,7 @@ def _encode_order(name: str, value: object, _: None, data_dim: int) -> list[int]
     return order
 
 
-# Of the name, the value, what it may be, and data_dim.
+# Arguments: name, value, allowed values, data_dim.
 ENCODERS: dict[str, Callable[[str, Any, Any, int], Sequence[float]]] = {
     "choice": _encode_choice,
     "real": _encode_real,
@@ -159,7 +159,7 @@ ENCODERS: dict[str, Callable[[str, Any, Any, int], Sequence[float]]] = {
 
 
 def _integers(name: str, values: object, n: int) -> list[int]:
-    """A list of n integers. Of anything else `numpy.asarray` could make an array that is much larger."""
+    """Check for a list of n integers. From other values `numpy.asarray` could make a much larger array."""
     if not isinstance(values, list) or not all(type(value) is int for value in values):
         raise TypeError(f"{name} must be a list of integers, got {shown(values)}")
     if len(values) != n:

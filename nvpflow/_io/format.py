@@ -1,4 +1,4 @@
-"""What `save` and `load` agree on."""
+"""Names and version of the file format, shared by `save` and `load`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from nvpflow._typing import AnyPath
 __all__ = ["FORMAT_VERSION", "HISTORY", "NAMES", "UNITS", "decode_path"]
 
 FORMAT_VERSION = 1
-HISTORY = ("train_nll", "validation_nll")  # one entry per epoch, NaN where nothing was validated
-# What an estimator subtracts from samples and context, and where it clips the context: arrays and the attributes' names.
+HISTORY = ("train_nll", "validation_nll")  # one entry per epoch, NaN where it was not validated
+# Origins of the samples and the context, range and units of the context: names of arrays and of an estimator's attributes.
 UNITS = {
     "origin": "origin_",
     "context_origin": "context_origin_",

@@ -27,19 +27,19 @@ KINDS = ("Flow", *DENSITIES, "FlowOutlierDetector")
 
 
 def load(path: AnyPath | BinaryReader) -> Flow | FlowDensity | FlowOutlierDetector:
-    """Read what `save` wrote, whatever its name.
+    """Read a model that `save` wrote. The name of the file does not matter.
 
-    Files need not be trusted: nothing in them is ever executed, every size is checked before it is used, a flow is made
-    only when the file holds all of its parameters, and the parameters of an estimator are those that `fit` would take.
-    Time and memory grow in proportion to the file, up to some 35 times its size for one of many small layers.
+    Files need not be trusted. Nothing in them is executed, and every size is checked before use. A flow is created only if
+    the file holds all of its parameters, and an estimator only with parameters that `fit` would accept. Time and memory are
+    proportional to the size of the file, with at most about 35 times its size for a flow of many small layers.
 
-    A generator as `random_state` goes on where it was when the model was saved. What was saved as a subclass of
-    `Flow`, `FlowDensity`, `RealNVP` or `FlowOutlierDetector` comes back as that class itself, with its parameters.
+    A generator in `random_state` continues from where it was when the model was saved. An instance of a subclass of `Flow`,
+    `FlowDensity`, `RealNVP` or `FlowOutlierDetector` is loaded as that class itself, with its parameters.
 
     Parameters
     ----------
     path : str, bytes, path-like or binary file object
-        An object with a method `read`, such as an open file or ``io.BytesIO``, is read from where it stands to its end.
+        An object with a method `read`, such as an open file or ``io.BytesIO``, is read from its position to the end.
 
     Returns
     -------
@@ -50,9 +50,9 @@ def load(path: AnyPath | BinaryReader) -> Flow | FlowDensity | FlowOutlierDetect
     OSError
         If the file cannot be read.
     ValueError
-        If it is not such a file, or its parts do not fit together.
+        If it is not such a file, is damaged, or its parts do not fit together.
     ImportError
-        If it is a .safetensors file, and that package is not there.
+        If it is a .safetensors file and the package safetensors is not installed.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def load(path: AnyPath | BinaryReader) -> Flow | FlowDensity | FlowOutlierDetect
 
 
 def _read_all(file: BinaryReader) -> tuple[str | bytes, str]:
-    """The rest of a file object, and what to call it in messages."""
+    """The rest of a file object, and its name for messages."""
     content = file.read()
     if not isinstance(content, bytes):
         raise TypeError(f"path must be a file object that reads bytes, got one that reads {type(content).__name__}")
@@ -117,7 +117,7 @@ def _restore(header: dict[str, Any], file: Reader) -> Flow | FlowDensity | FlowO
 
 def _restore_flow(config: dict[str, Any], file: Reader) -> Flow:
     description = describe(config)
-    described = "description" in file.names  # the first files are not
+    described = "description" in file.names  # the first files have none
     if described and not np.array_equal(file.read("description", "float64", len(description)), description):
         raise ValueError("header and description are those of different flows")
     try:
@@ -162,7 +162,7 @@ def _restore_estimator(header: dict[str, Any], flow: Flow, file: Reader) -> Flow
 def _restore_detector(header: dict[str, Any], estimator: FlowDensity) -> FlowOutlierDetector:
     model = _with_params(FlowOutlierDetector, header["detector"])
     if header["detector"].get("random_state") == header["estimator"].get("random_state"):
-        estimator.random_state = model.random_state  # one generator, which both draw from, as `fit` leaves it
+        estimator.random_state = model.random_state  # both share one generator, as after `fit`
     fitted = {"estimator_": estimator, "offset_": np.float64(check_real("offset", header["offset"]))}
     names = [getattr(estimator, f"{name}_", None) for name in NAMES]
     model._keep(fitted, estimator.n_features_in_, *names)
@@ -173,7 +173,7 @@ E = TypeVar("E", FlowDensity, FlowOutlierDetector)
 
 
 def _with_params(kind: type[E], params: object) -> E:
-    """An estimator with such parameters, which are those that it would accept to be fitted."""
+    """Create an estimator with these parameters, checked as by `fit`."""
     if not isinstance(params, dict):
         raise TypeError(f"the parameters of {kind.__name__} must be an object, got {shown(params)}")
     model = kind(**(_translate(params) if _is_old(params) else params))
@@ -183,12 +183,12 @@ def _with_params(kind: type[E], params: object) -> E:
 
 
 def _is_old(params: object) -> bool:
-    """Whether a file is of a time when `FlowDensity` was called RealNVP, and some of its parameters had other names."""
+    """Whether a file dates from when `FlowDensity` was called RealNVP, and some of its parameters had other names."""
     return isinstance(params, dict) and "scale" in params
 
 
 def _translate(params: dict[str, Any]) -> dict[str, Any]:
-    """Parameters of that time by their present names."""
+    """Rename old parameters to their present names."""
     params = dict(params)
     scale = check_choice("scale", params.pop("scale"), ("spline", "tanh", "exp"))
     params["coupling"] = "spline" if scale == "spline" else "affine"
@@ -200,7 +200,7 @@ def _translate(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _restore_units(flow: Flow, file: Reader) -> dict[str, Floats]:
-    """Attributes of an estimator that are not zero. The first files had none."""
+    """Read origins, range and units. Files omit those that are zero, and the first files have none."""
     shapes = {"origin": (flow.data_dim,), "context_origin": (flow.context_dim,)}
     units = {}
     for name, attribute in UNITS.items():

@@ -1,4 +1,4 @@
-"""A text and named arrays as an .npz. containers.py says what a reader has."""
+"""Read and write a text and named arrays as an .npz file. containers.py describes the readers."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = ["open_npz", "open_source", "write_npz"]
 
 
 def write_npz(file: IO[bytes], header: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    """As numpy.savez does: members are not compressed. The text is an array of no dimensions."""
+    """Write with numpy.savez, uncompressed. The text is an array of 0 dimensions."""
     members: dict[str, Any] = {"header": np.array(header, dtype=f"<U{len(header)}"), **arrays}
     np.savez(file, **members)
 
 
 def open_source(source: str | bytes) -> IO[bytes]:
-    """A file to read: that of a path, or one of bytes."""
+    """Open a path, or bytes as a file."""
     return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
 
 
@@ -46,11 +46,11 @@ def open_npz(source: str | bytes) -> Iterator[Npz]:
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        raise ValueError("the archive is damaged: an offset is negative") from error  # that zipfile went to
+        raise ValueError("the archive is damaged: an offset is negative") from error  # zipfile tried to seek to it
 
 
 class Npz:
-    """What `write_npz` wrote. As members are not compressed, none can be larger than the file."""
+    """Reader of files by `write_npz`. Members are not compressed, so none can be larger than the file."""
 
     def __init__(self, archive: ZipFile, file_size: int) -> None:
         self.archive = archive
@@ -80,7 +80,7 @@ class Npz:
             return content.read().decode("utf-32-le")
 
     def read(self, name: str, dtype: npt.DTypeLike, n: int) -> Floats:
-        """The array of this name, if it has this dtype and the shape (n,)."""
+        """Read the array of this name, which must have this dtype and the shape (n,)."""
         content, *found = self._open(name)
         dtype = np.dtype(dtype).newbyteorder("<")
         check_array(name, found, [dtype.str, f"({n},)"])
@@ -91,7 +91,7 @@ class Npz:
         return np.frombuffer(data, dtype)
 
     def _open(self, name: str) -> tuple[IO[bytes], str, str]:
-        """A member, read up to its data, and the dtype and shape of them as NumPy writes them."""
+        """Open a member at the beginning of its data. Also return dtype and shape, as NumPy writes them."""
         content = self.archive.open(self.members[name])
         start = content.read(10)
         text = content.read(int.from_bytes(start[8:], "little")).decode("latin-1")

@@ -1,4 +1,4 @@
-"""Random states as JSON can hold them, so that a generator goes on in a loaded model where it was in the saved one."""
+"""Random states as JSON: the generator of a loaded model continues from where that of the saved model was."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from nvpflow._validation.arguments import check_choice, check_int, check_real, s
 __all__ = ["plain_random_state", "restore_random_state"]
 
 BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
-# The most that a number in the state of one may be: NumPy reads beyond its buffers where a position is larger.
+# Maxima of the numbers in a state: with a larger position, NumPy reads beyond its buffers.
 MOST = {"state": 2**128 - 1, "inc": 2**128 - 1, "uinteger": 2**32 - 1, "pos": 624, "buffer_pos": 4}
 MOST |= {"has_uint32": 1, "has_gauss": 1}
 
 
 def plain_random_state(value: Seed) -> object:
-    """An int or None as it is, a Generator, RandomState or SeedSequence as a dict of plain Python values."""
+    """Convert a Generator, RandomState or SeedSequence to a dict of plain Python values. An int or None is unchanged."""
     if isinstance(value, np.random.SeedSequence):
         return {"type": "SeedSequence", "state": _plain(value.state)}
     if isinstance(value, np.random.Generator):
@@ -37,12 +37,12 @@ def plain_random_state(value: Seed) -> object:
 
 
 def restore_random_state(value: Any) -> Any:
-    """What `plain_random_state` was given, from what it gave.
+    """Undo `plain_random_state`.
 
     Raises
     ------
     KeyError, TypeError, ValueError
-        If it is a dict that `plain_random_state` does not give.
+        If the value is a dict that `plain_random_state` cannot have returned.
     """
     if not isinstance(value, dict):
         return value
@@ -80,7 +80,7 @@ def _plain(value: object) -> object:
 
 
 def _like(pattern: object, name: str, value: Any) -> Any:
-    """The value with arrays for lists, if it has the structure of a state of such a generator."""
+    """The value with lists as arrays. It must have the structure of `pattern`, a state of the same kind of generator."""
     if isinstance(pattern, dict):
         if not isinstance(value, dict) or value.keys() != pattern.keys():
             raise ValueError(f"{name} must have the entries {', '.join(pattern)}, got {shown(value)}")

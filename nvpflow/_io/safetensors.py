@@ -1,4 +1,4 @@
-"""A text and named arrays as a .safetensors file. containers.py says what a reader has."""
+"""Read and write a text and named arrays as a .safetensors file. containers.py describes the readers."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ __all__ = ["open_safetensors", "write_safetensors"]
 
 
 def write_safetensors(file: IO[bytes], header: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    """The text is the entry "header" of the metadata, which that package keeps beside the arrays; further entries are the
-    checksums, which an .npz has of itself."""
+    """Write the arrays, and the text as the entry "header" of the metadata.
+
+    Further entries hold checksums. An .npz file has its own.
+    """
     checksums = {f"crc32.{name}": _checksum(array) for name, array in arrays.items()}
     metadata = {"header": header, "crc32.header": _checksum(header.encode()), **checksums}
     file.write(_safetensors().numpy.save(arrays, metadata))
@@ -37,7 +39,7 @@ def open_safetensors(source: str | bytes) -> Iterator[SafeTensors]:
 
 @contextlib.contextmanager
 def _as_path(source: str | bytes) -> Iterator[str]:
-    """That package reads metadata from files alone, so bytes go into one."""
+    """Write bytes to a temporary file: safetensors reads metadata only from files."""
     if not isinstance(source, bytes):
         yield source
         return
@@ -51,7 +53,7 @@ def _as_path(source: str | bytes) -> Iterator[str]:
 
 
 class SafeTensors:
-    """What `write_safetensors` wrote."""
+    """Reader of files by `write_safetensors`."""
 
     def __init__(self, archive: Any) -> None:
         self.archive, self.names, self.metadata = archive, archive.keys(), archive.metadata() or {}
@@ -63,7 +65,7 @@ class SafeTensors:
         return text
 
     def read(self, name: str, dtype: npt.DTypeLike, n: int) -> Floats:
-        """The array of this name, if it has this dtype and the shape (n,)."""
+        """Read the array of this name, which must have this dtype and the shape (n,)."""
         if name not in self.names:
             raise KeyError(name)
         found = self.archive.get_slice(name)
@@ -73,12 +75,12 @@ class SafeTensors:
         return array
 
     def _check(self, name: str, content: bytes | npt.NDArray[Any]) -> None:
-        if self.metadata.get(f"crc32.{name}", _checksum(content)) != _checksum(content):  # the first files had none
+        if self.metadata.get(f"crc32.{name}", _checksum(content)) != _checksum(content):  # the first files have none
             raise ValueError(f"{name} has another checksum than when it was saved")
 
 
 def _checksum(content: bytes | npt.NDArray[Any]) -> str:
-    """CRC-32, as an .npz has it, of text in UTF-8 or of an array."""
+    """CRC-32, as in an .npz, of a text in UTF-8 or of an array."""
     import zlib
 
     return f"{zlib.crc32(cast(bytes, content)):08x}"

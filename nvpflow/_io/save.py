@@ -1,6 +1,6 @@
 """Write a flow or a fitted estimator to one .npz or .safetensors file, without pickle.
 
-The classes say by their `_file_kind` what they are in a file; they import this module, which does not import them.
+The attribute `_file_kind` of a class is its name in a file. The classes import this module, which does not import them.
 """
 
 from __future__ import annotations
@@ -33,37 +33,40 @@ __all__ = ["save"]
 def save(model: Flow | FlowDensity | FlowOutlierDetector, path: AnyPath | BinaryWriter) -> None:
     """Write a `Flow`, a fitted `FlowDensity` or a fitted `FlowOutlierDetector` to a file.
 
-    The file is an .npz, whatever its name, but for the ending .safetensors, which makes one for the package of that
-    name. Neither holds a pickle, but "header", a JSON text with the format's version, the whole configuration, and the
-    state of a generator as `random_state`; "parameters", the flat array; "description", the flow's configuration as plain
-    numbers, for `nvp_flow_load` of the C library, which reads an .npz; and for an estimator the training curves.
+    A name that ends in .safetensors gives a file for the package safetensors. Any other name gives an .npz file. Neither
+    contains a pickle. A file holds
 
-    A file of that name is whole at any time, whatever happens to the program or the machine: the new one is written beside
-    it, and takes its place when it is on the disk. It keeps mode and, where permitted, owner; symbolic links are followed,
-    and stay. Other names of the old file (hard links) keep the old content. So the directory must be one that may be
-    written. What a killed program left there, files named ``.nvpflow-`` and 16 digits, the next save removes. A pipe or a
-    device, such as ``/dev/stdout``, is written through.
+    - "header", a JSON text with the version of the format, the whole configuration, and the state of a generator in
+      `random_state`;
+    - "parameters", the flat array;
+    - "description", the configuration of the flow as numbers, for `nvp_flow_load` of the C library, which reads .npz files;
+    - the training curves of an estimator.
+
+    Writing is atomic. The new file is written to the same directory and replaces the old one once it is on the disk. So the
+    file is complete at any time, even if the program or the machine fails, and the directory must be writable. The new file
+    has the mode of the old one and, where permitted, its owner. Symbolic links are followed and stay. Other hard links to the
+    old file keep the old content. A killed program may leave files named ``.nvpflow-`` and 16 digits; the next save to the
+    directory removes them. A pipe or a device, such as ``/dev/stdout``, is written to directly.
 
     Parameters
     ----------
     model : Flow, FlowDensity or FlowOutlierDetector
     path : str, bytes, path-like or binary file object
-        An object with a method `write`, such as an open file or ``io.BytesIO``, gets the bytes of an .npz, from where it
-        stands.
+        An object with a method `write`, such as an open file or ``io.BytesIO``, receives an .npz, from its position on.
 
     Raises
     ------
     TypeError
-        If model or path is none of them, or a file object takes text.
+        If model or path has another type, or if a file object was opened for text.
     TypeError, ValueError
-        If a parameter of the estimator is one that `fit` would not take, or those of the flow are not finite. A generator
-        as `random_state` must have a bit generator of NumPy's.
+        If `fit` would not accept a parameter of the estimator, if the parameters of the flow are not finite, or if the bit
+        generator of a `random_state` is not one of NumPy's.
     NotFittedError
         If the estimator is not fitted.
     OSError
         If the file cannot be written.
     ImportError
-        If the ending is .safetensors, and that package is not there.
+        If the name ends in .safetensors and the package safetensors is not installed.
 
     Examples
     --------
@@ -79,12 +82,12 @@ def save(model: Flow | FlowDensity | FlowOutlierDetector, path: AnyPath | Binary
     file = cast(BinaryWriter, path) if hasattr(path, "write") else None
     name = decode_path(path) if file is None else ""
     header, flow, arrays = _contents(model)
-    parameters = np.array(flow.parameters)  # which another thread may be training
+    parameters = np.array(flow.parameters)  # a copy: another thread may be training them
     if not np.isfinite(parameters).all():
         raise ValueError("the parameters of model must be finite, got NaN or infinity")
     arrays["parameters"], arrays["description"] = parameters, describe(header["flow"])
     arrays = {name: array.astype(array.dtype.newbyteorder("<"), copy=False) for name, array in arrays.items()}
-    import json  # here, as others below: `import nvpflow` should take no longer than NumPy's
+    import json  # imported here, like others below, so that `import nvpflow` takes no longer than `import numpy`
 
     header = {"format": "nvpflow", "version": FORMAT_VERSION, **header}
     text = json.dumps(header, default=_plain_number, allow_nan=False)
@@ -98,14 +101,14 @@ def save(model: Flow | FlowDensity | FlowOutlierDetector, path: AnyPath | Binary
 
 
 def _write_all(file: BinaryWriter, content: memoryview) -> None:
-    """Write to a file object; a raw one may take a part at a time, and says how much."""
+    """Write to a file object. A raw one may write only a part, and returns how much."""
     while len(content):
         written = file.write(content)
         content = content[written if isinstance(written, int) else len(content) :]
 
 
 def _contents(model: Any) -> tuple[dict[str, Any], Flow, dict[str, npt.NDArray[Any]]]:
-    """The header of a model's file, its flow, and arrays that go with it."""
+    """The header of a model's file, its flow, and further arrays."""
     kind: Any = next((kind for kind in type(model).__mro__ if "_file_kind" in vars(kind)), None)
     if kind is None:
         raise TypeError(f"model must be a Flow, a FlowDensity or a FlowOutlierDetector, got {type(model).__name__}")
@@ -123,7 +126,7 @@ def _contents(model: Any) -> tuple[dict[str, Any], Flow, dict[str, npt.NDArray[A
         header |= {"n_iter": model.n_iter_, "best_iter": model.best_iter_, "n_samples_seen": model.n_samples_seen_}
         arrays = {f"history.{name}": curve for name, curve in every_epoch(model.history_).items()}
         for name, attribute in UNITS.items():
-            if np.any(getattr(model, attribute, 0)):  # an origin of zeros goes without saying
+            if np.any(getattr(model, attribute, 0)):  # an origin of zeros is the default
                 arrays[name] = np.asarray(getattr(model, attribute), np.float64).ravel()
     for name in NAMES:
         if hasattr(model, f"{name}_"):
@@ -132,8 +135,10 @@ def _contents(model: Any) -> tuple[dict[str, Any], Flow, dict[str, npt.NDArray[A
 
 
 def _snapshot(model: FlowDensity | FlowOutlierDetector, kind: type[Any]) -> Any:
-    """A fitted estimator, perhaps of a subclass, as one of the class itself, with the attributes of one moment: another
-    thread may be fitting it."""
+    """Copy a fitted estimator, perhaps of a subclass, to the class itself.
+
+    All attributes are of one moment, even if another thread is fitting it.
+    """
     model._fitted_flow()
     twin = object.__new__(kind)
     twin.__dict__ = vars(model).copy()
@@ -141,7 +146,7 @@ def _snapshot(model: FlowDensity | FlowOutlierDetector, kind: type[Any]) -> Any:
 
 
 def _plain_params(model: FlowDensity | FlowOutlierDetector) -> dict[str, Any]:
-    """The constructor's parameters as JSON can hold them."""
+    """The parameters of the constructor, in types that JSON has."""
     model._check_parameters()
     params = model.get_params()
     params["dtype"] = np.dtype(params["dtype"]).name
@@ -151,7 +156,7 @@ def _plain_params(model: FlowDensity | FlowOutlierDetector) -> dict[str, Any]:
 
 
 def _plain_number(value: Any) -> Any:
-    """A number that JSON does not know as one that it does."""
+    """Convert a number to a type that JSON has."""
     if isinstance(value, np.generic):
         return value.item()
     return operator.index(value) if hasattr(value, "__index__") else float(value)

@@ -1,4 +1,4 @@
-"""State dicts: parameters by the names that PyTorch modules give them."""
+"""State dicts: parameters under the names of PyTorch modules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["checked_state", "split_state", "state_dtype", "state_widths"]
 
 
 def checked_state(state: Mapping[str, ArrayLike], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of a state dict, if their names and shapes are those of `shapes`."""
+    """The arrays of a state dict. Their names and shapes must be those in `shapes`."""
     missing, unknown = shapes.keys() - state.keys(), state.keys() - shapes.keys()
     if missing or unknown:
         what = "misses" if missing else "has the unknown"
@@ -31,13 +31,13 @@ def checked_state(state: Mapping[str, ArrayLike], shapes: Mapping[str, tuple[int
 
 
 def state_dtype(state: Mapping[str, ArrayLike]) -> FloatDType:
-    """float64 if any array of a state dict is, else float32."""
+    """float64 if any array of a state dict has it, otherwise float32."""
     wide = any(as_array(f"state dict entry {name!r}", value).dtype == np.float64 for name, value in state.items())
     return np.dtype(np.float64 if wide else np.float32)
 
 
 def state_widths(state: Mapping[str, ArrayLike]) -> tuple[int, ...]:
-    """(D + C, hidden widths ..., D) of a coupling layer's state dict, read off the weights of its s network."""
+    """(D + C, hidden widths ..., D) of a coupling layer, from the shapes of the s network's weights."""
     widths, k = [], 0
     while (weight := state.get(f"s_net.{2 * k}.weight")) is not None:
         shape = as_array(f"state dict entry 's_net.{2 * k}.weight'", weight).shape
@@ -52,9 +52,9 @@ def state_widths(state: Mapping[str, ArrayLike]) -> tuple[int, ...]:
 
 
 def split_state(state: Mapping[str, ArrayLike], names: Collection[str]) -> dict[int, dict[str, ArrayLike]]:
-    """A flow's state dict as {layer number: the layer's state dict}. What stands before the number is dropped.
+    """Split the state dict of a flow into {layer number: state dict of the layer}. A prefix before the number is dropped.
 
-    `names` are those that entries have besides those of networks.
+    `names` are the names of entries outside of networks.
     """
     name = rf"(?:s_net|b_net|net)\.\d+\.\w+|mask|{'|'.join(names)}"
     by_layer: dict[int, dict[str, ArrayLike]] = {}

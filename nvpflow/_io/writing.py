@@ -1,4 +1,4 @@
-"""Writing a file that is whole at any time: the new content takes the place of the old one in one step."""
+"""Atomic writing: the new content of a file replaces the old one in one step."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ except ImportError:  # on Windows
 
 __all__ = ["write_file"]
 
-MOST_LINKS = 40  # that Linux follows
-TEMPORARY = ".nvpflow-"  # and 16 hexadecimal digits
+MOST_LINKS = 40  # as in Linux
+TEMPORARY = ".nvpflow-"  # followed by 16 hexadecimal digits
 
 
 def write_file(path: str, content: bytes | memoryview) -> None:
-    """Write bytes to a file, or through a pipe or a device.
+    """Write bytes to a file, or directly to a pipe or a device.
 
-    A file is written beside its place, and moved there once it is on the disk. Symbolic links stay, and what they lead to
-    is written. The new file has the mode of the old one and, where permitted, its owner. Its other names (hard links)
-    keep the old content.
+    A file is written under a temporary name in the same directory and renamed once it is on the disk. Symbolic links are
+    followed and stay. The new file has the mode of the old one and, where permitted, its owner. Other hard links to the old
+    file keep the old content.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def write_file(path: str, content: bytes | memoryview) -> None:
     Raises
     ------
     OSError
-        If it cannot be written. A file that was there is as it was.
+        If the file cannot be written. An existing file is unchanged then.
     """
     target = _follow(path)
     if isinstance(target, int):
@@ -50,7 +50,7 @@ def write_file(path: str, content: bytes | memoryview) -> None:
 
 
 def _follow(path: str) -> str | int:
-    """Where symbolic links lead to: a path, or the number of the open file that one such as /dev/stdout stands for."""
+    """The target of symbolic links: a path, or a file descriptor for links such as /dev/stdout."""
     for _ in range(MOST_LINKS):
         directory, name = os.path.split(path)
         directory = os.path.realpath(directory)
@@ -74,9 +74,9 @@ def _replace(target: str, content: bytes | memoryview, old: os.stat_result | Non
     try:
         temporary, file = _create(directory, 0o666 if old is None else 0o600)
     except OSError as error:
-        error.filename = target  # not the temporary file's, which nobody knows
+        error.filename = target  # the user does not know the temporary name
         raise
-    # The lock belongs to all duplicates of the descriptor. Windows, without locks, moves no file that is open.
+    # All duplicates of a descriptor share the lock. Windows has no locks, and does not rename open files.
     lock = os.dup(file.fileno()) if fcntl else None
     try:
         with file:
@@ -112,17 +112,17 @@ def _sync(descriptor: int) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # pipes, and some file systems' directories, know no such thing
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # pipes, and directories of some file systems, cannot be synced
             raise
 
 
 def _sync_directory(directory: str) -> None:
-    """So that the new name is on the disk, too."""
+    """Put the new name on the disk."""
     if os.name == "nt":
         return
     try:
         descriptor = os.open(directory, os.O_RDONLY)
-    except PermissionError:  # it may be written, but not read
+    except PermissionError:  # the directory may be writable, but not readable
         return
     try:
         _sync(descriptor)
@@ -131,28 +131,28 @@ def _sync_directory(directory: str) -> None:
 
 
 # -- temporary files --
-# Whoever writes one holds its lock, and the end of a process, however it ends, releases that. So a temporary file that
-# nobody has locked was left behind.
+# The writer of a temporary file holds its lock. The lock is released when the process ends, for any reason. So a file
+# without a lock was left behind.
 
 
 def _create(directory: str, mode: int) -> tuple[str, IO[bytes]]:
-    """A new temporary file and its path, locked where there are locks."""
+    """Create a temporary file, locked if the system has locks. Return its path and the file."""
     while True:
         path = os.path.join(directory, TEMPORARY + os.urandom(8).hex())
         file = open(path, "xb", opener=lambda path, flags: os.open(path, flags, mode))  # noqa: SIM115 - the caller closes it
         if _lock(file.fileno()) is not False and os.fstat(file.fileno()).st_nlink:
             return path, file
-        file.close()  # another save took it for left behind before it had its lock
+        file.close()  # another save took the file for left behind before it was locked
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
 
 
 def _remove_stale(directory: str) -> None:
-    """Remove what saves that were killed have left in a directory."""
+    """Remove the files that killed saves have left in a directory."""
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
         for entry in entries:
             if re.fullmatch(re.escape(TEMPORARY) + "[0-9a-f]{16}", entry.name) and entry.is_file(follow_symlinks=False):
-                with contextlib.suppress(OSError):  # somebody else's
+                with contextlib.suppress(OSError):  # another user's file
                     _remove_unlocked(entry.path)
 
 
@@ -166,7 +166,7 @@ def _remove_unlocked(path: str) -> None:
 
 
 def _lock(descriptor: int) -> bool | None:
-    """Whether a file's lock is ours now; None where the system, or the file system, has no locks."""
+    """Try to lock a file. Return whether it worked, or None if the system or the file system has no locks."""
     if fcntl is None:
         return None
     try:

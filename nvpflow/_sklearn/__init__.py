@@ -1,1 +1,1 @@
-"""scikit-learn's conventions, without scikit-learn."""
+"""scikit-learn's conventions, implemented without scikit-learn."""

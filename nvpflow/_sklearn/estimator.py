@@ -1,4 +1,4 @@
-"""scikit-learn's conventions for estimators: parameters, tags and copies. scikit-learn is imported only where it asks."""
+"""scikit-learn's conventions for estimators: parameters, tags and clones. Only methods that scikit-learn calls import it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Estimator"]
 
 
 class Estimator(FittedModel, MetadataConsumer):
-    """An estimator, whose parameters are the arguments of its constructor, which only stores them."""
+    """Base class of estimators. The parameters are the arguments of the constructor, which only stores them."""
 
     _estimator_type: ClassVar[str]
     _parameter_checks: ClassVar[dict[str, Check]]
@@ -29,7 +29,7 @@ class Estimator(FittedModel, MetadataConsumer):
         return {name: parameter.default for name, parameter in parameters}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The parameters of the constructor and their values, as scikit-learn wants them.
+        """Get the parameters of the constructor.
 
         Parameters
         ----------
@@ -39,6 +39,7 @@ class Estimator(FittedModel, MetadataConsumer):
         Returns
         -------
         params : dict of str to object
+            Values by name.
         """
         return {name: getattr(self, name) for name in self._defaults()}
 
@@ -57,7 +58,7 @@ class Estimator(FittedModel, MetadataConsumer):
         Raises
         ------
         ValueError
-            If there is no such parameter; nothing has changed then.
+            If there is no such parameter. Nothing changes then.
         """
         known = self._defaults()
         for name in params:
@@ -70,11 +71,11 @@ class Estimator(FittedModel, MetadataConsumer):
         return self
 
     def _check_parameters(self) -> dict[str, Any]:
-        """The values of the parameters, as their checks give them; each is checked, also where another makes it unused."""
+        """Check all parameters, including those that others make irrelevant. Return the values to use."""
         return check_parameters(self, self._parameter_checks)
 
     def _changed_params(self) -> dict[str, Any]:
-        """The parameters that are not the defaults."""
+        """The parameters that differ from the defaults."""
         defaults = self._defaults()
         return {
             name: value
@@ -102,7 +103,7 @@ class Estimator(FittedModel, MetadataConsumer):
         )
 
     def __sklearn_clone__(self) -> Self:
-        """An estimator of the same parameters, not fitted, for `sklearn.base.clone`."""
+        """Create an unfitted estimator with the same parameters, for `sklearn.base.clone`."""
         settings = {name: value for name, value in vars(self).items() if name in ("_output_container", "_requests")}
         twin = type(self)(**copy.deepcopy(self.get_params()))
         vars(twin).update(copy.deepcopy(settings))

@@ -1,4 +1,4 @@
-"""The column names of data frames, which are checked as scikit-learn checks them."""
+"""The column names of data frames, checked as in scikit-learn."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MOST_NAMES = 5  # in a message
 
 
 def feature_names(X: object) -> Names | None:
-    """The column names of a frame, (D,) of str, or None if X has none or they are not strings."""
-    if not hasattr(X, "__array__"):  # a lazy frame would have to be computed for its names
+    """The column names of a frame, (D,) of str. None if X has none, or if they are not strings."""
+    if not hasattr(X, "__array__"):  # a lazy frame would be computed for its names
         return None
-    # A table of pyarrow calls its names column_names and its data columns.
+    # In a table of pyarrow, column_names has the names and columns the data.
     names = getattr(X, "column_names", getattr(X, "columns", None))
     if names is None or callable(names) or len(names) == 0:
         return None
@@ -35,13 +35,13 @@ def feature_names(X: object) -> Names | None:
 
 
 def as_row(x: Any, n_columns: int) -> Any:
-    """A row of a frame of pandas, a Series with the columns' names as its index, as a frame; others as they are."""
+    """Convert a row of a pandas frame, a Series with the column names as its index, to a frame. Return others unchanged."""
     is_row = hasattr(x, "to_frame") and hasattr(x, "index") and np.shape(x) == (n_columns,)
     return x.to_frame().T if is_row else x
 
 
 def check_feature_names(estimator: object, X: object, name: str = "X") -> None:
-    """Compare the names of X, or the context, with those that the estimator was fitted with; the words are scikit-learn's."""
+    """Compare the names of X, or the context, with those of the fit. The messages are worded as in scikit-learn."""
     attribute, of_context = ("feature_names_in_", "") if name == "X" else ("context_feature_names_in_", " of context")
     fitted, given, who = getattr(estimator, attribute, None), feature_names(X), type(estimator).__name__
     if fitted is None and given is None:

@@ -1,4 +1,4 @@
-"""scikit-learn's metadata routing: which arguments beside X a pipeline, a search or a cross-validation passes on."""
+"""scikit-learn's metadata routing: which arguments besides X pipelines, searches and cross-validation pass on."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ __all__ = ["MetadataConsumer", "RequestMethod"]
 Request: TypeAlias = bool | str | None
 UNCHANGED: Final = "$UNCHANGED$"  # scikit-learn's word for a request that stays as it is
 
-DOCSTRING = """Say which metadata `{method}` is to get where scikit-learn routes them.
+DOCSTRING = """Request metadata for `{method}` from scikit-learn's metadata routing.
 
-It does so after ``sklearn.set_config(enable_metadata_routing=True)``: what a pipeline, a search or a cross-validation is
-given beside X goes to those methods that request it.
+Routing is on after ``sklearn.set_config(enable_metadata_routing=True)``. Pipelines, searches and cross-validation then pass
+arguments besides X to the methods that request them.
 
 Parameters
 ----------
 {names} : bool, str or None, default "$UNCHANGED$"
-    True: pass it on. False: do not. None: it is an error to give it. A name: pass on what is given by that name.
+    True: pass it on. False: do not pass it on. None: raise an error if it is given. A name: pass on the argument of that
+    name.
 
 Returns
 -------
@@ -30,21 +31,21 @@ self
 Raises
 ------
 ValueError
-    If a request is none of these; nothing has changed then.
+    If a request is none of these. Nothing changes then.
 """
 
 
 class MetadataConsumer:
-    """An estimator some of whose methods take metadata: arguments beside X, such as one with a row for each sample.
+    """Base class of estimators whose methods take metadata: arguments besides X, such as sample weights.
 
-    Each `RequestMethod` of the class declares what a method takes. The requests are kept as plain values.
+    Each `RequestMethod` of the class declares the metadata of a method. The requests are stored as plain values.
     """
 
     _consumes: ClassVar[dict[str, tuple[str, ...]]] = {}  # {method: names of its metadata}
     _requests: dict[str, dict[str, Request]]
 
     def get_metadata_routing(self) -> Any:
-        """The requests for metadata, for scikit-learn (from 1.6), which alone calls this.
+        """Get the requests for metadata. Only scikit-learn, from 1.6, calls this.
 
         Returns
         -------
@@ -58,7 +59,7 @@ class MetadataConsumer:
                 getattr(routing, method).add_request(param=name, alias=made.get(method, {}).get(name))
         return routing
 
-    # Where the default scorer of scikit-learn before 1.8 looks for the requests.
+    # The default scorer of scikit-learn before 1.8 looks for the requests here.
     _metadata_request = property(get_metadata_routing)
 
 
@@ -66,12 +67,12 @@ Consumer = TypeVar("Consumer", bound=MetadataConsumer)
 
 
 class RequestMethod:
-    """Makes a method ``set_<method>_request``, as the class of this name in scikit-learn does.
+    """Descriptor that creates a method ``set_<method>_request``, like the class of this name in scikit-learn.
 
     Parameters
     ----------
     *names : str
-        Of the metadata that the method takes.
+        Names of the metadata that the method takes.
     """
 
     def __init__(self, *names: str) -> None:
@@ -85,7 +86,7 @@ class RequestMethod:
         signature = inspect.Signature([inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD), *keywords])
 
         def set_request(*args: Any, **requests: Request) -> Any:
-            (estimator,) = signature.bind(*args, **requests).args  # TypeError for arguments that it does not have
+            (estimator,) = signature.bind(*args, **requests).args  # TypeError for unknown arguments
             made = getattr(estimator, "_requests", {})
             changed = {name: _checked(name, request) for name, request in requests.items() if request != UNCHANGED}
             estimator._requests = {**made, method: made.get(method, {}) | changed}

@@ -1,4 +1,4 @@
-"""The allowed values of an estimator's parameters, declared in one table beside the class, and signatures that share them."""
+"""Checks of an estimator's parameters, declared in one table beside the class, and signatures with inherited parameters."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from nvpflow._validation.arguments import check_dtype
 
 __all__ = ["Check", "allowed", "check_parameters", "with_parameters_of"]
 
-# Of the name, the value and the dtype that the estimator computes in: the value to use, or a TypeError or ValueError.
+# Called with the name, the value and the dtype of the estimator. Returns the value to use or raises TypeError or ValueError.
 Check: TypeAlias = Callable[[str, Any, FloatDType], Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def allowed(check: Callable[..., Any], *args: Any, or_none: bool = False, in_dtype: bool = False, **options: Any) -> Check:
-    """Values that pass ``check(name, value, *args, **options)``.
+    """Create a Check from ``check(name, value, *args, **options)``.
 
     Parameters
     ----------
     check : callable
-        Of `nvpflow._validation.arguments`.
+        A function of `nvpflow._validation.arguments`.
     or_none : bool
-        None is allowed, too.
+        None is allowed as well.
     in_dtype : bool
-        The check has an argument `dtype`, that of the estimator.
+        Pass the dtype of the estimator to the argument `dtype` of `check`.
     """
 
     def checked(name: str, value: Any, dtype: FloatDType) -> Any:
@@ -38,12 +38,14 @@ def allowed(check: Callable[..., Any], *args: Any, or_none: bool = False, in_dty
 
 
 def check_parameters(estimator: Any, table: Mapping[str, Check]) -> dict[str, Any]:
-    """The values to use. The error names the first parameter, in the order of the table, whose value is not allowed.
+    """Check the parameters of an estimator and return the values to use.
+
+    The error names the first parameter, in the order of the table, with a value that is not allowed.
 
     Parameters
     ----------
     estimator : object
-        Has an attribute for each parameter, among them `dtype`.
+        Has an attribute for each parameter, including `dtype`.
     table : mapping of str to Check
     """
     dtype = check_dtype(estimator.dtype)
@@ -51,7 +53,7 @@ def check_parameters(estimator: Any, table: Mapping[str, Check]) -> dict[str, An
 
 
 def with_parameters_of(parent: Callable[..., Any]) -> Callable[[Function], Function]:
-    """Show a function that passes ``**parameters`` on to another with the parameters of both; defaults are its own."""
+    """Give a function that passes ``**parameters`` to `parent` the signature of both, with its own defaults."""
 
     def show(function: Function) -> Function:
         signature, parameters = inspect.signature(parent), inspect.signature(function).parameters

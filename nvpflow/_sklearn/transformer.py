@@ -16,7 +16,7 @@ __all__ = ["Transformer"]
 
 
 class Transformer(Estimator):
-    """An estimator with a method `transform`, and as many columns of output as of input."""
+    """Base class of estimators with a method `transform`, whose output has as many columns as its input."""
 
     fit: Callable[..., Any]
     _output_container: str
@@ -47,12 +47,12 @@ class Transformer(Estimator):
         return self.fit(X, y, context=context, **fit_params).transform(X, context=context)
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Names:
-        """Names of the columns of `transform`'s output: the class's in lower case, and a number.
+        """Names of the output columns of `transform`: the name of the class in lower case, and a number.
 
         Parameters
         ----------
         input_features : array_like of str, shape (D,), optional
-            Only checked.
+            Checked, but otherwise not used.
 
         Returns
         -------
@@ -62,7 +62,7 @@ class Transformer(Estimator):
         ------
         NotFittedError
         ValueError
-            If `input_features` are not those of `fit`, or not as many.
+            If `input_features` differ from those of `fit` in name or number.
         """
         self._fitted_flow()
         n_features = self.n_features_in_
@@ -77,12 +77,12 @@ class Transformer(Estimator):
         return np.array([f"{type(self).__name__.lower()}{i}" for i in range(n_features)], dtype=object)
 
     def set_output(self, *, transform: Literal["default", "pandas", "polars"] | None = None) -> Self:
-        """What `transform` and `sample` return.
+        """Set the output type of `transform` and `sample`.
 
         Parameters
         ----------
         transform : {"default", "pandas", "polars"}, optional
-            "default" is an ndarray; None leaves it as it is.
+            "default": an ndarray. None: no change.
 
         Returns
         -------
@@ -91,21 +91,22 @@ class Transformer(Estimator):
         Raises
         ------
         ValueError
+            If `transform` is none of these.
         """
         if transform is not None:
             self._output_container = check_choice("transform", transform, ("default", "pandas", "polars"))
         return self
 
     def _output(self, array: Floats, X: ArrayLike) -> Any:
-        """Latent points of X, as `set_output` says."""
+        """Convert latent points of X to the type of `set_output`."""
         return self._as_frame(array, self.get_feature_names_out(), X)
 
     def _data_output(self, array: Floats) -> Any:
-        """Samples, as `set_output` says."""
+        """Convert samples to the type of `set_output`."""
         return self._as_frame(array, getattr(self, "feature_names_in_", [f"x{i}" for i in range(array.shape[1])]))
 
     def _as_frame(self, array: Floats, names: Names | list[str], X: ArrayLike | None = None) -> Any:
-        """The array, or a frame with its columns named, as `set_output` or else ``sklearn.set_config`` says."""
+        """Return the array, or a frame with column names, according to `set_output` or else ``sklearn.set_config``."""
         sklearn = sys.modules.get("sklearn")
         default = sklearn.get_config()["transform_output"] if sklearn else "default"
         kind = getattr(self, "_output_container", default)

@@ -1,1 +1,1 @@
-"""How the estimators learn: data, units, mixtures, the fit itself."""
+"""Training of the estimators: data, units, mixtures, and the fit itself."""

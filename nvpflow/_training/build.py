@@ -1,4 +1,4 @@
-"""The flow that an estimator trains, and the one that it keeps."""
+"""Build the flow that an estimator trains, and the one that it keeps."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["coupling_of", "new_flow", "reads", "whole_flow"]
 
-# Affine layers without a bound start as near the identity as the others where the samples are standardised: with last maps as
-# published, 12 layers in ten dimensions had a starting NLL of NaN or infinity for 7 seeds of 10, and 16 layers for all.
+# On standardised samples, affine layers without a bound start as near the identity as the others. With the published last
+# maps, 12 layers in ten dimensions had an initial NLL of NaN or infinity for 7 of 10 seeds, and 16 layers for all.
 LAST_MAP = 0.3
 
 
 def coupling_of(settings: Settings, over_mixture: bool, context_dim: int) -> tuple[Callable[..., Coupling], dict[str, Any]]:
-    """The class of the coupling layers, and its own options."""
+    """The class of the coupling layers, and the options that only this class has."""
     if settings.coupling == "additive":
         return AdditiveCoupling, {}
     if settings.coupling == "spline":
@@ -40,13 +40,13 @@ def coupling_of(settings: Settings, over_mixture: bool, context_dim: int) -> tup
 
 
 def new_flow(settings: Settings, data: Data, seed: int, base: MixtureBase | None = None) -> Flow:
-    """A flow with starting parameters for such samples and their context, both standardised."""
+    """Create a flow with initial parameters for these samples and their context, both standardised."""
     dim, context_dim = data.x.shape[1], 0 if data.context is None else data.context.shape[1]
     kind, options = coupling_of(settings, base is not None, context_dim)
     options |= {"activation": settings.activation, "context_dim": context_dim, "dtype": settings.dtype}
     layers: list[Coupling] = []
     for i in range(settings.n_layers):
-        # In one dimension there is nothing to condition on: every layer transforms it.
+        # In one dimension there is no identity part: every layer transforms the only column.
         mask = [0] if dim == 1 else alternating_mask(dim, i)
         start: Any = np.random.SeedSequence([seed, i])
         layers.append(kind(dim, settings.hidden_dim, mask, random_state=start, **options))
@@ -57,7 +57,7 @@ def new_flow(settings: Settings, data: Data, seed: int, base: MixtureBase | None
 
 
 def _scale_last_maps(layers: Sequence[Coupling], settings: Settings, base: MixtureBase | None) -> None:
-    """Over a mixture the layers start at the identity: it is a good model already."""
+    """Scale the last maps. Over a mixture, which is a good model already, the layers start at the identity."""
     unbounded = settings.coupling == "affine" and settings.scale_bound is None
     factor = 0 if base is not None else LAST_MAP if unbounded and settings.standardize else 1
     for layer in layers:
@@ -69,7 +69,7 @@ def _scale_last_maps(layers: Sequence[Coupling], settings: Settings, base: Mixtu
 def whole_flow(
     settings: Settings, layers: Sequence[Layer], base: MixtureBase | None, units: Units, scaler: ContextScaler
 ) -> Flow:
-    """A flow of samples and their context in their own units, less their origin, from layers for standardised ones."""
+    """Create the flow for samples and context in their own units, less their origins, from layers for standardised data."""
     whole = Flow([*(layer.copy() for layer in layers), *units.layers()], base and base.copy())
     scaler.to_own_units(whole)
     whole.n_jobs = settings.n_jobs
@@ -77,7 +77,7 @@ def whole_flow(
 
 
 def reads(fitted: dict[str, Any], data: Data) -> Data:
-    """The Data as the flow among the fitted attributes reads it."""
+    """Convert Data to the inputs of the flow among the fitted attributes."""
     flow, context = fitted["flow_"], data.context
     if context is not None:
         context = (np.clip(context, *fitted["context_range_"]) - fitted["context_origin_"]).astype(flow.dtype)

@@ -1,4 +1,4 @@
-"""Callbacks of a training: what they say to it, and one that stops it."""
+"""Callbacks of training: how they stop it, and one that stops on a plateau."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ __all__ = ["stop_on_plateau", "wants_stop"]
 def wants_stop(callback: Callback, epoch: int, train_nll: float, validation_nll: float) -> bool:
     """Call the callback of `Flow.fit`. True if it raises StopIteration.
 
-    What it returns says nothing: a lambda returns whatever its one call gives, which is not meant for a training. (The
-    `update` of a bar of tqdm returns True each time it draws.)
+    The return value is ignored, because a lambda returns the result of its expression. (The `update` of a tqdm bar returns
+    True each time it draws.)
     """
     try:
         callback(epoch, train_nll, validation_nll)
@@ -21,8 +21,10 @@ def wants_stop(callback: Callback, epoch: int, train_nll: float, validation_nll:
 
 
 def stop_on_plateau(callback: Callback | None, patience: int, tol: float) -> Callback:
-    """A callback that stops when the training NLL has not fallen by more than `tol` for so many epochs; another one, or
-    None, is called before."""
+    """A callback that stops when the training NLL has not fallen by more than `tol` for `patience` epochs.
+
+    It first calls `callback`, unless that is None.
+    """
     best, since = float("inf"), 0
 
     def watch(epoch: int, train_nll: float, validation_nll: float) -> None:

@@ -1,8 +1,8 @@
-"""The context of an estimator: standardised for training, and read by a fitted flow in its own units.
+"""The context of an estimator. Training standardises it; a fitted flow reads it in its own units.
 
-A network reads the context by its first map alone, W c + v. On a standardised context (c - mean) / scale that is the
-map (W / scale) c + (v - (W / scale) mean): what is trained on the one can be written to read the other, so that `flow_`
-reads the context in its own units. Where that difference would cancel in the precision of the flow, it reads c - origin.
+Only the first map of a network, W c + v, reads the context. On a standardised context (c - mean) / scale it is the map
+(W / scale) c + (v - (W / scale) mean) of c. So a network trained on a standardised context is rewritten to read the context
+in its own units. Where the difference would cancel in the precision of the flow, `flow_` reads c - origin.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ContextScaler", "clip_context", "read_standardized"]
 
-# The context is clipped to the range of training, widened by this share of its width to either side: networks extrapolate as
-# straight lines. y = sin(c) + 0.42 N(0, 1), fitted for c in [0, 5], had a deviation of 0.7 at c = 10 and of 1e-6 at 100. At
-# the ends of the range, over 16 fits to 300 and 4000 samples, it was from 0.21 to 0.79; with 0.25 from 0.09 to 0.94.
+# The context is clipped to the range of training, widened by this share of its width on either side, because networks
+# extrapolate linearly. y = sin(c) + 0.42 N(0, 1), fitted for c in [0, 5], had a deviation of 0.7 at c = 10 and of 1e-6 at
+# 100. At the ends of the range, over 16 fits to 300 and 4000 samples, it was from 0.21 to 0.79; with 0.25 from 0.09 to 0.94.
 WIDENED = 0.1
-# A column with outliers is clipped to the range of what lies within so many spreads of its median.
+# A column with outliers is clipped to the range of the values within this many spreads of its median.
 FARTHEST = 30.0
 
 
@@ -41,22 +41,22 @@ class ContextScaler:
     Parameters
     ----------
     data : Data
-        Units are those of its context, by its weights.
+        Its context and weights determine the units.
     standardize : bool
     dtype : numpy.dtype
         Of the flow.
     context : ndarray, shape (n, C), optional
-        All that is known, for the range. Default: that of the data.
+        All known contexts, which determine the range. Default: the context of the data.
 
     Attributes
     ----------
     mean, scale : ndarray of float64, shape (C,)
-        Mean and standard deviation, of a column with outliers median and spread; 0 and 1 if not to be standardised. A
-        constant column keeps its unit, and is 0 in training.
+        Mean and standard deviation; median and spread for a column with outliers; 0 and 1 without `standardize`. A constant
+        column keeps its unit, and is 0 in training.
     range : ndarray of float64, shape (2, C)
-        What lies outside is clipped.
+        The context is clipped to it.
     origin : ndarray of float64, shape (C,)
-        A flow that is to read the context in its own units reads it less this.
+        The fitted flow reads the context less this.
     """
 
     mean: Floats
@@ -86,7 +86,7 @@ class ContextScaler:
             )
 
     def _set_units(self, context: Floats, weight: Floats | None) -> Floats:
-        """Returns limits, (2, C): beyond are outliers."""
+        """Set mean, scale and origin. Return limits (2, C), beyond which lie outliers."""
         limits = _no_limits(len(self.mean))
         location, scale, outlying = location_and_scale(context, weight)
         constant = (context.min(axis=0) == context.max(axis=0)) | (scale < 1e4 * np.finfo(self.dtype).tiny)
@@ -106,7 +106,7 @@ class ContextScaler:
         self.range = np.array([np.minimum(self.range[0], low - wider), np.maximum(self.range[1], high + wider)])
 
     def continue_from(self, model: FlowDensity) -> None:
-        """Have the range and the origin of a fitted model, and units of one's own."""
+        """Take the origin of a fitted model, and extend the range by that of the model. The units stay."""
         n_columns = len(self.mean)
         self.origin = getattr(model, "context_origin_", np.zeros(n_columns))
         limits = getattr(model, "context_range_", None)
@@ -114,7 +114,7 @@ class ContextScaler:
             self.range = np.array([np.minimum(self.range[0], limits[0]), np.maximum(self.range[1], limits[1])])
 
     def covering(self, context: Floats | None) -> ContextScaler:
-        """The same units, and a range that holds this context, too."""
+        """A scaler with the same units whose range also covers this context."""
         if context is None:
             return self
         other = copy.copy(self)
@@ -122,21 +122,21 @@ class ContextScaler:
         return other
 
     def transform(self, data: Data) -> Data:
-        """The Data with its context clipped and standardised, in the dtype of the flow."""
+        """Clip and standardise the context of Data, in the dtype of the flow."""
         if data.context is None:
             return data
         context = (np.clip(data.context, *self.range) - self.mean) / self.scale
         return data._replace(context=context.astype(self.dtype))
 
     def fitted_attributes(self) -> dict[str, Floats]:
-        """What an estimator keeps, to bring a context to where its flow reads it, and for a warm start in other units."""
+        """The attributes that an estimator keeps: to convert contexts for its flow, and for warm starts in other units."""
         if len(self.mean) == 0:
             return {}
         units = np.array([self.mean, self.scale])
         return {"context_range_": self.range, "context_origin_": self.origin, "_context_units": units}
 
     def to_own_units(self, flow: Flow) -> None:
-        """Networks that read the standardised context come to read the context, less the origin."""
+        """Rewrite networks that read the standardised context to read the context less the origin."""
         for columns, bias in _context_maps(flow):
             columns /= self.scale
             bias -= columns @ (self.mean - self.origin)
@@ -147,7 +147,7 @@ class ContextScaler:
 
 
 def read_standardized(flow: Flow, mean: Floats, scale: Floats) -> None:
-    """Networks that read a context come to read (context - mean) / scale."""
+    """Rewrite networks that read a context to read (context - mean) / scale."""
     for columns, bias in _context_maps(flow):
         bias += columns @ mean
         columns *= scale
@@ -158,7 +158,7 @@ def _no_limits(n_columns: int) -> Floats:
 
 
 def _context_maps(flow: Flow) -> Iterator[tuple[Floats, Floats]]:
-    """For each network the weights that read the context, (outputs, C), and the bias, (outputs,): views."""
+    """For each network views of the weights that read the context, (outputs, C), and of the bias, (outputs,)."""
     for layer in flow.layers:
         if isinstance(layer, Coupling) and layer.context_dim:
             for first, *_ in layer._networks():
@@ -166,7 +166,7 @@ def _context_maps(flow: Flow) -> Iterator[tuple[Floats, Floats]]:
 
 
 def clip_context(context: Floats, limits: Floats, names: Names | None = None) -> Floats:
-    """The context (n, C) within limits (2, C), with a warning if it was not, by more than a rounding to float32."""
+    """Clip the context (n, C) to limits (2, C). Warn if it exceeds them by more than a rounding to float32."""
     low, high = limits + np.array([[-1], [1]]) * np.finfo(np.float32).eps * np.abs(limits)
     outside = (context < low) | (context > high)
     columns, n = outside.any(axis=0), outside.any(axis=1).sum()
@@ -179,7 +179,7 @@ def clip_context(context: Floats, limits: Floats, names: Names | None = None) ->
 
 
 def _intervals(limits: Floats, columns: npt.NDArray[np.bool_], at_most: int = 3) -> str:
-    """Those of the columns where a mask is true, in words."""
+    """Describe the intervals of the columns where a mask is true."""
     low, high = limits[:, columns]
     shown = ", ".join(f"[{a:.6g}, {b:.6g}]" for a, b in zip(low[:at_most], high[:at_most]))
     return shown + ", ..." * (len(low) > at_most)

@@ -1,4 +1,4 @@
-"""Covariances of a mixture's components: a prior that shrinks them to the pooled one, and floors where values repeat."""
+"""Covariances of a mixture's components: a prior shrinks them to the pooled covariance; repeated values get floors."""
 
 from __future__ import annotations
 
@@ -9,48 +9,50 @@ from nvpflow._typing import Floats
 
 __all__ = ["CovariancePrior"]
 
-# Each covariance has so many samples more, per dimension, with the pooled covariance of all components about their means:
-# Fraley and Raftery (2007), "Bayesian regularization for normal mixture estimation and model-based clustering". Of 0.15,
-# 0.3, 0.6 and 1 the last had the best worst cases on 1000 moons and on tables. The covariance of all data in its place blurs
-# compact clusters that are far apart.
+# The prior adds this many samples per dimension to each covariance, with the pooled covariance of all components about their
+# means: Fraley and Raftery (2007), "Bayesian regularization for normal mixture estimation and model-based clustering". Of
+# 0.15, 0.3, 0.6 and 1 the last had the best worst cases on 1000 moons and on tables. The covariance of all data instead would
+# blur compact clusters that are far apart.
 PRIOR_SAMPLES = 1.0
-# It is no wider than so many times a component that has so many rows for each dimension, and nothing to one that has so
-# many and holds one value. With fewer in the last case, tables of numbers that repeat were overfitted by a thousand nats.
+# For a component with more than ENOUGH_ROWS rows per dimension, the prior is at most WIDEST_PRIOR times as wide as the
+# component. A component that holds one value has no prior with more than ENOUGH_FOR_VALUES rows per dimension. With a smaller
+# number there, tables of repeated numbers were overfitted by a thousand nats.
 WIDEST_PRIOR, ENOUGH_ROWS, ENOUGH_FOR_VALUES = 10, 10, 100
-# What that covariance is shrunk by towards its diagonal, of which the best by cross-validation of one normal distribution.
+# Shrinkages of the pooled covariance to its diagonal. Cross-validation of one normal distribution chooses among them.
 SHRINKAGES, FOLDS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0), 5
-# Where more than a tenth of a column's values repeat others, the deviations of components have a floor. If one value alone
-# has a large share, it is a thousandth of the spread of the values, as in scikit-learn's mixtures, or a tenth of the usual
-# gap between two of them; otherwise the values are rounded, and it is the deviation of rounding to that gap. Elsewhere it is
-# so many times what the dtype resolves.
+# If more than a tenth of a column's values repeat others, the deviations of components have a floor. If one value has a large
+# share, the floor is a thousandth of the spread of the values, as in scikit-learn's mixtures, or a tenth of the median gap
+# between neighbouring values, whichever is smaller. Otherwise the values are rounded, and it is the deviation of rounding to
+# that gap. In other columns the floor is LEAST_RESOLVED times the resolution of the dtype.
 REPEATED = 0.1
 LEAST_OF_SPREAD, LEAST_OF_GAP, OF_ROUNDING, LEAST_RESOLVED = 1e-3, 0.1, 12**-0.5, 8
-# A component whose variance in such a column is not more than so many times the least holds one value.
+# A component holds one value in such a column if its variance there is at most this many times the floor.
 ONE_VALUE = 4
-# What keeps a covariance, whatever its size, positive definite in spite of rounding.
+# Keeps covariances of any size positive definite in spite of rounding.
 LEAST_RELATIVE = 1e-12
 
 
 class CovariancePrior:
-    """What all mixtures of the same samples x (n, D), of about unit deviation, know of covariances.
+    """The prior of covariances for all mixtures of the same samples.
 
     Parameters
     ----------
     x : ndarray, shape (n, D)
+        Samples of about unit deviation.
     weight : ndarray, shape (n,), or None
     n : float
-        How many samples of equal weight they stand for.
+        The effective number of samples.
 
     Attributes
     ----------
     share : float
-        Of the prior, in units of all samples.
+        Weight of the prior, in units of all samples.
     shrinkage : float
         The share of the diagonal in a pooled covariance.
     repeated : ndarray of bool, shape (D,)
-        Columns of which many values are equal.
+        Columns with many equal values.
     floor : ndarray, shape (D,)
-        The least variances.
+        The minimum variances.
     """
 
     def __init__(self, x: Floats, weight: Floats | None, n: float) -> None:
@@ -62,18 +64,18 @@ class CovariancePrior:
         self.repeated, self.floor = least > resolution, np.maximum(least, resolution) ** 2
 
     def covariances(self, squares: Floats, shares: Floats) -> Floats:
-        """The covariances (K, D, D) of components.
+        """Compute the covariances (K, D, D) of the components.
 
         Parameters
         ----------
         squares : ndarray, shape (K, D, D)
             Mean squares about the components' means, times the components' shares.
         shares : ndarray, shape (K,)
-            Of all samples.
+            The components' shares of all samples.
         """
         k, dim = squares.shape[:2]
         rows, i = shares * self.n / dim, np.arange(dim)
-        # A component of rows enough that holds one value that repeats has the least deviation, however many there are.
+        # A component with enough rows that holds one repeated value gets the floor, for any number of components.
         variances = squares[:, i, i] / shares[:, None]
         broad = (variances > ONE_VALUE * self.floor) | ~self.repeated | (rows <= ENOUGH_FOR_VALUES)[:, None]
         prior = self._prior(squares, shares, broad)
@@ -93,15 +95,15 @@ class CovariancePrior:
         return prior
 
     def _limit(self, prior: Floats, squares: Floats, shares: Floats, rows: Floats) -> Floats:
-        """What each component multiplies its prior by, (K,): with rows enough it is no wider than so many times the component,
-        so that a large component does not blur a small one."""
+        """Factors (K,) for the components' priors. They limit the width of a prior, so that large components do not blur
+        small ones."""
         own = np.einsum("ij,kji->k", np.linalg.pinv(prior, hermitian=True), squares) / (shares * len(prior))
         limit: Floats = np.where((rows > ENOUGH_ROWS) & ~self.repeated.any(), np.minimum(1, WIDEST_PRIOR * own), 1)
         return limit
 
 
 def _least_deviation(column: Floats) -> float:
-    """Of a component, where values repeat; else 0."""
+    """The floor of a component's deviation if values repeat, otherwise 0."""
     values, times = np.unique(column, return_counts=True)
     if len(values) < 2 or len(values) > (1 - REPEATED) * len(column):
         return 0.0
@@ -114,11 +116,12 @@ def _least_deviation(column: Floats) -> float:
 
 
 def _choose_shrinkage(x: Floats, weight: Floats | None) -> float:
-    """The least shrinkage whose cross-validated likelihood of a normal distribution is within a standard error of the best."""
+    """The smallest shrinkage with a cross-validated likelihood of one normal distribution within a standard error of the
+    best."""
     distinct, row = np.unique(x, axis=0, return_inverse=True)
     if x.shape[1] == 1 or len(distinct) < 3:
         return SHRINKAGES[0] if x.shape[1] == 1 else SHRINKAGES[-1]
-    weight, fold = np.ones(len(x)) if weight is None else weight, row.ravel() % FOLDS  # equal rows in one
+    weight, fold = np.ones(len(x)) if weight is None else weight, row.ravel() % FOLDS  # equal rows in one fold
     shrinkages, nll = np.array(SHRINKAGES)[:, None], np.empty((len(SHRINKAGES), len(x)))
     for k in range(min(len(distinct), FOLDS)):
         rows, share = x[fold != k], weight[fold != k] / weight[fold != k].sum()

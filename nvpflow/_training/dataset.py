@@ -1,4 +1,4 @@
-"""What an estimator is fitted to: samples, and for each a row of the context and a weight."""
+"""Training data of an estimator: samples, contexts and weights."""
 
 from __future__ import annotations
 
@@ -23,27 +23,28 @@ __all__ = [
     "warn_of_dependent_columns",
 ]
 
-# Weights that are whole numbers are counts, as long as so many rows, or so many times the rows that were given, hold them.
+# Weights in ratios of whole numbers are counts, unless these make more than MOST_COUNTED_ROWS rows and more than MOST_COPIES
+# times the given rows.
 MOST_COUNTED_ROWS, MOST_COPIES = 1_000_000, 10
-# A column that others determine but for this share of its standard deviation has no density of its own in that precision.
+# A column has no density of its own if other columns determine it up to this share of its standard deviation.
 LEAST_RESIDUAL, SAME = {"float32": 1e-6, "float64": 1e-9}, 1e-6
-MANY_ROWS = 100  # times as many as columns are not counted
+MANY_ROWS = 100  # rows per column from which distinct rows are not counted
 
 
 class Data(NamedTuple):
-    """Samples x (n, D), context (n, C) or None, weight (n,) or None, as `Flow.fit` takes them."""
+    """Samples x (n, D), context (n, C) or None, and weight (n,) or None: the first arguments of `Flow.fit`."""
 
     x: Floats
     context: Floats | None = None
     weight: Floats | None = None
 
     def rows(self, index: slice | npt.NDArray[np.integer[Any] | np.bool_]) -> Data:
-        """The part that `index` selects."""
+        """Select rows."""
         context, weight = (None if array is None else array[index] for array in self[1:])
         return Data(self.x[index], context, weight)
 
     def and_those(self, other: Data) -> Data:
-        """These and other samples of the same kind."""
+        """Concatenate these and other samples."""
         context, weight = (
             None if part is None or rest is None else np.concatenate([part, rest]) for part, rest in zip(self[1:], other[1:])
         )
@@ -53,11 +54,11 @@ class Data(NamedTuple):
 def check_data(
     X: ArrayLike, context: ArrayLike | None, sample_weight: ArrayLike | None, dtype: FloatDType, minimum: int = 1
 ) -> Data:
-    """Arguments of `fit` as Data, the rows in an order of their own: the same for the same rows in any order.
+    """Check the arguments of `fit` and convert them to Data, with sorted rows: the order of the rows does not matter.
 
-    Every row counts, also one that is equal to another. Rows of weight 0 are dropped. Weights in ratios of whole numbers
-    are counts, in lowest terms: a row of weight 3 becomes three rows. Other weights are relative, and get a mean of 1. The
-    dtype is that of the model. X and context must be finite in it, but they keep their own precision, up to float64.
+    Every row counts, even if another one is equal. Rows of weight 0 are dropped. Weights in ratios of whole numbers are
+    counts, in lowest terms: a row of weight 3 becomes three rows. Other weights are relative and are scaled to a mean of 1.
+    X and context must be finite in `dtype`, that of the model, but keep their own precision, up to float64.
     """
     x = check_numbers("X", X, dtype, minimum)
     context = None if context is None else check_numbers("context", context, dtype)
@@ -72,15 +73,15 @@ def check_data(
     times = _as_counts(weight)
     if times is not None:
         return _sorted(Data(x, context).rows(np.repeat(np.arange(len(x)), times)))
-    relative = (weight / weight.max())[weight > 0]  # whose sum cannot overflow
+    relative = (weight / weight.max())[weight > 0]  # their sum cannot overflow
     return _sorted(Data(x, context).rows(weight > 0)._replace(weight=relative / relative.mean()))
 
 
 def refuse_context(y: object) -> None:
-    """Raise a ValueError if `y`, which is ignored, holds real numbers in two dimensions: they are meant as a context."""
+    """Raise a ValueError if the ignored `y` holds real numbers in two dimensions, which are meant as a context."""
     try:
         values = np.asarray(y)
-    except Exception:  # what cannot be read is ignored all the same
+    except Exception:  # y is ignored even if it cannot be read
         return
     if values.ndim == 2 and values.dtype.kind == "f":
         raise ValueError(
@@ -89,12 +90,12 @@ def refuse_context(y: object) -> None:
 
 
 def count_given(data: Data, sample_weight: ArrayLike | None) -> int:
-    """How many rows were given to `check_data`, but for those of weight 0."""
+    """The number of rows passed to `check_data`, without those of weight 0."""
     return len(data.x) if sample_weight is None else int(np.count_nonzero(as_array("sample_weight", sample_weight)))
 
 
 def _as_counts(weight: Floats) -> npt.NDArray[np.intp] | None:
-    """The weights as whole numbers in lowest terms; None if their ratios are no such numbers, or the numbers are too large."""
+    """Convert weights to whole numbers in lowest terms. None if their ratios are not whole, or the numbers are too large."""
     most = max(MOST_COUNTED_ROWS, MOST_COPIES * len(weight))
     weight = weight / weight.max()
     unit, tolerance = 0.0, 1e-9
@@ -115,10 +116,10 @@ def _sorted(data: Data) -> Data:
 
 
 def warn_of_dependent_columns(data: Data, dtype: FloatDType, names: Names | None = None) -> None:
-    """Tell of columns that have no density of their own, given the others, or of too few rows to know."""
+    """Warn of columns that have no density of their own given the others, and of too few rows to tell."""
     n, dim = data.x.shape
     if (data.x.min(axis=0) == data.x.max(axis=0)).any():
-        return  # a constant column is an error
+        return  # constant columns are an error, raised elsewhere
     n_distinct = len(np.unique(data.x, axis=0)) if n <= MANY_ROWS * dim else n
     if n_distinct <= dim:
         warn_user(
@@ -128,7 +129,7 @@ def warn_of_dependent_columns(data: Data, dtype: FloatDType, names: Names | None
         return
     location, scale, far_out = location_and_scale(data.x, data.weight)
     z = (data.x - location) / np.where(scale > 0, scale, 1)
-    near = (np.abs(z[:, far_out]) <= 2 * FAR_OUT).all(axis=1)  # a row far out in two columns is no line
+    near = (np.abs(z[:, far_out]) <= 2 * FAR_OUT).all(axis=1)  # a row far out in two columns would make them look dependent
     z, weight = z[near], np.ones(n)[near] if data.weight is None else data.weight[near]
     share = weight / weight.sum()
     z -= share @ z
@@ -144,8 +145,8 @@ def warn_of_dependent_columns(data: Data, dtype: FloatDType, names: Names | None
 
 
 def check_numbers(name: str, X: ArrayLike, dtype: FloatDType, minimum: int = 1) -> Floats:
-    """X in its own precision, at most float64, finite also in that dtype: what is subtracted from large numbers is not to be
-    rounded before."""
+    """Check X, which must be finite in `dtype` as well. It keeps its own precision, up to float64: numbers must not be rounded
+    before an origin is subtracted from them."""
     X = as_array(name, X)
     checked = check_samples(name, X, dtype, minimum)
     own: FloatDType = np.promote_types(X.dtype, dtype) if X.dtype.kind in "fiub" else FLOAT64
@@ -154,7 +155,7 @@ def check_numbers(name: str, X: ArrayLike, dtype: FloatDType, minimum: int = 1) 
 
 
 def _check_weights(sample_weight: ArrayLike, n: int) -> Floats:
-    """The weights in float64: finite, >= 0, not all zero."""
+    """Check the weights and convert them to float64: finite, >= 0, not all zero."""
     weight = as_array("sample_weight", sample_weight)
     if weight.dtype.kind not in "fiub":
         raise TypeError(f"sample_weight must be an array of real numbers, got dtype {weight.dtype}")

@@ -1,4 +1,4 @@
-"""How `FlowDensity.fit` trains: samples are split and standardised, starts are made, one is trained and judged."""
+"""The training of `FlowDensity.fit`: split and standardise the samples, try starts, train the best one, judge its layers."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def train(
     data : Data, n >= 2
         Finite in the dtype of the settings.
     fitted : dict
-        Receives the fitted attributes, also when training is interrupted.
+        Receives the fitted attributes, even if training is interrupted.
     callback : callable, optional
         As in `FlowDensity.fit`.
     before : FlowDensity, optional
-        The fitted model to start from. It stays as it is.
+        The fitted model to start from. It is not changed.
     """
     init_seed, split_seed, shuffle_seed = draw_seeds(settings.random_state, 3)
     training, validation = split(settings, data, split_seed)
@@ -64,7 +64,7 @@ def train(
         _train_best(starts, settings, callback, shuffle_seed)
     finally:
         best = min(starts, key=Start.validation_nll)
-        if best.history:  # also when interrupted
+        if best.history:  # even if interrupted
             fitted["flow_"] = whole_flow(settings, best.flow.layers, best.base, best.units, scaler)
             fitted["origin_"] = np.zeros(data.x.shape[1]) + best.units.origin
             fitted |= scaler.fitted_attributes()
@@ -74,11 +74,11 @@ def train(
 
 
 def _new_starts(settings: Settings, training: Data, validation: Data | None, seed: int) -> list[Start]:
-    """Without held-out samples nothing could tell the better one: there is one then."""
+    """Create the starts. There is only one without held-out samples, which would choose between several."""
     base, starts = base_of(settings, training, validation is not None), []
     others = draw_seeds(np.random.SeedSequence(seed), settings.n_init - 1) if validation else []
     for i, start_seed in enumerate([seed, *others]):
-        # Over N(0, I), columns as they are suit some tables, whitened ones others: starts take turns.
+        # Over N(0, I), some tables are better fitted with whitening and others without: starts alternate.
         units = Units.of(training, settings.standardize, base == "normal" and i % 2 == 1, settings.dtype)
         inner = _standardized(units, training)
         mixture = fit_mixture(inner.x, inner.weight, start_seed) if base == "mixture" else None
@@ -93,7 +93,7 @@ def _standardized(units: Units, data: Data) -> Data:
 
 
 def _train_best(starts: list[Start], settings: Settings, callback: Callback | None, seed: int) -> None:
-    """Try all starts for a while, train the best one to the end, and judge its layers."""
+    """Try all starts briefly, train the best one to the end, and judge its layers."""
     with _watched(callback, starts[0].max_iter, settings.verbose) as watched:
         if len(starts) > 1:
             for start in starts:
@@ -106,7 +106,7 @@ def _train_best(starts: list[Start], settings: Settings, callback: Callback | No
 
 @contextmanager
 def _watched(callback: Callback | None, max_iter: int, verbose: int) -> Iterator[Callback | None]:
-    """The callback of the user, with progress shown before it if `verbose`."""
+    """The user's callback. If `verbose`, progress is shown before each call."""
     with progress(max_iter, verbose) as show:
 
         def watched(epoch: int, train_nll: float, validation_nll: float) -> object:

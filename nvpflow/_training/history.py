@@ -1,4 +1,4 @@
-"""The curves of a training, as users and as files have them."""
+"""Training curves: in the form for users, and in the form for files."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["every_epoch", "validated"]
 
 
 def validated(history: Mapping[str, Floats], first_epoch: int = 1) -> History:
-    """The curves as users get them: "validation_nll" of the epochs "validation_epoch" alone.
+    """Convert curves to the form for users: "validation_nll" has only the epochs in "validation_epoch".
 
     Parameters
     ----------
     history : dict
-        "train_nll" and perhaps "validation_nll", ndarrays, one entry per epoch, NaN where nothing was validated.
+        "train_nll" and perhaps "validation_nll": ndarrays with one entry per epoch, NaN for epochs without validation.
     first_epoch : int, default 1
-        The number of the first one.
+        The number of the first epoch.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""K-means, from which the search for a mixture starts."""
+"""K-means, which initialises the search for a mixture."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ CLUSTER_ITER, MARK = 10, 4.0
 
 
 class Clusters:
-    """K-means of some of the samples, for growing K: the centres that it starts from are those for fewer, and more.
+    """K-means on a part of the samples, for growing K: more clusters start from the initial centres of fewer, and new ones.
 
-    Arthur and Vassilvitskii (2007), "k-means++: the advantages of careful seeding", with the best of a few candidates.
+    The new centres are chosen as by Arthur and Vassilvitskii (2007), "k-means++: the advantages of careful seeding", as the
+    best of a few candidates.
     """
 
     def __init__(self, x: Floats, weight: Floats | None, rng: np.random.Generator, marked: bool = False) -> None:
@@ -28,7 +29,14 @@ class Clusters:
         self.distance = self._distances(self.centers)[:, 0]
 
     def assign(self, k: int) -> tuple[npt.NDArray[np.intp], Floats]:
-        """The cluster of each sample, of K, and (n, K): its share of all weight, where its cluster is."""
+        """Assign samples to K clusters.
+
+        Returns
+        -------
+        labels : ndarray of int, shape (n,)
+        parts : ndarray, shape (n, K)
+            A sample's share of all weight in the column of its cluster, otherwise 0.
+        """
         while len(self.centers) < k:
             self._add_center()
         centers = self.centers
@@ -40,7 +48,7 @@ class Clusters:
         return labels, parts
 
     def _add_center(self) -> None:
-        """A sample, the more likely the farther it is from the others."""
+        """Add a sample as a centre, with a probability that grows with its distance from the other centres."""
         spread = self.distance * self.share.astype(np.float64)
         candidates = self.points[self.rng.choice(len(self.x), 3, p=spread / spread.sum() if spread.any() else None)]
         distances = np.minimum(self.distance[:, None], self._distances(candidates))
@@ -48,14 +56,14 @@ class Clusters:
         self.centers, self.distance = np.vstack([self.centers, candidates[best]]), distances[:, best]
 
     def _distances(self, centers: Floats) -> Floats:
-        """Squared, (n, K)."""
+        """Squared distances, (n, K)."""
         squares = np.einsum("nd,nd->n", self.points, self.points)[:, None] - 2 * self.points @ centers.T
         distances: Floats = np.maximum(squares + np.einsum("kd,kd->k", centers, centers), 0)
         return distances
 
 
 def _marks(x: Floats) -> Floats:
-    """A further column for each that repeats a value often: large where it has that value, so that K-means tells."""
+    """One more column for each column that often repeats a value. It is large at that value, which separates it."""
     marks = []
     for column in x.T:
         values, times = np.unique(column, return_counts=True)

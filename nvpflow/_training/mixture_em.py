@@ -1,4 +1,4 @@
-"""Fitting a mixture of normal distributions by expectation and maximisation: what a flow over a `MixtureBase` starts from."""
+"""Fit a mixture of normal distributions by expectation-maximisation, to initialise a flow over a `MixtureBase`."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ from nvpflow.mixture_base import MixtureBase, pack_factors
 
 __all__ = ["fit_mixture", "refit_mixture"]
 
-# Numbers of components to try, and how many that are not better end the search.
+# Numbers of components to try. The search ends after PATIENCE of them in a row without improvement.
 COMPONENTS, PATIENCE = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64), 3
-# Steps at the most, for each number and in the end. More in the search gained nothing: the flow's training follows.
+# Maximum number of steps, in the search and in a refit. More in the search gained nothing, as the flow is trained afterwards.
 SEARCH_ITER, MAX_ITER = 15, 100
-# Float32 holds the squares and sums of numbers up to this.
+# Squares and sums of numbers up to this fit into float32.
 LARGEST_SINGLE = 1e6
-# Small data are searched several times: 1000 moons had a worst gap of 0.12 by one search, which had stopped too early, and
-# of 0.09 by five.
+# Small data get several searches: 1000 moons had a worst gap of 0.12 with one search, which had stopped too early, and of
+# 0.09 with five.
 SEARCHED_NUMBERS, MOST_SEARCHES = 10_000, 50
 
 
 def fit_mixture(x: Floats, weight: Floats | None = None, seed: int = 0) -> MixtureBase:
-    """The mixture with the least Bayesian information criterion: Schwarz (1978), "Estimating the dimension of a model".
+    """Fit a mixture. The number of components minimises the Bayesian information criterion.
+
+    Source: Schwarz (1978), "Estimating the dimension of a model".
 
     Parameters
     ----------
     x : ndarray, shape (n, D)
         Finite.
     weight : ndarray, shape (n,), optional
-        Of mean 1.
+        With a mean of 1.
     seed : int
 
     Returns
@@ -50,7 +52,7 @@ def fit_mixture(x: Floats, weight: Floats | None = None, seed: int = 0) -> Mixtu
 
 
 def _standardized(x: Floats, weight: Floats | None) -> tuple[_Samples, _Units]:
-    """The samples in units of their standard deviations, and these units."""
+    """Standardise the samples. Also return the units."""
     units = _Units(x, weight)
     z = units.standardize(x, np.float64)
     dtype = np.float64 if np.abs(z).max() > LARGEST_SINGLE else x.dtype
@@ -58,20 +60,20 @@ def _standardized(x: Floats, weight: Floats | None) -> tuple[_Samples, _Units]:
 
 
 def _best_search(samples: _Samples, rng: np.random.Generator, n: int) -> _Mixture:
-    """The mixture with the least criterion of n searches; where values repeat, of as many that begin with them apart, too."""
+    """The mixture with the lowest criterion of n searches. If values repeat, n more searches start with them separated."""
     ways = (False, True) if samples.prior.repeated.any() else (False,)
     searches = [_search(samples, rng, marked) for _ in range(n) for marked in ways]
     return min(searches, key=lambda search: search[0])[1]
 
 
 def _search(samples: _Samples, rng: np.random.Generator, marked: bool) -> tuple[float, _Mixture]:
-    """The least criterion, and its mixture."""
+    """Search for the mixture with the lowest criterion. Return both."""
     clusters = Clusters(samples.x, samples.weight, rng, marked)
     best, best_bic, since = None, np.inf, 0
     for k in COMPONENTS:
         if best and (
             since == PATIENCE or k * (samples.x.shape[1] + 2) > samples.n
-        ):  # fewer rows each do not make a covariance
+        ):  # too few rows per component for a covariance
             break
         mixture = _Mixture(samples, k)
         mixture.start(clusters)
@@ -81,12 +83,12 @@ def _search(samples: _Samples, rng: np.random.Generator, marked: bool) -> tuple[
 
 
 def refit_mixture(base: MixtureBase, x: Floats, weight: Floats | None = None, seed: int = 0) -> MixtureBase:
-    """The mixture that fits other samples of a density: that which goes on from one, or one that is searched for anew.
+    """Fit a mixture to other samples of a density: the better of a fit that starts from `base` and a new search.
 
     Parameters
     ----------
     base : MixtureBase
-        To go on from.
+        The mixture to start from.
     x, weight, seed
         As in `fit_mixture`.
 
@@ -103,7 +105,7 @@ def refit_mixture(base: MixtureBase, x: Floats, weight: Floats | None = None, se
 
 
 class _Units:
-    """Mean and deviation of each column: what follows takes columns of about unit deviation, as numbers near zero."""
+    """Mean and deviation of each column. The fit needs columns near zero with about unit deviation."""
 
     def __init__(self, x: Floats, weight: Floats | None) -> None:
         self.mean, self.deviation, _ = location_and_scale(x, weight)
@@ -114,14 +116,14 @@ class _Units:
         return ((x - self.mean) / self.deviation).astype(dtype or self.dtype)
 
     def base(self, mixture: _Mixture) -> MixtureBase:
-        """A mixture of standardised samples as one of the samples."""
+        """Convert a mixture of standardised samples to the units of the samples."""
         means = self.mean + mixture.means * self.deviation
         covariances = mixture.covariances * np.outer(self.deviation, self.deviation)
         return MixtureBase(mixture.weights, means, covariances, dtype=self.dtype)
 
 
 class _Samples:
-    """Samples x (n, D), of about unit deviation, with weights (n,) or None, as many as n of equal weight."""
+    """Samples x (n, D) of about unit deviation, with weights (n,) or None. The attribute n is their effective number."""
 
     def __init__(self, x: Floats, weight: Floats | None) -> None:
         self.x, self.weight = np.ascontiguousarray(x), weight
@@ -132,8 +134,9 @@ class _Samples:
 class _Mixture:
     """K components, fitted to samples.
 
-    The sums over the samples that a step needs are those of the gradient of the log-likelihood, which the core computes: Xu
-    and Jordan (1996), "On convergence properties of the EM algorithm for Gaussian mixtures".
+    A step needs the sums over the samples that also occur in the gradient of the log-likelihood, so it takes them from the
+    gradient, which the core computes: Xu and Jordan (1996), "On convergence properties of the EM algorithm for Gaussian
+    mixtures".
     """
 
     def __init__(self, samples: _Samples, k: int) -> None:
@@ -142,7 +145,7 @@ class _Mixture:
         self.flow = bare_flow(self.dim, samples.x.dtype, {"type": MixtureBase._kind, "n_components": k})
 
     def start(self, clusters: Clusters) -> None:
-        """From K clusters of some samples."""
+        """Initialise the mixture from K clusters of a part of the samples."""
         x, (labels, parts) = clusters.x, clusters.assign(self.k)
         shares = np.maximum(parts.sum(axis=0, dtype=np.float64), 1 / len(x))
         self.weights, self.means = shares / shares.sum(), parts.T @ x / shares[:, None]
@@ -151,7 +154,7 @@ class _Mixture:
         self.covariances = self.samples.prior.covariances(squares, shares)
 
     def fit(self, max_iter: int) -> float:
-        """Steps until one makes the samples less than e times as likely. Returns the Bayesian information criterion."""
+        """Take steps until one raises the likelihood by less than a factor of e. Return the Bayesian information criterion."""
         before = np.inf
         for _ in range(max_iter):
             nll = self._step()
@@ -163,20 +166,20 @@ class _Mixture:
         return criterion
 
     def _step(self) -> float:
-        """One of expectation and maximisation; returns the mean NLL before it."""
+        """Take one step of expectation and maximisation. Return the mean NLL before it."""
         i, root = np.arange(self.dim), np.linalg.cholesky(self.covariances)
         p = np.linalg.inv(root)
         nll, grad_logits, grad_means, grad_factors = self._gradient(p)
         shares = np.maximum(grad_logits + self.weights, np.finfo(self.samples.x.dtype).eps * self.weights)
         # With o = x - mean and u = P o, and means over the samples weighted by responsibility: the gradient of a mean is
-        # that of P^T u; that of P is the lower triangle of -u o^T, with shares / P on the diagonal. From there
-        # u u^T = (u o^T) P^T has a lower triangle, too, and is symmetric.
+        # that of P^T u; that of P is the lower triangle of -u o^T, with shares / P on the diagonal. It determines the lower
+        # triangle of u u^T = (u o^T) P^T, which is symmetric.
         shift = np.einsum("kji,kj->ki", root, grad_means) / shares[:, None]  # the mean of u
         products = np.zeros_like(p)
         products[:, *self.lower] = -grad_factors
         products[:, i, i] = (products[:, i, i] + shares[:, None]) / p[:, i, i]
         white = np.tril(products @ p.transpose(0, 2, 1)) / shares[:, None, None] - shift[:, :, None] * shift[:, None, :]
-        # Of u's covariance; by rounding they can be negative, where a component has moved far or has become flat.
+        # Variances of u. Rounding can make them negative if a component has moved far or has become flat.
         variances, axes = np.linalg.eigh(white)
         half = root @ axes * np.sqrt(np.maximum(variances, 0) * shares[:, None])[:, None]
         self.weights, self.means = shares / shares.sum(), self.means + np.einsum("kij,kj->ki", root, shift)
@@ -184,7 +187,7 @@ class _Mixture:
         return nll
 
     def _gradient(self, p: Floats) -> tuple[float, Floats, Floats, Floats]:
-        """The mean NLL, and the gradients of the mean log-likelihood: of logits (K,), means (K, D) and factors (K, .)."""
+        """The mean NLL, and the gradients of the mean log-likelihood by logits (K,), means (K, D) and factors (K, .)."""
         parts = np.log(self.weights), self.means.ravel(), pack_factors(p).ravel()
         self.flow.parameters[:] = np.concatenate(parts)
         nll, grad = self.flow.nll_and_grad(self.samples.x, None, self.samples.weight)

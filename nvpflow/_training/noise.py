@@ -1,4 +1,4 @@
-"""The noise that is added to samples in training."""
+"""The noise that training adds to samples."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 __all__ = ["bandwidth"]
 
-MOST_NOISE = 1.0  # in deviations of a mixture's components
+MOST_NOISE = 1.0  # in standard deviations of a mixture's components
 
 
 def bandwidth(noise: float, data: Data, n: float, mixture: MixtureBase | None = None) -> Floats:
-    """Standard deviations (D,) of the noise where n samples are known; `noise` is the estimator's parameter.
+    """Standard deviations (D,) of the noise for n known samples. `noise` is the estimator's parameter.
 
-    The power of n was measured on two moons. Silverman's for two dimensions, -1/6, suits a kernel estimate, which needs its
-    noise in the end; a flow needs it only against spikes, and the more samples the less. Noise wider than a mixture's
+    The power of n was measured on two moons. Silverman's power for two dimensions, -1/6, suits a kernel density estimate,
+    which keeps its noise. A flow needs noise only to prevent spikes, and less with more samples. Noise wider than a mixture's
     components, in the harmonic mean of their variances, would blur what the mixture resolves.
     """
     deviation: Floats = noise * n**-0.45 * location_and_scale(data.x, data.weight)[1]

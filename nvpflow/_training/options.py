@@ -51,7 +51,7 @@ class TrainingOptions:
     max_grad_norm: Annotated[float | None, allowed(check_real, 0, low_open=True, or_none=True, in_dtype=True)] = None
     weight_decay: Annotated[float, allowed(check_real, 0, in_dtype=True)] = 0.0
     average: Annotated[float, allowed(check_real, 0, 1)] = 0.0
-    noise: ArrayLike | None = None  # the flow checks it, and the validation data
+    noise: ArrayLike | None = None  # checked by the flow, like the validation data
     validation_data: ArrayLike | tuple[ArrayLike | None, ...] | None = None
     validate_every: Annotated[int, allowed(check_int, 1)] = 1
     n_iter_no_change: Annotated[int | None, allowed(check_int, 1, or_none=True)] = None
@@ -63,16 +63,16 @@ class TrainingOptions:
 
     @classmethod
     def among(cls, arguments: Mapping[str, Any]) -> Self:
-        """The options among the arguments of a function, which must have them all."""
+        """Select the options from the arguments of a function, which must include all of them."""
         return cls(**{option.name: arguments[option.name] for option in fields(cls)})
 
     def checked(self, dtype: FloatDType) -> Self:
-        """The same with the values to use, or the error of the first one that is not allowed for a flow of this dtype."""
+        """Check the options for a flow of this dtype. Return the values to use, or raise the error of the first bad one."""
         checks = {option.name: _check_of(option) for option in fields(self) if get_origin(option.type) is Annotated}
         return replace(self, **{name: check(name, getattr(self, name), dtype) for name, check in checks.items()})
 
     def for_core(self, n: int) -> dict[str, Any]:
-        """The plain values, checked, for a training on n samples as ``_core.Flow._train`` takes them. Draws the seed."""
+        """Convert checked options to arguments of ``_core.Flow._train``, for n samples. Draws the seed."""
         values = dict(vars(self))
         for name in ("validation_data", "random_state", "callback", "state"):
             del values[name]
@@ -81,7 +81,7 @@ class TrainingOptions:
         return values
 
     def _warmup_steps(self, n: int) -> int:
-        """A float is a share of all steps."""
+        """The number of warmup steps. A float is a share of all steps."""
         if not isinstance(self.warmup, float):
             return self.warmup
         n_steps = self.max_iter * -(-n // (self.batch_size or n))

@@ -1,4 +1,4 @@
-"""Columns whose offset is so large that the precision of a flow does not resolve them: it reads them less an origin."""
+"""Origins: columns with an offset too large for the precision of a flow are read less an origin."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["name_columns", "origin_of", "warn_of_coarse"]
 
 
 def origin_of(mean: Floats, deviation: Floats, dtype: FloatDType) -> Floats:
-    """What to subtract from each column, in float64, before a flow of that dtype reads it: (D,), zero where it may be."""
+    """The number (D,) to subtract from each column, in float64, before a flow of this dtype reads it. Zero if possible."""
     return np.where(_are_coarse(mean, deviation, dtype), mean, 0.0)
 
 
 def warn_of_coarse(name: str, mean: Floats, deviation: Floats, dtype: FloatDType) -> None:
-    """Tell of columns that a floating-point number of this precision hardly resolves."""
+    """Warn of columns that the dtype hardly resolves."""
     coarse = _are_coarse(mean, deviation, dtype)
     if coarse.any():
         warn_user(
@@ -29,7 +29,7 @@ def warn_of_coarse(name: str, mean: Floats, deviation: Floats, dtype: FloatDType
 
 
 def name_columns(mask: npt.NDArray[np.bool_], names: Sequence[str] | Names | None = None, at_most: int = 10) -> str:
-    """The columns where a mask (D,) is true, by number or name, in words."""
+    """List the columns where a mask (D,) is true, by number or name, for messages."""
     columns = np.flatnonzero(mask)
     shown = ", ".join(str(i) if names is None else f"{names[i]!r:.50}" for i in columns[:at_most])
     return shown + ", ..." * (len(columns) > at_most)

@@ -1,4 +1,4 @@
-"""Training on samples that arrive in pieces, for `FlowDensity.partial_fit`."""
+"""Training on samples that arrive in pieces: `FlowDensity.partial_fit`."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ __all__ = ["Stream"]
 
 
 class Stream:
-    """What lasts from one piece to the next: the random numbers, Adam's moments, the units of the context, and the origin.
+    """State from one piece to the next: the random generator, Adam's moments, the units of the context, and the origin.
 
-    Nobody knows how many samples will come, so the learning rate is constant and none are held back.
+    The number of samples to come is unknown. So the learning rate is constant, and no samples are held back.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Stream:
     dtype : numpy.dtype
         Of the flow.
     before : FlowDensity, optional
-        A fitted model, whose flow goes on to read what it has read.
+        The fitted model to continue. Its origins are kept.
     """
 
     def __init__(self, settings: Settings, data: Data, dtype: FloatDType, before: FlowDensity | None = None) -> None:
@@ -54,7 +54,7 @@ class Stream:
             self.scaler.continue_from(before)
 
     def new_flow(self, settings: Settings, data: Data) -> Flow:
-        """A flow for the first piece. Sets `origin`."""
+        """Create a flow for the first piece, and set `origin`."""
         data = self.scaler.transform(data)
         units, mixture = Units.of(data, settings.standardize, False, self.scaler.dtype), None
         self.origin = self.origin + units.origin
@@ -64,22 +64,22 @@ class Stream:
         return whole_flow(settings, flow.layers, flow.base, units, self.scaler)
 
     def update(self, settings: Settings, flow: Flow, data: Data, n_seen: int) -> float:
-        """One epoch on the data, in minibatches, from the flow's present parameters.
+        """Train for one epoch on the data, in minibatches, from the present parameters of the flow.
 
         Parameters
         ----------
         settings : Settings
         flow : Flow
-            Updated. Should a loss or gradient not be finite, it goes back to what it was, with a ConvergenceWarning.
+            Updated. If a loss or gradient is not finite, its parameters are restored, with a ConvergenceWarning.
         data : Data, n >= 1
             In its own units and precision.
         n_seen : int
-            Samples seen so far, with these: the noise falls with them.
+            Number of samples seen so far, including these. More samples mean less noise.
 
         Returns
         -------
         nll : float
-            Mean over the minibatches, each before its update, in nats; NaN after a divergence.
+            Mean over the minibatches, each before its update, in nats. NaN if training diverged.
         """
         batch_size, noise = settings.batch_size or len(data.x), bandwidth(settings.noise, data, n_seen)
         adam = self._bind_adam(settings, flow)
@@ -102,7 +102,7 @@ class Stream:
         return nll
 
     def _epoch(self, flow: Flow, adam: Adam, data: Data, batch_size: int, noise: Floats) -> float:
-        """The mean NLL, or NaN if a loss or gradient is not finite, or the NLL at the end. The loss is that of `Flow.fit`."""
+        """Return the mean NLL, or NaN if a loss, a gradient or the final NLL is not finite. The loss is that of `Flow.fit`."""
         order, total, n = self.rng.permutation(len(data.x)), 0.0, len(data.x)
         for start in range(0, n, batch_size):
             x, context, weight = data.rows(order[start : start + batch_size])
@@ -115,11 +115,11 @@ class Stream:
         return total if np.isfinite(flow.nll(*data)) else np.nan
 
     def _bind_adam(self, settings: Settings, flow: Flow) -> Adam:
-        """Adam on the flow's parameters: a copied or unpickled model has its moments, but the parameters elsewhere."""
+        """Bind Adam to the flow's parameters: in a copied or unpickled model they have moved, while the moments remain."""
         adam = self.adam = self.adam or _ShiftsInDeviations(flow)
         adam.parameters = flow.parameters
-        # Over a mixture the small rate, also with a context: 5e-3, which `fit` lets fall to 0, stays here, and in the first
-        # piece after a fit cost up to 1 nat, 1e-3 up to 0.05.
+        # Over a mixture use the small rate, even with a context. The rate does not fall to 0 here, as it does in `fit`: in the
+        # first piece after a fit, 5e-3 cost up to 1 nat, 1e-3 up to 0.05.
         adam.learning_rate = option(settings, "learning_rate", flow.base is not None)
         return adam
 
@@ -127,7 +127,7 @@ class Stream:
 class _ShiftsInDeviations(Adam):
     """Adam on the parameters of a flow, with the shift of each `ActNorm` in units of its columns' deviations.
 
-    Adam moves every parameter by about its learning rate, which is nothing to a shift of 1e6 and all to one of 1e-6.
+    Adam moves every parameter by about the learning rate: negligible for a shift of 1e6, and far too much for one of 1e-6.
     """
 
     def __init__(self, flow: Flow) -> None:

@@ -1,4 +1,4 @@
-"""The parameters of `FlowDensity` as one record, checked."""
+"""The checked parameters of `FlowDensity` as one record."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Settings"]
 
 @dataclass(frozen=True)
 class Settings:
-    """What `FlowDensity` documents under the same names. None stands for a default that depends on others."""
+    """The parameters of `FlowDensity`, which documents them. None stands for a default that depends on other parameters."""
 
     n_layers: int
     hidden_dim: tuple[int, ...]
@@ -43,5 +43,5 @@ class Settings:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """From the checked values of an estimator, which may have parameters of its own besides."""
+        """Create settings from the checked values of an estimator, which may have further parameters."""
         return cls(**{field.name: values[field.name] for field in fields(cls)})

@@ -1,4 +1,4 @@
-"""The samples that are held back from training."""
+"""The split into training and held-out samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ __all__ = ["split"]
 
 
 def split(settings: Settings, data: Data, seed: int) -> tuple[Data, Data | None]:
-    """Data to train on, and data to validate with or None. What keeps a column from being constant is to train on."""
+    """Split data into training data, and validation data or None.
+
+    A row stays in training if a column would be constant without it.
+    """
     if settings.validation_fraction is None:
         return data, None
     n = len(data.x)
@@ -29,7 +32,7 @@ def split(settings: Settings, data: Data, seed: int) -> tuple[Data, Data | None]
 
 
 def _lone_values(x: Floats, training: Ints, held_out: Ints) -> Ints:
-    """Of the rows `held_out`, one for each column that would be constant without it."""
+    """One of the rows `held_out` for each column that would be constant in training without it."""
     first = x[training[0]]
     constant = (x[training] == first).all(axis=0)
     differs = x[held_out][:, constant] != first[constant]

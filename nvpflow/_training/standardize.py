@@ -1,5 +1,8 @@
-"""The units in which an estimator trains: those of the samples' standard deviations, column by column or whitened; with a
-context, of what linear regression on the context leaves of them."""
+"""The units in which an estimator trains.
+
+They are the standard deviations of the samples, column by column or whitened. With a context they are those of the residuals
+of a linear regression on the context.
+"""
 
 from __future__ import annotations
 
@@ -20,19 +23,19 @@ __all__ = ["Units"]
 
 
 class Units:
-    """x = mean + deviation * (factor @ z + the regression's shift) for samples x and standardised ones z.
+    """x = mean + deviation * (factor @ z + shift of the regression), for samples x and standardised samples z.
 
     Attributes
     ----------
     in_place : bool
-        Whether they are the samples' own units, with none of the next four.
+        Whether z = x. The next four attributes have no meaning then.
     mean, deviation : ndarray, shape (D,)
     factor : ndarray, shape (D, D), or None
-        Lower triangular; None: the identity.
+        Lower triangular. None: the identity.
     regression : AdditiveCoupling or None
-        Adds a function of the standardised context; None: nothing.
+        Adds a function of the standardised context. None: adds nothing.
     origin : ndarray of float64, shape (D,), or 0.0
-        The layers lead to x - origin.
+        The layers map z to x - origin.
     """
 
     def __init__(
@@ -52,8 +55,10 @@ class Units:
 
     @classmethod
     def of(cls, data: Data, standardize: bool, whiten: bool, dtype: FloatDType) -> Self:
-        """Those of the data, whose context is standardised, for flows of that dtype; `whiten`: by the Cholesky factor of their
-        correlations, too."""
+        """Find the units of data with a standardised context, for flows of this dtype.
+
+        `whiten`: include the Cholesky factor of the correlations.
+        """
         x, (mean, deviation, _) = data.x, location_and_scale(data.x, data.weight)
         constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0))
         if len(constant):
@@ -65,7 +70,7 @@ class Units:
             warn_of_coarse("X", mean, np.where(deviation > 0, deviation, np.inf), dtype)
             return cls(dtype=dtype)
         whitens = whiten and x.shape[1] > 1
-        if not whitens:  # otherwise it was said where the units of another start were found
+        if not whitens:  # otherwise the start without whitening has warned already
             warn_of_coarse("X", mean, deviation, dtype)
         units = cls(mean, deviation, origin=origin_of(mean, deviation, dtype), dtype=dtype)
         if data.context is not None:
@@ -75,11 +80,11 @@ class Units:
         return units
 
     def _regress(self, data: Data, context: Floats) -> None:
-        """Take what is linear in the context out of the samples."""
+        """Subtract a linear regression on the context from the samples."""
         z = (data.x - self.mean) / self.deviation
         slopes = _ridge(z, context, data)
         left = moments(z - context @ slopes, data.weight)[1]
-        left = np.maximum(left, 1e3 * np.finfo(self.dtype).eps)  # of a column that the context determines
+        left = np.maximum(left, 1e3 * np.finfo(self.dtype).eps)  # for columns that the context determines
         self.deviation = self.deviation * left
         self.regression = _linear_shift(slopes / left, self.dtype)
 
@@ -88,13 +93,13 @@ class Units:
         n, dim = z.shape
         weight = np.ones(n) if data.weight is None else data.weight
         correlation = (z * weight[:, None]).T @ z / weight.sum()
-        # A little of the identity, the more the fewer samples there are: few samples exaggerate correlations.
+        # Shrink to the identity, and more with fewer samples, which exaggerate correlations.
         shrinkage = 0.1 * dim / (n + dim)
         correlation = (1 - shrinkage) * correlation + shrinkage * np.eye(dim)
         self.factor = np.linalg.cholesky(correlation)
 
     def standardize(self, x: Floats, context: Floats | None = None) -> Floats:
-        """z of x, both (n, D), and of the standardised context."""
+        """Map samples x (n, D) to z (n, D), given the standardised context."""
         if self.in_place:
             return x.astype(self.dtype, copy=False)
         z = (x - self.mean) / self.deviation
@@ -112,14 +117,14 @@ class Units:
 
     @property
     def n_parameters(self) -> int:
-        """How many numbers describe them."""
+        """The number of parameters of the units."""
         if self.in_place:
             return 0
         dim, n_columns = len(self.mean), self.regression.context_dim if self.regression else 0
         return dim * (2 + n_columns) + (0 if self.factor is None else dim * (dim - 1) // 2)
 
     def layers(self) -> list[Layer]:
-        """The layers that take z to x, less the origin."""
+        """The layers that map z to x - origin."""
         if self.in_place:
             return []
         scale = ActNorm(len(self.mean), dtype=self.dtype)
@@ -136,7 +141,7 @@ class Units:
     def from_layers(
         cls, layers: Sequence[Layer], standardize: bool, conditional: bool, dtype: FloatDType, origin: Floats | float = 0.0
     ) -> Self | None:
-        """The units that such layers stand for, which lead to x - origin; None if they are not such layers."""
+        """Undo `layers`. None if the layers are not those of units."""
         if bool(standardize) != bool(layers):
             return None
         if not layers:
@@ -157,8 +162,9 @@ class Units:
 
 
 def _ridge(z: Floats, context: Floats, data: Data) -> Floats:
-    """Slopes (C, D) of a linear regression of z, with the penalty of the least generalised cross-validation: Golub, Heath and
-    Wahba (1979), "Generalized cross-validation as a method for choosing a good ridge parameter". Zero, where that is best."""
+    """Slopes (C, D) of a ridge regression of z on the context. The penalty, which may be infinite, minimises the generalised
+    cross-validation error: Golub, Heath and Wahba (1979), "Generalized cross-validation as a method for choosing a good ridge
+    parameter"."""
     context, n = context.astype(np.float64), effective_size(data)
     weight = np.full(len(z), n / len(z)) if data.weight is None else data.weight * (n / data.weight.sum())
     variances, directions = np.linalg.eigh((context * weight[:, None]).T @ context)
@@ -171,7 +177,7 @@ def _ridge(z: Floats, context: Floats, data: Data) -> Floats:
         explained = (2 * shares - shares**2) / variances @ products**2
         left = np.maximum(total - explained, np.finfo(np.float64).eps * total)
         freedom = 1 - (1 + shares.sum()) / n
-        # Few samples can be fitted exactly, which says nothing.
+        # With too few degrees of freedom left, the fit is nearly exact, and the score means nothing.
         value: float = np.log(left / freedom**2).sum() if freedom >= 0.5 or penalty == np.inf else np.inf
         return value
 
@@ -182,7 +188,7 @@ def _ridge(z: Floats, context: Floats, data: Data) -> Floats:
 
 
 def _linear_shift(slopes: Floats, dtype: FloatDType) -> AdditiveCoupling:
-    """The layer x = z + context @ slopes. Of its units, max(c, 0) and max(-c, 0) for each c of the context, one is c or -c."""
+    """The layer x = z + context @ slopes. Its hidden units are max(c, 0) and max(-c, 0) for each column c of the context."""
     n_columns, dim = slopes.shape
     layer = AdditiveCoupling(dim, 2 * n_columns, [0] * dim, context_dim=n_columns, dtype=dtype, random_state=0)
     first, last = layer.net

@@ -1,4 +1,4 @@
-"""One start of a training: a flow with starting parameters, and how far it has been trained."""
+"""One random start of training: a flow and its training state."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ if TYPE_CHECKING:
 
 __all__ = ["Start"]
 
-# Where max_iter is None: steps for less than half a second of one core, whatever the number of parameters, but never less
-# than ten passes over the samples.
+# For max_iter=None: steps that take less than half a second of one core for any number of parameters, but at least ten passes
+# over the samples.
 MOST_STEPS, STEPS_TIMES_PARAMETERS, LEAST_STEPS, LEAST_EPOCHS = 4500, 22_000_000, 120, 10
-VALIDATIONS = 50  # in a fit: its time goes to training, and the best parameters are not missed by much
-TRIAL = 0.1  # of a fit, before one start is chosen
-# Layers over a mixture must improve the held-out likelihood by so many of its standard errors more than fitting the mixture to
-# all samples would. With 0.5 they are kept too easily: eight Gaussians, which are a mixture, had a gap of 0.0029 instead of
-# 0.0023; with 1.5 too rarely: 1000 moons had a worst gap of 0.10 instead of 0.07.
-LEAST_GAIN, LEAST_HELD_OUT = 1.0, 5  # fewer held-out samples know no standard error
+VALIDATIONS = 50  # in a fit: they take little time, and come close to the best parameters
+TRIAL = 0.1  # the share of a fit before one start is chosen
+# Layers over a mixture must improve the held-out likelihood by this many of its standard errors more than fitting the mixture
+# to all samples would. With 0.5, layers are kept too often: eight Gaussians, which are a mixture, had a gap of 0.0029 instead
+# of 0.0023. With 1.5, too rarely: 1000 moons had a worst gap of 0.10 instead of 0.07.
+LEAST_GAIN, LEAST_HELD_OUT = 1.0, 5  # fewer held-out samples do not give a standard error
 
 
 class Start:
-    """A flow, and how far it has been trained, in the data's units of standard deviation.
+    """A flow of standardised samples and its training state.
 
     Parameters
     ----------
     settings : Settings
     training, validation : Data
-        Standardised, with their context. No validation: None.
+        Standardised, with their context. `validation` may be None.
     units : Units
         Of the standardised samples.
     flow : Flow
     mixture : MixtureBase or None
-        The flow's base, where its layers are the identity.
+        The base of the flow if its layers are the identity, else None.
     seed : int
-        Of the mixture.
+        For fits of the mixture.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Start:
             self.log_prob = np.empty(0) if validation is None else flow.log_prob(*validation[:2])
 
     def _max_iter(self) -> int:
-        """Epochs."""
+        """The number of epochs."""
         settings, n = self.settings, len(self.training.x)
         if settings.max_iter is not None:
             return settings.max_iter
@@ -87,20 +87,20 @@ class Start:
         return max(1, self.max_iter // VALIDATIONS) if self.settings.n_iter_no_change is None else 1
 
     def try_out(self, seed: int) -> None:
-        """Train for a share of the epochs. Should it diverge, another start may not."""
+        """Train for a share of the epochs. No warning if it diverges, since another start may converge."""
         every = self._validate_every()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             self.run(seed, None, pause_after=max(1, round(TRIAL * self.max_iter / every)) * every)
 
     def replay(self, callback: Callback) -> bool:
-        """Tell the callback of the epochs so far. Returns whether it wants to stop."""
+        """Call the callback for the epochs so far. Return whether it stops training."""
         train_nll = self.history.get("train_nll", np.empty(0))
         validation_nll = self.history.get("validation_nll", np.full(len(train_nll), np.nan))
         return any(wants_stop(callback, i, *nll) for i, nll in enumerate(zip(train_nll, validation_nll), start=1))
 
     def run(self, seed: int, callback: Callback | None, pause_after: int | None = None) -> None:
-        """Train on, to the end or for so many epochs."""
+        """Continue training, to the end or for `pause_after` epochs."""
         settings, flow, shift = self.settings, self.flow, self.units.log_det
         part: dict[str, Any] = {}
 
@@ -136,20 +136,20 @@ class Start:
                     self.history[name] = np.append(self.history.get(name, []), part[name] + shift)
 
     def validation_nll(self) -> float:
-        """The lowest so far, in the data's units; infinite before there was one."""
+        """The lowest validation NLL so far, in the data's units. Infinite before the first validation."""
         curve = self.history.get("validation_nll", np.empty(0))
         return float(np.min(curve[np.isfinite(curve)], initial=np.inf))
 
     def judge_layers(self) -> None:
-        """Keep layers over a mixture, which is a good model by itself, only if held-out samples prefer them clearly.
+        """Keep layers over a mixture only if they clearly improve the held-out likelihood.
 
-        Otherwise the layers go back to the identity, and the mixture is fitted to all samples.
+        Otherwise reset the layers to the identity and fit the mixture to all samples.
         """
         if self.mixture is None or self.validation is None:
             return
         mean, error = self._gain_of_layers(self.validation)
         both = self.training.and_those(self.validation)
-        # A fit of p parameters to n samples loses p / 2n nats on fresh ones: Akaike (1974), "A new look at the statistical
+        # A fit of p parameters to n samples loses p / 2n nats on new samples: Akaike (1974), "A new look at the statistical
         # model identification".
         gain_of_all = self.mixture.n_parameters / 2 * (1 / effective_size(self.training) - 1 / effective_size(both))
         if not mean > gain_of_all + LEAST_GAIN * error:
@@ -157,8 +157,8 @@ class Start:
             self.base = refit_mixture(self.mixture, both.x, both.weight, self.seed)
 
     def _gain_of_layers(self, held_out: Data) -> tuple[float, float]:
-        """Mean and standard error of the log-density that layers add, in nats."""
-        with np.errstate(invalid="ignore"):  # of samples without a density
+        """Mean and standard error of the gain in log-density by the layers, in nats."""
+        with np.errstate(invalid="ignore"):  # for samples without a density
             gain = self.flow.log_prob(*held_out[:2]).astype(np.float64) - self.log_prob
             mean = np.average(gain, weights=held_out.weight)
             variance = np.average((gain - mean) ** 2, weights=held_out.weight)

@@ -1,4 +1,4 @@
-"""Statistics of weighted samples: how many they are worth, moments, quantiles, location and scale."""
+"""Statistics of weighted samples: effective size, moments, quantiles, location and scale."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ __all__ = [
     "quantiles",
 ]
 
-# A column whose standard deviation is so many times its spread between the 5th and the 95th percentile, in standard deviations
-# of a normal distribution, has values far out, which say nothing about the others.
-FAR_OUT, SPREAD_OF_NORMAL, QUANTILES_FROM = 8.0, 3.29, 10_000  # rows are enough to know it
+# A column has values far out if its standard deviation is more than FAR_OUT times its spread. The spread is the range from the
+# 5th to the 95th percentile, divided by that of a standard normal distribution. QUANTILES_FROM rows are enough to find it.
+FAR_OUT, SPREAD_OF_NORMAL, QUANTILES_FROM = 8.0, 3.29, 10_000
 
-# A column of which one value has such a share holds values, on which mixtures put components; so many rows tell.
+# A column holds values if one value has at least this share of it: mixtures put a component on each. MANY_ROWS rows are
+# enough to find out.
 LARGE_SHARE, MANY_ROWS = 0.05, 3000
 
 
 def effective_size(data: Data) -> float:
-    """The number of samples, or of equal weights that have the entropy of these: Martino, Elvira and Louzada
-    (2017), "Effective sample size for importance sampling based on discrepancy measures".
+    """The number of equal weights with the entropy of the given ones. Without weights, the number of samples.
 
-    By the size of Kish, (sum w)^2 / sum w^2, 700 samples and one of weight 300, a row that came so often, would count as 11.
+    Source: Martino, Elvira and Louzada (2017), "Effective sample size for importance sampling based on discrepancy measures".
+    By the size of Kish, (sum w)^2 / sum w^2, 700 samples and one of weight 300, such as a repeated row, would count as 11.
     """
     if data.weight is None:
         return len(data.x)
@@ -50,7 +51,7 @@ def moments(x: Floats, weight: Floats | None = None) -> tuple[Floats, Floats]:
     """Mean and standard deviation of each column, in float64."""
     largest = np.abs(x).max(axis=0).astype(np.float64)
     extreme = (largest > 1e100) | ((largest < 1e-100) & (largest > 0))
-    # By powers of two, which change no digit, so that squares stay numbers.
+    # Scale by powers of two, which is exact, so that squares neither overflow nor underflow.
     unit = np.where(extreme, 2.0 ** np.floor(np.log2(np.where(extreme, largest, 1))), 1.0)
     z = x / unit if extreme.any() else x
     if weight is None:
@@ -62,7 +63,7 @@ def moments(x: Floats, weight: Floats | None = None) -> tuple[Floats, Floats]:
 
 
 def location_and_scale(x: Floats, weight: Floats | None = None) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
-    """Units of each column, in float64: mean and standard deviation, or median and spread where values are far out.
+    """Units of each column, in float64: mean and standard deviation, or median and spread if some values are far out.
 
     Returns
     -------
@@ -79,7 +80,7 @@ def location_and_scale(x: Floats, weight: Floats | None = None) -> tuple[Floats,
 
 
 def quantiles(x: Floats, shares: Sequence[float], weight: Floats | None = None) -> Floats:
-    """Of each column, (len(shares), D), in float64. Half of a sample's own weight is below it."""
+    """Weighted quantiles of each column, (len(shares), D), in float64. Half of a sample's weight counts as below it."""
     order = np.argsort(x, axis=0)
     weight = (np.ones(len(x)) if weight is None else weight)[order]
     below = (np.cumsum(weight, axis=0) - weight / 2) / weight.sum(axis=0)
@@ -88,6 +89,6 @@ def quantiles(x: Floats, shares: Sequence[float], weight: Floats | None = None) 
 
 
 def holds_values(x: Floats) -> bool:
-    """Whether a value alone has a large share of a column of x (n, D), so that mixtures put a component on it."""
+    """Whether a single value has a large share of a column of x (n, D), so that mixtures put a component on it."""
     some = x[:: max(1, len(x) // MANY_ROWS)]
     return any(np.unique(column, return_counts=True)[1].max() >= LARGE_SHARE * len(column) for column in some.T)

@@ -1,4 +1,4 @@
-"""Where a warm start begins: at the fitted flow, in its units or in those of the new samples."""
+"""The warm start: the fitted flow, in its own units or in those of the new samples."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 __all__ = ["find_warm_start"]
 
 COUPLINGS = {"spline": SplineCoupling, "affine": AffineCoupling, "additive": AdditiveCoupling}
-MOST_CHANGES = 3  # that a message names
+MOST_CHANGES = 3  # in a message
 
 
 @dataclass
 class _Candidate:
-    """A flow of standardised samples and context, and the units that it takes them in."""
+    """A flow of standardised samples and context, and their units."""
 
     units: Units
     flow: Flow
-    mixture: MixtureBase | None  # where the layers are the identity, which leaves all to the base
-    n_new: int  # parameters that come from the new samples
+    mixture: MixtureBase | None  # the base if the layers are the identity, else None
+    n_new: int  # number of parameters that come from the new samples
 
     def log_likelihood(self, data: Data) -> float:
-        """Mean, in nats; minus infinity where it is not finite."""
+        """Mean log-density of the data, in nats. Minus infinity if it is not finite."""
         with np.errstate(all="ignore"):
             z = self.units.standardize(data.x, data.context)
             if not np.isfinite(z).all():
@@ -52,18 +52,19 @@ class _Candidate:
 def find_warm_start(
     model: FlowDensity, settings: Settings, training: Data, scaler: ContextScaler, seed: int
 ) -> tuple[Units, Flow, MixtureBase | None]:
-    """The flow of the last fit without the layers that lead to units of data, and such units.
+    """Take the flow of the last fit, without the layers of the units, and choose units: the old or new ones.
 
-    The old units keep the function of the flow. In those of new samples, which may have moved, it keeps its shape, and a base
-    that had to do without layers is fitted to them. The likelihood of the new samples decides, less what as many parameters
-    as come from them gain by chance: Akaike (1974), "A new look at the statistical model identification".
+    With the old units the flow keeps its function. With the units of the new samples, which may have moved, it keeps its
+    shape; if its layers are the identity, its mixture is fitted to these samples. The higher likelihood of the new samples
+    decides, less the gain by chance of the parameters that come from them: Akaike (1974), "A new look at the statistical
+    model identification".
 
     Parameters
     ----------
     model : FlowDensity
         Fitted.
     settings : Settings
-        Its parameters now.
+        Its present parameters.
     training : Data
         The new samples, with their context standardised by `scaler`.
     scaler : ContextScaler
@@ -75,7 +76,7 @@ def find_warm_start(
     flow : Flow
         Of standardised samples and context.
     mixture : MixtureBase or None
-        Its base, where its layers are the identity.
+        The base of the flow if its layers are the identity, else None.
     """
     fitted, n_layers = model.flow_, _count_couplings(model.flow_)
     _check_unchanged(_fitted_shape(fitted, n_layers), _expected_shape(settings, training, fitted.base))
@@ -89,7 +90,7 @@ def find_warm_start(
     if not settings.standardize:
         return kept.units, kept.flow, kept.mixture
     moved = _moved(model, settings, kept, training, seed)
-    gain = moved.log_likelihood(training) - kept.log_likelihood(training)  # of nothing finite: NaN
+    gain = moved.log_likelihood(training) - kept.log_likelihood(training)  # NaN if neither is finite
     best = moved if gain > moved.n_new / effective_size(training) else kept
     return best.units, best.flow, best.mixture
 
@@ -104,7 +105,7 @@ def _moved(model: FlowDensity, settings: Settings, kept: _Candidate, training: D
     """The candidate in the units of the new samples."""
     units = Units.of(training, True, kept.units.factor is not None, kept.units.dtype)
     layers, base, n_new = kept.flow.layers, kept.flow.base, units.n_parameters
-    if hasattr(model, "_context_units"):  # which a file does not hold
+    if hasattr(model, "_context_units"):  # models from old files have none
         mean, scale = model._context_units
         whole = model.flow_.copy()
         read_standardized(whole, mean - model.context_origin_, scale)
@@ -126,15 +127,15 @@ def _are_identity(layers: Sequence[Layer]) -> bool:
 
 
 def _count_couplings(flow: Flow) -> int:
-    """The layers before those that lead to the units of data."""
+    """Count the layers before those of the units."""
     types = [isinstance(layer, tuple(COUPLINGS.values())) for layer in flow.layers]
     n = types.index(False) if False in types else len(types)
-    # The regression on the context, right before the last layer, is additive, too.
+    # The regression on the context, before the last layer, is also an additive coupling.
     return n - 1 if flow.context_dim and n == len(types) - 1 and isinstance(flow.layers[n - 1], AdditiveCoupling) else n
 
 
 def _check_unchanged(before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Raise a ValueError that names what has changed since the flow was fitted, if anything has."""
+    """Raise a ValueError that names the changes since the flow was fitted, if there are any."""
     changed = [f"{name} {before[name]!s:.40} -> {after[name]!s:.40}" for name in before if before[name] != after[name]]
     if changed:
         shown = ", ".join(changed[:MOST_CHANGES]) + ", ..." * (len(changed) > MOST_CHANGES)
@@ -142,7 +143,7 @@ def _check_unchanged(before: dict[str, Any], after: dict[str, Any]) -> None:
 
 
 def _expected_shape(settings: Settings, data: Data, base: Base | None) -> dict[str, Any]:
-    """What shapes the flow that `fit` would make of such data over such a base, by the names of the estimator's parameters."""
+    """The shape of the flow that `fit` would create for the data over the base, under names of the estimator's parameters."""
     context_dim = 0 if data.context is None else data.context.shape[1]
     _, options = coupling_of(settings, base is not None, context_dim)
     return {
@@ -166,7 +167,7 @@ def _widths(hidden_dim: Sequence[int]) -> int | list[int]:
 
 
 def _fitted_shape(flow: Flow, n_layers: int) -> dict[str, Any]:
-    """The same of a flow."""
+    """The shape of a fitted flow, under the same names."""
     config = flow.layers[0].config()
     return {
         "features": flow.data_dim,

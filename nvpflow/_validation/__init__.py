@@ -1,1 +1,1 @@
-"""Checks of arguments: arrays, and everything else."""
+"""Checks of arguments: arrays and other values."""

@@ -1,4 +1,4 @@
-"""Checks of arguments that name what came and what was expected."""
+"""Checks of arguments. Their errors name the argument, what it got and what was expected."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FLOAT64: FloatDType = np.dtype(np.float64)
 
 
 class _Shown(reprlib.Repr):
-    """A `repr` for messages, of a line or two at most: a large array is its shape and dtype, long text is cut."""
+    """A short `repr` for messages. Large arrays are shown as shape and dtype, long texts are cut."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class _Shown(reprlib.Repr):
     def repr_int(self, value: int, level: int) -> str:
         try:
             return super().repr_int(value, level)
-        except ValueError:  # Python writes no integer of more than 4300 digits
+        except ValueError:  # Python does not print integers with more than 4300 digits
             return f"an integer of {value.bit_length()} bits"
 
     def repr_instance(self, value: object, level: int) -> str:
@@ -47,7 +47,7 @@ shown = _Shown().repr
 
 
 def check_int(name: str, value: object, minimum: int, maximum: float = sys.maxsize) -> int:
-    """`value` as an int with minimum <= value <= maximum."""
+    """Return `value` as an int, which must satisfy minimum <= value <= maximum."""
     if isinstance(value, (bool, np.bool_, np.ndarray)):
         raise TypeError(f"{name} must be an integer, got {shown(value)}")
     try:
@@ -70,7 +70,10 @@ def check_real(
     low_open: bool = False,
     dtype: FloatDType = FLOAT64,
 ) -> float:
-    """`value` as a finite float with low <= value < high (low < value if `low_open`), also when it is rounded to `dtype`."""
+    """Return `value` as a float. It must be finite with low <= value < high, or low < value if `low_open`.
+
+    The same, without the upper limit, must hold after rounding to `dtype`.
+    """
     number = _as_float(name, value)
     with np.errstate(over="ignore", under="ignore"):
         rounded = float(dtype.type(number))
@@ -87,13 +90,13 @@ def check_real(
 
 
 def check_scale_bound(name: str, value: object, dtype: FloatDType) -> float:
-    """`value` as a float c > 0 of which c and 1 / c are normal numbers of the dtype."""
+    """Return `value` as a float c > 0. Both c and 1 / c must be normal numbers of the dtype."""
     info = np.finfo(dtype)
     return _check_bound(name, value, dtype, float(info.tiny), float(1 / info.tiny))
 
 
 def check_tail_bound(name: str, value: object, dtype: FloatDType) -> float:
-    """`value` as a float B > 0 of which B**2 is a normal number of the dtype: densities and gradients square it."""
+    """Return `value` as a float B > 0. B**2, which densities and gradients need, must be a normal number of the dtype."""
     info = np.finfo(dtype)
     return _check_bound(name, value, dtype, float(np.sqrt(info.tiny)), float(np.sqrt(info.max)))
 
@@ -106,48 +109,48 @@ def _check_bound(name: str, value: object, dtype: FloatDType, low: float, high: 
 
 
 def _as_float(name: str, value: object) -> float:
-    """A real number, of Python or of NumPy, as a float; infinite beyond its range."""
+    """Convert a real number, of Python or NumPy, to a float, infinite if it is out of range."""
     if not isinstance(value, Real) or isinstance(value, (bool, np.timedelta64)):
         raise TypeError(f"{name} must be a real number, got {shown(value)}")
     try:
         return float(value)
     except OverflowError:
-        return np.inf if cast(Any, value) > 0 else -np.inf  # Real has no types
+        return np.inf if cast(Any, value) > 0 else -np.inf  # numbers.Real is not typed
 
 
 def check_bool(name: str, value: object) -> bool:
-    """`value` as a bool, which must be one."""
+    """Return `value`, which must be a Python or NumPy bool, as a bool."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
 
 
 def check_warmup(name: str, value: object) -> float:
-    """A number of steps, as an int, or a share of them in [0, 1), as a float."""
+    """Return a number of steps as an int, or a share of all steps in [0, 1) as a float."""
     if isinstance(value, (float, np.floating)):
         return check_real(name, value, 0, 1)
     return check_int(name, value, 0)
 
 
 def check_verbose(name: str, value: object) -> int:
-    """A level of verbosity, as an int."""
+    """Return a level of verbosity as an int."""
     return int(value) if isinstance(value, bool) else check_int(name, value, 0)
 
 
 def check_choice(name: str, value: object, choices: Sequence[Choice]) -> Choice:
-    """`value`, which must be one of the strings in `choices`."""
+    """Return `value`, which must be one of the strings in `choices`."""
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {shown(value)}")
     return choices[choices.index(value)]
 
 
 def check_dtype(dtype: object) -> FloatDType:
-    """numpy.dtype float32 or float64."""
+    """Return the numpy.dtype, which must be float32 or float64."""
     checked: FloatDType | None
     try:
-        # NumPy would take None for float64, and a value for its dtype.
+        # np.dtype would read None as float64, and a value as its dtype.
         checked = None if dtype is None or isinstance(dtype, (np.generic, np.ndarray)) else np.dtype(cast(Any, dtype))
-    except (TypeError, ValueError, SyntaxError):  # the last two of texts and records that describe no dtype
+    except (TypeError, ValueError, SyntaxError):  # the last two come from bad strings and records
         checked = None
     if checked is None or checked not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"dtype must be float32 or float64, got {shown(dtype)}")
@@ -156,13 +159,13 @@ def check_dtype(dtype: object) -> FloatDType:
 
 
 def check_callback(callback: object) -> None:
-    """It must be callable or None."""
+    """Check that `callback` is callable or None."""
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {shown(callback)}")
 
 
 def check_mask(mask: object, data_dim: int) -> npt.NDArray[np.uint8]:
-    """The mask as a uint8 array of zeros and ones of length `data_dim`."""
+    """Return the mask as a uint8 array of zeros and ones, shape (data_dim,)."""
     if mask is None:
         return alternating_mask(data_dim, 0)
     values = as_array("mask", mask)
@@ -176,14 +179,14 @@ def check_mask(mask: object, data_dim: int) -> npt.NDArray[np.uint8]:
 
 
 def alternating_mask(data_dim: int, layer: int) -> npt.NDArray[np.uint8]:
-    """[1, 0, 1, 0, ...] for even layers, [0, 1, 0, 1, ...] for odd ones."""
+    """The mask [1, 0, 1, 0, ...] for even layers, [0, 1, 0, 1, ...] for odd ones."""
     mask = np.zeros(data_dim, np.uint8)
     mask[layer % 2 :: 2] = 1
     return mask
 
 
 def check_permutation(permutation: object, data_dim: int) -> tuple[int, ...]:
-    """The permutation as a tuple of int."""
+    """Return the permutation as a tuple of int."""
     values = as_array("permutation", permutation)
     if values.dtype.kind not in "iu":
         raise TypeError(f"permutation must hold integers, got dtype {values.dtype}")
@@ -198,7 +201,7 @@ MOST_JOBS = 4096  # more threads than any machine runs at once
 
 
 def check_n_jobs(name: str, value: object) -> int:
-    """scikit-learn's number of jobs as an int; None is 1."""
+    """Return scikit-learn's number of jobs as an int. None is 1."""
     number = 1 if value is None else check_int(name, value, -MOST_JOBS, MOST_JOBS)
     if number == 0:
         raise ValueError(f"{name} must not be 0: None and 1 mean one thread, -1 all processors")
@@ -206,29 +209,29 @@ def check_n_jobs(name: str, value: object) -> int:
 
 
 def count_threads(n_jobs: object) -> int:
-    """The number of threads that scikit-learn's `n_jobs` means: None is 1, -1 all processors, -2 all but one, ..."""
+    """The number of threads for scikit-learn's `n_jobs`: None is 1, -1 all processors, -2 all but one, ..."""
     n_jobs = check_n_jobs("n_jobs", n_jobs)
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return n_jobs if n_jobs > 0 else max(1, available + 1 + n_jobs)
 
 
 def check_hidden(name: str, value: object) -> tuple[int, ...]:
-    """Widths of the hidden layers as a tuple; an integer stands for one layer."""
+    """Return the widths of the hidden layers as a tuple. An integer stands for one layer."""
     if not np.iterable(value):
         return (check_int(name, value, 1),)
-    # An iterator has nothing left for the next layer, and a set has no order.
+    # An iterator would be exhausted after the first layer, and a set has no order.
     if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
         raise TypeError(f"{name} must be an integer or a sequence of integers, got {shown(value)}")
     return tuple(check_int(name, width, 1) for width in value)
 
 
 def check_random_state(name: str, value: object) -> Seed:
-    """`value`, from which `seed_sequence` can make random numbers; an integer as an int. Draws nothing."""
+    """Return `value`, which `seed_sequence` must accept. An integer becomes an int. Draws nothing."""
     generators = np.random.SeedSequence, np.random.Generator, np.random.RandomState
     if value is None or isinstance(value, generators):
         return value
     try:
-        return check_int(name, value, 0, np.inf)  # of any size: a SeedSequence takes all its digits
+        return check_int(name, value, 0, np.inf)  # of any size: a SeedSequence uses all digits
     except TypeError:
         raise TypeError(
             f"{name} must be None, an integer >= 0, a numpy Generator or RandomState, got {shown(value)}"
@@ -236,7 +239,7 @@ def check_random_state(name: str, value: object) -> Seed:
 
 
 def seed_sequence(random_state: Seed) -> np.random.SeedSequence:
-    """A numpy.random.SeedSequence from None, an int, a Generator or a legacy RandomState."""
+    """Create a numpy.random.SeedSequence from None, an int, a Generator or a legacy RandomState."""
     random_state = check_random_state("random_state", random_state)
     if isinstance(random_state, np.random.SeedSequence):
         return random_state
@@ -248,5 +251,5 @@ def seed_sequence(random_state: Seed) -> np.random.SeedSequence:
 
 
 def draw_seeds(random_state: Seed, n: int) -> list[int]:
-    """`n` independent 64-bit seeds for the C core."""
+    """Draw `n` independent 64-bit seeds for the C core."""
     return [int(word) for word in seed_sequence(random_state).generate_state(n, np.uint64)]

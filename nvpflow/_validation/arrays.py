@@ -1,4 +1,4 @@
-"""Whatever holds numbers, as a NumPy array."""
+"""Convert inputs to NumPy arrays."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ __all__ = ["as_array", "check_samples"]
 
 
 def as_array(name: str, x: object) -> npt.NDArray[Any]:
-    """`x` as an ndarray of any dtype and shape. The C core calls this, too, for all that is not one yet.
+    """Convert `x` to an ndarray of any dtype and shape. The binding calls this for inputs that are not ndarrays.
 
     Parameters
     ----------
     name : str
-        Of the argument, for the messages.
-    x : array_like, or an object in the memory of the CPU with `__array__` or `__dlpack__`
-        Such as frames of pandas and polars, tensors of PyTorch without gradient, arrays of JAX.
+        Name of the argument, for messages.
+    x : array_like, or an object in CPU memory with `__array__` or `__dlpack__`
+        Such as data frames of pandas and polars, PyTorch tensors without gradient, JAX arrays.
 
     Raises
     ------
     TypeError
-        If x is sparse, or its owner gives no array away: a tensor that requires gradients, or is on another device.
+        If x is sparse, or cannot be converted, such as a tensor that requires gradients or is on another device.
     ValueError
-        If x is a sequence of sequences that differ in length, or a masked array with masked elements.
+        If x is a sequence of sequences of different lengths, or a masked array with masked elements.
     """
     if _has_masked_elements(x):
         raise ValueError(f"{name} must have no masked elements: fill them, or leave their rows out")
     if hasattr(x, "nnz") and hasattr(x, "toarray"):
         raise TypeError(f"{name} must be dense, got a sparse {type(x).__name__}: use {name}.toarray()")
     try:
-        # NumPy by itself would put an object that speaks nothing but DLPack into an array of objects.
+        # NumPy would wrap an object that supports only DLPack in an array of objects.
         if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
             return np.from_dlpack(x)
         array = np.asarray(x)
@@ -42,13 +42,16 @@ def as_array(name: str, x: object) -> npt.NDArray[Any]:
         raise ValueError(f"{name} must be an array of real numbers: {error}") from error
     except (BufferError, RuntimeError, TypeError) as error:
         raise TypeError(f"{name} must be an array of real numbers, got a {type(x).__name__}: {error}") from error
-    if array.dtype == object and array.ndim == 0:  # what NumPy makes of an object that it cannot read
+    if array.dtype == object and array.ndim == 0:  # NumPy could not read the object
         raise TypeError(f"{name} must be an array of real numbers, got a {type(x).__name__}")
     return array
 
 
 def check_samples(name: str, X: object, dtype: FloatDType, minimum: int = 1) -> Floats:
-    """X as a contiguous array of shape (n, D) in that dtype, finite, n >= minimum; the words are scikit-learn's."""
+    """Convert X to a contiguous array of that dtype. It must be finite, with shape (n, D) and n >= minimum.
+
+    The messages are worded as in scikit-learn, which tests them.
+    """
     X = as_array(name, X)
     if X.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: {name} must be an array of real numbers, got dtype {X.dtype}")
@@ -72,14 +75,14 @@ def check_samples(name: str, X: object, dtype: FloatDType, minimum: int = 1) -> 
 
 
 def _has_masked_elements(x: object) -> bool:
-    """Of a masked array or a sequence of such arrays, whose masks NumPy would drop."""
+    """Whether x is a masked array, or a sequence of such arrays, with masked elements. NumPy would drop the masks."""
     arrays = x if isinstance(x, (list, tuple)) else (x,)
-    # Most arrays are of the base class, and numpy.ma is not imported for them.
+    # The test for the base class avoids the import of numpy.ma.
     return any(isinstance(a, np.ndarray) and type(a) is not np.ndarray and np.ma.is_masked(a) for a in arrays)
 
 
 def _numbers(name: str, X: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """An array of objects, as frames give it for nullable or mixed columns, in float64."""
+    """Convert an array of objects, as frames give it for nullable or mixed columns, to float64."""
     try:
         return X.astype(np.float64)
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The layers that a flow is made of. Each is an invertible transform with an exact log-determinant."""
+"""The layers of a flow. Each is an invertible transform with an exact log-determinant."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ LAYER_TYPES: dict[str, type[Layer]] = {
     layer_type._kind: layer_type
     for layer_type in (AffineCoupling, ActNorm, SplineCoupling, AdditiveCoupling, Permutation, LULinear)
 }
-# In a state dict, of parameters that belong to no network.
+# Names in a state dict of parameters outside of networks.
 STATE_NAMES = sorted({name for layer_type in LAYER_TYPES.values() for name in layer_type._state_names})
 
 
 def layer_from_config(config: Mapping[str, Any], dtype: DTypeLike) -> Layer:
-    """A layer from what `Layer.config` gave, with starting parameters of no meaning."""
+    """Create a layer from the result of `Layer.config`. Its parameters are placeholders."""
     layer_type = LAYER_TYPES[check_choice("layer type", config.get("type"), tuple(LAYER_TYPES))]
     return layer_type._from_config(config, dtype)

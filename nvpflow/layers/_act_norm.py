@@ -18,8 +18,8 @@ class ActNorm(Layer):
 
         x = z exp(log_scale) + bias,     log|det dx/dz| = sum of log_scale
 
-    It starts as the identity. Set to the standard deviation and the mean of data it standardises them inside the flow,
-    so that log-densities are in the units of the data; `Flow.initialize_act_norms` does so.
+    It starts as the identity. `Flow.initialize_act_norms` sets it to the standard deviation and the mean of data. It then
+    standardises the data inside the flow, and log-densities stay in the units of the data.
 
     Parameters
     ----------
@@ -30,14 +30,14 @@ class ActNorm(Layer):
     Attributes
     ----------
     parameters : ndarray, shape (2 D,)
-        `log_scale`, then `bias`; a view that can be written to.
+        `log_scale`, then `bias`, as a writable view.
     log_scale, bias : ndarray, shape (D,)
         Views of `parameters`.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong type, or outside of its range.
+        If an argument has a wrong type or a value out of range.
 
     References
     ----------
@@ -69,7 +69,7 @@ class ActNorm(Layer):
         return self.parameters[self.data_dim :]
 
     def _standardize(self, x: Floats) -> None:
-        """Have `inverse` give x, finite samples, mean 0 and standard deviation 1."""
+        """Make `inverse` standardise the finite samples x to mean 0 and standard deviation 1."""
         deviation = x.std(axis=0, dtype=np.float64)
         constant = np.flatnonzero((x.min(axis=0) == x.max(axis=0)) | ~(deviation > 0))
         if len(constant):

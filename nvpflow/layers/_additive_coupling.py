@@ -11,7 +11,7 @@ __all__ = ["AdditiveCoupling"]
 
 
 class AdditiveCoupling(Coupling):
-    """Additive coupling layer of NICE: a shift without a scale, which preserves volumes.
+    """Additive coupling layer of NICE: a shift without a scale, which preserves volume.
 
     It maps::
 
@@ -25,19 +25,19 @@ class AdditiveCoupling(Coupling):
         As in `AffineCoupling`.
     dtype : {"float32", "float64"}, default "float32"
     random_state : int, Generator, RandomState or None
-        Makes the starting parameters, as in `AffineCoupling` with ``scale="tanh"``.
+        Draws the initial parameters, as in `AffineCoupling` with ``scale="tanh"``.
 
     Attributes
     ----------
     parameters : ndarray, shape (n_parameters,)
-        For each linear map the weight in C order and then the bias; a view that can be written to.
+        For each linear map the weight in C order, then the bias, as a writable view.
     net : tuple of Linear
-        The linear maps as views of `parameters`, the last one with an output for each transformed column.
+        The linear maps as views of `parameters`. The last one has one output for each transformed column.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong type, or outside of its range.
+        If an argument has a wrong type or a value out of range.
 
     References
     ----------
@@ -47,7 +47,7 @@ class AdditiveCoupling(Coupling):
     --------
     >>> import nvpflow
     >>> x, log_det = nvpflow.AdditiveCoupling(2, 16, random_state=0).forward([[0.5, -1.0]])
-    >>> float(x[0, 0]), float(log_det[0])  # the identity column; volumes stay
+    >>> float(x[0, 0]), float(log_det[0])  # the identity column; no change of volume
     (0.5, 0.0)
     """
 

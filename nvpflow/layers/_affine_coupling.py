@@ -17,14 +17,14 @@ __all__ = ["NETWORKS", "SCALES", "SCALE_BOUND", "AffineCoupling", "CouplingLayer
 
 SCALES: tuple[Scale, ...] = allowed("affine_coupling", "scale")
 NETWORKS: tuple[str, ...] = allowed("affine_coupling", "networks")
-# A transform then stretches at most e-fold; of 1/2, 1 and 2 it left the best density of fresh points on 1000 moons.
+# A layer then scales by a factor of at most e. Of 1/2, 1 and 2, this bound gave the best held-out density on 1000 moons.
 SCALE_BOUND = 1.0
 
 
 class AffineCoupling(Coupling):
-    """Affine coupling layer of Real NVP, also under the article's name, `CouplingLayer`.
+    """Affine coupling layer of Real NVP. `CouplingLayer`, the name in the article, is an alias.
 
-    With the binary mask m (1: identity part) it maps, forward and back::
+    With the binary mask m (1: identity part), `forward` and `inverse` map::
 
         x = m z + (1 - m) (z exp(s) + b),     log|det dx/dz| = sum of (1 - m) s
         z = m x + (1 - m) (x - b) exp(-s),    log|det dz/dx| = -sum of (1 - m) s
@@ -36,39 +36,38 @@ class AffineCoupling(Coupling):
     data_dim : int
         D, the number of dimensions.
     hidden_dim : int or sequence of int, default 64
-        Width of the hidden layer, or of each hidden layer, of the networks.
+        Width of the networks' hidden layer, or widths of several hidden layers.
     mask : array_like of 0 and 1, shape (D,), optional
         1 marks the identity columns. Default: 1, 0, 1, 0, ...
     activation : {"relu", "tanh", "silu"}, default "relu"
     networks : {"separate", "shared"}, default "separate"
-        "separate": s and b have a network each, as published. "shared": one network has the outputs of both.
+        "separate": s and b have separate networks, as published. "shared": one network has the outputs of both.
     scale : {"tanh", "exp"}, default "tanh"
-        "exp": s is the output of its network, as published; it may grow without limit outside of the training data.
+        "exp": s is the output of its network, as published. It may grow without limit far from the training data.
         "tanh": s = c tanh(output / c), which stays within +-c.
     scale_bound : float, default 1.0
         c > 0, for ``scale="tanh"``. Both c and 1 / c must be normal numbers of the dtype: 1.2e-38 to 8.5e37 in float32.
     context_dim : int, default 0
-        C, the number of columns of the context, on which the density is conditional.
+        C, the number of columns of the context that the density is conditional on.
     dtype : {"float32", "float64"}, default "float32"
     random_state : int, Generator, RandomState or None
-        Makes the starting parameters, which are uniform in +-1/sqrt(fan-in) as in ``torch.nn.Linear``; with
-        ``scale="tanh"`` the last map is 0.3 times that, for a start near the identity.
+        Draws the initial parameters, uniformly in +-1/sqrt(fan-in) as in ``torch.nn.Linear``. With ``scale="tanh"`` those
+        of the last map are multiplied by 0.3, so that the layer starts near the identity.
 
     Attributes
     ----------
     parameters : ndarray, shape (n_parameters,)
-        Every parameter; a view that can be written to. First the s network, then the b network; in each, for each
-        linear map, the weight in C order and then the bias.
+        The s network, then the b network; for each linear map the weight in C order, then the bias. A writable view.
     s_net, b_net : tuple of Linear
-        The linear maps as views of `parameters`. Only identity columns feed the networks and only transformed columns
-        leave them, so the first weight has shape (hidden, identity columns + C), the context last, and the last one
-        (transformed columns, hidden). With ``networks="shared"`` they are views of one network, and differ in the last
-        map alone.
+        The linear maps as views of `parameters`. The inputs of a network are the identity columns and then the context, its
+        outputs the transformed columns. The first weight has shape (hidden, identity columns + C), the last one
+        (transformed columns, hidden). With ``networks="shared"`` both are views of one network and differ only in the last
+        map.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong type, or outside of its range.
+        If an argument has a wrong type or a value out of range.
 
     References
     ----------
@@ -109,12 +108,12 @@ class AffineCoupling(Coupling):
 
     @property
     def networks(self) -> str:
-        """str: whether s and b share a network."""
+        """str: "shared" if s and b share a network, else "separate"."""
         return NETWORKS[self._shared]
 
     @property
     def scale(self) -> Scale:
-        """str: how s is bounded."""
+        """str: "tanh" if s is bounded, "exp" if not."""
         return self._scale
 
     @property
@@ -141,7 +140,7 @@ class AffineCoupling(Coupling):
         return 2 if self._shared else 1
 
     def _half(self, k: int) -> tuple[Linear, ...]:
-        """The network of s, 0, or of b, 1."""
+        """The network of s (k = 0) or b (k = 1)."""
         if not self._shared:
             return self._networks()[k]
         ((*trunk, last),) = self._networks()
@@ -162,24 +161,24 @@ class AffineCoupling(Coupling):
         scale_bound: float = SCALE_BOUND,
         dtype: DTypeLike | None = None,
     ) -> Self:
-        """The layer that a PyTorch module with these parameters computes.
+        """Create a layer from the parameters of a PyTorch module.
 
         Parameters
         ----------
         state : mapping of str to array_like
             "s_net.0.weight" (hidden, D + C), "s_net.0.bias" (hidden,), "s_net.2.weight" (D, hidden), ... and the same
-            for "b_net"; "mask" (D,) is read if there is one.
+            for "b_net". "mask" (D,) is read if present.
         mask : array_like of 0 and 1, shape (D,), optional
-            Default: that of the state dict, else 1, 0, 1, 0, ...
+            Default: that of the state dict; without one, 1, 0, 1, 0, ...
         activation, scale, scale_bound
-            As in the constructor; a state dict does not hold them. The defaults are the published layer's.
+            As in the constructor. A state dict does not hold them. The defaults are those of the published layer.
         dtype : {"float32", "float64"}, optional
-            Default: float64 if any array is, else float32.
+            Default: float64 if any array has it, otherwise float32.
 
         Raises
         ------
         ValueError
-            If a name is missing or unknown, or shapes do not fit together.
+            If a name is missing or unknown, or if shapes do not fit together.
         """
         state = dict(state)
         stored_mask = state.pop("mask", None)
@@ -201,4 +200,4 @@ class AffineCoupling(Coupling):
         return layer
 
 
-CouplingLayer = AffineCoupling  # the article's name
+CouplingLayer = AffineCoupling  # the name in the article

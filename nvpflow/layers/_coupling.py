@@ -1,4 +1,4 @@
-"""What coupling layers share: the mask and the conditioner."""
+"""The base class of coupling layers: the mask and the conditioner."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Linear(NamedTuple):
 
 
 class Coupling(Layer):
-    """What coupling layers share: a mask, and networks of the identity columns and the context, the conditioner."""
+    """Base class of coupling layers: a mask and the conditioner, networks of the identity columns and the context."""
 
     _reads_context = True
     _arguments: tuple[str, ...] = ("hidden_dim", "mask", "activation", "context_dim")
@@ -54,7 +54,7 @@ class Coupling(Layer):
 
     @property
     def _outputs_per_column(self) -> int:
-        """Of each network, for a transformed column."""
+        """Number of outputs of each network for a transformed column."""
         return 1
 
     @classmethod
@@ -64,7 +64,7 @@ class Coupling(Layer):
     def _describe_conditioner(
         self, data_dim: int, hidden_dim: int | Sequence[int], mask: ArrayLike | None, activation: Activation
     ) -> int:
-        """Check what all couplings have, and keep it. Returns data_dim."""
+        """Check and store the arguments that all couplings have. Return data_dim."""
         self._check_unused()
         data_dim = check_int("data_dim", data_dim, 1)
         self._hidden_dim = check_hidden("hidden_dim", hidden_dim)
@@ -78,7 +78,7 @@ class Coupling(Layer):
         self._mask.flags.writeable = False
 
     def _start(self, data_dim: int, context_dim: int, dtype: DTypeLike, random_state: Seed) -> None:
-        """The C side of the layer, with random parameters."""
+        """Create the core's transform, with random parameters."""
         (seed,) = draw_seeds(random_state, 1)
         context_dim = check_int("context_dim", context_dim, 0)
         self._create(data_dim, check_dtype(dtype), context_dim)
@@ -100,7 +100,7 @@ class Coupling(Layer):
         return self._activation
 
     def _full_outputs(self, columns: Ints) -> Ints:
-        """Which outputs of a full-shape network belong to these columns, in the order of the core."""
+        """Indices of the outputs of a full-shape network for these columns, in the order of the core."""
         per_column = self._outputs_per_column
         return np.add.outer(columns * per_column, np.arange(per_column)).ravel()
 
@@ -128,7 +128,7 @@ class Coupling(Layer):
             for k, linear in enumerate(net):
                 rows = self._full_outputs(transformed) if k == len(net) - 1 else np.arange(full[k + 1])
                 columns = inputs if k == 0 else np.arange(full[k])
-                # torch.nn.Sequential counts the activations, too.
+                # The indices of torch.nn.Sequential include activations.
                 name = f"{net_name}.{2 * k}"
                 views[f"{name}.weight"] = linear.weight, (full[k + 1], full[k]), np.ix_(rows, columns)
                 views[f"{name}.bias"] = linear.bias, (full[k + 1],), rows

@@ -1,4 +1,4 @@
-"""What all layers share."""
+"""The base class of layers."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ StateView: TypeAlias = tuple[Floats, tuple[int, ...], Any]
 
 
 class Layer(_core.Transform):
-    """What all layers share: they are described by `config` and held together by one flat buffer.
+    """Base class of layers: `config` describes a layer, and one flat buffer holds its parameters.
 
-    A layer that a `Flow` has taken over works on the flow's buffer.
+    In a `Flow` the parameters are views of the flow's buffer.
     """
 
     _in_flow = False
-    _reads_context = False  # whether the networks of a conditional flow's layer read the context
-    _kind = ""  # the core's name of it
-    _state_names: tuple[str, ...] = ()  # of `_state_views`, but for those of networks
-    _arguments: tuple[str, ...] = ()  # of the constructor, but for data_dim and dtype; each is an attribute, too
+    _reads_context = False  # whether the layer has networks that read the context of a conditional flow
+    _kind = ""  # its name in the core
+    _state_names: tuple[str, ...] = ()  # the names of `_state_views` outside of networks
+    _arguments: tuple[str, ...] = ()  # of the constructor, without data_dim and dtype; each is an attribute as well
 
     def config(self) -> dict[str, Any]:
         """The type and the arguments of the layer as plain Python values, without its parameters.
@@ -43,7 +43,7 @@ class Layer(_core.Transform):
 
     @classmethod
     def _from_config(cls, config: Mapping[str, Any], dtype: DTypeLike) -> Self:
-        """A layer from what `config` gave, with starting parameters of no meaning."""
+        """Create a layer from the result of `config`. Its parameters are placeholders."""
         arguments = {**config, "dtype": dtype}
         del arguments["type"]
         return cls(**arguments)
@@ -54,30 +54,33 @@ class Layer(_core.Transform):
         return self._kind
 
     def _fields(self) -> dict[str, Any]:
-        """What `encode_flow` reads: the kind, and the attributes that are its fields."""
+        """The description that `encode_flow` reads: the kind and its fields."""
         kind = self._known_kind()
         return {"type": kind, **{name: _plain(getattr(self, name)) for name, *_ in _core.LAYER_KINDS[kind]}}
 
     def _create(self, data_dim: int, dtype: FloatDType, context_dim: int = 0) -> None:
-        """The core's side, from the attributes; not for another __init__ that stands between this class and the core."""
+        """Create the core's transform from the attributes.
+
+        Call it by name: a subclass may put another class with an __init__ between this one and the core.
+        """
         _core.Transform.__init__(self, encode_flow(dtype, data_dim, context_dim, [self._fields()]))
 
     def _state_views(self) -> dict[str, StateView]:
-        """For each name in the state dict (view of the parameters, full shape, index into it)."""
+        """For each name in the state dict: a view of the parameters, the full shape, and the view's index in that shape."""
         raise TypeError(f"{type(self).__name__} does not describe a layer")
 
     def copy(self) -> Self:
-        """An independent layer with the same parameters, in no flow.
+        """Copy the layer with its parameters. The copy belongs to no flow.
 
         Returns
         -------
         Layer
-            Of the same class, with the same further attributes.
+            Independent of this one, of the same class and with the same attributes.
         """
         return copy.copy(self)
 
     def state_dict(self) -> dict[str, Floats]:
-        """Copies of the parameters in the full shapes and under the names of the PyTorch module.
+        """Copy the parameters, with the names and full shapes of the PyTorch module.
 
         Returns
         -------
@@ -91,27 +94,28 @@ class Layer(_core.Transform):
         return state
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
-        """Set the parameters from arrays of the names and shapes of `state_dict`.
+        """Set the parameters from arrays with the names and shapes of `state_dict`.
 
         Parameters
         ----------
         state : mapping of str to array_like
-            Such as tensors of PyTorch. Entries that the mask makes irrelevant are ignored.
+            Arrays or PyTorch tensors. Entries that the mask makes irrelevant are ignored.
 
         Raises
         ------
         TypeError, ValueError
-            If an entry holds no real numbers, a name is missing or unknown, or a shape is wrong; nothing has changed then.
+            If an entry does not hold real numbers, a name is missing or unknown, or a shape is wrong. The layer is
+            unchanged then.
         """
         views = self._state_views()
         arrays = checked_state(state, {name: shape for name, (_, shape, _) in views.items()})
         for name, (view, _, index) in views.items():
             view[...] = arrays[name][index]
 
-    # Copies and pickles are made from the state; __init__, which a subclass may have with other arguments, is not called.
+    # Copies and pickles come from the state, without a call of __init__: that of a subclass may have other arguments.
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
-        return super().__reduce_ex__(max(operator.index(protocol), 2))  # older ones know no objects of C
+        return super().__reduce_ex__(max(operator.index(protocol), 2))  # older protocols cannot pickle C objects
 
     def __getstate__(self) -> dict[str, Any]:
         attributes = {name: value for name, value in vars(self).items() if name != "_in_flow"}
@@ -140,7 +144,7 @@ class Layer(_core.Transform):
 
 
 def _plain(value: Any) -> Any:
-    """An attribute as JSON can hold it."""
+    """Convert an attribute to types that JSON has."""
     if isinstance(value, np.ndarray):
         return value.tolist()
     return list(value) if isinstance(value, tuple) else value

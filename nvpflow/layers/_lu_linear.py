@@ -12,14 +12,14 @@ __all__ = ["LULinear"]
 
 
 class LULinear(Layer):
-    """Invertible linear layer, by the LU decomposition of its matrix.
+    """Invertible linear layer, parametrised by the LU decomposition of its matrix.
 
     It maps::
 
         x = L U z + bias,     log|det dx/dz| = sum of log diag U
 
-    L is unit lower triangular and U upper triangular with a positive diagonal, so that the matrix is always invertible. It
-    starts as the identity. Together with a `Permutation` in front or behind, it is the decomposition P L U.
+    L is unit lower triangular. U is upper triangular with a positive diagonal, so the matrix is always invertible. The layer
+    starts as the identity. With a `Permutation` before or after it, it is the decomposition P L U.
 
     Parameters
     ----------
@@ -30,16 +30,16 @@ class LULinear(Layer):
     Attributes
     ----------
     parameters : ndarray, shape (D^2 + D,)
-        `lu` in C order, then `bias`; a view that can be written to.
+        `lu` in C order, then `bias`, as a writable view.
     lu : ndarray, shape (D, D)
-        View of `parameters`: L below the diagonal, U above it, and on it the logarithm of the diagonal of U.
+        View of `parameters`: L below the diagonal, U above it, and the logarithm of the diagonal of U on it.
     bias : ndarray, shape (D,)
         View of `parameters`.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong type, or outside of its range.
+        If an argument has a wrong type or a value out of range.
 
     References
     ----------
@@ -75,7 +75,7 @@ class LULinear(Layer):
 
     @property
     def matrix(self) -> Floats:
-        """ndarray, shape (D, D): L U, computed anew."""
+        """ndarray, shape (D, D): L U, a new array in each access."""
         lower, upper = np.tril(self.lu, -1) + np.eye(self.data_dim, dtype=self.dtype), np.triu(self.lu, 1)
         matrix: Floats = lower @ (upper + np.diag(np.exp(np.diag(self.lu))))
         return matrix

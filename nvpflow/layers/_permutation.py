@@ -23,15 +23,15 @@ class Permutation(Layer):
     data_dim : int
         D, the number of dimensions.
     permutation : array_like of int, shape (D,), optional
-        p, each of 0, ..., D - 1 once: ``x = z[:, permutation]``. Default: a random one.
+        p, which holds each of 0, ..., D - 1 once: ``x = z[:, permutation]``. Default: a random permutation.
     dtype : {"float32", "float64"}, default "float32"
     random_state : int, Generator, RandomState or None
-        Draws the permutation where none is given.
+        Draws the permutation if none is given.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong type, or outside of its range.
+        If an argument has a wrong type or a value out of range.
 
     Examples
     --------

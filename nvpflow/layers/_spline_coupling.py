@@ -17,12 +17,13 @@ MIN_BINS, MAX_BINS = allowed("spline_coupling", "n_bins")
 class SplineCoupling(Coupling):
     """Rational-quadratic spline coupling layer of neural spline flows.
 
-    On [-B, B] each transformed column goes through a monotone spline of K bins, outside it is unchanged. A network of the
+    A monotone spline with K bins transforms each transformed column on [-B, B]; outside it is the identity. A network of the
     identity part and the context, Linear -> activation -> ... -> Linear, gives the splines of each sample: for each
-    transformed column K widths and K heights (softmax), and the derivatives at the K - 1 inner knots (softplus). It sees the
-    identity part clamped to [-B, B], so that far points keep their digits: what lies beyond B has the splines of B, and no
-    gradient through the network. The context is not clamped. Data should be standardised, so that they lie between the
-    tails; an `ActNorm` behind the last layer does it inside the flow.
+    transformed column K widths and K heights (softmax), and the derivatives at the K - 1 inner knots (softplus).
+
+    The network reads the identity part clamped to [-B, B], so that points far away keep their precision: beyond B they have
+    the splines of B, and no gradient flows through the network. The context is not clamped. Data should be standardised so
+    that most of them lie in [-B, B]. An `ActNorm` as the last layer does that inside the flow.
 
     Parameters
     ----------
@@ -36,27 +37,27 @@ class SplineCoupling(Coupling):
         As in `AffineCoupling`.
     dtype : {"float32", "float64"}, default "float32"
     random_state : int, Generator, RandomState or None
-        Makes the starting parameters, as in `AffineCoupling` with ``scale="tanh"``: the layer starts near the identity,
-        which is what it is when all outputs of the network are 0.
+        Draws the initial parameters, as in `AffineCoupling` with ``scale="tanh"``. The layer starts near the identity,
+        which it is exactly if all outputs of the network are 0.
 
     Attributes
     ----------
     parameters : ndarray, shape (n_parameters,)
-        For each linear map the weight in C order and then the bias; a view that can be written to.
+        For each linear map the weight in C order, then the bias, as a writable view.
     net : tuple of Linear
-        The linear maps as views of `parameters`, the last one with 3 K - 1 outputs for each transformed column: widths,
+        The linear maps as views of `parameters`. The last one has 3 K - 1 outputs for each transformed column: widths,
         heights, derivatives.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong type, or outside of its range.
+        If an argument has a wrong type or a value out of range.
 
     Notes
     -----
-    The spline is that of `inverse`, x -> z, which costs no more than evaluating it; `forward` solves a quadratic equation.
-    Bins have at least 1/1000 of the width and the height of the spline, derivatives are between 1e-3 and 1e6. The
-    clamping is not part of the published layer; for points whose identity part lies in [-B, B] the two are the same.
+    `inverse`, x -> z, evaluates the spline; `forward` solves a quadratic equation. Every bin has at least 1/1000 of the width
+    and the height of the spline. Derivatives are between 1e-3 and 1e6. The published layer does not clamp; the two agree if
+    the identity part lies in [-B, B].
 
     References
     ----------

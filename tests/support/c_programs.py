@@ -1,4 +1,4 @@
-"""Building the C library and its tests without Python: what tests/c_library and sanitized_c.py share."""
+"""Build the C library and its tests without Python, for tests/c_library and sanitized_c.py."""
 
 import os
 import re
@@ -15,14 +15,14 @@ SOURCES = sorted(CSRC.glob("*.c"))
 SANITIZERS = ["-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 THREAD_SANITIZER = ["-O1", "-g1", "-fsanitize=thread"]
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
-# Allocations and threads that can fail; the programs are linked with what stands behind that.
+# HOOKS replace allocations and threads by functions that can fail. The programs are linked with these, BEHIND_HOOKS.
 HOOKS, BEHIND_HOOKS = ["-include", TESTS / "failing.h"], TESTS / "faults.c"
-# All but the one that wants files, and the one that is compiled for each instruction set.
+# test_load needs files, and test_vmath is compiled for each instruction set.
 PROGRAMS = sorted({path.stem for path in TESTS.glob("test_*.c")} - {"test_load", "test_vmath"})
 
 
 def find_compiler():
-    """The compiler for C, or None."""
+    """The C compiler, or None."""
     for candidate in (os.environ.get("CC"), "cc", "gcc", "clang", sysconfig.get_config_var("CC")):
         if candidate and shutil.which(candidate.split()[0]):
             return candidate.split()[0]
@@ -36,7 +36,7 @@ def compile_c(compiler, *arguments):
 
 
 def compile_library(compiler, flags, directory, sources=SOURCES):
-    """The objects of the library, compiled two at a time."""
+    """Compile the library, two files at a time. Return the objects."""
     directory.mkdir(exist_ok=True)
     objects = [directory / f"{source.stem}.o" for source in sources]
     with ThreadPoolExecutor(2) as pool:
@@ -49,7 +49,7 @@ def compile_library(compiler, flags, directory, sources=SOURCES):
 
 
 def link_program(compiler, flags, objects, source, program):
-    """A program with the library that was compiled with HOOKS."""
+    """Compile a program and link it with a library that was compiled with HOOKS."""
     arguments = [*flags, *WARNINGS, f"-I{CSRC}", source, BEHIND_HOOKS, *objects, "-lm", "-pthread", "-o", program]
     compile_c(compiler, *arguments)
     return program
@@ -63,7 +63,7 @@ def run_tests(program, *arguments, before=(), **environment):
 
 
 def sources_without_vectors(directory):
-    """A copy of the library that takes every compiler for one without vector extension, as MSVC is."""
+    """Copy the library and disable vector extensions for every compiler, as for MSVC."""
     copy = Path(shutil.copytree(CSRC, directory / "csrc"))
     for path in (*copy.rglob("*.[ch]"), *copy.rglob("*.inc")):
         text = re.sub(r"defined\(__\w+__\)|__GNUC__ >= 12", "0", path.read_text())
@@ -72,7 +72,7 @@ def sources_without_vectors(directory):
 
 
 def why_not(compiler, flags, directory, before=(), includes=""):
-    """What keeps a program that is compiled with these flags from running here, or None."""
+    """The reason why programs compiled with these flags do not run here, or None."""
     source, program = directory / "empty.c", directory / "empty"
     source.write_text(f"{includes}int main(void) {{ return 0; }}\n")
     for command in ([compiler, *flags, source, "-o", program], [*before, program]):
@@ -86,7 +86,7 @@ def why_not(compiler, flags, directory, before=(), includes=""):
 
 
 class Library(NamedTuple):
-    """The library, compiled with allocations, threads and writing of files that can fail."""
+    """The library, compiled with hooks that make allocations, threads and file output fail."""
 
     variant: str
     compiler: str
@@ -101,7 +101,7 @@ VARIANTS = ["plain", "without vectors", "sanitized"]
 
 
 def build_library(variant, directory):
-    """The library, and None; or None, and why there is none."""
+    """Return (library, None), or (None, reason) if it cannot be built."""
     compiler, flags = find_compiler(), SANITIZERS if variant == "sanitized" else ["-O2"]
     if os.name == "nt" or not compiler:
         return None, "no C compiler found"

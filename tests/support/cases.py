@@ -1,12 +1,12 @@
-"""The models and numbers on which nvpflow is compared with the oracle.
+"""Models and numbers for the comparison of nvpflow with the oracle.
 
-Everything here is deterministic and NumPy alone, so that the script that stores the oracle's outputs and the tests that
-read them meet the very same numbers. The streams are those of ``numpy.random.RandomState``, which NumPy has frozen, and
-every number is a float32, so that models of both precisions are given exactly the same function and the same data.
+Everything here is deterministic and needs only NumPy. So the script that stores the oracle's outputs and the tests that read
+them use the same numbers. They come from ``numpy.random.RandomState``, whose streams NumPy has frozen. Every number is a
+float32, so that models of both precisions get exactly the same function and data.
 
-A ReLU whose input is within rounding of zero, and an output that is the small difference of large terms, say nothing about
-the quality of float32 code. Each case is therefore drawn with a number ``attempt``: `make_oracle` counts it up until the
-draw is free of both, and stores it with the outputs.
+A ReLU with an input within rounding of zero, or an output that is a small difference of large terms, tells nothing about the
+quality of float32 code. So each draw of a case has a number ``attempt``: `make_oracle` increases it until the draw is free of
+both, and stores it with the outputs.
 """
 
 import itertools
@@ -23,7 +23,7 @@ HIDDEN = (1, 5, 64, 100)
 
 @dataclass(frozen=True)
 class Coupling:
-    """An affine coupling layer; the fields are the arguments of ``nvpflow.CouplingLayer``."""
+    """An affine coupling layer. The fields are the arguments of ``nvpflow.CouplingLayer``."""
 
     mask: tuple[int, ...]
     hidden: tuple[int, ...] = (64,)
@@ -38,13 +38,13 @@ class Coupling:
         return ("net",) if self.networks == "shared" else ("s_net", "b_net")
 
     def outputs_of(self, column):
-        """The outputs of a full-shape network that belong to a column: s, or b, or s and b."""
+        """Indices of the outputs of a full-shape network for a column: s, or b, or s and b."""
         return (column, len(self.mask) + column) if self.networks == "shared" else (column,)
 
 
 @dataclass(frozen=True)
 class Additive:
-    """An additive coupling layer; the fields are the arguments of ``nvpflow.AdditiveCoupling``."""
+    """An additive coupling layer. The fields are the arguments of ``nvpflow.AdditiveCoupling``."""
 
     mask: tuple[int, ...]
     hidden: tuple[int, ...] = (64,)
@@ -58,7 +58,7 @@ class Additive:
 
 @dataclass(frozen=True)
 class Spline:
-    """A spline coupling layer; the fields are the arguments of ``nvpflow.SplineCoupling``."""
+    """A spline coupling layer. The fields are the arguments of ``nvpflow.SplineCoupling``."""
 
     mask: tuple[int, ...]
     hidden: tuple[int, ...] = (64,)
@@ -69,36 +69,38 @@ class Spline:
     network_names = ("net",)
 
     def outputs_of(self, column):
-        """Widths, heights, derivatives."""
+        """Indices of the outputs for a column: widths, heights, derivatives."""
         n = 3 * self.n_bins - 1
         return tuple(range(n * column, n * (column + 1)))
 
 
 @dataclass(frozen=True)
 class ActNorm:
-    """An act norm layer; the field is the argument of ``nvpflow.ActNorm``."""
+    """An act norm layer. The field is the argument of ``nvpflow.ActNorm``."""
 
     dim: int
 
 
 @dataclass(frozen=True)
 class LULinear:
-    """An LU linear layer; the field is the argument of ``nvpflow.LULinear``."""
+    """An LU linear layer. The field is the argument of ``nvpflow.LULinear``."""
 
     dim: int
 
 
 @dataclass(frozen=True)
 class Permutation:
-    """A permutation; the field is the argument of ``nvpflow.Permutation``."""
+    """A permutation. The field is the argument of ``nvpflow.Permutation``."""
 
     permutation: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Case:
-    """A flow and the number of samples that are put through it; ``weighted``: which count differently in the NLL;
-    ``n_components``: of the mixture that is its base density, 0 for N(0, I)."""
+    """A flow and its number of samples.
+
+    ``weighted``: the samples have weights in the NLL. ``n_components``: of a mixture as the base density, 0 for N(0, I).
+    """
 
     group: str
     name: str
@@ -115,11 +117,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Draw:
-    """The numbers of a case: float64 arrays that hold float32 values.
+    """The numbers of a case: float64 arrays with float32 values.
 
-    ``parameters`` are full-shape, under the keys of ``Flow.state_dict``. ``points`` (n, D) is the argument of both
-    directions, ``grad_output`` (n, D) and ``grad_log_det`` (n,) are the cotangents of both VJPs. ``context`` (n, C) and
-    ``sample_weight`` (n,), with zeros among them, are None where the case has none.
+    ``parameters`` have full shapes and the keys of ``Flow.state_dict``. ``points`` (n, D) is the argument of both
+    directions. ``grad_output`` (n, D) and ``grad_log_det`` (n,) are the cotangents of both VJPs. ``context`` (n, C) and
+    ``sample_weight`` (n,), which includes zeros, are None if the case has none.
     """
 
     parameters: dict[str, np.ndarray]
@@ -131,7 +133,7 @@ class Draw:
 
 
 def mask_of(kind, dim):
-    """A mask of one of `MASK_KINDS`; a random one has both values when there is room for them."""
+    """A mask of one of `MASK_KINDS`. A random one has both values if dim > 1."""
     if kind == "ones":
         return (1,) * dim
     if kind == "zeros":
@@ -146,7 +148,7 @@ def mask_of(kind, dim):
 
 
 def linear_shapes(layer):
-    """Full shapes (outputs, inputs) of the linear maps of one conditioner network."""
+    """Full shapes (outputs, inputs) of the linear maps of a conditioner network."""
     dim = len(layer.mask)
     widths = (dim + layer.context_dim, *layer.hidden, dim * len(layer.outputs_of(0)))
     return list(zip(widths[1:], widths[:-1]))
@@ -173,13 +175,13 @@ def parameter_shapes(case):
 
 
 def base_shapes(case):
-    """The same of the base density alone."""
+    """Shapes of the parameters of the base density."""
     n, dim = case.n_components, case.dim
     return {"base.logits": (n,), "base.means": (n, dim), "base.factors": (n, dim * (dim + 1) // 2)}
 
 
 def quantities(case):
-    """Names and shapes of everything that is compared, in the order in which it is stored."""
+    """Names and shapes of all compared quantities, in the order of storage."""
     points, per_sample = (case.n, case.dim), (case.n,)
     gradient = parameter_shapes(case)
     shapes = {
@@ -204,7 +206,7 @@ def _float32_values(array):
 
 
 def _draw_parameter(rng, case, key, shape):
-    """Uniform in +-1/sqrt(fan_in) for linear maps, as ``torch.nn.Linear``; normal for the others."""
+    """Draw uniformly in +-1/sqrt(fan_in) for linear maps, as ``torch.nn.Linear``, and from a normal distribution otherwise."""
     if key.startswith("base."):
         deviation = {"base.logits": 0.7, "base.means": 1.5, "base.factors": 0.3}[key]
         return _float32_values(deviation * rng.normal(size=shape))
@@ -218,7 +220,7 @@ def _draw_parameter(rng, case, key, shape):
 
 
 def draw(case, attempt):
-    """The numbers of a case, a `Draw`; another ``attempt`` is another draw."""
+    """Draw the numbers of a case. Each ``attempt`` gives another draw."""
     rng = np.random.RandomState([zlib.crc32(case.name.encode()), attempt])
     parameters = {key: _draw_parameter(rng, case, key, shape) for key, shape in parameter_shapes(case).items()}
     return Draw(
@@ -232,7 +234,7 @@ def draw(case, attempt):
 
 
 def _single_layers():
-    """Every dimension x mask x batch x hidden size, the two scales like the fields of a chessboard."""
+    """Every dimension x mask x batch x hidden size, with the two scales alternating as on a chessboard."""
     axes = (DIMS, MASK_KINDS, BATCHES, HIDDEN)
     for at in itertools.product(*(range(len(axis)) for axis in axes)):
         dim, kind, n, hidden = (axis[i] for axis, i in zip(axes, at))
@@ -242,7 +244,7 @@ def _single_layers():
 
 
 def _activations():
-    """Every activation x scale, in one hidden layer and in two."""
+    """Every activation x scale, with one hidden layer and with two."""
     for dim, activation, scale, hidden in itertools.product(
         (2, 7), ("relu", "tanh", "silu"), ("exp", "tanh"), ((16,), (9, 5))
     ):
@@ -268,7 +270,7 @@ def _deep_nets():
 
 
 def _flows():
-    """Two to eight layers, alternating masks, with and without an act norm in the end or between."""
+    """Two to eight layers with alternating masks, with and without act norms, at the end or between."""
     even, odd = lambda dim: mask_of("alternating", dim), lambda dim: mask_of("alternating", dim + 1)[1:]
 
     for dim, n, hidden in itertools.product((1, 2, 3, 7, 64), (1, 17), ((5,), (16,), (9, 5))):
@@ -292,7 +294,7 @@ def _flows():
 
 
 def _conditional():
-    """Contexts narrow and wide, also the only input of the networks; single layers, and flows with weighted samples."""
+    """Narrow and wide contexts, in part as the only input of the networks; single layers, and flows with weighted samples."""
     for dim, context_dim, kind, hidden in itertools.product((1, 2, 7), (1, 3, 40), ("alternating", "zeros"), ((64,), (9, 5))):
         layer = Coupling(mask_of(kind, dim), hidden, context_dim=context_dim)
         widths = "x".join(map(str, hidden))
@@ -311,14 +313,14 @@ def _conditional():
 
 
 def _weighted():
-    """Sample weights without a context, in one tile and in more."""
+    """Sample weights without a context, in one tile and in several."""
     for n in (2, 17, 1000):
         layers = (Coupling((1, 0, 0), (5,)), Coupling((0, 1, 1), (9, 5), "silu"), ActNorm(3))
         yield Case("weights", f"weights-n{n}", 3, n, layers, weighted=True)
 
 
 def _other_layers():
-    """Splines, additive couplings, shared networks, LU maps, permutations: alone and in flows."""
+    """Splines, additive couplings, shared networks, LU maps and permutations, alone and in flows."""
     for dim, kind, n, hidden, activation, n_bins, tail_bound in (
         (1, "zeros", 33, (5,), "relu", 8, 4.0),
         (1, "ones", 3, (5,), "relu", 8, 4.0),
@@ -337,7 +339,7 @@ def _other_layers():
         widths = "x".join(map(str, hidden))
         name = f"spline-D{dim}-{kind}-n{n}-h{widths}-{activation}-K{n_bins}-B{tail_bound:g}"
         yield Case("splines", name, dim, n, (layer,))
-    # Most identity columns beyond the bound, where the network sees them clamped; the context, which it sees as it is, too.
+    # Most identity columns lie beyond the bound, where the network reads them clamped. So does the context, but unclamped.
     for dim, hidden, activation, tail_bound in ((2, (64,), "relu", 0.6), (5, (9, 5), "silu", 0.3)):
         layer = Spline(mask_of("alternating", dim), hidden, activation, 6, tail_bound, context_dim=2)
         yield Case("splines", f"spline-clamped-D{dim}-{activation}", dim, 100, (layer,))
@@ -378,7 +380,7 @@ def _other_layers():
 
 
 def _mixtures():
-    """Mixtures as the base: of few dimensions, and of more, which other kernels compute."""
+    """Mixtures as the base, in few dimensions and in more, which other kernels compute."""
     for dim, n_components, n in (
         (1, 1, 0),
         (1, 7, 33),

@@ -1,11 +1,11 @@
-"""Definitions that results are checked against: differences, Jacobians, inverses, integrals."""
+"""Checks of results by definition: differences, Jacobians, inverses, integrals."""
 
 import numpy as np
 import pytest
 
 
 def central_difference(function, at, step=1e-6):
-    """The gradient of a function of one array, entry by entry; the array is changed in place and restored."""
+    """The gradient of a function with respect to the array `at`, which is changed in place and restored."""
     gradient = np.empty(at.shape)
     for i in np.ndindex(at.shape):
         value = at[i]
@@ -18,7 +18,7 @@ def central_difference(function, at, step=1e-6):
 
 
 def assert_close(actual, expected, tolerance=1e-6):
-    """Relative to the 2-norm of the whole, and each entry to that norm."""
+    """Check the error in the 2-norm, relative to the norm of `expected`."""
     assert actual.shape == expected.shape
     norm = np.linalg.norm(expected)
     assert norm > 0
@@ -26,7 +26,7 @@ def assert_close(actual, expected, tolerance=1e-6):
 
 
 def integral(density, half_width, spacing):
-    """Of a density on the plane, over a square around the origin; the grid goes by in strips."""
+    """The integral of a density on the plane over a square around the origin, computed in strips."""
     axis = np.arange(-half_width, half_width, spacing) + spacing / 2
     total = 0.0
     for strip in np.array_split(axis, 20):

@@ -1,4 +1,4 @@
-"""Running the command line: in this process, and in another."""
+"""Run the command line, in this process or in another."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import numpy as np
 import nvpflow
 from nvpflow import cli
 
-# Runs from any directory, whether the package is installed or not.
+# The command runs in any directory, even if the package is not installed.
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(nvpflow.__file__).parent.parent)}
 
 
@@ -28,12 +28,12 @@ def main(*arguments):
 
 
 def error_line(capsys):
-    """The message of the one line that was written to standard error."""
+    """The message in the only line of standard error."""
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("nvpflow: error: ")
     return line.removeprefix("nvpflow: error: ")
 
 
 def numbers(text, header=True):
-    """Of a table in CSV."""
+    """The numbers of a CSV table."""
     return np.loadtxt(text.splitlines(), delimiter=",", skiprows=int(header), ndmin=2)

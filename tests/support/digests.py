@@ -1,8 +1,8 @@
-"""Digests: twelve numbers that stand for an array, and the errors that they show.
+"""Digests: twelve numbers that represent an array, and the estimates of errors from them.
 
-A digest holds the 2-norm of the array, `N_ENTRIES` entries of it (all, when there are no more) and its products with
-`N_DIRECTIONS` random directions of unit variance. A product of an error e with such a direction has the mean square |e|^2,
-so the digest estimates the relative error |e| / |array| of the whole array.
+A digest holds the 2-norm of the array, at most `N_ENTRIES` of its entries, and its products with `N_DIRECTIONS` random
+directions of unit variance. The product of an error e with such a direction has the mean square |e|^2. So the digest
+estimates the relative error |e| / |array| of the whole array.
 """
 
 from functools import cache
@@ -30,7 +30,7 @@ def _positions(size):
 
 
 def digest(array):
-    """The digest (12,) of an array of any shape, in float64; entries that there are not are 0."""
+    """The digest (12,) of an array of any shape, in float64. Missing entries are 0."""
     flat = np.asarray(array, np.float64).ravel()
     result = np.zeros(LENGTH)
     if flat.size:
@@ -42,10 +42,10 @@ def digest(array):
 
 
 def digest_error(array, expected):
-    """Relative error of an array as its digest shows it: the largest of three estimates.
+    """Estimate the relative error of an array from the digest of the expected one: the largest of three estimates.
 
-    They are the error of the norm, the root mean square error of the entries relative to that of the array, and the root
-    mean square error of the products relative to the norm. An array that should be zero has its norm as its error.
+    These are the error of the norm, the root mean square error of the entries relative to that of the array, and the root
+    mean square error of the products relative to the norm. If the array should be zero, the error is absolute.
     """
     size = np.size(array)
     if size == 0:
@@ -67,6 +67,6 @@ def norm_error(array, expected):
 
 
 def _relative(error, norm):
-    """NaN counts as infinitely wrong, so that no comparison lets it pass."""
+    """The relative error. NaN becomes infinity, so that no comparison passes."""
     error = error / norm if norm > 0 else error
     return float(error) if np.isfinite(error) else np.inf

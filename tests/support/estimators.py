@@ -1,4 +1,4 @@
-"""Estimators that are small enough to be fitted in many tests, and the normal samples that they learn."""
+"""Small estimators that are quick to fit, and normal samples for them."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What the tests of figures share: data, flows, and what a figure holds."""
+"""Helpers for tests of figures: data, flows, and the contents of a figure."""
 
 import numpy as np
 
@@ -25,7 +25,7 @@ def images(figure):
 
 
 def rgba(figure):
-    """As Agg draws it, (height, width, 4), in 0..255."""
+    """The pixels that Agg draws, (height, width, 4), in 0..255."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
@@ -35,12 +35,12 @@ def rgba(figure):
 
 
 def pixels(figure):
-    """RGB in 0..1."""
+    """The pixels in RGB, (height, width, 3), in 0..1."""
     return rgba(figure)[..., :3] / 255
 
 
 def pixel_at(figure, ax, point, image):
-    """Colour of the image where the axes show that point."""
+    """The colour of the image at a point in data coordinates."""
     x, y = ax.transData.transform(point)
     return image[int(image.shape[0] - y), int(x)]
 
@@ -50,7 +50,7 @@ def sort_rows(points):
 
 
 def centres(limits, shape):
-    """Of the pixels of an image, (height, width, 2)."""
+    """The centres of the pixels of an image, (height, width, 2)."""
     (left, right), (bottom, top) = limits
     x = left + (np.arange(shape[1]) + 0.5) / shape[1] * (right - left)
     y = bottom + (np.arange(shape[0]) + 0.5) / shape[0] * (top - bottom)

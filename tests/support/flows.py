@@ -1,4 +1,4 @@
-"""Flows and layers that several test files use."""
+"""Shared flows and layers."""
 
 import numpy as np
 
@@ -10,14 +10,14 @@ def alternating(dim, parity=0):
 
 
 def make_flow(dtype="float64", dim=2, hidden=8, n_layers=3, **options):
-    """Couplings with alternating masks, and an act norm in the end."""
+    """Couplings with alternating masks, and an act norm at the end."""
     masks = [[(i + d) % 2 for d in range(dim)] for i in range(n_layers)]
     layers = [nvpflow.CouplingLayer(dim, hidden, mask, dtype=dtype, random_state=i, **options) for i, mask in enumerate(masks)]
     return nvpflow.Flow([*layers, nvpflow.ActNorm(dim, dtype=dtype)])
 
 
 def default_flow(n_layers, dim, hidden=64, dtype="float64", **options):
-    """Layers as a user gets them, masks alternating, each with its own random state."""
+    """Layers with default parameters and alternating masks, each with its own random state."""
     return nvpflow.Flow(
         [
             nvpflow.CouplingLayer(dim, hidden, mask=alternating(dim, i % 2), dtype=dtype, random_state=i, **options)
@@ -27,7 +27,7 @@ def default_flow(n_layers, dim, hidden=64, dtype="float64", **options):
 
 
 def small_flow(dim, activation="relu", scale="tanh", hidden=(6, 5)):
-    """Three couplings with an act norm among them and one in the end, in float64, scales strongly bent."""
+    """Three couplings, with an act norm between them and one at the end, in float64, with strongly nonlinear scales."""
     rng = np.random.RandomState(dim)
     options = dict(activation=activation, scale=scale, scale_bound=0.8, dtype="float64")
     layers = [
@@ -45,14 +45,14 @@ def small_flow(dim, activation="relu", scale="tanh", hidden=(6, 5)):
 
 
 def strengthened(layer, factor):
-    """The layer with so many times its last weights and biases."""
+    """Multiply the last weights and biases of the layer by a factor."""
     layer.net[-1].weight[:] *= factor
     layer.net[-1].bias[:] *= factor
     return layer
 
 
 def spline(dim, hidden=(5, 4), mask=None, *, strength=5, **options):
-    """A spline that is far from the identity."""
+    """A spline coupling far from the identity."""
     options = {"activation": "silu", "n_bins": 5, "tail_bound": 2.5, "dtype": "float64", "random_state": dim} | options
     return strengthened(nvpflow.SplineCoupling(dim, hidden, mask, **options), strength)
 

@@ -1,4 +1,4 @@
-"""Parameters with which many tests are repeated."""
+"""Shared parametrizations."""
 
 import pytest
 

@@ -8,7 +8,7 @@ EYE = [[1, 0], [0, 1]]
 
 
 def random_mixture(dim, n_components=3, dtype="float64", seed=0):
-    """Weights, means and covariances, in the precision of the base that they make, and that base."""
+    """Weights, means and covariances in float64, and the base that they define."""
     rng = np.random.RandomState(seed)
     roots = np.eye(dim) + 0.4 * rng.normal(size=(n_components, dim, dim))
     weights = rng.uniform(0.5, 2, n_components)
@@ -17,7 +17,7 @@ def random_mixture(dim, n_components=3, dtype="float64", seed=0):
 
 
 def bare_flow(base, n_jobs=1):
-    """A flow whose density is that of the base."""
+    """A flow with the density of the base."""
     flow = nvpflow.Flow([nvpflow.Permutation(base.data_dim, range(base.data_dim), dtype=base.dtype)], base=base)
     flow.n_jobs = n_jobs
     return flow

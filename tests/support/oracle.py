@@ -1,7 +1,7 @@
 """The oracle: layers and flows in plain PyTorch, in float64, with gradients by autograd.
 
-It is written from the formulas, for the eye: full-shape networks on ``m * x``, every product and sum spelled out, nothing
-fused and nothing left out. It shares no code with nvpflow. Parameters have the keys of nvpflow's full-shape ``state_dict``.
+It follows the formulas literally, so that it is easy to check: full-shape networks on ``m * x``, every product and sum written
+out, nothing fused. It shares no code with nvpflow. Parameters have the keys of nvpflow's full-shape ``state_dict``.
 """
 
 import itertools
@@ -17,7 +17,7 @@ ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}
 
 
 def network(dim, hidden, activation, context_dim=0, outputs=1):
-    """Linear -> activation -> ... -> Linear, from D + C numbers to so many outputs for each of D."""
+    """Linear -> activation -> ... -> Linear, from D + C inputs to `outputs` outputs for each of D columns."""
     widths = [dim + context_dim, *hidden]
     modules = []
     for n_in, n_out in itertools.pairwise(widths):
@@ -26,7 +26,7 @@ def network(dim, hidden, activation, context_dim=0, outputs=1):
 
 
 def conditioner_input(mask, v, context):
-    """The identity part of v and the context, side by side."""
+    """The identity part of v and the context, concatenated."""
     return mask * v if context is None else torch.cat([mask * v, context], dim=1)
 
 
@@ -90,7 +90,7 @@ class AdditiveCoupling(nn.Module):
 class SplineCoupling(nn.Module):
     """Rational-quadratic spline coupling, Durkan, Bekasov, Murray and Papamakarios (2019), section 3.1.
 
-    The spline itself takes x to z. Its network sees the identity part clamped to [-B, B], the context as it is.
+    The spline maps x to z. Its network reads the identity part clamped to [-B, B]. The context is not clamped.
     """
 
     SMALLEST = 1e-3
@@ -100,7 +100,7 @@ class SplineCoupling(nn.Module):
         self.register_buffer("mask", torch.tensor(mask, dtype=torch.get_default_dtype()), False)
         self.net = network(len(mask), hidden, activation, context_dim, outputs=3 * n_bins - 1)
         self.n_bins, self.tail_bound = n_bins, tail_bound
-        self.knot_distance = math.inf  # the least of any point, also from the clamp's ends, in units of the tail bound
+        self.knot_distance = math.inf  # minimum over all points, including the ends of the clamp, in units of the tail bound
 
     def knots(self, sizes):
         """-B and the upper ends of the bins (n, D, K + 1), from unnormalised sizes (n, D, K)."""
@@ -120,7 +120,7 @@ class SplineCoupling(nn.Module):
         return self.knots(widths), self.knots(heights), torch.cat([ones, inner, ones], dim=-1)
 
     def transform(self, v, context, inverse):
-        """The result, and log dz/dx where the column is transformed and between the tails."""
+        """The result, and the sum of log dz/dx over transformed columns between the tails."""
         x_knots, z_knots, derivatives = self.spline(v, context)
         changed = (self.mask == 0) & (v.abs() < self.tail_bound)
         inner = torch.where(changed, v, 0.0)
@@ -172,7 +172,10 @@ class Permutation(nn.Module):
 
 
 class LULinear(nn.Module):
-    """x = L U z + b, Kingma and Dhariwal (2018), section 3.2; `lu` has L below, log diag U on, U above its diagonal."""
+    """x = L U z + b, Kingma and Dhariwal (2018), section 3.2.
+
+    `lu` has L below its diagonal, the logarithm of the diagonal of U on it, and U above it.
+    """
 
     def __init__(self, dim):
         super().__init__()
@@ -218,7 +221,10 @@ class Normal(nn.Module):
 
 
 class Mixture(nn.Module):
-    """Normal distributions; each row of `factors` is a triangular P with the log of its diagonal, the precision is P^T P."""
+    """A mixture of normal distributions. Each row of `factors` is a triangular P, with the logarithm of its diagonal.
+
+    The precision is P^T P.
+    """
 
     def __init__(self, n_components, dim):
         super().__init__()
@@ -239,7 +245,7 @@ class Mixture(nn.Module):
 
 
 class Flow(nn.Module):
-    """Layers in generating order: z -> x through the first, the second, ..., the last; and the density of z."""
+    """Layers in the order of z -> x, and the density of z."""
 
     def __init__(self, layers, base=None):
         super().__init__()
@@ -291,7 +297,7 @@ def build_layer(spec):
 
 
 def build(case, parameters, dtype=torch.float64):
-    """The flow of a case of `cases`, with these parameters (a dict of arrays)."""
+    """Build the flow of a case, with a dict of arrays as parameters."""
     base = Mixture(case.n_components, case.dim) if case.n_components else None
     flow = Flow((build_layer(spec) for spec in case.layers), base)
     flow.to(dtype).load_state_dict({key: torch.tensor(v) for key, v in parameters.items()})
@@ -301,8 +307,8 @@ def build(case, parameters, dtype=torch.float64):
 def vjp(flow, function, points, context, grad_output, grad_log_det):
     """Gradients of sum(grad_output * output) + sum(grad_log_det * log_det).
 
-    Returns that with respect to the points, (n, D), that with respect to the context, (n, C) or None, and a dict of
-    those with respect to the parameters.
+    Return those with respect to the points, (n, D), and to the context, (n, C) or None, and a dict of those with respect to
+    the parameters.
     """
     inputs = [value.clone().requires_grad_(True) for value in (points, context) if value is not None]
     names, parameters = list(dict(flow.named_parameters())), list(flow.parameters())
@@ -315,7 +321,7 @@ def vjp(flow, function, points, context, grad_output, grad_log_det):
 
 
 def nll_and_grad(flow, x, context, sample_weight):
-    """The mean negative log-likelihood and a dict of its gradients with respect to the parameters."""
+    """The mean negative log-likelihood, and a dict of its gradients with respect to the parameters."""
     names, parameters = list(dict(flow.named_parameters())), list(flow.parameters())
     nll = flow.nll(x, context, sample_weight)
     grads = torch.autograd.grad(nll, parameters, materialize_grads=True) if parameters else ()
@@ -350,10 +356,10 @@ def evaluate(case, draw, dtype=torch.float64):
 
 
 def kink_margin(case, draw):
-    """How far everything stays from kinks in both directions, in units of the rounding that it may carry.
+    """The minimum distance from kinks in both directions, in units of the magnitudes that determine rounding errors.
 
-    For the input of a ReLU the distance of W h + c from zero is divided by |W| |h| + |c|, for the argument of a spline that
-    from a knot by the tail bound, which is where its network's input is clamped, too.
+    For the input of a ReLU, the distance of W h + c from zero is divided by |W| |h| + |c|. For the argument of a spline, the
+    distance from a knot, or from the bound where inputs are clamped, is divided by the tail bound.
     """
     flow = build(case, draw.parameters)
     margin = math.inf

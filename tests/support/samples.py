@@ -1,10 +1,10 @@
-"""Samples that several test files use."""
+"""Shared samples."""
 
 import numpy as np
 
 
 def moons(n, noise=0.1):
-    """Two interleaving half circles with normal noise, as scikit-learn draws them, (n, 2)."""
+    """Two interleaving half circles with normal noise, as in scikit-learn, (n, 2)."""
     rng = np.random.RandomState(0)
     angle, lower = rng.uniform(0, np.pi, n), np.arange(n) % 2
     x = np.where(lower, 1 - np.cos(angle), np.cos(angle))

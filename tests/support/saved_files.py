@@ -1,4 +1,4 @@
-"""What the tests of files share: models, comparing them, and files that are changed on purpose."""
+"""Helpers for tests of files: models, their comparison, and manipulated files."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def save_to(directory, model, ending):
 
 
 def assert_same(twin, model):
-    """All that is public of two flows, or two estimators, is the same to the last bit."""
+    """Check that the public state of two flows, or two estimators, is the same to the last bit."""
     assert type(twin) is type(model)
     if isinstance(model, nvpflow.Flow):
         assert twin.config() == model.config() and twin.n_jobs == model.n_jobs
@@ -75,7 +75,7 @@ def write(path, header, arrays):
 
 
 def spoiled_headers(path, *changes):
-    """The file with values in its header replaced: pairs of a path into it and the new value."""
+    """Replace values in the header of a file. `changes` are pairs of a path into the header and the new value."""
     header, arrays = contents(path)
     for place, value in changes:
         *way, last = place
@@ -86,21 +86,24 @@ def spoiled_headers(path, *changes):
             del inner[last]
         else:
             inner[last] = value
-    # Without the second description, which would not agree.
+    # The second description would not agree.
     del arrays["description"]
     return write(path, header, arrays)
 
 
 def overwrite(path, content):
-    """A thousand times faster, on some file systems, than to truncate the file first."""
+    """Overwrite a file. On some file systems this is a thousand times faster than to truncate it first."""
     with open(path, "r+b") as file:
         file.write(content)
         file.truncate()
 
 
 class bounded_memory:
-    """Fails if more than 20 MB are allocated. NumPy and Python tell tracemalloc of every request, also of one that no
-    page is ever touched of; what the C library takes for a flow is its parameters, as large as NumPy's."""
+    """Fail if more than 20 MB are allocated.
+
+    tracemalloc counts every request of NumPy and Python, even of memory that is never used. The C library allocates as much
+    for the parameters of a flow as NumPy does.
+    """
 
     def __enter__(self):
         tracemalloc.start()
@@ -112,7 +115,7 @@ class bounded_memory:
 
 
 def rewrite(path, change):
-    """The archive once more: `change` makes pairs of a name and bytes from the members' dict."""
+    """Rewrite an archive. `change` converts the dict of its members to pairs of a name and bytes."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w") as archive:
@@ -121,8 +124,10 @@ def rewrite(path, change):
 
 
 def load_in_bounds(path, seconds):
-    """What comes of loading a file with memory of 40 times its size, 40 MB and so many seconds of the processor at most:
-    "loaded", a message, or the signal that ended it."""
+    """Load a file with at most 40 times its size plus 40 MB of memory, and `seconds` of processor time.
+
+    Return "loaded", the message of an exception, or the name of the signal that ended the process.
+    """
     resource = pytest.importorskip("resource")
     if not os.path.exists("/proc/self/statm"):
         pytest.skip("it tells how much memory is in use")

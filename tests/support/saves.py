@@ -1,4 +1,4 @@
-"""What the tests of `save` share: small flows told apart by a number, other processes and other users."""
+"""Helpers for tests of `save`: small flows identified by a number, other processes and other users."""
 
 import os
 import stat
@@ -21,7 +21,7 @@ def flow(bias=0.0, dim=2):
 
 
 def bias(path):
-    """Of the flow in a file, which tells one from another."""
+    """The bias of the flow in a file, which identifies it."""
     return float(nvpflow.load(path).layers[0].bias[0])
 
 
@@ -41,7 +41,7 @@ from support.saves import flow
 
 
 def run(program, *arguments, **options):
-    """A program in another process, which has `flow`."""
+    """Start a program in another process, with `flow` imported."""
     command = [sys.executable, "-c", PROGRAM + textwrap.dedent(program), *map(str, arguments)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
 
@@ -52,7 +52,7 @@ def finish(process, status=0):
 
 
 def as_nobody(call):
-    """Whether a call in a child process, as a user without rights, comes to its end; or the class of its OSError."""
+    """Make a call in a child process as a user without rights. Return True, False if it fails, or PermissionError."""
     child = os.fork()
     if child == 0:
         status = 1
