@@ -37,10 +37,9 @@ def ranks(cell):
 
 
 def best_of(cell, models):
-    """The model of `models` with the lowest figure in the cell, among those that share a state with nvpflow; or None."""
-    states = cell[OURS].keys()
-    shared = [model for model in models if model != OURS and model in cell and states & cell[model].keys()]
-    return min(shared, key=lambda model: statistics.median(cell[model].values()), default=None)
+    """The model of `models` that is furthest ahead of nvpflow, or least behind, on the states that both have; or None."""
+    shared = [model for model in models if model != OURS and cell[OURS].keys() & cell.get(model, {}).keys()]
+    return max(shared, key=lambda model: paired_difference(cell[OURS], cell[model])[0], default=None)
 
 
 def is_near_best(cell):
@@ -115,6 +114,8 @@ def _print_summary(summary):
     print("\nmean rank, and in how many cells:")
     for model, (rank, n_cells) in sorted(summary.mean_ranks.items(), key=lambda item: item[1][0]):
         print(f"  {model:24s} {rank:6.2f} {n_cells:5d}")
+    if math.isnan(summary.share_near_best):
+        return
     print(f"{OURS} is the best or within one paired standard error of the best in {summary.share_near_best:.0%} of its cells")
     print(
         f"cells where it is behind the best of {', '.join(SIMPLE)} by more than {MARGIN} nats or two paired standard errors:"
