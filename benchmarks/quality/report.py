@@ -39,7 +39,12 @@ def ranks(cell):
 def best_of(cell, models):
     """The model of `models` that is furthest ahead of nvpflow, or least behind, on the states that both have; or None."""
     shared = [model for model in models if model != OURS and cell[OURS].keys() & cell.get(model, {}).keys()]
-    return max(shared, key=lambda model: paired_difference(cell[OURS], cell[model])[0], default=None)
+
+    def lead(model):
+        # Where nvpflow has no finite figure, the leads of all finite ones tie.
+        return paired_difference(cell[OURS], cell[model])[0], -statistics.median(cell[model].values())
+
+    return max(shared, key=lead, default=None)
 
 
 def is_near_best(cell):
