@@ -13,6 +13,7 @@ from quality.models import OURS, SIMPLE
 from quality.results import nats
 
 MARGIN = 0.05  # nats
+ROUNDING = 1e-4  # nats that float32 may cost in 50 dimensions
 
 
 def paired_difference(ours, others):
@@ -53,7 +54,7 @@ def is_near_best(cell):
     if best is None:
         return True
     difference, error = paired_difference(cell[OURS], cell[best])
-    return difference <= error
+    return difference <= max(error, ROUNDING)
 
 
 def behind_simple(cell):
@@ -62,8 +63,7 @@ def behind_simple(cell):
     if best is None:
         return None
     difference, error = paired_difference(cell[OURS], cell[best])
-    # Rounding is no difference, and one state has no error.
-    is_significant = error > 0 and difference > max(2 * error, 1e-6)
+    is_significant = error > 0 and difference > max(2 * error, ROUNDING)  # one state has no error
     return (best, difference, error) if difference > MARGIN or is_significant else None
 
 

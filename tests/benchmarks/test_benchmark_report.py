@@ -47,6 +47,7 @@ def test_is_near_best():
     assert not is_near_best({OURS: states(1.025, 1.125), "a": states(1.0, 1.0)})
     assert is_near_best({OURS: states(0.9, 1.3), "a": states(1.0, 1.0)})
     assert not is_near_best({OURS: states(1.001), "a": states(1.0)})
+    assert is_near_best({OURS: states(1.0 + 5e-5), "a": states(1.0)})
     assert is_near_best({OURS: states(1.0)})
 
 
@@ -61,7 +62,7 @@ def test_behind_simple():
     # By less than the margin, but three times the error; and by less than two errors.
     assert found(1.02, 1.04) == ("KernelDensity", pytest.approx(0.03), pytest.approx(0.01))
     assert found(1.00, 1.06) is None
-    assert found(1.0, 1.0 + 1e-9) is None
+    assert found(1.0 + 1e-5, 1.0 + 2e-5) is None
     assert found(0.5, 0.6) is None
     assert found(math.inf, 1.0) == ("KernelDensity", math.inf, 0)
     # Other models are not simple.
