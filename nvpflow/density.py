@@ -110,7 +110,8 @@ class FlowDensity(Transformer):
         Number of random starts. After a tenth of the epochs only the one with the lowest validation NLL continues. There is
         one start if no samples are held back, and for a warm start.
     max_iter : int or None, default None
-        Epochs. None: as many as make 4500 updates; fewer for flows with many parameters; at least 10.
+        Epochs. None: as many as make 4500 updates; fewer for flows with many parameters; more, by the square root, beyond
+        10,000 training samples; at least 10.
     batch_size : int or None, default 256
         Samples per update. None: all of them.
     learning_rate : float or None, default None
