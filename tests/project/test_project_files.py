@@ -44,3 +44,12 @@ def test_length_of_test_files():
     lengths = {path: len(path.read_text().splitlines()) for path in files}
     assert len(lengths) > 80
     assert {str(path): length for path, length in lengths.items() if length >= 500} == {}
+
+
+def test_no_conflict_markers():
+    """Git's words for two sides of a merge, which are valid in Markdown."""
+    files = [path for suffix in ("md", "toml", "yml", "yaml", "cff") for path in ROOT.glob(f"*.{suffix}")]
+    files += [path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts]
+    assert len(files) > 20
+    marked = [path for path in files if re.search(r"^(<{7}|>{7}) ", path.read_text(), re.MULTILINE)]
+    assert marked == []
