@@ -196,5 +196,5 @@ def epochs(model: nvpflow.FlowDensity) -> str:
     """The number of epochs and the one that was kept, in words."""
     if model.validation_fraction is None:
         return f"{model.n_iter_} epochs"
-    kept = f"the parameters of epoch {model.best_iter_}" if model.best_iter_ else "the start, which none bettered,"
+    kept = f"the parameters of epoch {model.best_iter_}" if model.best_iter_ else "the start, since no epoch improved on it,"
     return f"{model.n_iter_} epochs, {kept} kept"

@@ -298,7 +298,7 @@ def test_mixture_without_layers(room, tmp_path, capsys):
     model = tmp_path / "m.npz"
     arguments = [argument for argument in FIT if argument != "-q"] + ["--base", "mixture", "--n-init", "1"]
     assert main(*arguments, room / "data.npy", "-o", model) == 0
-    assert capsys.readouterr().err.endswith("20 epochs, the start, which none bettered, kept\n")
+    assert capsys.readouterr().err.endswith("20 epochs, the start, since no epoch improved on it, kept\n")
     assert main("info", model) == 0
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert lines["base"] == "normal distribution" and lines["layers"] == "2 SplineCoupling, 1 ActNorm"

@@ -25,7 +25,7 @@ def ledoit_wolf(x, seed):
 
 
 def mixture_by_bic(x, seed):
-    """The number of components with the least BIC; the search ends when three more numbers have not bettered it."""
+    """The number of components with the least BIC; the search ends when three more numbers have not improved on it."""
     best, best_bic, since = None, np.inf, 0
     for n_components in COMPONENTS:
         if since == 3 or n_components > len(x):
