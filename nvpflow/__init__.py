@@ -7,6 +7,9 @@
 (200,)
 """
 
+import importlib
+from types import ModuleType
+
 try:
     from nvpflow import _core  # noqa: F401
 except ModuleNotFoundError as error:
@@ -59,3 +62,10 @@ __all__ = [
     "load",
     "save",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import the modules that `import nvpflow` leaves out, to be quick, when they are first used."""
+    if name in ("cli", "datasets", "plot", "progress"):
+        return importlib.import_module(f"nvpflow.{name}")
+    raise AttributeError(f"module 'nvpflow' has no attribute {name!r}")

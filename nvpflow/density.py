@@ -324,7 +324,7 @@ class FlowDensity(Transformer):
         X : array_like of real numbers, shape (n, D)
             At least 2 samples, finite, no constant column, no masked elements.
         y : ignored
-            Except that real numbers in two dimensions are an error: pass them as `context`.
+            Except that floating-point numbers in two dimensions are an error: pass them as `context`.
         context : array_like of real numbers, shape (n, C), optional
             Finite. The density is then conditional on it. Later methods check the names of a frame's columns, as for X.
         sample_weight : array_like of real numbers, shape (n,), optional
@@ -421,7 +421,7 @@ class FlowDensity(Transformer):
         X : array_like of real numbers, shape (n, D)
             Finite. The first piece: at least 2 samples, no constant column.
         y : ignored
-            Except that real numbers in two dimensions are an error: pass them as `context`.
+            Except that floating-point numbers in two dimensions are an error: pass them as `context`.
         context : array_like of real numbers, shape (n, C)
             In all pieces or in none. The first one sets the units that the context is standardised to; each widens
             `context_range_`.
@@ -506,7 +506,7 @@ class FlowDensity(Transformer):
         ----------
         X : array_like of real numbers, shape (n, D), n >= 1
         y : ignored
-            Except that real numbers in two dimensions are an error: pass them as `context`.
+            Except that floating-point numbers in two dimensions are an error: pass them as `context`.
         context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
             Needed by a model that was fitted with a context.
         sample_weight : array_like of real numbers, shape (n,), optional

@@ -14,7 +14,7 @@ from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed, with_parameters_of
 from nvpflow._training.build import reads
 from nvpflow._training.dataset import Data, check_data, count_given, refuse_context
-from nvpflow._typing import AnyPath, ArrayLike, BinaryWriter, Callback, DTypeLike, Floats, History, Ints, Seed
+from nvpflow._typing import AnyPath, ArrayLike, BinaryWriter, Callback, DTypeLike, Floats, History, Ints, Names, Seed
 from nvpflow._validation.arguments import check_callback, check_choice, check_dtype, check_real, draw_seeds, shown
 from nvpflow._warnings import warn_user
 from nvpflow.density import FlowDensity
@@ -147,7 +147,7 @@ class FlowOutlierDetector(Estimator):
         X : array_like of real numbers, shape (n, D)
             As for `FlowDensity.fit`.
         y : ignored
-            But real numbers in two dimensions are an error: they are a `context`.
+            Except that floating-point numbers in two dimensions are an error: pass them as `context`.
         context : array_like of real numbers, shape (n, C), optional
             What the density is conditional on: outliers are unusual given their context.
         sample_weight : array_like of real numbers, shape (n,), optional
@@ -177,7 +177,20 @@ class FlowOutlierDetector(Estimator):
         parameters = {name: getattr(self, name) for name in FlowDensity._defaults()}
         fitted = self.warm_start and hasattr(self, "estimator_")
         estimator = copy.copy(self.estimator_).set_params(**parameters) if fitted else FlowDensity(**parameters)
-        estimator._fit_data(estimator._settings(), data, count_given(data, sample_weight), names, context_names, callback)
+        before = getattr(estimator, "flow_", None)
+        try:
+            estimator._fit_data(estimator._settings(), data, count_given(data, sample_weight), names, context_names, callback)
+        except BaseException:  # an interruption leaves the best parameters so far
+            if getattr(estimator, "flow_", None) is not before:
+                self._keep_with_threshold(estimator, data, names, context_names)
+            raise
+        self._keep_with_threshold(estimator, data, names, context_names)
+        return self
+
+    def _keep_with_threshold(
+        self, estimator: FlowDensity, data: Data, names: Names | None, context_names: Names | None
+    ) -> None:
+        """Keep the fitted density of the data, and the threshold that suits it."""
         data = reads(vars(estimator), data)
         if isinstance(self.contamination, str):
             (seed,) = draw_seeds(self.random_state, 1)
@@ -185,7 +198,6 @@ class FlowOutlierDetector(Estimator):
         else:
             offset = _threshold(estimator.flow_.log_prob(data.x, data.context), float(self.contamination), data.weight)
         self._keep({"estimator_": estimator, "offset_": offset}, data.x.shape[1], names, context_names)
-        return self
 
     def score_samples(self, X: ArrayLike, *, context: ArrayLike | None = None) -> npt.NDArray[np.float64]:
         """Log-density of each sample. A lower value is more unusual.
@@ -262,7 +274,7 @@ class FlowOutlierDetector(Estimator):
         ----------
         X : array_like of real numbers, shape (n, D)
         y : ignored
-            But real numbers in two dimensions are an error: they are a `context`.
+            Except that floating-point numbers in two dimensions are an error: pass them as `context`.
         context : array_like of real numbers, shape (n, C), optional
         sample_weight : array_like of real numbers, shape (n,), optional
         callback : callable, optional

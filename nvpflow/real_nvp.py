@@ -89,7 +89,8 @@ class RealNVP(FlowDensity):
         Returns
         -------
         RealNVP
-            Not fitted.
+            Not fitted. Nothing is held back, so that `fit` keeps the last parameters, even where the training NLL has just
+            risen, as it does at times with unbounded scales; `history_` shows it.
 
         Examples
         --------

@@ -229,9 +229,11 @@ static PyObject *transform_trace(PyObject *object, PyObject *const *args, Py_ssi
     PyObject *values[3];
     if (check_ready(self) < 0 || parse_arguments("trace", names, 1, 3, args, n_args, keywords, values) < 0)
         return NULL;
-    const int inverse = values[1] ? PyObject_IsTrue(values[1]) : 0;
-    if (inverse < 0)
+    if (values[1] && !PyBool_Check(values[1])) {
+        PyErr_Format(PyExc_TypeError, "inverse must be True or False, got an object of type %s", Py_TYPE(values[1])->tp_name);
         return NULL;
+    }
+    const int inverse = values[1] == Py_True;
     PyArrayObject *in = convert_samples(self, values[0], names[0]), *context, *states = NULL;
     if (!in)
         return NULL;

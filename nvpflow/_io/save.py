@@ -5,6 +5,7 @@ The attribute `_file_kind` of a class is its name in a file. The classes import 
 
 from __future__ import annotations
 
+import errno
 import io
 import operator
 from typing import TYPE_CHECKING, Any, cast
@@ -101,10 +102,19 @@ def save(model: Flow | FlowDensity | FlowOutlierDetector, path: AnyPath | Binary
 
 
 def _write_all(file: BinaryWriter, content: memoryview) -> None:
-    """Write to a file object. A raw one may write only a part, and returns how much."""
+    """Write to a file object. A raw one may write only a part, and returns how much, or None if it would have to wait."""
     while len(content):
-        written = file.write(content)
-        content = content[written if isinstance(written, int) else len(content) :]
+        try:
+            written = file.write(content)
+        except TypeError as error:
+            raise TypeError(f"path must be a binary file object, got {type(file).__name__}: {error}") from error
+        if not isinstance(written, int) and not isinstance(file, io.RawIOBase):
+            return
+        if not isinstance(written, int) or not 0 < written <= len(content):
+            raise BlockingIOError(
+                errno.EAGAIN, f"the file object wrote {written} of {len(content)} bytes: the model is not whole"
+            )
+        content = content[written:]
 
 
 def _contents(model: Any) -> tuple[dict[str, Any], Flow, dict[str, npt.NDArray[Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,7 @@ class Start:
             return settings.max_iter
         steps = min(MOST_STEPS, max(LEAST_STEPS, STEPS_TIMES_PARAMETERS // max(1, self.flow.n_parameters)))
         batch = min(n, settings.batch_size or n)
-        return max(LEAST_EPOCHS, round(steps * max(1, n / FEW_SAMPLES) ** 0.5 * batch / n))
+        return max(LEAST_EPOCHS, round(steps * math.sqrt(max(1, n / FEW_SAMPLES)) * batch / n))
 
     def _validate_every(self) -> int:
         return max(1, self.max_iter // VALIDATIONS) if self.settings.n_iter_no_change is None else 1

@@ -211,3 +211,9 @@ class TestCore:
             for use in (lambda: thing.forward(X), lambda: thing.parameters, lambda: thing._rebind(np.zeros(3))):
                 with pytest.raises(RuntimeError, match="__init__ was not called"):
                     use()
+
+
+@pytest.mark.parametrize("inverse", [X, "no", None, 1])
+def test_direction_of_a_trace(inverse):
+    with pytest.raises(TypeError, match="inverse must be True or False, got an object of type"):
+        plain_flow().trace(X, inverse)

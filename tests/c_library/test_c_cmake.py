@@ -79,7 +79,9 @@ def test_find_package(installed, tmp_path):
 def test_pkg_config(installed, tmp_path):
     if not shutil.which("pkg-config"):
         pytest.skip("no pkg-config here")
-    _, _, prefix = installed
+    _, build, _ = installed
+    prefix = tmp_path / "elsewhere"  # than the build was told
+    run("cmake", "--install", build, "--prefix", prefix)
     (folder,) = {path.parent for path in prefix.rglob("nvpflow.pc")}
     environment = os.environ | {"PKG_CONFIG_PATH": str(folder)}
     assert run("pkg-config", "--modversion", "nvpflow", env=environment).strip() == nvpflow.__version__

@@ -98,3 +98,19 @@ def test_routing():
         pipeline = make_pipeline(StandardScaler(), detector).fit(X, context=C)
         labels, decisions = pipeline.predict(X, context=C), pipeline.decision_function(X, context=C)
     np.testing.assert_array_equal(labels == 1, decisions >= 0)
+
+
+@pytest.mark.parametrize("contamination", ["auto", 0.1])
+def test_interruption(contamination):
+    """As that of a density, it leaves the best parameters so far, and a threshold for them."""
+
+    def interrupt(epoch, *nll):
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    detector = FlowOutlierDetector(max_iter=50, contamination=contamination, random_state=0)
+    with pytest.raises(KeyboardInterrupt):
+        detector.fit(X, context=C, callback=interrupt)
+    assert detector.n_iter_ == 3 and np.isfinite(detector.offset_)
+    share = 0.05 if contamination == "auto" else contamination
+    assert np.mean(detector.predict(X, context=C) == -1) == pytest.approx(share, abs=0.02)

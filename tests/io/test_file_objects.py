@@ -1,7 +1,9 @@
 """Models in open files and in memory."""
 
 import io
+import os
 import pickle
+import tempfile
 
 import numpy as np
 import pytest
@@ -87,3 +89,31 @@ def test_files_of_text(model, tmp_path):
 def test_damaged_content(content):
     with pytest.raises(ValueError, match="BytesIO is"):
         nvpflow.load(io.BytesIO(content))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes block there")
+def test_full_pipe(model):
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    large = nvpflow.Flow([nvpflow.LULinear(200)])
+    with (
+        os.fdopen(reader, "rb"),
+        os.fdopen(writer, "wb", buffering=0) as file,
+        pytest.raises(BlockingIOError, match=r"wrote None of .* bytes: the model is not whole"),
+    ):
+        large.save(file)
+
+
+@pytest.mark.parametrize("answer", [0, -1, 10**9])
+def test_wrong_counts(model, answer):
+    class File:
+        def write(self, content):
+            return answer
+
+    with pytest.raises(BlockingIOError, match=f"wrote {answer} of"):
+        model.save(File())
+
+
+def test_wrapped_file_of_text(model):
+    with tempfile.NamedTemporaryFile("w") as file, pytest.raises(TypeError, match="path must be a binary file object, got "):
+        model.save(file)

@@ -88,3 +88,16 @@ def test_lazy_imports(lazy):
     code = f"import sys, numpy; known = {lazy!r} in sys.modules; import nvpflow; print(known or {lazy!r} not in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
+
+
+@pytest.mark.parametrize("name", ["cli", "datasets", "plot", "progress"])
+def test_modules_imported_on_first_use(name):
+    if name == "plot":
+        pytest.importorskip("matplotlib")
+    program = (
+        f"import sys, nvpflow; assert 'nvpflow.{name}' not in sys.modules or '{name}' == 'progress'; print(nvpflow.{name})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0 and f"nvpflow.{name}" in done.stdout, done.stderr
+    with pytest.raises(AttributeError, match="module 'nvpflow' has no attribute 'clip'"):
+        nvpflow.clip  # noqa: B018
