@@ -99,7 +99,8 @@ class FlowDensity(Transformer):
         The base density. "normal": N(0, I). "mixture": a `MixtureBase` that expectation-maximisation fits to the standardised
         samples, with the number of components that minimises the BIC. The layers are then kept only if they improve the
         held-out likelihood by one standard error more than fitting the mixture to all samples would; otherwise they become
-        identities, and the model is the mixture, fitted to all samples. "auto": "mixture" if samples are held back, else "normal".
+        identities, and the model is the mixture, fitted to all samples. "auto": "mixture" if samples are held back, else
+        "normal".
     standardize : bool, default True
         Train in units of standard deviations, and end the flow with layers that lead back to the units of the data: an
         `ActNorm` and, in every second start over a normal base, an `LULinear` that removes correlations. The context is
