@@ -458,7 +458,8 @@ class Flow(_core.Flow):
         if history["diverged"]:
             warn_user(
                 f"training diverged: the loss or its gradient was not finite in epoch {history['n_iter']}; the parameters "
-                f"of epoch {history['best_iter']} were kept. A smaller learning rate, splines or a bounded scale may help.",
+                f"of epoch {history['best_iter']} were kept. A smaller learning_rate, splines, a bounded scale, or "
+                "max_grad_norm of Flow.fit may help.",
                 ConvergenceWarning,
             )
 
