@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
-import shutil
 import stat
 import sys
-import tempfile
-from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 import nvpflow
@@ -84,14 +82,9 @@ def _load(path: str) -> Fitted:
 
 
 def _load_stream(stream: BinaryIO, source: str) -> Fitted:
-    with tempfile.TemporaryDirectory() as directory:  # the format needs random access
-        copy = Path(directory) / "model"
-        with open(copy, "wb") as file:
-            shutil.copyfileobj(stream, file)
-        try:
-            return nvpflow.load(copy)
-        except ValueError as error:
-            raise ValueError(str(error).replace(str(copy), source)) from error
+    content = io.BytesIO(stream.read())
+    content.name = source  # for messages
+    return nvpflow.load(content)
 
 
 def load_beside(options: argparse.Namespace, table: str | None) -> Model:
@@ -104,10 +97,9 @@ def load_beside(options: argparse.Namespace, table: str | None) -> Model:
 def save_model(model: Fitted, path: str) -> None:
     if path != "-":
         return model.save(path)
-    with tempfile.TemporaryDirectory() as directory:
-        copy = Path(directory) / "model.npz"
-        model.save(copy)
-        write_bytes(copy.read_bytes())
+    content = io.BytesIO()
+    model.save(content)
+    write_bytes(content.getvalue())
 
 
 def check_place(path: str, *inputs: str | None) -> None:
