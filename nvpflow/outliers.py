@@ -14,8 +14,9 @@ from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed, with_parameters_of
 from nvpflow._training.build import reads
 from nvpflow._training.dataset import Data, check_data, count_given, refuse_context
+from nvpflow._training.settings import Settings
 from nvpflow._typing import AnyPath, ArrayLike, BinaryWriter, Callback, DTypeLike, Floats, History, Ints, Names, Seed
-from nvpflow._validation.arguments import check_callback, check_choice, check_dtype, check_real, draw_seeds, shown
+from nvpflow._validation.arguments import check_callback, check_choice, check_real, draw_seeds, shown
 from nvpflow._warnings import warn_user
 from nvpflow.density import FlowDensity
 from nvpflow.flow import ConvergenceWarning, Flow
@@ -78,10 +79,9 @@ class FlowOutlierDetector(Estimator):
     array([ 1, -1])
     """
 
-    # Parameters of `FlowDensity` that are read here, and what `fit` learns.
+    # Parameters of `FlowDensity` that are read, and what `fit` learns.
     dtype: DTypeLike
     random_state: Seed
-    warm_start: bool
     estimator_: FlowDensity
     offset_: float
 
@@ -169,17 +169,17 @@ class FlowOutlierDetector(Estimator):
             If training diverged and the best parameters were kept, or if more samples than the share of outliers have no
             density.
         """
-        self._check_parameters()
+        settings = Settings.of(self._check_parameters())
         refuse_context(y)
         check_callback(callback)
         names, context_names = feature_names(X), feature_names(context)
-        data = check_data(X, context, sample_weight, check_dtype(self.dtype), minimum=2)
+        data = check_data(X, context, sample_weight, settings.dtype, minimum=2)
         parameters = {name: getattr(self, name) for name in FlowDensity._defaults()}
-        fitted = self.warm_start and hasattr(self, "estimator_")
+        fitted = settings.warm_start and hasattr(self, "estimator_")
         estimator = copy.copy(self.estimator_).set_params(**parameters) if fitted else FlowDensity(**parameters)
         before = getattr(estimator, "flow_", None)
         try:
-            estimator._fit_data(estimator._settings(), data, count_given(data, sample_weight), names, context_names, callback)
+            estimator._fit_data(settings, data, count_given(data, sample_weight), names, context_names, callback)
         except BaseException:  # an interruption leaves the best parameters so far
             if getattr(estimator, "flow_", None) is not before:
                 self._keep_with_threshold(estimator, data, names, context_names)

@@ -78,7 +78,7 @@ def check_data(
 
 
 def refuse_context(y: object) -> None:
-    """Raise a ValueError if the ignored `y` holds real numbers in two dimensions, which are meant as a context."""
+    """Raise a ValueError if the ignored `y` holds floating-point numbers in two dimensions, which are meant as a context."""
     try:
         values = np.asarray(y)
     except Exception:  # y is ignored even if it cannot be read
