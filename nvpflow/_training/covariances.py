@@ -7,7 +7,7 @@ import numpy as np
 from nvpflow._training.statistics import LARGE_SHARE, MANY_ROWS, SPREAD_OF_NORMAL, quantiles
 from nvpflow._typing import Floats
 
-__all__ = ["CovariancePrior"]
+__all__ = ["PRIOR_SAMPLES", "CovariancePrior"]
 
 # The prior adds this many samples per dimension to each covariance, with the pooled covariance of all components about their
 # means: Fraley and Raftery (2007), "Bayesian regularization for normal mixture estimation and model-based clustering". Of
@@ -45,8 +45,6 @@ class CovariancePrior:
 
     Attributes
     ----------
-    share : float
-        Weight of the prior, in units of all samples.
     shrinkage : float
         The share of the diagonal in a pooled covariance.
     repeated : ndarray of bool, shape (D,)
@@ -56,14 +54,14 @@ class CovariancePrior:
     """
 
     def __init__(self, x: Floats, weight: Floats | None, n: float) -> None:
-        self.n, self.share = n, PRIOR_SAMPLES * x.shape[1] / n
+        self.n = n
         some = slice(None, None, max(1, len(x) // MANY_ROWS))
         self.shrinkage = _choose_shrinkage(x[some].astype(np.float64), None if weight is None else weight[some])
         resolution = LEAST_RESOLVED * np.finfo(x.dtype).eps
         least = np.array([_least_deviation(column) for column in x[some].T])
         self.repeated, self.floor = least > resolution, np.maximum(least, resolution) ** 2
 
-    def covariances(self, squares: Floats, shares: Floats) -> Floats:
+    def covariances(self, squares: Floats, shares: Floats, prior_samples: float = PRIOR_SAMPLES) -> Floats:
         """Compute the covariances (K, D, D) of the components.
 
         Parameters
@@ -72,6 +70,9 @@ class CovariancePrior:
             Mean squares about the components' means, times the components' shares.
         shares : ndarray, shape (K,)
             The components' shares of all samples.
+        prior_samples : float
+            Weight of the prior, in samples per dimension. Infinite: all components have the same covariance, unless the prior
+            is limited.
         """
         k, dim = squares.shape[:2]
         rows, i = shares * self.n / dim, np.arange(dim)
@@ -83,7 +84,8 @@ class CovariancePrior:
         covariances: Floats = priors
         if k > 1:
             limit = self._limit(prior, squares, shares, rows)[:, None, None]
-            covariances = (squares + self.share * limit * priors) / (shares + self.share)[:, None, None]
+            own = (shares / (shares + prior_samples * dim / self.n))[:, None, None]  # how much of a covariance is its own
+            covariances = own * squares / shares[:, None, None] + (1 - own) * limit * priors
         covariances[:, i, i] = covariances[:, i, i] * (1 + LEAST_RELATIVE) + self.floor
         return covariances
 

@@ -13,7 +13,7 @@ from nvpflow._training.context import ContextScaler
 from nvpflow._training.dataset import Data
 from nvpflow._training.defaults import base_of
 from nvpflow._training.history import validated
-from nvpflow._training.mixture_em import fit_mixture
+from nvpflow._training.mixture_search import fit_mixture
 from nvpflow._training.settings import Settings
 from nvpflow._training.split import split
 from nvpflow._training.standardize import Units

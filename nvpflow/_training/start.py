@@ -10,9 +10,9 @@ import numpy as np
 
 from nvpflow._training.callbacks import wants_stop
 from nvpflow._training.defaults import option
-from nvpflow._training.mixture_em import refit_mixture
 from nvpflow._training.noise import bandwidth
 from nvpflow._training.options import TrainingOptions
+from nvpflow._training.stacking import stack_mixtures
 from nvpflow._training.statistics import effective_size
 from nvpflow._typing import Callback, Floats
 from nvpflow.flow import ConvergenceWarning, Flow
@@ -79,7 +79,6 @@ class Start:
         self.mixture, self.seed = mixture and mixture.copy(), seed
         if mixture:
             self.before = flow.parameters.copy()
-            self.log_prob = np.empty(0) if validation is None else flow.log_prob(*validation[:2])
 
     def _max_iter(self) -> int:
         """The number of epochs."""
@@ -148,25 +147,23 @@ class Start:
         return float(np.min(curve[np.isfinite(curve)], initial=np.inf))
 
     def judge_layers(self) -> None:
-        """Keep layers over a mixture only if they clearly improve the held-out likelihood.
+        """Keep layers over a mixture only if they clearly are better than an average of mixtures on held-out samples.
 
-        Otherwise reset the layers to the identity and fit the mixture to all samples.
+        Otherwise reset the layers to the identity, and make this average the base.
         """
         if self.mixture is None or self.validation is None:
             return
-        mean, error = self._gain_of_layers(self.validation)
-        both = self.training.and_those(self.validation)
-        # A fit of p parameters to n samples loses p / 2n nats on new samples: Akaike (1974), "A new look at the statistical
-        # model identification".
-        gain_of_all = self.mixture.n_parameters / 2 * (1 / effective_size(self.training) - 1 / effective_size(both))
-        if not mean > gain_of_all + LEAST_GAIN * error:
+        stack = stack_mixtures(self.training, self.validation, self.seed)
+        mean, error = self._gain_of_layers(self.validation, stack.held_out)
+        if not mean > stack.gain + LEAST_GAIN * error:
             self.flow.parameters[:], self.best_iter = self.before, 0
-            self.base = refit_mixture(self.mixture, both.x, both.weight, self.seed)
+            self.base = stack.base
+        self.search = stack.search
 
-    def _gain_of_layers(self, held_out: Data) -> tuple[float, float]:
-        """Mean and standard error of the gain in log-density by the layers, in nats."""
+    def _gain_of_layers(self, held_out: Data, log_prob: Floats) -> tuple[float, float]:
+        """Mean and standard error of the log-density of the flow less `log_prob`, in nats."""
         with np.errstate(invalid="ignore"):  # for samples without a density
-            gain = self.flow.log_prob(*held_out[:2]).astype(np.float64) - self.log_prob
+            gain = self.flow.log_prob(*held_out[:2]).astype(np.float64) - log_prob
             mean = np.average(gain, weights=held_out.weight)
             variance = np.average((gain - mean) ** 2, weights=held_out.weight)
         n = effective_size(held_out)

@@ -11,7 +11,7 @@ import numpy as np
 from nvpflow._training.build import coupling_of
 from nvpflow._training.context import ContextScaler, read_standardized
 from nvpflow._training.dataset import Data
-from nvpflow._training.mixture_em import refit_mixture
+from nvpflow._training.mixture_search import fit_mixture
 from nvpflow._training.standardize import Units
 from nvpflow._training.statistics import effective_size
 from nvpflow.bases import Base
@@ -112,7 +112,7 @@ def _moved(model: FlowDensity, settings: Settings, kept: _Candidate, training: D
         layers = whole.layers[: len(layers)]
         n_new += 2 * len(mean)
     if kept.mixture:
-        base = refit_mixture(kept.mixture, units.standardize(training.x, training.context), training.weight, seed)
+        base = fit_mixture(units.standardize(training.x, training.context), training.weight, seed)
         n_new += base.n_parameters
     return _candidate(settings, units, layers, base, n_new)
 
