@@ -28,6 +28,7 @@ OPTIONAL_ATTRIBUTES = (
     "context_origin_",
     "context_range_",
     "feature_names_in_",
+    "search_",
 )
 
 

@@ -57,5 +57,14 @@ class History(TypedDict, total=False):
     validation_nll: Floats  # one entry for each of `validation_epoch`
 
 
+class Search(TypedDict):
+    """The candidates of a search for a density, one entry for each in every array."""
+
+    candidate: npt.NDArray[np.str_]
+    score: Floats
+    validation_score: Floats
+    weight: Floats
+
+
 # Called by training with (epoch, train_nll, validation_nll). The return value is ignored.
 Callback: TypeAlias = Callable[[int, float, float], object]

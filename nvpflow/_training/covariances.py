@@ -7,7 +7,7 @@ import numpy as np
 from nvpflow._training.statistics import LARGE_SHARE, MANY_ROWS, SPREAD_OF_NORMAL, quantiles
 from nvpflow._typing import Floats
 
-__all__ = ["PRIOR_SAMPLES", "CovariancePrior"]
+__all__ = ["PRIOR_SAMPLES", "CovariancePrior", "factor_model", "shrunk_to_identity"]
 
 # The prior adds this many samples per dimension to each covariance, with the pooled covariance of all components about their
 # means: Fraley and Raftery (2007), "Bayesian regularization for normal mixture estimation and model-based clustering". Of
@@ -28,6 +28,8 @@ REPEATED = 0.1
 LEAST_OF_SPREAD, LEAST_OF_GAP, OF_ROUNDING, LEAST_RESOLVED = 1e-3, 0.1, 12**-0.5, 8
 # A component holds one value in such a column if its variance there is at most this many times the floor.
 ONE_VALUE = 4
+# Steps of a factor analysis, and the smallest share of a column's variance that is not from the factors.
+FACTOR_ITER, LEAST_UNIQUE = 8, 1e-3
 # Keeps covariances of any size positive definite in spite of rounding.
 LEAST_RELATIVE = 1e-12
 
@@ -47,6 +49,8 @@ class CovariancePrior:
     ----------
     shrinkage : float
         The share of the diagonal in a pooled covariance.
+    n_factors : int
+        If positive, the prior is a factor model with so many factors instead, see `factor_model`.
     repeated : ndarray of bool, shape (D,)
         Columns with many equal values.
     floor : ndarray, shape (D,)
@@ -54,7 +58,7 @@ class CovariancePrior:
     """
 
     def __init__(self, x: Floats, weight: Floats | None, n: float) -> None:
-        self.n = n
+        self.n, self.n_factors = n, 0
         some = slice(None, None, max(1, len(x) // MANY_ROWS))
         self.shrinkage = _choose_shrinkage(x[some].astype(np.float64), None if weight is None else weight[some])
         resolution = LEAST_RESOLVED * np.finfo(x.dtype).eps
@@ -90,9 +94,11 @@ class CovariancePrior:
         return covariances
 
     def _prior(self, squares: Floats, shares: Floats, broad: Floats) -> Floats:
-        """The pooled covariance (D, D) of components that do not hold one value, shrunk to its diagonal."""
+        """The pooled covariance (D, D) of components that do not hold one value, shrunk to its diagonal or a factor model."""
         root = np.sqrt(shares.sum() / np.maximum(shares @ broad, np.finfo(float).tiny))
         pooled = squares.sum(axis=0) / shares.sum() * np.outer(root, root)
+        if self.n_factors:
+            return factor_model(pooled, self.n_factors)
         prior: Floats = (1 - self.shrinkage) * pooled + self.shrinkage * np.diag(np.diag(pooled))
         return prior
 
@@ -102,6 +108,40 @@ class CovariancePrior:
         own = np.einsum("ij,kji->k", np.linalg.pinv(prior, hermitian=True), squares) / (shares * len(prior))
         limit: Floats = np.where((rows > ENOUGH_ROWS) & ~self.repeated.any(), np.minimum(1, WIDEST_PRIOR * own), 1)
         return limit
+
+
+def factor_model(covariance: Floats, n_factors: int) -> Floats:
+    """The covariance L L^T + a diagonal, with L of shape (D, n_factors), that is likeliest for samples of this covariance.
+
+    Source: Joreskog (1967), "Some contributions to maximum likelihood factor analysis": for a given diagonal the best L follows
+    from an eigendecomposition, and L determines the diagonal.
+    """
+    scale = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny))
+    correlation = covariance / np.outer(scale, scale)
+    unique = np.full(len(scale), 0.5)  # the diagonal, as shares of the variances
+    for _ in range(FACTOR_ITER):
+        root = np.sqrt(unique)
+        variances, axes = np.linalg.eigh(correlation / np.outer(root, root))
+        loadings = root[:, None] * axes[:, -n_factors:] * np.sqrt(np.maximum(variances[-n_factors:] - 1, 0))
+        unique = np.clip(1 - (loadings**2).sum(axis=1), LEAST_UNIQUE, 1)
+    model: Floats = (loadings @ loadings.T + np.diag(unique)) * np.outer(scale, scale)
+    return model
+
+
+def shrunk_to_identity(x: Floats, weight: Floats | None, n: float) -> Floats:
+    """The covariance (D, D) of samples x (n, D), shrunk to a multiple of the identity.
+
+    Source: Ledoit and Wolf (2004), "A well-conditioned estimator for large-dimensional covariance matrices", lemma 3.3.
+    """
+    share = np.full(len(x), 1 / len(x)) if weight is None else weight / weight.sum()
+    offsets, dim = x - share @ x, x.shape[1]
+    covariance = (offsets * share[:, None]).T @ offsets
+    scale = np.trace(covariance) / dim
+    distance = np.sum(covariance**2) - dim * scale**2
+    error = (share @ np.sum(offsets**2, axis=1) ** 2 - np.sum(covariance**2)) / n
+    shrinkage = min(1.0, error / distance) if distance > 0 else 1.0
+    shrunk: Floats = (1 - shrinkage) * covariance + shrinkage * scale * np.eye(dim)
+    return shrunk
 
 
 def _least_deviation(column: Floats) -> float:

@@ -71,6 +71,8 @@ def train(
             fitted["n_iter_"] = len(best.history["train_nll"])
             fitted["best_iter_"] = best.best_iter
             fitted["history_"] = validated(best.history)
+            if best.search is not None:
+                fitted["search_"] = best.search
 
 
 def _new_starts(settings: Settings, training: Data, validation: Data | None, seed: int) -> list[Start]:

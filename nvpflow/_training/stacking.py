@@ -13,29 +13,34 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nvpflow._training.covariances import PRIOR_SAMPLES
+from nvpflow._training.covariances import factor_model, shrunk_to_identity
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits, Mixture, Samples
 from nvpflow._training.kmeans import Clusters
 from nvpflow._training.mixture_search import COMPONENTS, PATIENCE
 from nvpflow._training.statistics import effective_size
-from nvpflow._typing import Floats
+from nvpflow._typing import Floats, Search
 from nvpflow.mixture_base import MixtureBase
 
 __all__ = ["Stack", "stack_mixtures"]
 
 # Priors of the covariances, in samples per dimension; each number of components is fitted with one after the other. With an
 # infinite one the components share a covariance, so that many of them are a kernel density estimate.
-PRIORS, STEPS = (np.inf, PRIOR_SAMPLES, 0.1 * PRIOR_SAMPLES), 6
+PRIORS, STEPS = (np.inf, 0.3, 0.03, 0.003), 6
 # Rows per component at least, if all share a covariance, and numbers that all covariances may hold.
 ROWS_OF_SHARED, MOST_NUMBERS = 3, 50_000
 # Parts of the samples: a small sample needs more of them, in a large one not all are held out in turn.
 FEW_ROWS, MANY_PARTS, FEW_PARTS, MOST_ROWS_HELD_OUT_IN_TURN = 500, 10, 5, 20_000
+NORMAL, FACTORS, COLUMNS_OF_FACTOR = (
+    "normal",
+    (1, 2, 3, 5, 8, 12),
+    3,
+)  # factors of a normal distribution, and columns at least for each
 LEAST_WEIGHT = 0.05  # of a mixture in the stack: less gained nothing, and cost time in every density
 EXPECTATION_STEPS = 300
 # Broad distributions, in standard deviations of the columns, so that a point far out has a density. They have the weight of
 # one sample at least.
-BROAD = (2.0, 4.0, 8.0, 16.0, 32.0)
+BROAD, BROAD_NAME = (2.0, 4.0, 8.0, 16.0, 32.0), "broad normals"
 DRAWS = 2000
 
 
@@ -66,7 +71,7 @@ class Stack:
     base: MixtureBase
     held_out: Floats
     gain: float
-    search: dict[str, npt.NDArray[np.generic]]
+    search: Search
 
 
 def stack_mixtures(training: Data, validation: Data, seed: int) -> Stack:
@@ -84,17 +89,21 @@ def stack_mixtures(training: Data, validation: Data, seed: int) -> Stack:
     """
     both = training.and_those(validation)
     units = ColumnUnits(both.x, both.weight)
-    parts = [_Part(both, units, held_out, i, seed) for i, held_out in enumerate(_parts(len(training.x), len(validation.x), seed))]
+    parts = [
+        _Part(both, units, held_out, i, seed) for i, held_out in enumerate(_parts(len(training.x), len(validation.x), seed))
+    ]
     weight = None if both.weight is None else np.concatenate([both.weight[part.held_out] for part in parts])
     candidates = _fit_candidates(parts, weight)
     log_probs = {name: np.concatenate([part.log_probs[name] for part in parts]) for name in candidates}
     shares = _choose(log_probs, weight)
-    averages = [part.average(shares, 1 / effective_size(both)) for part in parts]
-    whole = _Parameters(*(np.concatenate(arrays) for arrays in zip(*averages)))
-    base = units.base(whole.weights / len(parts), whole.means, whole.covariances)
-    bases = [units.base(*average) for average in averages]
-    search = _search(log_probs, shares, weight, units.log_det)
-    return Stack(base, bases[0].log_prob(validation.x).astype(np.float64), _gain_of_average(base, bases, seed), search)
+    held_out = parts[0].base(shares).log_prob(validation.x).astype(np.float64)
+    if all(name.startswith(NORMAL) for name in shares):  # they are fitted to all samples, since averages gain nothing
+        parts = [_Part(both, units, np.zeros(len(both.x), bool), 0, seed)]
+        parts[0].fit_simple()
+    bases = [part.base(shares) for part in parts]
+    base = _average(bases)
+    search = _search(log_probs, shares, weight, len(validation.x), units.log_det)
+    return Stack(base, held_out, _gain_of_average(base, bases, seed), search)
 
 
 def _parts(n_training: int, n_validation: int, seed: int) -> list[npt.NDArray[np.bool_]]:
@@ -111,7 +120,7 @@ class _Part:
     """Samples of which some are held out, and the mixtures that are fitted to the others."""
 
     def __init__(self, data: Data, units: ColumnUnits, held_out: npt.NDArray[np.bool_], i: int, seed: int) -> None:
-        fitted, self.held_out = data.rows(~held_out), held_out
+        fitted, self.held_out, self.units = data.rows(~held_out), held_out, units
         z = units.standardize(data.x)
         self.samples, self.left = Samples(z[~held_out], fitted.weight), z[held_out]
         rng = np.random.default_rng([seed, i])
@@ -119,6 +128,7 @@ class _Part:
         self.clusters = {marked: Clusters(self.samples.x, fitted.weight, rng, marked) for marked in marks}
         self.mixtures: dict[str, _Parameters] = {}
         self.log_probs: dict[str, Floats] = {}
+        self.factors: dict[str, int] = {}
 
     def fit(self, k: int) -> Iterator[str]:
         """Fit mixtures of k components. Yield their names."""
@@ -130,44 +140,72 @@ class _Part:
                     continue
                 mixture.prior_samples = prior
                 mixture.fit(STEPS)
-                yield self._keep(f"{k}, prior {prior:g}" + ", values apart" * marked, mixture)
+                yield self._keep(_name(k, prior) + ", values apart" * marked, mixture)
 
     def _most_components(self, prior: float) -> float:
         dim = self.samples.x.shape[1]
         rows = ROWS_OF_SHARED if prior == np.inf else dim + 2
-        return max(1, min(self.samples.n / rows, 2 * MOST_NUMBERS / (dim * (dim + 1))))
+        most: float = min(self.samples.n / rows, 2 * MOST_NUMBERS / (dim * (dim + 1)))
+        return max(1.0, most)
 
     def _keep(self, name: str, mixture: Mixture) -> str:
         self.mixtures[name] = _Parameters(mixture.weights, mixture.means, mixture.covariances)
-        self.log_probs[name] = mixture.log_prob(self.left)
+        self.log_probs[name] = mixture.log_prob(self.left) if len(self.left) else np.empty(0)
         return name
 
-    def fit_normal(self) -> str:
-        """A normal distribution whose covariance is shrunk to a multiple of the identity."""
-        mixture = Mixture(self.samples, 1)
-        mixture.weights = np.ones(1)
-        mixture.means, mixture.covariances = (part[np.newaxis] for part in _ledoit_wolf(self.samples))
-        return self._keep("1, shrunk to the identity", mixture)
+    def fit_simple(self) -> list[str]:
+        """Fit broad and normal distributions. Return the names of the normal ones."""
+        self._fit_broad()
+        return [*self._fit_normal(), *self.fit(1)]
 
-    def fit_broad(self) -> str:
+    def _fit_normal(self) -> Iterator[str]:
+        """Fit normal distributions with structured covariances. Yield their names."""
+        x, dim = self.samples.x.astype(np.float64), self.samples.x.shape[1]
+        mixture = Mixture(self.samples, 1)
+        mixture.start(Clusters(self.samples.x, self.samples.weight, np.random.default_rng(0)))
+        floor = np.diag(self.samples.prior.floor)
+        mixture.covariances = shrunk_to_identity(x, self.samples.weight, self.samples.n)[np.newaxis] + floor
+        yield self._keep(f"{NORMAL}, shrunk to the identity", mixture)
+        covariance = np.cov(x.T, bias=True, aweights=self.samples.weight).reshape(dim, dim)
+        for n_factors in FACTORS:
+            if n_factors <= dim / COLUMNS_OF_FACTOR:
+                mixture.covariances = factor_model(covariance, n_factors)[np.newaxis] + floor
+                name = f"{NORMAL}, {n_factors} factor(s)"
+                self.factors[name] = n_factors
+                yield self._keep(name, mixture)
+
+    def _fit_broad(self) -> str:
         """Normal distributions of growing width."""
         dim = self.samples.x.shape[1]
         mixture = Mixture(self.samples, len(BROAD))
         mixture.weights, mixture.means = np.full(len(BROAD), 1 / len(BROAD)), np.zeros((len(BROAD), dim))
         mixture.covariances = np.array(BROAD)[:, None, None] ** 2 * np.eye(dim)
-        return self._keep("broad", mixture)
+        return self._keep(BROAD_NAME, mixture)
 
-    def average(self, shares: dict[str, float], least_broad: float) -> _Parameters:
-        """The average of the mixtures. The broad ones have a share of `least_broad` at least."""
-        shares = {name: share * (1 - least_broad) for name, share in shares.items()}
-        shares["broad"] = shares.get("broad", 0.0) + least_broad
+    def base(self, shares: dict[str, float]) -> MixtureBase:
+        """The average of mixtures with these shares. The broad ones have that of a sample at least."""
+        least = 1 / self.samples.n
+        shares = {name: share * (1 - least) for name, share in shares.items()}
+        shares[BROAD_NAME] = shares.get(BROAD_NAME, 0.0) + least
         mixtures = [self.mixtures[name] for name in shares]
         weights = [share * mixture.weights for share, mixture in zip(shares.values(), mixtures)]
-        return _Parameters(
-            np.concatenate(weights),
-            np.concatenate([mixture.means for mixture in mixtures]),
-            np.concatenate([mixture.covariances for mixture in mixtures]),
-        )
+        means, covariances = ([mixture[i] for mixture in mixtures] for i in (1, 2))
+        return self.units.base(np.concatenate(weights), np.concatenate(means), np.concatenate(covariances))
+
+
+def _average(bases: list[MixtureBase]) -> MixtureBase:
+    """The average of mixtures."""
+    n_components = sum(base.n_components for base in bases)
+    average = MixtureBase._from_config({"n_components": n_components, "data_dim": bases[0].data_dim}, bases[0].dtype)
+    for name in ("logits", "means", "factors"):
+        getattr(average, name)[:] = np.concatenate([getattr(base, name) for base in bases])
+    return average
+
+
+def _name(k: int, prior: float) -> str:
+    if k == 1:
+        return f"{NORMAL}, shrunk to the diagonal"
+    return f"mixture of {k}, " + ("one covariance" if prior == np.inf else f"prior {prior:g}")
 
 
 def _fit_candidates(parts: list[_Part], weight: Floats | None) -> list[str]:
@@ -175,22 +213,24 @@ def _fit_candidates(parts: list[_Part], weight: Floats | None) -> list[str]:
 
     Return the names of those that every part has.
     """
+
+    def score(name: str) -> float:
+        """Mean log-density of what was held out."""
+        values = [part.log_probs.get(name, np.full(len(part.left), -np.inf)) for part in parts]
+        return float(np.average(np.concatenate(values), weights=weight))
+
+    simplest = max([part.fit_simple() for part in parts][0], key=score)
+    best, since = score(simplest), 0
     for part in parts:
-        part.fit_normal()
-        part.fit_broad()
-    best, since = -np.inf, 0
-    for k in COMPONENTS:
-        names = [list(part.fit(k)) for part in parts]
-        scores = [
-            np.average(np.concatenate([part.log_probs[name] for part in parts]), weights=weight)
-            for name in names[0]
-            if all(name in part.log_probs for part in parts)
-        ]
-        if not scores:
-            break
-        best, since = (max(scores), 0) if max(scores) > best else (best, since + 1)
+        part.samples.prior.n_factors = part.factors.get(simplest, 0)
+    for k in COMPONENTS[1:]:
         if since == PATIENCE:
             break
+        names = [list(part.fit(k)) for part in parts][0]
+        if not names:
+            break
+        highest = max(map(score, names))
+        best, since = (highest, 0) if highest > best else (best, since + 1)
     return [name for name in parts[0].log_probs if all(name in part.log_probs for part in parts)]
 
 
@@ -216,11 +256,14 @@ def _stacked(log_probs: Floats, weight: Floats | None) -> Floats:
 
 
 def _search(
-    log_probs: dict[str, Floats], shares: dict[str, float], weight: Floats | None, log_det: float
-) -> dict[str, npt.NDArray[np.generic]]:
+    log_probs: dict[str, Floats], shares: dict[str, float], weight: Floats | None, n_validation: int, log_det: float
+) -> Search:
+    first = None if weight is None else weight[:n_validation]
     return {
         "candidate": np.array(list(log_probs)),
-        "score": np.array([np.average(values, weights=weight) - log_det for values in log_probs.values()]),
+        "score": np.array([np.average(values, weights=weight) for values in log_probs.values()]) - log_det,
+        "validation_score": np.array([np.average(values[:n_validation], weights=first) for values in log_probs.values()])
+        - log_det,
         "weight": np.array([shares.get(name, 0.0) for name in log_probs]),
     }
 
@@ -231,20 +274,3 @@ def _gain_of_average(base: MixtureBase, bases: list[MixtureBase], seed: int) -> 
         return 0.0
     x = base.sample(DRAWS, seed)
     return float(np.mean(base.log_prob(x) - np.mean([one.log_prob(x) for one in bases], axis=0, dtype=np.float64)))
-
-
-def _ledoit_wolf(samples: Samples) -> tuple[Floats, Floats]:
-    """Mean and covariance, shrunk to a multiple of the identity.
-
-    Source: Ledoit and Wolf (2004), "A well-conditioned estimator for large-dimensional covariance matrices", lemma 3.3.
-    """
-    x = samples.x.astype(np.float64)
-    share = np.full(len(x), 1 / len(x)) if samples.weight is None else samples.weight / samples.weight.sum()
-    mean, dim = share @ x, x.shape[1]
-    offsets = x - mean
-    covariance = (offsets * share[:, None]).T @ offsets
-    scale = np.trace(covariance) / dim
-    distance = np.sum(covariance**2) - dim * scale**2
-    error = (share @ np.sum(offsets**2, axis=1) ** 2 - np.sum(covariance**2)) / samples.n
-    shrinkage = min(1.0, error / distance) if distance > 0 else 1.0
-    return mean, (1 - shrinkage) * covariance + (shrinkage * scale + float(samples.prior.floor.min())) * np.eye(dim)

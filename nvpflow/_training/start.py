@@ -14,7 +14,7 @@ from nvpflow._training.noise import bandwidth
 from nvpflow._training.options import TrainingOptions
 from nvpflow._training.stacking import stack_mixtures
 from nvpflow._training.statistics import effective_size
-from nvpflow._typing import Callback, Floats
+from nvpflow._typing import Callback, Floats, Search
 from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.mixture_base import MixtureBase
 from nvpflow.optim import TrainingState
@@ -75,6 +75,7 @@ class Start:
         self.noise = bandwidth(settings.noise, training, effective_size(training), mixture)
         self.state, self.best_iter = TrainingState(), 0
         self.history: dict[str, Floats] = {}
+        self.search: Search | None = None
         self.max_iter = self._max_iter()
         self.mixture, self.seed = mixture and mixture.copy(), seed
         if mixture:
@@ -154,17 +155,34 @@ class Start:
         if self.mixture is None or self.validation is None:
             return
         stack = stack_mixtures(self.training, self.validation, self.seed)
-        mean, error = self._gain_of_layers(self.validation, stack.held_out)
-        if not mean > stack.gain + LEAST_GAIN * error:
+        log_prob = self._log_prob(self.validation)
+        mean, error = _mean_and_error(log_prob - stack.held_out, self.validation)
+        is_better = mean > stack.gain + LEAST_GAIN * error
+        if not is_better:
             self.flow.parameters[:], self.best_iter = self.before, 0
             self.base = stack.base
-        self.search = stack.search
+        self.search = self._with_flow(stack.search, float(np.average(log_prob, weights=self.validation.weight)), is_better)
 
-    def _gain_of_layers(self, held_out: Data, log_prob: Floats) -> tuple[float, float]:
-        """Mean and standard error of the log-density of the flow less `log_prob`, in nats."""
+    def _log_prob(self, data: Data) -> Floats:
+        """Log-density of standardised samples by the flow, in float64."""
         with np.errstate(invalid="ignore"):  # for samples without a density
-            gain = self.flow.log_prob(*held_out[:2]).astype(np.float64) - log_prob
-            mean = np.average(gain, weights=held_out.weight)
-            variance = np.average((gain - mean) ** 2, weights=held_out.weight)
-        n = effective_size(held_out)
-        return float(mean), float(np.sqrt(variance / (n - 1))) if n > LEAST_HELD_OUT else np.inf
+            return self.flow.log_prob(*data[:2]).astype(np.float64)
+
+    def _with_flow(self, search: Search, score: float, is_better: bool) -> Search:
+        """The search among mixtures with the flow as its last candidate, in the data's units."""
+        mixture, shift = self.mixture, self.units.log_det
+        return {
+            "candidate": np.append(search["candidate"], f"flow over a mixture of {mixture and mixture.n_components}"),
+            "score": np.append(search["score"], score) - shift,
+            "validation_score": np.append(search["validation_score"], score) - shift,
+            "weight": np.append(search["weight"] * (not is_better), float(is_better)),
+        }
+
+
+def _mean_and_error(gain: Floats, data: Data) -> tuple[float, float]:
+    """Mean of a quantity of samples, by their weights, and its standard error."""
+    with np.errstate(invalid="ignore"):
+        mean = np.average(gain, weights=data.weight)
+        variance = np.average((gain - mean) ** 2, weights=data.weight)
+    n = effective_size(data)
+    return float(mean), float(np.sqrt(variance / (n - 1))) if n > LEAST_HELD_OUT else np.inf
