@@ -25,7 +25,7 @@ SHRINKAGES, FOLDS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7
 # between neighbouring values, whichever is smaller. Otherwise the values are rounded, and it is the deviation of rounding to
 # that gap. In other columns the floor is LEAST_RESOLVED times the resolution of the dtype.
 REPEATED = 0.1
-LEAST_OF_SPREAD, LEAST_OF_GAP, OF_ROUNDING, LEAST_RESOLVED = 1e-3, 0.1, 12**-0.5, 8
+LEAST_OF_SPREAD, LEAST_OF_GAP, OF_ROUNDING, LEAST_RESOLVED = 1e-3, 0.1, 3**-0.5, 8
 # A component holds one value in such a column if its variance there is at most this many times the floor.
 ONE_VALUE = 4
 # Steps of a factor analysis, and the smallest share of a column's variance that is not from the factors.
@@ -90,6 +90,11 @@ class CovariancePrior:
             limit = self._limit(prior, squares, shares, rows)[:, None, None]
             own = (shares / (shares + prior_samples * dim / self.n))[:, None, None]  # how much of a covariance is its own
             covariances = own * squares / shares[:, None, None] + (1 - own) * limit * priors
+        return self.regular(covariances)
+
+    def regular(self, covariances: Floats) -> Floats:
+        """Covariances (K, D, D) with the floors, and positive definite."""
+        i = np.arange(covariances.shape[1])
         covariances[:, i, i] = covariances[:, i, i] * (1 + LEAST_RELATIVE) + self.floor
         return covariances
 
@@ -113,8 +118,8 @@ class CovariancePrior:
 def factor_model(covariance: Floats, n_factors: int) -> Floats:
     """The covariance L L^T + a diagonal, with L of shape (D, n_factors), that is likeliest for samples of this covariance.
 
-    Source: Joreskog (1967), "Some contributions to maximum likelihood factor analysis": for a given diagonal the best L follows
-    from an eigendecomposition, and L determines the diagonal.
+    For a given diagonal the best L follows from an eigendecomposition, and L determines the diagonal: Joreskog (1967), "Some
+    contributions to maximum likelihood factor analysis".
     """
     scale = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny))
     correlation = covariance / np.outer(scale, scale)
