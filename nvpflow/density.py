@@ -30,6 +30,7 @@ from nvpflow._typing import (
     History,
     Names,
     Schedule,
+    Search,
     Seed,
 )
 from nvpflow._validation.arguments import (
@@ -97,10 +98,10 @@ class FlowDensity(Transformer):
         None: 3 over a mixture, 5 over a normal base or with a context.
     base : {"auto", "normal", "mixture"}, default "auto"
         The base density. "normal": N(0, I). "mixture": a `MixtureBase` that expectation-maximisation fits to the standardised
-        samples, with the number of components that minimises the BIC. The layers are then kept only if they improve the
-        held-out likelihood by one standard error more than fitting the mixture to all samples would; otherwise they become
-        identities, and the model is the mixture, fitted to all samples. "auto": "mixture" if samples are held back, else
-        "normal".
+        samples, with the number of components that minimises the BIC. If samples are held back, the flow then competes with an
+        average of many mixtures, fitted to parts of the samples and weighted by the likelihood of what was held out. The
+        flow is kept if its held-out likelihood is one standard error better; otherwise its layers become identities, and the
+        average is the base. "auto": "mixture" if samples are held back, else "normal".
     standardize : bool, default True
         Train in units of standard deviations, and end the flow with layers that lead back to the units of the data: an
         `ActNorm` and, in every second start over a normal base, an `LULinear` that removes correlations. The context is
@@ -162,6 +163,11 @@ class FlowDensity(Transformer):
         Number of epochs; `partial_fit` adds one per call.
     best_iter_ : int
         The epoch whose parameters were kept; 0 if none improved on the start.
+    search_ : dict
+        Only over a mixture, if samples were held back; not kept in files. The densities that competed: "candidate", ndarray of
+        str; "score", the mean log-density of the samples that the candidate was held out from, in nats; "validation_score",
+        the same of the validation samples alone; "weight", the share in the fitted density. The flow is the last one. It is
+        judged on the validation samples alone.
     n_samples_seen_ : int
         Rows of positive weight given to `fit` and to `partial_fit` since.
     n_features_in_ : int
@@ -181,7 +187,8 @@ class FlowDensity(Transformer):
     ----------
     Dinh, Sohl-Dickstein and Bengio (2017), "Density estimation using Real NVP"; Dempster, Laird and Rubin (1977), "Maximum
     likelihood from incomplete data via the EM algorithm"; Golub, Heath and Wahba (1979), "Generalized cross-validation as a
-    method for choosing a good ridge parameter"; Schwarz (1978), "Estimating the dimension of a model"; Rothfuss
+    method for choosing a good ridge parameter"; Schwarz (1978), "Estimating the dimension of a model"; Smyth and Wolpert
+    (1999), "Linearly combining density estimators via stacking"; Breiman (1996), "Bagging predictors"; Rothfuss
     et al. (2019), "Noise regularization for conditional density estimation"; Winkler, Worrall, Hoogeboom and Welling
     (2019), "Learning likelihoods with conditional normalizing flows"; Martino, Elvira and Louzada (2017), "Effective sample
     size for importance sampling based on discrepancy measures", for weights.
@@ -304,6 +311,7 @@ class FlowDensity(Transformer):
     history_: History
     n_iter_: int
     best_iter_: int
+    search_: Search
     n_samples_seen_: int
     origin_: Floats
     context_range_: Floats
