@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 from nvpflow._training.covariances import LEAST_RELATIVE, PRIOR_SAMPLES
 from nvpflow._training.em import Mixture, Samples
 from support.marks import both_precisions, every_dim
-from support.mixtures import blobs, joint_log_prob
+from support.awkward import blobs, joint_log_prob
 
 
 def start_of(x, weight, n_components, seed=0):

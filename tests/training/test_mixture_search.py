@@ -10,7 +10,7 @@ import nvpflow
 from nvpflow._training.em import Mixture
 from nvpflow._training.mixture_search import MOST_ROWS, fit_mixture
 from support.marks import both_precisions
-from support.mixtures import AWKWARD, blobs, log_prob
+from support.awkward import AWKWARD, blobs, log_prob
 
 
 @both_precisions

@@ -13,7 +13,7 @@ from nvpflow._training.em import ColumnUnits
 from nvpflow._training.mixture_candidates import Candidates
 from nvpflow._training.stacking import stack_mixtures
 from support.marks import both_precisions
-from support.mixtures import AWKWARD, blobs, log_prob
+from support.awkward import AWKWARD, blobs, log_prob
 
 
 def stacked(x, weight=None, seed=0):
