@@ -164,7 +164,7 @@ class FlowDensity(Transformer):
     best_iter_ : int
         The epoch whose parameters were kept; 0 if none improved on the start.
     search_ : dict
-        Only over a mixture, if samples were held back; not kept in files. The densities that competed: "candidate", ndarray of
+        Only over a mixture, if samples were held back. The densities that competed: "candidate", ndarray of
         str; "score", the mean log-density of the samples that the candidate was held out from, in nats; "validation_score",
         the same of the validation samples alone; "weight", the share in the fitted density. The flow is the last one. It is
         judged on the validation samples alone.

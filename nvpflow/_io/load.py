@@ -9,10 +9,10 @@ import numpy as np
 from nvpflow import _core
 from nvpflow._io.containers import Reader, open_container
 from nvpflow._io.encoding import describe
-from nvpflow._io.format import FORMAT_VERSION, HISTORY, NAMES, UNITS, decode_path
+from nvpflow._io.format import FORMAT_VERSION, HISTORY, NAMES, SEARCH, UNITS, decode_path
 from nvpflow._io.random_state import restore_random_state
 from nvpflow._training.history import validated
-from nvpflow._typing import AnyPath, BinaryReader, Floats, Names
+from nvpflow._typing import AnyPath, BinaryReader, Floats, Names, Search
 from nvpflow._validation.arguments import check_bool, check_choice, check_int, check_real, shown
 from nvpflow.density import FlowDensity
 from nvpflow.flow import Flow
@@ -21,7 +21,14 @@ from nvpflow.real_nvp import RealNVP
 
 __all__ = ["load"]
 
-ARRAYS = ("header", "parameters", "description", *(f"history.{name}" for name in HISTORY), *UNITS)
+ARRAYS = (
+    "header",
+    "parameters",
+    "description",
+    *(f"history.{name}" for name in HISTORY),
+    *(f"search.{name}" for name in SEARCH),
+    *UNITS,
+)
 DENSITIES = {"FlowDensity": FlowDensity, "RealNVP": RealNVP}
 KINDS = ("Flow", *DENSITIES, "FlowOutlierDetector")
 
@@ -154,6 +161,8 @@ def _restore_estimator(header: dict[str, Any], flow: Flow, file: Reader) -> Flow
     }
     if flow.context_dim:
         fitted["context_origin_"] = np.zeros(flow.context_dim)
+    if "search" in header:
+        fitted["search_"] = _restore_search(header["search"], file)
     names = [_restore_names(header, *of) for of in zip(NAMES, (flow.data_dim, flow.context_dim))]
     model._keep(fitted | _restore_units(flow, file), flow.data_dim, *names)
     return model
@@ -197,6 +206,15 @@ def _translate(params: dict[str, Any]) -> dict[str, Any]:
     if not check_bool("early_stopping", params.pop("early_stopping", True)):
         params["validation_fraction"] = None
     return params
+
+
+def _restore_search(candidates: object, file: Reader) -> Search:
+    if not (isinstance(candidates, list) and candidates and all(isinstance(name, str) for name in candidates)):
+        raise ValueError(f"search must be a list of texts, got {shown(candidates)}")
+    score, validation_score, weight = (
+        np.array(file.read(f"search.{name}", "float64", len(candidates)), np.float64) for name in SEARCH
+    )
+    return {"candidate": np.array(candidates), "score": score, "validation_score": validation_score, "weight": weight}
 
 
 def _restore_units(flow: Flow, file: Reader) -> dict[str, Floats]:

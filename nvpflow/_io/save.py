@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nvpflow._io.encoding import describe
-from nvpflow._io.format import FORMAT_VERSION, NAMES, UNITS, decode_path
+from nvpflow._io.format import FORMAT_VERSION, NAMES, SEARCH, UNITS, decode_path
 from nvpflow._io.npz import write_npz
 from nvpflow._io.random_state import plain_random_state
 from nvpflow._io.safetensors import write_safetensors
@@ -135,6 +135,9 @@ def _contents(model: Any) -> tuple[dict[str, Any], Flow, dict[str, npt.NDArray[A
         header = {"kind": name, "estimator": _plain_params(model), "flow": flow.config()}
         header |= {"n_iter": model.n_iter_, "best_iter": model.best_iter_, "n_samples_seen": model.n_samples_seen_}
         arrays = {f"history.{name}": curve for name, curve in every_epoch(model.history_).items()}
+        if hasattr(model, "search_"):
+            header["search"] = [str(candidate) for candidate in model.search_["candidate"]]
+            arrays |= {f"search.{name}": np.asarray(model.search_[name], np.float64) for name in SEARCH}
         for name, attribute in UNITS.items():
             if np.any(getattr(model, attribute, 0)):  # an origin of zeros is the default
                 arrays[name] = np.asarray(getattr(model, attribute), np.float64).ravel()

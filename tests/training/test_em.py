@@ -9,8 +9,8 @@ from scipy.special import logsumexp
 
 from nvpflow._training.covariances import LEAST_RELATIVE, PRIOR_SAMPLES
 from nvpflow._training.em import Mixture, Samples
-from support.marks import both_precisions, every_dim
 from support.awkward import blobs, joint_log_prob
+from support.marks import both_precisions, every_dim
 
 
 def start_of(x, weight, n_components, seed=0):

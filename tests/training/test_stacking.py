@@ -12,8 +12,8 @@ from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
 from nvpflow._training.mixture_candidates import Candidates
 from nvpflow._training.stacking import stack_mixtures
-from support.marks import both_precisions
 from support.awkward import AWKWARD, blobs, log_prob
+from support.marks import both_precisions
 
 
 def stacked(x, weight=None, seed=0):
