@@ -357,6 +357,8 @@ typedef struct {
                                   * Threads are started for each epoch; the results are the same. */
     nvp_epoch_callback on_epoch; /* may be NULL */
     void *context;               /* for on_epoch */
+    double time_limit;           /* >= 0, finite, in seconds: the call ends after the first epoch that ends later than
+                                  * this, as if on_epoch asked to stop. The results then depend on the machine. */
 } nvp_train_options;
 #define NVP_TRAIN_OPTIONS(...)                                                                                         \
     { .size = sizeof(nvp_train_options), __VA_ARGS__ }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self, cast, overload
 
 import numpy as np
 
 from nvpflow._fitted import NotFittedError
+from nvpflow._sklearn.available import of_one_flow
 from nvpflow._sklearn.feature_names import feature_names
 from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed
@@ -15,6 +16,7 @@ from nvpflow._sklearn.transformer import Transformer
 from nvpflow._training.build import reads
 from nvpflow._training.dataset import Data, check_data, count_given, refuse_context, warn_of_dependent_columns
 from nvpflow._training.fit import train
+from nvpflow._training.members import check_members, train_members
 from nvpflow._training.partial_fit import Stream
 from nvpflow._training.settings import Settings
 from nvpflow._typing import (
@@ -28,6 +30,7 @@ from nvpflow._typing import (
     DTypeLike,
     Floats,
     History,
+    Ints,
     Names,
     Schedule,
     Seed,
@@ -47,6 +50,7 @@ from nvpflow._validation.arguments import (
     check_warmup,
 )
 from nvpflow._validation.arrays import as_array
+from nvpflow.ensemble import FlowEnsemble, log_prob_and_std
 from nvpflow.flow import Flow
 from nvpflow.layers import ACTIVATIONS, MAX_BINS, SCALE_BOUND
 
@@ -222,7 +226,9 @@ class FlowDensity(Transformer):
         base: Base = "auto",  # N(0, I): gaps up to 20 times as large, on every density but two spirals and pinwheel
         standardize: bool = True,
         n_init: int = 1,  # over a mixture one is as good as any; over N(0, I) the second, whitened, suits correlated tables
+        n_models: int = 1,
         max_iter: int | None = None,
+        time_limit: float | None = None,
         batch_size: int | None = 256,  # as good as twice as many samples in half as many steps
         learning_rate: float | None = None,
         schedule: Schedule = "cosine",
@@ -248,7 +254,9 @@ class FlowDensity(Transformer):
         self.base = base
         self.standardize = standardize
         self.n_init = n_init
+        self.n_models = n_models
         self.max_iter = max_iter
+        self.time_limit = time_limit
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.schedule = schedule
@@ -275,7 +283,9 @@ class FlowDensity(Transformer):
         "base": allowed(check_choice, ("auto", "normal", "mixture")),
         "standardize": allowed(check_bool),
         "n_init": allowed(check_int, 1),
+        "n_models": allowed(check_int, 1),
         "max_iter": allowed(check_int, 1, or_none=True),
+        "time_limit": allowed(check_real, 0, low_open=True, or_none=True),
         "batch_size": allowed(check_int, 1, or_none=True),
         "learning_rate": allowed(check_real, 0, low_open=True, or_none=True, in_dtype=True),
         "schedule": allowed(check_choice, ("cosine", "constant")),
@@ -300,10 +310,10 @@ class FlowDensity(Transformer):
     _estimator_type = "density_estimator"
     _file_kind = "FlowDensity"
 
-    flow_: Flow
+    flow_: Flow | FlowEnsemble
     history_: History
     n_iter_: int
-    best_iter_: int
+    best_iter_: int | Ints
     n_samples_seen_: int
     origin_: Floats
     context_range_: Floats
@@ -375,6 +385,13 @@ class FlowDensity(Transformer):
         data = check_data(X, context, sample_weight, settings.dtype, minimum=2)
         return self._fit_data(settings, data, count_given(data, sample_weight), names, context_names, callback)
 
+    def _count_flows(self) -> int:
+        """The number of flows: of the fitted model, or else those that `fit` will train."""
+        flow = getattr(self, "flow_", None)
+        if flow is not None:
+            return len(flow) if isinstance(flow, FlowEnsemble) else 1
+        return self.n_models if isinstance(self.n_models, (int, np.integer)) else 1  # other values are an error of `fit`
+
     def _settings(self) -> Settings:
         """The parameters, checked."""
         return Settings.of(self._check_parameters())
@@ -389,10 +406,13 @@ class FlowDensity(Transformer):
         callback: Callback | None = None,
     ) -> Self:
         """Fit to checked samples. `n_given` is the number of samples that `fit` received."""
+        before = self if settings.warm_start and hasattr(self, "flow_") else None
+        if before is not None:
+            check_members(before, settings.n_models)
         warn_of_dependent_columns(data, settings.dtype, names)
         fitted: dict[str, Any] = {"n_samples_seen_": n_given}
         try:
-            train(settings, data, fitted, callback, self if settings.warm_start and hasattr(self, "flow_") else None)
+            (train if settings.n_models == 1 else train_members)(settings, data, fitted, callback, before)
         except BaseException:  # an interruption leaves the best parameters so far
             if "flow_" in fitted:
                 self._keep(fitted, data.x.shape[1], names, context_names)
@@ -402,6 +422,7 @@ class FlowDensity(Transformer):
         self._keep(fitted, data.x.shape[1], names, context_names)
         return self
 
+    @of_one_flow
     def partial_fit(
         self,
         X: ArrayLike,
@@ -454,7 +475,7 @@ class FlowDensity(Transformer):
             n = count_given(data, sample_weight)
             names, context_names = (getattr(self, f"{of}feature_names_in_", None) for of in ("", "context_"))
             stream = getattr(self, "_stream", None) or Stream(settings, data, self.flow_.dtype, self)
-            flow, n_seen, curve = self.flow_, self.n_samples_seen_ + n, self.history_["train_nll"]
+            flow, n_seen, curve = cast(Flow, self.flow_), self.n_samples_seen_ + n, self.history_["train_nll"]
         else:
             names, context_names = feature_names(X), feature_names(context)
             data = check_data(X, context, sample_weight, settings.dtype, minimum=2)
@@ -471,7 +492,17 @@ class FlowDensity(Transformer):
         self._keep(fitted, data.x.shape[1], names, context_names)
         return self
 
-    def score_samples(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Floats:
+    @overload
+    def score_samples(
+        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: Literal[False] = False
+    ) -> Floats: ...
+    @overload
+    def score_samples(
+        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: Literal[True]
+    ) -> tuple[Floats, Floats]: ...
+    def score_samples(
+        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: bool = False
+    ) -> Floats | tuple[Floats, Floats]:
         """Log-density of each sample.
 
         Parameters
@@ -479,19 +510,26 @@ class FlowDensity(Transformer):
         X : array_like of real numbers, shape (n, D)
         context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
             Needed by a model that was fitted with a context.
+        return_std : bool, default False
+            Also return how far the members of an ensemble disagree.
 
         Returns
         -------
         log_density : ndarray, shape (n,)
             In nats, per unit of the data's own units, so that it may be positive; -inf where there is no density. Given the
             context, if there is one.
+        std : ndarray, shape (n,)
+            Only with `return_std`: the standard deviation over the members of their log-densities, in nats. 0 for one member,
+            and where no member has a density; inf where some have one and others have none.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
         """
+        return_std = check_bool("return_std", return_std)
         X = self._check_samples(X)
-        return self.flow_.log_prob(X, self._check_context(context, len(X)))
+        flow, context = self.flow_, self._check_context(context, len(X))
+        return log_prob_and_std(flow, X, context) if return_std else flow.log_prob(X, context)
 
     def score(
         self,
@@ -563,7 +601,8 @@ class FlowDensity(Transformer):
         ------
         NotFittedError, TypeError, ValueError
         """
-        return self.sample_and_log_prob(n_samples, random_state, context=context, per_context=per_context)[0]
+        flow, draws = self._check_draws(n_samples, random_state, context, per_context)
+        return self._drawn(flow.sample(**draws), per_context)
 
     def sample_and_log_prob(
         self,
@@ -594,15 +633,26 @@ class FlowDensity(Transformer):
         ------
         NotFittedError, TypeError, ValueError
         """
+        flow, draws = self._check_draws(n_samples, random_state, context, per_context)
+        X, log_density = flow.sample_and_log_prob(**draws)
+        return self._drawn(X, per_context), log_density
+
+    def _check_draws(
+        self, n_samples: int, random_state: Seed, context: ArrayLike | None, per_context: bool
+    ) -> tuple[Flow | FlowEnsemble, dict[str, Any]]:
+        """The flow, and the checked arguments of its `sample`."""
         flow = self._fitted_flow()
         n_samples = check_int("n_samples", n_samples, 0)
         per_context = check_bool("per_context", per_context)
         n_rows = len(np.atleast_2d(as_array("context", context))) if per_context and context is not None else n_samples
-        context = self._check_context(context, n_rows)
         seed = self.random_state if random_state is None else random_state
-        X, log_density = flow.sample_and_log_prob(n_samples, seed, context, per_context=per_context)
+        draws = {"n_samples": n_samples, "random_state": seed, "per_context": per_context}
+        return flow, draws | {"context": self._check_context(context, n_rows)}
+
+    def _drawn(self, X: Floats, per_context: bool) -> Floats:
+        """Samples of the flow, as `sample` returns them."""
         X = self._to_own_units(X)
-        return X if per_context else self._data_output(X), log_density
+        return X if per_context else self._data_output(X)
 
     def grad_log_prob(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Floats:
         """Gradient of the log-density with respect to each sample, which is also called the score.
@@ -625,6 +675,7 @@ class FlowDensity(Transformer):
         X = self._check_samples(X)
         return self.flow_.grad_log_prob(X, self._check_context(context, len(X)))
 
+    @of_one_flow
     def transform(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Any:  # an ndarray, or a frame
         """Take data to the latent space, where samples of the fitted density are distributed as `flow_.base`.
 
@@ -647,8 +698,10 @@ class FlowDensity(Transformer):
         NotFittedError, TypeError, ValueError
         """
         checked = self._check_samples(X)
-        return self._output(self.flow_.inverse(checked, self._check_context(context, len(checked)))[0], X)
+        flow = cast(Flow, self.flow_)
+        return self._output(flow.inverse(checked, self._check_context(context, len(checked)))[0], X)
 
+    @of_one_flow
     def inverse_transform(self, Z: ArrayLike, *, context: ArrayLike | None = None) -> Floats:
         """Take latent points to data, undoing `transform`.
 
@@ -668,7 +721,8 @@ class FlowDensity(Transformer):
         NotFittedError, TypeError, ValueError
         """
         Z = self._check_samples(Z, "Z")
-        return self._to_own_units(self.flow_.forward(Z, self._check_context(context, len(Z)))[0])
+        flow = cast(Flow, self.flow_)
+        return self._to_own_units(flow.forward(Z, self._check_context(context, len(Z)))[0])
 
     def save(self, path: AnyPath | BinaryWriter) -> None:
         """Write the fitted model to a file that `nvpflow.load` reads; see `nvpflow.save`.
