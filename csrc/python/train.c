@@ -163,7 +163,8 @@ static int read_job(const TransformObject *self, PyObject *args, Job *job) {
     PyArrayObject *state;
     if (!PyArg_ParseTuple(args, "O!OO!O!OO!O", &PyTuple_Type, &data, &validation, &PyDict_Type, &options, &PyDict_Type,
                           &job->history, &job->callback, &PyArray_Type, &state, &stop) ||
-        check_state(self, state) < 0 || find_stop(stop, &job->stop) < 0 || convert_data(self, data, names, &job->data) < 0 ||
+        check_state(self, state) < 0 || find_stop(stop, &job->stop) < 0 ||
+        convert_data(self, data, names, &job->data) < 0 ||
         (validation != Py_None && convert_data(self, validation, validation_names, &job->validation) < 0) ||
         read_train_options(self, options, &job->options, &job->noise) < 0 || keep_apart(self, &job->noise) < 0)
         return -1;
