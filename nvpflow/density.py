@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self, cast, overload
 
@@ -114,9 +115,19 @@ class FlowDensity(Transformer):
     n_init : int, default 1
         Number of random starts. After a tenth of the epochs only the one with the lowest validation NLL continues. There is
         one start if no samples are held back, and for a warm start.
+    n_models : int, default 1
+        More than 1: fit as many flows, and average their densities. Each member has a start and held-out samples of its own.
+        Their held-out shares are disjoint if ``n_models * validation_fraction <= 1``, and otherwise as even as possible. With
+        `validation_fraction` None the members differ by their starts alone. There is no latent space then: `transform`,
+        `inverse_transform` and `partial_fit` need 1.
     max_iter : int or None, default None
         Epochs. None: as many as make 4500 updates; fewer for flows with many parameters; more, by the square root, beyond
         10,000 training samples; at least 10.
+    time_limit : float or None, default None
+        Seconds. Training ends after the first epoch that ends later than this, as if a callback stopped it: the best
+        parameters are kept, and layers over a mixture are judged as after all epochs. The learning rate has not fallen to 0
+        then, and the result depends on the machine. Members of an ensemble share the time, and have one epoch at least. What
+        comes before and after the epochs, such as the fit of a mixture, counts but is not cut short. None: no limit.
     batch_size : int or None, default 256
         Samples per update. None: all of them.
     learning_rate : float or None, default None
@@ -140,13 +151,14 @@ class FlowDensity(Transformer):
     tol : float, default 0
         In nats: the smallest improvement that counts for `n_iter_no_change`.
     warm_start : bool, default False
-        `fit` starts from the present flow. The parameters that shape a flow must be unchanged. Standardisation and mixture
-        are taken from the new samples if these are then likelier by more than as many parameters gain by chance (Akaike's
-        criterion); otherwise the flow keeps its function.
+        `fit` starts from the present flow; of an ensemble, every member does, and further members are new. The parameters that
+        shape a flow must be unchanged. Standardisation and mixture are taken from the new samples if these are then likelier
+        by more than as many parameters gain by chance (Akaike's criterion); otherwise the flow keeps its function.
     dtype : {"float32", "float64"}, default "float32"
         Of the parameters and of all computation.
     n_jobs : int or None, default None
-        Threads for `fit` and for `flow_`. None: 1; -1: all processors. Results are the same for any number.
+        Threads for `fit` and for `flow_`. None: 1; -1: all processors. Results are the same for any number. Members of an
+        ensemble are trained side by side, unless there is a callback.
     verbose : int, default 0
         0: silent. 1 or more: `fit` shows its progress and both NLLs, with tqdm in a terminal or a notebook if that is
         installed, otherwise as about ten lines times `verbose` on stderr. See `nvpflow.progress.progress`.
@@ -156,16 +168,19 @@ class FlowDensity(Transformer):
 
     Attributes
     ----------
-    flow_ : Flow
+    flow_ : Flow or FlowEnsemble
         The fitted flow: the coupling layers and, if `standardize`, the layers that lead to the units of the data, over
-        `flow_.base`. It reads X less `origin_`, and the context less `context_origin_`, and does not clip the context.
+        `flow_.base`. It reads X less `origin_`, and the context less `context_origin_`, and does not clip the context. With
+        ``n_models > 1`` it is a `FlowEnsemble` of such flows.
     history_ : dict
         "train_nll": ndarray, one entry per epoch, in nats. If samples are held back, "validation_nll" has the NLL after the
-        epochs in "validation_epoch", counted from 1.
+        epochs in "validation_epoch", counted from 1. Of an ensemble, the curves of its members follow one another, epochs are
+        counted on, and "member" has the member of each epoch, from 0.
     n_iter_ : int
-        Number of epochs; `partial_fit` adds one per call.
-    best_iter_ : int
-        The epoch whose parameters were kept; 0 if none improved on the start.
+        Number of epochs, of all members; `partial_fit` adds one per call.
+    best_iter_ : int, or ndarray of int, shape (n_models,)
+        The epoch whose parameters were kept; 0 if none improved on the start. Of an ensemble, that of each member,
+        counted from its own first epoch.
     n_samples_seen_ : int
         Rows of positive weight given to `fit` and to `partial_fit` since.
     n_features_in_ : int
@@ -188,7 +203,8 @@ class FlowDensity(Transformer):
     method for choosing a good ridge parameter"; Schwarz (1978), "Estimating the dimension of a model"; Rothfuss
     et al. (2019), "Noise regularization for conditional density estimation"; Winkler, Worrall, Hoogeboom and Welling
     (2019), "Learning likelihoods with conditional normalizing flows"; Martino, Elvira and Louzada (2017), "Effective sample
-    size for importance sampling based on discrepancy measures", for weights.
+    size for importance sampling based on discrepancy measures", for weights; Lakshminarayanan, Pritzel and Blundell
+    (2017), "Simple and scalable predictive uncertainty estimation using deep ensembles".
 
     Examples
     --------
@@ -208,6 +224,11 @@ class FlowDensity(Transformer):
     (500,)
     >>> model.sample(3, context=[0.5]).shape
     (3, 2)
+
+    The average of three flows, and how far they disagree:
+
+    >>> model = nvpflow.FlowDensity(n_models=3, max_iter=50, random_state=0).fit(X)
+    >>> log_density, std = model.score_samples(X, return_std=True)
     """
 
     # Each default is what did best in benchmarks/quality, at less than a tenth of the time of PyTorch's 1000 full-batch
@@ -346,7 +367,8 @@ class FlowDensity(Transformer):
         callback : callable, optional
             ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN
             after epochs without validation. It stops the training by raising StopIteration, which `fit` catches. What it
-            returns is ignored.
+            returns is ignored. The epochs of an ensemble's members are counted on, and StopIteration stops all: the members
+            trained so far are kept.
 
         Returns
         -------
@@ -370,7 +392,8 @@ class FlowDensity(Transformer):
 
         Notes
         -----
-        Ctrl-C raises KeyboardInterrupt and leaves a fitted model with the best parameters so far.
+        Ctrl-C raises KeyboardInterrupt and leaves a fitted model with the best parameters so far. Of an ensemble, the members
+        that have completed an epoch are left.
 
         `noise` and the number of components depend on the number of samples. With relative weights this is the effective
         number, the exponential of the entropy of the weights' shares.
@@ -390,7 +413,8 @@ class FlowDensity(Transformer):
         flow = getattr(self, "flow_", None)
         if flow is not None:
             return len(flow) if isinstance(flow, FlowEnsemble) else 1
-        return self.n_models if isinstance(self.n_models, (int, np.integer)) else 1  # other values are an error of `fit`
+        n: object = self.n_models
+        return int(n) if isinstance(n, (int, np.integer)) and 1 < n <= sys.maxsize else 1  # `fit` refuses other values
 
     def _settings(self) -> Settings:
         """The parameters, checked."""

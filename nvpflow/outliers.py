@@ -55,7 +55,7 @@ class FlowOutlierDetector(Estimator):
         The log-density, in nats, below which a sample is an outlier. It is finite: a sample without a density, whose
         log-density is -inf, is always an outlier.
     estimator_ : FlowDensity
-        The fitted density. `flow_`, `origin_`, `n_iter_` and `history_` are taken from it.
+        The fitted density, of one flow or of an ensemble. `flow_`, `origin_`, `n_iter_` and `history_` are taken from it.
     context_range_ : ndarray of float64, shape (2, C)
         Only with a context; that of `estimator_`.
     n_features_in_ : int
