@@ -310,7 +310,7 @@ NVP_API nvp_status nvp_ensemble_log_prob(const nvp_ensemble *ensemble, const voi
                                          const void *context, void *log_prob, nvp_workspace *workspace);
 
 /* Draw x (n, D), given context (n, C): for each sample first a flow, by the weights, and then a sample of it. Sample i
- * depends only on the seed, the contexts and i. log_prob (n), that of nvp_ensemble_log_prob, may be NULL. */
+ * depends only on the seed, its context and i. log_prob (n), that of nvp_ensemble_log_prob, may be NULL. */
 NVP_API nvp_status nvp_ensemble_sample(const nvp_ensemble *ensemble, const void *params, uint64_t seed, size_t n,
                                        const void *context, void *x, void *log_prob, nvp_workspace *workspace);
 

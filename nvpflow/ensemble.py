@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Any, Self, SupportsIndex, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -98,7 +98,11 @@ class FlowEnsemble:
     def __len__(self) -> int:
         return len(self._flows)
 
-    def __getitem__(self, index: int) -> Flow:
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Flow: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Flow, ...]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Flow | tuple[Flow, ...]:
         return self._flows[index]
 
     def __iter__(self) -> Iterator[Flow]:

