@@ -184,8 +184,10 @@ class FlowEnsemble:
         return self._weigh(self.member_log_prob(x, context))
 
     def _weigh(self, of_members: Floats) -> Floats:
+        """Add the logarithms of the weights, in place."""
         with np.errstate(divide="ignore"):
-            return of_members + np.log(self._weights)[:, np.newaxis].astype(self.dtype)
+            of_members += np.log(self._weights)[:, np.newaxis]
+        return of_members
 
     def nll(self, x: ArrayLike, context: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> float:
         """Mean negative log-likelihood of the samples.
@@ -236,7 +238,7 @@ class FlowEnsemble:
         """
         x, context = as_array("x", x), None if context is None else as_array("context", context)
         weighted = self._weighted(x, context)
-        total = _log_sum_exp(weighted)
+        total = _log_sum_exp(weighted.copy())
         with np.errstate(invalid="ignore"):
             shares = np.exp(weighted - total)  # NaN where no member has a density
         grad = np.zeros((len(total), self.data_dim), self.dtype)
@@ -385,16 +387,20 @@ def log_prob_and_std(flow: Flow | FlowEnsemble, x: Floats, context: Floats | Non
         log_prob = flow.log_prob(x, context)
         return log_prob, np.zeros_like(log_prob)
     of_members = flow.member_log_prob(x, context)
-    return _log_sum_exp(flow._weigh(of_members)), _spread(of_members)
+    spread = _spread(of_members)
+    return _log_sum_exp(flow._weigh(of_members)), spread
 
 
 def _log_sum_exp(terms: Floats) -> Floats:
-    """log of the sum over k of exp(terms), (K, n) -> (n,)."""
-    top = terms.max(axis=0)
-    shift = np.where(np.isfinite(top), top, 0)
+    """log of the sum over k of exp(terms), (K, n) -> (n,). The terms are overwritten."""
+    shift = terms.max(axis=0)
+    shift[~np.isfinite(shift)] = 0
+    terms -= shift
     with np.errstate(divide="ignore", over="ignore"):
-        total: Floats = np.log(np.exp(terms - shift).sum(axis=0))
-    return total + shift
+        np.exp(terms, out=terms)
+        total: Floats = np.log(terms.sum(axis=0))
+    total += shift
+    return total
 
 
 def _spread(log_prob: Floats) -> Floats:

@@ -128,8 +128,8 @@ def test_one_origin_for_all_members():
     """Columns with an offset that float32 hardly resolves, and such a context."""
     x, context = X + [1e6, 0], CONTEXT + [0, 1e7]
     model = fitted(x=x, context=context)
-    assert model.origin_[0] == pytest.approx(x[:, 0].mean()) and model.origin_[1] == 0
-    assert model.context_origin_[1] == pytest.approx(context[:, 1].mean())
+    assert model.origin_ == pytest.approx([x[:, 0].mean(), 0], abs=1e-6)  # of all samples, not those of a member
+    assert model.context_origin_ == pytest.approx([0, context[:, 1].mean()], abs=1e-6)
     near = fitted(x=X, context=CONTEXT)
     assert model.score(x, context=context) == pytest.approx(near.score(X, context=CONTEXT), abs=0.05)
     np.testing.assert_allclose(model.sample(500, context=context[0]).mean(axis=0), x.mean(axis=0), atol=1)
