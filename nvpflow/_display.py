@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from nvpflow.ensemble import FlowEnsemble
-
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from nvpflow._typing import Floats
     from nvpflow.density import FlowDensity
+    from nvpflow.ensemble import FlowEnsemble
     from nvpflow.flow import Flow
     from nvpflow.layers import Layer, Permutation
     from nvpflow.layers._coupling import Coupling
@@ -87,7 +86,7 @@ def estimator_html(estimator: FlowDensity | FlowOutlierDetector) -> str:
         return _box(estimator, content, "not fitted")
     results = [(name, _number(getattr(estimator, name))) for name in FITTED if hasattr(estimator, name)]
     history = cast("dict[str, Floats]", estimator.history_)
-    one = not isinstance(estimator.flow_, FlowEnsemble)  # the last epoch of an ensemble is one of its last member
+    one = "member" not in history  # the last epoch of an ensemble is one of its last member
     curves = {name: curve for name, curve in history.items() if one and name.endswith("_nll") and len(curve)}
     results += [(f"last {name}", f"{curve[-1]:.4f}") for name, curve in curves.items()]
     parts = _fold("parameters", content), _table(results), _fold("flow_", estimator.flow_._repr_html_())

@@ -159,9 +159,9 @@ static int find_stop(PyObject *value, const unsigned char **stop) {
 static int read_job(const TransformObject *self, PyObject *args, Job *job) {
     static const char *const names[] = {"x", "context", "sample_weight"};
     static const char *const validation_names[] = {"validation_data[0]", "validation_data[1]", "validation_data[2]"};
-    PyObject *data, *validation, *options, *stop;
+    PyObject *data, *validation, *options, *stop = Py_None;
     PyArrayObject *state;
-    if (!PyArg_ParseTuple(args, "O!OO!O!OO!O", &PyTuple_Type, &data, &validation, &PyDict_Type, &options, &PyDict_Type,
+    if (!PyArg_ParseTuple(args, "O!OO!O!OO!|O", &PyTuple_Type, &data, &validation, &PyDict_Type, &options, &PyDict_Type,
                           &job->history, &job->callback, &PyArray_Type, &state, &stop) ||
         check_state(self, state) < 0 || find_stop(stop, &job->stop) < 0 ||
         convert_data(self, data, names, &job->data) < 0 ||

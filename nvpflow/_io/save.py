@@ -22,10 +22,12 @@ from nvpflow._io.writing import write_file
 from nvpflow._training.history import every_epoch
 from nvpflow._typing import AnyPath, BinaryWriter
 from nvpflow._validation.arguments import check_real
-from nvpflow.ensemble import FlowEnsemble
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
     from nvpflow.density import FlowDensity
+    from nvpflow.ensemble import FlowEnsemble
     from nvpflow.flow import Flow
     from nvpflow.outliers import FlowOutlierDetector
 
@@ -85,7 +87,7 @@ def save(model: Flow | FlowEnsemble | FlowDensity | FlowOutlierDetector, path: A
     file = cast(BinaryWriter, path) if hasattr(path, "write") else None
     name = decode_path(path) if file is None else ""
     header, flow, arrays = _contents(model)
-    arrays |= _ensemble_arrays(flow) if isinstance(flow, FlowEnsemble) else _flow_arrays(flow)
+    arrays |= _ensemble_arrays(flow) if _is_ensemble(flow) else _flow_arrays(flow)
     arrays = {name: array.astype(array.dtype.newbyteorder("<"), copy=False) for name, array in arrays.items()}
     import json  # imported here, like others below, so that `import nvpflow` takes no longer than `import numpy`
 
@@ -98,6 +100,10 @@ def save(model: Flow | FlowEnsemble | FlowDensity | FlowOutlierDetector, path: A
         _write_all(file, content.getbuffer())
     else:
         write_file(name, content.getbuffer())
+
+
+def _is_ensemble(flow: Flow | FlowEnsemble) -> TypeIs[FlowEnsemble]:
+    return hasattr(flow, "flows")
 
 
 def _flow_arrays(flow: Flow) -> dict[str, npt.NDArray[Any]]:
@@ -136,7 +142,7 @@ def _write_all(file: BinaryWriter, content: memoryview) -> None:
 
 def _config(flow: Flow | FlowEnsemble) -> dict[str, Any]:
     """The part of the header that describes a flow, or the members of an ensemble."""
-    return {"flow": flow.config()} if not isinstance(flow, FlowEnsemble) else {"flows": [one.config() for one in flow]}
+    return {"flows": [one.config() for one in flow]} if _is_ensemble(flow) else {"flow": flow.config()}
 
 
 def _contents(model: Any) -> tuple[dict[str, Any], Flow | FlowEnsemble, dict[str, npt.NDArray[Any]]]:

@@ -19,14 +19,12 @@ __all__ = ["Fitted", "Model", "check_place", "density_of", "load_beside", "load_
 
 Fitted: TypeAlias = "nvpflow.Flow | nvpflow.FlowEnsemble | nvpflow.FlowDensity | nvpflow.FlowOutlierDetector"
 
-BARE = (nvpflow.Flow, nvpflow.FlowEnsemble)  # without an estimator
-
 
 def density_of(fitted: Fitted) -> nvpflow.FlowDensity | None:
     """The estimator of the density; a flow or an ensemble is none."""
     if isinstance(fitted, nvpflow.FlowOutlierDetector):
         return fitted.estimator_
-    return None if isinstance(fitted, BARE) else fitted
+    return None if isinstance(fitted, (nvpflow.Flow, nvpflow.FlowEnsemble)) else fitted
 
 
 class Model:
@@ -47,7 +45,7 @@ class Model:
 
     def __init__(self, fitted: Fitted) -> None:
         self.fitted = fitted
-        self.flow = fitted if isinstance(fitted, BARE) else fitted.flow_
+        self.flow = fitted if isinstance(fitted, (nvpflow.Flow, nvpflow.FlowEnsemble)) else fitted.flow_
         self.estimator = density_of(fitted)
         self.threshold = fitted.offset_ if isinstance(fitted, nvpflow.FlowOutlierDetector) else None
         self.names, self.context_names = self._take("feature_names_in_"), self._take("context_feature_names_in_")
