@@ -53,6 +53,7 @@ class History(TypedDict, total=False):
     """The training curves. Those of the validation exist only if there is validation data."""
 
     train_nll: Floats  # one entry per epoch
+    member: Ints  # of an ensemble: the member of each epoch, from 0
     validation_epoch: Ints
     validation_nll: Floats  # one entry for each of `validation_epoch`
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +14,14 @@ from nvpflow._training.options import TrainingOptions
 from nvpflow._training.stacking import stack_mixtures
 from nvpflow._training.statistics import effective_size, mean_and_error
 from nvpflow._typing import Callback, Floats, Search
-from nvpflow.flow import ConvergenceWarning, Flow
+from nvpflow._warnings import kept_warnings
+from nvpflow.flow import Flow
 from nvpflow.mixture_base import MixtureBase
 from nvpflow.optim import TrainingState
 
 if TYPE_CHECKING:
     from nvpflow._training.dataset import Data
+    from nvpflow._training.limit import Limit
     from nvpflow._training.settings import Settings
     from nvpflow._training.standardize import Units
 
@@ -93,12 +94,12 @@ class Start:
     def _validate_every(self) -> int:
         return max(1, self.max_iter // VALIDATIONS) if self.settings.n_iter_no_change is None else 1
 
-    def try_out(self, seed: int) -> None:
-        """Train for a share of the epochs. No warning if it diverges, since another start may converge."""
+    def try_out(self, seed: int, limit: Limit | None = None) -> None:
+        """Train for a share of the epochs, or of the time. No warning if it diverges, since another start may converge."""
         every = self._validate_every()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            self.run(seed, None, pause_after=max(1, round(TRIAL * self.max_iter / every)) * every)
+        with kept_warnings():
+            pause_after = max(1, round(TRIAL * self.max_iter / every)) * every
+            self.run(seed, None, limit and limit.share(TRIAL), pause_after)
 
     def replay(self, callback: Callback) -> bool:
         """Call the callback for the epochs so far. Return whether it stops training."""
@@ -106,8 +107,8 @@ class Start:
         validation_nll = self.history.get("validation_nll", np.full(len(train_nll), np.nan))
         return any(wants_stop(callback, i, *nll) for i, nll in enumerate(zip(train_nll, validation_nll), start=1))
 
-    def run(self, seed: int, callback: Callback | None, pause_after: int | None = None) -> None:
-        """Continue training, to the end or for `pause_after` epochs."""
+    def run(self, seed: int, callback: Callback | None, limit: Limit | None = None, pause_after: int | None = None) -> None:
+        """Continue training, to the end, to the limit or for `pause_after` epochs."""
         settings, flow, shift = self.settings, self.flow, self.units.log_det
         part: dict[str, Any] = {}
 
@@ -135,6 +136,7 @@ class Start:
                     pause_after=pause_after,
                     state=self.state,
                 ),
+                limit,
             )
         finally:
             if "train_nll" in part:

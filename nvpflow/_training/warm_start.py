@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def find_warm_start(
     Parameters
     ----------
     model : FlowDensity
-        Fitted.
+        Fitted, with one flow.
     settings : Settings
         Its present parameters.
     training : Data
@@ -78,7 +78,8 @@ def find_warm_start(
     mixture : MixtureBase or None
         The base of the flow if its layers are the identity, else None.
     """
-    fitted, n_layers = model.flow_, _count_couplings(model.flow_)
+    fitted = cast(Flow, model.flow_)
+    n_layers = _count_couplings(fitted)
     _check_unchanged(_fitted_shape(fitted, n_layers), _expected_shape(settings, training, fitted.base))
     whole = fitted.copy()
     read_standardized(whole, scaler.mean - getattr(model, "context_origin_", 0.0), scaler.scale)
@@ -107,7 +108,7 @@ def _moved(model: FlowDensity, settings: Settings, kept: _Candidate, training: D
     layers, base, n_new = kept.flow.layers, kept.flow.base, units.n_parameters
     if hasattr(model, "_context_units"):  # models from old files have none
         mean, scale = model._context_units
-        whole = model.flow_.copy()
+        whole = cast(Flow, model.flow_).copy()
         read_standardized(whole, mean - model.context_origin_, scale)
         layers = whole.layers[: len(layers)]
         n_new += 2 * len(mean)
