@@ -24,7 +24,8 @@ PRIORS, STEPS = (np.inf, 0.3, 0.03, 0.003), 6
 # Distinct rows per component at least, if all share a covariance, and numbers that all covariances may hold.
 ROWS_OF_SHARED, MOST_NUMBERS = 3, 25_000
 MOST_ROWS = 20_000  # for a choice among the candidates; those that are chosen are then fitted to all
-NORMAL, FACTORS, COLUMNS_OF_FACTOR = "normal", (1, 2, 3, 5, 8, 12), 3  # factors, and columns and rows at least for each
+# Numbers of factors, columns and rows at least for each, and columns at most: their eigendecompositions take time.
+NORMAL, FACTORS, COLUMNS_OF_FACTOR, MOST_COLUMNS = "normal", (1, 2, 3, 5, 8, 12), 3, 200
 # Broad distributions, in standard deviations of the columns: a held-out sample far out has a density, and gives them a weight.
 BROAD, WIDTHS = "broad normals", (2.0, 4.0, 8.0, 16.0, 32.0)
 
@@ -110,7 +111,7 @@ class Candidates:
         yield self._keep(f"{NORMAL}, shrunk to the identity", mixture)
         covariance = np.cov(x.T, bias=True, aweights=weight).reshape(x.shape[1], -1)
         for n_factors in FACTORS:
-            if n_factors * COLUMNS_OF_FACTOR <= min(x.shape[1], self.n_distinct):
+            if n_factors * COLUMNS_OF_FACTOR <= min(x.shape[1], self.n_distinct) and x.shape[1] <= MOST_COLUMNS:
                 name = f"{NORMAL}, {n_factors} factor" + "s" * (n_factors > 1)
                 mixture.covariances = prior.regular(factor_model(covariance, n_factors)[np.newaxis])
                 self._factors[name] = n_factors

@@ -23,6 +23,7 @@ __all__ = ["Stack", "stack_mixtures"]
 
 # Parts of the samples: a small sample needs more of them, in a large one not all are held out in turn.
 FEW_ROWS, MANY_PARTS, FEW_PARTS, MOST_ROWS_IN_TURN = 500, 10, 5, 20_000
+WIDE = 100  # columns from which few parts are enough, as each takes long
 # Of a mixture in the stack: less gained nothing, and cost time in every density. The broad normals need the share of half a
 # sample.
 LEAST_SHARE, LEAST_SAMPLES = 0.05, 0.5
@@ -70,7 +71,8 @@ def stack_mixtures(training: Data, validation: Data, seed: int) -> Stack:
     """
     data = training.and_those(validation)
     units = ColumnUnits(data.x, data.weight)
-    masks = _parts(len(training.x), len(validation.x), seed)
+    n_parts = MANY_PARTS if len(data.x) <= FEW_ROWS and data.x.shape[1] < WIDE else FEW_PARTS
+    masks = _parts(len(training.x), len(validation.x), n_parts, seed)
     some = data.x[:MOST_ROWS]
     distinct = len(np.unique(some, axis=0)) / len(some)
     parts = [Candidates(data, units, mask, distinct, [seed, i]) for i, mask in enumerate(masks)]
@@ -89,13 +91,11 @@ def stack_mixtures(training: Data, validation: Data, seed: int) -> Stack:
     return Stack(base, held_out, _gain_of_average(base, bases, seed), search)
 
 
-def _parts(n_training: int, n_validation: int, seed: int) -> list[npt.NDArray[np.bool_]]:
+def _parts(n_training: int, n_validation: int, n_parts: int, seed: int) -> list[npt.NDArray[np.bool_]]:
     """Masks of the rows that are held out, one after the other. The first are the validation rows, which come last."""
-    n = n_training + n_validation
-    n_parts = MANY_PARTS if n <= FEW_ROWS else FEW_PARTS
     part = np.random.default_rng(seed).permutation(n_training) % min(n_parts - 1, n_training) + 1
     part = np.append(part, np.zeros(n_validation, int))
-    in_turn = max(1, min(part.max() + 1, MOST_ROWS_IN_TURN // n))
+    in_turn = max(1, min(part.max() + 1, MOST_ROWS_IN_TURN // len(part)))
     return [part == i for i in range(in_turn)]
 
 

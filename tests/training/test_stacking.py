@@ -26,10 +26,10 @@ def stacked(x, weight=None, seed=0):
 # -- the parts --
 
 
-@pytest.mark.parametrize("n, in_turn", [(8, 8), (400, 10), (2000, 5), (8000, 2), (50_000, 1)])
-def test_parts(n, in_turn):
+@pytest.mark.parametrize("n, n_parts, in_turn", [(8, 10, 8), (400, 10, 10), (2000, 5, 5), (8000, 5, 2), (50_000, 5, 1)])
+def test_parts(n, n_parts, in_turn):
     n_validation = n // 5
-    parts = stacking._parts(n - n_validation, n_validation, 0)
+    parts = stacking._parts(n - n_validation, n_validation, n_parts, 0)
     assert len(parts) == in_turn
     assert sum(part.astype(int) for part in parts).max() == 1
     np.testing.assert_array_equal(np.flatnonzero(parts[0]), np.arange(n - n_validation, n))
