@@ -85,6 +85,14 @@ class ConditionalMixtureBase(MixtureBase):
         self.n_components, self.data_dim, self.context_dim = n_components, data_dim, context_dim
         self._allocate_parameters(dtype)
 
+    def _map_context(self, scale: Floats, shift: Floats) -> None:
+        """Rewrite the parameters for the context scale * c + shift, where they were for c. The density does not change."""
+        dim, (row, column) = self.context_dim, np.tril_indices(self._n_columns)
+        diagonal, other = (row == column) & (row < dim), (row > column) & (column < dim)
+        self.means[:, :dim] = self.means[:, :dim] * scale + shift
+        self.factors[:, diagonal] -= np.log(scale)
+        self.factors[:, other] /= scale[column[other]]
+
     def _grad_log_prob(self, z: Floats, context: Floats | None = None) -> Floats:
         grad, p, dim = np.empty_like(z), self.precision_factors, self.context_dim
         log_scales = np.log(np.diagonal(p, axis1=1, axis2=2))

@@ -63,7 +63,7 @@ class Flow(_core.Flow):
 
         log p(x) = log p(z) + log|det dz/dx|,     p(z) = N(z; 0, I) or a mixture.
 
-    A flow of coupling layers with a context is conditional. Its density is log p(x | context), and every method needs
+    A flow of coupling layers with a context, or over a `ConditionalMixtureBase`, is conditional. Its density is log p(x | context), and every method needs
     the context, one row for each sample.
 
     Parameters
@@ -72,8 +72,8 @@ class Flow(_core.Flow):
         At least one. All have the same dtype and number of dimensions, and coupling layers have the same context_dim. The
         flow takes ownership: the layers' parameters become views of `parameters`. A layer cannot belong to a second flow,
         but a `copy` of it can.
-    base : MixtureBase, optional
-        Density of the latent points. The flow takes ownership of it. Default: N(0, I).
+    base : MixtureBase or ConditionalMixtureBase, optional
+        Density of the latent points, the latter given the context. The flow takes ownership of it. Default: N(0, I).
 
     Attributes
     ----------
@@ -752,7 +752,7 @@ def _check_base(base: Base | None, layers: Sequence[Layer]) -> None:
     if base is None:
         return
     if not isinstance(base, Base):
-        names = " or a ".join(base_type.__name__ for base_type in BASE_TYPES.values())
+        names = ", a ".join(base_type.__name__ for base_type in BASE_TYPES.values())
         raise TypeError(f"base must be a {names} or None, got {shown(base)}")
     if base._in_flow:
         raise ValueError("base already belongs to a flow: use base.copy()")

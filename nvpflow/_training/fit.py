@@ -14,6 +14,7 @@ from nvpflow._training.dataset import Data
 from nvpflow._training.defaults import base_of
 from nvpflow._training.history import validated
 from nvpflow._training.mixture_em import fit_mixture
+from nvpflow._training.rival import adopt_better, train_rival
 from nvpflow._training.settings import Settings
 from nvpflow._training.split import split
 from nvpflow._training.standardize import Units
@@ -61,7 +62,7 @@ def train(
         inner = _standardized(units, training), validation and _standardized(units, validation)
         starts = [Start(settings, *inner, units, flow, mixture, init_seed)]
     try:
-        _train_best(starts, settings, callback, shuffle_seed)
+        _train_best(starts, settings, callback, shuffle_seed, with_rival=before is None)
     finally:
         best = min(starts, key=Start.validation_nll)
         if best.history:  # even if interrupted
@@ -92,9 +93,10 @@ def _standardized(units: Units, data: Data) -> Data:
     return data._replace(x=units.standardize(data.x, data.context))
 
 
-def _train_best(starts: list[Start], settings: Settings, callback: Callback | None, seed: int) -> None:
-    """Try all starts briefly, train the best one to the end, and judge its layers."""
+def _train_best(starts: list[Start], settings: Settings, callback: Callback | None, seed: int, with_rival: bool) -> None:
+    """Try all starts briefly, train the best one to the end, and judge its layers. A better rival replaces it."""
     with _watched(callback, starts[0].max_iter, settings.verbose) as watched:
+        rival = train_rival(starts[0], seed) if with_rival else None
         if len(starts) > 1:
             for start in starts:
                 start.try_out(seed)
@@ -102,6 +104,8 @@ def _train_best(starts: list[Start], settings: Settings, callback: Callback | No
         if watched is None or not best.replay(watched):
             best.run(seed, watched)
         best.judge_layers()
+        if rival:
+            adopt_better(best, rival)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from nvpflow._training.statistics import effective_size, location_and_scale
 from nvpflow._typing import Floats
 from nvpflow.mixture_base import MixtureBase, pack_factors
 
-__all__ = ["fit_mixture", "refit_mixture"]
+__all__ = ["COMPONENTS", "PATIENCE", "MixtureSearch", "fit_mixture", "refit_mixture"]
 
 # Numbers of components to try. The search ends after PATIENCE of them in a row without improvement.
 COMPONENTS, PATIENCE = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64), 3
@@ -82,7 +82,35 @@ def _search(samples: _Samples, rng: np.random.Generator, marked: bool) -> tuple[
     return best_bic, cast(_Mixture, best)
 
 
-def refit_mixture(base: MixtureBase, x: Floats, weight: Floats | None = None, seed: int = 0) -> MixtureBase:
+class MixtureSearch:
+    """Mixtures of growing numbers of components, fitted to the same samples.
+
+    Parameters
+    ----------
+    x, weight, seed
+        As in `fit_mixture`.
+
+    Attributes
+    ----------
+    n : float
+        The effective number of samples.
+    """
+
+    def __init__(self, x: Floats, weight: Floats | None, seed: int) -> None:
+        self._samples, self._units = _standardized(x, weight)
+        self._clusters, self.n = Clusters(self._samples.x, weight, np.random.default_rng(seed)), self._samples.n
+
+    def fit(self, k: int) -> MixtureBase:
+        """Fit k components, at least as many as in the call before."""
+        mixture = _Mixture(self._samples, k)
+        mixture.start(self._clusters)
+        mixture.fit(SEARCH_ITER)
+        return self._units.base(mixture)
+
+
+def refit_mixture(
+    base: MixtureBase, x: Floats, weight: Floats | None = None, seed: int = 0, search: bool = True
+) -> MixtureBase:
     """Fit a mixture to other samples of a density: the better of a fit that starts from `base` and a new search.
 
     Parameters
@@ -91,6 +119,8 @@ def refit_mixture(base: MixtureBase, x: Floats, weight: Floats | None = None, se
         The mixture to start from.
     x, weight, seed
         As in `fit_mixture`.
+    search : bool
+        False: no new search. The number of components stays.
 
     Returns
     -------
@@ -100,8 +130,8 @@ def refit_mixture(base: MixtureBase, x: Floats, weight: Floats | None = None, se
     again = _Mixture(samples, base.n_components)
     again.weights, again.means = base.weights, units.standardize(base.means, np.float64)
     again.covariances = base.covariances / np.outer(units.deviation, units.deviation)
-    new = _best_search(samples, np.random.default_rng(seed), 1)
-    return units.base(min(again, new, key=lambda mixture: mixture.fit(MAX_ITER)))
+    candidates = [again, *([_best_search(samples, np.random.default_rng(seed), 1)] if search else [])]
+    return units.base(min(candidates, key=lambda mixture: mixture.fit(MAX_ITER)))
 
 
 class _Units:

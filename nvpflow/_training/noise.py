@@ -28,5 +28,6 @@ def bandwidth(noise: float, data: Data, n: float, mixture: MixtureBase | None = 
     deviation: Floats = noise * n**-0.45 * location_and_scale(data.x, data.weight)[1]
     if mixture is None:
         return deviation
-    variances = np.diagonal(mixture.covariances, axis1=1, axis2=2)
+    inverse = np.linalg.inv(mixture.precision_factors[:, mixture.context_dim :, mixture.context_dim :])
+    variances = (inverse**2).sum(axis=2)  # of the samples, given the context
     return np.minimum(deviation, MOST_NOISE / np.sqrt(mixture.weights @ (1 / variances)))

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nvpflow._training.callbacks import wants_stop
+from nvpflow._training.conditional_mixture import refit_base
 from nvpflow._training.defaults import option
-from nvpflow._training.mixture_em import refit_mixture
 from nvpflow._training.noise import bandwidth
 from nvpflow._training.options import TrainingOptions
-from nvpflow._training.statistics import effective_size
+from nvpflow._training.statistics import effective_size, mean_and_error
 from nvpflow._typing import Callback, Floats
 from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.mixture_base import MixtureBase
@@ -40,7 +40,7 @@ TRIAL = 0.1  # the share of a fit before one start is chosen
 # Layers over a mixture must improve the held-out likelihood by this many of its standard errors more than fitting the mixture
 # to all samples would. With 0.5, layers are kept too often: eight Gaussians, which are a mixture, had a gap of 0.0029 instead
 # of 0.0023. With 1.5, too rarely: 1000 moons had a worst gap of 0.10 instead of 0.07.
-LEAST_GAIN, LEAST_HELD_OUT = 1.0, 5  # fewer held-out samples do not give a standard error
+LEAST_GAIN = 1.0
 
 
 class Start:
@@ -58,6 +58,8 @@ class Start:
         The base of the flow if its layers are the identity, else None.
     seed : int
         For fits of the mixture.
+    share : float
+        Of the epochs of a fit.
     """
 
     def __init__(
@@ -69,13 +71,14 @@ class Start:
         flow: Flow,
         mixture: MixtureBase | None,
         seed: int,
+        share: float = 1.0,
     ) -> None:
         self.settings, self.units, self.flow, self.base = settings, units, flow, flow.base
         self.training, self.validation = training, validation
         self.noise = bandwidth(settings.noise, training, effective_size(training), mixture)
         self.state, self.best_iter = TrainingState(), 0
         self.history: dict[str, Floats] = {}
-        self.max_iter = self._max_iter()
+        self.max_iter = math.ceil(share * self._max_iter())
         self.mixture, self.seed = mixture and mixture.copy(), seed
         if mixture:
             self.before = flow.parameters.copy()
@@ -89,6 +92,10 @@ class Start:
         steps = min(MOST_STEPS, max(LEAST_STEPS, STEPS_TIMES_PARAMETERS // max(1, self.flow.n_parameters)))
         batch = min(n, settings.batch_size or n)
         return max(LEAST_EPOCHS, round(steps * math.sqrt(max(1, n / FEW_SAMPLES)) * batch / n))
+
+    def _over_full_mixture(self) -> bool:
+        """Whether the base is a mixture that reads the context, if there is one."""
+        return self.flow.base is not None and self.flow.base.context_dim == self.flow.context_dim
 
     def _validate_every(self) -> int:
         return max(1, self.max_iter // VALIDATIONS) if self.settings.n_iter_no_change is None else 1
@@ -121,7 +128,7 @@ class Start:
                 TrainingOptions(
                     max_iter=self.max_iter,
                     batch_size=settings.batch_size,
-                    learning_rate=option(settings, "learning_rate", flow.base is not None and not flow.context_dim),
+                    learning_rate=option(settings, "learning_rate", self._over_full_mixture()),
                     schedule=settings.schedule,
                     warmup=settings.warmup,
                     average=settings.average,
@@ -161,13 +168,10 @@ class Start:
         gain_of_all = self.mixture.n_parameters / 2 * (1 / effective_size(self.training) - 1 / effective_size(both))
         if not mean > gain_of_all + LEAST_GAIN * error:
             self.flow.parameters[:], self.best_iter = self.before, 0
-            self.base = refit_mixture(self.mixture, both.x, both.weight, self.seed)
+            self.base = refit_base(self.mixture, both, self.seed)
 
     def _gain_of_layers(self, held_out: Data) -> tuple[float, float]:
         """Mean and standard error of the gain in log-density by the layers, in nats."""
         with np.errstate(invalid="ignore"):  # for samples without a density
             gain = self.flow.log_prob(*held_out[:2]).astype(np.float64) - self.log_prob
-            mean = np.average(gain, weights=held_out.weight)
-            variance = np.average((gain - mean) ** 2, weights=held_out.weight)
-        n = effective_size(held_out)
-        return float(mean), float(np.sqrt(variance / (n - 1))) if n > LEAST_HELD_OUT else np.inf
+        return mean_and_error(gain, held_out)

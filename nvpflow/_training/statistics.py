@@ -21,6 +21,7 @@ __all__ = [
     "effective_size",
     "holds_values",
     "location_and_scale",
+    "mean_and_error",
     "moments",
     "quantiles",
 ]
@@ -28,6 +29,8 @@ __all__ = [
 # A column has values far out if its standard deviation is more than FAR_OUT times its spread. The spread is the range from the
 # 5th to the 95th percentile, divided by that of a standard normal distribution. QUANTILES_FROM rows are enough to find it.
 FAR_OUT, SPREAD_OF_NORMAL, QUANTILES_FROM = 8.0, 3.29, 10_000
+
+LEAST_FOR_ERROR = 5  # fewer samples do not give a standard error
 
 # A column holds values if one value has at least this share of it: mixtures put a component on each. MANY_ROWS rows are
 # enough to find out.
@@ -45,6 +48,15 @@ def effective_size(data: Data) -> float:
     share = data.weight[data.weight > 0] / data.weight.sum(dtype=np.float64)
     size: float = np.exp(-(share * np.log(share)).sum())
     return size
+
+
+def mean_and_error(values: Floats, data: Data) -> tuple[float, float]:
+    """Weighted mean of one value for each sample, and its standard error, infinite for too few samples."""
+    with np.errstate(invalid="ignore"):
+        mean = np.average(values, weights=data.weight)
+        variance = np.average((values - mean) ** 2, weights=data.weight)
+    n = effective_size(data)
+    return float(mean), float(np.sqrt(variance / (n - 1))) if n > LEAST_FOR_ERROR else np.inf
 
 
 def moments(x: Floats, weight: Floats | None = None) -> tuple[Floats, Floats]:
