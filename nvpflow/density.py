@@ -99,8 +99,11 @@ class FlowDensity(Transformer):
         The base density. "normal": N(0, I). "mixture": a `MixtureBase` that expectation-maximisation fits to the standardised
         samples, with the number of components that minimises the BIC. The layers are then kept only if they improve the
         held-out likelihood by one standard error more than fitting the mixture to all samples would; otherwise they become
-        identities, and the model is the mixture, fitted to all samples. "auto": "mixture" if samples are held back, else
-        "normal".
+        identities, and the model is the mixture, fitted to all samples. With a context, a `ConditionalMixtureBase` of context
+        and samples is fitted as well. Cross-validation chooses its number of components. If it is likelier than the mixture
+        by a standard error, layers over it are trained for a tenth of the epochs. It becomes the model if it is then likelier
+        on the held-out samples; `history_` is not changed, and `best_iter_` is 0. "auto": "mixture" if samples are held
+        back, and with a context if no value has a large share of a column; else "normal".
     standardize : bool, default True
         Train in units of standard deviations, and end the flow with layers that lead back to the units of the data: an
         `ActNorm` and, in every second start over a normal base, an `LULinear` that removes correlations. The context is
@@ -117,7 +120,7 @@ class FlowDensity(Transformer):
         Samples per update. None: all of them.
     learning_rate : float or None, default None
         Of Adam. None: 1e-3 over a mixture, 5e-3 over a normal base or with a context. `partial_fit` keeps it constant, and
-        uses 1e-3 over a mixture with a context as well.
+        uses 1e-3 over a mixture with a context as well, 1e-4 if the mixture reads it.
     schedule : {"cosine", "constant"}, default "cosine"
         "cosine": the learning rate falls to 0 at `max_iter`.
     warmup : int or float, default 0.05
@@ -161,7 +164,7 @@ class FlowDensity(Transformer):
     n_iter_ : int
         Number of epochs; `partial_fit` adds one per call.
     best_iter_ : int
-        The epoch whose parameters were kept; 0 if none improved on the start.
+        The epoch whose parameters were kept; 0 if none improved on the start, or on a `ConditionalMixtureBase`.
     n_samples_seen_ : int
         Rows of positive weight given to `fit` and to `partial_fit` since.
     n_features_in_ : int
@@ -182,7 +185,8 @@ class FlowDensity(Transformer):
     Dinh, Sohl-Dickstein and Bengio (2017), "Density estimation using Real NVP"; Dempster, Laird and Rubin (1977), "Maximum
     likelihood from incomplete data via the EM algorithm"; Golub, Heath and Wahba (1979), "Generalized cross-validation as a
     method for choosing a good ridge parameter"; Schwarz (1978), "Estimating the dimension of a model"; Rothfuss
-    et al. (2019), "Noise regularization for conditional density estimation"; Winkler, Worrall, Hoogeboom and Welling
+    et al. (2019), "Noise regularization for conditional density estimation"; Sung (2004), "Gaussian mixture regression and
+    classification"; Winkler, Worrall, Hoogeboom and Welling
     (2019), "Learning likelihoods with conditional normalizing flows"; Martino, Elvira and Louzada (2017), "Effective sample
     size for importance sampling based on discrepancy measures", for weights.
 

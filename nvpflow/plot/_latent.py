@@ -98,7 +98,8 @@ def latent(
     dimensions = _check_dimensions(dimensions, flow.data_dim)
     Z = flow.inverse(X)[0].astype(np.float64)
     if flow.base is not None:
-        Z = _rosenblatt(flow.base, Z)
+        known = flow.rows(len(Z)) if flow.base.context_dim else np.empty((len(Z), 0))
+        Z = _rosenblatt(flow.base, np.hstack([known, Z]))[:, flow.base.context_dim :]
     count = 2 * len(dimensions)
     columns = min(count, 4)
     figure, axes = panels(axes, count, columns, width=3.3 * columns, gap=0.8)
@@ -156,7 +157,7 @@ def _quantiles(probabilities: Floats) -> Floats:
 
 
 def _rosenblatt(mixture: MixtureBase, Z: Floats) -> Floats:
-    """Map draws from a mixture to draws from N(0, I), shape (n, D), one dimension after the other.
+    """Map draws from a mixture to draws from N(0, I), shape (n, D), one dimension after the other. The context comes first.
 
     P is lower triangular. So P (z - mean) of a component is the standardised residual of each dimension given those before it.
     """
