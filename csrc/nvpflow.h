@@ -128,7 +128,7 @@ typedef enum {
     NVP_STANDARD_NORMAL,     /* N(0, I) */
     NVP_MIXTURE,             /* normal distributions; Izmailov, Kirichenko, Finzi and Wilson (2020), section 3 */
     NVP_CONDITIONAL_MIXTURE, /* a mixture of context and z together, given the context, C >= 1: Sung (2004), "Gaussian
-                              * mixture regression and classification", section 2.2 */
+                              * mixture regression and classification" */
     NVP_N_BASE_KINDS
 } nvp_base_kind;
 

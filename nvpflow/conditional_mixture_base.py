@@ -48,7 +48,7 @@ class ConditionalMixtureBase(MixtureBase):
 
     References
     ----------
-    Sung (2004), "Gaussian mixture regression and classification", section 2.2.
+    Sung (2004), "Gaussian mixture regression and classification".
 
     Examples
     --------
