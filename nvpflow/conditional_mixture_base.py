@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nvpflow._typing import ArrayLike, DTypeLike, FloatDType, Floats
+from nvpflow._typing import ArrayLike, DTypeLike, Floats
 from nvpflow._validation.arguments import check_dtype, check_int
 from nvpflow.mixture_base import GRAD_NUMBERS, MixtureBase, _check_mixture
 
@@ -80,10 +80,6 @@ class ConditionalMixtureBase(MixtureBase):
             raise ValueError(f"means must have more columns than the {context_dim} of the context, got shape {means.shape}")
         self._allocate(k, n_columns - context_dim, context_dim, check_dtype(dtype))
         self._set(logits, means, factors)
-
-    def _allocate(self, n_components: int, data_dim: int, context_dim: int, dtype: FloatDType) -> None:  # type: ignore[override]
-        self.n_components, self.data_dim, self.context_dim = n_components, data_dim, context_dim
-        self._allocate_parameters(dtype)
 
     def _map_context(self, scale: Floats, shift: Floats) -> None:
         """Rewrite the parameters for the context scale * c + shift, where they were for c. The density does not change."""

@@ -63,8 +63,8 @@ class Flow(_core.Flow):
 
         log p(x) = log p(z) + log|det dz/dx|,     p(z) = N(z; 0, I) or a mixture.
 
-    A flow of coupling layers with a context, or over a `ConditionalMixtureBase`, is conditional. Its density is log p(x | context), and every method needs
-    the context, one row for each sample.
+    A flow of coupling layers with a context, or over a `ConditionalMixtureBase`, is conditional. Its density is
+    log p(x | context), and every method needs the context, one row for each sample.
 
     Parameters
     ----------

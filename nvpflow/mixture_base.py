@@ -67,8 +67,9 @@ class MixtureBase(Base):
     """
 
     _kind = "mixture"
-    _arguments = ("n_components", "data_dim")
+    _arguments: tuple[str, ...] = ("n_components", "data_dim")
     _state_names = ("logits", "means", "factors")
+    n_components: int
 
     def __init__(self, weights: ArrayLike, means: ArrayLike, covariances: ArrayLike, *, dtype: DTypeLike = "float32") -> None:
         if hasattr(self, "_parameters"):
@@ -83,11 +84,10 @@ class MixtureBase(Base):
         if not (np.isfinite(self.parameters).all() and _has_normal_diagonals(factors, self.dtype)):
             raise ValueError(f"weights, means and covariances must be within the range of {self.dtype}")
 
-    def _allocate(self, n_components: int, data_dim: int, dtype: FloatDType) -> None:
-        self.n_components, self.data_dim = n_components, data_dim
-        self._allocate_parameters(dtype)
-
-    def _allocate_parameters(self, dtype: FloatDType) -> None:
+    def _allocate(self, *sizes: Any) -> None:
+        *values, dtype = sizes
+        for name, value in zip(self._arguments, values, strict=True):
+            setattr(self, name, value)
         n = self.n_components * (1 + self._n_columns + self._n_columns * (self._n_columns + 1) // 2)
         self._parameters = np.zeros(n, dtype)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nvpflow._training.mixture_em import COMPONENTS, PATIENCE, MixtureSearch, refit_mixture
+from nvpflow._training.mixture_em import COMPONENTS, MixtureSearch, refit_mixture
 from nvpflow._training.statistics import mean_and_error
 from nvpflow._typing import Floats
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
@@ -20,6 +21,8 @@ __all__ = ["find_conditional_mixture", "refit_base"]
 # Cross-validation predicts at least ENOUGH_ROWS rows, if it can, with at most FOLDS folds. With the 10 held-out rows of 50
 # alone, it chose so many components that a linear task of seven columns was 0.3 nats worse.
 ENOUGH_ROWS, FOLDS = 200, 5
+# The search ends after PATIENCE numbers of components in a row without improvement.
+PATIENCE = 3
 # A mixture with the context must be more likely by this many standard errors.
 LEAST_GAIN = 1.0
 # More columns take too long, and a mixture of them seldom says more than the regression.
@@ -28,9 +31,7 @@ MOST_COLUMNS = 40
 MOST_ROWS = 1500
 
 
-def find_conditional_mixture(
-    base: MixtureBase, training: Data, held_out: Data, seed: int
-) -> ConditionalMixtureBase | None:
+def find_conditional_mixture(base: MixtureBase, training: Data, held_out: Data, seed: int) -> ConditionalMixtureBase | None:
     """Find the mixture of context and samples with the best likelihood of the samples given their context.
 
     The number of components is chosen by cross-validation of this conditional likelihood: the Bayesian information criterion
@@ -97,11 +98,10 @@ def _best_by_cross_validation(folds: list[tuple[Data, Data]], seed: int) -> tupl
     return best[1], best[2]
 
 
-def _log_prob(mixtures: list[MixtureBase], folds: list[tuple[Data, Data]]) -> Floats:
+def _log_prob(mixtures: Sequence[MixtureBase], folds: list[tuple[Data, Data]]) -> Floats:
     """Log-densities of the rows that each fold leaves out, given their context if the mixture reads one."""
     parts = [
-        mixture.log_prob(rows.x, rows.context if mixture.context_dim else None)
-        for mixture, (_, rows) in zip(mixtures, folds)
+        mixture.log_prob(rows.x, rows.context if mixture.context_dim else None) for mixture, (_, rows) in zip(mixtures, folds)
     ]
     return np.concatenate(parts).astype(np.float64)
 

@@ -14,7 +14,7 @@ from nvpflow._training.dataset import Data
 from nvpflow._training.defaults import base_of
 from nvpflow._training.history import validated
 from nvpflow._training.mixture_em import fit_mixture
-from nvpflow._training.rival import adopt_better, train_rival
+from nvpflow._training.rival import adopt_better_rival
 from nvpflow._training.settings import Settings
 from nvpflow._training.split import split
 from nvpflow._training.standardize import Units
@@ -96,7 +96,6 @@ def _standardized(units: Units, data: Data) -> Data:
 def _train_best(starts: list[Start], settings: Settings, callback: Callback | None, seed: int, with_rival: bool) -> None:
     """Try all starts briefly, train the best one to the end, and judge its layers. A better rival replaces it."""
     with _watched(callback, starts[0].max_iter, settings.verbose) as watched:
-        rival = train_rival(starts[0], seed) if with_rival else None
         if len(starts) > 1:
             for start in starts:
                 start.try_out(seed)
@@ -104,8 +103,8 @@ def _train_best(starts: list[Start], settings: Settings, callback: Callback | No
         if watched is None or not best.replay(watched):
             best.run(seed, watched)
         best.judge_layers()
-        if rival:
-            adopt_better(best, rival)
+        if with_rival:
+            adopt_better_rival(best, seed)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from nvpflow._training.statistics import effective_size, location_and_scale
 from nvpflow._typing import Floats
 from nvpflow.mixture_base import MixtureBase, pack_factors
 
-__all__ = ["COMPONENTS", "PATIENCE", "MixtureSearch", "fit_mixture", "refit_mixture"]
+__all__ = ["COMPONENTS", "MixtureSearch", "fit_mixture", "refit_mixture"]
 
 # Numbers of components to try. The search ends after PATIENCE of them in a row without improvement.
 COMPONENTS, PATIENCE = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64), 3

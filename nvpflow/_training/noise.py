@@ -29,5 +29,7 @@ def bandwidth(noise: float, data: Data, n: float, mixture: MixtureBase | None = 
     if mixture is None:
         return deviation
     inverse = np.linalg.inv(mixture.precision_factors[:, mixture.context_dim :, mixture.context_dim :])
-    variances = (inverse**2).sum(axis=2)  # of the samples, given the context
-    return np.minimum(deviation, MOST_NOISE / np.sqrt(mixture.weights @ (1 / variances)))
+    covariances = inverse @ inverse.transpose(0, 2, 1)  # of the samples, given the context
+    variances: Floats = np.diagonal(covariances, axis1=1, axis2=2)
+    widest: Floats = np.minimum(deviation, MOST_NOISE / np.sqrt(mixture.weights @ (1 / variances)))
+    return widest

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Stream"]
 
 
-# Its narrow components leave layers no room: in the first pieces after a fit to two branches, 1e-3 cost up to 2 nats, 3e-4 up to
-# 0.2, and this rate 0.01.
+# Over a base that reads the context. Its narrow components leave layers no room: in the first pieces after a fit to two
+# branches, 1e-3 cost up to 2 nats, 3e-4 up to 0.2, and this rate 0.01.
 RATE_OVER_CONDITIONAL = 1e-4
 
 

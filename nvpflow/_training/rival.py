@@ -9,55 +9,65 @@ import numpy as np
 from nvpflow._training.build import new_flow
 from nvpflow._training.conditional_mixture import find_conditional_mixture
 from nvpflow._training.start import Start
-from nvpflow._training.statistics import mean_and_error
+from nvpflow._training.statistics import mean_and_error, moments
+from nvpflow._typing import Floats
 from nvpflow.flow import ConvergenceWarning
 
-__all__ = ["adopt_better", "train_rival"]
+__all__ = ["adopt_better_rival"]
 
 # The share of a fit's epochs for a rival. Layers over a good base need few. With a quarter they came to fit the held-out
 # samples: rivals were chosen that were up to 0.5 nats worse on others.
 SHARE = 0.1
+# A rival that is this many standard errors behind before its layers are trained seldom catches up.
+FAR_BEHIND = 2.0
+# The least standard deviation that a regression leaves, in its own units.
+LEAST_LEFT = 0.5
 
 
-def train_rival(start: Start, seed: int) -> Start | None:
-    """Train layers over a mixture of context and samples, given the context, and judge them.
+def adopt_better_rival(start: Start, seed: int) -> None:
+    """Replace flow and base of a trained start by those of its rival, if these are more likely on held-out samples.
+
+    Both are compared as trained and judged. Their bases say little: layers that read the context gain up to a nat over a
+    mixture of the samples alone, and a tenth of that over one with the context. The rival's base has to be better than the
+    other base by a standard error. A second such margin here, or half of it, missed good rivals: a gap of 0.13 instead of
+    0.10.
 
     Parameters
     ----------
     start : Start
-        Whose base is a mixture of the samples alone, after a regression on the context.
+        Trained and judged. It stays as it is without a context, held-out samples or a mixture as its base.
     seed : int
-
-    Returns
-    -------
-    Start or None
-        None if there is no context, no mixture, or no held-out sample; or if no mixture with the context is clearly better.
+        For the training of the rival.
     """
     training, held_out = start.training, start.validation
-    if training.context is None or start.mixture is None or held_out is None:
-        return None
+    if training.context is None or start.mixture is None or held_out is None or _is_determined(start):
+        return
     base = find_conditional_mixture(start.mixture, training, held_out, start.seed)
     if base is None:
-        return None
+        return
     flow = new_flow(start.settings, training, start.seed, base)
     rival = Start(start.settings, training, held_out, start.units, flow, base, start.seed, SHARE)
+    gain, error = mean_and_error(_gain(rival, start), held_out)
+    if gain < -FAR_BEHIND * error:
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         rival.run(seed, None)
     rival.judge_layers()
-    return rival
-
-
-def adopt_better(start: Start, rival: Start) -> None:
-    """Replace flow and base of a trained start by those of the rival, if these are more likely on held-out samples.
-
-    Both are compared as trained and judged. The starts say little: layers that read the context gain up to a nat over a mixture
-    of the samples alone, and a tenth of that over a mixture with the context. The rival was already better by a standard error
-    than the base of the other one. A second such margin here, or half of it, missed good rivals: 0.13 instead of 0.10 nats.
-    """
-    held_out = start.validation
-    assert held_out is not None
-    with np.errstate(invalid="ignore"):  # for samples without a density
-        gain = rival.flow.log_prob(*held_out[:2]).astype(np.float64) - start.flow.log_prob(*held_out[:2])
-    if mean_and_error(gain, held_out)[0] > 0:
+    if mean_and_error(_gain(rival, start), held_out)[0] > 0:
         start.flow, start.base, start.best_iter = rival.flow, rival.base, 0
+
+
+def _gain(rival: Start, start: Start) -> Floats:
+    """The gain in log-density of each held-out sample."""
+    assert start.validation is not None
+    x, context, _ = start.validation
+    with np.errstate(invalid="ignore"):  # for samples without a density
+        gain: Floats = rival.flow.log_prob(x, context).astype(np.float64) - start.flow.log_prob(x, context)
+    return gain
+
+
+def _is_determined(start: Start) -> bool:
+    """Whether the regression leaves only rounding errors of a column, which are others in the units of the data."""
+    left = moments(start.training.x, start.training.weight)[1]  # 1, unless the units had to stay above the resolution
+    return start.units.regression is not None and bool((left < LEAST_LEFT).any())

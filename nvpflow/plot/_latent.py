@@ -98,8 +98,9 @@ def latent(
     dimensions = _check_dimensions(dimensions, flow.data_dim)
     Z = flow.inverse(X)[0].astype(np.float64)
     if flow.base is not None:
-        known = flow.rows(len(Z)) if flow.base.context_dim else np.empty((len(Z), 0))
-        Z = _rosenblatt(flow.base, np.hstack([known, Z]))[:, flow.base.context_dim :]
+        known = flow.rows(len(Z)) if flow.base.context_dim else None
+        columns = Z if known is None else np.hstack([known.astype(flow.dtype), Z])
+        Z = _rosenblatt(flow.base, columns)[:, flow.base.context_dim :]
     count = 2 * len(dimensions)
     columns = min(count, 4)
     figure, axes = panels(axes, count, columns, width=3.3 * columns, gap=0.8)

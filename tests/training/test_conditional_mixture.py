@@ -64,7 +64,9 @@ def test_many_columns_are_not_searched():
     assert find_conditional_mixture(fit_mixture(data.x), data, data, 0) is None
 
 
-@pytest.mark.parametrize("columns", [lambda k: np.eye(3)[k], lambda k: np.stack([k, 0 * k + 7.5], axis=1), lambda k: k[:, None]])
+@pytest.mark.parametrize(
+    "columns", [lambda k: np.eye(3)[k], lambda k: np.stack([k, 0 * k + 7.5], axis=1), lambda k: k[:, None]]
+)
 def test_contexts_of_few_values(columns):
     """One-hot columns, a constant one, and three values."""
     rng = np.random.default_rng(0)
