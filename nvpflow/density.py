@@ -185,10 +185,10 @@ class FlowDensity(Transformer):
     Dinh, Sohl-Dickstein and Bengio (2017), "Density estimation using Real NVP"; Dempster, Laird and Rubin (1977), "Maximum
     likelihood from incomplete data via the EM algorithm"; Golub, Heath and Wahba (1979), "Generalized cross-validation as a
     method for choosing a good ridge parameter"; Schwarz (1978), "Estimating the dimension of a model"; Rothfuss
-    et al. (2019), "Noise regularization for conditional density estimation"; Sung (2004), "Gaussian mixture regression and
-    classification"; Winkler, Worrall, Hoogeboom and Welling
-    (2019), "Learning likelihoods with conditional normalizing flows"; Martino, Elvira and Louzada (2017), "Effective sample
-    size for importance sampling based on discrepancy measures", for weights.
+    et al. (2019), "Noise regularization for conditional density estimation"; Winkler, Worrall, Hoogeboom and Welling
+    (2019), "Learning likelihoods with conditional normalizing flows"; Sung (2004), "Gaussian mixture regression and
+    classification"; Martino, Elvira and Louzada (2017), "Effective sample size for importance sampling based on discrepancy
+    measures", for weights.
 
     Examples
     --------
