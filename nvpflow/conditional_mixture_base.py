@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 
 from nvpflow._typing import ArrayLike, DTypeLike, Floats
@@ -80,6 +82,21 @@ class ConditionalMixtureBase(MixtureBase):
             raise ValueError(f"means must have more columns than the {context_dim} of the context, got shape {means.shape}")
         self._allocate(k, n_columns - context_dim, context_dim, check_dtype(dtype))
         self._set(logits, means, factors)
+
+    @classmethod
+    def _of_joint(cls, joint: MixtureBase, context_dim: int) -> Self:
+        """The mixture of all columns, given the first ones. It has the same parameters."""
+        base = cls.__new__(cls)
+        base._allocate(joint.n_components, joint.data_dim - context_dim, context_dim, joint.dtype)
+        base._parameters[:] = joint.parameters
+        return base
+
+    def _joint(self) -> MixtureBase:
+        """The mixture of context and latent point."""
+        joint = MixtureBase.__new__(MixtureBase)
+        joint._allocate(self.n_components, self._n_columns, self.dtype)
+        joint._parameters[:] = self.parameters
+        return joint
 
     def _map_context(self, scale: Floats, shift: Floats) -> None:
         """Rewrite the parameters for the context scale * c + shift, where they were for c. The density does not change."""

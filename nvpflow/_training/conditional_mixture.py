@@ -59,17 +59,17 @@ def find_conditional_mixture(base: MixtureBase, training: Data, held_out: Data, 
         left_out = left_out.and_those(rows)
     best, log_prob = _best_by_cross_validation(folds, seed)
     alone = [base, *(refit_mixture(base, kept.x, kept.weight, seed, search=False) for kept, _ in folds[1:])]
-    gain = log_prob - _log_prob(alone, folds)
+    with np.errstate(invalid="ignore"):  # for samples without a density
+        gain = log_prob - _log_prob(alone, folds)
     mean, error = mean_and_error(gain, left_out)
     return best if mean > LEAST_GAIN * error else None
 
 
 def refit_base(base: MixtureBase, data: Data, seed: int) -> MixtureBase:
     """Fit the mixture to other samples of its density, standardised and with their context."""
-    if not base.context_dim:
+    if not isinstance(base, ConditionalMixtureBase):
         return refit_mixture(base, data.x, data.weight, seed)
-    joint = MixtureBase(base.weights, base.means, base.covariances, dtype=base.dtype)
-    return _given_context(refit_mixture(joint, _joint(data), data.weight, seed, search=False), data)
+    return _given_context(refit_mixture(base._joint(), _joint(data), data.weight, seed, search=False), data)
 
 
 def _folds(training: Data, held_out: Data, seed: int) -> list[tuple[Data, Data]]:
@@ -115,7 +115,8 @@ def _given_context(joint: MixtureBase, data: Data) -> ConditionalMixtureBase:
     """The mixture given the context. Constant columns, which tell nothing, have unit variance."""
     context = data.context
     assert context is not None
-    constant, covariances = np.flatnonzero(context.min(axis=0) == context.max(axis=0)), joint.covariances
-    covariances[:, constant], covariances[:, :, constant] = 0, 0
-    covariances[:, constant, constant] = 1
-    return ConditionalMixtureBase(joint.weights, joint.means, covariances, context.shape[1], dtype=joint.dtype)
+    base = ConditionalMixtureBase._of_joint(joint, context.shape[1])
+    constant = np.flatnonzero(context.min(axis=0) == context.max(axis=0))
+    row, column = np.tril_indices(joint.data_dim)
+    base.factors[:, np.isin(row, constant) | np.isin(column, constant)] = 0  # logarithms on the diagonal
+    return base
