@@ -24,6 +24,7 @@ from nvpflow._io.load import load
 from nvpflow._io.save import save
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.density import FlowDensity, NotFittedError
+from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.layers import (
     ActNorm,
@@ -52,6 +53,7 @@ __all__ = [
     "CouplingLayer",
     "Flow",
     "FlowDensity",
+    "FlowEnsemble",
     "FlowOutlierDetector",
     "LULinear",
     "Linear",

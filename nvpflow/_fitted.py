@@ -16,6 +16,7 @@ from nvpflow._typing import ArrayLike, FloatDType, Floats, Names
 from nvpflow._validation.arrays import as_array, check_samples
 
 if TYPE_CHECKING:
+    from nvpflow.ensemble import FlowEnsemble
     from nvpflow.flow import Flow
 
 __all__ = ["FittedModel", "NotFittedError"]
@@ -28,6 +29,7 @@ OPTIONAL_ATTRIBUTES = (
     "context_origin_",
     "context_range_",
     "feature_names_in_",
+    "search_",
 )
 
 
@@ -68,8 +70,8 @@ class FittedModel:
         """The attributes at one moment, even if another thread is fitting."""
         return vars(self).copy()
 
-    def _fitted_flow(self) -> Flow:
-        flow: Flow | None = getattr(self, "flow_", None)
+    def _fitted_flow(self) -> Flow | FlowEnsemble:
+        flow: Flow | FlowEnsemble | None = getattr(self, "flow_", None)
         if flow is None:
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
         return flow

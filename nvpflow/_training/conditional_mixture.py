@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nvpflow._training.mixture_em import COMPONENTS, MixtureSearch, refit_mixture
-from nvpflow._training.statistics import mean_and_error
+from nvpflow._training.em import ColumnUnits, Mixture, Samples
+from nvpflow._training.kmeans import Clusters
+from nvpflow._training.mixture_search import COMPONENTS, PATIENCE
+from nvpflow._training.statistics import effective_size, mean_and_error
 from nvpflow._typing import Floats
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.mixture_base import MixtureBase
@@ -16,13 +18,13 @@ from nvpflow.mixture_base import MixtureBase
 if TYPE_CHECKING:
     from nvpflow._training.dataset import Data
 
-__all__ = ["find_conditional_mixture", "refit_base"]
+__all__ = ["find_conditional_mixture", "gain_of_refit", "refit_conditional_mixture"]
 
 # Cross-validation predicts at least ENOUGH_ROWS rows, if it can, with at most FOLDS folds. With the 10 held-out rows of 50
 # alone, it chose so many components that a linear task of seven columns was 0.3 nats worse.
 ENOUGH_ROWS, FOLDS = 200, 5
-# The search ends after PATIENCE numbers of components in a row without improvement.
-PATIENCE = 3
+# Steps at most, in the search and where a mixture is fitted to other samples.
+SEARCH_ITER, MAX_ITER = 15, 100
 # A mixture with the context must be more likely by this many standard errors.
 LEAST_GAIN = 1.0
 # More columns take too long, and a mixture of them seldom says more than the regression.
@@ -58,18 +60,52 @@ def find_conditional_mixture(base: MixtureBase, training: Data, held_out: Data, 
     for _, rows in folds[1:]:
         left_out = left_out.and_those(rows)
     best, log_prob = _best_by_cross_validation(folds, seed)
-    alone = [base, *(refit_mixture(base, kept.x, kept.weight, seed, search=False) for kept, _ in folds[1:])]
+    alone = [base, *(_refit(base, kept.x, kept.weight) for kept, _ in folds[1:])]
     with np.errstate(invalid="ignore"):  # for samples without a density
         gain = log_prob - _log_prob(alone, folds)
-    mean, error = mean_and_error(gain, left_out)
+    mean, error = mean_and_error(gain, left_out.weight)
     return best if mean > LEAST_GAIN * error else None
 
 
-def refit_base(base: MixtureBase, data: Data, seed: int) -> MixtureBase:
+def refit_conditional_mixture(base: ConditionalMixtureBase, data: Data) -> ConditionalMixtureBase:
     """Fit the mixture to other samples of its density, standardised and with their context."""
-    if not isinstance(base, ConditionalMixtureBase):
-        return refit_mixture(base, data.x, data.weight, seed)
-    return _given_context(refit_mixture(base._joint(), _joint(data), data.weight, seed, search=False), data)
+    return _given_context(_refit(base._joint(), _joint(data), data.weight), data)
+
+
+def gain_of_refit(base: MixtureBase, training: Data, both: Data) -> float:
+    """How much a fit to all samples instead of the training samples raises the log-density of new ones, in nats.
+
+    A fit of p parameters to n samples loses p / 2n: Akaike (1974), "A new look at the statistical model identification".
+    """
+    return base.n_parameters / 2 * (1 / effective_size(training) - 1 / effective_size(both))
+
+
+def _refit(base: MixtureBase, x: Floats, weight: Floats | None) -> MixtureBase:
+    """Fit a mixture to other samples of its density. It starts from where it is, and keeps the number of components."""
+    units = ColumnUnits(x, weight)
+    mixture = Mixture(Samples(units.standardize(x), weight), base.n_components)
+    mixture.weights, mixture.means = base.weights, (base.means - units.mean) / units.deviation
+    mixture.covariances = base.covariances / np.outer(units.deviation, units.deviation)
+    mixture.fit(MAX_ITER)
+    return units.base(mixture.weights, mixture.means, mixture.covariances)
+
+
+class _Search:
+    """Mixtures of context and samples, of growing numbers of components. The attribute n is the effective number of rows."""
+
+    def __init__(self, data: Data, seed: int) -> None:
+        columns, self._data = _joint(data), data
+        self._units = ColumnUnits(columns, data.weight)
+        self._samples = Samples(self._units.standardize(columns), data.weight)
+        self._clusters = Clusters(self._samples.x, data.weight, np.random.default_rng(seed))
+        self.n = self._samples.n
+
+    def fit(self, k: int) -> ConditionalMixtureBase:
+        """Fit k components, at least as many as in the call before."""
+        mixture = Mixture(self._samples, k)
+        mixture.start(self._clusters)
+        mixture.fit(SEARCH_ITER)
+        return _given_context(self._units.base(mixture.weights, mixture.means, mixture.covariances), self._data)
 
 
 def _folds(training: Data, held_out: Data, seed: int) -> list[tuple[Data, Data]]:
@@ -83,14 +119,14 @@ def _folds(training: Data, held_out: Data, seed: int) -> list[tuple[Data, Data]]
 
 def _best_by_cross_validation(folds: list[tuple[Data, Data]], seed: int) -> tuple[ConditionalMixtureBase, Floats]:
     """The mixture of the first fold with the best number of components, and the log-densities of all left out rows."""
-    searches = [MixtureSearch(_joint(kept), kept.weight, seed) for kept, _ in folds]
+    searches = [_Search(kept, seed) for kept, _ in folds]
     weight = np.concatenate([np.ones(len(rows.x)) if rows.weight is None else rows.weight for _, rows in folds])
     best, since = None, 0
     for k in COMPONENTS:
         too_few_rows = any(k * (_joint(folds[0][0]).shape[1] + 2) > search.n for search in searches)
         if best and (since == PATIENCE or too_few_rows):
             break
-        mixtures = [_given_context(search.fit(k), kept) for search, (kept, _) in zip(searches, folds)]
+        mixtures = [search.fit(k) for search in searches]
         log_prob = _log_prob(mixtures, folds)
         mean = np.average(log_prob, weights=weight)
         best, since = ((mean, mixtures[0], log_prob), 0) if best is None or mean > best[0] else (best, since + 1)

@@ -13,7 +13,8 @@ from nvpflow._training.context import ContextScaler
 from nvpflow._training.dataset import Data
 from nvpflow._training.defaults import base_of
 from nvpflow._training.history import validated
-from nvpflow._training.mixture_em import fit_mixture
+from nvpflow._training.limit import Limit
+from nvpflow._training.mixture_search import fit_mixture
 from nvpflow._training.rival import adopt_better_rival
 from nvpflow._training.settings import Settings
 from nvpflow._training.split import split
@@ -27,7 +28,7 @@ from nvpflow.progress import progress
 if TYPE_CHECKING:
     from nvpflow.density import FlowDensity
 
-__all__ = ["train"]
+__all__ = ["learned", "make_starts", "train", "train_best", "watched"]
 
 
 def train(
@@ -52,26 +53,48 @@ def train(
         The fitted model to start from. It is not changed.
     """
     init_seed, split_seed, shuffle_seed = draw_seeds(settings.random_state, 3)
+    limit = Limit(settings.time_limit)
     training, validation = split(settings, data, split_seed)
     scaler = ContextScaler(training, settings.standardize, settings.dtype, data.context)
+    starts = make_starts(settings, training, validation, scaler, init_seed, before)
+    try:
+        with watched(callback, starts[0].max_iter, settings.verbose) as watch:
+            train_best(starts, watch, shuffle_seed, limit, with_rival=before is None)
+    finally:
+        fitted |= learned(settings, starts, scaler)  # even if interrupted
+
+
+def make_starts(
+    settings: Settings,
+    training: Data,
+    validation: Data | None,
+    scaler: ContextScaler,
+    seed: int,
+    before: FlowDensity | None = None,
+) -> list[Start]:
+    """Create the starts of one flow: new ones, or a warm start from a fitted model with one flow."""
     training, validation = scaler.transform(training), validation and scaler.transform(validation)
     if before is None:
-        starts = _new_starts(settings, training, validation, init_seed)
-    else:
-        units, flow, mixture = find_warm_start(before, settings, training, scaler, init_seed)
-        inner = _standardized(units, training), validation and _standardized(units, validation)
-        starts = [Start(settings, *inner, units, flow, mixture, init_seed)]
-    try:
-        _train_best(starts, settings, callback, shuffle_seed, with_rival=before is None)
-    finally:
-        best = min(starts, key=Start.validation_nll)
-        if best.history:  # even if interrupted
-            fitted["flow_"] = whole_flow(settings, best.flow.layers, best.base, best.units, scaler)
-            fitted["origin_"] = np.zeros(data.x.shape[1]) + best.units.origin
-            fitted |= scaler.fitted_attributes()
-            fitted["n_iter_"] = len(best.history["train_nll"])
-            fitted["best_iter_"] = best.best_iter
-            fitted["history_"] = validated(best.history)
+        return _new_starts(settings, training, validation, seed)
+    units, flow, mixture = find_warm_start(before, settings, training, scaler, seed)
+    inner = _standardized(units, training), validation and _standardized(units, validation)
+    return [Start(settings, *inner, units, flow, mixture, seed)]
+
+
+def learned(settings: Settings, starts: list[Start], scaler: ContextScaler) -> dict[str, Any]:
+    """The fitted attributes, from the best start. None if no epoch was completed."""
+    best = min(starts, key=Start.validation_nll)
+    if not best.history:
+        return {}
+    found = {} if best.search is None else {"search_": best.search}
+    return found | {
+        "flow_": whole_flow(settings, best.flow.layers, best.base, best.units, scaler),
+        "origin_": np.zeros(best.flow.data_dim) + best.units.origin,
+        **scaler.fitted_attributes(),
+        "n_iter_": len(best.history["train_nll"]),
+        "best_iter_": best.best_iter,
+        "history_": validated(best.history),
+    }
 
 
 def _new_starts(settings: Settings, training: Data, validation: Data | None, seed: int) -> list[Start]:
@@ -93,27 +116,26 @@ def _standardized(units: Units, data: Data) -> Data:
     return data._replace(x=units.standardize(data.x, data.context))
 
 
-def _train_best(starts: list[Start], settings: Settings, callback: Callback | None, seed: int, with_rival: bool) -> None:
+def train_best(starts: list[Start], watch: Callback | None, seed: int, limit: Limit, with_rival: bool) -> None:
     """Try all starts briefly, train the best one to the end, and judge its layers. A better rival replaces it."""
-    with _watched(callback, starts[0].max_iter, settings.verbose) as watched:
-        if len(starts) > 1:
-            for start in starts:
-                start.try_out(seed)
-        best = min(starts, key=Start.validation_nll)
-        if watched is None or not best.replay(watched):
-            best.run(seed, watched)
-        best.judge_layers()
-        if with_rival:
-            adopt_better_rival(best, seed)
+    if len(starts) > 1:
+        for start in starts:
+            start.try_out(seed, limit)
+    best = min(starts, key=Start.validation_nll)
+    if watch is None or not best.replay(watch):
+        best.run(seed, watch, limit)
+    best.judge_layers()
+    if with_rival:
+        adopt_better_rival(best, seed, limit)
 
 
 @contextmanager
-def _watched(callback: Callback | None, max_iter: int, verbose: int) -> Iterator[Callback | None]:
+def watched(callback: Callback | None, max_iter: int, verbose: int) -> Iterator[Callback | None]:
     """The user's callback. If `verbose`, progress is shown before each call."""
     with progress(max_iter, verbose) as show:
 
-        def watched(epoch: int, train_nll: float, validation_nll: float) -> object:
+        def watch(epoch: int, train_nll: float, validation_nll: float) -> object:
             show(epoch, train_nll, validation_nll)
             return callback and callback(epoch, train_nll, validation_nll)
 
-        yield watched if verbose else callback
+        yield watch if verbose else callback

@@ -25,7 +25,9 @@ class Settings:
     base: Base
     standardize: bool
     n_init: int
+    n_models: int
     max_iter: int | None
+    time_limit: float | None
     batch_size: int | None
     learning_rate: float | None
     schedule: Schedule

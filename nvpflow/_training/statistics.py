@@ -30,11 +30,11 @@ __all__ = [
 # 5th to the 95th percentile, divided by that of a standard normal distribution. QUANTILES_FROM rows are enough to find it.
 FAR_OUT, SPREAD_OF_NORMAL, QUANTILES_FROM = 8.0, 3.29, 10_000
 
-LEAST_FOR_ERROR = 5  # fewer samples do not give a standard error
-
 # A column holds values if one value has at least this share of it: mixtures put a component on each. MANY_ROWS rows are
 # enough to find out.
 LARGE_SHARE, MANY_ROWS = 0.05, 3000
+
+LEAST_FOR_ERROR = 5  # fewer samples do not tell a standard error
 
 
 def effective_size(data: Data) -> float:
@@ -43,20 +43,13 @@ def effective_size(data: Data) -> float:
     Source: Martino, Elvira and Louzada (2017), "Effective sample size for importance sampling based on discrepancy measures".
     By the size of Kish, (sum w)^2 / sum w^2, 700 samples and one of weight 300, such as a repeated row, would count as 11.
     """
-    if data.weight is None:
-        return len(data.x)
-    share = data.weight[data.weight > 0] / data.weight.sum(dtype=np.float64)
+    return len(data.x) if data.weight is None else _size(data.weight)
+
+
+def _size(weight: Floats) -> float:
+    share = weight[weight > 0] / weight.sum(dtype=np.float64)
     size: float = np.exp(-(share * np.log(share)).sum())
     return size
-
-
-def mean_and_error(values: Floats, data: Data) -> tuple[float, float]:
-    """Weighted mean of one value for each sample, and its standard error, infinite for too few samples."""
-    with np.errstate(invalid="ignore"):
-        mean = np.average(values, weights=data.weight)
-        variance = np.average((values - mean) ** 2, weights=data.weight)
-    n = effective_size(data)
-    return float(mean), float(np.sqrt(variance / (n - 1))) if n > LEAST_FOR_ERROR else np.inf
 
 
 def moments(x: Floats, weight: Floats | None = None) -> tuple[Floats, Floats]:
@@ -98,6 +91,15 @@ def quantiles(x: Floats, shares: Sequence[float], weight: Floats | None = None) 
     below = (np.cumsum(weight, axis=0) - weight / 2) / weight.sum(axis=0)
     columns = zip(below.T, np.take_along_axis(x, order, axis=0).T.astype(np.float64))
     return np.array([np.interp(shares, position, column) for position, column in columns]).T
+
+
+def mean_and_error(values: Floats, weight: Floats | None) -> tuple[float, float]:
+    """Mean of values (n,), and its standard error, which is infinite for fewer than LEAST_FOR_ERROR samples."""
+    n = len(values) if weight is None else _size(weight)
+    with np.errstate(invalid="ignore"):  # for infinite values
+        mean = np.average(values, weights=weight)
+        variance = np.average((values - mean) ** 2, weights=weight)
+    return float(mean), float(np.sqrt(variance / (n - 1))) if n > LEAST_FOR_ERROR else np.inf
 
 
 def holds_values(x: Floats) -> bool:

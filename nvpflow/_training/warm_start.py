@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from nvpflow._training.build import coupling_of
-from nvpflow._training.conditional_mixture import refit_base
+from nvpflow._training.conditional_mixture import refit_conditional_mixture
 from nvpflow._training.context import ContextScaler, read_standardized
 from nvpflow._training.dataset import Data
+from nvpflow._training.mixture_search import fit_mixture
 from nvpflow._training.standardize import Units
 from nvpflow._training.statistics import effective_size
 from nvpflow.bases import Base
+from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.flow import Flow
 from nvpflow.layers import AdditiveCoupling, AffineCoupling, Layer, SplineCoupling
 from nvpflow.layers._coupling import Coupling
@@ -62,7 +64,7 @@ def find_warm_start(
     Parameters
     ----------
     model : FlowDensity
-        Fitted.
+        Fitted, with one flow.
     settings : Settings
         Its present parameters.
     training : Data
@@ -78,7 +80,8 @@ def find_warm_start(
     mixture : MixtureBase or None
         The base of the flow if its layers are the identity, else None.
     """
-    fitted, n_layers = model.flow_, _count_couplings(model.flow_)
+    fitted = cast(Flow, model.flow_)
+    n_layers = _count_couplings(fitted)
     _check_unchanged(_fitted_shape(fitted, n_layers), _expected_shape(settings, training, fitted.base))
     whole = fitted.copy()
     read_standardized(whole, scaler.mean - getattr(model, "context_origin_", 0.0), scaler.scale)
@@ -107,14 +110,21 @@ def _moved(model: FlowDensity, settings: Settings, kept: _Candidate, training: D
     layers, base, n_new = kept.flow.layers, kept.flow.base, units.n_parameters
     if hasattr(model, "_context_units"):  # models from old files have none
         mean, scale = model._context_units
-        whole = model.flow_.copy()
+        whole = cast(Flow, model.flow_).copy()
         read_standardized(whole, mean - model.context_origin_, scale)
         layers, base = whole.layers[: len(layers)], whole.base
         n_new += 2 * len(mean)
     if kept.mixture:
-        base = refit_base(kept.mixture, training._replace(x=units.standardize(training.x, training.context)), seed)
+        base = _fitted_again(kept.mixture, training._replace(x=units.standardize(training.x, training.context)), seed)
         n_new += base.n_parameters
     return _candidate(settings, units, layers, base, n_new)
+
+
+def _fitted_again(mixture: MixtureBase, data: Data, seed: int) -> MixtureBase:
+    """A mixture like this one, fitted to the data, standardised and with their context."""
+    if isinstance(mixture, ConditionalMixtureBase):
+        return refit_conditional_mixture(mixture, data)
+    return fit_mixture(data.x, data.weight, seed)
 
 
 def _are_identity(layers: Sequence[Layer]) -> bool:

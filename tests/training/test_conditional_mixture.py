@@ -7,9 +7,13 @@ import pytest
 from scipy.stats import norm
 
 import nvpflow
-from nvpflow._training.conditional_mixture import find_conditional_mixture, refit_base
+from nvpflow._training.build import new_flow
+from nvpflow._training.conditional_mixture import find_conditional_mixture, refit_conditional_mixture
 from nvpflow._training.dataset import Data
-from nvpflow._training.mixture_em import fit_mixture
+from nvpflow._training.mixture_search import fit_mixture
+from nvpflow._training.stacking import stack_mixtures
+from nvpflow._training.standardize import Units
+from nvpflow._training.start import Start
 
 BASE = nvpflow.ConditionalMixtureBase
 
@@ -40,6 +44,40 @@ def test_branches(model):
     x, context, known = branches(5000, 1)
     assert isinstance(model.flow_.base, BASE) and model.best_iter_ == 0
     assert -0.02 < known.mean() - model.score(x, context=context) < 0.06
+
+
+def test_the_search_names_what_was_kept(model):
+    search, shift = model.search_, model.score(*branches(400)[:1], context=branches(400)[1])
+    assert search["candidate"][-1] == f"mixture of {model.flow_.base.n_components} given the context"
+    assert search["candidate"][-2].startswith("flow over a mixture of")
+    assert search["weight"][-1] == 1 and not search["weight"][:-1].any()
+    assert abs(search["score"][-1] - shift) < 0.2
+
+
+def test_members_of_an_ensemble_choose_for_themselves():
+    x, context, known = branches(400)
+    model = fit(x, context, n_models=2)
+    kept = np.array([isinstance(flow.base, BASE) for flow in model.flow_])
+    rivals = [name.endswith("given the context") for name in model.search_["candidate"]]
+    assert kept.any()
+    np.testing.assert_array_equal(model.search_["weight"][rivals], 0.5 * kept)
+    assert model.search_["weight"].sum() == 1
+    assert known.mean() - model.score(x, context=context) < 0.05
+
+
+def test_what_is_kept_is_compared():
+    """A start whose layers were discarded counts with its average of mixtures, not with its first mixture."""
+    rng = np.random.default_rng(0)
+    context, x = rng.normal(size=(2, 200, 1)).astype(np.float32)
+    data = Data(x, context)
+    training, held_out = data.rows(slice(0, 160)), data.rows(slice(160, None))
+    settings = nvpflow.FlowDensity(max_iter=2)._settings()
+    mixture, units = fit_mixture(training.x), Units.of(training, False, False, settings.dtype)
+    start = Start(settings, training, held_out, units, new_flow(settings, training, 0, mixture), mixture, 0)
+    start.judge_layers()
+    stack = stack_mixtures(training, held_out, 0)
+    np.testing.assert_allclose(start.log_prob_of_kept(), stack.held_out + stack.gain)
+    assert (start.log_prob_of_kept() != start.log_prob_of_flow()).any()
 
 
 def test_explicit_mixture_chooses_as_well(model):
@@ -174,6 +212,6 @@ def test_refit_keeps_the_number_of_components():
     x, context, _ = branches(300)
     data = Data(x.astype(np.float32), context.astype(np.float32))
     base = find_conditional_mixture(fit_mixture(data.x), data.rows(slice(0, 240)), data.rows(slice(240, None)), 0)
-    again = refit_base(base, data, 0)
+    again = refit_conditional_mixture(base, data)
     assert again.n_components == base.n_components and again.context_dim == 1
     assert again.log_prob(data.x, data.context).mean() > base.log_prob(data.x, data.context).mean() - 0.02
