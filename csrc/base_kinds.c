@@ -1,14 +1,16 @@
 #include "base_kinds.h"
 
+#define N_COMPONENTS                                                                                                   \
+    {.name = "n_components",                                                                                           \
+     .form = NVP_COUNT,                                                                                                \
+     .offset = offsetof(nvp_base_config, n_components),                                                                \
+     .least = 1,                                                                                                       \
+     .most = SIZE_MAX}
+
 _Static_assert(sizeof(nvp_base_kind) == sizeof(int), "choices are ints");
 
 const nvp_base_traits nvp_base_kinds[NVP_N_BASE_KINDS] = {
     [NVP_STANDARD_NORMAL] = {.name = "standard_normal", .version = 1},
-    [NVP_MIXTURE] = {"mixture",
-                     2,
-                     {{.name = "n_components",
-                       .form = NVP_COUNT,
-                       .offset = offsetof(nvp_base_config, n_components),
-                       .least = 1,
-                       .most = SIZE_MAX}}},
+    [NVP_MIXTURE] = {"mixture", 2, {N_COMPONENTS}, false},
+    [NVP_CONDITIONAL_MIXTURE] = {"conditional_mixture", NVP_FIRST_WITH_KIND, {N_COMPONENTS}, true},
 };

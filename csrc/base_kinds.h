@@ -10,6 +10,7 @@ typedef struct {
     const char *name;
     int version; /* first version of nvp_flow_decode's numbers with the kind; NVP_FIRST_WITH_KIND for new ones */
     nvp_field fields[4]; /* of nvp_base_config, in the order of nvp_flow_decode; the last one has no name */
+    bool reads_context;  /* and needs one */
 } nvp_base_traits;
 
 /* Each version before this one has a single base. */

@@ -51,7 +51,7 @@ static nvp_status describe_parts(nvp_flow *flow, const nvp_layer_config *configs
             return NVP_ERROR_SIZE;
     }
     nvp_base *base = &flow->base;
-    base->dim = flow->dim, base->offset = flow->n_params;
+    base->dim = flow->dim, base->context_dim = flow->context_dim, base->offset = flow->n_params;
     size_t bytes;
     if (!flow->engine->plan_base(base) || !nvp_add(flow->n_params, base->n_params, &flow->n_params))
         return NVP_ERROR_SIZE;
@@ -73,14 +73,14 @@ static bool is_valid_layer(nvp_dtype dtype, size_t dim, const nvp_layer_config *
 }
 
 /* NULL stands for N(0, I). */
-static bool take_base(const nvp_base_config *given, size_t dim, nvp_base_config *own) {
+static bool take_base(const nvp_base_config *given, size_t dim, size_t context_dim, nvp_base_config *own) {
     nvp_base_config all = NVP_BASE_CONFIG(.kind = NVP_STANDARD_NORMAL);
     if ((given && !nvp_take_base_config(given, &all)) || (unsigned)all.kind >= NVP_N_BASE_KINDS)
         return false;
     const nvp_field *fields = nvp_base_kinds[all.kind].fields;
     *own = (nvp_base_config)NVP_BASE_CONFIG(.kind = all.kind);
     nvp_copy_values(fields, &all, own);
-    return nvp_fields_are_valid(fields, dim, own);
+    return nvp_fields_are_valid(fields, dim, own) && (context_dim > 0 || !nvp_base_kinds[all.kind].reads_context);
 }
 
 /* Check the layers' configurations, and count the indices that they store. */
@@ -108,7 +108,7 @@ nvp_status nvp_flow_create(nvp_flow **created, nvp_dtype dtype, size_t dim, size
     *created = NULL;
     nvp_base_config own_base;
     if (dim == 0 || n_layers == 0 || !layers || (dtype != NVP_FLOAT32 && dtype != NVP_FLOAT64) ||
-        !take_base(base, dim, &own_base))
+        !take_base(base, dim, context_dim, &own_base))
         return NVP_ERROR_ARGUMENT;
     size_t n_indices, columns;
     if (!nvp_add(dim, context_dim, &columns))

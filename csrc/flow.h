@@ -39,7 +39,7 @@ typedef struct {
 
 typedef struct {
     nvp_base_config config; /* the fields of its kind */
-    size_t dim;
+    size_t dim, context_dim;
     size_t offset, n_params; /* in the parameter buffer of the flow, after the layers */
     size_t scratch_rows;     /* scratch rows of a tile, kept from the density to its gradient */
 } nvp_base;

@@ -120,6 +120,10 @@ static void put_base(nvp_bytes *to, const nvp_flow *flow) {
     put_fields(to, nvp_base_kinds[base->kind].fields, flow, base);
     put_name(to, "data_dim");
     put_size(to, flow->dim);
+    if (nvp_base_kinds[base->kind].reads_context) {
+        put_name(to, "context_dim");
+        put_size(to, flow->context_dim);
+    }
     nvp_put_text(to, "}");
 }
 

@@ -126,8 +126,10 @@ typedef struct {
     { .size = sizeof(nvp_layer_config), __VA_ARGS__ }
 
 typedef enum {
-    NVP_STANDARD_NORMAL, /* N(0, I) */
-    NVP_MIXTURE,         /* normal distributions; Izmailov, Kirichenko, Finzi and Wilson (2020), section 3 */
+    NVP_STANDARD_NORMAL,     /* N(0, I) */
+    NVP_MIXTURE,             /* normal distributions; Izmailov, Kirichenko, Finzi and Wilson (2020), section 3 */
+    NVP_CONDITIONAL_MIXTURE, /* a mixture of context and z together, given the context, C >= 1: Sung (2004), "Gaussian
+                              * mixture regression and classification" */
     NVP_N_BASE_KINDS
 } nvp_base_kind;
 
@@ -136,7 +138,7 @@ typedef struct {
     size_t size;
     nvp_base_kind kind;
 
-    /* For NVP_MIXTURE: */
+    /* For NVP_MIXTURE and NVP_CONDITIONAL_MIXTURE: */
     size_t n_components; /* >= 1 */
 } nvp_base_config;
 #define NVP_BASE_CONFIG(...)                                                                                           \
@@ -161,7 +163,7 @@ NVP_API void nvp_flow_destroy(nvp_flow *flow); /* does nothing for NULL */
  * In version 1 the base is N(0, I) and takes no number. In version 2 it is the number of components of a mixture, or 0
  * for N(0, I). In version 3 it is its nvp_base_kind, followed by its fields of nvp_base_config:
  *
- * - mixture: n_components.
+ * - mixture and conditional mixture: n_components.
  *
  * NVP_ERROR_ARGUMENT or NVP_ERROR_SIZE if the numbers do not describe a flow. They need not be trusted: the memory used
  * is bounded by a multiple of theirs. */
@@ -199,7 +201,7 @@ NVP_API size_t nvp_flow_dim(const nvp_flow *flow);
 NVP_API size_t nvp_flow_context_dim(const nvp_flow *flow);
 NVP_API size_t nvp_flow_n_layers(const nvp_flow *flow);
 NVP_API nvp_base_kind nvp_flow_base_kind(const nvp_flow *flow);
-NVP_API size_t nvp_flow_n_components(const nvp_flow *flow); /* of a mixture, 0 for other bases */
+NVP_API size_t nvp_flow_n_components(const nvp_flow *flow); /* of a mixture of either kind, 0 for others */
 NVP_API nvp_dtype nvp_flow_dtype(const nvp_flow *flow);
 NVP_API const char *nvp_flow_isa(const nvp_flow *flow); /* "avx512", "avx2", "neon" or "baseline" */
 
@@ -215,7 +217,8 @@ NVP_API const char *nvp_flow_isa(const nvp_flow *flow); /* "avx512", "avx2", "ne
  * U on it and U above it, then a bias (D). A permutation has no parameters.
  *
  * The base comes last. A mixture of K normal distributions has K logits of the weights, the means (K, D), and for each
- * component the lower triangle of P, row by row, with log diag P on the diagonal. The precision is P^T P.
+ * component the lower triangle of P, row by row, with log diag P on the diagonal. The precision is P^T P. A conditional
+ * mixture has the same for C + D columns, the context before z.
  */
 NVP_API size_t nvp_flow_n_parameters(const nvp_flow *flow);
 NVP_API size_t nvp_flow_layer_offset(const nvp_flow *flow, size_t layer); /* that of the base for layer >= L */

@@ -22,6 +22,7 @@ except ModuleNotFoundError as error:
     ) from None
 from nvpflow._io.load import load
 from nvpflow._io.save import save
+from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.density import FlowDensity, NotFittedError
 from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import ConvergenceWarning, Flow
@@ -47,6 +48,7 @@ __all__ = [
     "Adam",
     "AdditiveCoupling",
     "AffineCoupling",
+    "ConditionalMixtureBase",
     "ConvergenceWarning",
     "CouplingLayer",
     "Flow",

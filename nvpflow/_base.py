@@ -30,6 +30,7 @@ class Base:
     _state_names: tuple[str, ...] = ()  # attributes that are views of the parameters, in the order of the array
     _parameters: Floats
     data_dim: int
+    context_dim = 0  # columns of the context that the density depends on
 
     def _allocate(self, *sizes: Any) -> None:
         """Set the attributes `_arguments`, and the parameters to zeros. `sizes` are their values and then the dtype."""
@@ -43,12 +44,12 @@ class Base:
         return base
 
     @classmethod
-    def _from_state(cls, state: dict[str, ArrayLike], dtype: DTypeLike) -> Self:
+    def _from_state(cls, state: dict[str, ArrayLike], dtype: DTypeLike, *sizes: int) -> Self:
         """Create a base from the entries "base.<name>" of a flow's state dict, and remove them from it."""
         raise NotImplementedError
 
-    def _grad_log_prob(self, z: Floats) -> Floats:
-        """Gradient of the log-density with respect to the latent points z. Both have shape (n, D)."""
+    def _grad_log_prob(self, z: Floats, context: Floats | None = None) -> Floats:
+        """Gradient of the log-density with respect to the latent points z, (n, D) like these. The context is (n, C)."""
         raise NotImplementedError
 
     @property
@@ -66,27 +67,32 @@ class Base:
         """int: the length of `parameters`."""
         return len(self._parameters)
 
-    def sample(self, n_samples: int, random_state: Seed = None) -> Floats:
+    def sample(self, n_samples: int, random_state: Seed = None, context: ArrayLike | None = None) -> Floats:
         """Draw latent points.
 
         Parameters
         ----------
         n_samples : int
         random_state : int, Generator, RandomState or None
+        context : array_like, shape (n_samples, C)
+            Required if the density depends on a context.
 
         Returns
         -------
         z : ndarray, shape (n_samples, D)
         """
         (seed,) = draw_seeds(random_state, 1)
-        return self._flow()._sample(check_int("n_samples", n_samples, 0), seed, None)[0]
+        context = None if context is None else as_array("context", context)
+        return self._flow()._sample(check_int("n_samples", n_samples, 0), seed, context)[0]
 
-    def log_prob(self, z: ArrayLike) -> Floats:
+    def log_prob(self, z: ArrayLike, context: ArrayLike | None = None) -> Floats:
         """Log-density of latent points.
 
         Parameters
         ----------
         z : array_like, shape (n, D)
+        context : array_like, shape (n, C)
+            Required if the density depends on a context.
 
         Returns
         -------
@@ -101,10 +107,10 @@ class Base:
         z = as_array("z", z)
         if z.ndim != 2 or z.shape[1] != self.data_dim:
             raise ValueError(f"z must have shape (n, {self.data_dim}), got {z.shape}")
-        return self._flow().log_prob(z)
+        return self._flow().log_prob(z, context)
 
     def _flow(self) -> _core.Flow:
-        return bare_flow(self.data_dim, self.dtype, self._fields(), self._parameters)
+        return bare_flow(self.data_dim, self.dtype, self._fields(), self._parameters, self.context_dim)
 
     def copy(self) -> Self:
         """An independent base with the same parameters, outside of any flow.
@@ -159,10 +165,12 @@ class Base:
         return f"{type(self).__name__}({sizes}, dtype='{self.dtype}')"
 
 
-def bare_flow(data_dim: int, dtype: FloatDType, fields: Mapping[str, Any], parameters: Floats | None = None) -> _core.Flow:
+def bare_flow(
+    data_dim: int, dtype: FloatDType, fields: Mapping[str, Any], parameters: Floats | None = None, context_dim: int = 0
+) -> _core.Flow:
     """Create a core flow over a base with these fields. Its only layer is the identity.
 
     It works on the array `parameters`, or on its own without one.
     """
     identity = {"type": "permutation", "permutation": list(range(data_dim))}
-    return _core.Flow(encode_flow(dtype, data_dim, 0, [identity], fields), parameters)
+    return _core.Flow(encode_flow(dtype, data_dim, context_dim, [identity], fields), parameters)

@@ -149,7 +149,8 @@ def base_name(flow: Flow) -> str:
     if flow.base is None:
         return "standard normal"
     n = flow.base.n_components
-    return f"mixture of {n} normal distributions" if n > 1 else "normal distribution"
+    words = f"mixture of {n} normal distributions" if n > 1 else "normal distribution"
+    return f"{words} given the context" if flow.base.context_dim else words
 
 
 def _totals(flow: Flow) -> str:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from nvpflow._base import Base
 from nvpflow._typing import ArrayLike, DTypeLike
 from nvpflow._validation.arguments import check_choice
+from nvpflow._validation.arrays import as_array
+from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.mixture_base import MixtureBase
 
 __all__ = ["BASE_TYPES", "Base", "base_from_config", "base_from_state"]
 
-BASE_TYPES: dict[str, type[MixtureBase]] = {base_type._kind: base_type for base_type in (MixtureBase,)}
+BASE_TYPES: dict[str, type[MixtureBase]] = {base_type._kind: base_type for base_type in (MixtureBase, ConditionalMixtureBase)}
 
 
 def base_from_config(config: Mapping[str, Any] | None, dtype: DTypeLike) -> MixtureBase | None:
@@ -22,10 +26,14 @@ def base_from_config(config: Mapping[str, Any] | None, dtype: DTypeLike) -> Mixt
     return BASE_TYPES[check_choice("base type", config["type"], tuple(BASE_TYPES))]._from_config(config, dtype)
 
 
-def base_from_state(state: dict[str, ArrayLike], dtype: DTypeLike) -> MixtureBase | None:
-    """Create a base from the entries "base.<name>" of a flow's state dict, and remove them from it. None if it has none."""
-    names = {key.removeprefix("base.") for key in state if key.startswith("base.")}
-    if not names:
+def base_from_state(state: dict[str, ArrayLike], dtype: DTypeLike, data_dim: int, context_dim: int) -> MixtureBase | None:
+    """Create a base from the entries "base.<name>" of a flow's state dict, and remove them from it. None if it has none.
+
+    The dimensions are those of the layers. Means of as many columns as both together are those of a conditional mixture.
+    """
+    if not any(key.startswith("base.") for key in state):
         return None
-    base_type = max(BASE_TYPES.values(), key=lambda base_type: len(names.intersection(base_type._state_names)))
-    return base_type._from_state(state, dtype)
+    shape = np.shape(as_array("base.means", state.get("base.means", ())))
+    if context_dim and shape[1:] == (context_dim + data_dim,):
+        return ConditionalMixtureBase._from_state(state, dtype, context_dim)
+    return MixtureBase._from_state(state, dtype)

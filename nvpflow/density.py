@@ -106,7 +106,11 @@ class FlowDensity(Transformer):
         samples, with the number of components that minimises the BIC. If samples are held back, the flow then competes with an
         average of many mixtures, fitted to parts of the samples and weighted by the likelihood of what was held out. The
         flow is kept if its held-out likelihood is one standard error better; otherwise its layers become identities, and the
-        average is the base. "auto": "mixture" if samples are held back, else "normal".
+        average is the base. With a context, a `ConditionalMixtureBase` of context and samples is fitted as well.
+        Cross-validation chooses its number of components. If it is likelier than the mixture by a standard error, layers over
+        it are trained for a tenth of the epochs. It becomes the model if it is then likelier on the held-out samples;
+        `history_` is not changed, and `best_iter_` is 0. "auto": "mixture" if samples are held back, and with a context if no
+        value has a large share of a column; else "normal".
     standardize : bool, default True
         Train in units of standard deviations, and end the flow with layers that lead back to the units of the data: an
         `ActNorm` and, in every second start over a normal base, an `LULinear` that removes correlations. The context is
@@ -133,7 +137,7 @@ class FlowDensity(Transformer):
         Samples per update. None: all of them.
     learning_rate : float or None, default None
         Of Adam. None: 1e-3 over a mixture, 5e-3 over a normal base or with a context. `partial_fit` keeps it constant, and
-        uses 1e-3 over a mixture with a context as well.
+        uses 1e-3 over a mixture with a context as well, 1e-4 if the mixture reads it.
     schedule : {"cosine", "constant"}, default "cosine"
         "cosine": the learning rate falls to 0 at `max_iter`.
     warmup : int or float, default 0.05
@@ -180,13 +184,14 @@ class FlowDensity(Transformer):
     n_iter_ : int
         Number of epochs, of all members; `partial_fit` adds one per call.
     best_iter_ : int, or ndarray of int, shape (n_models,)
-        The epoch whose parameters were kept; 0 if none improved on the start. Of an ensemble, that of each member,
-        counted from its own first epoch.
+        The epoch whose parameters were kept; 0 if none improved on the start, or on a `ConditionalMixtureBase`. Of an
+        ensemble, that of each member, counted from its own first epoch.
     search_ : dict
         Only over a mixture, if samples were held back. The densities that competed: "candidate", ndarray of
         str; "score", the mean log-density of the samples that the candidate was held out from, in nats; "validation_score",
-        the same of the validation samples alone; "weight", the share in the fitted density. The flow is the last one. It is
-        judged on the validation samples alone. Of an ensemble, the candidates of its members, "member 0: ..." and so on.
+        the same of the validation samples alone; "weight", the share in the fitted density. The flow comes after the
+        mixtures, and last a `ConditionalMixtureBase`, with or without layers, if it competed. Both are judged on the
+        validation samples alone. Of an ensemble, the candidates of its members, "member 0: ..." and so on.
     n_samples_seen_ : int
         Rows of positive weight given to `fit` and to `partial_fit` since.
     n_features_in_ : int
@@ -209,9 +214,10 @@ class FlowDensity(Transformer):
     method for choosing a good ridge parameter"; Schwarz (1978), "Estimating the dimension of a model"; Smyth and Wolpert
     (1999), "Linearly combining density estimators via stacking"; Breiman (1996), "Bagging predictors"; Rothfuss
     et al. (2019), "Noise regularization for conditional density estimation"; Winkler, Worrall, Hoogeboom and Welling
-    (2019), "Learning likelihoods with conditional normalizing flows"; Martino, Elvira and Louzada (2017), "Effective sample
-    size for importance sampling based on discrepancy measures", for weights; Lakshminarayanan, Pritzel and Blundell
-    (2017), "Simple and scalable predictive uncertainty estimation using deep ensembles".
+    (2019), "Learning likelihoods with conditional normalizing flows"; Sung (2004), "Gaussian mixture regression and
+    classification"; Martino, Elvira and Louzada (2017), "Effective sample size for importance sampling based on discrepancy
+    measures", for weights; Lakshminarayanan, Pritzel and Blundell (2017), "Simple and scalable predictive
+    uncertainty estimation using deep ensembles".
 
     Examples
     --------

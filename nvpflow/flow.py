@@ -63,8 +63,8 @@ class Flow(_core.Flow):
 
         log p(x) = log p(z) + log|det dz/dx|,     p(z) = N(z; 0, I) or a mixture.
 
-    A flow of coupling layers with a context is conditional. Its density is log p(x | context), and every method needs
-    the context, one row for each sample.
+    A flow of coupling layers with a context, or over a `ConditionalMixtureBase`, is conditional. Its density is
+    log p(x | context), and every method needs the context, one row for each sample.
 
     Parameters
     ----------
@@ -72,8 +72,8 @@ class Flow(_core.Flow):
         At least one. All have the same dtype and number of dimensions, and coupling layers have the same context_dim. The
         flow takes ownership: the layers' parameters become views of `parameters`. A layer cannot belong to a second flow,
         but a `copy` of it can.
-    base : MixtureBase, optional
-        Density of the latent points. The flow takes ownership of it. Default: N(0, I).
+    base : MixtureBase or ConditionalMixtureBase, optional
+        Density of the latent points, the latter given the context. The flow takes ownership of it. Default: N(0, I).
 
     Attributes
     ----------
@@ -115,9 +115,9 @@ class Flow(_core.Flow):
     def __init__(self, layers: Sequence[Layer] | Layer, base: MixtureBase | None = None) -> None:
         layers = tuple(layers) if np.iterable(layers) else (layers,)
         _check_layers(layers)
-        _check_base(base, layers[0])
+        _check_base(base, layers)
         first = layers[0]
-        context_dim = max(layer.context_dim for layer in layers)
+        context_dim = max(part.context_dim for part in (*layers, base) if part is not None)
         fields = [layer._fields() for layer in layers]
         super().__init__(encode_flow(first.dtype, first.data_dim, context_dim, fields, base._fields() if base else None))
         self._layers, self._base = layers, base
@@ -245,7 +245,8 @@ class Flow(_core.Flow):
         """
         z, log_det = self.inverse(x, context)
         with np.errstate(over="ignore", invalid="ignore"):
-            grad_z = -z if self.base is None else self.base._grad_log_prob(z)
+            known = None if context is None else as_array("context", context).astype(self.dtype)
+            grad_z = -z if self.base is None else self.base._grad_log_prob(z, known)
             vjp: Any = self.inverse_vjp  # one overload takes a context, the other does not
             grad: Floats = vjp(x, grad_z, np.ones_like(log_det), context)[0]
             grad[~np.isfinite(z).all(axis=1) | ~np.isfinite(log_det)] = np.nan
@@ -632,7 +633,7 @@ class Flow(_core.Flow):
         """
         state = dict(state)
         dtype = state_dtype(state) if dtype is None else dtype
-        base = base_from_state(state, dtype)
+        base_state = {key: state.pop(key) for key in list(state) if key.startswith("base.")}
         by_layer = split_state(state, STATE_NAMES)
         n_layers = len(by_layer)
         if sorted(by_layer) != list(range(n_layers)) or not by_layer:
@@ -648,7 +649,7 @@ class Flow(_core.Flow):
                 by_layer[i], mask, activation=activation, scale=scale, scale_bound=scale_bound, dtype=dtype
             )
             layers.append(layer)
-        return cls(layers, base)
+        return cls(layers, base_from_state(base_state, dtype, layers[0].data_dim, layers[0].context_dim))
 
     def summary(self) -> str:
         """Describe the layers in a text table.
@@ -732,15 +733,19 @@ def _check_layers(layers: Sequence[Layer]) -> None:
             )
 
 
-def _check_base(base: Base | None, layer: Layer) -> None:
+def _check_base(base: Base | None, layers: Sequence[Layer]) -> None:
     if base is None:
         return
     if not isinstance(base, Base):
-        names = " or a ".join(base_type.__name__ for base_type in BASE_TYPES.values())
+        names = ", a ".join(base_type.__name__ for base_type in BASE_TYPES.values())
         raise TypeError(f"base must be a {names} or None, got {shown(base)}")
     if base._in_flow:
         raise ValueError("base already belongs to a flow: use base.copy()")
-    for name in ("data_dim", "dtype"):
+    names = ["data_dim", "dtype"]
+    layer = next((layer for layer in layers if layer._reads_context), layers[0])
+    if base.context_dim and layer._reads_context:
+        names.append("context_dim")
+    for name in names:
         if getattr(base, name) != getattr(layer, name):
             raise ValueError(
                 f"base and layers must agree in {name}: base has {getattr(base, name)}, layers have {getattr(layer, name)}"

@@ -67,24 +67,34 @@ class MixtureBase(Base):
     """
 
     _kind = "mixture"
-    _arguments = ("n_components", "data_dim")
+    _arguments: tuple[str, ...] = ("n_components", "data_dim")
     _state_names = ("logits", "means", "factors")
+    n_components: int
 
     def __init__(self, weights: ArrayLike, means: ArrayLike, covariances: ArrayLike, *, dtype: DTypeLike = "float32") -> None:
         if hasattr(self, "_parameters"):
             raise RuntimeError("a base cannot be initialised twice")
         logits, means, factors = _check_mixture(weights, means, covariances)
-        k, dim = means.shape
-        self._allocate(k, dim, check_dtype(dtype))
+        self._allocate(*means.shape, check_dtype(dtype))
+        self._set(logits, means, factors)
+
+    def _set(self, logits: Floats, means: Floats, factors: Floats) -> None:
         with np.errstate(over="ignore"):
             self.logits[:], self.means[:], self.factors[:] = logits, means, pack_factors(factors)
         if not (np.isfinite(self.parameters).all() and _has_normal_diagonals(factors, self.dtype)):
             raise ValueError(f"weights, means and covariances must be within the range of {self.dtype}")
 
-    def _allocate(self, n_components: int, data_dim: int, dtype: FloatDType) -> None:
-        self.n_components, self.data_dim = n_components, data_dim
-        n = n_components * (1 + data_dim + data_dim * (data_dim + 1) // 2)
+    def _allocate(self, *sizes: Any) -> None:
+        *values, dtype = sizes
+        for name, value in zip(self._arguments, values, strict=True):
+            setattr(self, name, value)
+        n = self.n_components * (1 + self._n_columns + self._n_columns * (self._n_columns + 1) // 2)
         self._parameters = np.zeros(n, dtype)
+
+    @property
+    def _n_columns(self) -> int:
+        """The number of columns of the normal distributions: the context's, if it has one, and the latent points'."""
+        return self.context_dim + self.data_dim
 
     @property
     def logits(self) -> Floats:
@@ -95,12 +105,12 @@ class MixtureBase(Base):
     def means(self) -> Floats:
         """ndarray, shape (K, D): a view of the parameters."""
         n = self.n_components
-        return self._parameters[n : n + n * self.data_dim].reshape(n, self.data_dim)
+        return self._parameters[n : n + n * self._n_columns].reshape(n, self._n_columns)
 
     @property
     def factors(self) -> Floats:
         """ndarray, shape (K, D (D + 1) / 2): the lower triangle of P, row by row, with logarithms on the diagonal. A view."""
-        return self._parameters[self.n_components * (1 + self.data_dim) :].reshape(self.n_components, -1)
+        return self._parameters[self.n_components * (1 + self._n_columns) :].reshape(self.n_components, -1)
 
     @property
     def weights(self) -> Floats:
@@ -112,7 +122,7 @@ class MixtureBase(Base):
     @property
     def precision_factors(self) -> Floats:
         """ndarray of float64, shape (K, D, D): P, where the precision is P^T P."""
-        dim = self.data_dim
+        dim = self._n_columns
         factors = np.zeros((self.n_components, dim, dim))
         factors[:, *np.tril_indices(dim)] = self.factors
         factors[:, np.arange(dim), np.arange(dim)] = np.exp(factors[:, np.arange(dim), np.arange(dim)])
@@ -125,19 +135,18 @@ class MixtureBase(Base):
         return inverse @ inverse.transpose(0, 2, 1)
 
     @classmethod
-    def _from_state(cls, state: dict[str, ArrayLike], dtype: DTypeLike) -> Self:
+    def _from_state(cls, state: dict[str, ArrayLike], dtype: DTypeLike, *context_dim: int) -> Self:
         if "base.means" not in state:
             raise ValueError("state dict misses 'base.means'")
         means: npt.NDArray[Any] = as_array("base.means", state["base.means"])
-        if means.ndim != 2 or means.size == 0:
+        if means.ndim != 2 or means.shape[1] <= sum(context_dim) or len(means) == 0:
             raise ValueError(f"state dict entry 'base.means' must have shape (K, D) with K >= 1 and D >= 1, got {means.shape}")
-        base, (n_components, data_dim) = cls.__new__(cls), means.shape
-        base._allocate(n_components, data_dim, check_dtype(dtype))
+        base, (n_components, n_columns) = cls.__new__(cls), means.shape
+        base._allocate(n_components, n_columns - sum(context_dim), *context_dim, check_dtype(dtype))
         base._load(state)
         return base
 
-    def _grad_log_prob(self, z: Floats) -> Floats:
-        """Gradient of the log-density with respect to the latent points z. Both have shape (n, D)."""
+    def _grad_log_prob(self, z: Floats, context: Floats | None = None) -> Floats:
         grad, p, log_weights = np.empty_like(z), self.precision_factors, np.log(self.weights)
         log_weights = log_weights + np.log(np.diagonal(p, axis1=1, axis2=2)).sum(axis=1)
         rows = max(1, GRAD_NUMBERS // p[:, 0].size)

@@ -68,6 +68,11 @@ def describe(config: Mapping[str, Any]) -> npt.NDArray[np.float64]:
     dtype, base = check_choice("dtype", config["dtype"], DTYPES), config.get("base")
     if base is not None and check_choice("base type", base["type"], OTHER_BASES) and base["data_dim"] not in dims:
         raise ValueError(f"base and layers must agree in data_dim, got {shown(base['data_dim'])} and {sorted(dims)}")
+    if base is not None and "context_dim" in base:  # of a base that depends on the context; layers without networks have none
+        of_base = check_int("context_dim", base["context_dim"], 1)
+        if any("mask" in layer for layer in layers) and of_base not in contexts:
+            raise ValueError(f"base and layers must agree in context_dim, got {of_base} and {sorted(contexts)}")
+        contexts = {of_base}
     (data_dim,), (context_dim,) = dims, contexts
     return encode_flow(dtype, data_dim, context_dim, layers, base)
 

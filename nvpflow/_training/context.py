@@ -18,6 +18,7 @@ from nvpflow._training.origin import name_columns, origin_of, warn_of_coarse
 from nvpflow._training.statistics import location_and_scale, moments
 from nvpflow._typing import FloatDType, Floats, Names
 from nvpflow._warnings import warn_user
+from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.layers._coupling import Coupling
 
 if TYPE_CHECKING:
@@ -140,6 +141,8 @@ class ContextScaler:
         for columns, bias in _context_maps(flow):
             columns /= self.scale
             bias -= columns @ (self.mean - self.origin)
+        if isinstance(flow.base, ConditionalMixtureBase):
+            flow.base._map_context(self.scale, self.mean - self.origin)
 
     def to_standardized(self, flow: Flow) -> None:
         """Undo `to_own_units`."""
@@ -151,6 +154,8 @@ def read_standardized(flow: Flow, mean: Floats, scale: Floats) -> None:
     for columns, bias in _context_maps(flow):
         bias += columns @ mean
         columns *= scale
+    if isinstance(flow.base, ConditionalMixtureBase):
+        flow.base._map_context(1 / scale, -mean / scale)
 
 
 def _no_limits(n_columns: int) -> Floats:

@@ -15,6 +15,7 @@ from nvpflow._training.defaults import base_of
 from nvpflow._training.history import validated
 from nvpflow._training.limit import Limit
 from nvpflow._training.mixture_search import fit_mixture
+from nvpflow._training.rival import adopt_better_rival
 from nvpflow._training.settings import Settings
 from nvpflow._training.split import split
 from nvpflow._training.standardize import Units
@@ -58,7 +59,7 @@ def train(
     starts = make_starts(settings, training, validation, scaler, init_seed, before)
     try:
         with watched(callback, starts[0].max_iter, settings.verbose) as watch:
-            train_best(starts, watch, shuffle_seed, limit)
+            train_best(starts, watch, shuffle_seed, limit, with_rival=before is None)
     finally:
         fitted |= learned(settings, starts, scaler)  # even if interrupted
 
@@ -115,8 +116,8 @@ def _standardized(units: Units, data: Data) -> Data:
     return data._replace(x=units.standardize(data.x, data.context))
 
 
-def train_best(starts: list[Start], watch: Callback | None, seed: int, limit: Limit) -> None:
-    """Try all starts briefly, train the best one to the end, and judge its layers."""
+def train_best(starts: list[Start], watch: Callback | None, seed: int, limit: Limit, with_rival: bool) -> None:
+    """Try all starts briefly, train the best one to the end, and judge its layers. A better rival replaces it."""
     if len(starts) > 1:
         for start in starts:
             start.try_out(seed, limit)
@@ -124,6 +125,8 @@ def train_best(starts: list[Start], watch: Callback | None, seed: int, limit: Li
     if watch is None or not best.replay(watch):
         best.run(seed, watch, limit)
     best.judge_layers()
+    if with_rival:
+        adopt_better_rival(best, seed, limit)
 
 
 @contextmanager

@@ -115,9 +115,11 @@ class _Member:
         self.settings, self.training, self.validation, self.scaler = settings, training, validation, scaler
         self.seed, self.shuffle_seed = seed, shuffle_seed
         self.starts: list[Start] = []
+        self.is_new = True
 
     def begin(self, origin: Floats | float, before: FlowDensity | None) -> None:
         self.starts = make_starts(self.settings, self.training, self.validation, self.scaler, self.seed, before)
+        self.is_new = before is None
         for start in self.starts:
             start.units.origin = origin
 
@@ -127,9 +129,9 @@ class _Member:
 
     def train(self, counted: _Counted | None, limit: Callable[[], Limit]) -> None:
         if counted is None:
-            train_best(self.starts, None, self.shuffle_seed, limit())
+            train_best(self.starts, None, self.shuffle_seed, limit(), self.is_new)
         elif not counted.stopped:
-            train_best(self.starts, counted, self.shuffle_seed, limit())
+            train_best(self.starts, counted, self.shuffle_seed, limit(), self.is_new)
 
     def learned(self) -> dict[str, Any]:
         return learned(self.settings, self.starts, self.scaler)

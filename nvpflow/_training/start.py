@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nvpflow._training.callbacks import wants_stop
+from nvpflow._training.conditional_mixture import gain_of_refit, refit_conditional_mixture
 from nvpflow._training.defaults import option
 from nvpflow._training.noise import bandwidth
 from nvpflow._training.options import TrainingOptions
@@ -15,6 +16,7 @@ from nvpflow._training.stacking import stack_mixtures
 from nvpflow._training.statistics import effective_size, mean_and_error
 from nvpflow._typing import Callback, Floats, Search
 from nvpflow._warnings import kept_warnings
+from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.flow import Flow
 from nvpflow.mixture_base import MixtureBase
 from nvpflow.optim import TrainingState
@@ -59,6 +61,8 @@ class Start:
         The base of the flow if its layers are the identity, else None.
     seed : int
         For fits of the mixture.
+    share : float
+        Of the epochs of a fit.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Start:
         flow: Flow,
         mixture: MixtureBase | None,
         seed: int,
+        share: float = 1.0,
     ) -> None:
         self.settings, self.units, self.flow, self.base = settings, units, flow, flow.base
         self.training, self.validation = training, validation
@@ -77,7 +82,8 @@ class Start:
         self.state, self.best_iter = TrainingState(), 0
         self.history: dict[str, Floats] = {}
         self.search: Search | None = None
-        self.max_iter = self._max_iter()
+        self.max_iter = math.ceil(share * self._max_iter())
+        self._without_layers: Floats | None = None
         self.mixture, self.seed = mixture and mixture.copy(), seed
         if mixture:
             self.before = flow.parameters.copy()
@@ -90,6 +96,10 @@ class Start:
         steps = min(MOST_STEPS, max(LEAST_STEPS, STEPS_TIMES_PARAMETERS // max(1, self.flow.n_parameters)))
         batch = min(n, settings.batch_size or n)
         return max(LEAST_EPOCHS, round(steps * math.sqrt(max(1, n / FEW_SAMPLES)) * batch / n))
+
+    def _over_full_mixture(self) -> bool:
+        """Whether the base is a mixture that reads the context, if there is one."""
+        return self.flow.base is not None and self.flow.base.context_dim == self.flow.context_dim
 
     def _validate_every(self) -> int:
         return max(1, self.max_iter // VALIDATIONS) if self.settings.n_iter_no_change is None else 1
@@ -122,7 +132,7 @@ class Start:
                 TrainingOptions(
                     max_iter=self.max_iter,
                     batch_size=settings.batch_size,
-                    learning_rate=option(settings, "learning_rate", flow.base is not None and not flow.context_dim),
+                    learning_rate=option(settings, "learning_rate", self._over_full_mixture()),
                     schedule=settings.schedule,
                     warmup=settings.warmup,
                     average=settings.average,
@@ -150,25 +160,54 @@ class Start:
         return float(np.min(curve[np.isfinite(curve)], initial=np.inf))
 
     def judge_layers(self) -> None:
-        """Keep layers over a mixture only if they clearly are better than an average of mixtures on held-out samples.
+        """Keep layers over a mixture only if they clearly are better than mixtures alone on held-out samples.
 
-        Otherwise reset the layers to the identity, and make this average the base.
+        Otherwise reset the layers to the identity, and change the base: to an average of mixtures, or, if it reads the
+        context, to the same mixture fitted to all samples.
         """
         if self.mixture is None or self.validation is None:
             return
+        if isinstance(self.mixture, ConditionalMixtureBase):
+            both = self.training.and_those(self.validation)
+            held_out = self.mixture.log_prob(*self.validation[:2]).astype(np.float64)
+            if not self._keep_layers(held_out, gain_of_refit(self.mixture, self.training, both)):
+                self.base = refit_conditional_mixture(self.mixture, both)
+            return
         stack = stack_mixtures(self.training, self.validation, self.seed)
-        log_prob = self._log_prob(self.validation)
-        mean, error = mean_and_error(log_prob - stack.held_out, self.validation.weight)
-        is_better = self.best_iter > 0 and mean > stack.gain + LEAST_GAIN * error
+        score = float(np.average(self.log_prob_of_flow(), weights=self.validation.weight))
+        is_better = self._keep_layers(stack.held_out, stack.gain)
+        if not is_better:
+            self.base, self._without_layers = stack.base, stack.held_out + stack.gain
+        self.search = self._with_flow(stack.search, score, is_better)
+
+    def _keep_layers(self, held_out: Floats, gain: float) -> bool:
+        """Keep the layers if they are better than another base, and reset them if not. Return which.
+
+        The validation samples have the log-density `held_out` by mixtures that have not seen them. That of the base is higher
+        by `gain`.
+        """
+        assert self.validation is not None
+        with np.errstate(invalid="ignore"):  # for samples without a density
+            mean, error = mean_and_error(self.log_prob_of_flow() - held_out, self.validation.weight)
+        is_better = self.best_iter > 0 and mean > gain + LEAST_GAIN * error
         if not is_better:
             self.flow.parameters[:], self.best_iter = self.before, 0
-            self.base = stack.base
-        self.search = self._with_flow(stack.search, float(np.average(log_prob, weights=self.validation.weight)), is_better)
+        return is_better
 
-    def _log_prob(self, data: Data) -> Floats:
-        """Log-density of standardised samples by the flow, in float64."""
+    def log_prob_of_flow(self) -> Floats:
+        """Log-density of the validation samples by the flow, in float64."""
+        assert self.validation is not None
         with np.errstate(invalid="ignore"):  # for samples without a density
-            return self.flow.log_prob(*data[:2]).astype(np.float64)
+            return self.flow.log_prob(*self.validation[:2]).astype(np.float64)
+
+    def log_prob_of_kept(self) -> Floats:
+        """Log-density of the validation samples by what is kept, the flow or an average of mixtures, had it not seen them.
+
+        A mixture that reads the context counts as fitted to the training samples: the gain of its refit is for the density of
+        context and samples together. With it, mixtures replaced flows that were 0.04 (turned moons) and 0.3 nats better
+        (concrete).
+        """
+        return self.log_prob_of_flow() if self._without_layers is None else self._without_layers
 
     def _with_flow(self, search: Search, score: float, is_better: bool) -> Search:
         """The search among mixtures with the flow as its last candidate, in the data's units."""

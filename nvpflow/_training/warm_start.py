@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from nvpflow._training.build import coupling_of
+from nvpflow._training.conditional_mixture import refit_conditional_mixture
 from nvpflow._training.context import ContextScaler, read_standardized
 from nvpflow._training.dataset import Data
 from nvpflow._training.mixture_search import fit_mixture
 from nvpflow._training.standardize import Units
 from nvpflow._training.statistics import effective_size
 from nvpflow.bases import Base
+from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.flow import Flow
 from nvpflow.layers import AdditiveCoupling, AffineCoupling, Layer, SplineCoupling
 from nvpflow.layers._coupling import Coupling
@@ -87,7 +89,7 @@ def find_warm_start(
     units = Units.from_layers(whole.layers[n_layers:], settings.standardize, conditional, settings.dtype, origin)
     if units is None:
         raise ValueError("warm_start needs a flow as fit makes it, got another flow_")
-    kept = _candidate(settings, units, whole.layers[:n_layers], fitted.base, 0)
+    kept = _candidate(settings, units, whole.layers[:n_layers], whole.base, 0)
     if not settings.standardize:
         return kept.units, kept.flow, kept.mixture
     moved = _moved(model, settings, kept, training, seed)
@@ -110,12 +112,19 @@ def _moved(model: FlowDensity, settings: Settings, kept: _Candidate, training: D
         mean, scale = model._context_units
         whole = cast(Flow, model.flow_).copy()
         read_standardized(whole, mean - model.context_origin_, scale)
-        layers = whole.layers[: len(layers)]
+        layers, base = whole.layers[: len(layers)], whole.base
         n_new += 2 * len(mean)
     if kept.mixture:
-        base = fit_mixture(units.standardize(training.x, training.context), training.weight, seed)
+        base = _fitted_again(kept.mixture, training._replace(x=units.standardize(training.x, training.context)), seed)
         n_new += base.n_parameters
     return _candidate(settings, units, layers, base, n_new)
+
+
+def _fitted_again(mixture: MixtureBase, data: Data, seed: int) -> MixtureBase:
+    """A mixture like this one, fitted to the data, standardised and with their context."""
+    if isinstance(mixture, ConditionalMixtureBase):
+        return refit_conditional_mixture(mixture, data)
+    return fit_mixture(data.x, data.weight, seed)
 
 
 def _are_identity(layers: Sequence[Layer]) -> bool:

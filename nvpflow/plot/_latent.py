@@ -100,7 +100,9 @@ def latent(
     Z = flow.inverse(X)[0].astype(np.float64)
     base = flow.one_flow.base
     if base is not None:
-        Z = _rosenblatt(base, Z)
+        known = flow.rows(len(Z)) if base.context_dim else None
+        columns = Z if known is None else np.hstack([known.astype(flow.dtype), Z])
+        Z = _rosenblatt(base, columns)[:, base.context_dim :]
     count = 2 * len(dimensions)
     columns = min(count, 4)
     figure, axes = panels(axes, count, columns, width=3.3 * columns, gap=0.8)
@@ -158,7 +160,7 @@ def _quantiles(probabilities: Floats) -> Floats:
 
 
 def _rosenblatt(mixture: MixtureBase, Z: Floats) -> Floats:
-    """Map draws from a mixture to draws from N(0, I), shape (n, D), one dimension after the other.
+    """Map draws from a mixture to draws from N(0, I), shape (n, D), one dimension after the other. The context comes first.
 
     P is lower triangular. So P (z - mean) of a component is the standardised residual of each dimension given those before it.
     """

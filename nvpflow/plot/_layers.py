@@ -183,7 +183,8 @@ def _stages(flow: Drawable, n: int, random_state: Seed) -> tuple[list[Stage], Fl
         z = np.random.default_rng(seed_sequence(random_state)).normal(size=(n, flow.data_dim)).astype(flow.dtype)
         title = "Gaussian"
     else:
-        z, k = base.sample(n, random_state), base.n_components
+        known = flow.rows(n) if base.context_dim else None
+        z, k = base.sample(n, random_state, known), base.n_components
         title = f"mixture of {k} Gaussians" if k > 1 else "Gaussian"
     states = list(flow.trace(z))
     titles = [title] + [f"layer {i}" for i in range(1, len(states))]

@@ -36,23 +36,23 @@ class Drawable:
             )
         return self.flow
 
-    def _rows(self, n: int) -> Points | None:
+    def rows(self, n: int) -> Points | None:
         """The context of each of n points."""
         return None if self.context is None else np.broadcast_to(self.context, (n, self.flow.context_dim))
 
     def log_prob(self, x: Points) -> Floats:
-        return self.flow.log_prob(x - self.origin, self._rows(len(x)))
+        return self.flow.log_prob(x - self.origin, self.rows(len(x)))
 
     def sample_and_log_prob(self, n: int) -> tuple[Floats, Floats]:
-        x, log_prob = self.flow.sample_and_log_prob(n, random_state=0, context=self._rows(n))
+        x, log_prob = self.flow.sample_and_log_prob(n, random_state=0, context=self.rows(n))
         return x + self.origin, log_prob
 
     def trace(self, z: Points) -> Floats:
-        trace = self.one_flow.trace(z, context=self._rows(len(z)))
+        trace = self.one_flow.trace(z, context=self.rows(len(z)))
         return np.concatenate([trace[:-1], trace[-1:] + self.origin])
 
     def inverse(self, x: Points) -> tuple[Floats, Floats]:
-        return self.one_flow.inverse(x - self.origin, self._rows(len(x)))
+        return self.one_flow.inverse(x - self.origin, self.rows(len(x)))
 
 
 def check_model(model: Model, context: ArrayLike | None = None, most_dims: int | None = 2, n: int = 1) -> Drawable:

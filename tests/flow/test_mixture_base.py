@@ -136,8 +136,8 @@ def test_mismatched_base():
             ValueError,
             "base and layers must agree in dtype: base has float32, layers have float64",
         ),
-        ([layer], "normal", TypeError, "base must be a MixtureBase or None, got 'normal'"),
-        ([layer], [base], TypeError, "base must be a MixtureBase or None, got [MixtureBase(n_components=3"),
+        ([layer], "normal", TypeError, "base must be a MixtureBase, a ConditionalMixtureBase or None, got 'normal'"),
+        ([layer], [base], TypeError, "a ConditionalMixtureBase or None, got [MixtureBase(n_components=3"),
         ([layer, nvpflow.ActNorm(3)], base, ValueError, "layers must agree in data_dim"),
     ):
         with pytest.raises(error, match=re.escape(message)):
@@ -184,7 +184,7 @@ def test_config():
     assert "base" not in nvpflow.Flow([nvpflow.ActNorm(2)]).config()
     assert nvpflow.Flow.from_config(config | {"base": None}).base is None
     for change, error, message in (
-        ({"type": "other"}, ValueError, "base type must be one of 'mixture', got 'other'"),
+        ({"type": "other"}, ValueError, "base type must be one of 'mixture', 'conditional_mixture', got 'other'"),
         ({"n_components": 0}, ValueError, "n_components must be at least 1, got 0"),
         ({"n_components": 1.5}, TypeError, "n_components must be an integer, got 1.5"),
         ({"data_dim": 4}, ValueError, "base and layers must agree in data_dim: base has 4, layers have 3"),

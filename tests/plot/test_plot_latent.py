@@ -43,6 +43,18 @@ class TestLatent:
             assert ax.get_title().startswith("all")
         assert "outside" in plot.latent(flow, z * 1.2).axes[-1].get_title()
 
+    def test_points_of_a_mixture_given_the_context(self):
+        covariances = [np.eye(3), np.eye(3) + 0.5]
+        base = nvpflow.ConditionalMixtureBase([1, 2], [[0, -2, 0], [1, 2, 1]], covariances, 1, dtype="float64")
+        flow = nvpflow.Flow([nvpflow.ActNorm(2, dtype="float64")], base=base)
+        context = np.random.default_rng(0).normal(size=(4000, 1))
+        z = flow.sample(4000, 0, context)
+        normal = _rosenblatt(base, np.hstack([context, z]))[:, 1:]
+        assert all(scipy.stats.kstest(column, "norm").pvalue > 1e-3 for column in normal.T)
+        assert abs(np.corrcoef(normal.T)[0, 1]) < 0.06
+        assert "quantiles" in plot.latent(flow, z[:50], context=context[:50]).axes[1].get_title()
+        plot.evolution(flow, 20, context=[0.3])
+
     def test_far_points_of_mixture(self):
         base = nvpflow.MixtureBase([1, 1], [[-1], [1]], [[[1]], [[1]]], dtype="float64")
         normal = _rosenblatt(base, np.array([[-21.0], [-3.0], [0.0], [3.0], [21.0]]))[:, 0]

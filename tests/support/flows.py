@@ -85,8 +85,8 @@ def flow_of_everything(dim, dtype="float64"):
     return nvpflow.Flow([*one_of_each(dim, dtype).values(), nvpflow.ActNorm(dim, dtype=dtype)])
 
 
-def make_model(context_dim=0, dtype="float64", n_components=0):
-    """A flow with a layer of every type, over N(0, I) or a mixture."""
+def make_model(context_dim=0, dtype="float64", n_components=0, conditional=False):
+    """A flow with a layer of every type, over N(0, I) or a mixture, which may be one of the context as well."""
     options = {"context_dim": context_dim, "dtype": dtype, "random_state": 0}
     flow = nvpflow.Flow(
         [
@@ -98,14 +98,17 @@ def make_model(context_dim=0, dtype="float64", n_components=0):
             nvpflow.LULinear(3, dtype=dtype),
             nvpflow.ActNorm(3, dtype=dtype),
         ],
-        base=make_base(n_components, dtype) if n_components else None,
+        base=make_base(n_components, dtype, context_dim if conditional else 0) if n_components else None,
     )
     end = flow._base_offset
     flow.parameters[end - 18 : end] = np.linspace(-0.3, 0.4, 18)
     return flow
 
 
-def make_base(n_components, dtype):
-    means = np.random.RandomState(0).normal(size=(n_components, 3))
-    covariances = [(1 + k) * (np.eye(3) + 0.5) for k in range(n_components)]
-    return nvpflow.MixtureBase(1 + np.arange(n_components), means, covariances, dtype=dtype)
+def make_base(n_components, dtype, context_dim=0):
+    dim, weights = context_dim + 3, 1 + np.arange(n_components)
+    means = np.random.RandomState(0).normal(size=(n_components, dim))
+    covariances = [(1 + k) * (np.eye(dim) + 0.5) for k in range(n_components)]
+    if context_dim:
+        return nvpflow.ConditionalMixtureBase(weights, means, covariances, context_dim, dtype=dtype)
+    return nvpflow.MixtureBase(weights, means, covariances, dtype=dtype)
