@@ -17,6 +17,7 @@ from nvpflow._validation.arrays import as_array, check_samples
 
 if TYPE_CHECKING:
     from nvpflow.flow import Flow
+    from nvpflow.supports._fitted import Supports
 
 __all__ = ["FittedModel", "NotFittedError"]
 
@@ -24,6 +25,7 @@ __all__ = ["FittedModel", "NotFittedError"]
 OPTIONAL_ATTRIBUTES = (
     "_stream",
     "_context_units",
+    "_supports",
     "context_feature_names_in_",
     "context_origin_",
     "context_range_",
@@ -81,15 +83,23 @@ class FittedModel:
 
     def _to_own_units(self, x: Floats) -> Floats:
         """Add the origin to outputs of `flow_`."""
-        origin = self._origin()
-        return x if origin is None else x + origin
+        origin, supports = self._origin(), self._known_supports()
+        x = x if origin is None else x + origin
+        return x if supports is None else supports.clipped(x)
+
+    def _known_supports(self) -> Supports | None:
+        """The supports of the columns of X. None if all are real."""
+        supports: Supports | None = getattr(self, "_supports", None)
+        return supports
 
     def _check_samples(self, X: ArrayLike, name: str = "X") -> Floats:
         """Check X and convert it to the input of the flow: finite, with the columns of the fit, in the flow's dtype."""
-        flow, origin = self._fitted_flow(), self._origin() if name == "X" else None
-        if origin is None:
+        flow, origin, supports = self._fitted_flow(), self._origin(), self._known_supports()
+        if name != "X" or (origin is None and supports is None):
             return self._check_columns(X, name, check_samples)
-        return (self._check_columns(X, name, check_numbers) - origin).astype(flow.dtype)
+        x = self._check_columns(X, name, check_numbers)
+        x = x if supports is None else supports.marked(x)
+        return (x if origin is None else x - origin).astype(flow.dtype)
 
     def _check_columns(
         self, X: ArrayLike, name: str = "X", check: Callable[[str, ArrayLike, FloatDType], Floats] = check_numbers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,10 @@ from nvpflow._validation.arguments import check_callback, check_choice, check_re
 from nvpflow._warnings import warn_user
 from nvpflow.density import FlowDensity
 from nvpflow.flow import ConvergenceWarning, Flow
+from nvpflow.supports import Declared
+
+if TYPE_CHECKING:
+    from nvpflow.supports._fitted import Supports
 
 __all__ = ["FlowOutlierDetector"]
 
@@ -121,6 +125,9 @@ class FlowOutlierDetector(Estimator):
         """ndarray: that of `estimator_`, where there is a context."""
         return self.estimator_.context_range_
 
+    def _known_supports(self) -> Supports | None:
+        return self.estimator_._known_supports()
+
     @property
     def n_iter_(self) -> int:
         """int: that of `estimator_`."""
@@ -173,13 +180,15 @@ class FlowOutlierDetector(Estimator):
         refuse_context(y)
         check_callback(callback)
         names, context_names = feature_names(X), feature_names(context)
-        data = check_data(X, context, sample_weight, settings.dtype, minimum=2)
+        declared = Declared.of(settings.support, names)
+        data = check_data(X, context, sample_weight, settings.dtype, minimum=2, declared=declared)
         parameters = {name: getattr(self, name) for name in FlowDensity._defaults()}
         fitted = settings.warm_start and hasattr(self, "estimator_")
         estimator = copy.copy(self.estimator_).set_params(**parameters) if fitted else FlowDensity(**parameters)
         before = getattr(estimator, "flow_", None)
         try:
-            estimator._fit_data(settings, data, count_given(data, sample_weight), names, context_names, callback)
+            n = count_given(data, sample_weight)
+            estimator._fit_data(settings, data, n, names, context_names, callback, declared)
         except BaseException:  # an interruption leaves the best parameters so far
             if getattr(estimator, "flow_", None) is not before:
                 self._keep_with_threshold(estimator, data, names, context_names)

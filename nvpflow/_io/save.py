@@ -22,6 +22,7 @@ from nvpflow._io.writing import write_file
 from nvpflow._training.history import every_epoch
 from nvpflow._typing import AnyPath, BinaryWriter
 from nvpflow._validation.arguments import check_real
+from nvpflow.supports import plain_support
 
 if TYPE_CHECKING:
     from nvpflow.density import FlowDensity
@@ -135,6 +136,9 @@ def _contents(model: Any) -> tuple[dict[str, Any], Flow, dict[str, npt.NDArray[A
         header = {"kind": name, "estimator": _plain_params(model), "flow": flow.config()}
         header |= {"n_iter": model.n_iter_, "best_iter": model.best_iter_, "n_samples_seen": model.n_samples_seen_}
         arrays = {f"history.{name}": curve for name, curve in every_epoch(model.history_).items()}
+        supports = model._known_supports()
+        if supports is not None:
+            header["columns"] = [kind.plain() for kind in supports.kinds]
         for name, attribute in UNITS.items():
             if np.any(getattr(model, attribute, 0)):  # an origin of zeros is the default
                 arrays[name] = np.asarray(getattr(model, attribute), np.float64).ravel()
@@ -161,6 +165,7 @@ def _plain_params(model: FlowDensity | FlowOutlierDetector) -> dict[str, Any]:
     params = model.get_params()
     params["dtype"] = np.dtype(params["dtype"]).name
     params["hidden_dim"] = np.asarray(params["hidden_dim"]).tolist()
+    params["support"] = plain_support(params["support"])
     params["random_state"] = plain_random_state(params["random_state"])
     return params
 

@@ -25,6 +25,7 @@ from nvpflow.progress import progress
 
 if TYPE_CHECKING:
     from nvpflow.density import FlowDensity
+    from nvpflow.supports._fitted import Supports
 
 __all__ = ["train"]
 
@@ -35,6 +36,7 @@ def train(
     fitted: dict[str, Any],
     callback: Callback | None = None,
     before: FlowDensity | None = None,
+    supports: Supports | None = None,
 ) -> None:
     """Train a flow.
 
@@ -49,9 +51,15 @@ def train(
         As in `FlowDensity.fit`.
     before : FlowDensity, optional
         The fitted model to start from. It is not changed.
+    supports : Supports, optional
+        Of the columns of the data. Default: all are real.
     """
     init_seed, split_seed, shuffle_seed = draw_seeds(settings.random_state, 3)
     training, validation = split(settings, data, split_seed)
+    shifts = (0.0, 0.0)
+    if supports is not None:
+        shifts = (supports.mean_log_slope(training), supports.mean_log_slope(validation) if validation else 0.0)
+        training, validation = supports.to_reals(training), validation and supports.to_reals(validation)
     scaler = ContextScaler(training, settings.standardize, settings.dtype, data.context)
     training, validation = scaler.transform(training), validation and scaler.transform(validation)
     if before is None:
@@ -60,13 +68,19 @@ def train(
         units, flow, mixture = find_warm_start(before, settings, training, scaler, init_seed)
         inner = _standardized(units, training), validation and _standardized(units, validation)
         starts = [Start(settings, *inner, units, flow, mixture, init_seed)]
+    for start in starts:
+        start.shifts = shifts
+        if supports is not None:
+            start.units.origin = supports.origin_within(start.units.origin)
     try:
         _train_best(starts, settings, callback, shuffle_seed)
     finally:
         best = min(starts, key=Start.validation_nll)
         if best.history:  # even if interrupted
-            fitted["flow_"] = whole_flow(settings, best.flow.layers, best.base, best.units, scaler)
+            fitted["flow_"] = whole_flow(settings, best.flow.layers, best.base, best.units, scaler, supports)
             fitted["origin_"] = np.zeros(data.x.shape[1]) + best.units.origin
+            if supports is not None:
+                fitted |= {"_supports": supports, "origin_": fitted["origin_"] + supports.origin}
             fitted |= scaler.fitted_attributes()
             fitted["n_iter_"] = len(best.history["train_nll"])
             fitted["best_iter_"] = best.best_iter

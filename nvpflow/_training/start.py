@@ -74,6 +74,7 @@ class Start:
         self.training, self.validation = training, validation
         self.noise = bandwidth(settings.noise, training, effective_size(training), mixture)
         self.state, self.best_iter = TrainingState(), 0
+        self.shifts = (0.0, 0.0)  # what to add to the training and the validation NLL besides that of units, in nats
         self.history: dict[str, Floats] = {}
         self.max_iter = self._max_iter()
         self.mixture, self.seed = mixture and mixture.copy(), seed
@@ -108,11 +109,12 @@ class Start:
 
     def run(self, seed: int, callback: Callback | None, pause_after: int | None = None) -> None:
         """Continue training, to the end or for `pause_after` epochs."""
-        settings, flow, shift = self.settings, self.flow, self.units.log_det
+        settings, flow = self.settings, self.flow
+        train_shift, validation_shift = (self.units.log_det + shift for shift in self.shifts)
         part: dict[str, Any] = {}
 
         def in_own_units(epoch: int, train_nll: float, validation_nll: float) -> object:
-            return callback and callback(epoch, train_nll + shift, validation_nll + shift)
+            return callback and callback(epoch, train_nll + train_shift, validation_nll + validation_shift)
 
         try:
             flow._fit(
@@ -139,8 +141,9 @@ class Start:
         finally:
             if "train_nll" in part:
                 self.best_iter = part["best_iter"]
-                for name in [name for name in part if name.endswith("_nll")]:
-                    self.history[name] = np.append(self.history.get(name, []), part[name] + shift)
+                for name, shift in (("train_nll", train_shift), ("validation_nll", validation_shift)):
+                    if name in part:
+                        self.history[name] = np.append(self.history.get(name, []), part[name] + shift)
 
     def validation_nll(self) -> float:
         """The lowest validation NLL so far, in the data's units. Infinite before the first validation."""

@@ -14,6 +14,7 @@ from nvpflow._training.dataset import Data
 from nvpflow._training.mixture_em import refit_mixture
 from nvpflow._training.standardize import Units
 from nvpflow._training.statistics import effective_size
+from nvpflow._typing import Floats
 from nvpflow.bases import Base
 from nvpflow.flow import Flow
 from nvpflow.layers import AdditiveCoupling, AffineCoupling, Layer, SplineCoupling
@@ -78,11 +79,12 @@ def find_warm_start(
     mixture : MixtureBase or None
         The base of the flow if its layers are the identity, else None.
     """
-    fitted, n_layers = model.flow_, _count_couplings(model.flow_)
+    fitted, origin = _without_supports(model)
+    n_layers = _count_couplings(fitted)
     _check_unchanged(_fitted_shape(fitted, n_layers), _expected_shape(settings, training, fitted.base))
     whole = fitted.copy()
     read_standardized(whole, scaler.mean - getattr(model, "context_origin_", 0.0), scaler.scale)
-    conditional, origin = training.context is not None, getattr(model, "origin_", 0.0)
+    conditional = training.context is not None
     units = Units.from_layers(whole.layers[n_layers:], settings.standardize, conditional, settings.dtype, origin)
     if units is None:
         raise ValueError("warm_start needs a flow as fit makes it, got another flow_")
@@ -115,6 +117,12 @@ def _moved(model: FlowDensity, settings: Settings, kept: _Candidate, training: D
         base = refit_mixture(kept.mixture, units.standardize(training.x, training.context), training.weight, seed)
         n_new += base.n_parameters
     return _candidate(settings, units, layers, base, n_new)
+
+
+def _without_supports(model: FlowDensity) -> tuple[Flow, Floats | float]:
+    """The flow and the origin of a fitted model as training sees them: without the supports of columns."""
+    supports, origin = getattr(model, "_supports", None), getattr(model, "origin_", 0.0)
+    return (model.flow_, origin) if supports is None else (supports.inner(model.flow_), supports.origin_within(origin))
 
 
 def _are_identity(layers: Sequence[Layer]) -> bool:
