@@ -39,6 +39,7 @@ from nvpflow.mixture_base import MixtureBase
 from nvpflow.optim import Adam, TrainingState
 from nvpflow.outliers import FlowOutlierDetector
 from nvpflow.real_nvp import RealNVP
+from nvpflow.supports import Integer
 
 __version__ = "0.1.0"
 
@@ -53,6 +54,7 @@ __all__ = [
     "Flow",
     "FlowDensity",
     "FlowOutlierDetector",
+    "Integer",
     "LULinear",
     "Linear",
     "MixtureBase",

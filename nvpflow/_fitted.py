@@ -25,6 +25,7 @@ __all__ = ["FittedModel", "NotFittedError"]
 OPTIONAL_ATTRIBUTES = (
     "_stream",
     "_context_units",
+    "_frame",
     "_supports",
     "context_feature_names_in_",
     "context_origin_",
@@ -100,6 +101,15 @@ class FittedModel:
         x = self._check_columns(X, name, check_numbers)
         x = x if supports is None else supports.marked(x)
         return (x if origin is None else x - origin).astype(flow.dtype)
+
+    def _log_density(self, X: ArrayLike, context: ArrayLike | None) -> Floats:
+        """Log-density of X, with respect to counting measure in columns of whole numbers."""
+        flow, supports = self._fitted_flow(), self._known_supports()
+        if supports is None or not supports.is_whole.any():
+            x = self._check_samples(X)
+            return flow.log_prob(x, self._check_context(context, len(x)))
+        x = self._check_columns(X)
+        return supports.log_masses(flow, x, self._origin(), self._check_context(context, len(x))).astype(flow.dtype)
 
     def _check_columns(
         self, X: ArrayLike, name: str = "X", check: Callable[[str, ArrayLike, FloatDType], Floats] = check_numbers

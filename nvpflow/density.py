@@ -13,8 +13,16 @@ from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed
 from nvpflow._sklearn.transformer import Transformer
 from nvpflow._training.build import reads
-from nvpflow._training.dataset import Data, check_data, count_given, refuse_context, warn_of_dependent_columns
+from nvpflow._training.dataset import (
+    Data,
+    check_data,
+    check_weights,
+    count_given,
+    refuse_context,
+    warn_of_dependent_columns,
+)
 from nvpflow._training.fit import train
+from nvpflow._training.origin import name_columns
 from nvpflow._training.partial_fit import Stream
 from nvpflow._training.settings import Settings
 from nvpflow._typing import (
@@ -45,6 +53,7 @@ from nvpflow._validation.arguments import (
     check_tail_bound,
     check_verbose,
     check_warmup,
+    draw_seeds,
 )
 from nvpflow._validation.arrays import as_array
 from nvpflow.flow import Flow
@@ -395,7 +404,7 @@ class FlowDensity(Transformer):
         refuse_context(y)
         check_callback(callback)
         names, context_names = feature_names(X), feature_names(context)
-        declared = Declared.of(settings.support, names)
+        declared = Declared.of(settings.support, names, X)
         data = check_data(X, context, sample_weight, settings.dtype, minimum=2, declared=declared)
         return self._fit_data(settings, data, count_given(data, sample_weight), names, context_names, callback, declared)
 
@@ -416,10 +425,12 @@ class FlowDensity(Transformer):
         """Fit to checked samples. `n_given` is the number of samples that `fit` received."""
         warn_of_dependent_columns(data, settings.dtype, names)
         before = self if settings.warm_start and hasattr(self, "flow_") else None
-        supports = supports_for(declared, data, settings.dtype, before)
+        supports, seen = supports_for(declared, data, settings.dtype, _spreading_seed(settings, declared), before)
         fitted: dict[str, Any] = {"n_samples_seen_": n_given}
+        if declared is not None and declared.frame is not None:
+            fitted["_frame"] = declared.frame
         try:
-            train(settings, data, fitted, callback, before, supports)
+            train(settings, seen, fitted, callback, before, supports)
         except BaseException:  # an interruption leaves the best parameters so far
             if "flow_" in fitted:
                 self._keep(fitted, data.x.shape[1], names, context_names)
@@ -486,9 +497,9 @@ class FlowDensity(Transformer):
             flow, n_seen, curve = self.flow_, self.n_samples_seen_ + n, self.history_["train_nll"]
         else:
             names, context_names = feature_names(X), feature_names(context)
-            declared = Declared.of(settings.support, names)
+            declared = Declared.of(settings.support, names, X)
             data = check_data(X, context, sample_weight, settings.dtype, minimum=2, declared=declared)
-            supports = supports_for(declared, data, settings.dtype)
+            supports, _ = supports_for(declared, data, settings.dtype, _spreading_seed(settings, declared))
             n = count_given(data, sample_weight)
             stream = Stream(settings, data, settings.dtype, supports=supports)
             flow, n_seen, curve = stream.new_flow(settings, data), n, np.empty(0)
@@ -499,6 +510,8 @@ class FlowDensity(Transformer):
         fitted = {"_stream": stream, "flow_": flow, "history_": {"train_nll": curve}, "n_samples_seen_": n_seen}
         fitted |= {"n_iter_": len(curve), "best_iter_": len(curve), "origin_": stream.origin}
         fitted |= stream.scaler.fitted_attributes() | ({} if supports is None else {"_supports": supports})
+        frame = getattr(self, "_frame", None if declared is None else declared.frame)
+        fitted |= {} if frame is None else {"_frame": frame}
         self._keep(fitted, data.x.shape[1], names, context_names)
         return self
 
@@ -521,8 +534,7 @@ class FlowDensity(Transformer):
         ------
         NotFittedError, TypeError, ValueError
         """
-        X = self._check_samples(X)
-        return self.flow_.log_prob(X, self._check_context(context, len(X)))
+        return self._log_density(X, context)
 
     def score(
         self,
@@ -554,6 +566,11 @@ class FlowDensity(Transformer):
         NotFittedError, TypeError, ValueError
         """
         refuse_context(y)
+        supports = self._known_supports()
+        if supports is not None and supports.is_whole.any():
+            log_density = self._log_density(X, context)
+            weight = None if sample_weight is None else check_weights(sample_weight, len(log_density))
+            return float(np.average(log_density.astype(np.float64), weights=weight))
         X = self._check_samples(X)
         return -self.flow_.nll(X, self._check_context(context, len(X)), sample_weight)
 
@@ -594,7 +611,8 @@ class FlowDensity(Transformer):
         ------
         NotFittedError, TypeError, ValueError
         """
-        return self.sample_and_log_prob(n_samples, random_state, context=context, per_context=per_context)[0]
+        X: Floats = self._draw(n_samples, random_state, context, per_context)[0]
+        return X
 
     def sample_and_log_prob(
         self,
@@ -625,6 +643,18 @@ class FlowDensity(Transformer):
         ------
         NotFittedError, TypeError, ValueError
         """
+        X, log_density, given = self._draw(n_samples, random_state, context, per_context)
+        supports = self._known_supports()
+        if supports is None or not supports.is_whole.any():
+            return X, log_density
+        points = np.asarray(X, np.float64).reshape(-1, self.n_features_in_)
+        masses = supports.log_masses(self.flow_, points, self.origin_, given)
+        return X, masses.astype(log_density.dtype).reshape(log_density.shape)
+
+    def _draw(
+        self, n_samples: int, random_state: Seed, context: ArrayLike | None, per_context: bool
+    ) -> tuple[Any, Floats, Floats | None]:
+        """Samples, the log-density that the flow has there, and the context of each, as the flow reads it."""
         flow = self._fitted_flow()
         n_samples = check_int("n_samples", n_samples, 0)
         per_context = check_bool("per_context", per_context)
@@ -633,7 +663,8 @@ class FlowDensity(Transformer):
         seed = self.random_state if random_state is None else random_state
         X, log_density = flow.sample_and_log_prob(n_samples, seed, context, per_context=per_context)
         X = self._to_own_units(X)
-        return X if per_context else self._data_output(X), log_density
+        given = np.repeat(context, n_samples, axis=0) if per_context and context is not None else context
+        return X if per_context else self._data_output(X), log_density, given
 
     def grad_log_prob(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Floats:
         """Gradient of the log-density with respect to each sample, which is also called the score.
@@ -653,6 +684,10 @@ class FlowDensity(Transformer):
         ------
         NotFittedError, TypeError, ValueError
         """
+        supports = self._known_supports()
+        if supports is not None and supports.is_whole.any():
+            columns = name_columns(supports.is_whole, getattr(self, "feature_names_in_", None))
+            raise ValueError(f"grad_log_prob needs columns of real numbers, and column(s) {columns} hold whole numbers")
         X = self._check_samples(X)
         return self.flow_.grad_log_prob(X, self._check_context(context, len(X)))
 
@@ -720,3 +755,8 @@ class FlowDensity(Transformer):
         from nvpflow._io.save import save
 
         save(self, path)
+
+
+def _spreading_seed(settings: Settings, declared: Declared | None) -> int:
+    """A seed of its own for the places of whole numbers in their cells. Draws nothing where there are none."""
+    return draw_seeds(settings.random_state, 4)[-1] if declared is not None and declared.has_whole_numbers else 0

@@ -200,12 +200,19 @@ class FlowOutlierDetector(Estimator):
         self, estimator: FlowDensity, data: Data, names: Names | None, context_names: Names | None
     ) -> None:
         """Keep the fitted density of the data, and the threshold that suits it."""
-        data = reads(vars(estimator), data)
+        read, flow = reads(vars(estimator), data), estimator.flow_
         if isinstance(self.contamination, str):
             (seed,) = draw_seeds(self.random_state, 1)
-            offset = _threshold(estimator.flow_.sample_and_log_prob(N_DRAWS, seed, _draw_contexts(data, seed))[1], TAIL)
+            contexts = _draw_contexts(read, seed)
+            x, scores = flow.sample_and_log_prob(N_DRAWS, seed, contexts)
+            share, weight, x = TAIL, None, estimator._to_own_units(x)
         else:
-            offset = _threshold(estimator.flow_.log_prob(data.x, data.context), float(self.contamination), data.weight)
+            scores, contexts = flow.log_prob(read.x, read.context), read.context
+            share, weight, x = float(self.contamination), data.weight, data.x
+        supports = estimator._known_supports()
+        if supports is not None and supports.is_whole.any():
+            scores = supports.log_masses(flow, x, estimator.origin_, contexts)
+        offset = _threshold(scores, share, weight)
         self._keep({"estimator_": estimator, "offset_": offset}, data.x.shape[1], names, context_names)
 
     def score_samples(self, X: ArrayLike, *, context: ArrayLike | None = None) -> npt.NDArray[np.float64]:
@@ -226,8 +233,7 @@ class FlowOutlierDetector(Estimator):
         ------
         NotFittedError, TypeError, ValueError
         """
-        X = self._check_samples(X)
-        return self.flow_.log_prob(X, self._check_context(context, len(X))).astype(np.float64)
+        return self._log_density(X, context).astype(np.float64)
 
     def decision_function(self, X: ArrayLike, *, context: ArrayLike | None = None) -> npt.NDArray[np.float64]:
         """How far the log-density of each sample is above the threshold: negative for outliers.

@@ -21,6 +21,7 @@ from nvpflow.outliers import FlowOutlierDetector
 from nvpflow.real_nvp import RealNVP
 from nvpflow.supports import restore_kinds, restore_support
 from nvpflow.supports._fitted import Supports
+from nvpflow.supports._frame import Frame
 
 __all__ = ["load"]
 
@@ -157,6 +158,8 @@ def _restore_estimator(header: dict[str, Any], flow: Flow, file: Reader) -> Flow
     }
     if flow.context_dim:
         fitted["context_origin_"] = np.zeros(flow.context_dim)
+    if "frame" in header:
+        fitted["_frame"] = Frame.restore(header["frame"], flow.data_dim)
     names = [_restore_names(header, *of) for of in zip(NAMES, (flow.data_dim, flow.context_dim))]
     model._keep(fitted | _restore_units(flow, file) | _restore_supports(header, flow), flow.data_dim, *names)
     return model

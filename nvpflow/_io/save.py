@@ -139,6 +139,8 @@ def _contents(model: Any) -> tuple[dict[str, Any], Flow, dict[str, npt.NDArray[A
         supports = model._known_supports()
         if supports is not None:
             header["columns"] = [kind.plain() for kind in supports.kinds]
+        if hasattr(model, "_frame"):
+            header["frame"] = list(model._frame)
         for name, attribute in UNITS.items():
             if np.any(getattr(model, attribute, 0)):  # an origin of zeros is the default
                 arrays[name] = np.asarray(getattr(model, attribute), np.float64).ravel()

@@ -21,6 +21,7 @@ __all__ = [
     "Data",
     "check_data",
     "check_numbers",
+    "check_weights",
     "count_given",
     "refuse_context",
     "warn_of_dependent_columns",
@@ -77,7 +78,7 @@ def check_data(
         raise ValueError(f"context must have one row for each of {len(x)} samples, got shape {context.shape}")
     if sample_weight is None:
         return _sorted(Data(x, context))
-    weight = _check_weights(sample_weight, len(x))
+    weight = check_weights(sample_weight, len(x))
     n = np.count_nonzero(weight)
     if n < minimum:
         raise ValueError(f"sample_weight must be more than zero for a minimum of {minimum} sample(s), got {n} such weights")
@@ -165,7 +166,7 @@ def check_numbers(name: str, X: ArrayLike, dtype: FloatDType, minimum: int = 1) 
     return checked if own == dtype else check_samples(name, X, own, minimum)
 
 
-def _check_weights(sample_weight: ArrayLike, n: int) -> Floats:
+def check_weights(sample_weight: ArrayLike, n: int) -> Floats:
     """Check the weights and convert them to float64: finite, >= 0, not all zero."""
     weight = as_array("sample_weight", sample_weight)
     if weight.dtype.kind not in "fiub":

@@ -67,7 +67,9 @@ class Stream:
 
     def new_flow(self, settings: Settings, data: Data) -> Flow:
         """Create a flow for the first piece, and set `origin`."""
-        data = self.scaler.transform(data if self.supports is None else self.supports.to_reals(data))
+        if self.supports is not None:
+            data = self.supports.to_reals(self.supports.spread(data, np.random.default_rng(self.init_seed)))
+        data = self.scaler.transform(data)
         units, mixture = Units.of(data, settings.standardize, False, self.scaler.dtype), None
         if self.supports is not None:
             units.origin = self.supports.origin_within(units.origin)
@@ -98,6 +100,7 @@ class Stream:
         """
         if self.supports is None:
             return self._update(settings, flow, data, n_seen, self.origin)
+        data = self.supports.spread(data, self.rng)
         inner, origin = self.supports.inner(flow), self.supports.origin_within(self.origin)
         nll = self._update(settings, inner, self.supports.to_reals(data), n_seen, origin)
         flow.parameters[:] = inner.parameters

@@ -1,6 +1,6 @@
 """The supports of columns: the values that a column can have."""
 
-from nvpflow.supports._kinds import Kind
+from nvpflow.supports._kinds import Integer, Kind
 from nvpflow.supports._parameter import (
     Declared,
     Kinds,
@@ -11,4 +11,14 @@ from nvpflow.supports._parameter import (
     restore_support,
 )
 
-__all__ = ["Declared", "Kind", "Kinds", "Support", "check_support", "plain_support", "restore_kinds", "restore_support"]
+__all__ = [
+    "Declared",
+    "Integer",
+    "Kind",
+    "Kinds",
+    "Support",
+    "check_support",
+    "plain_support",
+    "restore_kinds",
+    "restore_support",
+]

@@ -14,6 +14,8 @@ from nvpflow._warnings import warn_user
 from nvpflow.flow import Flow
 from nvpflow.layers import Bounded
 from nvpflow.supports._kinds import REALS, Kind
+from nvpflow.supports._masses import log_masses
+from nvpflow.supports._spread import spread
 
 if TYPE_CHECKING:
     from nvpflow._training.dataset import Data
@@ -40,11 +42,12 @@ class Supports:
         self.kinds, self.scales, self.edges = kinds, scales, edges
         self.origin: Floats = np.array([kind.origin for kind in kinds])
         self.is_free = np.array([kind.is_free for kind in kinds])
+        self.is_whole = np.array([kind.is_whole for kind in kinds])
         self._exact = self.layer(FLOAT64)
 
     @classmethod
     def of(cls, declared: Declared, data: Data, dtype: FloatDType) -> Self:
-        """Find how the samples are transformed, for flows of this dtype. Warn of columns with many values on a bound."""
+        """Find how the samples, after `spread`, are transformed for flows of this dtype. Warn of many values on a bound."""
         kinds = declared.of_columns(data.x.shape[1])
         edges = np.array([_edge(kind, x, dtype) for kind, x in zip(kinds, data.x.T)])
         _warn_of_values_on_bounds(kinds, data, declared.names)
@@ -57,27 +60,48 @@ class Supports:
         return Bounded(len(bounds), bounds, self.scales, self.edges, dtype=dtype)
 
     def marked(self, x: Floats) -> Floats:
-        """Samples x (n, D) in float64. Those outside of the support are infinite, so that no rounding moves them inside."""
+        """Samples x (n, D) in float64, with whole numbers in the middle of their cells.
+
+        Values outside of the support are infinite, so that no rounding moves them inside.
+        """
+        x = x.astype(np.float64)
         inside = np.array([kind.holds(column) for kind, column in zip(self.kinds, x.T)]).T
-        marked: Floats = np.where(inside, x.astype(np.float64), np.copysign(np.inf, x - self.origin))
+        marked: Floats = np.where(inside, x + 0.5 * self.is_whole, np.copysign(np.inf, x - self.origin))
         return marked
 
+    def log_masses(self, flow: Flow, x: Floats, origin: Floats | None, context: Floats | None) -> Floats:
+        """Log-density of samples x (n, D), with respect to counting measure in columns of whole numbers."""
+        lowest = self.marked(x) - 0.5 * self.is_whole
+
+        def log_prob(points: Floats, rows: slice) -> Floats:
+            n, n_nodes, dim = points.shape
+            flat = (points if origin is None else points - origin).reshape(-1, dim).astype(flow.dtype)
+            repeated = None if context is None else np.repeat(context[rows], n_nodes, axis=0)
+            return flow.log_prob(flat, repeated).reshape(n, n_nodes).astype(np.float64)
+
+        return log_masses(log_prob, lowest, self.is_whole)
+
     def clipped(self, x: Floats) -> Floats:
-        """Samples (..., D) inside of the bounds, which rounding may have exceeded."""
+        """Outputs of the flow (..., D), origin included, as samples: whole, and inside of the bounds in spite of rounding."""
+        x = np.where(self.is_whole, np.floor(x), x)
         low, high = np.array([kind.cells for kind in self.kinds]).T
-        return np.clip(x, low.astype(x.dtype), high.astype(x.dtype))
+        return np.clip(x, low.astype(x.dtype), (high - self.is_whole).astype(x.dtype))
 
     def origin_within(self, origin: Floats | float) -> Floats:
         """The part of an origin that training sees: that of columns without bounds."""
         return np.where(self.is_free, origin, 0.0)
 
+    def spread(self, data: Data, rng: np.random.Generator) -> Data:
+        """Spread whole numbers over their cells; see `_spread`."""
+        return spread(self.kinds, data, rng)
+
     def to_reals(self, data: Data) -> Data:
-        """The samples as training sees them, in float64."""
-        return data._replace(x=self._exact.inverse(self.marked(data.x) - self.origin)[0])
+        """The samples, after `spread`, as training sees them, in float64."""
+        return data._replace(x=self._exact.inverse(data.x - self.origin)[0])
 
     def mean_log_slope(self, data: Data) -> float:
         """Mean of log|det dx/dy| at samples x, which `to_reals` takes to y, in nats."""
-        log_det = self._exact.inverse(self.marked(data.x) - self.origin)[1]
+        log_det = self._exact.inverse(data.x - self.origin)[1]
         return float(-np.average(log_det, weights=data.weight))
 
     def outer(self, inner: Flow) -> Flow:
@@ -144,15 +168,20 @@ def _warn_of_values_on_bounds(kinds: tuple[Kind, ...], data: Data, names: Names 
 
 
 def supports_for(
-    declared: Declared | None, data: Data, dtype: FloatDType, before: FlowDensity | None = None
-) -> Supports | None:
-    """The supports of the columns of new data, or those of a fitted model to continue, which must be the declared ones."""
-    if before is None:
-        bounded = declared is not None and any(not kind.is_free for kind in declared.of_columns(data.x.shape[1]))
-        return Supports.of(declared, data, dtype) if declared and bounded else None
-    supports = before._known_supports()
-    check_unchanged(supports, declared, data.x.shape[1], "warm_start")
-    return supports
+    declared: Declared | None, data: Data, dtype: FloatDType, seed: int, before: FlowDensity | None = None
+) -> tuple[Supports | None, Data]:
+    """The supports of the columns of new data, and the data after `spread`.
+
+    The supports of a fitted model to continue are kept, and must be the declared ones.
+    """
+    if before is not None:
+        supports = before._known_supports()
+        check_unchanged(supports, declared, data.x.shape[1], "warm_start")
+        return supports, data if supports is None else supports.spread(data, np.random.default_rng(seed))
+    if declared is None or all(kind == REALS for kind in declared.of_columns(data.x.shape[1])):
+        return None, data
+    data = spread(declared.of_columns(data.x.shape[1]), data, np.random.default_rng(seed))
+    return Supports.of(declared, data, dtype), data
 
 
 def check_unchanged(supports: Supports | None, declared: Declared | None, n_columns: int, what: str) -> None:

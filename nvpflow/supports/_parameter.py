@@ -9,7 +9,8 @@ import numpy as np
 
 from nvpflow._typing import Floats, Names
 from nvpflow._validation.arguments import check_int, shown
-from nvpflow.supports._kinds import REALS, Kind, check_kind
+from nvpflow.supports._frame import Frame
+from nvpflow.supports._kinds import REALS, Kind, check_kind, number
 
 __all__ = ["Declared", "Kinds", "Support", "check_support", "plain_support", "restore_kinds", "restore_support"]
 
@@ -43,15 +44,17 @@ class Declared:
         The result of `check_support`.
     names : ndarray of str objects, shape (D,), or None
         Of the columns of X.
+    frame : Frame or None
+        X, if it is one.
     """
 
-    def __init__(self, kinds: Kinds, names: Names | None = None) -> None:
-        self._kinds, self.names = kinds, names
+    def __init__(self, kinds: Kinds, names: Names | None = None, frame: Frame | None = None) -> None:
+        self._kinds, self.names, self.frame = kinds, names, frame
 
     @classmethod
-    def of(cls, kinds: Kinds | None, names: Names | None) -> Self | None:
+    def of(cls, kinds: Kinds | None, names: Names | None, X: object = None) -> Self | None:
         """None where nothing is declared."""
-        return None if kinds is None else cls(kinds, names)
+        return None if kinds is None else cls(kinds, names, None if names is None else Frame.of(X))
 
     def of_columns(self, n_columns: int) -> tuple[Kind, ...]:
         """The kind of each of the columns."""
@@ -68,6 +71,12 @@ class Declared:
                 raise ValueError(f"support must name each column once, got column {self.label(column)} twice")
             kinds[column] = kind
         return tuple(kinds.get(i, REALS) for i in range(n_columns))
+
+    @property
+    def has_whole_numbers(self) -> bool:
+        """Whether a column holds whole numbers."""
+        kinds = self._kinds if isinstance(self._kinds, tuple) else self._kinds.values()
+        return any(kind.is_whole for kind in kinds)
 
     def _find(self, key: str | int, n_columns: int) -> int:
         if isinstance(key, int):
@@ -90,11 +99,11 @@ class Declared:
     def check(self, x: Floats) -> None:
         """Raise a ValueError that names the first value of x (n, D) outside of the support of its column."""
         for column, kind in enumerate(self.of_columns(x.shape[1])):
-            outside = np.flatnonzero(~kind.holds(x[:, column]))
+            outside = np.flatnonzero(~kind.holds(x[:, column].astype(np.float64)))
             if len(outside):
                 row = outside[0]
                 raise ValueError(
-                    f"column {self.label(column)} of X must be in {kind}, its support, got {x[row, column]:.17g} in row {row}"
+                    f"column {self.label(column)} of X must be in {kind}, its support, got {number(x[row, column])} in row {row}"
                     + f", and {len(outside) - 1} more" * (len(outside) > 1)
                 )
 
