@@ -102,8 +102,9 @@ class Declared:
             outside = np.flatnonzero(~kind.holds(x[:, column].astype(np.float64)))
             if len(outside):
                 row = outside[0]
+                value = number(x[row, column])
                 raise ValueError(
-                    f"column {self.label(column)} of X must be in {kind}, its support, got {number(x[row, column])} in row {row}"
+                    f"column {self.label(column)} of X must be in {kind}, its support, got {value} in row {row}"
                     + f", and {len(outside) - 1} more" * (len(outside) > 1)
                 )
 
