@@ -83,8 +83,8 @@ class FlowDensity(Transformer):
     Log-densities are in nats, per unit of the data. A density is not a probability: where samples are closer than one unit,
     its logarithm is positive. It is -inf where a sample has no density.
 
-    Fitted with a `context`, C numbers for each sample, the model is a conditional density p(x | context). Every method after
-    `fit` then needs a context.
+    Columns may have a `support`: bounds, or whole numbers. Fitted with a `context`, C numbers for each sample, the model is a
+    conditional density p(x | context). Every method after `fit` then needs a context.
 
     Parameters
     ----------
@@ -120,12 +120,14 @@ class FlowDensity(Transformer):
         of the data in any case.
     support : dict, sequence or None, default None
         The supports of the columns: a dict by name or number of a column, or a sequence with an entry for each. An entry is a
-        pair ``(low, high)`` of bounds, with None for an open end, or a short form, "positive" for ``(0, None)`` and "unit"
-        for ``(0, 1)``. None is a column of all real numbers, as are the columns that a dict does not name. The flow ends with
-        a `Bounded` layer, training sees transformed columns, and log-densities stay in the units of the data. For a column
-        with one bound the layer has the shape, exponential or log-normal, that makes the column more normal (Box and Cox).
-        No sample is outside. The log-density is -inf outside. A value on a bound has that of the point at half of the smallest
-        other distance of training values to a bound, which is half of a unit in a column of rounded values.
+        pair ``(low, high)`` of bounds, with None for an open end; an `Integer`, for whole numbers; or a short form, "positive"
+        for ``(0, None)``, "unit" for ``(0, 1)`` and "integer" for ``Integer()``. None is a column of all real numbers, as are
+        the columns that a dict does not name. The flow ends with a `Bounded` layer, training sees transformed columns, and
+        log-densities stay in the units of the data. For a column with one bound the layer has the shape, exponential or
+        log-normal, that makes the column more normal (Box and Cox). No sample is outside, and the log-density is -inf there.
+        A value on a bound has the density of the point at half of the smallest other distance of training values to a bound,
+        which is half of a unit in a column of rounded values. With whole numbers, log-densities are with respect to counting
+        measure in their columns: see the notes.
     n_init : int, default 1
         Number of random starts. After a tenth of the epochs only the one with the lowest validation NLL continues. There is
         one start if no samples are held back, and for a warm start.
@@ -196,6 +198,13 @@ class FlowDensity(Transformer):
         Subtracted in float64 before `flow_` reads samples and context. It is the mean of columns that vary by less than a
         thousand times the resolution of `dtype` there, the lower bound of columns with a `support`, or else the upper one, and
         0 for all others.
+
+    Notes
+    -----
+    The probability of whole numbers is the integral of a density over their unit cells, by a lattice rule with 17 evaluations
+    for each row and one such column, 67 for two, 257 for three and 521 for more. There is no randomness. The root mean square
+    error of log-probabilities was below 0.001 nats. In training, whole numbers are spread evenly over their cells; `history_`
+    has the NLL of the spread numbers, which bounds that of the probabilities from above. A gradient is not defined there.
 
     References
     ----------
@@ -605,7 +614,8 @@ class FlowDensity(Transformer):
         -------
         X : ndarray, shape (n_samples, D), or (m, n_samples, D) with `per_context`
             In the dtype of the model, or in float64 if `origin_` is not 0; inside of the `support`. A frame where `set_output`
-            says so, with the columns of `feature_names_in_`, or else x0, x1, ...; with `per_context` always an ndarray.
+            says so, with the columns of `feature_names_in_`, or else x0, x1, ...; after fitting to a frame of pandas or polars
+            with a `support`, a frame with its columns and their types. With `per_context` always an ndarray.
 
         Raises
         ------
@@ -683,6 +693,7 @@ class FlowDensity(Transformer):
         Raises
         ------
         NotFittedError, TypeError, ValueError
+            Also where a column holds whole numbers.
         """
         supports = self._known_supports()
         if supports is not None and supports.is_whole.any():
