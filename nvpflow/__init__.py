@@ -39,7 +39,7 @@ from nvpflow.mixture_base import MixtureBase
 from nvpflow.optim import Adam, TrainingState
 from nvpflow.outliers import FlowOutlierDetector
 from nvpflow.real_nvp import RealNVP
-from nvpflow.supports import Integer
+from nvpflow.supports import Angle, Integer
 
 __version__ = "0.1.0"
 
@@ -48,6 +48,7 @@ __all__ = [
     "Adam",
     "AdditiveCoupling",
     "AffineCoupling",
+    "Angle",
     "Bounded",
     "ConvergenceWarning",
     "CouplingLayer",

@@ -105,7 +105,7 @@ class FittedModel:
     def _log_density(self, X: ArrayLike, context: ArrayLike | None) -> Floats:
         """Log-density of X, with respect to counting measure in columns of whole numbers."""
         flow, supports = self._fitted_flow(), self._known_supports()
-        if supports is None or not supports.is_whole.any():
+        if supports is None or not supports.is_sum:
             x = self._check_samples(X)
             return flow.log_prob(x, self._check_context(context, len(x)))
         x = self._check_columns(X)

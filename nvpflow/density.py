@@ -83,7 +83,7 @@ class FlowDensity(Transformer):
     Log-densities are in nats, per unit of the data. A density is not a probability: where samples are closer than one unit,
     its logarithm is positive. It is -inf where a sample has no density.
 
-    Columns may have a `support`: bounds, or whole numbers. Fitted with a `context`, C numbers for each sample, the model is a
+    Columns may have a `support`: bounds, whole numbers, or angles. Fitted with a `context`, C numbers for each sample, the model is a
     conditional density p(x | context). Every method after `fit` then needs a context.
 
     Parameters
@@ -120,9 +120,9 @@ class FlowDensity(Transformer):
         of the data in any case.
     support : dict, sequence or None, default None
         The supports of the columns: a dict by name or number of a column, or a sequence with an entry for each. An entry is a
-        pair ``(low, high)`` of bounds, with None for an open end; an `Integer`, for whole numbers; or a short form, "positive"
-        for ``(0, None)``, "unit" for ``(0, 1)`` and "integer" for ``Integer()``. None is a column of all real numbers, as are
-        the columns that a dict does not name. The flow ends with a `Bounded` layer, training sees transformed columns, and
+        pair ``(low, high)`` of bounds, with None for an open end; an `Integer`, for whole numbers; an `Angle`, for a periodic
+        column; or a short form, "positive" for ``(0, None)``, "unit" for ``(0, 1)``, "integer" for ``Integer()`` and "angle"
+        for ``Angle()``. None is a column of all real numbers, as are the columns that a dict does not name. The flow ends with a `Bounded` layer, training sees transformed columns, and
         log-densities stay in the units of the data. For a column with one bound the layer has the shape, exponential or
         log-normal, that makes the column more normal (Box and Cox). No sample is outside, and the log-density is -inf there.
         A value on a bound has the density of the point at half of the smallest other distance of training values to a bound,
@@ -205,6 +205,9 @@ class FlowDensity(Transformer):
     for each row and one such column, 67 for two, 257 for three and 521 for more. There is no randomness. The root mean square
     error of log-probabilities was below 0.001 nats. In training, whole numbers are spread evenly over their cells; `history_`
     has the NLL of the spread numbers, which bounds that of the probabilities from above. A gradient is not defined there.
+
+    The density of an angle is the sum of the flow's density over both numbers that stand for it, so q columns of angles take
+    2^q evaluations for each row. `history_` bounds their NLL likewise.
 
     References
     ----------
@@ -576,7 +579,7 @@ class FlowDensity(Transformer):
         """
         refuse_context(y)
         supports = self._known_supports()
-        if supports is not None and supports.is_whole.any():
+        if supports is not None and supports.is_sum:
             log_density = self._log_density(X, context)
             weight = None if sample_weight is None else check_weights(sample_weight, len(log_density))
             return float(np.average(log_density.astype(np.float64), weights=weight))
@@ -655,7 +658,7 @@ class FlowDensity(Transformer):
         """
         X, log_density, given = self._draw(n_samples, random_state, context, per_context)
         supports = self._known_supports()
-        if supports is None or not supports.is_whole.any():
+        if supports is None or not supports.is_sum:
             return X, log_density
         points = np.asarray(X, np.float64).reshape(-1, self.n_features_in_)
         masses = supports.log_masses(self.flow_, points, self.origin_, given)
@@ -699,6 +702,10 @@ class FlowDensity(Transformer):
         if supports is not None and supports.is_whole.any():
             columns = name_columns(supports.is_whole, getattr(self, "feature_names_in_", None))
             raise ValueError(f"grad_log_prob needs columns of real numbers, and column(s) {columns} hold whole numbers")
+        if supports is not None and supports.is_sum:
+            checked = self._check_columns(X)
+            rows = self._check_context(context, len(checked))
+            return supports.grad_log_density(self.flow_, checked, self._origin(), rows)
         X = self._check_samples(X)
         return self.flow_.grad_log_prob(X, self._check_context(context, len(X)))
 
@@ -769,5 +776,5 @@ class FlowDensity(Transformer):
 
 
 def _spreading_seed(settings: Settings, declared: Declared | None) -> int:
-    """A seed of its own for the places of whole numbers in their cells. Draws nothing where there are none."""
-    return draw_seeds(settings.random_state, 4)[-1] if declared is not None and declared.has_whole_numbers else 0
+    """A seed of its own for what training sees of whole numbers and angles. Draws nothing where there are none."""
+    return draw_seeds(settings.random_state, 4)[-1] if declared is not None and declared.is_random else 0

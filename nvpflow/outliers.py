@@ -210,7 +210,7 @@ class FlowOutlierDetector(Estimator):
             scores, contexts = flow.log_prob(read.x, read.context), read.context
             share, weight, x = float(self.contamination), data.weight, data.x
         supports = estimator._known_supports()
-        if supports is not None and supports.is_whole.any():
+        if supports is not None and supports.is_sum:
             scores = supports.log_masses(flow, x, estimator.origin_, contexts)
         offset = _threshold(scores, share, weight)
         self._keep({"estimator_": estimator, "offset_": offset}, data.x.shape[1], names, context_names)

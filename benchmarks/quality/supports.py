@@ -1,7 +1,8 @@
 """Densities and probabilities of columns with bounds and of whole numbers, whose logarithm is known exactly.
 
 A row of DESIGN says which kind it is of, in which half, with how many samples it is run, and the support of each column: a
-pair (low, high), None for all reals, or "whole" for whole numbers from 0, ("whole", high) with a largest one.
+pair (low, high), None for all reals, "angle" for angles in [0, 2 pi), or "whole" for whole numbers from 0, ("whole", high) with
+a largest one.
 """
 
 from typing import Any, NamedTuple
@@ -11,7 +12,8 @@ from scipy import stats
 
 from quality.densities.columns import GaussianCopula, Independent, equal_correlation
 
-UNIT, POSITIVE, COUNT = (0, 1), (0, None), "whole"
+UNIT, POSITIVE, COUNT, ANGLE = (0, 1), (0, None), "whole", "angle"
+TURN = 2 * np.pi
 
 
 class CoupledCounts:
@@ -62,6 +64,32 @@ class CountsGivenNormal:
         return np.exp(1 + 0.5 * x)
 
 
+class VonMises:
+    """An angle with its mode at the seam, and a normal column."""
+
+    def sample(self, n, rng):
+        return np.stack([rng.vonmises(0, 2, n) % TURN, rng.normal(size=n)], axis=1)
+
+    def log_prob(self, x):
+        return stats.vonmises(2).logpdf(x[:, 0]) + stats.norm.logpdf(x[:, 1])
+
+
+class CoupledAngles:
+    """Two angles whose difference has a von Mises distribution, and so has the first if `concentration` is not 0."""
+
+    def __init__(self, concentration, coupling):
+        self.concentration, self.coupling = concentration, coupling
+
+    def sample(self, n, rng):
+        first = rng.vonmises(0, self.concentration, n)
+        return np.stack([first, first + rng.vonmises(0, self.coupling, n)], axis=1) % TURN
+
+    def log_prob(self, x):
+        first, second = x.T
+        own = stats.vonmises(self.concentration).logpdf(first) if self.concentration else -np.log(TURN)
+        return own + stats.vonmises(self.coupling).logpdf(second - first)
+
+
 class Mixed:
     """A real, a positive, a bounded column and whole numbers, each given the ones before it."""
 
@@ -108,6 +136,9 @@ DESIGN = {
     "counts-given-normal": Row("whole", "choose", SIZES, (COUNT, None), CountsGivenNormal()),
     "binomial": Row("whole", "report", SIZES, ((COUNT, 10),), IndependentCounts([stats.binom(10, 0.3)])),
     "coupled-counts": Row("whole", "report", SIZES, (COUNT, (COUNT, 10)), CoupledCounts()),
+    "von-mises-and-normal": Row("angle", "choose", SIZES, (ANGLE, None), VonMises()),
+    "coupled-angles": Row("angle", "choose", SIZES, (ANGLE,) * 2, CoupledAngles(1, 3)),
+    "turning-angles": Row("angle", "report", SIZES, (ANGLE,) * 2, CoupledAngles(0, 4)),
     "mixed-3d": Row(
         "mixed",
         "choose",

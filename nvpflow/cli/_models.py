@@ -52,7 +52,7 @@ def add_fit(commands: Commands) -> None:
             "nvpflow fit data.csv -o model.npz",
             "nvpflow fit data.csv -o model.npz --columns height,weight --random-state 0",
             "nvpflow fit data.csv -o model.npz --context age,sex --weight count",
-            "nvpflow fit data.csv -o model.npz --positive price --unit share --bounds x:0:10 --integer count:0:",
+            "nvpflow fit data.csv -o model.npz --positive price --bounds x:0:10 --angle heading:0:360 --integer count:0:",
             "nvpflow fit data.csv -o detector.npz --contamination auto",
             "nvpflow fit data.parquet -o model.npz --n-layers 16 --hidden-dim 128,128 --n-jobs -1",
             "zcat data.csv.gz | nvpflow fit - -o model.npz -v",

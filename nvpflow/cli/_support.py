@@ -36,6 +36,13 @@ def add_support(parser: argparse.ArgumentParser) -> None:
         help="columns of numbers between bounds, as in x:0:10,y:5: (none)",
     )
     parser.add_argument(
+        "--angle",
+        type=_list_of(real(-np.inf, low_open=True), needed=False),
+        metavar="LIST",
+        default=[],
+        help="periodic columns, with a range other than 0 to 2 pi or without, as in heading:0:360,phase (none)",
+    )
+    parser.add_argument(
         "--integer",
         type=_list_of(integer(1 - 2**53, 2**53 - 2), needed=False),
         metavar="LIST",
@@ -64,6 +71,7 @@ def support_of(options: argparse.Namespace, rows: Rows) -> dict[int, Any] | None
     named: list[tuple[str, Any]] = [(name, "positive") for name in options.positive]
     named += [(name, "unit") for name in options.unit]
     named += [(column, (low, high)) for column, low, high in options.bounds]
+    named += [(column, _angle(column, low, high)) for column, low, high in options.angle]
     named += [(column, nvpflow.Integer(low, high)) for column, low, high in options.integer]
     support: dict[int, Any] = {}
     for name, kind in named:
@@ -75,6 +83,12 @@ def support_of(options: argparse.Namespace, rows: Rows) -> dict[int, Any] | None
         names = None if rows.names is None else np.array(rows.names, dtype=object)
         Declared(check_support("support", support), names).check(rows.x)
     return support or None
+
+
+def _angle(column: str, low: float | None, high: float | None) -> nvpflow.Angle:
+    if (low is None) != (high is None):
+        raise ValueError(f"--angle must have both ends of the range of {column!r:.60}, or none")
+    return nvpflow.Angle() if low is None or high is None else nvpflow.Angle(low, high)
 
 
 def _find(name: str, rows: Rows) -> int:

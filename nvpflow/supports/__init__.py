@@ -1,6 +1,6 @@
 """The supports of columns: the values that a column can have."""
 
-from nvpflow.supports._kinds import Integer, Kind
+from nvpflow.supports._kinds import Angle, Integer, Kind
 from nvpflow.supports._parameter import (
     Declared,
     Kinds,
@@ -12,6 +12,7 @@ from nvpflow.supports._parameter import (
 )
 
 __all__ = [
+    "Angle",
     "Declared",
     "Integer",
     "Kind",

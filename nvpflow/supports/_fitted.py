@@ -13,9 +13,10 @@ from nvpflow._validation.arguments import FLOAT64
 from nvpflow._warnings import warn_user
 from nvpflow.flow import Flow
 from nvpflow.layers import Bounded
-from nvpflow.supports._kinds import REALS, Kind
+from nvpflow.supports._kinds import REALS, Angle, Kind
 from nvpflow.supports._masses import log_masses
 from nvpflow.supports._spread import spread
+from nvpflow.supports._windings import into_turn, log_share, windings
 
 if TYPE_CHECKING:
     from nvpflow._training.dataset import Data
@@ -43,14 +44,16 @@ class Supports:
         self.origin: Floats = np.array([kind.origin for kind in kinds])
         self.is_free = np.array([kind.is_free for kind in kinds])
         self.is_whole = np.array([kind.is_whole for kind in kinds])
+        self.turns = np.array([kind.turn for kind in kinds])
+        # Whether a log-density is that of a sum of densities of the flow.
+        self.is_sum = bool(self.is_whole.any() or self.turns.any())
         self._exact = self.layer(FLOAT64)
 
     @classmethod
-    def of(cls, declared: Declared, data: Data, dtype: FloatDType) -> Self:
+    def of(cls, kinds: tuple[Kind, ...], names: Names | None, data: Data, dtype: FloatDType) -> Self:
         """Find how the samples, after `spread`, are transformed for flows of this dtype. Warn of many values on a bound."""
-        kinds = declared.of_columns(data.x.shape[1])
         edges = np.array([_edge(kind, x, dtype) for kind, x in zip(kinds, data.x.T)])
-        _warn_of_values_on_bounds(kinds, data, declared.names)
+        _warn_of_values_on_bounds(kinds, data, names)
         scales = np.array([_scale(kind, x, edge, data.weight) for kind, x, edge in zip(kinds, data.x.T, edges)])
         return cls(kinds, scales, edges)
 
@@ -60,17 +63,20 @@ class Supports:
         return Bounded(len(bounds), bounds, self.scales, self.edges, dtype=dtype)
 
     def marked(self, x: Floats) -> Floats:
-        """Samples x (n, D) in float64, with whole numbers in the middle of their cells.
+        """Samples x (n, D) in float64, with whole numbers in the middle of their cells, and angles near their mean direction.
 
         Values outside of the support are infinite, so that no rounding moves them inside.
         """
         x = x.astype(np.float64)
+        for column, kind in enumerate(self.kinds):
+            if kind.turn:
+                x[:, column] = into_turn(x[:, column], kind.origin - kind.turn / 2, kind.turn)
         inside = np.array([kind.holds(column) for kind, column in zip(self.kinds, x.T)]).T
         marked: Floats = np.where(inside, x + 0.5 * self.is_whole, np.copysign(np.inf, x - self.origin))
         return marked
 
     def log_masses(self, flow: Flow, x: Floats, origin: Floats | None, context: Floats | None) -> Floats:
-        """Log-density of samples x (n, D), with respect to counting measure in columns of whole numbers."""
+        """Log-density of samples x (n, D): of angles, and with respect to counting measure in columns of whole numbers."""
         lowest = self.marked(x) - 0.5 * self.is_whole
 
         def log_prob(points: Floats, rows: slice) -> Floats:
@@ -79,13 +85,31 @@ class Supports:
             repeated = None if context is None else np.repeat(context[rows], n_nodes, axis=0)
             return flow.log_prob(flat, repeated).reshape(n, n_nodes).astype(np.float64)
 
-        return log_masses(log_prob, lowest, self.is_whole)
+        return log_masses(log_prob, lowest, self.is_whole, self.origin, self.turns)
+
+    def grad_log_density(self, flow: Flow, x: Floats, origin: Floats | None, context: Floats | None) -> Floats:
+        """Gradient of the log-density of samples x (n, D) without whole numbers: the mean over windings by their shares."""
+        points = windings(self.marked(x), self.origin, self.turns)
+        n, n_windings, dim = points.shape
+        flat = (points if origin is None else points - origin).reshape(-1, dim).astype(flow.dtype)
+        repeated = None if context is None else np.repeat(context, n_windings, axis=0)
+        log_p = flow.log_prob(flat, repeated).reshape(n, n_windings)
+        with np.errstate(invalid="ignore"):
+            shares = np.exp(log_p - log_p.max(axis=1, keepdims=True))
+            grads = np.where(shares[..., np.newaxis] > 0, flow.grad_log_prob(flat, repeated).reshape(points.shape), 0)
+            found: Floats = (shares[..., np.newaxis] * grads).sum(axis=1) / shares.sum(axis=1, keepdims=True)
+        found[~np.isfinite(log_p).any(axis=1)] = np.nan
+        return found
 
     def clipped(self, x: Floats) -> Floats:
-        """Outputs of the flow (..., D), origin included, as samples: whole, and inside of the bounds in spite of rounding."""
+        """Outputs of the flow (..., D), origin included, as samples: whole, within a turn, and inside in spite of rounding."""
         x = np.where(self.is_whole, np.floor(x), x)
         low, high = np.array([kind.cells for kind in self.kinds]).T
-        return np.clip(x, low.astype(x.dtype), (high - self.is_whole).astype(x.dtype))
+        x = np.clip(x, low.astype(x.dtype), (high - self.is_whole).astype(x.dtype))
+        for column, kind in enumerate(self.kinds):
+            if isinstance(kind, Angle):
+                x[..., column] = into_turn(x[..., column], kind.low, kind.turn)
+        return x
 
     def origin_within(self, origin: Floats | float) -> Floats:
         """The part of an origin that training sees: that of columns without bounds."""
@@ -101,7 +125,10 @@ class Supports:
 
     def mean_log_slope(self, data: Data) -> float:
         """Mean of log|det dx/dy| at samples x, which `to_reals` takes to y, in nats."""
-        log_det = self._exact.inverse(data.x - self.origin)[1]
+        log_det = self._exact.inverse(data.x - self.origin)[1].copy()
+        for x, kind in zip(data.x.T, self.kinds):
+            if kind.turn:  # the choice of a winding is no part of the density of an angle
+                log_det -= log_share(x, kind.origin, kind.turn)
         return float(-np.average(log_det, weights=data.weight))
 
     def outer(self, inner: Flow) -> Flow:
@@ -180,8 +207,12 @@ def supports_for(
         return supports, data if supports is None else supports.spread(data, np.random.default_rng(seed))
     if declared is None or all(kind == REALS for kind in declared.of_columns(data.x.shape[1])):
         return None, data
-    data = spread(declared.of_columns(data.x.shape[1]), data, np.random.default_rng(seed))
-    return Supports.of(declared, data, dtype), data
+    kinds = tuple(
+        kind.centred(x, data.weight) if isinstance(kind, Angle) else kind
+        for kind, x in zip(declared.of_columns(data.x.shape[1]), data.x.T)
+    )
+    data = spread(kinds, data, np.random.default_rng(seed))
+    return Supports.of(kinds, declared.names, data, dtype), data
 
 
 def check_unchanged(supports: Supports | None, declared: Declared | None, n_columns: int, what: str) -> None:

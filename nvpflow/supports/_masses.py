@@ -1,4 +1,4 @@
-"""Probabilities of whole numbers: integrals of a density over the cells of the numbers."""
+"""Densities that are sums of a density: integrals over the cells of whole numbers, sums over the windings of angles."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 
 from nvpflow._typing import Floats
+from nvpflow.supports._windings import windings
 
 __all__ = ["N_NODES", "log_masses", "nodes"]
 
@@ -18,8 +19,10 @@ N_NODES = (1, 17, 67, 257, 521)
 MOST_POINTS = 2**17  # to evaluate at once
 
 
-def log_masses(log_prob: Callable[[Floats, slice], Floats], x: Floats, is_whole: Floats) -> Floats:
-    """Integrate a density over the unit cells of whole numbers.
+def log_masses(
+    log_prob: Callable[[Floats, slice], Floats], x: Floats, is_whole: Floats, centres: Floats, turns: Floats
+) -> Floats:
+    """Integrate a density over the unit cells of whole numbers, and sum it over the windings of angles.
 
     Parameters
     ----------
@@ -28,6 +31,8 @@ def log_masses(log_prob: Callable[[Floats, slice], Floats], x: Floats, is_whole:
     x : ndarray of float64, shape (n, D)
         Samples, with the whole number k of the cell [k, k + 1) in columns where `is_whole`.
     is_whole : ndarray of bool, shape (D,)
+    centres, turns : ndarray, shape (D,)
+        The mean directions and periods of angles; a turn of 0 stands for other columns.
 
     Returns
     -------
@@ -35,11 +40,12 @@ def log_masses(log_prob: Callable[[Floats, slice], Floats], x: Floats, is_whole:
         In nats, with respect to counting measure in these columns.
     """
     within, log_weights = nodes(int(is_whole.sum()))
-    masses, step = np.empty(len(x)), max(1, MOST_POINTS // len(within))
+    log_weights = np.tile(log_weights, 2 ** np.count_nonzero(turns))
+    masses, step = np.empty(len(x)), max(1, MOST_POINTS // len(log_weights))
     for start in range(0, len(x), step):
         rows = slice(start, start + step)
-        points = np.repeat(x[rows, np.newaxis], len(within), axis=1)
-        points[:, :, is_whole] += within
+        points = np.repeat(windings(x[rows], centres, turns), len(within), axis=1).reshape(len(x[rows]), -1, x.shape[1])
+        points[:, :, is_whole] += np.tile(within, (points.shape[1] // len(within), 1))
         terms = log_prob(points, rows) + log_weights
         largest = terms.max(axis=1, initial=-np.inf)
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -73,10 +73,10 @@ class Declared:
         return tuple(kinds.get(i, REALS) for i in range(n_columns))
 
     @property
-    def has_whole_numbers(self) -> bool:
-        """Whether a column holds whole numbers."""
+    def is_random(self) -> bool:
+        """Whether training sees random numbers in place of a column: whole numbers or angles."""
         kinds = self._kinds if isinstance(self._kinds, tuple) else self._kinds.values()
-        return any(kind.is_whole for kind in kinds)
+        return any(kind.is_whole or kind.turn for kind in kinds)
 
     def _find(self, key: str | int, n_columns: int) -> int:
         if isinstance(key, int):

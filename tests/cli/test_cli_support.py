@@ -33,6 +33,15 @@ def test_fit_and_sample(table, tmp_path, capsys):
     assert np.isfinite(float(capsys.readouterr().out))
 
 
+def test_angles(table, tmp_path, capsys):
+    path = tmp_path / "model.npz"
+    assert main("fit", table, "-o", path, "--angle", "x:0:360,y", *FAST) == 0
+    assert nvpflow.load(path).support == {2: nvpflow.Angle(0, 360), 3: nvpflow.Angle()}
+    assert main("sample", path, "-n", 100) == 0
+    samples = numbers(capsys.readouterr().out)
+    assert (samples[:, 2:4] >= 0).all() and (samples[:, 2:4] < [360, 2 * np.pi]).all()
+
+
 def test_detector_and_columns(table, tmp_path):
     """Numbers count the columns of the model."""
     path = tmp_path / "model.npz"
@@ -48,6 +57,8 @@ def test_detector_and_columns(table, tmp_path):
     (["--bounds", "x:3:2"], "support[2] must be a pair (low, high) with low < high, got (3.0, 2.0)"),
     (["--integer", "x"], "column 'x' of X must be in the whole numbers below 2**53 in size, its support, got "),
     (["--integer", "x:3:2"], "low must be at most high, got 3 and 2"),
+    (["--angle", "x:3:"], "--angle must have both ends of the range of 'x', or none"),
+    (["--angle", "x:3:3"], "the range of an Angle must be a pair (low, high) with low < high, got (3.0, 3.0)"),
 ])  # fmt: skip
 def test_errors(table, tmp_path, capsys, options, message):
     assert main("fit", table, "-o", tmp_path / "model.npz", *options, *FAST) == 1
