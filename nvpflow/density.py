@@ -83,8 +83,8 @@ class FlowDensity(Transformer):
     Log-densities are in nats, per unit of the data. A density is not a probability: where samples are closer than one unit,
     its logarithm is positive. It is -inf where a sample has no density.
 
-    Columns may have a `support`: bounds, whole numbers, or angles. Fitted with a `context`, C numbers for each sample, the model is a
-    conditional density p(x | context). Every method after `fit` then needs a context.
+    Columns may have a `support`: bounds, whole numbers, or angles. Fitted with a `context`, C numbers for each sample, the
+    model is a conditional density p(x | context). Every method after `fit` then needs a context.
 
     Parameters
     ----------
@@ -122,12 +122,12 @@ class FlowDensity(Transformer):
         The supports of the columns: a dict by name or number of a column, or a sequence with an entry for each. An entry is a
         pair ``(low, high)`` of bounds, with None for an open end; an `Integer`, for whole numbers; an `Angle`, for a periodic
         column; or a short form, "positive" for ``(0, None)``, "unit" for ``(0, 1)``, "integer" for ``Integer()`` and "angle"
-        for ``Angle()``. None is a column of all real numbers, as are the columns that a dict does not name. The flow ends with a `Bounded` layer, training sees transformed columns, and
-        log-densities stay in the units of the data. For a column with one bound the layer has the shape, exponential or
-        log-normal, that makes the column more normal (Box and Cox). No sample is outside, and the log-density is -inf there.
-        A value on a bound has the density of the point at half of the smallest other distance of training values to a bound,
-        which is half of a unit in a column of rounded values. With whole numbers, log-densities are with respect to counting
-        measure in their columns: see the notes.
+        for ``Angle()``. None is a column of all real numbers, as are the columns that a dict does not name. The flow ends with
+        a `Bounded` layer, training sees transformed columns, and log-densities stay in the units of the data. For a column
+        with one bound the layer has the shape, exponential or log-normal, that makes the column more normal (Box and Cox). No
+        sample is outside, and the log-density is -inf there. A value on a bound has the density of the point at half of the
+        smallest other distance of training values to a bound, which is half of a unit in a column of rounded values. With
+        whole numbers, log-densities are with respect to counting measure in their columns: see the notes.
     n_init : int, default 1
         Number of random starts. After a tenth of the epochs only the one with the lowest validation NLL continues. There is
         one start if no samples are held back, and for a warm start.
@@ -206,8 +206,8 @@ class FlowDensity(Transformer):
     error of log-probabilities was below 0.001 nats. In training, whole numbers are spread evenly over their cells; `history_`
     has the NLL of the spread numbers, which bounds that of the probabilities from above. A gradient is not defined there.
 
-    The density of an angle is the sum of the flow's density over both numbers that stand for it, so q columns of angles take
-    2^q evaluations for each row. `history_` bounds their NLL likewise.
+    The density of an angle is the sum of the flow's density over three numbers that stand for it, so q columns of angles take
+    3^q evaluations for each row. `history_` bounds their NLL likewise.
 
     References
     ----------

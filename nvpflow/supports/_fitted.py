@@ -85,11 +85,11 @@ class Supports:
             repeated = None if context is None else np.repeat(context[rows], n_nodes, axis=0)
             return flow.log_prob(flat, repeated).reshape(n, n_nodes).astype(np.float64)
 
-        return log_masses(log_prob, lowest, self.is_whole, self.origin, self.turns)
+        return log_masses(log_prob, lowest, self.is_whole, self.turns)
 
     def grad_log_density(self, flow: Flow, x: Floats, origin: Floats | None, context: Floats | None) -> Floats:
         """Gradient of the log-density of samples x (n, D) without whole numbers: the mean over windings by their shares."""
-        points = windings(self.marked(x), self.origin, self.turns)
+        points = windings(self.marked(x), self.turns)
         n, n_windings, dim = points.shape
         flat = (points if origin is None else points - origin).reshape(-1, dim).astype(flow.dtype)
         repeated = None if context is None else np.repeat(context, n_windings, axis=0)

@@ -146,10 +146,10 @@ class Integer:
 class Angle:
     """The support of a periodic column, for `FlowDensity(support=...)`: angles, hours of a day, days of a year.
 
-    The flow has a density f of real numbers t on two turns, from c - P to c + P, with the period P and the mean direction c of
-    the training samples. The density of an angle is the sum of f over the two numbers that it stands for. Training sees each
-    angle as one of them, which is t with the probability ``(1 + cos(pi (t - c) / P)) / 2``. So f falls to 0 at both ends, and
-    the density of the angle has no seam.
+    The flow has a density f of real numbers, and the density of an angle t is the sum f(t - P) + f(t) + f(t + P), with the
+    period P and t in the turn around the mean direction c of the training samples. Training sees each angle as one of the two
+    numbers within P of c, which is t with the probability ``(1 + cos(pi (t - c) / P)) / 2``. So f falls smoothly to 0, and the
+    density of the angle has no seam.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ class Angle:
     _centre: float | None = field(default=None, init=False, repr=False, compare=False)
 
     is_whole: ClassVar[bool] = False
-    is_free: ClassVar[bool] = False
+    is_free: ClassVar[bool] = False  # the mean direction is subtracted in any case
 
     def __post_init__(self) -> None:
         low, high = check_bounds("the range of an Angle", (self.low, self.high))
@@ -199,8 +199,8 @@ class Angle:
 
     @property
     def cells(self) -> tuple[float, float]:
-        """The interval of real numbers that the flow models: two turns."""
-        return self.origin - self.turn, self.origin + self.turn
+        """The interval of real numbers that the flow models: all."""
+        return -np.inf, np.inf
 
     def centred(self, x: Floats, weight: Floats | None) -> Angle:
         """This kind with the mean direction of samples."""

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 
 from nvpflow._typing import Floats
-from nvpflow.supports._windings import windings
+from nvpflow.supports._windings import N_WINDINGS, windings
 
 __all__ = ["N_NODES", "log_masses", "nodes"]
 
@@ -19,9 +19,7 @@ N_NODES = (1, 17, 67, 257, 521)
 MOST_POINTS = 2**17  # to evaluate at once
 
 
-def log_masses(
-    log_prob: Callable[[Floats, slice], Floats], x: Floats, is_whole: Floats, centres: Floats, turns: Floats
-) -> Floats:
+def log_masses(log_prob: Callable[[Floats, slice], Floats], x: Floats, is_whole: Floats, turns: Floats) -> Floats:
     """Integrate a density over the unit cells of whole numbers, and sum it over the windings of angles.
 
     Parameters
@@ -31,8 +29,8 @@ def log_masses(
     x : ndarray of float64, shape (n, D)
         Samples, with the whole number k of the cell [k, k + 1) in columns where `is_whole`.
     is_whole : ndarray of bool, shape (D,)
-    centres, turns : ndarray, shape (D,)
-        The mean directions and periods of angles; a turn of 0 stands for other columns.
+    turns : ndarray, shape (D,)
+        The periods of angles, and 0 for other columns.
 
     Returns
     -------
@@ -40,11 +38,11 @@ def log_masses(
         In nats, with respect to counting measure in these columns.
     """
     within, log_weights = nodes(int(is_whole.sum()))
-    log_weights = np.tile(log_weights, 2 ** np.count_nonzero(turns))
+    log_weights = np.tile(log_weights, N_WINDINGS ** np.count_nonzero(turns))
     masses, step = np.empty(len(x)), max(1, MOST_POINTS // len(log_weights))
     for start in range(0, len(x), step):
         rows = slice(start, start + step)
-        points = np.repeat(windings(x[rows], centres, turns), len(within), axis=1).reshape(len(x[rows]), -1, x.shape[1])
+        points = np.repeat(windings(x[rows], turns), len(within), axis=1).reshape(len(x[rows]), -1, x.shape[1])
         points[:, :, is_whole] += np.tile(within, (points.shape[1] // len(within), 1))
         terms = log_prob(points, rows) + log_weights
         largest = terms.max(axis=1, initial=-np.inf)

@@ -1,7 +1,8 @@
-"""Angles as numbers on two turns: the two windings of an angle, and the share of each.
+"""Angles as numbers on the real line: the windings of an angle, and their shares in training.
 
-An angle t that is taken into the turn around a centre c stands for t and for t + P or t - P, the one that is within P of c.
-The shares (1 + cos(pi (t - c) / P)) / 2 of both sum to 1, and fall smoothly to 0 at c - P and c + P.
+An angle, taken into the turn around a centre c, is a number t; others that stand for it are t + P, t - P and so on, with the
+period P. Training sees the two within P of c. Their shares (1 + cos(pi (t - c) / P)) / 2 sum to 1, and fall smoothly to 0 at
+c - P and c + P, so that the flow learns a smooth density, and has next to no mass beyond 3 / 2 P.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import numpy as np
 
 from nvpflow._typing import Floats
 
-__all__ = ["into_turn", "log_share", "other_winding", "windings"]
+__all__ = ["N_WINDINGS", "into_turn", "log_share", "other_winding", "windings"]
+
+N_WINDINGS = 3  # the angle in the turn around the centre, and in the turns beside it
 
 
 def into_turn(x: Floats, low: float | Floats, turn: float | Floats) -> Floats:
@@ -32,11 +35,14 @@ def log_share(t: Floats, centre: float, turn: float) -> Floats:
         return np.log(shares)
 
 
-def windings(x: Floats, centres: Floats, turns: Floats) -> Floats:
-    """All numbers that rows x (m, D) stand for, (m, 2^q, D), with q columns of angles, those whose turn is not 0."""
+def windings(x: Floats, turns: Floats) -> Floats:
+    """The numbers that rows x (m, D), angles in the turn around their centres, stand for: (m, N_WINDINGS^q, D).
+
+    The q columns of angles are those whose turn is not 0.
+    """
     points = x[:, np.newaxis]
     for column in np.flatnonzero(turns):
-        others = points.copy()
-        others[:, :, column] = other_winding(points[:, :, column], centres[column], turns[column])
-        points = np.concatenate([points, others], axis=1)
+        shifts = np.zeros((N_WINDINGS, x.shape[1]))
+        shifts[:, column] = turns[column] * np.arange(-1, N_WINDINGS - 1)
+        points = np.concatenate([points + shift for shift in shifts], axis=1)
     return points

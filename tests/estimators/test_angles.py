@@ -57,15 +57,16 @@ class TestDensity:
         for turns in (1, -1, 5):
             np.testing.assert_allclose(model.score_samples(X[:, :3] + turns * np.array([360, 0, TURN])), expected, atol=1e-3)
 
-    def test_no_seam(self, model):
-        """At any cut: that of the samples, and those where the flow ends."""
+    def test_no_seam(self):
+        """At any cut: that of the samples, and where the numbers that stand for an angle change."""
+        model = nvpflow.FlowDensity(support=SUPPORT[:3], random_state=0).fit(draw(1000)[:, :3])
         rows = np.tile(X[[model.score_samples(X[:, :3]).argmax()], :3], (2, 1))
         centres = model._supports.origin
         for column, turn in ((0, 360), (2, TURN)):
             for cut in (0, centres[column], centres[column] + turn / 2, centres[column] + 0.25 * turn):
                 rows[:, column] = cut + np.array([-1e-5, 1e-5]) * turn
                 below, above = model.score_samples(rows)
-                assert abs(below - above) < 2e-3
+                assert abs(below - above) < 5e-3
 
     def test_gradient(self):
         fitted = nvpflow.FlowDensity(support=SUPPORT[:3], dtype="float64", **QUICK).fit(X[:, :3])
@@ -94,8 +95,8 @@ class TestWindings:
         assert (taken >= 0).all() and (taken < TURN).all()
 
     def test_every_combination(self):
-        points = windings(np.array([[1.0, 5, 3]]), np.array([0.0, 0, 4]), np.array([4.0, 0, 4]))
-        assert sorted(points[0].tolist()) == [[-3, 5, 3], [-3, 5, 7], [1, 5, 3], [1, 5, 7]]
+        points = windings(np.array([[1.0, 5, 3]]), np.array([4.0, 0, 10]))
+        assert sorted(points[0].tolist()) == [[a, 5, b] for a in (-3, 1, 5) for b in (-7, 3, 13)]
 
     def test_training_sees_each_by_its_share(self):
         kind = nvpflow.Angle(0, 4)._at(1.0)
