@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow._training.origin import name_columns
 from nvpflow._training.statistics import LARGE_SHARE, QUANTILES_FROM, moments, quantiles
@@ -67,25 +68,38 @@ class Supports:
 
         Values outside of the support are infinite, so that no rounding moves them inside.
         """
-        x = x.astype(np.float64)
-        for column, kind in enumerate(self.kinds):
-            if kind.turn:
-                x[:, column] = into_turn(x[:, column], kind.origin - kind.turn / 2, kind.turn)
+        x = self._near_centres(x)
         inside = np.array([kind.holds(column) for kind, column in zip(self.kinds, x.T)]).T
         marked: Floats = np.where(inside, x + 0.5 * self.is_whole, np.copysign(np.inf, x - self.origin))
         return marked
 
+    def _near_centres(self, x: Floats) -> Floats:
+        """Copy samples (n, D) to float64, with angles in the turn around their mean direction."""
+        x = x.astype(np.float64)
+        for column, kind in enumerate(self.kinds):
+            if kind.turn:
+                x[:, column] = into_turn(x[:, column], kind.origin - kind.turn / 2, kind.turn)
+        return x
+
     def log_masses(self, flow: Flow, x: Floats, origin: Floats | None, context: Floats | None) -> Floats:
         """Log-density of samples x (n, D): of angles, and with respect to counting measure in columns of whole numbers."""
         lowest = self.marked(x) - 0.5 * self.is_whole
+        return self._log_sums(flow, lowest, self.is_whole, origin, context)
 
+    def log_density_of_reals(self, flow: Flow, x: Floats, origin: Floats | None, context: Floats | None) -> Floats:
+        """Log-density of points (n, D), where the cells of whole numbers count as real numbers: what figures draw."""
+        return self._log_sums(flow, self._near_centres(x), np.zeros_like(self.is_whole), origin, context)
+
+    def _log_sums(
+        self, flow: Flow, x: Floats, is_whole: npt.NDArray[np.bool_], origin: Floats | None, context: Floats | None
+    ) -> Floats:
         def log_prob(points: Floats, rows: slice) -> Floats:
             n, n_nodes, dim = points.shape
             flat = (points if origin is None else points - origin).reshape(-1, dim).astype(flow.dtype)
             repeated = None if context is None else np.repeat(context[rows], n_nodes, axis=0)
             return flow.log_prob(flat, repeated).reshape(n, n_nodes).astype(np.float64)
 
-        return log_masses(log_prob, lowest, self.is_whole, self.turns)
+        return log_masses(log_prob, x, is_whole, self.turns)
 
     def grad_log_density(self, flow: Flow, x: Floats, origin: Floats | None, context: Floats | None) -> Floats:
         """Gradient of the log-density of samples x (n, D) without whole numbers: the mean over windings by their shares."""
@@ -105,7 +119,10 @@ class Supports:
         """Outputs of the flow (..., D), origin included, as samples: whole, within a turn, and inside in spite of rounding."""
         x = np.where(self.is_whole, np.floor(x), x)
         low, high = np.array([kind.cells for kind in self.kinds]).T
-        x = np.clip(x, low.astype(x.dtype), (high - self.is_whole).astype(x.dtype))
+        return self.in_range(np.clip(x, low.astype(x.dtype), (high - self.is_whole).astype(x.dtype)))
+
+    def in_range(self, x: Floats) -> Floats:
+        """Samples (..., D) with angles in their ranges. Changes x."""
         for column, kind in enumerate(self.kinds):
             if isinstance(kind, Angle):
                 x[..., column] = into_turn(x[..., column], kind.low, kind.turn)

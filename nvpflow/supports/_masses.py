@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow._typing import Floats
 from nvpflow.supports._windings import N_WINDINGS, windings
@@ -19,7 +20,9 @@ N_NODES = (1, 17, 67, 257, 521)
 MOST_POINTS = 2**17  # to evaluate at once
 
 
-def log_masses(log_prob: Callable[[Floats, slice], Floats], x: Floats, is_whole: Floats, turns: Floats) -> Floats:
+def log_masses(
+    log_prob: Callable[[Floats, slice], Floats], x: Floats, is_whole: npt.NDArray[np.bool_], turns: Floats
+) -> Floats:
     """Integrate a density over the unit cells of whole numbers, and sum it over the windings of angles.
 
     Parameters
