@@ -265,8 +265,8 @@ NVP_API nvp_status nvp_inverse(const nvp_flow *flow, const void *params, size_t 
 /* x (n, D), context (n, C) -> log p(x) (n) = log p(z) + log|det dz/dx|, with the base density p(z).
  *
  * It is -infinity if x has no density in the range of the dtype: if a coordinate is infinite or outside of the bounds
- * of an NVP_BOUNDED layer, or if z or the determinant overflows. It is NaN only if a coordinate is NaN, or if a number of the context or a parameter is not
- * finite. */
+ * of an NVP_BOUNDED layer, or if z or the determinant overflows. It is NaN only if a coordinate is NaN, or if a number
+ * of the context or a parameter is not finite. */
 NVP_API nvp_status nvp_log_prob(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *context,
                                 void *log_prob, nvp_workspace *workspace);
 
