@@ -52,7 +52,7 @@ void nvp_set_reals(void *config, const nvp_field *field, const double *reals);
 /* *n = the number of doubles in the lists of the fields. False: overflow. */
 bool nvp_count_reals(const nvp_field *fields, size_t dim, size_t *n);
 
-/* Copy the lists of doubles of a configuration to *reals, advance *reals past them, and let `to` refer to the copies. */
+/* Copy the lists of doubles of a configuration to *reals, advance *reals past them, and let `to` refer to these. */
 void nvp_copy_reals(const nvp_field *fields, size_t dim, const void *from, double **reals, void *to);
 
 /* to = from, for fields other than lists. */

@@ -127,7 +127,7 @@ typedef struct {
      *   one bound:          x = low + d(z) or high - d(-z), with d = scale * e if scale > 0, and d = exp if it is 0
      *   no bound:           x = z
      * A uniform, exponential or log-normal column becomes normal. Samples outside have no density. */
-    const double *bounds; /* D pairs low < high, -INFINITY and INFINITY for open ends. Finite bounds and their difference
+    const double *bounds; /* D pairs low < high, -INFINITY and INFINITY for open ends. Finite bounds and their distance
                            * must be finite in the dtype of the flow, and different there. */
     const double *scales; /* D numbers >= 0, finite */
     const double *edges;  /* D numbers > 0, normal in the dtype of the flow and at most half of high - low: a value that
