@@ -138,7 +138,7 @@ def _contents(model: Any) -> tuple[dict[str, Any], Flow, dict[str, npt.NDArray[A
         arrays = {f"history.{name}": curve for name, curve in every_epoch(model.history_).items()}
         supports = model._known_supports()
         if supports is not None:
-            header["columns"] = [kind.plain() for kind in supports.kinds]
+            header["columns"] = [kind._plain() for kind in supports.kinds]
         if hasattr(model, "_frame"):
             header["frame"] = list(model._frame)
         for name, attribute in UNITS.items():

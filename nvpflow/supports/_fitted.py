@@ -69,7 +69,7 @@ class Supports:
         Values outside of the support are infinite, so that no rounding moves them inside.
         """
         x = self._near_centres(x)
-        inside = np.array([kind.holds(column) for kind, column in zip(self.kinds, x.T)]).T
+        inside = np.array([kind._holds(column) for kind, column in zip(self.kinds, x.T)]).T
         marked: Floats = np.where(inside, x + 0.5 * self.is_whole, np.copysign(np.inf, x - self.origin))
         return marked
 
@@ -225,7 +225,7 @@ def supports_for(
     if declared is None or all(kind == REALS for kind in declared.of_columns(data.x.shape[1])):
         return None, data
     kinds = tuple(
-        kind.centred(x, data.weight) if isinstance(kind, Angle) else kind
+        kind._centred(x, data.weight) if isinstance(kind, Angle) else kind
         for kind, x in zip(declared.of_columns(data.x.shape[1]), data.x.T)
     )
     data = spread(kinds, data, np.random.default_rng(seed))

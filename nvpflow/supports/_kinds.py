@@ -45,11 +45,11 @@ class Interval:
         """Whether `cells` has no bound."""
         return bool(np.isinf(self.cells).all())
 
-    def holds(self, x: Floats) -> npt.NDArray[np.bool_]:
+    def _holds(self, x: Floats) -> npt.NDArray[np.bool_]:
         """Which of the values are in the support."""
         return (x >= self.low) & (x <= self.high)
 
-    def plain(self) -> object:
+    def _plain(self) -> object:
         """The kind in types that JSON has; `check_kind` undoes this."""
         return None if self.is_free else [_or_none(self.low), _or_none(self.high)]
 
@@ -122,13 +122,13 @@ class Integer:
         """Whether `cells` has no bound."""
         return self.low is None and self.high is None
 
-    def holds(self, x: Floats) -> npt.NDArray[np.bool_]:
+    def _holds(self, x: Floats) -> npt.NDArray[np.bool_]:
         """Which of the values are in the support."""
         low, high = self.cells
         held: npt.NDArray[np.bool_] = (x == np.floor(x)) & (x >= low) & (x < high) & (np.abs(x) < MOST)
         return held
 
-    def plain(self) -> object:
+    def _plain(self) -> object:
         """The kind in types that JSON has; `check_kind` undoes this."""
         return {"integer": [self.low, self.high]}
 
@@ -202,7 +202,7 @@ class Angle:
         """The interval of real numbers that the flow models: all."""
         return -np.inf, np.inf
 
-    def centred(self, x: Floats, weight: Floats | None) -> Angle:
+    def _centred(self, x: Floats, weight: Floats | None) -> Angle:
         """This kind with the mean direction of samples."""
         radians = 2 * np.pi * (x.astype(np.float64) - self.low) / self.turn
         mean = np.average(np.exp(1j * radians), weights=weight)
@@ -213,11 +213,11 @@ class Angle:
         object.__setattr__(twin, "_centre", centre)
         return twin
 
-    def holds(self, x: Floats) -> npt.NDArray[np.bool_]:
+    def _holds(self, x: Floats) -> npt.NDArray[np.bool_]:
         """Which of the values are in the support: all."""
         return np.isfinite(x)
 
-    def plain(self) -> object:
+    def _plain(self) -> object:
         """The kind in types that JSON has; `check_kind` undoes this."""
         return {"angle": [self.low, self.high, self._centre]}
 

@@ -99,7 +99,7 @@ class Declared:
     def check(self, x: Floats) -> None:
         """Raise a ValueError that names the first value of x (n, D) outside of the support of its column."""
         for column, kind in enumerate(self.of_columns(x.shape[1])):
-            outside = np.flatnonzero(~kind.holds(x[:, column].astype(np.float64)))
+            outside = np.flatnonzero(~kind._holds(x[:, column].astype(np.float64)))
             if len(outside):
                 row = outside[0]
                 value = number(x[row, column])
@@ -115,8 +115,8 @@ def plain_support(value: object) -> Any:
         return None
     kinds = check_support("support", value)
     if isinstance(kinds, tuple):
-        return [kind.plain() for kind in kinds]
-    return {"columns": [[key, kind.plain()] for key, kind in kinds.items()]}
+        return [kind._plain() for kind in kinds]
+    return {"columns": [[key, kind._plain()] for key, kind in kinds.items()]}
 
 
 def restore_support(value: Any) -> dict[str | int, Any] | list[Any] | None:
@@ -131,7 +131,7 @@ def restore_support(value: Any) -> dict[str | int, Any] | list[Any] | None:
 
 
 def restore_kinds(value: Any, n_columns: int) -> tuple[Kind, ...]:
-    """The kinds of a list of the results of `plain`, one for each column."""
+    """The kinds of a list of the results of `_plain`, one for each column."""
     if not isinstance(value, list) or len(value) != n_columns:
         raise ValueError(f"columns must be a list of {n_columns} supports, got {shown(value)}")
     return tuple(check_kind(f"columns[{i}]", kind) for i, kind in enumerate(value))
