@@ -1,6 +1,7 @@
 #include "header.h"
 #include "base_kinds.h"
 #include "description.h"
+#include "ensemble.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,23 +155,44 @@ static void put_base(nvp_bytes *to, const nvp_flow *flow) {
     nvp_put_text(to, "}");
 }
 
-nvp_status nvp_put_header(nvp_bytes *to, const nvp_flow *flow) {
+/* The configuration of a flow, as `Flow.config` in Python. `mask` and `columns` have room for D entries each. */
+static void put_flow(nvp_bytes *to, const nvp_flow *flow, unsigned char *mask, size_t *columns) {
+    nvp_put_text(to, "{\"dtype\": ");
+    put_string(to, flow->dtype == NVP_FLOAT32 ? "float32" : "float64");
+    put_name(to, "layers");
+    put_layers(to, flow, mask, columns);
+    if (flow->base.config.kind != NVP_STANDARD_NORMAL) { /* the default */
+        put_name(to, "base");
+        put_base(to, flow);
+    }
+    nvp_put_text(to, "}");
+}
+
+/* Begin a header, and put flows of the same dimension into it. */
+static nvp_status put_header(nvp_bytes *to, const char *kind, size_t n_flows, const nvp_flow *flow,
+                             const nvp_ensemble *ensemble) {
     unsigned char *mask = malloc(flow->dim);
     size_t *columns = calloc(flow->dim, sizeof *columns);
     if (mask && columns) {
-        nvp_put_text(to, "{\"format\": \"nvpflow\", \"version\": 1, \"kind\": \"Flow\", \"flow\": {\"dtype\": ");
-        put_string(to, flow->dtype == NVP_FLOAT32 ? "float32" : "float64");
-        put_name(to, "layers");
-        put_layers(to, flow, mask, columns);
-        if (flow->base.config.kind != NVP_STANDARD_NORMAL) { /* the default */
-            put_name(to, "base");
-            put_base(to, flow);
+        nvp_put_text(to, "{\"format\": \"nvpflow\", \"version\": 1, \"kind\": ");
+        nvp_put_text(to, kind);
+        for (size_t k = 0; k < n_flows; k++) {
+            nvp_put_text(to, k ? ", " : "");
+            put_flow(to, ensemble ? nvp_ensemble_flow(ensemble, k) : flow, mask, columns);
         }
-        nvp_put_text(to, "}}");
+        nvp_put_text(to, ensemble ? "]}" : "}");
     } else {
         to->status = NVP_ERROR_MEMORY;
     }
     free(mask);
     free(columns);
     return to->status;
+}
+
+nvp_status nvp_put_header(nvp_bytes *to, const nvp_flow *flow) {
+    return put_header(to, "\"Flow\", \"flow\": ", 1, flow, NULL);
+}
+
+nvp_status nvp_put_ensemble_header(nvp_bytes *to, const nvp_ensemble *ensemble) {
+    return put_header(to, "\"FlowEnsemble\", \"flows\": [", ensemble->n_flows, ensemble->flows[0], ensemble);
 }

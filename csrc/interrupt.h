@@ -11,6 +11,9 @@ typedef struct {
     double polled_at; /* seconds */
 } nvp_interrupt;
 
+/* The time of day in seconds. */
+double nvp_seconds(void);
+
 /* Whether 50 ms have passed since the last poll; counts the present moment as the next poll. */
 bool nvp_interrupt_is_due(nvp_interrupt *interrupt);
 

@@ -26,6 +26,8 @@ const char *nvp_status_string(nvp_status status) {
         return "interrupted";
     case NVP_ERROR_FORKED:
         return "a forked process has no threads of the call that it was forked in";
+    case NVP_ERROR_ENSEMBLE:
+        return "the file holds an ensemble of flows, which nvp_ensemble_load reads";
     }
     return "unknown status";
 }

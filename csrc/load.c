@@ -1,13 +1,16 @@
-/* Read a flow from an .npz file: a zip archive (PKWARE, APPNOTE.TXT 6.3) of arrays in NumPy's format (numpy.lib.format,
- * version 1.0). Only the form that numpy.savez writes is accepted: members are not compressed, so none is larger than
- * the file. */
+/* Read a flow or an ensemble from an .npz file: a zip archive (PKWARE, APPNOTE.TXT 6.3) of arrays in NumPy's format
+ * (numpy.lib.format, version 1.0). Only the form that numpy.savez writes is accepted: members are not compressed, so
+ * none is larger than the file. */
 #include "bytes.h"
-#include "flow.h"
+#include "ensemble.h"
 #include "reals.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* The members that tell a flow from an ensemble. */
+static const char FLOW[] = "description.npy", ENSEMBLE[] = "descriptions.npy";
 
 typedef struct {
     const unsigned char *bytes;
@@ -66,18 +69,25 @@ static bool read_member(span file, span entry, span name, span *content) {
            nvp_crc32(content->bytes, content->size) == integer32(entry.bytes + 16);
 }
 
+/* Read the directory entry at *at, and move *at to the next one. */
+static bool next_entry(span directory, size_t *at, span *entry, span *name) {
+    enum { ENTRY = 46 };
+    if (!part(directory, *at, ENTRY, entry) || !begins_with(*entry, "PK\1\2") ||
+        !part(directory, *at + ENTRY, integer16(entry->bytes + 28), name))
+        return false;
+    *at += ENTRY + name->size + integer16(entry->bytes + 30) + integer16(entry->bytes + 32);
+    return true;
+}
+
 /* Find the only member with a name. */
 static bool find_member(span file, const char *wanted, span *content) {
-    enum { ENTRY = 46 };
     span directory, entry, name;
     bool found = false;
     if (!find_directory(file, &directory))
         return false;
     for (size_t at = 0; at < directory.size;) {
-        if (!part(directory, at, ENTRY, &entry) || !begins_with(entry, "PK\1\2") ||
-            !part(directory, at + ENTRY, integer16(entry.bytes + 28), &name))
+        if (!next_entry(directory, &at, &entry, &name))
             return false;
-        at += ENTRY + name.size + integer16(entry.bytes + 30) + integer16(entry.bytes + 32);
         if (!equal(name, wanted))
             continue;
         if (found || !read_member(file, entry, name, content))
@@ -85,6 +95,17 @@ static bool find_member(span file, const char *wanted, span *content) {
         found = true;
     }
     return found;
+}
+
+/* Whether the directory has a member with a name, and no damaged entry before it. */
+static bool has_member(span file, const char *wanted) {
+    span directory, entry, name = {0};
+    if (!find_directory(file, &directory))
+        return false;
+    for (size_t at = 0; at < directory.size && next_entry(directory, &at, &entry, &name);)
+        if (equal(name, wanted))
+            return true;
+    return false;
 }
 
 /* -- the arrays -- */
@@ -120,21 +141,19 @@ static void *copy_reals(span data, size_t real_size) {
     return reals;
 }
 
-static nvp_status load_flow(span file, nvp_flow **flow) {
+/* Copy an array of doubles. The caller frees *numbers. */
+static nvp_status load_numbers(span file, const char *name, double **numbers, size_t *n) {
     span data;
-    if (!find_array(file, "description.npy", sizeof(double), &data))
+    if (!find_array(file, name, sizeof **numbers, &data))
         return NVP_ERROR_FORMAT;
-    double *numbers = copy_reals(data, sizeof *numbers);
-    if (!numbers)
-        return NVP_ERROR_MEMORY;
-    const nvp_status status = nvp_flow_decode(flow, data.size / sizeof *numbers, numbers);
-    free(numbers);
-    return status == NVP_ERROR_ARGUMENT || status == NVP_ERROR_SIZE ? NVP_ERROR_FORMAT : status;
+    *n = data.size / sizeof **numbers;
+    *numbers = copy_reals(data, sizeof **numbers);
+    return *numbers ? NVP_OK : NVP_ERROR_MEMORY;
 }
 
-static nvp_status load_parameters(span file, const nvp_flow *flow, void **params) {
-    const nvp_dtype dtype = nvp_flow_dtype(flow);
-    const size_t real_size = dtype == NVP_FLOAT32 ? sizeof(float) : sizeof(double), n = nvp_flow_n_parameters(flow);
+/* Copy the n parameters. The caller frees *params. */
+static nvp_status load_parameters(span file, nvp_dtype dtype, size_t n, void **params) {
+    const size_t real_size = dtype == NVP_FLOAT32 ? sizeof(float) : sizeof(double);
     span data;
     if (!find_array(file, "parameters.npy", real_size, &data) || data.size / real_size != n)
         return NVP_ERROR_FORMAT;
@@ -144,6 +163,26 @@ static nvp_status load_parameters(span file, const nvp_flow *flow, void **params
     return nvp_all_finite(dtype, *params, n) ? NVP_OK : NVP_ERROR_FORMAT;
 }
 
+/* -- one flow -- */
+
+/* What is wrong with the numbers of a file is wrong with the file. */
+static nvp_status status_of_file(nvp_status status) {
+    return status == NVP_ERROR_ARGUMENT || status == NVP_ERROR_SIZE ? NVP_ERROR_FORMAT : status;
+}
+
+static nvp_status load_flow(span file, nvp_flow **flow) {
+    double *numbers;
+    size_t n;
+    if (!has_member(file, FLOW) && has_member(file, ENSEMBLE))
+        return NVP_ERROR_ENSEMBLE;
+    nvp_status status = load_numbers(file, FLOW, &numbers, &n);
+    if (status != NVP_OK)
+        return status;
+    status = status_of_file(nvp_flow_decode(flow, n, numbers));
+    free(numbers);
+    return status;
+}
+
 nvp_status nvp_flow_load_bytes(const void *bytes, size_t n, nvp_flow **flow, void **params) {
     const span file = {bytes, n};
     if (!flow || !params || (n && !bytes))
@@ -151,7 +190,7 @@ nvp_status nvp_flow_load_bytes(const void *bytes, size_t n, nvp_flow **flow, voi
     *flow = NULL, *params = NULL;
     nvp_status status = load_flow(file, flow);
     if (status == NVP_OK)
-        status = load_parameters(file, *flow, params);
+        status = load_parameters(file, nvp_flow_dtype(*flow), nvp_flow_n_parameters(*flow), params);
     if (status != NVP_OK) {
         nvp_flow_destroy(*flow);
         free(*params);
@@ -159,6 +198,76 @@ nvp_status nvp_flow_load_bytes(const void *bytes, size_t n, nvp_flow **flow, voi
     }
     return status;
 }
+
+/* -- an ensemble -- */
+
+/* Decode the next flow, whose length stands before its numbers, and append it. */
+static nvp_status load_member(nvp_ensemble *ensemble, const double **next, size_t *left, double weight) {
+    nvp_flow *flow;
+    if (*left == 0 || !(**next >= 0 && **next <= (double)(*left - 1)) || **next != floor(**next))
+        return NVP_ERROR_FORMAT;
+    const size_t n = (size_t)**next;
+    const nvp_status status = nvp_flow_decode(&flow, n, *next + 1);
+    if (status != NVP_OK)
+        return status;
+    *next += n + 1, *left -= n + 1;
+    return nvp_ensemble_append(ensemble, flow, weight);
+}
+
+static nvp_status load_members(nvp_ensemble *ensemble, const double *numbers, size_t n, const double *weights,
+                               size_t n_flows) {
+    nvp_status status = NVP_OK;
+    for (size_t k = 0; k < n_flows && status == NVP_OK; k++)
+        status = load_member(ensemble, &numbers, &n, weights[k]);
+    return status == NVP_OK && n ? NVP_ERROR_FORMAT : status_of_file(status);
+}
+
+static nvp_status load_ensemble(span file, nvp_ensemble **ensemble) {
+    double *numbers = NULL, *weights = NULL;
+    size_t n = 0, n_flows = 0;
+    nvp_status status = load_numbers(file, ENSEMBLE, &numbers, &n);
+    if (status == NVP_OK)
+        status = load_numbers(file, "weights.npy", &weights, &n_flows);
+    if (status == NVP_OK && (n_flows == 0 || !nvp_are_shares(weights, n_flows)))
+        status = NVP_ERROR_FORMAT;
+    if (status == NVP_OK && !(*ensemble = nvp_ensemble_allocate(n_flows)))
+        status = NVP_ERROR_MEMORY;
+    if (status == NVP_OK)
+        status = load_members(*ensemble, numbers, n, weights, n_flows);
+    free(numbers);
+    free(weights);
+    return status;
+}
+
+static nvp_status load_ensemble_of_one(span file, nvp_ensemble **ensemble) {
+    nvp_flow *flow;
+    const nvp_status status = load_flow(file, &flow);
+    if (status != NVP_OK)
+        return status;
+    *ensemble = nvp_ensemble_allocate(1);
+    if (*ensemble)
+        return nvp_ensemble_append(*ensemble, flow, 1);
+    nvp_flow_destroy(flow);
+    return NVP_ERROR_MEMORY;
+}
+
+nvp_status nvp_ensemble_load_bytes(const void *bytes, size_t n, nvp_ensemble **ensemble, void **params) {
+    const span file = {bytes, n};
+    if (!ensemble || !params || (n && !bytes))
+        return NVP_ERROR_ARGUMENT;
+    *ensemble = NULL, *params = NULL;
+    nvp_status status = (has_member(file, FLOW) ? load_ensemble_of_one : load_ensemble)(file, ensemble);
+    if (status == NVP_OK)
+        status = load_parameters(file, nvp_ensemble_dtype(*ensemble), nvp_ensemble_n_parameters(*ensemble), params);
+    if (status != NVP_OK) {
+        nvp_ensemble_destroy(*ensemble);
+        free(*params);
+        *ensemble = NULL, *params = NULL;
+    }
+    return status;
+}
+
+/* -- files -- */
 
 /* Read an open file to its end. The caller frees *bytes, even after a failure. Read in pieces, because ftell does not
  * work for all kinds of files, and on some systems not for large ones. */
@@ -198,6 +307,19 @@ nvp_status nvp_flow_load(const char *path, nvp_flow **flow, void **params) {
     nvp_status status = read_file(path, &bytes, &n);
     if (status == NVP_OK)
         status = nvp_flow_load_bytes(bytes, n, flow, params);
+    free(bytes);
+    return status;
+}
+
+nvp_status nvp_ensemble_load(const char *path, nvp_ensemble **ensemble, void **params) {
+    unsigned char *bytes = NULL;
+    size_t n = 0;
+    if (!path || !ensemble || !params)
+        return NVP_ERROR_ARGUMENT;
+    *ensemble = NULL, *params = NULL;
+    nvp_status status = read_file(path, &bytes, &n);
+    if (status == NVP_OK)
+        status = nvp_ensemble_load_bytes(bytes, n, ensemble, params);
     free(bytes);
     return status;
 }

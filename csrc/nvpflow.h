@@ -65,7 +65,8 @@ typedef enum {
     NVP_ERROR_FILE,        /* a file cannot be read or written */
     NVP_ERROR_FORMAT,      /* a file has another format, or is damaged */
     NVP_INTERRUPTED,       /* the poll function or a callback asked to stop */
-    NVP_ERROR_FORKED       /* the poll function or a callback returned in a forked process, which has no threads */
+    NVP_ERROR_FORKED,      /* the poll function or a callback returned in a forked process, which has no threads */
+    NVP_ERROR_ENSEMBLE     /* a file holds an ensemble, where one flow is expected: nvp_ensemble_load reads it */
 } nvp_status;
 
 /* Version of the library, "major.minor.patch". */
@@ -184,8 +185,9 @@ NVP_API nvp_status nvp_flow_decode(nvp_flow **flow, size_t n, const double *numb
 NVP_API nvp_status nvp_flow_encode(const nvp_flow *flow, size_t *n, double **numbers);
 
 /* Read a flow and its parameters from an .npz file of up to 4 GiB, written by nvp_flow_save or by `save` of the Python
- * package, which stores a flow or an estimator with one. Only the members "description", the numbers above, and
- * "parameters" are read. Release *flow with nvp_flow_destroy and *params with nvp_free. After a failure both are NULL.
+ * package, which stores a flow or an estimator with one; NVP_ERROR_ENSEMBLE if it holds several flows. Only the members
+ * "description", the numbers above, and "parameters" are read. Release *flow with nvp_flow_destroy and *params with
+ * nvp_free. After a failure both are NULL.
  *
  * The content need not be trusted. Every size is checked before use, checksums are compared, and parameters must be
  * finite; otherwise NVP_ERROR_FORMAT. The memory used is bounded by a multiple of the size of the file. */
@@ -280,6 +282,51 @@ NVP_API nvp_status nvp_trace(const nvp_flow *flow, const void *params, int inver
 NVP_API nvp_status nvp_sample(const nvp_flow *flow, const void *params, uint64_t seed, size_t n, const void *context,
                               void *x, void *log_prob, nvp_workspace *workspace);
 
+/* An ensemble: the average of the densities of several flows, p(x) = w_1 p_1(x) + ... + w_K p_K(x). Like a flow, it is
+ * an immutable description, and its parameters are one buffer that the caller owns: those of the first flow, of the
+ * second, and so on. Many threads can share it. */
+typedef struct nvp_ensemble nvp_ensemble;
+
+/* Create an ensemble of n_flows >= 1 flows, which it copies. They must agree in dtype, dim and context_dim. The weights
+ * (n_flows) are >= 0 and have the sum 1; NULL: all are equal. */
+NVP_API nvp_status nvp_ensemble_create(nvp_ensemble **ensemble, size_t n_flows, const nvp_flow *const *flows,
+                                       const double *weights);
+NVP_API void nvp_ensemble_destroy(nvp_ensemble *ensemble); /* does nothing for NULL */
+
+/* Read an ensemble and its parameters from an .npz file, written by nvp_ensemble_save or by `save` of the Python
+ * package, which stores an ensemble or an estimator with one. A file with one flow is read as an ensemble of one. Only
+ * the members "descriptions", "weights" and "parameters" are read, or those that nvp_flow_load reads, with its
+ * guarantees. "descriptions" has for each flow the length of its numbers, see nvp_flow_decode, and these numbers. */
+NVP_API nvp_status nvp_ensemble_load(const char *path, nvp_ensemble **ensemble, void **params);
+NVP_API nvp_status nvp_ensemble_load_bytes(const void *bytes, size_t n, nvp_ensemble **ensemble, void **params);
+
+/* Write an ensemble and its parameters, which must be finite, as nvp_flow_save writes a flow. `nvpflow.load` in Python
+ * reads the file as a FlowEnsemble. */
+NVP_API nvp_status nvp_ensemble_save(const char *path, const nvp_ensemble *ensemble, const void *params);
+NVP_API nvp_status nvp_ensemble_save_bytes(const nvp_ensemble *ensemble, const void *params, void **bytes, size_t *n);
+
+NVP_API size_t nvp_ensemble_n_flows(const nvp_ensemble *ensemble);
+NVP_API size_t nvp_ensemble_dim(const nvp_ensemble *ensemble);
+NVP_API size_t nvp_ensemble_context_dim(const nvp_ensemble *ensemble);
+NVP_API nvp_dtype nvp_ensemble_dtype(const nvp_ensemble *ensemble);
+NVP_API size_t nvp_ensemble_n_parameters(const nvp_ensemble *ensemble);
+
+/* Flow k, which the ensemble owns, its weight, and the offset of its parameters in the buffer. For k >= n_flows they
+ * are NULL, 0, and the length of the buffer. */
+NVP_API const nvp_flow *nvp_ensemble_flow(const nvp_ensemble *ensemble, size_t k);
+NVP_API double nvp_ensemble_weight(const nvp_ensemble *ensemble, size_t k);
+NVP_API size_t nvp_ensemble_offset(const nvp_ensemble *ensemble, size_t k);
+
+/* x (n, D), context (n, C) -> log p(x) (n), the logarithm of the average of the densities. It is -infinity if x has no
+ * density in any flow. The log-densities of the flows are those of nvp_log_prob. */
+NVP_API nvp_status nvp_ensemble_log_prob(const nvp_ensemble *ensemble, const void *params, size_t n, const void *x,
+                                         const void *context, void *log_prob, nvp_workspace *workspace);
+
+/* Draw x (n, D), given context (n, C): for each sample first a flow, by the weights, and then a sample of it. Sample i
+ * depends only on the seed, its context and i. log_prob (n), that of nvp_ensemble_log_prob, may be NULL. */
+NVP_API nvp_status nvp_ensemble_sample(const nvp_ensemble *ensemble, const void *params, uint64_t seed, size_t n,
+                                       const void *context, void *x, void *log_prob, nvp_workspace *workspace);
+
 /* Training or validation samples. */
 typedef struct {
     size_t size;
@@ -370,6 +417,8 @@ typedef struct {
                                   * Threads are started for each epoch; the results are the same. */
     nvp_epoch_callback on_epoch; /* may be NULL */
     void *context;               /* for on_epoch */
+    double time_limit;           /* >= 0, finite, in seconds: the call ends after the first epoch that ends later than
+                                  * this, as if on_epoch asked to stop. The results then depend on the machine. */
 } nvp_train_options;
 #define NVP_TRAIN_OPTIONS(...)                                                                                         \
     { .size = sizeof(nvp_train_options), __VA_ARGS__ }

@@ -27,5 +27,5 @@ bool nvp_check_training(const nvp_flow *flow, const nvp_train_options *options, 
            options->final_fraction >= 0 && options->final_fraction <= 1 && options->max_grad_norm >= 0 &&
            options->weight_decay >= 0 && adam->learning_rate * options->weight_decay <= nvp_largest(flow->dtype) &&
            options->average >= 0 && options->average < 1 && options->tolerance >= 0 && isfinite(options->tolerance) &&
-           check_noise(flow, options->noise);
+           options->time_limit >= 0 && isfinite(options->time_limit) && check_noise(flow, options->noise);
 }

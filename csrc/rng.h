@@ -13,7 +13,9 @@ typedef enum {
     NVP_STREAM_SHUFFLE,
     NVP_STREAM_NOISE,
     NVP_STREAM_COMPONENT,
-    NVP_STREAM_MEANS
+    NVP_STREAM_MEANS,
+    NVP_STREAM_MEMBER,
+    NVP_STREAM_MEMBER_SEED
 } nvp_stream;
 
 static inline void nvp_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {

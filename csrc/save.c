@@ -1,7 +1,8 @@
-/* Write a flow to an .npz file: a zip archive (PKWARE, APPNOTE.TXT 6.3) of arrays in NumPy's format (numpy.lib.format,
- * version 1.0), as numpy.savez writes it and load.c reads it. */
+/* Write a flow or an ensemble to an .npz file: a zip archive (PKWARE, APPNOTE.TXT 6.3) of arrays in NumPy's format
+ * (numpy.lib.format, version 1.0), as numpy.savez writes it and load.c reads it. */
 #include "bytes.h"
 #include "engine.h"
+#include "ensemble.h"
 #include "header.h"
 #include "reals.h"
 #include "replace.h"
@@ -124,15 +125,14 @@ static void put_real_array(nvp_bytes *to, const void *reals, size_t n, size_t re
 
 /* -- the file -- */
 
-static nvp_status put_header_member(archive *to, const nvp_flow *flow) {
-    nvp_bytes text = {0};
-    const nvp_status status = nvp_put_header(&text, flow);
+/* The member of a header with this status and text, which is released. */
+static nvp_status put_header_member(archive *to, nvp_status status, nvp_bytes *text) {
     if (status == NVP_OK) {
         begin_member(to, "header.npy");
-        put_text_array(&to->file, &text);
+        put_text_array(&to->file, text);
         end_member(to);
     }
-    free(text.bytes);
+    free(text->bytes);
     return status;
 }
 
@@ -150,7 +150,8 @@ static nvp_status put_description_member(archive *to, const nvp_flow *flow) {
 }
 
 static nvp_status put_flow(archive *to, const nvp_flow *flow, const void *params) {
-    nvp_status status = put_header_member(to, flow);
+    nvp_bytes text = {0};
+    nvp_status status = put_header_member(to, nvp_put_header(&text, flow), &text);
     if (status == NVP_OK)
         status = put_description_member(to, flow);
     if (status != NVP_OK)
@@ -159,6 +160,16 @@ static nvp_status put_flow(archive *to, const nvp_flow *flow, const void *params
     put_real_array(&to->file, params, flow->n_params, flow->engine->real_size);
     end_member(to);
     return end_archive(to);
+}
+
+/* Give the file to the caller, or release it after a failure. */
+static nvp_status give(archive *to, nvp_status status, void **bytes, size_t *n) {
+    free(to->directory.bytes);
+    if (status == NVP_OK)
+        *bytes = to->file.bytes, *n = to->file.n;
+    else
+        free(to->file.bytes);
+    return status;
 }
 
 nvp_status nvp_flow_save_bytes(const nvp_flow *flow, const void *params, void **bytes, size_t *n) {
@@ -172,23 +183,89 @@ nvp_status nvp_flow_save_bytes(const nvp_flow *flow, const void *params, void **
     if (!nvp_all_finite(flow->dtype, params, flow->n_params))
         return NVP_ERROR_ARGUMENT;
     archive to = {0};
-    const nvp_status status = put_flow(&to, flow, params);
-    free(to.directory.bytes);
-    if (status == NVP_OK)
-        *bytes = to.file.bytes, *n = to.file.n;
-    else
-        free(to.file.bytes);
+    return give(&to, put_flow(&to, flow, params), bytes, n);
+}
+
+/* Append the numbers of each flow, after their count. */
+static nvp_status list_descriptions(const nvp_ensemble *ensemble, nvp_bytes *numbers) {
+    for (size_t k = 0; k < ensemble->n_flows; k++) {
+        size_t n;
+        double *of_flow;
+        const nvp_status status = nvp_flow_encode(ensemble->flows[k], &n, &of_flow);
+        if (status != NVP_OK)
+            return status;
+        const double count = (double)n;
+        nvp_put(numbers, &count, sizeof count);
+        nvp_put(numbers, of_flow, n * sizeof *of_flow);
+        free(of_flow);
+    }
+    return numbers->status;
+}
+
+static nvp_status put_descriptions_member(archive *to, const nvp_ensemble *ensemble) {
+    nvp_bytes numbers = {0};
+    const nvp_status status = list_descriptions(ensemble, &numbers);
+    if (status == NVP_OK) {
+        begin_member(to, "descriptions.npy");
+        put_real_array(&to->file, numbers.bytes, numbers.n / sizeof(double), sizeof(double));
+        end_member(to);
+    }
+    free(numbers.bytes);
     return status;
 }
 
-nvp_status nvp_flow_save(const char *path, const nvp_flow *flow, const void *params) {
-    void *bytes;
-    size_t n;
-    if (!path)
+static nvp_status put_ensemble(archive *to, const nvp_ensemble *ensemble, const void *params) {
+    nvp_bytes text = {0};
+    nvp_status status = put_header_member(to, nvp_put_ensemble_header(&text, ensemble), &text);
+    if (status == NVP_OK)
+        status = put_descriptions_member(to, ensemble);
+    if (status != NVP_OK)
+        return status;
+    begin_member(to, "weights.npy");
+    put_real_array(&to->file, ensemble->weights, ensemble->n_flows, sizeof(double));
+    end_member(to);
+    begin_member(to, "parameters.npy");
+    put_real_array(&to->file, params, nvp_ensemble_n_parameters(ensemble), ensemble->flows[0]->engine->real_size);
+    end_member(to);
+    return end_archive(to);
+}
+
+nvp_status nvp_ensemble_save_bytes(const nvp_ensemble *ensemble, const void *params, void **bytes, size_t *n) {
+    if (!bytes)
         return NVP_ERROR_ARGUMENT;
-    nvp_status status = nvp_flow_save_bytes(flow, params, &bytes, &n);
+    *bytes = NULL;
+    if (!n || !ensemble || (!params && nvp_ensemble_n_parameters(ensemble)))
+        return NVP_ERROR_ARGUMENT;
+    const size_t n_params = nvp_ensemble_n_parameters(ensemble);
+    if (n_params > UINT32_MAX / ensemble->flows[0]->engine->real_size)
+        return NVP_ERROR_SIZE;
+    if (!nvp_all_finite(nvp_ensemble_dtype(ensemble), params, n_params))
+        return NVP_ERROR_ARGUMENT;
+    archive to = {0};
+    return give(&to, put_ensemble(&to, ensemble, params), bytes, n);
+}
+
+static nvp_status write_and_free(const char *path, nvp_status status, void *bytes, size_t n) {
     if (status == NVP_OK)
         status = nvp_write_file(path, bytes, n);
     free(bytes);
     return status;
+}
+
+nvp_status nvp_ensemble_save(const char *path, const nvp_ensemble *ensemble, const void *params) {
+    void *bytes;
+    size_t n = 0;
+    if (!path)
+        return NVP_ERROR_ARGUMENT;
+    const nvp_status status = nvp_ensemble_save_bytes(ensemble, params, &bytes, &n);
+    return write_and_free(path, status, bytes, n);
+}
+
+nvp_status nvp_flow_save(const char *path, const nvp_flow *flow, const void *params) {
+    void *bytes;
+    size_t n = 0;
+    if (!path)
+        return NVP_ERROR_ARGUMENT;
+    const nvp_status status = nvp_flow_save_bytes(flow, params, &bytes, &n);
+    return write_and_free(path, status, bytes, n);
 }

@@ -2,6 +2,7 @@
 #include "checked.h"
 #include "data.h"
 #include "engine.h"
+#include "interrupt.h"
 #include "options.h"
 #include "plan.h"
 #include "reals.h"
@@ -71,6 +72,8 @@ static nvp_status prepare(nvp_training *t, buffers *memory) {
         return status;
     assign_memory(t, memory);
     nvp_copy_row(t, memory->initial, t->params);
+    if (t->options->time_limit > 0)
+        t->begun_at = nvp_seconds();
     if (t->update.decays)
         t->flow->engine->mark_decaying(t->flow, t->decays);
     if (t->state.progress->begun)

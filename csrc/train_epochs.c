@@ -1,5 +1,6 @@
 /* Epochs: minibatches, validation, early stopping. */
 #include "engine.h"
+#include "interrupt.h"
 #include "rng.h"
 #include "training.h"
 #include <math.h>
@@ -129,12 +130,20 @@ static bool is_validated(const nvp_training *t, size_t epoch) {
 
 void nvp_report_epoch(nvp_training *t) {
     const size_t epoch = (size_t)t->state.progress->epochs;
-    t->stop = t->options->on_epoch(t->options->context, epoch, t->train_nll, t->validation_nll) != 0;
+    t->stop |= t->options->on_epoch(t->options->context, epoch, t->train_nll, t->validation_nll) != 0;
 }
 
-/* Without on_epoch_alone, the callback runs between two epochs of the team. It may fork. */
-static nvp_status report_within_team(nvp_training *t) {
-    if (t->worker != 0 || !t->options->on_epoch || t->options->on_epoch_alone)
+static bool time_is_over(const nvp_training *t) {
+    return t->options->time_limit > 0 && nvp_seconds() - t->begun_at >= t->options->time_limit;
+}
+
+/* The end of an epoch for worker 0. Without on_epoch_alone, the callback runs between two epochs of the team. It may
+ * fork. */
+static nvp_status end_epoch(nvp_training *t) {
+    if (t->worker != 0)
+        return NVP_OK;
+    t->stop = time_is_over(t);
+    if (!t->options->on_epoch || t->options->on_epoch_alone)
         return NVP_OK;
     nvp_report_epoch(t);
     return nvp_team_is_forked(t->shared->team) ? NVP_ERROR_FORKED : NVP_OK;
@@ -159,7 +168,7 @@ static nvp_status run_epoch(nvp_training *t, size_t epoch) {
     progress->diverged = !finite;
     progress->ended = !finite || (validated && patience && epoch - progress->improved_at >= patience);
     t->train_nll = nll, t->validation_nll = validation_nll;
-    return report_within_team(t);
+    return end_epoch(t);
 }
 
 /* If the caller asks to stop, worker 0 interrupts the next pass. This ends the training of all workers. */

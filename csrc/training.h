@@ -16,7 +16,8 @@ typedef struct {
     nvp_shared_state *shared; /* of the team; NULL while there is none */
     size_t worker;
     size_t n_passes; /* so far */
-    bool stop;       /* for worker 0: the caller has asked to stop */
+    bool stop;       /* for worker 0: the caller has asked to stop, or the time is over */
+    double begun_at; /* in seconds, where there is a time limit */
     nvp_status status;
 
     nvp_data data, validation;
@@ -53,7 +54,7 @@ nvp_status nvp_measure(nvp_training *t, const void *params, const nvp_data *data
 /* Run the epochs up to team_last_epoch, within a task of the team. Sets t->status. */
 void nvp_run_epochs(nvp_training *t);
 
-/* Call the callback after an epoch, and set t->stop to its answer. */
+/* Call the callback after an epoch, and set t->stop if it asks to stop. */
 void nvp_report_epoch(nvp_training *t);
 
 /* Run all epochs of this call, with one team, or with a team for each epoch if on_epoch_alone. */

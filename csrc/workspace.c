@@ -15,6 +15,7 @@ void nvp_workspace_destroy(nvp_workspace *workspace) {
     if (!workspace)
         return;
     nvp_scratch_free(&workspace->scratch);
+    nvp_scratch_free(&workspace->members);
     free(workspace);
 }
 

@@ -1,4 +1,4 @@
-/* Scores points with a model that nvpflow has saved.
+/* Scores points with a model that nvpflow has saved, a flow or an ensemble of flows.
  *
  *     score model.npz < points.csv
  *
@@ -12,22 +12,22 @@
 enum { CHUNK = 1024 }; /* rows that are scored at a time */
 
 typedef struct {
-    nvp_flow *flow;
+    nvp_ensemble *model; /* of one flow or several */
     nvp_workspace *workspace;
     void *params, *x, *context, *log_prob;
     size_t dim, context_dim;
 } scorer;
 
-/* Numbers in the precision of the flow. */
+/* Numbers in the precision of the model. */
 static void put(const scorer *s, void *array, size_t i, double value) {
-    if (nvp_flow_dtype(s->flow) == NVP_FLOAT32)
+    if (nvp_ensemble_dtype(s->model) == NVP_FLOAT32)
         ((float *)array)[i] = (float)value;
     else
         ((double *)array)[i] = value;
 }
 
 static void print(const scorer *s, size_t i) {
-    if (nvp_flow_dtype(s->flow) == NVP_FLOAT32)
+    if (nvp_ensemble_dtype(s->model) == NVP_FLOAT32)
         printf("%.9g\n", (double)((float *)s->log_prob)[i]);
     else
         printf("%.17g\n", ((double *)s->log_prob)[i]);
@@ -67,7 +67,8 @@ static int score(const scorer *s) {
                     s->dim + s->context_dim);
             return EXIT_FAILURE;
         }
-        const nvp_status status = nvp_log_prob(s->flow, s->params, n, s->x, s->context, s->log_prob, s->workspace);
+        const nvp_status status =
+            nvp_ensemble_log_prob(s->model, s->params, n, s->x, s->context, s->log_prob, s->workspace);
         if (status != NVP_OK) {
             fprintf(stderr, "%s\n", nvp_status_string(status));
             return EXIT_FAILURE;
@@ -85,11 +86,11 @@ int main(int n_arguments, char **arguments) {
         fprintf(stderr, "usage: %s model.npz < points.csv\n", arguments[0]);
         return EXIT_FAILURE;
     }
-    nvp_status status = nvp_flow_load(arguments[1], &s.flow, &s.params);
+    nvp_status status = nvp_ensemble_load(arguments[1], &s.model, &s.params);
     if (status == NVP_OK)
         status = nvp_workspace_create(&s.workspace);
     if (status == NVP_OK) {
-        s.dim = nvp_flow_dim(s.flow), s.context_dim = nvp_flow_context_dim(s.flow);
+        s.dim = nvp_ensemble_dim(s.model), s.context_dim = nvp_ensemble_context_dim(s.model);
         s.x = calloc(CHUNK * sizeof(double), s.dim);
         s.context = s.context_dim ? calloc(CHUNK * sizeof(double), s.context_dim) : NULL;
         s.log_prob = calloc(CHUNK, sizeof(double));
@@ -104,6 +105,6 @@ int main(int n_arguments, char **arguments) {
     free(s.log_prob);
     nvp_free(s.params);
     nvp_workspace_destroy(s.workspace);
-    nvp_flow_destroy(s.flow);
+    nvp_ensemble_destroy(s.model);
     return code;
 }

@@ -23,6 +23,7 @@ except ModuleNotFoundError as error:
 from nvpflow._io.load import load
 from nvpflow._io.save import save
 from nvpflow.density import FlowDensity, NotFittedError
+from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.layers import (
     ActNorm,
@@ -54,6 +55,7 @@ __all__ = [
     "CouplingLayer",
     "Flow",
     "FlowDensity",
+    "FlowEnsemble",
     "FlowOutlierDetector",
     "Integer",
     "LULinear",

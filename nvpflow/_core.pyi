@@ -73,6 +73,7 @@ class Flow(Transform):
         history: dict[str, Any],
         callback: Callable[[int, float, float], bool] | None,
         state: npt.NDArray[np.uint8],
+        stop: npt.NDArray[np.uint8] | None = None,
         /,
     ) -> None: ...
     def _train_state_size(self) -> int: ...

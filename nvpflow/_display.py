@@ -6,20 +6,24 @@ import html
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from nvpflow._typing import Floats
     from nvpflow.density import FlowDensity
+    from nvpflow.ensemble import FlowEnsemble
     from nvpflow.flow import Flow
     from nvpflow.layers import Layer, Permutation
     from nvpflow.layers._coupling import Coupling
     from nvpflow.outliers import FlowOutlierDetector
 
-__all__ = ["estimator_html", "flow_html", "flow_summary", "layer_html"]
+__all__ = ["ensemble_html", "ensemble_summary", "estimator_html", "flow_html", "flow_summary", "layer_html"]
 
 HEADINGS = "layer", "type", "columns", "networks", "parameters", "offset"
-LEFT = 4  # the first columns hold words; the others hold numbers, aligned to the right
+MEMBER_HEADINGS = "flow", "base", "weight", "layers", "parameters"
+LEFT, MEMBER_LEFT = 4, 2  # the first columns hold words; the others hold numbers, aligned to the right
 WIDEST = 16  # entries of a mask to show, and half as many of a permutation
 FITTED = "n_features_in_", "n_samples_seen_", "n_iter_", "best_iter_", "offset_"
 
@@ -36,20 +40,35 @@ class Text(str):
 
 def flow_summary(flow: Flow) -> Text:
     """The table of a flow's layers, with totals, as text."""
-    rows = [HEADINGS, *_layer_rows(flow)]
+    return _text_table([HEADINGS, *_layer_rows(flow)], LEFT, _totals(flow))
+
+
+def ensemble_summary(ensemble: FlowEnsemble) -> Text:
+    """The table of an ensemble's members, with totals, as text."""
+    return _text_table([MEMBER_HEADINGS, *_member_rows(ensemble)], MEMBER_LEFT, _ensemble_totals(ensemble))
+
+
+def _text_table(rows: list[tuple[str, ...]], left: int, totals: str) -> Text:
+    """Rows under headings, the first `left` columns aligned to the left, and a last line."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = []
     for row in rows:
-        words = [word.ljust(width) for word, width in zip(row[:LEFT], widths)]
-        numbers = [number.rjust(width) for number, width in zip(row[LEFT:], widths[LEFT:])]
+        words = [word.ljust(width) for word, width in zip(row[:left], widths)]
+        numbers = [number.rjust(width) for number, width in zip(row[left:], widths[left:])]
         lines.append("  ".join(words + numbers))
     rule = "-" * len(lines[0])
-    return Text("\n".join([lines[0], rule, *lines[1:], rule, _totals(flow)]))
+    return Text("\n".join([lines[0], rule, *lines[1:], rule, totals]))
 
 
 def flow_html(flow: Flow) -> str:
     """The table of a flow's layers, with totals, in HTML."""
     return _box(flow, _table(_layer_rows(flow), HEADINGS) + html.escape(_totals(flow)))
+
+
+def ensemble_html(ensemble: FlowEnsemble) -> str:
+    """The table of an ensemble's members, and folded the layers of each, in HTML."""
+    table = _table(_member_rows(ensemble), MEMBER_HEADINGS, left=MEMBER_LEFT) + html.escape(_ensemble_totals(ensemble))
+    return _box(ensemble, table + "".join(_fold(f"flow {k}", flow_html(flow)) for k, flow in enumerate(ensemble)))
 
 
 def layer_html(layer: Layer) -> str:
@@ -67,9 +86,10 @@ def estimator_html(estimator: FlowDensity | FlowOutlierDetector) -> str:
         return _box(estimator, content, "not fitted")
     results = [(name, _number(getattr(estimator, name))) for name in FITTED if hasattr(estimator, name)]
     history = cast("dict[str, Floats]", estimator.history_)
-    curves = {name: curve for name, curve in history.items() if name.endswith("_nll") and len(curve)}
+    one = "member" not in history  # the last epoch of an ensemble is one of its last member
+    curves = {name: curve for name, curve in history.items() if one and name.endswith("_nll") and len(curve)}
     results += [(f"last {name}", f"{curve[-1]:.4f}") for name, curve in curves.items()]
-    parts = _fold("parameters", content), _table(results), _fold("flow_", flow_html(estimator.flow_))
+    parts = _fold("parameters", content), _table(results), _fold("flow_", estimator.flow_._repr_html_())
     return _box(estimator, "".join(parts))
 
 
@@ -102,7 +122,25 @@ def _networks(layer: Layer) -> str:
     return f"{', '.join(coupling._network_names)}: {' > '.join(map(str, widths))}, {coupling.activation}"
 
 
-def _number(value: float) -> str:
+def _member_rows(ensemble: FlowEnsemble) -> list[tuple[str, ...]]:
+    """For each member the texts of the columns MEMBER_HEADINGS."""
+    return [
+        (str(k), base_name(flow), f"{weight:.4g}", str(len(flow)), f"{flow.n_parameters:,}")
+        for k, (flow, weight) in enumerate(zip(ensemble, ensemble.weights))
+    ]
+
+
+def _ensemble_totals(ensemble: FlowEnsemble) -> str:
+    context = f" given {ensemble.context_dim} of context" * (ensemble.context_dim > 0)
+    return (
+        f"average of {len(ensemble)} flows, {ensemble.data_dim} dimensions{context}, {ensemble.n_parameters:,} parameters, "
+        f"{ensemble.dtype}"
+    )
+
+
+def _number(value: float | npt.NDArray[Any]) -> str:
+    if isinstance(value, np.ndarray):
+        return ", ".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
 
 
@@ -122,16 +160,21 @@ def _totals(flow: Flow) -> str:
     )
 
 
-def _table(rows: Iterable[tuple[str, ...]], headings: tuple[str, ...] | None = None, bold: Collection[str] = ()) -> str:
-    """An HTML table of texts. Rows whose first text is in `bold` are bold."""
-    lines = [_line("th", headings, "")] if headings else []
-    lines += [_line("td", row, "font-weight: bold; " * (row[0] in bold)) for row in rows]
+def _table(
+    rows: Iterable[tuple[str, ...]],
+    headings: tuple[str, ...] | None = None,
+    bold: Collection[str] = (),
+    left: int = LEFT,
+) -> str:
+    """An HTML table of texts, the first `left` columns aligned to the left. Rows whose first text is in `bold` are bold."""
+    lines = [_line("th", headings, "", left)] if headings else []
+    lines += [_line("td", row, "font-weight: bold; " * (row[0] in bold), left) for row in rows]
     return f'<table style="{TABLE_STYLE}">{"".join(lines)}</table>'
 
 
-def _line(tag: str, row: tuple[str, ...], style: str) -> str:
+def _line(tag: str, row: tuple[str, ...], style: str, left: int) -> str:
     cells = "".join(
-        f'<{tag} style="{style}{CELL_STYLE}; text-align: {"left" if i < LEFT else "right"}">{html.escape(cell)}</{tag}>'
+        f'<{tag} style="{style}{CELL_STYLE}; text-align: {"left" if i < left else "right"}">{html.escape(cell)}</{tag}>'
         for i, cell in enumerate(row)
     )
     return f"<tr>{cells}</tr>"

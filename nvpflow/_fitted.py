@@ -14,8 +14,10 @@ from nvpflow._training.context import clip_context
 from nvpflow._training.dataset import check_numbers
 from nvpflow._typing import ArrayLike, FloatDType, Floats, Names
 from nvpflow._validation.arrays import as_array, check_samples
+from nvpflow.ensemble import log_prob_and_std
 
 if TYPE_CHECKING:
+    from nvpflow.ensemble import FlowEnsemble
     from nvpflow.flow import Flow
     from nvpflow.supports._fitted import Supports
 
@@ -31,6 +33,7 @@ OPTIONAL_ATTRIBUTES = (
     "context_origin_",
     "context_range_",
     "feature_names_in_",
+    "search_",
 )
 
 
@@ -71,8 +74,8 @@ class FittedModel:
         """The attributes at one moment, even if another thread is fitting."""
         return vars(self).copy()
 
-    def _fitted_flow(self) -> Flow:
-        flow: Flow | None = getattr(self, "flow_", None)
+    def _fitted_flow(self) -> Flow | FlowEnsemble:
+        flow: Flow | FlowEnsemble | None = getattr(self, "flow_", None)
         if flow is None:
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
         return flow
@@ -110,6 +113,17 @@ class FittedModel:
             return flow.log_prob(x, self._check_context(context, len(x)))
         x = self._check_columns(X)
         return supports.log_masses(flow, x, self._origin(), self._check_context(context, len(x))).astype(flow.dtype)
+
+    def _log_density_and_std(self, X: ArrayLike, context: ArrayLike | None) -> tuple[Floats, Floats]:
+        """The same, and its standard deviation over the members of an ensemble: zeros for a single flow."""
+        flow, supports = self._fitted_flow(), self._known_supports()
+        if supports is None or not supports.is_sum:
+            x = self._check_samples(X)
+            rows = self._check_context(context, len(x))
+            return log_prob_and_std(flow, lambda one: one.log_prob(x, rows))
+        x = self._check_columns(X)
+        masses, std = supports.log_masses_and_std(flow, x, self._origin(), self._check_context(context, len(x)))
+        return masses.astype(flow.dtype), std.astype(flow.dtype)
 
     def _check_columns(
         self, X: ArrayLike, name: str = "X", check: Callable[[str, ArrayLike, FloatDType], Floats] = check_numbers

@@ -53,8 +53,18 @@ class History(TypedDict, total=False):
     """The training curves. Those of the validation exist only if there is validation data."""
 
     train_nll: Floats  # one entry per epoch
+    member: Ints  # of an ensemble: the member of each epoch, from 0
     validation_epoch: Ints
     validation_nll: Floats  # one entry for each of `validation_epoch`
+
+
+class Search(TypedDict):
+    """The candidates of a search for a density, one entry for each in every array."""
+
+    candidate: npt.NDArray[np.str_]
+    score: Floats
+    validation_score: Floats
+    weight: Floats
 
 
 # Called by training with (epoch, train_nll, validation_nll). The return value is ignored.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self, cast, overload
 
 import numpy as np
 
 from nvpflow._fitted import NotFittedError
+from nvpflow._sklearn.available import of_one_flow
 from nvpflow._sklearn.feature_names import feature_names
 from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed
@@ -16,12 +18,12 @@ from nvpflow._training.build import reads
 from nvpflow._training.dataset import (
     Data,
     check_data,
-    check_weights,
     count_given,
     refuse_context,
     warn_of_dependent_columns,
 )
 from nvpflow._training.fit import train
+from nvpflow._training.members import check_members, train_members
 from nvpflow._training.origin import name_columns
 from nvpflow._training.partial_fit import Stream
 from nvpflow._training.settings import Settings
@@ -36,8 +38,10 @@ from nvpflow._typing import (
     DTypeLike,
     Floats,
     History,
+    Ints,
     Names,
     Schedule,
+    Search,
     Seed,
 )
 from nvpflow._validation.arguments import (
@@ -56,6 +60,8 @@ from nvpflow._validation.arguments import (
     draw_seeds,
 )
 from nvpflow._validation.arrays import as_array
+from nvpflow._validation.weights import check_weights
+from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import Flow
 from nvpflow.layers import ACTIVATIONS, MAX_BINS, SCALE_BOUND
 from nvpflow.supports import Declared, Support, check_support
@@ -108,10 +114,10 @@ class FlowDensity(Transformer):
         None: 3 over a mixture, 5 over a normal base or with a context.
     base : {"auto", "normal", "mixture"}, default "auto"
         The base density. "normal": N(0, I). "mixture": a `MixtureBase` that expectation-maximisation fits to the standardised
-        samples, with the number of components that minimises the BIC. The layers are then kept only if they improve the
-        held-out likelihood by one standard error more than fitting the mixture to all samples would; otherwise they become
-        identities, and the model is the mixture, fitted to all samples. "auto": "mixture" if samples are held back, else
-        "normal".
+        samples, with the number of components that minimises the BIC. If samples are held back, the flow then competes with an
+        average of many mixtures, fitted to parts of the samples and weighted by the likelihood of what was held out. The
+        flow is kept if its held-out likelihood is one standard error better; otherwise its layers become identities, and the
+        average is the base. "auto": "mixture" if samples are held back, else "normal".
     standardize : bool, default True
         Train in units of standard deviations, and end the flow with layers that lead back to the units of the data: an
         `ActNorm` and, in every second start over a normal base, an `LULinear` that removes correlations. The context is
@@ -131,9 +137,19 @@ class FlowDensity(Transformer):
     n_init : int, default 1
         Number of random starts. After a tenth of the epochs only the one with the lowest validation NLL continues. There is
         one start if no samples are held back, and for a warm start.
+    n_models : int, default 1
+        More than 1: fit as many flows, and average their densities. Each member has a start and held-out samples of its own.
+        Their held-out shares are disjoint if ``n_models * validation_fraction <= 1``, and otherwise as even as possible. With
+        `validation_fraction` None the members differ by their starts alone. There is no latent space then: `transform`,
+        `inverse_transform` and `partial_fit` need 1.
     max_iter : int or None, default None
         Epochs. None: as many as make 4500 updates; fewer for flows with many parameters; more, by the square root, beyond
         10,000 training samples; at least 10.
+    time_limit : float or None, default None
+        Seconds. Training ends after the first epoch that ends later than this, as if a callback stopped it: the best
+        parameters are kept, and layers over a mixture are judged as after all epochs. The learning rate has not fallen to 0
+        then, and the result depends on the machine. Members of an ensemble share the time, and have one epoch at least. What
+        comes before and after the epochs, such as the fit of a mixture, counts but is not cut short. None: no limit.
     batch_size : int or None, default 256
         Samples per update. None: all of them.
     learning_rate : float or None, default None
@@ -157,13 +173,14 @@ class FlowDensity(Transformer):
     tol : float, default 0
         In nats: the smallest improvement that counts for `n_iter_no_change`.
     warm_start : bool, default False
-        `fit` starts from the present flow. The parameters that shape a flow must be unchanged. Standardisation and mixture
-        are taken from the new samples if these are then likelier by more than as many parameters gain by chance (Akaike's
-        criterion); otherwise the flow keeps its function.
+        `fit` starts from the present flow; of an ensemble, every member does, and further members are new. The parameters that
+        shape a flow must be unchanged. Standardisation and mixture are taken from the new samples if these are then likelier
+        by more than as many parameters gain by chance (Akaike's criterion); otherwise the flow keeps its function.
     dtype : {"float32", "float64"}, default "float32"
         Of the parameters and of all computation.
     n_jobs : int or None, default None
-        Threads for `fit` and for `flow_`. None: 1; -1: all processors. Results are the same for any number.
+        Threads for `fit` and for `flow_`. None: 1; -1: all processors. Results are the same for any number. Members of an
+        ensemble are trained side by side, unless there is a callback.
     verbose : int, default 0
         0: silent. 1 or more: `fit` shows its progress and both NLLs, with tqdm in a terminal or a notebook if that is
         installed, otherwise as about ten lines times `verbose` on stderr. See `nvpflow.progress.progress`.
@@ -173,16 +190,24 @@ class FlowDensity(Transformer):
 
     Attributes
     ----------
-    flow_ : Flow
+    flow_ : Flow or FlowEnsemble
         The fitted flow: the coupling layers and, if `standardize`, the layers that lead to the units of the data, over
-        `flow_.base`. It reads X less `origin_`, and the context less `context_origin_`, and does not clip the context.
+        `flow_.base`. It reads X less `origin_`, and the context less `context_origin_`, and does not clip the context. With
+        ``n_models > 1`` it is a `FlowEnsemble` of such flows.
     history_ : dict
         "train_nll": ndarray, one entry per epoch, in nats. If samples are held back, "validation_nll" has the NLL after the
-        epochs in "validation_epoch", counted from 1.
+        epochs in "validation_epoch", counted from 1. Of an ensemble, the curves of its members follow one another, epochs are
+        counted on, and "member" has the member of each epoch, from 0.
     n_iter_ : int
-        Number of epochs; `partial_fit` adds one per call.
-    best_iter_ : int
-        The epoch whose parameters were kept; 0 if none improved on the start.
+        Number of epochs, of all members; `partial_fit` adds one per call.
+    best_iter_ : int, or ndarray of int, shape (n_models,)
+        The epoch whose parameters were kept; 0 if none improved on the start. Of an ensemble, that of each member,
+        counted from its own first epoch.
+    search_ : dict
+        Only over a mixture, if samples were held back. The densities that competed: "candidate", ndarray of
+        str; "score", the mean log-density of the samples that the candidate was held out from, in nats; "validation_score",
+        the same of the validation samples alone; "weight", the share in the fitted density. The flow is the last one. It is
+        judged on the validation samples alone. Of an ensemble, the candidates of its members, "member 0: ..." and so on.
     n_samples_seen_ : int
         Rows of positive weight given to `fit` and to `partial_fit` since.
     n_features_in_ : int
@@ -213,11 +238,13 @@ class FlowDensity(Transformer):
     ----------
     Dinh, Sohl-Dickstein and Bengio (2017), "Density estimation using Real NVP"; Dempster, Laird and Rubin (1977), "Maximum
     likelihood from incomplete data via the EM algorithm"; Golub, Heath and Wahba (1979), "Generalized cross-validation as a
-    method for choosing a good ridge parameter"; Schwarz (1978), "Estimating the dimension of a model"; Rothfuss
+    method for choosing a good ridge parameter"; Schwarz (1978), "Estimating the dimension of a model"; Smyth and Wolpert
+    (1999), "Linearly combining density estimators via stacking"; Breiman (1996), "Bagging predictors"; Rothfuss
     et al. (2019), "Noise regularization for conditional density estimation"; Winkler, Worrall, Hoogeboom and Welling
     (2019), "Learning likelihoods with conditional normalizing flows"; Box and Cox (1964), "An analysis of transformations",
     for columns with one bound; Martino, Elvira and Louzada (2017), "Effective sample
-    size for importance sampling based on discrepancy measures", for weights.
+    size for importance sampling based on discrepancy measures", for weights; Lakshminarayanan, Pritzel and Blundell
+    (2017), "Simple and scalable predictive uncertainty estimation using deep ensembles".
 
     Examples
     --------
@@ -237,6 +264,11 @@ class FlowDensity(Transformer):
     (500,)
     >>> model.sample(3, context=[0.5]).shape
     (3, 2)
+
+    The average of three flows, and how far they disagree:
+
+    >>> model = nvpflow.FlowDensity(n_models=3, max_iter=50, random_state=0).fit(X)
+    >>> log_density, std = model.score_samples(X, return_std=True)
 
     Positive numbers and shares:
 
@@ -263,7 +295,9 @@ class FlowDensity(Transformer):
         standardize: bool = True,
         support: Support = None,
         n_init: int = 1,  # over a mixture one is as good as any; over N(0, I) the second, whitened, suits correlated tables
+        n_models: int = 1,
         max_iter: int | None = None,
+        time_limit: float | None = None,
         batch_size: int | None = 256,  # as good as twice as many samples in half as many steps
         learning_rate: float | None = None,
         schedule: Schedule = "cosine",
@@ -290,7 +324,9 @@ class FlowDensity(Transformer):
         self.standardize = standardize
         self.support = support
         self.n_init = n_init
+        self.n_models = n_models
         self.max_iter = max_iter
+        self.time_limit = time_limit
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.schedule = schedule
@@ -318,7 +354,9 @@ class FlowDensity(Transformer):
         "standardize": allowed(check_bool),
         "support": allowed(check_support, or_none=True),
         "n_init": allowed(check_int, 1),
+        "n_models": allowed(check_int, 1),
         "max_iter": allowed(check_int, 1, or_none=True),
+        "time_limit": allowed(check_real, 0, low_open=True, or_none=True),
         "batch_size": allowed(check_int, 1, or_none=True),
         "learning_rate": allowed(check_real, 0, low_open=True, or_none=True, in_dtype=True),
         "schedule": allowed(check_choice, ("cosine", "constant")),
@@ -343,10 +381,11 @@ class FlowDensity(Transformer):
     _estimator_type = "density_estimator"
     _file_kind = "FlowDensity"
 
-    flow_: Flow
+    flow_: Flow | FlowEnsemble
     history_: History
     n_iter_: int
-    best_iter_: int
+    best_iter_: int | Ints
+    search_: Search
     n_samples_seen_: int
     origin_: Floats
     context_range_: Floats
@@ -379,7 +418,8 @@ class FlowDensity(Transformer):
         callback : callable, optional
             ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN
             after epochs without validation. It stops the training by raising StopIteration, which `fit` catches. What it
-            returns is ignored.
+            returns is ignored. The epochs of an ensemble's members are counted on, and StopIteration stops all: the members
+            trained so far are kept.
 
         Returns
         -------
@@ -404,7 +444,8 @@ class FlowDensity(Transformer):
 
         Notes
         -----
-        Ctrl-C raises KeyboardInterrupt and leaves a fitted model with the best parameters so far.
+        Ctrl-C raises KeyboardInterrupt and leaves a fitted model with the best parameters so far. Of an ensemble, the members
+        that have completed an epoch are left.
 
         `noise` and the number of components depend on the number of samples. With relative weights this is the effective
         number, the exponential of the entropy of the weights' shares.
@@ -419,6 +460,14 @@ class FlowDensity(Transformer):
         declared = Declared.of(settings.support, names, X)
         data = check_data(X, context, sample_weight, settings.dtype, minimum=2, declared=declared)
         return self._fit_data(settings, data, count_given(data, sample_weight), names, context_names, callback, declared)
+
+    def _count_flows(self) -> int:
+        """The number of flows: of the fitted model, or else those that `fit` will train."""
+        flow = getattr(self, "flow_", None)
+        if flow is not None:
+            return len(flow) if isinstance(flow, FlowEnsemble) else 1
+        n: object = self.n_models
+        return int(n) if isinstance(n, (int, np.integer)) and 1 < n <= sys.maxsize else 1  # `fit` refuses other values
 
     def _settings(self) -> Settings:
         """The parameters, checked."""
@@ -435,14 +484,17 @@ class FlowDensity(Transformer):
         declared: Declared | None = None,
     ) -> Self:
         """Fit to checked samples. `n_given` is the number of samples that `fit` received."""
-        warn_of_dependent_columns(data, settings.dtype, names)
         before = self if settings.warm_start and hasattr(self, "flow_") else None
+        if before is not None:
+            check_members(before, settings.n_models)
+        warn_of_dependent_columns(data, settings.dtype, names)
         supports, seen = supports_for(declared, data, settings.dtype, _spreading_seed(settings, declared), before)
         fitted: dict[str, Any] = {"n_samples_seen_": n_given}
         if declared is not None and declared.frame is not None:
             fitted["_frame"] = declared.frame
         try:
-            train(settings, seen, fitted, callback, before, supports)
+            fit_flows = train if settings.n_models == 1 else train_members
+            fit_flows(settings, seen, fitted, callback, before, supports)
         except BaseException:  # an interruption leaves the best parameters so far
             if "flow_" in fitted:
                 self._keep(fitted, data.x.shape[1], names, context_names)
@@ -452,6 +504,7 @@ class FlowDensity(Transformer):
         self._keep(fitted, data.x.shape[1], names, context_names)
         return self
 
+    @of_one_flow
     def partial_fit(
         self,
         X: ArrayLike,
@@ -500,13 +553,15 @@ class FlowDensity(Transformer):
         refuse_context(y)
         if hasattr(self, "flow_"):
             names, context_names = (getattr(self, f"{of}feature_names_in_", None) for of in ("", "context_"))
-            declared, supports, dtype = Declared.of(settings.support, names), self._known_supports(), self.flow_.dtype
+            flow = cast(Flow, self.flow_)
+            declared, supports = Declared.of(settings.support, names), self._known_supports()
             checked = self._check_columns(X)
             check_unchanged(supports, declared, checked.shape[1], "partial_fit")
-            data = check_data(checked, self._check_context_rows(context, len(checked)), sample_weight, dtype, 1, declared)
+            rows = self._check_context_rows(context, len(checked))
+            data = check_data(checked, rows, sample_weight, flow.dtype, 1, declared)
             n = count_given(data, sample_weight)
-            stream = getattr(self, "_stream", None) or Stream(settings, data, dtype, self)
-            flow, n_seen, curve = self.flow_, self.n_samples_seen_ + n, self.history_["train_nll"]
+            stream = getattr(self, "_stream", None) or Stream(settings, data, flow.dtype, self)
+            n_seen, curve = self.n_samples_seen_ + n, self.history_["train_nll"]
         else:
             names, context_names = feature_names(X), feature_names(context)
             declared = Declared.of(settings.support, names, X)
@@ -527,7 +582,17 @@ class FlowDensity(Transformer):
         self._keep(fitted, data.x.shape[1], names, context_names)
         return self
 
-    def score_samples(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Floats:
+    @overload
+    def score_samples(
+        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: Literal[False] = False
+    ) -> Floats: ...
+    @overload
+    def score_samples(
+        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: Literal[True]
+    ) -> tuple[Floats, Floats]: ...
+    def score_samples(
+        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: bool = False
+    ) -> Floats | tuple[Floats, Floats]:
         """Log-density of each sample.
 
         Parameters
@@ -535,17 +600,24 @@ class FlowDensity(Transformer):
         X : array_like of real numbers, shape (n, D)
         context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
             Needed by a model that was fitted with a context.
+        return_std : bool, default False
+            Also return how far the members of an ensemble disagree.
 
         Returns
         -------
         log_density : ndarray, shape (n,)
             In nats, per unit of the data's own units, so that it may be positive; -inf where there is no density, as outside
             of the `support`. Given the context, if there is one.
+        std : ndarray, shape (n,)
+            Only with `return_std`: the standard deviation over the members of their log-densities, in nats. 0 for one member,
+            and where no member has a density; inf where some have one and others have none.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
         """
+        if check_bool("return_std", return_std):
+            return self._log_density_and_std(X, context)
         return self._log_density(X, context)
 
     def score(
@@ -581,7 +653,7 @@ class FlowDensity(Transformer):
         supports = self._known_supports()
         if supports is not None and supports.is_sum:
             log_density = self._log_density(X, context)
-            weight = None if sample_weight is None else check_weights(sample_weight, len(log_density))
+            weight = None if sample_weight is None else check_weights("sample_weight", sample_weight, len(log_density))
             return float(np.average(log_density.astype(np.float64), weights=weight))
         X = self._check_samples(X)
         return -self.flow_.nll(X, self._check_context(context, len(X)), sample_weight)
@@ -624,8 +696,8 @@ class FlowDensity(Transformer):
         ------
         NotFittedError, TypeError, ValueError
         """
-        X: Floats = self._draw(n_samples, random_state, context, per_context)[0]
-        return X
+        flow, draws = self._check_draws(n_samples, random_state, context, per_context)
+        return self._drawn(flow.sample(**draws), per_context)
 
     def sample_and_log_prob(
         self,
@@ -656,28 +728,32 @@ class FlowDensity(Transformer):
         ------
         NotFittedError, TypeError, ValueError
         """
-        X, log_density, given = self._draw(n_samples, random_state, context, per_context)
-        supports = self._known_supports()
+        flow, draws = self._check_draws(n_samples, random_state, context, per_context)
+        x, log_density = flow.sample_and_log_prob(**draws)
+        X, supports = self._drawn(x, per_context), self._known_supports()
         if supports is None or not supports.is_sum:
             return X, log_density
-        points = np.asarray(X, np.float64).reshape(-1, self.n_features_in_)
-        masses = supports.log_masses(self.flow_, points, self.origin_, given)
+        rows = draws["context"]
+        rows = np.repeat(rows, draws["n_samples"], axis=0) if per_context and rows is not None else rows
+        masses = supports.log_masses(flow, np.asarray(X, np.float64).reshape(-1, self.n_features_in_), self.origin_, rows)
         return X, masses.astype(log_density.dtype).reshape(log_density.shape)
 
-    def _draw(
+    def _check_draws(
         self, n_samples: int, random_state: Seed, context: ArrayLike | None, per_context: bool
-    ) -> tuple[Any, Floats, Floats | None]:
-        """Samples, the log-density that the flow has there, and the context of each, as the flow reads it."""
+    ) -> tuple[Flow | FlowEnsemble, dict[str, Any]]:
+        """The flow, and the checked arguments of its `sample`."""
         flow = self._fitted_flow()
         n_samples = check_int("n_samples", n_samples, 0)
         per_context = check_bool("per_context", per_context)
         n_rows = len(np.atleast_2d(as_array("context", context))) if per_context and context is not None else n_samples
-        context = self._check_context(context, n_rows)
         seed = self.random_state if random_state is None else random_state
-        X, log_density = flow.sample_and_log_prob(n_samples, seed, context, per_context=per_context)
+        draws = {"n_samples": n_samples, "random_state": seed, "per_context": per_context}
+        return flow, draws | {"context": self._check_context(context, n_rows)}
+
+    def _drawn(self, X: Floats, per_context: bool) -> Floats:
+        """Samples of the flow, as `sample` returns them."""
         X = self._to_own_units(X)
-        given = np.repeat(context, n_samples, axis=0) if per_context and context is not None else context
-        return X if per_context else self._data_output(X), log_density, given
+        return X if per_context else self._data_output(X)
 
     def grad_log_prob(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Floats:
         """Gradient of the log-density with respect to each sample, which is also called the score.
@@ -709,6 +785,7 @@ class FlowDensity(Transformer):
         X = self._check_samples(X)
         return self.flow_.grad_log_prob(X, self._check_context(context, len(X)))
 
+    @of_one_flow
     def transform(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Any:  # an ndarray, or a frame
         """Take data to the latent space, where samples of the fitted density are distributed as `flow_.base`.
 
@@ -731,8 +808,10 @@ class FlowDensity(Transformer):
         NotFittedError, TypeError, ValueError
         """
         checked = self._check_samples(X)
-        return self._output(self.flow_.inverse(checked, self._check_context(context, len(checked)))[0], X)
+        flow = cast(Flow, self.flow_)
+        return self._output(flow.inverse(checked, self._check_context(context, len(checked)))[0], X)
 
+    @of_one_flow
     def inverse_transform(self, Z: ArrayLike, *, context: ArrayLike | None = None) -> Floats:
         """Take latent points to data, undoing `transform`.
 
@@ -752,7 +831,8 @@ class FlowDensity(Transformer):
         NotFittedError, TypeError, ValueError
         """
         Z = self._check_samples(Z, "Z")
-        return self._to_own_units(self.flow_.forward(Z, self._check_context(context, len(Z)))[0])
+        flow = cast(Flow, self.flow_)
+        return self._to_own_units(flow.forward(Z, self._check_context(context, len(Z)))[0])
 
     def save(self, path: AnyPath | BinaryWriter) -> None:
         """Write the fitted model to a file that `nvpflow.load` reads; see `nvpflow.save`.
@@ -777,4 +857,6 @@ class FlowDensity(Transformer):
 
 def _spreading_seed(settings: Settings, declared: Declared | None) -> int:
     """A seed of its own for what training sees of whole numbers and angles. Draws nothing where there are none."""
-    return draw_seeds(settings.random_state, 4)[-1] if declared is not None and declared.is_random else 0
+    if declared is None or not declared.is_random:
+        return 0
+    return draw_seeds(settings.random_state, 2 + 2 * settings.n_models)[-1]

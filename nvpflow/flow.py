@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self, SupportsIndex, TypeAlias, overload
 
 import numpy as np
-import numpy.typing as npt
 
 from nvpflow import _core
+from nvpflow._draws import arrange_draws
 from nvpflow._io.encoding import encode_flow
 from nvpflow._io.state_dict import split_state, state_dtype, state_widths
 from nvpflow._training.callbacks import stop_on_plateau, wants_stop
 from nvpflow._training.history import validated
+from nvpflow._training.limit import Limit
 from nvpflow._training.options import TrainingOptions
 from nvpflow._typing import (
     Activation,
@@ -33,8 +35,6 @@ from nvpflow._typing import (
 )
 from nvpflow._validation.arguments import (
     alternating_mask,
-    check_bool,
-    check_int,
     count_threads,
     draw_seeds,
     shown,
@@ -220,27 +220,10 @@ class Flow(_core.Flow):
         ------
         TypeError, ValueError
         """
-        n_samples = check_int("n_samples", n_samples, 0)
-        context = None if context is None else as_array("context", context)
-        if check_bool("per_context", per_context):
-            return self._sample_per_context(n_samples, random_state, context)
+        shape, context = arrange_draws(n_samples, self.context_dim, context, per_context)
         (seed,) = draw_seeds(random_state, 1)
-        if context is not None and context.shape in ((self.context_dim,), (1, self.context_dim)):
-            context = np.broadcast_to(context, (n_samples, self.context_dim))
-        return self._sample(n_samples, seed, context)
-
-    def _sample_per_context(
-        self, n_samples: int, random_state: Seed, context: npt.NDArray[Any] | None
-    ) -> tuple[Floats, Floats]:
-        """Draw n_samples for each of m contexts: x (m, n_samples, D), log_prob (m, n_samples)."""
-        if not self.context_dim:
-            raise ValueError("per_context must be False, got True: the flow has no context")
-        if context is None or context.ndim != 2:
-            got = "None" if context is None else f"shape {context.shape}"
-            raise ValueError(f"context must have shape (m, {self.context_dim}) with per_context=True, got {got}")
-        (seed,) = draw_seeds(random_state, 1)
-        x, log_prob = self._sample(len(context) * n_samples, seed, np.repeat(context, n_samples, axis=0))
-        return x.reshape(len(context), n_samples, self.data_dim), log_prob.reshape(len(context), n_samples)
+        x, log_prob = self._sample(math.prod(shape), seed, context)
+        return x.reshape(*shape, self.data_dim), log_prob.reshape(shape)
 
     def grad_log_prob(self, x: ArrayLike, context: ArrayLike | None = None) -> Floats:
         """Gradient of log p(x) with respect to x.
@@ -436,8 +419,9 @@ class Flow(_core.Flow):
         context: ArrayLike | None,
         sample_weight: ArrayLike | None,
         options: TrainingOptions,
+        limit: Limit | None = None,
     ) -> None:
-        """`fit`, but fill the dict `history` in more detail, even if interrupted."""
+        """`fit`, but fill the dict `history` in more detail, even if interrupted. The limit may end it earlier."""
         data = self._check_data(("x", "context", "sample_weight"), x, context, sample_weight)
         validation_data, callback = options.validation_data, options.callback
         if validation_data is not None:
@@ -449,7 +433,8 @@ class Flow(_core.Flow):
         state = TrainingState() if options.state is None else options.state
         memory = state._memory_for(self)
         try:
-            self._train(data, validation_data, options.for_core(len(data[0])), history, callback, memory)
+            more, stop = (limit or Limit()).for_core()
+            self._train(data, validation_data, options.for_core(len(data[0])) | more, history, callback, memory, stop)
         finally:
             if "n_iter" in history:
                 state._keep(self, memory, history["n_iter"])

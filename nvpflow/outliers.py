@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,10 @@ from nvpflow._training.build import reads
 from nvpflow._training.dataset import Data, check_data, count_given, refuse_context
 from nvpflow._training.settings import Settings
 from nvpflow._typing import AnyPath, ArrayLike, BinaryWriter, Callback, DTypeLike, Floats, History, Ints, Names, Seed
-from nvpflow._validation.arguments import check_callback, check_choice, check_real, draw_seeds, shown
+from nvpflow._validation.arguments import check_bool, check_callback, check_choice, check_real, draw_seeds, shown
 from nvpflow._warnings import warn_user
 from nvpflow.density import FlowDensity
+from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.supports import Declared
 
@@ -58,7 +59,7 @@ class FlowOutlierDetector(Estimator):
         The log-density, in nats, below which a sample is an outlier. It is finite: a sample without a density, whose
         log-density is -inf, is always an outlier.
     estimator_ : FlowDensity
-        The fitted density. `flow_`, `origin_`, `n_iter_` and `history_` are taken from it.
+        The fitted density, of one flow or of an ensemble. `flow_`, `origin_`, `n_iter_` and `history_` are taken from it.
     context_range_ : ndarray of float64, shape (2, C)
         Only with a context; that of `estimator_`.
     n_features_in_ : int
@@ -106,8 +107,8 @@ class FlowOutlierDetector(Estimator):
     set_decision_function_request = RequestMethod("context")
 
     @property
-    def flow_(self) -> Flow:
-        """Flow: that of `estimator_`."""
+    def flow_(self) -> Flow | FlowEnsemble:
+        """Flow or FlowEnsemble: that of `estimator_`."""
         return self.estimator_.flow_
 
     @property
@@ -215,7 +216,17 @@ class FlowOutlierDetector(Estimator):
         offset = _threshold(scores, share, weight)
         self._keep({"estimator_": estimator, "offset_": offset}, data.x.shape[1], names, context_names)
 
-    def score_samples(self, X: ArrayLike, *, context: ArrayLike | None = None) -> npt.NDArray[np.float64]:
+    @overload
+    def score_samples(
+        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: Literal[False] = False
+    ) -> npt.NDArray[np.float64]: ...
+    @overload
+    def score_samples(
+        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: Literal[True]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]: ...
+    def score_samples(
+        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: bool = False
+    ) -> npt.NDArray[np.float64] | tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Log-density of each sample. A lower value is more unusual.
 
         Parameters
@@ -223,17 +234,25 @@ class FlowOutlierDetector(Estimator):
         X : array_like of real numbers, shape (n, D)
         context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
             Needed by a detector that was fitted with a context.
+        return_std : bool, default False
+            Also return how far the members of an ensemble disagree.
 
         Returns
         -------
         scores : ndarray of float64, shape (n,)
             In nats; -inf where there is no density.
+        std : ndarray of float64, shape (n,)
+            Only with `return_std`, as `FlowDensity.score_samples` returns it, in nats.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
         """
-        return self._log_density(X, context).astype(np.float64)
+        return_std = check_bool("return_std", return_std)
+        if not return_std:
+            return self._log_density(X, context).astype(np.float64)
+        scores, std = self._log_density_and_std(X, context)
+        return scores.astype(np.float64), std.astype(np.float64)
 
     def decision_function(self, X: ArrayLike, *, context: ArrayLike | None = None) -> npt.NDArray[np.float64]:
         """How far the log-density of each sample is above the threshold: negative for outliers.

@@ -13,6 +13,9 @@ int raise_status(nvp_status status) {
     case NVP_ERROR_UNSUPPORTED:
         PyErr_Format(PyExc_RuntimeError, "nvpflow: %s", nvp_status_string(status));
         return -1;
+    case NVP_INTERRUPTED: /* another thread asked for it: check_signals stores an exception of its own */
+        PyErr_SetNone(PyExc_KeyboardInterrupt);
+        return -1;
     default:
         PyErr_Format(PyExc_ValueError, "nvpflow: %s", nvp_status_string(status));
         return -1;

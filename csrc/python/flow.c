@@ -126,9 +126,10 @@ static PyObject *flow_nll_and_grad(PyObject *self, PyObject *const *args, Py_ssi
     return Py_BuildValue("dN", nll, (PyObject *)grad);
 }
 
-PyDoc_STRVAR(train_doc, "_train($self, data, validation_data, options, history, callback, state, /)\n--\n\n"
+PyDoc_STRVAR(train_doc, "_train($self, data, validation_data, options, history, callback, state, stop=None, /)\n--\n\n"
 "Train in place and fill the dict `history`, even if interrupted. Data are tuples (x, context, sample_weight). `options`\n"
-"is a dict of those options of `Flow.fit` that are plain values, and a `seed`.");
+"is a dict of those options of `Flow.fit` that are plain values, a `seed` and perhaps a `time_limit`. `stop` is None, or an\n"
+"array of one byte: in a thread that handles no signals, training ends as after Ctrl-C when another thread sets it.");
 
 PyDoc_STRVAR(train_state_size_doc, "_train_state_size($self, /)\n--\n\nSize of a training state in bytes.");
 

@@ -127,6 +127,7 @@ typedef struct {
     Data data, validation;
     PyArrayObject *noise;
     PyObject *history, *callback;
+    const unsigned char *stop; /* NULL, or a byte that another thread sets to interrupt the training */
 } Job;
 
 static int check_state(const TransformObject *self, PyArrayObject *state) {
@@ -139,16 +140,31 @@ static int check_state(const TransformObject *self, PyArrayObject *state) {
     return -1;
 }
 
-/* Convert (data, validation_data, options, history, callback, state). -1 with an exception. The caller releases the job
- * in any case. */
+/* Find the byte of an array; None is no byte. The caller's reference to the array keeps it. -1 with an exception. */
+static int find_stop(PyObject *value, const unsigned char **stop) {
+    *stop = NULL;
+    if (value == Py_None)
+        return 0;
+    if (!PyArray_Check(value) || PyArray_TYPE((PyArrayObject *)value) != NPY_UINT8 ||
+        PyArray_SIZE((PyArrayObject *)value) != 1) {
+        PyErr_SetString(PyExc_TypeError, "stop must be an array of one byte, or None");
+        return -1;
+    }
+    *stop = PyArray_DATA((PyArrayObject *)value);
+    return 0;
+}
+
+/* Convert (data, validation_data, options, history, callback, state, stop). -1 with an exception. The caller releases
+ * the job in any case. */
 static int read_job(const TransformObject *self, PyObject *args, Job *job) {
     static const char *const names[] = {"x", "context", "sample_weight"};
     static const char *const validation_names[] = {"validation_data[0]", "validation_data[1]", "validation_data[2]"};
-    PyObject *data, *validation, *options;
+    PyObject *data, *validation, *options, *stop = Py_None;
     PyArrayObject *state;
-    if (!PyArg_ParseTuple(args, "O!OO!O!OO!", &PyTuple_Type, &data, &validation, &PyDict_Type, &options, &PyDict_Type,
-                          &job->history, &job->callback, &PyArray_Type, &state) ||
-        check_state(self, state) < 0 || convert_data(self, data, names, &job->data) < 0 ||
+    if (!PyArg_ParseTuple(args, "O!OO!O!OO!|O", &PyTuple_Type, &data, &validation, &PyDict_Type, &options, &PyDict_Type,
+                          &job->history, &job->callback, &PyArray_Type, &state, &stop) ||
+        check_state(self, state) < 0 || find_stop(stop, &job->stop) < 0 ||
+        convert_data(self, data, names, &job->data) < 0 ||
         (validation != Py_None && convert_data(self, validation, validation_names, &job->validation) < 0) ||
         read_train_options(self, options, &job->options, &job->noise) < 0 || keep_apart(self, &job->noise) < 0)
         return -1;
@@ -163,6 +179,9 @@ static void release_job(Job *job) {
     Py_XDECREF(job->noise);
 }
 
+/* A poll function for threads that handle no signals: whether another thread has set the byte. */
+static int is_asked_to_stop(void *context) { return *(const volatile unsigned char *)context; }
+
 /* Train a copy of the parameters, which is copied back to the flow at the end. */
 static int train(TransformObject *self, Job *job) {
     Training training = {.callback = job->callback == Py_None ? NULL : job->callback};
@@ -174,6 +193,8 @@ static int train(TransformObject *self, Job *job) {
         Py_XDECREF(training.parameters);
         return -1;
     }
+    if (job->stop)
+        nvp_workspace_set_poll(training.call.workspace, is_asked_to_stop, (void *)(uintptr_t)job->stop);
     const nvp_data data = data_of(&job->data), validation = data_of(&job->validation);
     nvp_train_result result = NVP_TRAIN_RESULT();
     const nvp_status status = nvp_train(self->flow, PyArray_DATA(training.parameters), &job->options, &data,

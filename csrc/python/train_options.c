@@ -23,6 +23,7 @@ static const struct {
     {"tol", REAL, offsetof(nvp_train_options, tolerance)},
     {"seed", SEED, offsetof(nvp_train_options, seed)},
     {"pause_after", COUNT, offsetof(nvp_train_options, pause_after)},
+    {"time_limit", REAL, offsetof(nvp_train_options, time_limit)},
 };
 
 enum { N_OPTIONS = sizeof table / sizeof *table };

@@ -7,10 +7,11 @@ from typing import cast
 
 from nvpflow._typing import AnyPath
 
-__all__ = ["FORMAT_VERSION", "HISTORY", "NAMES", "UNITS", "decode_path"]
+__all__ = ["FORMAT_VERSION", "HISTORY", "NAMES", "SEARCH", "UNITS", "decode_path"]
 
 FORMAT_VERSION = 1
 HISTORY = ("train_nll", "validation_nll")  # one entry per epoch, NaN where it was not validated
+SEARCH = ("score", "validation_score", "weight")  # one entry per candidate; their names are in the header
 # Origins of the samples and the context, range and units of the context: names of arrays and of an estimator's attributes.
 UNITS = {
     "origin": "origin_",

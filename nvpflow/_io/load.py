@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, NoReturn, TypeVar, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow import _core
 from nvpflow._io.containers import Reader, open_container
 from nvpflow._io.encoding import describe
-from nvpflow._io.format import FORMAT_VERSION, HISTORY, NAMES, UNITS, decode_path
+from nvpflow._io.format import FORMAT_VERSION, HISTORY, NAMES, SEARCH, UNITS, decode_path
 from nvpflow._io.random_state import restore_random_state
 from nvpflow._training.history import validated
-from nvpflow._typing import AnyPath, BinaryReader, Floats, Names
+from nvpflow._typing import AnyPath, BinaryReader, Floats, Names, Search
 from nvpflow._validation.arguments import check_bool, check_choice, check_int, check_real, shown
 from nvpflow.density import FlowDensity
+from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import Flow
 from nvpflow.layers import Bounded
 from nvpflow.outliers import FlowOutlierDetector
@@ -25,12 +28,21 @@ from nvpflow.supports._frame import Frame
 
 __all__ = ["load"]
 
-ARRAYS = ("header", "parameters", "description", *(f"history.{name}" for name in HISTORY), *UNITS)
+ARRAYS = (
+    "header",
+    "parameters",
+    "description",
+    "descriptions",
+    "weights",
+    *(f"history.{name}" for name in HISTORY),
+    *(f"search.{name}" for name in SEARCH),
+    *UNITS,
+)
 DENSITIES = {"FlowDensity": FlowDensity, "RealNVP": RealNVP}
-KINDS = ("Flow", *DENSITIES, "FlowOutlierDetector")
+KINDS = ("Flow", "FlowEnsemble", *DENSITIES, "FlowOutlierDetector")
 
 
-def load(path: AnyPath | BinaryReader) -> Flow | FlowDensity | FlowOutlierDetector:
+def load(path: AnyPath | BinaryReader) -> Flow | FlowEnsemble | FlowDensity | FlowOutlierDetector:
     """Read a model that `save` wrote. The name of the file does not matter.
 
     Files need not be trusted. Nothing in them is executed, and every size is checked before use. A flow is created only if
@@ -38,7 +50,7 @@ def load(path: AnyPath | BinaryReader) -> Flow | FlowDensity | FlowOutlierDetect
     proportional to the size of the file, with at most about 35 times its size for a flow of many small layers.
 
     A generator in `random_state` continues from where it was when the model was saved. An instance of a subclass of `Flow`,
-    `FlowDensity`, `RealNVP` or `FlowOutlierDetector` is loaded as that class itself, with its parameters.
+    `FlowEnsemble`, `FlowDensity`, `RealNVP` or `FlowOutlierDetector` is loaded as that class itself, with its parameters.
 
     Parameters
     ----------
@@ -47,7 +59,7 @@ def load(path: AnyPath | BinaryReader) -> Flow | FlowDensity | FlowOutlierDetect
 
     Returns
     -------
-    Flow, FlowDensity or FlowOutlierDetector
+    Flow, FlowEnsemble, FlowDensity or FlowOutlierDetector
 
     Raises
     ------
@@ -108,12 +120,13 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"its header holds {name}, which is no JSON")
 
 
-def _restore(header: dict[str, Any], file: Reader) -> Flow | FlowDensity | FlowOutlierDetector:
+def _restore(header: dict[str, Any], file: Reader) -> Flow | FlowEnsemble | FlowDensity | FlowOutlierDetector:
     unknown = set(file.names) - set(ARRAYS)
     if unknown:
         raise ValueError(f"it holds unknown arrays: {shown(sorted(unknown))}")
-    flow = _restore_flow(header["flow"], file)
-    if header["kind"] == "Flow":
+    ensemble = header["kind"] == "FlowEnsemble" or (header["kind"] != "Flow" and "flows" in header)
+    flow = _restore_ensemble(header["flows"], file) if ensemble else _restore_flow(header["flow"], file)
+    if header["kind"] in ("Flow", "FlowEnsemble"):
         return flow
     model = _restore_estimator(header, flow, file)
     return _restore_detector(header, model) if header["kind"] == "FlowOutlierDetector" else model
@@ -124,45 +137,93 @@ def _restore_flow(config: dict[str, Any], file: Reader) -> Flow:
     described = "description" in file.names  # the first files have none
     if described and not np.array_equal(file.read("description", "float64", len(description)), description):
         raise ValueError("header and description are those of different flows")
+    parameters = _read_parameters(file, config["dtype"], _count_parameters(description))
+    return _with_parameters(config, parameters)
+
+
+def _restore_ensemble(configs: object, file: Reader) -> FlowEnsemble:
+    if not (isinstance(configs, list) and configs and all(isinstance(config, dict) for config in configs)):
+        raise TypeError(f"flows must be a list of at least one flow, got {shown(configs)}")
+    described = [describe(config) for config in configs]
+    counts = [_count_parameters(description) for description in described]
+    numbers = np.concatenate([part for description in described for part in ([float(len(description))], description)])
+    if not np.array_equal(file.read("descriptions", "float64", len(numbers)), numbers):
+        raise ValueError("header and descriptions are those of different flows")
+    parameters = _read_parameters(file, configs[0]["dtype"], sum(counts))
+    parts = np.split(parameters, np.cumsum(counts)[:-1])
+    weights = np.array(file.read("weights", "float64", len(configs)))
+    return FlowEnsemble([_with_parameters(*flow) for flow in zip(configs, parts)], weights)
+
+
+def _count_parameters(description: npt.NDArray[np.float64]) -> int:
     try:
-        n_parameters = _core.count_parameters(description)
+        return _core.count_parameters(description)
     except MemoryError as error:
         raise ValueError(f"its flow is too large: {error}") from error
-    parameters = file.read("parameters", config["dtype"], n_parameters)
+
+
+def _read_parameters(file: Reader, dtype: str, n: int) -> Floats:
+    parameters = file.read("parameters", dtype, n)
     if not np.isfinite(parameters).all():
         raise ValueError("parameters must be finite, got NaN or infinity")
+    return parameters
+
+
+def _with_parameters(config: dict[str, Any], parameters: Floats) -> Flow:
     flow = Flow.from_config(config)
     flow.parameters[:] = parameters
     return flow
 
 
-def _restore_estimator(header: dict[str, Any], flow: Flow, file: Reader) -> FlowDensity:
+def _restore_estimator(header: dict[str, Any], flow: Flow | FlowEnsemble, file: Reader) -> FlowDensity:
     params = header["estimator"]
     kind = FlowDensity if _is_old(params) else DENSITIES.get(header["kind"], FlowDensity)
     model = _with_params(kind, params)
     flow.n_jobs = model.n_jobs
-    n_iter = check_int("n_iter", header["n_iter"], 0)
     fitted: dict[str, Any] = {
         "flow_": flow,
-        "n_iter_": n_iter,
-        "best_iter_": check_int("best_iter", header["best_iter"], 0, n_iter),
+        **_restore_epochs(header, flow, file),
         "n_samples_seen_": check_int("n_samples_seen", header.get("n_samples_seen", 0), 0),  # the first files had none
-        "history_": validated(
-            {
-                name: np.array(file.read(f"history.{name}", "float64", n_iter), np.float64)
-                for name in HISTORY
-                if name == "train_nll" or f"history.{name}" in file.names
-            }
-        ),
         "origin_": np.zeros(flow.data_dim),
     }
     if flow.context_dim:
         fitted["context_origin_"] = np.zeros(flow.context_dim)
     if "frame" in header:
         fitted["_frame"] = Frame.restore(header["frame"], flow.data_dim)
+    if "search" in header:
+        fitted["search_"] = _restore_search(header["search"], file)
     names = [_restore_names(header, *of) for of in zip(NAMES, (flow.data_dim, flow.context_dim))]
     model._keep(fitted | _restore_units(flow, file) | _restore_supports(header, flow), flow.data_dim, *names)
     return model
+
+
+def _restore_epochs(header: dict[str, Any], flow: Flow | FlowEnsemble, file: Reader) -> dict[str, Any]:
+    """The numbers of epochs and the curves; for an ensemble those of the members, one after another."""
+    n_iter, best_iter, member = header["n_iter"], header["best_iter"], None
+    if isinstance(flow, FlowEnsemble):
+        counts = _counts("n_iter", n_iter, len(flow))
+        best_iter = np.array(_counts("best_iter", best_iter, len(flow), counts))
+        n_iter, member = sum(counts), counts
+    else:
+        n_iter = check_int("n_iter", n_iter, 0)
+        best_iter = check_int("best_iter", best_iter, 0, n_iter)
+    curves = validated(
+        {
+            name: np.array(file.read(f"history.{name}", "float64", n_iter), np.float64)
+            for name in HISTORY
+            if name == "train_nll" or f"history.{name}" in file.names
+        }
+    )
+    if member is not None:
+        curves["member"] = np.repeat(np.arange(len(member)), member)
+    return {"n_iter_": n_iter, "best_iter_": best_iter, "history_": curves}
+
+
+def _counts(name: str, values: object, n: int, maxima: list[int] | None = None) -> list[int]:
+    """Check a list of n counts, and of their maxima."""
+    if not (isinstance(values, list) and len(values) == n):
+        raise ValueError(f"{name} must be a list of {n} integers, one for each flow, got {shown(values)}")
+    return [check_int(name, value, 0, sys.maxsize if maxima is None else maxima[i]) for i, value in enumerate(values)]
 
 
 def _restore_detector(header: dict[str, Any], estimator: FlowDensity) -> FlowOutlierDetector:
@@ -206,7 +267,16 @@ def _translate(params: dict[str, Any]) -> dict[str, Any]:
     return params
 
 
-def _restore_units(flow: Flow, file: Reader) -> dict[str, Floats]:
+def _restore_search(candidates: object, file: Reader) -> Search:
+    if not (isinstance(candidates, list) and candidates and all(isinstance(name, str) for name in candidates)):
+        raise ValueError(f"search must be a list of texts, got {shown(candidates)}")
+    score, validation_score, weight = (
+        np.array(file.read(f"search.{name}", "float64", len(candidates)), np.float64) for name in SEARCH
+    )
+    return {"candidate": np.array(candidates), "score": score, "validation_score": validation_score, "weight": weight}
+
+
+def _restore_units(flow: Flow | FlowEnsemble, file: Reader) -> dict[str, Floats]:
     """Read origins, range and units. Files omit those that are zero, and the first files have none."""
     shapes = {"origin": (flow.data_dim,), "context_origin": (flow.context_dim,)}
     units = {}
@@ -219,14 +289,16 @@ def _restore_units(flow: Flow, file: Reader) -> dict[str, Floats]:
     return units
 
 
-def _restore_supports(header: dict[str, Any], flow: Flow) -> dict[str, Supports]:
-    """The supports of the columns, which the last layer of the flow leads to. Files of real columns have none."""
+def _restore_supports(header: dict[str, Any], flow: Flow | FlowEnsemble) -> dict[str, Supports]:
+    """The supports of the columns, which the last layer of each flow leads to. Files of real columns have none."""
     if "columns" not in header:
         return {}
-    last = flow.layers[-1]
+    last, *others = [one.layers[-1] for one in (flow if isinstance(flow, FlowEnsemble) else [flow])]
     kinds = restore_kinds(header["columns"], flow.data_dim)
     if not isinstance(last, Bounded):
         raise ValueError("columns have a support, and the flow has no layer that leads to it")
+    if any(other.config() != last.config() for other in others):
+        raise ValueError("columns have one support, and the flows have layers that lead to different ones")
     supports = Supports(kinds, np.array(last.scales), np.array(last.edges))
     if supports.layer(flow.dtype).bounds != last.bounds:
         raise ValueError(f"the columns and the flow have different bounds: {shown(header['columns'])}, {shown(last.bounds)}")

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nvpflow._io.encoding import describe
-from nvpflow._io.format import FORMAT_VERSION, NAMES, UNITS, decode_path
+from nvpflow._io.format import FORMAT_VERSION, NAMES, SEARCH, UNITS, decode_path
 from nvpflow._io.npz import write_npz
 from nvpflow._io.random_state import plain_random_state
 from nvpflow._io.safetensors import write_safetensors
@@ -25,15 +25,18 @@ from nvpflow._validation.arguments import check_real
 from nvpflow.supports import plain_support
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
     from nvpflow.density import FlowDensity
+    from nvpflow.ensemble import FlowEnsemble
     from nvpflow.flow import Flow
     from nvpflow.outliers import FlowOutlierDetector
 
 __all__ = ["save"]
 
 
-def save(model: Flow | FlowDensity | FlowOutlierDetector, path: AnyPath | BinaryWriter) -> None:
-    """Write a `Flow`, a fitted `FlowDensity` or a fitted `FlowOutlierDetector` to a file.
+def save(model: Flow | FlowEnsemble | FlowDensity | FlowOutlierDetector, path: AnyPath | BinaryWriter) -> None:
+    """Write a `Flow`, a `FlowEnsemble`, a fitted `FlowDensity` or a fitted `FlowOutlierDetector` to a file.
 
     A name that ends in .safetensors gives a file for the package safetensors. Any other name gives an .npz file. Neither
     contains a pickle. A file holds
@@ -42,6 +45,7 @@ def save(model: Flow | FlowDensity | FlowOutlierDetector, path: AnyPath | Binary
       `random_state`;
     - "parameters", the flat array;
     - "description", the configuration of the flow as numbers, for `nvp_flow_load` of the C library, which reads .npz files;
+      for an ensemble "descriptions" and "weights", for `nvp_ensemble_load`, and "parameters" are those of all members;
     - the training curves of an estimator.
 
     Writing is atomic. The new file is written to the same directory and replaces the old one once it is on the disk. So the
@@ -52,7 +56,7 @@ def save(model: Flow | FlowDensity | FlowOutlierDetector, path: AnyPath | Binary
 
     Parameters
     ----------
-    model : Flow, FlowDensity or FlowOutlierDetector
+    model : Flow, FlowEnsemble, FlowDensity or FlowOutlierDetector
     path : str, bytes, path-like or binary file object
         An object with a method `write`, such as an open file or ``io.BytesIO``, receives an .npz, from its position on.
 
@@ -84,10 +88,7 @@ def save(model: Flow | FlowDensity | FlowOutlierDetector, path: AnyPath | Binary
     file = cast(BinaryWriter, path) if hasattr(path, "write") else None
     name = decode_path(path) if file is None else ""
     header, flow, arrays = _contents(model)
-    parameters = np.array(flow.parameters)  # a copy: another thread may be training them
-    if not np.isfinite(parameters).all():
-        raise ValueError("the parameters of model must be finite, got NaN or infinity")
-    arrays["parameters"], arrays["description"] = parameters, describe(header["flow"])
+    arrays |= _ensemble_arrays(flow) if _is_ensemble(flow) else _flow_arrays(flow)
     arrays = {name: array.astype(array.dtype.newbyteorder("<"), copy=False) for name, array in arrays.items()}
     import json  # imported here, like others below, so that `import nvpflow` takes no longer than `import numpy`
 
@@ -100,6 +101,28 @@ def save(model: Flow | FlowDensity | FlowOutlierDetector, path: AnyPath | Binary
         _write_all(file, content.getbuffer())
     else:
         write_file(name, content.getbuffer())
+
+
+def _is_ensemble(flow: Flow | FlowEnsemble) -> TypeIs[FlowEnsemble]:
+    return hasattr(flow, "flows")
+
+
+def _flow_arrays(flow: Flow) -> dict[str, npt.NDArray[Any]]:
+    parameters = np.array(flow.parameters)  # a copy: another thread may be training them
+    if not np.isfinite(parameters).all():
+        raise ValueError("the parameters of model must be finite, got NaN or infinity")
+    return {"parameters": parameters, "description": describe(flow.config())}
+
+
+def _ensemble_arrays(ensemble: FlowEnsemble) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of the members one after another; each description follows its length."""
+    members = [_flow_arrays(flow) for flow in ensemble]
+    descriptions = [np.append(float(len(member["description"])), member["description"]) for member in members]
+    return {
+        "parameters": np.concatenate([member["parameters"] for member in members]),
+        "descriptions": np.concatenate(descriptions),
+        "weights": ensemble.weights,
+    }
 
 
 def _write_all(file: BinaryWriter, content: memoryview) -> None:
@@ -118,14 +141,21 @@ def _write_all(file: BinaryWriter, content: memoryview) -> None:
         content = content[written:]
 
 
-def _contents(model: Any) -> tuple[dict[str, Any], Flow, dict[str, npt.NDArray[Any]]]:
-    """The header of a model's file, its flow, and further arrays."""
+def _config(flow: Flow | FlowEnsemble) -> dict[str, Any]:
+    """The part of the header that describes a flow, or the members of an ensemble."""
+    return {"flows": [one.config() for one in flow]} if _is_ensemble(flow) else {"flow": flow.config()}
+
+
+def _contents(model: Any) -> tuple[dict[str, Any], Flow | FlowEnsemble, dict[str, npt.NDArray[Any]]]:
+    """The header of a model's file, its flow or ensemble, and further arrays."""
     kind: Any = next((kind for kind in type(model).__mro__ if "_file_kind" in vars(kind)), None)
     if kind is None:
-        raise TypeError(f"model must be a Flow, a FlowDensity or a FlowOutlierDetector, got {type(model).__name__}")
+        raise TypeError(
+            f"model must be a Flow, a FlowEnsemble, a FlowDensity or a FlowOutlierDetector, got {type(model).__name__}"
+        )
     name = kind._file_kind
-    if name == "Flow":
-        return {"kind": name, "flow": model.config()}, model, {}
+    if name in ("Flow", "FlowEnsemble"):
+        return {"kind": name, **_config(model)}, model, {}
     model = _snapshot(model, kind)
     if name == "FlowOutlierDetector":
         header, flow, arrays = _contents(model.estimator_)
@@ -133,14 +163,18 @@ def _contents(model: Any) -> tuple[dict[str, Any], Flow, dict[str, npt.NDArray[A
         header |= {"kind": name, "detector": _plain_params(model), "offset": offset}
     else:
         flow = model.flow_
-        header = {"kind": name, "estimator": _plain_params(model), "flow": flow.config()}
-        header |= {"n_iter": model.n_iter_, "best_iter": model.best_iter_, "n_samples_seen": model.n_samples_seen_}
+        header = {"kind": name, "estimator": _plain_params(model), **_config(flow)}
+        header |= {"n_iter": _epochs_of(model), "best_iter": np.asarray(model.best_iter_).tolist()}
+        header["n_samples_seen"] = model.n_samples_seen_
         arrays = {f"history.{name}": curve for name, curve in every_epoch(model.history_).items()}
         supports = model._known_supports()
         if supports is not None:
             header["columns"] = [kind._plain() for kind in supports.kinds]
         if hasattr(model, "_frame"):
             header["frame"] = list(model._frame)
+        if hasattr(model, "search_"):
+            header["search"] = [str(candidate) for candidate in model.search_["candidate"]]
+            arrays |= {f"search.{name}": np.asarray(model.search_[name], np.float64) for name in SEARCH}
         for name, attribute in UNITS.items():
             if np.any(getattr(model, attribute, 0)):  # an origin of zeros is the default
                 arrays[name] = np.asarray(getattr(model, attribute), np.float64).ravel()
@@ -148,6 +182,15 @@ def _contents(model: Any) -> tuple[dict[str, Any], Flow, dict[str, npt.NDArray[A
         if hasattr(model, f"{name}_"):
             header[name] = [str(text) for text in getattr(model, f"{name}_")]
     return header, flow, arrays
+
+
+def _epochs_of(model: FlowDensity) -> int | list[int]:
+    """The number of epochs, or for an ensemble those of its members."""
+    member = model.history_.get("member")
+    if member is None:
+        return model.n_iter_
+    counts: list[int] = np.bincount(member, minlength=len(np.atleast_1d(model.best_iter_))).tolist()
+    return counts
 
 
 def _snapshot(model: FlowDensity | FlowOutlierDetector, kind: type[Any]) -> Any:

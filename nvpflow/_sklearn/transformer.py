@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from nvpflow._sklearn.available import of_one_flow
 from nvpflow._sklearn.estimator import Estimator
 from nvpflow._typing import ArrayLike, Floats, Names
 from nvpflow._validation.arguments import check_choice
@@ -22,6 +23,7 @@ class Transformer(Estimator):
     fit: Callable[..., Any]
     _output_container: str
 
+    @of_one_flow
     def fit_transform(
         self, X: ArrayLike, y: object = None, *, context: ArrayLike | None = None, **fit_params: Any
     ) -> Any:  # as `transform`
@@ -47,6 +49,7 @@ class Transformer(Estimator):
         """
         return self.fit(X, y, context=context, **fit_params).transform(X, context=context)
 
+    @of_one_flow
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Names:
         """Names of the output columns of `transform`: the name of the class in lower case, and a number.
 

@@ -7,7 +7,7 @@ import numpy as np
 from nvpflow._training.statistics import LARGE_SHARE, MANY_ROWS, SPREAD_OF_NORMAL, quantiles
 from nvpflow._typing import Floats
 
-__all__ = ["CovariancePrior"]
+__all__ = ["PRIOR_SAMPLES", "CovariancePrior", "factor_model", "shrunk_to_identity"]
 
 # The prior adds this many samples per dimension to each covariance, with the pooled covariance of all components about their
 # means: Fraley and Raftery (2007), "Bayesian regularization for normal mixture estimation and model-based clustering". Of
@@ -25,9 +25,11 @@ SHRINKAGES, FOLDS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7
 # between neighbouring values, whichever is smaller. Otherwise the values are rounded, and it is the deviation of rounding to
 # that gap. In other columns the floor is LEAST_RESOLVED times the resolution of the dtype.
 REPEATED = 0.1
-LEAST_OF_SPREAD, LEAST_OF_GAP, OF_ROUNDING, LEAST_RESOLVED = 1e-3, 0.1, 12**-0.5, 8
+LEAST_OF_SPREAD, LEAST_OF_GAP, OF_ROUNDING, LEAST_RESOLVED = 1e-3, 0.1, 3**-0.5, 8
 # A component holds one value in such a column if its variance there is at most this many times the floor.
 ONE_VALUE = 4
+# Steps of a factor analysis, and the smallest share of a column's variance that is not from the factors.
+FACTOR_ITER, LEAST_UNIQUE = 8, 1e-3
 # Keeps covariances of any size positive definite in spite of rounding.
 LEAST_RELATIVE = 1e-12
 
@@ -45,10 +47,10 @@ class CovariancePrior:
 
     Attributes
     ----------
-    share : float
-        Weight of the prior, in units of all samples.
     shrinkage : float
         The share of the diagonal in a pooled covariance.
+    n_factors : int
+        If positive, the prior is a factor model with so many factors instead, see `factor_model`.
     repeated : ndarray of bool, shape (D,)
         Columns with many equal values.
     floor : ndarray, shape (D,)
@@ -56,14 +58,14 @@ class CovariancePrior:
     """
 
     def __init__(self, x: Floats, weight: Floats | None, n: float) -> None:
-        self.n, self.share = n, PRIOR_SAMPLES * x.shape[1] / n
+        self.n, self.n_factors = n, 0
         some = slice(None, None, max(1, len(x) // MANY_ROWS))
         self.shrinkage = _choose_shrinkage(x[some].astype(np.float64), None if weight is None else weight[some])
         resolution = LEAST_RESOLVED * np.finfo(x.dtype).eps
         least = np.array([_least_deviation(column) for column in x[some].T])
         self.repeated, self.floor = least > resolution, np.maximum(least, resolution) ** 2
 
-    def covariances(self, squares: Floats, shares: Floats) -> Floats:
+    def covariances(self, squares: Floats, shares: Floats, prior_samples: float = PRIOR_SAMPLES) -> Floats:
         """Compute the covariances (K, D, D) of the components.
 
         Parameters
@@ -72,6 +74,9 @@ class CovariancePrior:
             Mean squares about the components' means, times the components' shares.
         shares : ndarray, shape (K,)
             The components' shares of all samples.
+        prior_samples : float
+            Weight of the prior, in samples per dimension. Infinite: all components have the same covariance, unless the prior
+            is limited.
         """
         k, dim = squares.shape[:2]
         rows, i = shares * self.n / dim, np.arange(dim)
@@ -83,14 +88,22 @@ class CovariancePrior:
         covariances: Floats = priors
         if k > 1:
             limit = self._limit(prior, squares, shares, rows)[:, None, None]
-            covariances = (squares + self.share * limit * priors) / (shares + self.share)[:, None, None]
+            own = (shares / (shares + prior_samples * dim / self.n))[:, None, None]  # how much of a covariance is its own
+            covariances = own * squares / shares[:, None, None] + (1 - own) * limit * priors
+        return self.regular(covariances)
+
+    def regular(self, covariances: Floats) -> Floats:
+        """Covariances (K, D, D) with the floors, and positive definite."""
+        i = np.arange(covariances.shape[1])
         covariances[:, i, i] = covariances[:, i, i] * (1 + LEAST_RELATIVE) + self.floor
         return covariances
 
     def _prior(self, squares: Floats, shares: Floats, broad: Floats) -> Floats:
-        """The pooled covariance (D, D) of components that do not hold one value, shrunk to its diagonal."""
+        """The pooled covariance (D, D) of components that do not hold one value, shrunk to its diagonal or a factor model."""
         root = np.sqrt(shares.sum() / np.maximum(shares @ broad, np.finfo(float).tiny))
         pooled = squares.sum(axis=0) / shares.sum() * np.outer(root, root)
+        if self.n_factors:
+            return factor_model(pooled, self.n_factors)
         prior: Floats = (1 - self.shrinkage) * pooled + self.shrinkage * np.diag(np.diag(pooled))
         return prior
 
@@ -100,6 +113,40 @@ class CovariancePrior:
         own = np.einsum("ij,kji->k", np.linalg.pinv(prior, hermitian=True), squares) / (shares * len(prior))
         limit: Floats = np.where((rows > ENOUGH_ROWS) & ~self.repeated.any(), np.minimum(1, WIDEST_PRIOR * own), 1)
         return limit
+
+
+def factor_model(covariance: Floats, n_factors: int) -> Floats:
+    """The covariance L L^T + a diagonal, with L of shape (D, n_factors), that is likeliest for samples of this covariance.
+
+    For a given diagonal the best L follows from an eigendecomposition, and L determines the diagonal: Joreskog (1967), "Some
+    contributions to maximum likelihood factor analysis".
+    """
+    scale = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny))
+    correlation = covariance / np.outer(scale, scale)
+    unique = np.full(len(scale), 0.5)  # the diagonal, as shares of the variances
+    for _ in range(FACTOR_ITER):
+        root = np.sqrt(unique)
+        variances, axes = np.linalg.eigh(correlation / np.outer(root, root))
+        loadings = root[:, None] * axes[:, -n_factors:] * np.sqrt(np.maximum(variances[-n_factors:] - 1, 0))
+        unique = np.clip(1 - (loadings**2).sum(axis=1), LEAST_UNIQUE, 1)
+    model: Floats = (loadings @ loadings.T + np.diag(unique)) * np.outer(scale, scale)
+    return model
+
+
+def shrunk_to_identity(x: Floats, weight: Floats | None, n: float) -> Floats:
+    """The covariance (D, D) of samples x (n, D), shrunk to a multiple of the identity.
+
+    Source: Ledoit and Wolf (2004), "A well-conditioned estimator for large-dimensional covariance matrices", lemma 3.3.
+    """
+    share = np.full(len(x), 1 / len(x)) if weight is None else weight / weight.sum()
+    offsets, dim = x - share @ x, x.shape[1]
+    covariance = (offsets * share[:, None]).T @ offsets
+    scale = np.trace(covariance) / dim
+    distance = np.sum(covariance**2) - dim * scale**2
+    error = (share @ np.sum(offsets**2, axis=1) ** 2 - np.sum(covariance**2)) / n
+    shrinkage = min(1.0, error / distance) if distance > 0 else 1.0
+    shrunk: Floats = (1 - shrinkage) * covariance + shrinkage * scale * np.eye(dim)
+    return shrunk
 
 
 def _least_deviation(column: Floats) -> float:

@@ -12,6 +12,7 @@ from nvpflow._training.statistics import FAR_OUT, location_and_scale
 from nvpflow._typing import ArrayLike, FloatDType, Floats, Names
 from nvpflow._validation.arguments import FLOAT64
 from nvpflow._validation.arrays import as_array, check_samples
+from nvpflow._validation.weights import check_weights
 from nvpflow._warnings import warn_user
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ __all__ = [
     "Data",
     "check_data",
     "check_numbers",
-    "check_weights",
     "count_given",
     "refuse_context",
     "warn_of_dependent_columns",
@@ -78,7 +78,7 @@ def check_data(
         raise ValueError(f"context must have one row for each of {len(x)} samples, got shape {context.shape}")
     if sample_weight is None:
         return _sorted(Data(x, context))
-    weight = check_weights(sample_weight, len(x))
+    weight = check_weights("sample_weight", sample_weight, len(x))
     n = np.count_nonzero(weight)
     if n < minimum:
         raise ValueError(f"sample_weight must be more than zero for a minimum of {minimum} sample(s), got {n} such weights")
@@ -164,19 +164,3 @@ def check_numbers(name: str, X: ArrayLike, dtype: FloatDType, minimum: int = 1) 
     own: FloatDType = np.promote_types(X.dtype, dtype) if X.dtype.kind in "fiub" else FLOAT64
     own = own if own in (np.float32, np.float64) else FLOAT64
     return checked if own == dtype else check_samples(name, X, own, minimum)
-
-
-def check_weights(sample_weight: ArrayLike, n: int) -> Floats:
-    """Check the weights and convert them to float64: finite, >= 0, not all zero."""
-    weight = as_array("sample_weight", sample_weight)
-    if weight.dtype.kind not in "fiub":
-        raise TypeError(f"sample_weight must be an array of real numbers, got dtype {weight.dtype}")
-    if weight.shape != (n,):
-        raise ValueError(f"sample_weight must have shape ({n},), one weight for each sample, got {weight.shape}")
-    weight = weight.astype(np.float64)
-    bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
-    if len(bad):
-        raise ValueError(f"sample_weight must be finite and >= 0, got {weight[bad[0]]} in row {bad[0]}")
-    if not weight.any():
-        raise ValueError("sample_weight must not be zero everywhere")
-    return weight

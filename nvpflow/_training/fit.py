@@ -13,13 +13,14 @@ from nvpflow._training.context import ContextScaler
 from nvpflow._training.dataset import Data
 from nvpflow._training.defaults import base_of
 from nvpflow._training.history import validated
-from nvpflow._training.mixture_em import fit_mixture
+from nvpflow._training.limit import Limit
+from nvpflow._training.mixture_search import fit_mixture
 from nvpflow._training.settings import Settings
 from nvpflow._training.split import split
 from nvpflow._training.standardize import Units
 from nvpflow._training.start import Start
 from nvpflow._training.warm_start import find_warm_start
-from nvpflow._typing import Callback
+from nvpflow._typing import Callback, Floats
 from nvpflow._validation.arguments import draw_seeds
 from nvpflow.progress import progress
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from nvpflow.density import FlowDensity
     from nvpflow.supports._fitted import Supports
 
-__all__ = ["train"]
+__all__ = ["learned", "make_starts", "train", "train_best", "watched"]
 
 
 def train(
@@ -55,36 +56,62 @@ def train(
         Of the columns of the data. Default: all are real.
     """
     init_seed, split_seed, shuffle_seed = draw_seeds(settings.random_state, 3)
+    limit = Limit(settings.time_limit)
     training, validation = split(settings, data, split_seed)
-    shifts = (0.0, 0.0)
-    if supports is not None:
-        shifts = (supports.mean_log_slope(training), supports.mean_log_slope(validation) if validation else 0.0)
-        training, validation = supports.to_reals(training), validation and supports.to_reals(validation)
     scaler = ContextScaler(training, settings.standardize, settings.dtype, data.context)
+    starts = make_starts(settings, training, validation, scaler, init_seed, before, supports)
+    try:
+        with watched(callback, starts[0].max_iter, settings.verbose) as watch:
+            train_best(starts, watch, shuffle_seed, limit)
+    finally:
+        fitted |= learned(settings, starts, scaler, supports)  # even if interrupted
+
+
+def make_starts(
+    settings: Settings,
+    training: Data,
+    validation: Data | None,
+    scaler: ContextScaler,
+    seed: int,
+    before: FlowDensity | None = None,
+    supports: Supports | None = None,
+) -> list[Start]:
+    """Create the starts of one flow: new ones, or a warm start from a fitted model with one flow."""
+    log_slopes = None
+    if supports is not None:
+        log_slopes = (supports.log_slopes(training), supports.log_slopes(validation) if validation else np.empty(0))
+        training, validation = supports.to_reals(training), validation and supports.to_reals(validation)
     training, validation = scaler.transform(training), validation and scaler.transform(validation)
     if before is None:
-        starts = _new_starts(settings, training, validation, init_seed)
+        starts = _new_starts(settings, training, validation, seed)
     else:
-        units, flow, mixture = find_warm_start(before, settings, training, scaler, init_seed)
+        units, flow, mixture = find_warm_start(before, settings, training, scaler, seed)
         inner = _standardized(units, training), validation and _standardized(units, validation)
-        starts = [Start(settings, *inner, units, flow, mixture, init_seed)]
-    for start in starts:
-        start.shifts = shifts
-        if supports is not None:
+        starts = [Start(settings, *inner, units, flow, mixture, seed)]
+    if supports is not None and log_slopes is not None:
+        for start in starts:
+            start.log_slopes = log_slopes
             start.units.origin = supports.origin_within(start.units.origin)
-    try:
-        _train_best(starts, settings, callback, shuffle_seed)
-    finally:
-        best = min(starts, key=Start.validation_nll)
-        if best.history:  # even if interrupted
-            fitted["flow_"] = whole_flow(settings, best.flow.layers, best.base, best.units, scaler, supports)
-            fitted["origin_"] = np.zeros(data.x.shape[1]) + best.units.origin
-            if supports is not None:
-                fitted |= {"_supports": supports, "origin_": fitted["origin_"] + supports.origin}
-            fitted |= scaler.fitted_attributes()
-            fitted["n_iter_"] = len(best.history["train_nll"])
-            fitted["best_iter_"] = best.best_iter
-            fitted["history_"] = validated(best.history)
+    return starts
+
+
+def learned(
+    settings: Settings, starts: list[Start], scaler: ContextScaler, supports: Supports | None = None
+) -> dict[str, Any]:
+    """The fitted attributes, from the best start. None if no epoch was completed."""
+    best = min(starts, key=Start.validation_nll)
+    if not best.history:
+        return {}
+    origin: Floats = np.zeros(best.flow.data_dim) + best.units.origin
+    found: dict[str, Any] = {} if best.search is None else {"search_": best.search}
+    found |= {"origin_": origin} if supports is None else {"origin_": origin + supports.origin, "_supports": supports}
+    return found | {
+        "flow_": whole_flow(settings, best.flow.layers, best.base, best.units, scaler, supports),
+        **scaler.fitted_attributes(),
+        "n_iter_": len(best.history["train_nll"]),
+        "best_iter_": best.best_iter,
+        "history_": validated(best.history),
+    }
 
 
 def _new_starts(settings: Settings, training: Data, validation: Data | None, seed: int) -> list[Start]:
@@ -106,25 +133,24 @@ def _standardized(units: Units, data: Data) -> Data:
     return data._replace(x=units.standardize(data.x, data.context))
 
 
-def _train_best(starts: list[Start], settings: Settings, callback: Callback | None, seed: int) -> None:
+def train_best(starts: list[Start], watch: Callback | None, seed: int, limit: Limit) -> None:
     """Try all starts briefly, train the best one to the end, and judge its layers."""
-    with _watched(callback, starts[0].max_iter, settings.verbose) as watched:
-        if len(starts) > 1:
-            for start in starts:
-                start.try_out(seed)
-        best = min(starts, key=Start.validation_nll)
-        if watched is None or not best.replay(watched):
-            best.run(seed, watched)
-        best.judge_layers()
+    if len(starts) > 1:
+        for start in starts:
+            start.try_out(seed, limit)
+    best = min(starts, key=Start.validation_nll)
+    if watch is None or not best.replay(watch):
+        best.run(seed, watch, limit)
+    best.judge_layers()
 
 
 @contextmanager
-def _watched(callback: Callback | None, max_iter: int, verbose: int) -> Iterator[Callback | None]:
+def watched(callback: Callback | None, max_iter: int, verbose: int) -> Iterator[Callback | None]:
     """The user's callback. If `verbose`, progress is shown before each call."""
     with progress(max_iter, verbose) as show:
 
-        def watched(epoch: int, train_nll: float, validation_nll: float) -> object:
+        def watch(epoch: int, train_nll: float, validation_nll: float) -> object:
             show(epoch, train_nll, validation_nll)
             return callback and callback(epoch, train_nll, validation_nll)
 
-        yield watched if verbose else callback
+        yield watch if verbose else callback

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from nvpflow._typing import Floats, History
 
-__all__ = ["every_epoch", "validated"]
+__all__ = ["every_epoch", "joined", "validated"]
 
 
 def validated(history: Mapping[str, Floats], first_epoch: int = 1) -> History:
@@ -39,4 +39,18 @@ def every_epoch(history: History) -> dict[str, Floats]:
     if "validation_nll" in history:
         curves["validation_nll"] = np.full(len(curves["train_nll"]), np.nan)
         curves["validation_nll"][np.asarray(history["validation_epoch"]) - 1] = history["validation_nll"]
+    return curves
+
+
+def joined(histories: Sequence[History]) -> History:
+    """Concatenate the curves of an ensemble's members. Epochs are counted on; "member" has the member of each epoch."""
+    lengths = [len(history["train_nll"]) for history in histories]
+    curves: History = {
+        "train_nll": np.concatenate([history["train_nll"] for history in histories]),
+        "member": np.repeat(np.arange(len(histories)), lengths),
+    }
+    validated = [(sum(lengths[:k]), history) for k, history in enumerate(histories) if "validation_nll" in history]
+    if validated:
+        curves["validation_epoch"] = np.concatenate([first + history["validation_epoch"] for first, history in validated])
+        curves["validation_nll"] = np.concatenate([history["validation_nll"] for _, history in validated])
     return curves

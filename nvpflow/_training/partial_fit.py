@@ -10,7 +10,7 @@ from nvpflow._training.build import new_flow, whole_flow
 from nvpflow._training.context import ContextScaler
 from nvpflow._training.dataset import Data
 from nvpflow._training.defaults import base_of, option
-from nvpflow._training.mixture_em import fit_mixture
+from nvpflow._training.mixture_search import fit_mixture
 from nvpflow._training.noise import bandwidth
 from nvpflow._training.standardize import Units
 from nvpflow._typing import ArrayLike, FloatDType, Floats

@@ -27,7 +27,9 @@ class Settings:
     standardize: bool
     support: Kinds | None
     n_init: int
+    n_models: int
     max_iter: int | None
+    time_limit: float | None
     batch_size: int | None
     learning_rate: float | None
     schedule: Schedule

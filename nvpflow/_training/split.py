@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nvpflow._training.dataset import Data
     from nvpflow._training.settings import Settings
 
-__all__ = ["split"]
+__all__ = ["split", "split_for_members"]
 
 
 def split(settings: Settings, data: Data, seed: int) -> tuple[Data, Data | None]:
@@ -20,12 +20,39 @@ def split(settings: Settings, data: Data, seed: int) -> tuple[Data, Data | None]
 
     A row stays in training if a column would be constant without it.
     """
+    return split_for_members(settings, data, seed, 1)[0]
+
+
+def split_for_members(settings: Settings, data: Data, seed: int, n_models: int) -> list[tuple[Data, Data | None]]:
+    """Split data for each member of an ensemble.
+
+    The held-out shares follow one another in a random order of the rows, and begin again at its end. So they are disjoint if
+    they fit into it side by side; otherwise all rows are held out equally often, give or take one.
+    """
     if settings.validation_fraction is None:
-        return data, None
+        return [(data, None)] * n_models
     n = len(data.x)
-    n_validation = min(max(1, round(settings.validation_fraction * n)), n - 1)
+    n_held_out = _count_held_out(settings.validation_fraction, n, n_models)
     order = np.random.default_rng(seed).permutation(n)
-    held_out, training = order[:n_validation], order[n_validation:]
+    shifted = (np.roll(order, -k * n_held_out) for k in range(n_models))
+    return [_split_at(data, member, n_held_out) for member in shifted]
+
+
+def _count_held_out(fraction: float, n: int, n_models: int) -> int:
+    """The number of rows to hold out. An ensemble has a row less where rounding alone would make the shares overlap, or
+    leave rows that no member trains on."""
+    n_held_out = min(max(1, round(fraction * n)), n - 1)
+    if n_models == 1:
+        return n_held_out
+    if fraction * n_models <= 1:
+        return max(1, min(n_held_out, n // n_models))
+    if fraction * n_models <= n_models - 1:
+        return max(1, min(n_held_out, (n_models - 1) * n // n_models))
+    return n_held_out
+
+
+def _split_at(data: Data, order: Ints, n_held_out: int) -> tuple[Data, Data | None]:
+    held_out, training = order[:n_held_out], order[n_held_out:]
     needed = _lone_values(data.x, training, held_out)
     held_out, training = held_out[~np.isin(held_out, needed)], np.append(training, needed)
     return data.rows(training), data.rows(held_out) if len(held_out) else None

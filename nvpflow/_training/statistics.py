@@ -21,6 +21,7 @@ __all__ = [
     "effective_size",
     "holds_values",
     "location_and_scale",
+    "mean_and_error",
     "moments",
     "quantiles",
 ]
@@ -33,6 +34,8 @@ FAR_OUT, SPREAD_OF_NORMAL, QUANTILES_FROM = 8.0, 3.29, 10_000
 # enough to find out.
 LARGE_SHARE, MANY_ROWS = 0.05, 3000
 
+LEAST_FOR_ERROR = 5  # fewer samples do not tell a standard error
+
 
 def effective_size(data: Data) -> float:
     """The number of equal weights with the entropy of the given ones. Without weights, the number of samples.
@@ -40,9 +43,11 @@ def effective_size(data: Data) -> float:
     Source: Martino, Elvira and Louzada (2017), "Effective sample size for importance sampling based on discrepancy measures".
     By the size of Kish, (sum w)^2 / sum w^2, 700 samples and one of weight 300, such as a repeated row, would count as 11.
     """
-    if data.weight is None:
-        return len(data.x)
-    share = data.weight[data.weight > 0] / data.weight.sum(dtype=np.float64)
+    return len(data.x) if data.weight is None else _size(data.weight)
+
+
+def _size(weight: Floats) -> float:
+    share = weight[weight > 0] / weight.sum(dtype=np.float64)
     size: float = np.exp(-(share * np.log(share)).sum())
     return size
 
@@ -86,6 +91,15 @@ def quantiles(x: Floats, shares: Sequence[float], weight: Floats | None = None) 
     below = (np.cumsum(weight, axis=0) - weight / 2) / weight.sum(axis=0)
     columns = zip(below.T, np.take_along_axis(x, order, axis=0).T.astype(np.float64))
     return np.array([np.interp(shares, position, column) for position, column in columns]).T
+
+
+def mean_and_error(values: Floats, weight: Floats | None) -> tuple[float, float]:
+    """Mean of values (n,), and its standard error, which is infinite for fewer than LEAST_FOR_ERROR samples."""
+    n = len(values) if weight is None else _size(weight)
+    with np.errstate(invalid="ignore"):  # for infinite values
+        mean = np.average(values, weights=weight)
+        variance = np.average((values - mean) ** 2, weights=weight)
+    return float(mean), float(np.sqrt(variance / (n - 1))) if n > LEAST_FOR_ERROR else np.inf
 
 
 def holds_values(x: Floats) -> bool:

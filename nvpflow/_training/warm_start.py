@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from nvpflow._training.build import coupling_of
 from nvpflow._training.context import ContextScaler, read_standardized
 from nvpflow._training.dataset import Data
-from nvpflow._training.mixture_em import refit_mixture
+from nvpflow._training.mixture_search import fit_mixture
 from nvpflow._training.standardize import Units
 from nvpflow._training.statistics import effective_size
 from nvpflow._typing import Floats
@@ -63,7 +63,7 @@ def find_warm_start(
     Parameters
     ----------
     model : FlowDensity
-        Fitted.
+        Fitted, with one flow.
     settings : Settings
         Its present parameters.
     training : Data
@@ -109,20 +109,20 @@ def _moved(model: FlowDensity, settings: Settings, kept: _Candidate, training: D
     layers, base, n_new = kept.flow.layers, kept.flow.base, units.n_parameters
     if hasattr(model, "_context_units"):  # models from old files have none
         mean, scale = model._context_units
-        whole = model.flow_.copy()
+        whole = cast(Flow, model.flow_).copy()
         read_standardized(whole, mean - model.context_origin_, scale)
         layers = whole.layers[: len(layers)]
         n_new += 2 * len(mean)
     if kept.mixture:
-        base = refit_mixture(kept.mixture, units.standardize(training.x, training.context), training.weight, seed)
+        base = fit_mixture(units.standardize(training.x, training.context), training.weight, seed)
         n_new += base.n_parameters
     return _candidate(settings, units, layers, base, n_new)
 
 
 def _without_supports(model: FlowDensity) -> tuple[Flow, Floats | float]:
     """The flow and the origin of a fitted model as training sees them: without the supports of columns."""
-    supports, origin = getattr(model, "_supports", None), getattr(model, "origin_", 0.0)
-    return (model.flow_, origin) if supports is None else (supports.inner(model.flow_), supports.origin_within(origin))
+    flow, supports, origin = cast(Flow, model.flow_), model._known_supports(), getattr(model, "origin_", 0.0)
+    return (flow, origin) if supports is None else (supports.inner(flow), supports.origin_within(origin))
 
 
 def _are_identity(layers: Sequence[Layer]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 
 import nvpflow
-from nvpflow._typing import Floats
+from nvpflow._typing import Floats, Ints
 from nvpflow.cli._streams import show_warnings
 
 __all__ = [
@@ -194,7 +194,19 @@ def count_of(n: int, noun: str) -> str:
 
 def epochs(model: nvpflow.FlowDensity) -> str:
     """The number of epochs and the one that was kept, in words."""
+    best = model.best_iter_
+    if not isinstance(best, int):
+        flows = f"{len(best)} flows of {_listed(np.bincount(model.history_['member']))} epochs"
+        if model.validation_fraction is None:
+            return flows
+        kept = f"the parameters of epochs {_listed(best)}" if best.any() else "the starts, since no epoch improved on them,"
+        return f"{flows}, {kept} kept"
     if model.validation_fraction is None:
         return f"{model.n_iter_} epochs"
-    kept = f"the parameters of epoch {model.best_iter_}" if model.best_iter_ else "the start, since no epoch improved on it,"
+    kept = f"the parameters of epoch {best}" if best else "the start, since no epoch improved on it,"
     return f"{model.n_iter_} epochs, {kept} kept"
+
+
+def _listed(counts: Ints) -> str:
+    """Counts with commas; a single one if all are equal."""
+    return ", ".join(map(str, counts if (counts != counts[0]).any() else counts[:1]))

@@ -17,14 +17,14 @@ from nvpflow.cli._streams import write_bytes
 __all__ = ["Fitted", "Model", "check_place", "density_of", "load_beside", "load_model", "save_model"]
 
 
-Fitted: TypeAlias = "nvpflow.Flow | nvpflow.FlowDensity | nvpflow.FlowOutlierDetector"
+Fitted: TypeAlias = "nvpflow.Flow | nvpflow.FlowEnsemble | nvpflow.FlowDensity | nvpflow.FlowOutlierDetector"
 
 
 def density_of(fitted: Fitted) -> nvpflow.FlowDensity | None:
-    """The estimator of the density; a Flow is none."""
+    """The estimator of the density; a flow or an ensemble is none."""
     if isinstance(fitted, nvpflow.FlowOutlierDetector):
         return fitted.estimator_
-    return None if isinstance(fitted, nvpflow.Flow) else fitted
+    return None if isinstance(fitted, (nvpflow.Flow, nvpflow.FlowEnsemble)) else fitted
 
 
 class Model:
@@ -35,10 +35,10 @@ class Model:
 
     Attributes
     ----------
-    fitted : Flow, FlowDensity or FlowOutlierDetector
-    flow : Flow
+    fitted : Flow, FlowEnsemble, FlowDensity or FlowOutlierDetector
+    flow : Flow or FlowEnsemble
     estimator : FlowDensity or None
-        None for a Flow.
+        None for a Flow or a FlowEnsemble.
     threshold : float or None
         The log-density below which a row is an outlier, for a detector.
     names, context_names : list of str or None
@@ -46,7 +46,7 @@ class Model:
 
     def __init__(self, fitted: Fitted) -> None:
         self.fitted = fitted
-        self.flow = fitted if isinstance(fitted, nvpflow.Flow) else fitted.flow_
+        self.flow = fitted if isinstance(fitted, (nvpflow.Flow, nvpflow.FlowEnsemble)) else fitted.flow_
         self.estimator = density_of(fitted)
         self.threshold = fitted.offset_ if isinstance(fitted, nvpflow.FlowOutlierDetector) else None
         self.names, self.context_names = self._take("feature_names_in_"), self._take("context_feature_names_in_")

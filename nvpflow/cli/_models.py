@@ -86,7 +86,9 @@ def add_fit(commands: Commands) -> None:
         ("base", ("auto", "normal", "mixture"), "density of latent points: one normal distribution, or a mixture"),
         ("standardize", bool, "train in units of the data's standard deviations"),
         ("n_init", positive, "random starts; after a tenth of the epochs the best one goes on"),
+        ("n_models", positive, "flows whose densities are averaged, each with held-out rows of its own"),
         ("max_iter", or_none("auto", positive), "epochs, or auto"),
+        ("time_limit", or_none("none", real(0, low_open=True)), "seconds after which training ends, or none"),
         ("batch_size", or_none("full", positive), "samples per update, or full"),
         ("learning_rate", or_none("auto", real(0, low_open=True)), "learning rate of Adam, or auto"),
         ("schedule", ("cosine", "constant"), "course of the learning rate"),
@@ -125,7 +127,7 @@ def _add_parameter(
 def _word(name: str, default: object) -> str:
     """A default in the words of the help."""
     if default is None:
-        words = {"n_iter_no_change": "never", "n_jobs": "1", "random_state": "another one every time"}
+        words = {"n_iter_no_change": "never", "time_limit": "none", "n_jobs": "1", "random_state": "another one every time"}
         return words.get(name, "auto")
     return {"True": "yes", "False": "no"}.get(str(default), str(default))
 
@@ -281,13 +283,17 @@ def add_info(commands: Commands) -> None:
 def _info(options: argparse.Namespace) -> None:
     model = load_model(options.model)
     flow = model.flow
-    layers = Counter(type(layer).__name__ for layer in flow.layers)
+    flows = flow.flows if isinstance(flow, nvpflow.FlowEnsemble) else (flow,)
+    layers = Counter(type(layer).__name__ for one in flows for layer in one.layers)
+    bases = Counter(map(base_name, flows))
     rows = {"columns": f"{flow.data_dim}{_listed(model.names)}"}
     if flow.context_dim:
         rows["density"] = _conditional(model)
+    if len(flows) > 1:
+        rows["ensemble"] = f"the average of {len(flows)} flows"
     rows |= {
         "layers": ", ".join(f"{count} {name}" for name, count in layers.items()),
-        "base": base_name(flow),
+        "base": ", ".join(name if count == len(flows) else f"{count} {name}" for name, count in bases.items()),
         "parameters": f"{flow.n_parameters}, {flow.dtype}",
     }
     if model.estimator is not None:
@@ -308,6 +314,8 @@ def _listed(names: list[str] | None) -> str:
 
 def _summary(estimator: nvpflow.FlowDensity) -> str:
     history, best = estimator.history_, estimator.best_iter_
+    if not isinstance(best, int):
+        return epochs(estimator)
     scores = []
     if best > 0:
         scores.append(f"training NLL {history['train_nll'][best - 1]:.4f} nats")

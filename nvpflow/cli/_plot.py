@@ -98,7 +98,7 @@ def _check_kind(kind: str, model: Model, bound: bool, options: argparse.Namespac
     if kind in NEED_DATA and options.data is None:
         raise ValueError(f"a figure of the kind {kind} needs a table")
     if kind == "training" and model.estimator is None:
-        raise ValueError("only an estimator's file holds training curves, this one holds a Flow")
+        raise ValueError(f"only an estimator's file holds training curves, this one holds a {type(model.fitted).__name__}")
     if bound and kind in NEED_ONE_CONTEXT:
         raise ValueError(f"the model is conditional: a figure of the kind {kind} needs --context-values")
     if bound and kind == "corner" and options.data is None:

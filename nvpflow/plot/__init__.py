@@ -13,7 +13,8 @@ it is the last value of a cell, ``figure.savefig(path)`` writes it, and it needs
     latent      do the latent points follow the base density? any dimension
     training    training curves
 
-A model is a `Flow`, a fitted `FlowDensity` or a fitted `FlowOutlierDetector`.
+A model is a `Flow`, a `FlowEnsemble`, a fitted `FlowDensity` or a fitted `FlowOutlierDetector`. evolution, animation and
+latent need one flow.
 """
 
 from nvpflow.plot._density import contours, density

@@ -53,7 +53,7 @@ def density(
 
     Parameters
     ----------
-    model : Flow, fitted FlowDensity or fitted FlowOutlierDetector
+    model : Flow, FlowEnsemble, fitted FlowDensity or fitted FlowOutlierDetector
         Of one or two dimensions.
     exact : callable, optional
         A function of points, shape (n, D), that returns their log-densities in nats, shape (n,), such as
@@ -158,7 +158,7 @@ def contours(
 
     Parameters
     ----------
-    model : Flow, fitted FlowDensity or fitted FlowOutlierDetector
+    model : Flow, FlowEnsemble, fitted FlowDensity or fitted FlowOutlierDetector
         Of one or two dimensions.
     data : array_like of real numbers, shape (n, D), optional
         Finite. Drawn over the regions, or below them in one dimension.

@@ -54,6 +54,7 @@ def latent(
     Parameters
     ----------
     model : Flow, fitted FlowDensity or fitted FlowOutlierDetector
+        With one flow (``n_models=1``).
     X : array_like of real numbers, shape (n, D)
         Finite data, n >= 2.
     level : float in (0, 1), default 0.95
@@ -97,8 +98,9 @@ def latent(
     level = check_real("level", level, 0, 1, low_open=True)
     dimensions = _check_dimensions(dimensions, flow.data_dim)
     Z = flow.inverse(X)[0].astype(np.float64)
-    if flow.base is not None:
-        Z = _rosenblatt(flow.base, Z)
+    base = flow.one_flow.base
+    if base is not None:
+        Z = _rosenblatt(base, Z)
     count = 2 * len(dimensions)
     columns = min(count, 4)
     figure, axes = panels(axes, count, columns, width=3.3 * columns, gap=0.8)

@@ -44,7 +44,7 @@ def evolution(
     Parameters
     ----------
     model : Flow, fitted FlowDensity or fitted FlowOutlierDetector
-        Of one or two dimensions.
+        With one flow (``n_models=1``), of one or two dimensions.
     n : int, default 4000
         The number of points.
     random_state : int, Generator, RandomState or None, default 0
@@ -99,7 +99,7 @@ def animation(
     Parameters
     ----------
     model : Flow, fitted FlowDensity or fitted FlowOutlierDetector
-        Of one or two dimensions.
+        With one flow (``n_models=1``), of one or two dimensions.
     n : int, default 2000
         The number of points.
     random_state : int, Generator, RandomState or None, default 0
@@ -178,15 +178,16 @@ def _scatter(ax: Axes, stage: Stage, colours: Floats) -> PathCollection:
 def _stages(flow: Drawable, n: int, random_state: Seed) -> tuple[list[Stage], Floats]:
     """The stages, and the colours of the points."""
     n = check_int("n", n, 1)
-    if flow.base is None:
+    base, layers = flow.one_flow.base, flow.one_flow.layers
+    if base is None:
         z = np.random.default_rng(seed_sequence(random_state)).normal(size=(n, flow.data_dim)).astype(flow.dtype)
         title = "Gaussian"
     else:
-        z, k = flow.base.sample(n, random_state), flow.base.n_components
+        z, k = base.sample(n, random_state), base.n_components
         title = f"mixture of {k} Gaussians" if k > 1 else "Gaussian"
     states = list(flow.trace(z))
     titles = [title] + [f"layer {i}" for i in range(1, len(states))]
-    n_units = _count_units(flow.layers)
+    n_units = _count_units(layers)
     if n_units:
         del states[-1 - n_units : -1], titles[-n_units:]
         titles[-1] += ", in data units"

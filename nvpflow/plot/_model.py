@@ -9,6 +9,7 @@ import numpy as np
 from nvpflow._typing import ArrayLike, Floats
 from nvpflow._validation.arrays import as_array
 from nvpflow.density import FlowDensity
+from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import Flow
 from nvpflow.outliers import FlowOutlierDetector
 from nvpflow.plot._checks import Points, check_points
@@ -16,18 +17,32 @@ from nvpflow.supports._fitted import Supports
 
 __all__ = ["Model", "check_model"]
 
-Model: TypeAlias = Flow | FlowDensity | FlowOutlierDetector
+Model: TypeAlias = Flow | FlowEnsemble | FlowDensity | FlowOutlierDetector
 
 
 class Drawable:
-    """The density of a flow; for a conditional flow, given one context or a context for each point."""
+    """The density of a flow or an ensemble; for a conditional one, given one context or a context for each point."""
 
     def __init__(
-        self, flow: Flow, context: Points | None, origin: Floats | None = None, supports: Supports | None = None
+        self,
+        flow: Flow | FlowEnsemble,
+        context: Points | None,
+        origin: Floats | None = None,
+        supports: Supports | None = None,
     ) -> None:
         self.flow, self.context, self.origin = flow, context, 0 if origin is None else origin
         self.angles = supports if supports is not None and supports.turns.any() else None
-        self.base, self.layers, self.data_dim, self.dtype = flow.base, flow.layers, flow.data_dim, flow.dtype
+        self.data_dim, self.dtype = flow.data_dim, flow.dtype
+
+    @property
+    def one_flow(self) -> Flow:
+        """The flow, for figures of layers or latent points, which an average of densities does not have."""
+        if isinstance(self.flow, FlowEnsemble):
+            raise ValueError(
+                f"model must have one flow for this figure, got an average of {len(self.flow)}, which has no layers and no "
+                "latent space: draw a member, such as flow_[0], or fit with n_models=1"
+            )
+        return self.flow
 
     def _rows(self, n: int) -> Points | None:
         """The context of each of n points."""
@@ -47,25 +62,27 @@ class Drawable:
         return x, log_prob
 
     def trace(self, z: Points) -> Floats:
-        trace = self.flow.trace(z, context=self._rows(len(z)))
+        trace = self.one_flow.trace(z, context=self._rows(len(z)))
         return np.concatenate([trace[:-1], trace[-1:] + self.origin])
 
     def inverse(self, x: Points) -> tuple[Floats, Floats]:
-        return self.flow.inverse(x - self.origin, self._rows(len(x)))
+        return self.one_flow.inverse(x - self.origin, self._rows(len(x)))
 
 
 def check_model(model: Model, context: ArrayLike | None = None, most_dims: int | None = 2, n: int = 1) -> Drawable:
-    """The Drawable of a flow or a fitted estimator, with one context or n contexts.
+    """The Drawable of a flow, an ensemble or a fitted estimator, with one context or n contexts.
 
     The model may have at most `most_dims` dimensions; None is any number.
     """
-    if not isinstance(model, (Flow, FlowDensity, FlowOutlierDetector)):
-        raise TypeError(f"model must be a Flow, a FlowDensity or a FlowOutlierDetector, got {type(model).__name__}")
-    flow = model if isinstance(model, Flow) else model._fitted_flow()
+    if not isinstance(model, (Flow, FlowEnsemble, FlowDensity, FlowOutlierDetector)):
+        raise TypeError(
+            f"model must be a Flow, a FlowEnsemble, a FlowDensity or a FlowOutlierDetector, got {type(model).__name__}"
+        )
+    flow = model if isinstance(model, (Flow, FlowEnsemble)) else model._fitted_flow()
     if most_dims is not None and flow.data_dim > most_dims:
         raise ValueError(f"model must have 1 or 2 dimensions to be drawn, got {flow.data_dim}")
     rows = _check_context(context, flow.context_dim, n)
-    if isinstance(model, Flow):
+    if isinstance(model, (Flow, FlowEnsemble)):
         return Drawable(flow, rows)
     return Drawable(
         flow, None if rows is None else model._check_context(context, len(rows)), model._origin(), model._known_supports()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from nvpflow._typing import ArrayLike, Floats, History
+from nvpflow._typing import ArrayLike, Floats, History, Ints
 from nvpflow._validation.arguments import check_real
 from nvpflow.density import FlowDensity
 from nvpflow.outliers import FlowOutlierDetector
@@ -17,6 +17,9 @@ from nvpflow.plot._canvas import BLUE, GREY, RED, open_frame, panels
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+Curves: TypeAlias = dict[str, tuple[npt.NDArray[Any], Floats]]  # by name: epochs and NLL
 
 
 def training(
@@ -33,7 +36,7 @@ def training(
         A mapping is `FlowDensity.history_` or the result of `Flow.fit`: "train_nll", one entry per epoch, in nats, and perhaps
         "validation_nll" of the epochs "validation_epoch" (every epoch, if that is missing). The epoch whose parameters were
         kept is marked; for a mapping it is the one with the best validation NLL. The training NLL includes the noise that
-        training adds to the samples.
+        training adds to the samples. Of an ensemble, the curves of all members are drawn.
     entropy : float, optional
         The entropy of the distribution of the data, in nats, drawn as a dashed line. No model has a lower NLL on average.
     axes : matplotlib Axes, optional
@@ -59,31 +62,57 @@ def training(
     >>> model = nvpflow.FlowDensity(2, 8, max_iter=2, random_state=0).fit(X)
     >>> figure = plot.training(model)
     """
-    kept = None
+    kept: int | Ints | None = None
     if isinstance(history, (FlowDensity, FlowOutlierDetector)):
         history._fitted_flow()
         model = history.estimator_ if isinstance(history, FlowOutlierDetector) else history
         kept, history = model.best_iter_, model.history_
-    curves = _check_history(history)
-    epochs = {name: epoch for name, (epoch, _) in curves.items()}
-    curves = {name: curve for name, (_, curve) in curves.items()}
+    members = _members(_check_history(history), history)
+    best = [None] * len(members) if kept is None else np.atleast_1d(kept).tolist()
     if entropy is not None:
         entropy = check_real("entropy", entropy)
     figure, (ax,) = panels(axes, 1, 1, width=7.5, shape=0.5)
-    for (name, curve), colour in zip(curves.items(), (BLUE, RED)):
-        known = ~np.isnan(curve)
-        ax.plot(epochs[name][known], curve[known], color=colour, lw=1.4, label=name)
-    if kept != 0 and "validation" in curves and np.isfinite(curves["validation"]).any():
-        best = int(epochs["validation"][np.nanargmin(curves["validation"])]) if kept is None else kept
-        value = curves["validation"][epochs["validation"] == best].min(initial=np.inf)
-        ax.plot(best, value, "o", color=RED, ms=6, label=f"kept: epoch {best}, {value:.3f}")
+    for k, (curves, epoch) in enumerate(zip(members, best)):
+        for (name, (epochs, curve)), colour in zip(curves.items(), (BLUE, RED)):
+            known = ~np.isnan(curve)
+            ax.plot(
+                epochs[known], curve[known], color=colour, lw=1.4 if len(members) == 1 else 0.8, label=name if k == 0 else None
+            )
+        if "validation" in curves:
+            _mark_kept(ax, *curves["validation"], epoch, k, len(members))
     if entropy is not None:
         ax.axhline(entropy, color=GREY, ls="--", lw=1.2, label=f"entropy: {entropy:.3f}")
     ax.set(xlabel="epoch", ylabel="NLL (nats per sample)", title="Negative log-likelihood in training")
-    ax.set(xlim=(0, max(2, len(curves["training"]))), ylim=_limits(curves.values(), entropy))
+    longest = max(len(curves["training"][0]) for curves in members)
+    ax.set(xlim=(0, max(2, longest)), ylim=_limits([curve for curves in members for _, curve in curves.values()], entropy))
     open_frame(ax)
     ax.legend(frameon=False, loc="upper right")
     return figure
+
+
+def _mark_kept(ax: Axes, epochs: Ints, curve: Floats, kept: int | None, member: int, n_members: int) -> None:
+    """Mark the validation NLL of the epoch that was kept: the best one if that is None, none if it is 0."""
+    if kept == 0 or not np.isfinite(curve).any():
+        return
+    best = int(epochs[np.nanargmin(curve)]) if kept is None else kept
+    value = curve[epochs == best].min(initial=np.inf)
+    label = f"kept: epoch {best}, {value:.3f}" if n_members == 1 else "kept" if member == 0 else None
+    ax.plot(best, value, "o", color=RED, ms=6 if n_members == 1 else 4, label=label)
+
+
+def _members(curves: Curves, history: Mapping[str, Any]) -> list[Curves]:
+    """The curves of each member of an ensemble, with epochs from 1; of one flow the curves as they are."""
+    if "member" not in history:
+        return [curves]
+    member = np.asarray(history["member"])
+    if member.shape != curves["training"][1].shape:
+        raise ValueError(f"history must have one member for each train_nll, got shape {member.shape}")
+    parts = []
+    for k in np.unique(member):
+        before = int(np.flatnonzero(member == k)[0])
+        own = {name: member[epochs - 1] == k for name, (epochs, _) in curves.items()}
+        parts.append({name: (epochs[own[name]] - before, curve[own[name]]) for name, (epochs, curve) in curves.items()})
+    return parts
 
 
 def _limits(curves: Collection[Floats], entropy: float | None) -> tuple[float, float] | None:
@@ -101,7 +130,7 @@ def _limits(curves: Collection[Floats], entropy: float | None) -> tuple[float, f
     return low - 0.15 * spread, max(high, low + spread) + 0.1 * spread
 
 
-def _check_history(history: Mapping[str, Any]) -> dict[str, tuple[npt.NDArray[Any], Floats]]:
+def _check_history(history: Mapping[str, Any]) -> Curves:
     """{"training": (epochs, curve)} and, if there is one, "validation"."""
     try:
         curves = {"training": history["train_nll"]}

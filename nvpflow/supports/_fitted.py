@@ -12,6 +12,7 @@ from nvpflow._training.statistics import LARGE_SHARE, QUANTILES_FROM, moments, q
 from nvpflow._typing import FloatDType, Floats, Names
 from nvpflow._validation.arguments import FLOAT64
 from nvpflow._warnings import warn_user
+from nvpflow.ensemble import FlowEnsemble, log_prob_and_std
 from nvpflow.flow import Flow
 from nvpflow.layers import Bounded
 from nvpflow.supports._kinds import REALS, Angle, Kind
@@ -81,17 +82,30 @@ class Supports:
                 x[:, column] = into_turn(x[:, column], kind.origin - kind.turn / 2, kind.turn)
         return x
 
-    def log_masses(self, flow: Flow, x: Floats, origin: Floats | None, context: Floats | None) -> Floats:
+    def log_masses(self, flow: Flow | FlowEnsemble, x: Floats, origin: Floats | None, context: Floats | None) -> Floats:
         """Log-density of samples x (n, D): of angles, and with respect to counting measure in columns of whole numbers."""
-        lowest = self.marked(x) - 0.5 * self.is_whole
-        return self._log_sums(flow, lowest, self.is_whole, origin, context)
+        return self.log_masses_and_std(flow, x, origin, context)[0]
 
-    def log_density_of_reals(self, flow: Flow, x: Floats, origin: Floats | None, context: Floats | None) -> Floats:
+    def log_masses_and_std(
+        self, flow: Flow | FlowEnsemble, x: Floats, origin: Floats | None, context: Floats | None
+    ) -> tuple[Floats, Floats]:
+        """`log_masses`, and their standard deviation over the members of an ensemble: zeros for a single flow."""
+        lowest = self.marked(x) - 0.5 * self.is_whole
+        return log_prob_and_std(flow, lambda one: self._log_sums(one, lowest, self.is_whole, origin, context))
+
+    def log_density_of_reals(
+        self, flow: Flow | FlowEnsemble, x: Floats, origin: Floats | None, context: Floats | None
+    ) -> Floats:
         """Log-density of points (n, D), where the cells of whole numbers count as real numbers: what figures draw."""
         return self._log_sums(flow, self._near_centres(x), np.zeros_like(self.is_whole), origin, context)
 
     def _log_sums(
-        self, flow: Flow, x: Floats, is_whole: npt.NDArray[np.bool_], origin: Floats | None, context: Floats | None
+        self,
+        flow: Flow | FlowEnsemble,
+        x: Floats,
+        is_whole: npt.NDArray[np.bool_],
+        origin: Floats | None,
+        context: Floats | None,
     ) -> Floats:
         def log_prob(points: Floats, rows: slice) -> Floats:
             n, n_nodes, dim = points.shape
@@ -101,7 +115,7 @@ class Supports:
 
         return log_masses(log_prob, x, is_whole, self.turns)
 
-    def grad_log_density(self, flow: Flow, x: Floats, origin: Floats | None, context: Floats | None) -> Floats:
+    def grad_log_density(self, flow: Flow | FlowEnsemble, x: Floats, origin: Floats | None, context: Floats | None) -> Floats:
         """Gradient of the log-density of samples x (n, D) without whole numbers: the mean over windings by their shares."""
         points = windings(self.marked(x), self.turns)
         n, n_windings, dim = points.shape
@@ -141,12 +155,17 @@ class Supports:
         return data._replace(x=self._exact.inverse(data.x - self.origin)[0])
 
     def mean_log_slope(self, data: Data) -> float:
-        """Mean of log|det dx/dy| at samples x, which `to_reals` takes to y, in nats."""
+        """Mean of `log_slopes`."""
+        return float(np.average(self.log_slopes(data), weights=data.weight))
+
+    def log_slopes(self, data: Data) -> Floats:
+        """log|det dx/dy| (n,) at samples x, which `to_reals` takes to y, in nats."""
         log_det = self._exact.inverse(data.x - self.origin)[1].copy()
         for x, kind in zip(data.x.T, self.kinds):
             if kind.turn:  # the choice of a winding is no part of the density of an angle
                 log_det -= log_share(x, kind.origin, kind.turn)
-        return float(-np.average(log_det, weights=data.weight))
+        slopes: Floats = -log_det
+        return slopes
 
     def outer(self, inner: Flow) -> Flow:
         """Copy a flow of numbers on the real line, with the supports as its last layer. It has the same parameters."""

@@ -2,7 +2,7 @@
 
 An angle, taken into the turn around a centre c, is a number t; others that stand for it are t + P, t - P and so on, with the
 period P. Training sees the two within P of c. Their shares (1 + cos(pi (t - c) / P)) / 2 sum to 1, and fall smoothly to 0 at
-c - P and c + P, so that the flow learns a smooth density, and has next to no mass beyond 3 / 2 P.
+c - P and c + P, so that the flow learns a smooth density, and has next to no mass beyond 5 / 2 P.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from nvpflow._typing import Floats
 
 __all__ = ["N_WINDINGS", "into_turn", "log_share", "other_winding", "windings"]
 
-N_WINDINGS = 3  # the angle in the turn around the centre, and in the turns beside it
+# The angle in the turn around the centre, and in two turns on either side. An average of mixtures has wide tails: with one
+# turn on either side, the log-density of two angles jumped by up to 0.012 nats where it is low, with two by less than 1e-4.
+N_WINDINGS = 5
 
 
 def into_turn(x: Floats, low: float | Floats, turn: float | Floats) -> Floats:
@@ -43,6 +45,6 @@ def windings(x: Floats, turns: Floats) -> Floats:
     points = x[:, np.newaxis]
     for column in np.flatnonzero(turns):
         shifts = np.zeros((N_WINDINGS, x.shape[1]))
-        shifts[:, column] = turns[column] * np.arange(-1, N_WINDINGS - 1)
+        shifts[:, column] = turns[column] * (np.arange(N_WINDINGS) - N_WINDINGS // 2)
         points = np.concatenate([points + shift for shift in shifts], axis=1)
     return points

@@ -41,7 +41,7 @@ ODD = {
 KINDS = {
     "n_layers": "int", "hidden_dim": "widths", "activation": "choice", "coupling": "choice", "scale_bound": "real none",
     "n_bins": "int none", "tail_bound": "real none", "base": "choice", "standardize": "bool", "n_init": "int",
-    "max_iter": "int none",
+    "n_models": "int", "max_iter": "int none", "time_limit": "real none",
     "batch_size": "int none", "learning_rate": "real none", "schedule": "choice", "warmup": "warmup", "average": "share",
     "noise": "real", "validation_fraction": "share none", "n_iter_no_change": "int none", "tol": "real",
     "warm_start": "bool", "support": "support none", "dtype": "dtype", "n_jobs": "jobs none", "verbose": "int bool", "random_state": "seed none",

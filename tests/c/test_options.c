@@ -88,6 +88,10 @@ static void test_training_options(void) {
         EXPECT(NVP_ERROR_ARGUMENT, o.tolerance = nan);
         EXPECT(NVP_ERROR_ARGUMENT, o.tolerance = inf);
         EXPECT(NVP_OK, o.tolerance = 1);
+        EXPECT(NVP_ERROR_ARGUMENT, o.time_limit = -1e-9);
+        EXPECT(NVP_ERROR_ARGUMENT, o.time_limit = nan);
+        EXPECT(NVP_ERROR_ARGUMENT, o.time_limit = inf);
+        EXPECT(NVP_OK, o.time_limit = 1e-9);
         EXPECT(NVP_ERROR_ARGUMENT, o.weight_decay = nan);
         EXPECT(NVP_ERROR_ARGUMENT, o.weight_decay = -1);
         EXPECT(NVP_ERROR_ARGUMENT, o.weight_decay = inf);

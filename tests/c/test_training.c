@@ -181,6 +181,40 @@ static void test_paused_training(void) {
     check_paused_training(2);
 }
 
+static int count_epochs(void *context, size_t epoch, double train_nll, double validation_nll) {
+    (void)train_nll, (void)validation_nll;
+    *(size_t *)context = epoch;
+    return 0;
+}
+
+/* A time that is over ends the training after an epoch, with its parameters; a long one changes nothing. */
+static void test_time_limit(void) {
+    fixture f = set_up();
+    const size_t bytes = f.n_params * sizeof(double);
+    double *one_epoch = malloc(bytes);
+    for (size_t threads = 1; threads <= 3; threads += 2)
+        for (int alone = 0; alone < 2; alone++) {
+            size_t told = 0;
+            nvp_train_result result = NVP_TRAIN_RESULT();
+            nvp_train_options options = options_of(1, 0);
+            options.schedule = NVP_CONSTANT;
+            nvp_workspace_set_threads(f.workspace, threads);
+            nvp_flow_initialize(f.flow, 1, f.params);
+            CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(TRAIN, train_x), NULL, &result, f.workspace) == NVP_OK);
+            memcpy(one_epoch, f.params, bytes);
+            options.max_epochs = 1000, options.time_limit = 1e-9;
+            options.on_epoch = count_epochs, options.context = &told, options.on_epoch_alone = alone;
+            nvp_flow_initialize(f.flow, 1, f.params);
+            CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(TRAIN, train_x), NULL, &result, f.workspace) == NVP_OK);
+            CHECK(result.epochs == 1 && told == 1 && memcmp(one_epoch, f.params, bytes) == 0);
+            options.max_epochs = 5, options.time_limit = 1e6;
+            CHECK(nvp_train(f.flow, f.params, &options, SAMPLES(TRAIN, train_x), NULL, &result, f.workspace) == NVP_OK);
+            CHECK(result.epochs == 5 && told == 5);
+        }
+    free(one_epoch);
+    tear_down(&f);
+}
+
 /* Where the gradient is scaled to nothing, the weights of linear maps shrink and nothing else moves. */
 static void test_weight_decay(void) {
     fixture f = set_up_with(0, 2);
@@ -373,6 +407,7 @@ static const named_test tests[] = {TEST(training),
                                    TEST(validation),
                                    TEST(keeps_best_start),
                                    TEST(paused_training),
+                                   TEST(time_limit),
                                    TEST(weight_decay),
                                    TEST(divergence),
                                    TEST(divergence_with_every_option),

@@ -96,7 +96,7 @@ class TestWindings:
 
     def test_every_combination(self):
         points = windings(np.array([[1.0, 5, 3]]), np.array([4.0, 0, 10]))
-        assert sorted(points[0].tolist()) == [[a, 5, b] for a in (-3, 1, 5) for b in (-7, 3, 13)]
+        assert sorted(points[0].tolist()) == [[a, 5, b] for a in (-7, -3, 1, 5, 9) for b in (-17, -7, 3, 13, 23)]
 
     def test_training_sees_each_by_its_share(self):
         kind = nvpflow.Angle(0, 4)._at(1.0)

@@ -30,7 +30,10 @@ CLASSES = nvpflow.FlowDensity, nvpflow.FlowOutlierDetector
 DETERMINISTIC = dict(dtype="float64", validation_fraction=None, noise=0, batch_size=None)
 
 
-@pytest.mark.parametrize("options", [DETERMINISTIC, {}], ids=["deterministic", "default"])
+ENSEMBLE = dict(n_models=2, max_iter=20)
+
+
+@pytest.mark.parametrize("options", [DETERMINISTIC, {}, ENSEMBLE], ids=["deterministic", "default", "ensemble"])
 @pytest.mark.parametrize("cls", CLASSES)
 def test_check_estimator(cls, options):
     with warnings.catch_warnings():
@@ -99,6 +102,20 @@ def test_pipelines():
     assert z.index.tolist() == frame.index.tolist()
     with sklearn.config_context(transform_output="polars"):
         assert type(make().fit(X).transform(X)).__module__.startswith("polars")
+
+
+def test_ensembles():
+    """An average of densities is no transformer: it can only be the last step."""
+    model = make(n_models=2, max_iter=20)
+    assert not hasattr(clone(model), "transform") and clone(model).get_params() == model.get_params()
+    density = make_pipeline(StandardScaler(), model).set_output(transform="default").fit(X)
+    assert np.isfinite(density.score(X)) and not hasattr(density, "transform")
+    with pytest.raises(TypeError, match="should be transformers"):
+        make_pipeline(model, StandardScaler()).fit(X)
+    search = GridSearchCV(make(max_iter=20), {"n_models": [1, 2, 3]}, cv=2).fit(X)
+    assert search.cv_results_["mean_test_score"].std() > 0 and search.best_params_["n_models"] in (1, 2, 3)
+    expected = make(n_models=2, max_iter=20).fit(X[30:]).score(X[:30])
+    assert cross_val_score(model, X, cv=3)[0] == expected
 
 
 def test_weights_and_contexts():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import nvpflow
+from nvpflow._io.encoding import describe
 from support.saved_files import contents, write
 
 X = np.random.default_rng(0).uniform(0.1, 0.9, (60, 4))
@@ -68,3 +69,16 @@ def test_layers(parts, tmp_path, change):
     arrays = {name: array for name, array in arrays.items() if name != "description"}
     with pytest.raises(ValueError, match="is damaged"):
         nvpflow.load(write(tmp_path / "model.npz", header | {"flow": flow}, arrays))
+
+
+def test_members_have_one_support(tmp_path):
+    path = tmp_path / "ensemble.npz"
+    options = dict(n_models=2, n_layers=2, hidden_dim=4, max_iter=2, random_state=0)
+    nvpflow.FlowDensity(support=SUPPORT, **options).fit(X).save(path)
+    header, arrays = contents(path)
+    assert nvpflow.load(write(path, header, arrays)).flow_[1].layers[LAST].edges[0] != 0.01
+    header["flows"][1]["layers"][LAST]["edges"][0] = 0.01
+    descriptions = [describe(flow) for flow in header["flows"]]
+    arrays["descriptions"] = np.concatenate([np.append(float(len(one)), one) for one in descriptions])
+    with pytest.raises(ValueError, match="is damaged: columns have one support, and the flows have layers that lead to diff"):
+        nvpflow.load(write(path, header, arrays))

@@ -74,7 +74,8 @@ def test_safetensors_package_reads_file(models, tmp_path):
     path = save_to(tmp_path, models["estimator"], "safetensors")
     arrays = pytest.importorskip("safetensors.numpy").load_file(path)
     np.testing.assert_array_equal(arrays["parameters"], models["estimator"].flow_.parameters)
-    assert sorted(arrays) == ["description", "history.train_nll", "history.validation_nll", "parameters"]
+    search = [f"search.{name}" for name in ("score", "validation_score", "weight")]
+    assert sorted(arrays) == ["description", "history.train_nll", "history.validation_nll", "parameters", *search]
 
 
 DUPLICATES = {

@@ -11,7 +11,7 @@ import nvpflow
 from nvpflow._io.npz import write_npz
 from nvpflow._io.safetensors import write_safetensors
 from support.marks import both_kinds
-from support.saved_files import contents, load_in_bounds, rewrite, save_to, write
+from support.saved_files import contents, load_in_bounds, rewrite, save_to, spoiled_headers, write
 
 POINTS = np.random.RandomState(0).normal(size=(60, 3))
 MASKED = {"type": "additive_coupling", "data_dim": 1, "hidden_dim": [], "mask": [1], "activation": "relu"}
@@ -200,7 +200,8 @@ def test_huge_zip64_sizes(estimator, tmp_path):
 
 def test_unknown_arrays(estimator, tmp_path):
     path = save_to(tmp_path, estimator, "npz")
-    rewrite(path, lambda members: {name.replace("validation", "valuation"): data for name, data in members.items()}.items())
+    old, new = "history.validation", "history.valuation"
+    rewrite(path, lambda members: {name.replace(old, new): data for name, data in members.items()}.items())
     with pytest.raises(ValueError, match=r"is damaged: it holds unknown arrays: \['history.valuation_nll'\]"):
         nvpflow.load(path)
 
@@ -248,3 +249,11 @@ def test_bad_safetensors(case, tmp_path):
 
 
 # -- threads --
+
+
+@pytest.mark.parametrize("value", [[], "mixture", [1, 2], ["one"], ["many"] * 1000, None])
+def test_damaged_search(value, estimator, tmp_path):
+    path = save_to(tmp_path, estimator, "npz")
+    spoiled_headers(path, (("search",), value))
+    with pytest.raises(ValueError, match="is damaged"):
+        nvpflow.load(path)

@@ -91,7 +91,9 @@ class TestEvolution:
     def test_wrong_arguments(self, model):
         with pytest.raises(ValueError, match="model must have 1 or 2 dimensions to be drawn, got 3"):
             plot.evolution(coupling_flow(2, dim=3))
-        with pytest.raises(TypeError, match="model must be a Flow, a FlowDensity or a FlowOutlierDetector, got ndarray"):
+        with pytest.raises(
+            TypeError, match="model must be a Flow, a FlowEnsemble, a FlowDensity or a FlowOutlierDetector, got"
+        ):
             plot.evolution(DATA)
         with pytest.raises(nvpflow.NotFittedError):
             plot.evolution(nvpflow.FlowDensity())

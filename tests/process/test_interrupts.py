@@ -42,5 +42,45 @@ def test_sigint_stops_a_fit(n, batch_size, n_jobs):
     assert float(run.stdout) < 0.5
 
 
+OF_MEMBERS = """
+    import os, signal, threading, time
+    import numpy as np, nvpflow
+    X = np.random.default_rng(0).normal(size=({n}, 2))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    options = dict(base="normal", noise=0, batch_size=None, random_state=0, max_iter=10**7, n_models=4, n_jobs={n_jobs})
+    sent, begun = [], threading.Event()
+    def interrupt():
+        begun.wait()
+        time.sleep(0.5)
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+    train = nvpflow.Flow._fit
+    def begin(*args, **options):
+        begun.set()
+        train(*args, **options)
+    nvpflow.Flow._fit = begin
+    threading.Thread(target=interrupt).start()
+    model = nvpflow.FlowDensity(**options)
+    try:
+        model.fit(X)
+    except KeyboardInterrupt:
+        print(time.monotonic() - sent[0])
+    assert threading.active_count() == 1, threading.enumerate()
+    assert 1 <= len(model.flow_) <= 2 and len(model.best_iter_) == len(model.flow_)
+    assert np.isfinite(model.score_samples(X[:1000])).all() and model.n_iter_ == len(model.history_["member"])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+@pytest.mark.parametrize("n, n_jobs", [(1000, 1), (1000, 2), (100_000, 2)])
+def test_sigint_stops_the_fit_of_an_ensemble(n, n_jobs):
+    """Also members that train in threads, which get no signals; those that have not begun are left out."""
+    script = textwrap.dedent(OF_MEMBERS).format(n=n, n_jobs=n_jobs)
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    print(f"stopped after {float(run.stdout):.3f} s")
+    assert float(run.stdout) < 1
+
+
 def test_sigint_handler_is_unchanged():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

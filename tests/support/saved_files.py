@@ -51,10 +51,10 @@ def assert_same(twin, model):
     for name, value in vars(model).items():
         if name in ("flow_", "estimator_"):
             assert_same(getattr(twin, name), value)
-        elif name == "history_":
-            assert twin.history_.keys() == value.keys()
-            for curve in value:
-                np.testing.assert_array_equal(twin.history_[curve], value[curve])
+        elif name in ("history_", "search_"):
+            assert getattr(twin, name).keys() == value.keys()
+            for key in value:
+                np.testing.assert_array_equal(getattr(twin, name)[key], value[key])
         elif name.endswith("_"):
             np.testing.assert_array_equal(getattr(twin, name), value)
             assert type(getattr(twin, name)) is type(value)

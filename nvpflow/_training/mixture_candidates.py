@@ -1,0 +1,155 @@
+"""Mixtures that compete for held-out samples: many numbers of components, structures and priors of the covariances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from nvpflow._training.covariances import factor_model, shrunk_to_identity
+from nvpflow._training.dataset import Data
+from nvpflow._training.em import ColumnUnits, Mixture, Samples
+from nvpflow._training.kmeans import Clusters
+from nvpflow._typing import Floats
+from nvpflow.mixture_base import MixtureBase
+
+__all__ = ["BROAD", "NORMAL", "Candidates"]
+
+# Priors of the covariances, in samples per dimension; each number of components is fitted with one after the other. With an
+# infinite one the components share a covariance, so that many of them are a kernel density estimate. A weak one suits tables,
+# whose values repeat.
+PRIORS, STEPS = (np.inf, 0.3, 0.03, 0.003), 6
+# Distinct rows per component at least, if all share a covariance, and numbers that all covariances may hold.
+ROWS_OF_SHARED, MOST_NUMBERS = 3, 25_000
+MOST_ROWS = 20_000  # for a choice among the candidates; those that are chosen are then fitted to all
+NORMAL, FACTORS, COLUMNS_OF_FACTOR = "normal", (1, 2, 3, 5, 8, 12), 3  # factors, and columns and rows at least for each
+# Broad distributions, in standard deviations of the columns: a held-out sample far out has a density, and gives them a weight.
+BROAD, WIDTHS = "broad normals", (2.0, 4.0, 8.0, 16.0, 32.0)
+
+
+class _Fitted(NamedTuple):
+    """A mixture of standardised samples, and its prior; None if it was not fitted by EM."""
+
+    weights: Floats
+    means: Floats
+    covariances: Floats
+    prior_samples: float | None
+
+
+class Candidates:
+    """Mixtures fitted to all samples but those that are held out.
+
+    Parameters
+    ----------
+    data : Data
+    units : ColumnUnits
+        Of all samples.
+    held_out : ndarray of bool, shape (n,)
+    distinct : float
+        The share of rows that differ from all others.
+    seed : sequence of int
+
+    Attributes
+    ----------
+    log_probs : dict of str to ndarray
+        Log-densities of the samples that were held out, in nats, in standardised units, by candidate.
+    """
+
+    def __init__(
+        self, data: Data, units: ColumnUnits, held_out: npt.NDArray[np.bool_], distinct: float, seed: list[int]
+    ) -> None:
+        fitted, z, self.units = data.rows(~held_out), units.standardize(data.x), units
+        self.all, self.held_out = Data(z[~held_out], None, fitted.weight), z[held_out]
+        some = self.all.rows(slice(MOST_ROWS))
+        self.samples = Samples(some.x, some.weight)
+        rng = np.random.default_rng(seed)
+        marks = (False, True) if self.samples.prior.repeated.any() else (False,)
+        self.clusters = {marked: Clusters(some.x, some.weight, rng, marked) for marked in marks}
+        self.n_distinct = distinct * self.samples.n
+        self.log_probs: dict[str, Floats] = {}
+        self._mixtures: dict[str, _Fitted] = {}
+        self._factors: dict[str, int] = {}
+
+    def fit_simple(self) -> list[str]:
+        """Fit broad and normal distributions. Return the names of the normal ones."""
+        self._fit_broad()
+        return [*self._fit_normal(), *self.fit(1)]
+
+    def fit(self, k: int) -> Iterator[str]:
+        """Fit mixtures of k components. Yield their names."""
+        for marked, clusters in self.clusters.items():
+            mixture = Mixture(self.samples, k)
+            mixture.start(clusters)
+            for prior in PRIORS[:1] if k == 1 else PRIORS:
+                if k <= self._most_components(prior):
+                    mixture.prior_samples = prior
+                    mixture.fit(STEPS)
+                    yield self._keep(_name(k, prior) + ", values apart" * marked, mixture, prior)
+
+    def _most_components(self, prior: float) -> float:
+        dim = self.samples.x.shape[1]
+        by_rows = self.n_distinct / ROWS_OF_SHARED if prior == np.inf else self.samples.n / (dim + 2)
+        most: float = min(by_rows, MOST_NUMBERS / (dim * (dim + 1) / 2))
+        return max(1.0, most)
+
+    def _fit_broad(self) -> None:
+        dim = self.samples.x.shape[1]
+        mixture = Mixture(self.samples, len(WIDTHS))
+        mixture.weights, mixture.means = np.full(len(WIDTHS), 1 / len(WIDTHS)), np.zeros((len(WIDTHS), dim))
+        mixture.covariances = np.array(WIDTHS)[:, None, None] ** 2 * np.eye(dim)
+        self._keep(BROAD, mixture)
+
+    def _fit_normal(self) -> Iterator[str]:
+        """Fit normal distributions with structured covariances. Yield their names."""
+        x, weight, prior = self.samples.x.astype(np.float64), self.samples.weight, self.samples.prior
+        mixture = Mixture(self.samples, 1)
+        mixture.weights, mixture.means = np.ones(1), np.average(x, axis=0, weights=weight)[np.newaxis]
+        mixture.covariances = prior.regular(shrunk_to_identity(x, weight, self.n_distinct)[np.newaxis])
+        yield self._keep(f"{NORMAL}, shrunk to the identity", mixture)
+        covariance = np.cov(x.T, bias=True, aweights=weight).reshape(x.shape[1], -1)
+        for n_factors in FACTORS:
+            if n_factors * COLUMNS_OF_FACTOR <= min(x.shape[1], self.n_distinct):
+                name = f"{NORMAL}, {n_factors} factor" + "s" * (n_factors > 1)
+                mixture.covariances = prior.regular(factor_model(covariance, n_factors)[np.newaxis])
+                self._factors[name] = n_factors
+                yield self._keep(name, mixture)
+
+    def take_structure(self, name: str) -> None:
+        """Let the priors of further mixtures have the structure of the covariance of a normal distribution."""
+        self.samples.prior.n_factors = self._factors.get(name, 0)
+
+    def _keep(self, name: str, mixture: Mixture, prior: float | None = None) -> str:
+        self._mixtures[name] = _Fitted(mixture.weights, mixture.means, mixture.covariances, prior)
+        self.log_probs[name] = mixture.log_prob(self.held_out) if len(self.held_out) else np.empty(0)
+        return name
+
+    def fit_to_all(self, names: Iterable[str]) -> None:
+        """Continue to fit mixtures, now to all samples that are not held out, if it was only to some of them."""
+        if len(self.all.x) == len(self.samples.x):
+            return
+        samples = Samples(self.all.x, self.all.weight)
+        samples.prior.n_factors = self.samples.prior.n_factors
+        for name in names:
+            weights, means, covariances, prior = self._mixtures[name]
+            if prior is not None:
+                mixture = Mixture(samples, len(weights), prior)
+                mixture.weights, mixture.means, mixture.covariances = weights, means, covariances
+                mixture.fit(STEPS)
+                self._keep(name, mixture, prior)
+
+    def average(self, shares: dict[str, float]) -> MixtureBase:
+        """The average of mixtures with these shares, in the units of the samples."""
+        mixtures = [self._mixtures[name] for name in shares]
+        return self.units.base(
+            np.concatenate([share * mixture.weights for share, mixture in zip(shares.values(), mixtures)]),
+            np.concatenate([mixture.means for mixture in mixtures]),
+            np.concatenate([mixture.covariances for mixture in mixtures]),
+        )
+
+
+def _name(k: int, prior: float) -> str:
+    if k == 1:
+        return f"{NORMAL}, shrunk to the diagonal"
+    return f"mixture of {k}, " + ("one covariance" if prior == np.inf else f"prior {prior:g}")

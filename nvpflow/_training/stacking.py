@@ -1,0 +1,205 @@
+"""Stacked mixtures: an average of many mixtures whose weights are what suits held-out samples.
+
+Smyth and Wolpert (1999), "Linearly combining density estimators via stacking", for the weights; Breiman (1996), "Bagging
+predictors", for the average over the parts of the samples.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from nvpflow._training.dataset import Data
+from nvpflow._training.em import ColumnUnits
+from nvpflow._training.mixture_candidates import BROAD, MOST_ROWS, NORMAL, Candidates
+from nvpflow._training.mixture_search import COMPONENTS, PATIENCE
+from nvpflow._training.statistics import mean_and_error
+from nvpflow._typing import Floats, Search
+from nvpflow.mixture_base import MixtureBase
+
+__all__ = ["Stack", "stack_mixtures"]
+
+# Parts of the samples: a small sample needs more of them, in a large one not all are held out in turn.
+FEW_ROWS, MANY_PARTS, FEW_PARTS, MOST_ROWS_IN_TURN = 500, 10, 5, 20_000
+# Of a mixture in the stack: less gained nothing, and cost time in every density. The broad normals need the share of half a
+# sample.
+LEAST_SHARE, LEAST_SAMPLES = 0.05, 0.5
+LARGEST_LOSS = 10.0  # that counts where candidates are compared: one sample far out does not outweigh all others
+LOWEST = -1e300
+EXPECTATION_STEPS = 300  # for the shares
+DRAWS = 2000  # for the gain of an average
+
+
+class Stack(NamedTuple):
+    """An average of mixtures.
+
+    Attributes
+    ----------
+    base : MixtureBase
+        In the units of the samples.
+    held_out : ndarray, shape (m,)
+        Log-density of the validation samples by mixtures that have not seen them, in nats.
+    gain : float
+        How much higher the log-density of the average is, in nats.
+    search : dict
+        As `FlowDensity.search_`, without the flow, in the units of the samples, less `log_slopes`.
+    """
+
+    base: MixtureBase
+    held_out: Floats
+    gain: float
+    search: Search
+
+
+def stack_mixtures(training: Data, validation: Data, seed: int, log_slopes: Floats) -> Stack:
+    """Fit mixtures to all samples but one part, part after part. Weigh them by their densities of what was held out.
+
+    If one normal distribution is as good, within a standard error, it is fitted to all samples.
+
+    Parameters
+    ----------
+    training, validation : Data
+        The validation samples are the first part that is held out.
+    seed : int
+    log_slopes : ndarray, shape (n + m,)
+        Of the training and the validation samples: what to subtract from log-densities in `search`, in nats.
+
+    Returns
+    -------
+    Stack
+    """
+    data = training.and_those(validation)
+    units = ColumnUnits(data.x, data.weight)
+    masks = _parts(len(training.x), len(validation.x), seed)
+    some = data.x[:MOST_ROWS]
+    distinct = len(np.unique(some, axis=0)) / len(some)
+    parts = [Candidates(data, units, mask, distinct, [seed, i]) for i, mask in enumerate(masks)]
+    weight = None if data.weight is None else np.concatenate([data.weight[mask] for mask in masks])
+    log_probs = _fit(parts, weight)
+    shares = _choose(log_probs, weight)
+    for part in parts:
+        part.fit_to_all(shares)
+    held_out = parts[0].average(shares).log_prob(validation.x).astype(np.float64)
+    if all(name.startswith(NORMAL) for name in shares):
+        parts = [Candidates(data, units, np.zeros(len(data.x), bool), distinct, [seed])]
+        parts[0].fit_simple()
+    bases = [part.average(shares) for part in parts]
+    base = _average(bases)
+    slopes = np.concatenate([log_slopes[mask] for mask in masks])
+    search = _search(log_probs, shares, weight, slopes, len(validation.x), units.log_det)
+    return Stack(base, held_out, _gain_of_average(base, bases, seed), search)
+
+
+def _parts(n_training: int, n_validation: int, seed: int) -> list[npt.NDArray[np.bool_]]:
+    """Masks of the rows that are held out, one after the other. The first are the validation rows, which come last."""
+    n = n_training + n_validation
+    n_parts = MANY_PARTS if n <= FEW_ROWS else FEW_PARTS
+    part = np.random.default_rng(seed).permutation(n_training) % min(n_parts - 1, n_training) + 1
+    part = np.append(part, np.zeros(n_validation, int))
+    in_turn = max(1, min(part.max() + 1, MOST_ROWS_IN_TURN // n))
+    return [part == i for i in range(in_turn)]
+
+
+def _fit(parts: list[Candidates], weight: Floats | None) -> dict[str, Floats]:
+    """Fit mixtures of growing numbers of components to all parts, until they improve no more.
+
+    Return log-densities of what was held out, by candidate.
+    """
+    log_probs: dict[str, Floats] = {}
+
+    def highest(names: list[list[str]]) -> tuple[float, str]:
+        """The highest score of the candidates that all parts have, and which has it."""
+        new = [name for name in [BROAD, *names[0]] if all(name in part.log_probs for part in parts)]
+        log_probs.update({name: np.concatenate([part.log_probs[name] for part in parts]) for name in new})
+        return max((_score(log_probs, name, weight), name) for name in new)
+
+    best, normal = highest([part.fit_simple() for part in parts])
+    for part in parts:
+        part.take_structure(normal)
+    since = 0
+    for k in COMPONENTS[1:]:
+        score, _ = highest([list(part.fit(k)) for part in parts])
+        best, since = (score, 0) if score > best else (best, since + 1)
+        if since == PATIENCE:
+            break
+    return log_probs
+
+
+def _score(log_probs: dict[str, Floats], name: str, weight: Floats | None) -> float:
+    """Mean log-density of a candidate, where samples far out count as in a stack with the broad normals."""
+    return float(np.average(np.maximum(log_probs[name], log_probs[BROAD] - LARGEST_LOSS), weights=weight))
+
+
+def _choose(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, float]:
+    """The mixtures of the stack and their shares; a normal distribution alone if it is as good within a standard error."""
+    shares = _shares(log_probs, weight)
+    normal = max(
+        (name for name in log_probs if name.startswith(NORMAL)), key=lambda name: np.average(log_probs[name], weights=weight)
+    )
+    gain = np.clip(_log_average(log_probs, shares) - log_probs[normal], -LARGEST_LOSS, LARGEST_LOSS)
+    mean, error = mean_and_error(gain, weight)
+    if not mean > error:
+        return {normal: 1.0}
+    least = dict.fromkeys(log_probs, min(LEAST_SHARE, max(shares.values())))
+    least[BROAD] = LEAST_SAMPLES / len(log_probs[BROAD])
+    return _shares({name: values for name, values in log_probs.items() if shares[name] >= least[name]}, weight)
+
+
+def _shares(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, float]:
+    """Shares that maximise the likelihood of an average of densities, by expectation-maximisation."""
+    values = np.array(list(log_probs.values()))
+    best = values.max(axis=0)
+    has_density = np.isfinite(best)
+    density = np.exp(values[:, has_density] - best[has_density])
+    weight = None if weight is None else weight[has_density]
+    shares = np.full(len(values), 1 / len(values))
+    for _ in range(EXPECTATION_STEPS):
+        shares = shares * np.average(density / (shares @ density), axis=1, weights=weight)
+    return dict(zip(log_probs, (shares / shares.sum()).tolist()))
+
+
+def _log_average(log_probs: dict[str, Floats], shares: dict[str, float]) -> Floats:
+    """Log-density of the average, (n,)."""
+    values = np.array([log_probs[name] for name in shares])
+    best = np.maximum(values.max(axis=0), LOWEST)
+    log_average: Floats = best + np.log(np.array(list(shares.values())) @ np.exp(values - best))
+    return log_average
+
+
+def _average(bases: list[MixtureBase]) -> MixtureBase:
+    """The average of mixtures."""
+    n_components = sum(base.n_components for base in bases)
+    average = MixtureBase._from_config({"n_components": n_components, "data_dim": bases[0].data_dim}, bases[0].dtype)
+    for name in ("logits", "means", "factors"):
+        getattr(average, name)[:] = np.concatenate([getattr(base, name) for base in bases])
+    return average
+
+
+def _gain_of_average(base: MixtureBase, bases: list[MixtureBase], seed: int) -> float:
+    """How much higher the log-density of the average is than the mean log-density of its parts, where the average is right."""
+    if len(bases) == 1:
+        return 0.0
+    x = base.sample(DRAWS, seed)
+    return float(np.mean(base.log_prob(x) - np.mean([one.log_prob(x) for one in bases], axis=0, dtype=np.float64)))
+
+
+def _search(
+    log_probs: dict[str, Floats],
+    shares: dict[str, float],
+    weight: Floats | None,
+    slopes: Floats,
+    n_validation: int,
+    log_det: float,
+) -> Search:
+    log_probs = {name: values - slopes for name, values in log_probs.items()}
+    scores = [np.average(values, weights=weight) for values in log_probs.values()]
+    first = None if weight is None else weight[:n_validation]
+    of_validation = [np.average(values[:n_validation], weights=first) for values in log_probs.values()]
+    return {
+        "candidate": np.array(list(log_probs)),
+        "score": np.array(scores) - log_det,
+        "validation_score": np.array(of_validation) - log_det,
+        "weight": np.array([shares.get(name, 0.0) for name in log_probs]),
+    }

@@ -1,0 +1,159 @@
+"""Stacked mixtures: what is held out, the shares, what is averaged; known densities; awkward data."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.optimize import minimize
+
+import nvpflow
+from nvpflow._training import stacking
+from nvpflow._training.covariances import factor_model, shrunk_to_identity
+from nvpflow._training.dataset import Data
+from nvpflow._training.em import ColumnUnits
+from nvpflow._training.mixture_candidates import Candidates
+from nvpflow._training.stacking import stack_mixtures
+from support.awkward import AWKWARD, blobs, log_prob
+from support.marks import both_precisions
+
+
+def stacked(x, weight=None, seed=0):
+    """The stack where the last fifth of the rows is the validation part."""
+    data = Data(x, None, weight)
+    n = min(round(0.8 * len(x)), len(x) - 1)
+    return stack_mixtures(data.rows(slice(n)), data.rows(slice(n, None)), seed, np.zeros(len(data.x)))
+
+
+# -- the parts --
+
+
+@pytest.mark.parametrize("n, in_turn", [(8, 8), (400, 10), (2000, 5), (8000, 2), (50_000, 1)])
+def test_parts(n, in_turn):
+    n_validation = n // 5
+    parts = stacking._parts(n - n_validation, n_validation, 0)
+    assert len(parts) == in_turn
+    assert sum(part.astype(int) for part in parts).max() == 1
+    np.testing.assert_array_equal(np.flatnonzero(parts[0]), np.arange(n - n_validation, n))
+    if in_turn >= 5:
+        assert np.all(sum(part.astype(int) for part in parts) == 1)
+
+
+def test_held_out_samples_have_no_influence():
+    x = blobs(300)[0]
+    other = x.copy()
+    other[240:] = other[240:][::-1] * 0.5
+    parts = [Candidates(Data(y), ColumnUnits(x, None), np.arange(300) >= 240, 1.0, [0]) for y in (x, other)]
+    names = [[*part.fit_simple(), *part.fit(3)] for part in parts]
+    assert names[0] == names[1]
+    for name in names[0]:
+        base, same = (part.average({name: 1.0}) for part in parts)
+        np.testing.assert_array_equal(base.parameters, same.parameters)
+        assert (parts[0].log_probs[name] != parts[1].log_probs[name]).all()
+
+
+# -- the shares --
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_shares_maximise_the_likelihood(weighted):
+    rng = np.random.RandomState(0)
+    x, weight = rng.normal(size=200), rng.uniform(size=200) if weighted else None
+    log_probs = np.array([stats.norm(mean, scale).logpdf(x) for mean, scale in ((0, 2), (1, 1), (-1, 0.7), (4, 1))])
+
+    def loss(logits):
+        shares = np.exp(logits) / np.exp(logits).sum()
+        return -np.average(np.log(shares @ np.exp(log_probs)), weights=weight)
+
+    best = minimize(loss, np.zeros(4), method="BFGS").fun
+    shares = np.array(list(stacking._shares(dict(enumerate(log_probs)), weight).values()))
+    assert abs(shares.sum() - 1) < 1e-12 and (shares >= 0).all()
+    assert loss(np.log(np.maximum(shares, 1e-300))) < best + 1e-4
+
+
+def test_points_without_a_density():
+    log_probs = {"a": np.array([-1.0, -np.inf, -np.inf]), "b": np.array([-2.0, -1.0, -np.inf])}
+    shares = stacking._shares(log_probs, None)
+    assert shares["a"] + shares["b"] == pytest.approx(1) and shares["b"] > 0.5
+
+
+# -- structured covariances --
+
+
+def test_factor_model():
+    rng = np.random.RandomState(0)
+    loadings, unique = rng.normal(size=(12, 2)), rng.uniform(0.3, 1, 12)
+    exact = loadings @ loadings.T + np.diag(unique)
+    scale = np.exp(rng.normal(size=12))
+    found = factor_model(exact * np.outer(scale, scale), 2) / np.outer(scale, scale)
+    np.testing.assert_allclose(found, exact, atol=0.05)
+    sklearn = pytest.importorskip("sklearn.decomposition")
+    x = rng.multivariate_normal(np.zeros(12), exact, 300)
+    other = sklearn.FactorAnalysis(2, tol=1e-8, max_iter=5000).fit(x).get_covariance()
+    ours = factor_model(np.cov(x.T, bias=True), 2)
+    held_out = rng.multivariate_normal(np.zeros(12), exact, 5000)
+    theirs, mine = (stats.multivariate_normal(x.mean(axis=0), c).logpdf(held_out).mean() for c in (other, ours))
+    assert abs(mine - theirs) < 0.01
+
+
+@pytest.mark.parametrize("n", [5, 30, 300])
+def test_shrunk_to_identity(n):
+    sklearn = pytest.importorskip("sklearn.covariance")
+    x = np.random.RandomState(0).normal(size=(n, 20)) * np.arange(1, 21)
+    np.testing.assert_allclose(shrunk_to_identity(x, None, n), sklearn.ledoit_wolf(x)[0], rtol=1e-9)
+
+
+# -- densities --
+
+
+@both_precisions
+def test_known_density(dtype):
+    x = blobs(1000)[0].astype(dtype)
+    stack = stacked(x)
+    held_out, weights, means, covariances = blobs(5000, seed=1)
+    exact = log_prob(nvpflow.MixtureBase(weights, means, covariances, dtype="float64"), held_out)
+    assert np.mean(exact - log_prob(stack.base, held_out)) < 0.02
+    assert stack.base.dtype == np.dtype(dtype)
+    np.testing.assert_allclose(stack.search["weight"].sum(), 1)
+    assert 0 <= stack.gain < 0.05
+    best = stack.search["candidate"][stack.search["score"].argmax()]
+    assert best.startswith("mixture of ")
+
+
+def test_normal_distribution_is_fitted_to_all_samples():
+    x = np.random.RandomState(0).normal(size=(60, 30))
+    x /= x.std(axis=0)
+    stack = stacked(x)
+    assert all(name.startswith("normal") for name in stack.search["candidate"][stack.search["weight"] > 0])
+    assert stack.base.n_components <= 10 and stack.gain == 0
+    sklearn = pytest.importorskip("sklearn.covariance")
+    held_out = np.random.RandomState(1).normal(size=(2000, 30))
+    assert sklearn.LedoitWolf().fit(x).score(held_out) - log_prob(stack.base, held_out).mean() < 0.05
+
+
+def test_points_far_out():
+    """They get a density where there are such points among the samples, which is narrow otherwise."""
+    x, far = blobs(400)[0], np.array([[60.0, -60.0]])
+    assert log_prob(stacked(x).base, far) < -100
+    x[::40] *= 10
+    assert log_prob(stacked(x).base, far) > -20
+
+
+def test_seed_and_weights():
+    x, weight = blobs(300)[0], np.random.RandomState(0).uniform(size=300)
+    for w in (None, weight):
+        np.testing.assert_array_equal(stacked(x, w, 3).base.parameters, stacked(x, w, 3).base.parameters)
+    x = np.vstack([np.random.RandomState(0).normal(size=(1000, 2)) + shift for shift in (-5, 5)])
+    order = np.random.RandomState(1).permutation(2000)
+    base = stacked(x[order], np.repeat([0.5, 1.5], 1000)[order]).base
+    np.testing.assert_allclose(base.weights[base.means[:, 0] > 0].sum(), 0.75, atol=0.02)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", [name for name in AWKWARD if name != "one"])
+@both_precisions
+def test_awkward_data(name, weighted, dtype):
+    x = AWKWARD[name]().astype(dtype)
+    weight = np.random.RandomState(0).lognormal(0, 3, len(x)) if weighted else None
+    stack = stacked(x, weight)
+    assert np.isfinite(stack.base.parameters).all() and np.isfinite(stack.gain)
+    assert np.isfinite(stack.held_out).all()
+    assert np.isfinite(stack.base.log_prob(x)).all()
