@@ -14,12 +14,14 @@ static bool count_indices(size_t dim, const nvp_layer_config *config, size_t *n)
     return !kind->count_indices || kind->count_indices(dim, config, n);
 }
 
-/* Describe one layer. It stores its index lists at *indices, and advances *indices past them. */
-static nvp_status describe_layer(nvp_flow *flow, nvp_layer *layer, const nvp_layer_config *config, size_t **indices) {
+/* Describe one layer. It stores its lists at *indices and *reals, and advances both past them. */
+static nvp_status describe_layer(nvp_flow *flow, nvp_layer *layer, const nvp_layer_config *config, size_t **indices,
+                                 double **reals) {
     const nvp_layer_kind *kind = &nvp_layer_kinds[config->type];
     layer->type = config->type;
     layer->config = (nvp_layer_config)NVP_LAYER_CONFIG(.type = config->type);
     nvp_copy_values(kind->fields, config, &layer->config);
+    nvp_copy_reals(kind->fields, flow->dim, config, reals, &layer->config);
     layer->dim = flow->dim, layer->context_dim = flow->context_dim;
     layer->offset = flow->n_params;
     const nvp_status status = kind->describe ? kind->describe(layer, config, *indices) : NVP_OK;
@@ -41,10 +43,11 @@ static nvp_status describe_layer(nvp_flow *flow, nvp_layer *layer, const nvp_lay
 
 static nvp_status describe_parts(nvp_flow *flow, const nvp_layer_config *configs) {
     size_t *indices = flow->indices, kept_rows = 0; /* the layers' states and saved rows */
+    double *reals = flow->reals;
     for (size_t l = 0; l < flow->n_layers; l++) {
         nvp_layer_config config;
         nvp_take_layer_config(configs, l, &config);
-        const nvp_status status = describe_layer(flow, &flow->layers[l], &config, &indices);
+        const nvp_status status = describe_layer(flow, &flow->layers[l], &config, &indices, &reals);
         if (status != NVP_OK)
             return status;
         if (!nvp_add_product(1, flow->layers[l].saved_rows, &kept_rows))
@@ -69,7 +72,7 @@ static bool is_valid_layer(nvp_dtype dtype, size_t dim, const nvp_layer_config *
     if ((unsigned)config->type >= NVP_N_LAYER_TYPES)
         return false;
     const nvp_layer_kind *kind = &nvp_layer_kinds[config->type];
-    return nvp_fields_are_valid(kind->fields, dim, config) && (!kind->is_valid || kind->is_valid(dtype, config));
+    return nvp_fields_are_valid(kind->fields, dim, config) && (!kind->is_valid || kind->is_valid(dtype, dim, config));
 }
 
 /* NULL stands for N(0, I). */
@@ -83,20 +86,22 @@ static bool take_base(const nvp_base_config *given, size_t dim, size_t context_d
     return nvp_fields_are_valid(fields, dim, own) && (context_dim > 0 || !nvp_base_kinds[all.kind].reads_context);
 }
 
-/* Check the layers' configurations, and count the indices that they store. */
+/* Check the layers' configurations, and count the indices and reals that they store. */
 static nvp_status check_layers(nvp_dtype dtype, size_t dim, size_t n_layers, const nvp_layer_config *layers,
-                               size_t *n_indices) {
-    *n_indices = 1;
+                               size_t *n_indices, size_t *n_reals) {
+    *n_indices = *n_reals = 1;
     for (size_t l = 0; l < n_layers; l++) {
         nvp_layer_config config;
-        size_t n;
+        size_t n, n_own;
         if (!nvp_take_layer_config(layers, l, &config) || !is_valid_layer(dtype, dim, &config))
             return NVP_ERROR_ARGUMENT;
-        if (!count_indices(dim, &config, &n) || !nvp_add(*n_indices, n, n_indices))
+        if (!count_indices(dim, &config, &n) || !nvp_add(*n_indices, n, n_indices) ||
+            !nvp_count_reals(nvp_layer_kinds[config.type].fields, dim, &n_own) || !nvp_add(*n_reals, n_own, n_reals))
             return NVP_ERROR_SIZE;
     }
     size_t bytes;
-    return nvp_multiply(*n_indices, sizeof(size_t), &bytes) && nvp_multiply(n_layers, sizeof(nvp_layer), &bytes)
+    return nvp_multiply(*n_indices, sizeof(size_t), &bytes) && nvp_multiply(*n_reals, sizeof(double), &bytes) &&
+                   nvp_multiply(n_layers, sizeof(nvp_layer), &bytes)
                ? NVP_OK
                : NVP_ERROR_SIZE;
 }
@@ -110,10 +115,10 @@ nvp_status nvp_flow_create(nvp_flow **created, nvp_dtype dtype, size_t dim, size
     if (dim == 0 || n_layers == 0 || !layers || (dtype != NVP_FLOAT32 && dtype != NVP_FLOAT64) ||
         !take_base(base, dim, context_dim, &own_base))
         return NVP_ERROR_ARGUMENT;
-    size_t n_indices, columns;
+    size_t n_indices, n_reals, columns;
     if (!nvp_add(dim, context_dim, &columns))
         return NVP_ERROR_SIZE;
-    nvp_status status = check_layers(dtype, dim, n_layers, layers, &n_indices);
+    nvp_status status = check_layers(dtype, dim, n_layers, layers, &n_indices, &n_reals);
     if (status != NVP_OK)
         return status;
     const nvp_engine *engine = nvp_choose_engine(dtype);
@@ -127,7 +132,8 @@ nvp_status nvp_flow_create(nvp_flow **created, nvp_dtype dtype, size_t dim, size
     flow->engine = engine, flow->base.config = own_base;
     flow->layers = calloc(n_layers, sizeof *flow->layers);
     flow->indices = calloc(n_indices, sizeof *flow->indices);
-    status = flow->layers && flow->indices ? describe_parts(flow, layers) : NVP_ERROR_MEMORY;
+    flow->reals = calloc(n_reals, sizeof *flow->reals);
+    status = flow->layers && flow->indices && flow->reals ? describe_parts(flow, layers) : NVP_ERROR_MEMORY;
     if (status != NVP_OK) {
         nvp_flow_destroy(flow);
         return status;

@@ -55,6 +55,7 @@ static size_t next_choice(numbers *in, size_t n) {
 typedef struct {
     size_t *sizes;
     unsigned char *mask;
+    double *reals;
 } storage;
 
 static const size_t *next_sizes(numbers *in, size_t n, size_t (*next)(numbers *), storage *lists) {
@@ -69,6 +70,15 @@ static const unsigned char *next_mask(numbers *in, size_t dim, storage *lists) {
     for (size_t i = 0; i < dim && !in->bad; i++)
         *lists->mask++ = (unsigned char)next_choice(in, 2);
     return mask;
+}
+
+/* dim numbers, or dim pairs. */
+static const double *next_reals(numbers *in, bool pairs, size_t dim, storage *lists) {
+    const double *reals = lists->reals;
+    for (size_t i = 0; i < dim && !in->bad; i++)
+        for (int k = 0; k < 1 + pairs; k++)
+            *lists->reals++ = next_real(in);
+    return reals;
 }
 
 static void read_field(numbers *in, const nvp_field *field, size_t dim, void *config, storage *lists) {
@@ -93,6 +103,10 @@ static void read_field(numbers *in, const nvp_field *field, size_t dim, void *co
         break;
     case NVP_ORDER:
         nvp_set_sizes(config, field, next_sizes(in, dim, next_count, lists), dim);
+        break;
+    case NVP_BOUNDS:
+    case NVP_REALS:
+        nvp_set_reals(config, field, next_reals(in, field->form == NVP_BOUNDS, dim, lists));
         break;
     }
 }
@@ -148,13 +162,15 @@ nvp_status nvp_flow_decode(nvp_flow **flow, size_t n, const double *list) {
     /* The lists have no more entries than there are numbers. */
     size_t *sizes = calloc(n + 1, sizeof *sizes);
     unsigned char *masks = malloc(n + 1);
+    double *reals = calloc(n + 2, sizeof *reals); /* a pair may lack both numbers */
     nvp_status status = NVP_ERROR_MEMORY;
-    if (sizes && masks) {
-        storage lists = {sizes, masks};
+    if (sizes && masks && reals) {
+        storage lists = {sizes, masks, reals};
         status = read_flow(&in, &lists, flow);
     }
     free(sizes);
     free(masks);
+    free(reals);
     return status;
 }
 
@@ -194,6 +210,7 @@ static void put_sizes(list *out, const size_t *sizes, size_t n) {
 
 static void write_field(list *out, const nvp_field *field, size_t dim, const void *config) {
     const size_t *sizes;
+    const double *reals;
     size_t n;
     switch (field->form) {
     case NVP_CHOICE:
@@ -218,6 +235,12 @@ static void write_field(list *out, const nvp_field *field, size_t dim, const voi
     case NVP_ORDER:
         sizes = nvp_get_sizes(config, field, dim, &n);
         put_sizes(out, sizes, n);
+        break;
+    case NVP_BOUNDS:
+    case NVP_REALS:
+        reals = nvp_get_reals(config, field, dim, &n);
+        for (size_t i = 0; i < n; i++)
+            put_real(out, reals[i]);
         break;
     }
 }

@@ -1,9 +1,12 @@
 #include "fields.h"
+#include "checked.h"
+#include <math.h>
 #include <string.h>
 
 const char *const nvp_form_names[] = {
     [NVP_CHOICE] = "choice", [NVP_SWITCH] = "choice", [NVP_REAL] = "real",   [NVP_COUNT] = "count",
-    [NVP_WIDTHS] = "widths", [NVP_MASK] = "mask",     [NVP_ORDER] = "order",
+    [NVP_WIDTHS] = "widths", [NVP_MASK] = "mask",     [NVP_ORDER] = "order", [NVP_BOUNDS] = "bounds",
+    [NVP_REALS] = "reals",
 };
 
 size_t nvp_count_choices(const nvp_field *field) {
@@ -54,6 +57,15 @@ const size_t *nvp_get_sizes(const void *config, const nvp_field *field, size_t d
     return sizes;
 }
 
+static bool holds_reals(const nvp_field *field) { return field->form == NVP_BOUNDS || field->form == NVP_REALS; }
+
+const double *nvp_get_reals(const void *config, const nvp_field *field, size_t dim, size_t *n) {
+    const double *reals;
+    get(config, field->offset, &reals, sizeof reals);
+    *n = field->form == NVP_BOUNDS ? 2 * dim : dim;
+    return reals;
+}
+
 void nvp_set_choice(void *config, const nvp_field *field, int value) {
     set(config, field->offset, &value, sizeof value);
 }
@@ -76,6 +88,29 @@ void nvp_set_sizes(void *config, const nvp_field *field, const size_t *sizes, si
         set(config, field->n_offset, &n, sizeof n);
 }
 
+void nvp_set_reals(void *config, const nvp_field *field, const double *reals) {
+    set(config, field->offset, &reals, sizeof reals);
+}
+
+bool nvp_count_reals(const nvp_field *fields, size_t dim, size_t *n) {
+    *n = 0;
+    for (const nvp_field *field = fields; field->name; field++)
+        if (holds_reals(field) && !nvp_add_product(field->form == NVP_BOUNDS ? 2 : 1, dim, n))
+            return false;
+    return true;
+}
+
+void nvp_copy_reals(const nvp_field *fields, size_t dim, const void *from, double **reals, void *to) {
+    for (const nvp_field *field = fields; field->name; field++)
+        if (holds_reals(field)) {
+            size_t n;
+            const double *given = nvp_get_reals(from, field, dim, &n);
+            memcpy(*reals, given, n * sizeof *given);
+            nvp_set_reals(to, field, *reals);
+            *reals += n;
+        }
+}
+
 void nvp_copy_values(const nvp_field *fields, const void *from, void *to) {
     for (const nvp_field *field = fields; field->name; field++)
         switch (field->form) {
@@ -92,6 +127,8 @@ void nvp_copy_values(const nvp_field *fields, const void *from, void *to) {
         case NVP_WIDTHS:
         case NVP_MASK:
         case NVP_ORDER:
+        case NVP_BOUNDS:
+        case NVP_REALS:
             break;
         }
 }
@@ -110,6 +147,20 @@ static bool are_widths(const size_t *widths, size_t n) {
     return widths || n == 0;
 }
 
+static bool are_bounds(const double *bounds, size_t dim) {
+    for (size_t i = 0; bounds && i < dim; i++)
+        if (!(bounds[2 * i] < bounds[2 * i + 1]))
+            return false;
+    return bounds != NULL;
+}
+
+static bool are_reals(const double *reals, size_t n) {
+    for (size_t i = 0; reals && i < n; i++)
+        if (!(reals[i] >= 0 && isfinite(reals[i])))
+            return false;
+    return reals != NULL;
+}
+
 static bool is_valid(const nvp_field *field, size_t dim, const void *config) {
     size_t n;
     switch (field->form) {
@@ -125,6 +176,10 @@ static bool is_valid(const nvp_field *field, size_t dim, const void *config) {
         return is_mask(nvp_get_mask(config, field), dim);
     case NVP_ORDER:
         return nvp_get_sizes(config, field, dim, &n) != NULL;
+    case NVP_BOUNDS:
+        return are_bounds(nvp_get_reals(config, field, dim, &n), dim);
+    case NVP_REALS:
+        return are_reals(nvp_get_reals(config, field, dim, &n), dim);
     case NVP_SWITCH:
     case NVP_REAL:
         break;

@@ -14,7 +14,9 @@ typedef enum {
     NVP_COUNT,  /* a size_t from `least` to `most` */
     NVP_WIDTHS, /* sizes >= 1 of hidden layers, and their number */
     NVP_MASK,   /* D zeros and ones, as unsigned char */
-    NVP_ORDER   /* sizes: each of 0, ..., D - 1 once */
+    NVP_ORDER,  /* sizes: each of 0, ..., D - 1 once */
+    NVP_BOUNDS, /* D pairs of doubles, low < high, which may be infinite */
+    NVP_REALS   /* D doubles >= 0, finite */
 } nvp_form;
 
 /* Names of the forms, for Python. */
@@ -31,18 +33,27 @@ typedef struct {
 
 size_t nvp_count_choices(const nvp_field *field);
 
-/* Access to the fields of a struct. A switch is 0 or 1. Lists have *n entries; masks and orders have D. */
+/* Access to the fields of a struct. A switch is 0 or 1. Lists have *n entries; masks, orders and reals have D, bounds
+ * have 2 D. */
 int nvp_get_choice(const void *config, const nvp_field *field);
 double nvp_get_real(const void *config, const nvp_field *field);
 size_t nvp_get_count(const void *config, const nvp_field *field);
 const unsigned char *nvp_get_mask(const void *config, const nvp_field *field);
 const size_t *nvp_get_sizes(const void *config, const nvp_field *field, size_t dim, size_t *n);
+const double *nvp_get_reals(const void *config, const nvp_field *field, size_t dim, size_t *n);
 
 void nvp_set_choice(void *config, const nvp_field *field, int value);
 void nvp_set_real(void *config, const nvp_field *field, double value);
 void nvp_set_count(void *config, const nvp_field *field, size_t value);
 void nvp_set_mask(void *config, const nvp_field *field, const unsigned char *mask);
 void nvp_set_sizes(void *config, const nvp_field *field, const size_t *sizes, size_t n);
+void nvp_set_reals(void *config, const nvp_field *field, const double *reals);
+
+/* *n = the number of doubles in the lists of the fields. False: overflow. */
+bool nvp_count_reals(const nvp_field *fields, size_t dim, size_t *n);
+
+/* Copy the lists of doubles of a configuration to *reals, advance *reals past them, and let `to` refer to these. */
+void nvp_copy_reals(const nvp_field *fields, size_t dim, const void *from, double **reals, void *to);
 
 /* to = from, for fields other than lists. */
 void nvp_copy_values(const nvp_field *fields, const void *from, void *to);

@@ -7,6 +7,7 @@ void nvp_flow_destroy(nvp_flow *flow) {
         return;
     free(flow->layers);
     free(flow->indices);
+    free(flow->reals);
     free(flow);
 }
 

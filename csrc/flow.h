@@ -18,7 +18,7 @@ typedef struct {
 
 typedef struct {
     nvp_layer_type type;
-    nvp_layer_config config; /* the fields of its type, without lists */
+    nvp_layer_config config; /* the fields of its type, without lists but those of reals */
     size_t dim, context_dim;
     size_t offset, n_params; /* in the parameter buffer of the flow */
     size_t saved_rows;       /* rows of a tile that `apply` saves for `vjp` */
@@ -57,6 +57,7 @@ struct nvp_flow {
     nvp_layer *layers;
     nvp_base base;
     size_t *indices; /* storage of every index list and width list above */
+    double *reals;   /* storage of every list of reals */
     const nvp_engine *engine;
 };
 

@@ -2,6 +2,7 @@
 #include "base_kinds.h"
 #include "description.h"
 #include "ensemble.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,8 +60,31 @@ static void put_string(nvp_bytes *to, const char *text) {
     nvp_put_text(to, "\"");
 }
 
+/* Infinite bounds are null: JSON has no infinity. */
+static void put_bounds(nvp_bytes *to, const double *bounds, size_t n) {
+    nvp_put_text(to, "[");
+    for (size_t i = 0; i < n; i++) {
+        nvp_put_text(to, i % 2 ? ", " : i ? "], [" : "[");
+        if (isfinite(bounds[i]))
+            put_real(to, bounds[i]);
+        else
+            nvp_put_text(to, "null");
+    }
+    nvp_put_text(to, "]]");
+}
+
+static void put_reals(nvp_bytes *to, const double *reals, size_t n) {
+    nvp_put_text(to, "[");
+    for (size_t i = 0; i < n; i++) {
+        nvp_put_text(to, i ? ", " : "");
+        put_real(to, reals[i]);
+    }
+    nvp_put_text(to, "]");
+}
+
 static void put_field(nvp_bytes *to, const nvp_field *field, const nvp_flow *flow, const void *config) {
     const size_t *sizes;
+    const double *reals;
     size_t n;
     put_name(to, field->name);
     switch (field->form) {
@@ -83,6 +107,14 @@ static void put_field(nvp_bytes *to, const nvp_field *field, const nvp_flow *flo
     case NVP_ORDER:
         sizes = nvp_get_sizes(config, field, flow->dim, &n);
         put_sizes(to, sizes, n);
+        break;
+    case NVP_BOUNDS:
+        reals = nvp_get_reals(config, field, flow->dim, &n);
+        put_bounds(to, reals, n);
+        break;
+    case NVP_REALS:
+        reals = nvp_get_reals(config, field, flow->dim, &n);
+        put_reals(to, reals, n);
         break;
     }
 }

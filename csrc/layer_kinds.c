@@ -19,6 +19,8 @@ _Static_assert(sizeof(nvp_activation) == sizeof(int) && sizeof(nvp_scale) == siz
     {.name = label, .form = NVP_WIDTHS, AT(member), .n_offset = offsetof(nvp_layer_config, n_member)}
 #define MASK(label, member) {.name = label, .form = NVP_MASK, AT(member)}
 #define ORDER(label, member) {.name = label, .form = NVP_ORDER, AT(member)}
+#define BOUNDS(label, member) {.name = label, .form = NVP_BOUNDS, AT(member)}
+#define REALS(label, member) {.name = label, .form = NVP_REALS, AT(member)}
 
 /* -- couplings -- */
 
@@ -39,7 +41,8 @@ static void coupling_recover(nvp_dtype dtype, const nvp_layer *layer, unsigned c
 }
 
 /* The kernels multiply by the bound and by its reciprocal. */
-static bool affine_is_valid(nvp_dtype dtype, const nvp_layer_config *config) {
+static bool affine_is_valid(nvp_dtype dtype, size_t dim, const nvp_layer_config *config) {
+    (void)dim;
     return config->scale == NVP_SCALE_EXP || is_scale_bound(dtype, config->scale_bound);
 }
 
@@ -58,7 +61,8 @@ static void affine_recover(nvp_dtype dtype, const nvp_layer *layer, unsigned cha
 }
 
 /* The density squares results of splines, up to the bound. The gradient divides by squares of parts of it. */
-static bool spline_is_valid(nvp_dtype dtype, const nvp_layer_config *config) {
+static bool spline_is_valid(nvp_dtype dtype, size_t dim, const nvp_layer_config *config) {
+    (void)dim;
     const double bound = config->tail_bound;
     return bound > 0 && nvp_is_normal(dtype, bound * bound);
 }
@@ -102,6 +106,21 @@ static void permutation_recover(nvp_dtype dtype, const nvp_layer *layer, unsigne
     config->permutation = columns;
 }
 
+/* -- bounded layers -- */
+
+/* Bounds and their distance must be different and finite after rounding. */
+static bool bounded_is_valid(nvp_dtype dtype, size_t dim, const nvp_layer_config *config) {
+    for (size_t i = 0; i < dim; i++) {
+        const double low = nvp_round(dtype, config->bounds[2 * i]), high = nvp_round(dtype, config->bounds[2 * i + 1]);
+        const double most = nvp_largest(dtype), width = high - low;
+        if ((isinf(low) && isfinite(config->bounds[2 * i])) || (isinf(high) && isfinite(config->bounds[2 * i + 1])) ||
+            !(width > 0) || (isfinite(low) && isfinite(high) && width > most) ||
+            !nvp_is_normal(dtype, config->edges[i]) || config->edges[i] > width / 2)
+            return false;
+    }
+    return true;
+}
+
 const nvp_layer_kind nvp_layer_kinds[NVP_N_LAYER_TYPES] = {
     [NVP_AFFINE_COUPLING] = {"affine_coupling",
                              {CONDITIONER, CHOICE("scale", scale, "exp", "tanh"), REAL("scale_bound", scale_bound),
@@ -126,4 +145,7 @@ const nvp_layer_kind nvp_layer_kinds[NVP_N_LAYER_TYPES] = {
                          permutation_describe,
                          permutation_recover},
     [NVP_LU_LINEAR] = {.name = "lu_linear"},
+    [NVP_BOUNDED] = {.name = "bounded",
+                     .fields = {BOUNDS("bounds", bounds), REALS("scales", scales), REALS("edges", edges)},
+                     .is_valid = bounded_is_valid},
 };

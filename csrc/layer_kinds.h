@@ -10,7 +10,7 @@ typedef struct {
     const char *name;
     nvp_field fields[7]; /* of nvp_layer_config, in the order of nvp_flow_decode; the last one has no name */
     /* Whether reals are in their ranges. NULL: the forms of the fields are sufficient. */
-    bool (*is_valid)(nvp_dtype dtype, const nvp_layer_config *config);
+    bool (*is_valid)(nvp_dtype dtype, size_t dim, const nvp_layer_config *config);
     /* *n = the number of indices that the description stores, such as lists of columns. False: overflow. NULL: none. */
     bool (*count_indices)(size_t dim, const nvp_layer_config *config, size_t *n);
     /* Fill in what the kernels need besides the fields of a valid configuration. `indices` holds zeros. NULL:

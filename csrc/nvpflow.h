@@ -84,6 +84,7 @@ typedef enum {
     NVP_ADDITIVE_COUPLING, /* x = z + b; Dinh, Krueger and Bengio (2014) */
     NVP_PERMUTATION,       /* x_i = z_p(i) */
     NVP_LU_LINEAR,         /* x = L U z + b; Kingma and Dhariwal (2018), section 3.2 */
+    NVP_BOUNDED,           /* to intervals and half-lines: x = low + (high - low) Phi(z), and others */
     NVP_N_LAYER_TYPES
 } nvp_layer_type;
 
@@ -121,6 +122,17 @@ typedef struct {
 
     /* For NVP_PERMUTATION: */
     const size_t *permutation; /* D entries, each of 0, ..., D - 1 once */
+
+    /* For NVP_BOUNDED, with Phi of N(0, 1), and e(z) = -log Phi(-z):
+     *   both bounds finite: x = low + (high - low) Phi(z)
+     *   one bound:          x = low + d(z) or high - d(-z), with d = scale * e if scale > 0, and d = exp if it is 0
+     *   no bound:           x = z
+     * A uniform, exponential or log-normal column becomes normal. Samples outside have no density. */
+    const double *bounds; /* D pairs low < high, -INFINITY and INFINITY for open ends. Finite bounds and their distance
+                           * must be finite in the dtype of the flow, and different there. */
+    const double *scales; /* D numbers >= 0, finite */
+    const double *edges;  /* D numbers > 0, normal in the dtype of the flow and at most half of high - low: a value that
+                           * equals a bound has the density of the point at this distance from it. */
 } nvp_layer_config;
 #define NVP_LAYER_CONFIG(...)                                                                                          \
     { .size = sizeof(nvp_layer_config), __VA_ARGS__ }
@@ -158,7 +170,8 @@ NVP_API void nvp_flow_destroy(nvp_flow *flow); /* does nothing for NULL */
  * - couplings: activation, n_hidden, the hidden widths, the mask (D numbers),
  * - then for affine couplings: scale, scale_bound, shared_network,
  * - and for spline couplings: n_bins, tail_bound,
- * - permutations: their D entries.
+ * - permutations: their D entries,
+ * - bounded layers: their D pairs of bounds, D scales, D edges.
  *
  * In version 1 the base is N(0, I) and takes no number. In version 2 it is the number of components of a mixture, or 0
  * for N(0, I). In version 3 it is its nvp_base_kind, followed by its fields of nvp_base_config:
@@ -214,7 +227,7 @@ NVP_API const char *nvp_flow_isa(const nvp_flow *flow); /* "avx512", "avx2", "ne
  * network with K widths, K heights and K - 1 derivatives for each transformed column.
  *
  * An act norm holds log_scale (D), then bias (D). An LU map holds a matrix (D, D), with L below its diagonal, log diag
- * U on it and U above it, then a bias (D). A permutation has no parameters.
+ * U on it and U above it, then a bias (D). Permutations and bounded layers have no parameters.
  *
  * The base comes last. A mixture of K normal distributions has K logits of the weights, the means (K, D), and for each
  * component the lower triangle of P, row by row, with log diag P on the diagonal. The precision is P^T P. A conditional
@@ -256,9 +269,9 @@ NVP_API nvp_status nvp_inverse(const nvp_flow *flow, const void *params, size_t 
 
 /* x (n, D), context (n, C) -> log p(x) (n) = log p(z) + log|det dz/dx|, with the base density p(z).
  *
- * It is -infinity if x has no density in the range of the dtype: if a coordinate is infinite, or if z or the
- * determinant overflows. It is NaN only if a coordinate is NaN, or if a number of the context or a parameter is not
- * finite. */
+ * It is -infinity if x has no density in the range of the dtype: if a coordinate is infinite or outside of the bounds
+ * of an NVP_BOUNDED layer, or if z or the determinant overflows. It is NaN only if a coordinate is NaN, or if a number
+ * of the context or a parameter is not finite. */
 NVP_API nvp_status nvp_log_prob(const nvp_flow *flow, const void *params, size_t n, const void *x, const void *context,
                                 void *log_prob, nvp_workspace *workspace);
 

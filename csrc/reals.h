@@ -19,6 +19,11 @@ static inline bool nvp_is_normal(nvp_dtype dtype, double value) {
     return value >= (dtype == NVP_FLOAT32 ? (double)FLT_MIN : DBL_MIN) && value <= nvp_largest(dtype);
 }
 
+/* The nearest number of a dtype. */
+static inline double nvp_round(nvp_dtype dtype, double value) {
+    return dtype == NVP_FLOAT32 ? (double)(float)value : value;
+}
+
 static inline bool nvp_all_finite(nvp_dtype dtype, const void *reals, size_t n) {
     const float *singles = reals;
     const double *doubles = reals;

@@ -30,6 +30,7 @@ from nvpflow.layers import (
     ActNorm,
     AdditiveCoupling,
     AffineCoupling,
+    Bounded,
     CouplingLayer,
     Linear,
     LULinear,
@@ -40,6 +41,7 @@ from nvpflow.mixture_base import MixtureBase
 from nvpflow.optim import Adam, TrainingState
 from nvpflow.outliers import FlowOutlierDetector
 from nvpflow.real_nvp import RealNVP
+from nvpflow.supports import Angle, Integer
 
 __version__ = "0.1.0"
 
@@ -48,6 +50,8 @@ __all__ = [
     "Adam",
     "AdditiveCoupling",
     "AffineCoupling",
+    "Angle",
+    "Bounded",
     "ConditionalMixtureBase",
     "ConvergenceWarning",
     "CouplingLayer",
@@ -55,6 +59,7 @@ __all__ = [
     "FlowDensity",
     "FlowEnsemble",
     "FlowOutlierDetector",
+    "Integer",
     "LULinear",
     "Linear",
     "MixtureBase",

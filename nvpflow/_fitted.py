@@ -14,10 +14,12 @@ from nvpflow._training.context import clip_context
 from nvpflow._training.dataset import check_numbers
 from nvpflow._typing import ArrayLike, FloatDType, Floats, Names
 from nvpflow._validation.arrays import as_array, check_samples
+from nvpflow.ensemble import log_prob_and_std
 
 if TYPE_CHECKING:
     from nvpflow.ensemble import FlowEnsemble
     from nvpflow.flow import Flow
+    from nvpflow.supports._fitted import Supports
 
 __all__ = ["FittedModel", "NotFittedError"]
 
@@ -25,6 +27,8 @@ __all__ = ["FittedModel", "NotFittedError"]
 OPTIONAL_ATTRIBUTES = (
     "_stream",
     "_context_units",
+    "_frame",
+    "_supports",
     "context_feature_names_in_",
     "context_origin_",
     "context_range_",
@@ -83,15 +87,43 @@ class FittedModel:
 
     def _to_own_units(self, x: Floats) -> Floats:
         """Add the origin to outputs of `flow_`."""
-        origin = self._origin()
-        return x if origin is None else x + origin
+        origin, supports = self._origin(), self._known_supports()
+        x = x if origin is None else x + origin
+        return x if supports is None else supports.clipped(x)
+
+    def _known_supports(self) -> Supports | None:
+        """The supports of the columns of X. None if all are real."""
+        supports: Supports | None = getattr(self, "_supports", None)
+        return supports
 
     def _check_samples(self, X: ArrayLike, name: str = "X") -> Floats:
         """Check X and convert it to the input of the flow: finite, with the columns of the fit, in the flow's dtype."""
-        flow, origin = self._fitted_flow(), self._origin() if name == "X" else None
-        if origin is None:
+        flow, origin, supports = self._fitted_flow(), self._origin(), self._known_supports()
+        if name != "X" or (origin is None and supports is None):
             return self._check_columns(X, name, check_samples)
-        return (self._check_columns(X, name, check_numbers) - origin).astype(flow.dtype)
+        x = self._check_columns(X, name, check_numbers)
+        x = x if supports is None else supports.marked(x)
+        return (x if origin is None else x - origin).astype(flow.dtype)
+
+    def _log_density(self, X: ArrayLike, context: ArrayLike | None) -> Floats:
+        """Log-density of X, with respect to counting measure in columns of whole numbers."""
+        flow, supports = self._fitted_flow(), self._known_supports()
+        if supports is None or not supports.is_sum:
+            x = self._check_samples(X)
+            return flow.log_prob(x, self._check_context(context, len(x)))
+        x = self._check_columns(X)
+        return supports.log_masses(flow, x, self._origin(), self._check_context(context, len(x))).astype(flow.dtype)
+
+    def _log_density_and_std(self, X: ArrayLike, context: ArrayLike | None) -> tuple[Floats, Floats]:
+        """The same, and its standard deviation over the members of an ensemble: zeros for a single flow."""
+        flow, supports = self._fitted_flow(), self._known_supports()
+        if supports is None or not supports.is_sum:
+            x = self._check_samples(X)
+            rows = self._check_context(context, len(x))
+            return log_prob_and_std(flow, lambda one: one.log_prob(x, rows))
+        x = self._check_columns(X)
+        masses, std = supports.log_masses_and_std(flow, x, self._origin(), self._check_context(context, len(x)))
+        return masses.astype(flow.dtype), std.astype(flow.dtype)
 
     def _check_columns(
         self, X: ArrayLike, name: str = "X", check: Callable[[str, ArrayLike, FloatDType], Floats] = check_numbers

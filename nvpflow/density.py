@@ -15,9 +15,16 @@ from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed
 from nvpflow._sklearn.transformer import Transformer
 from nvpflow._training.build import reads
-from nvpflow._training.dataset import Data, check_data, count_given, refuse_context, warn_of_dependent_columns
+from nvpflow._training.dataset import (
+    Data,
+    check_data,
+    count_given,
+    refuse_context,
+    warn_of_dependent_columns,
+)
 from nvpflow._training.fit import train
 from nvpflow._training.members import check_members, train_members
+from nvpflow._training.origin import name_columns
 from nvpflow._training.partial_fit import Stream
 from nvpflow._training.settings import Settings
 from nvpflow._typing import (
@@ -50,11 +57,15 @@ from nvpflow._validation.arguments import (
     check_tail_bound,
     check_verbose,
     check_warmup,
+    draw_seeds,
 )
 from nvpflow._validation.arrays import as_array
-from nvpflow.ensemble import FlowEnsemble, log_prob_and_std
+from nvpflow._validation.weights import check_weights
+from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import Flow
 from nvpflow.layers import ACTIVATIONS, MAX_BINS, SCALE_BOUND
+from nvpflow.supports import Declared, Support, check_support
+from nvpflow.supports._fitted import check_unchanged, supports_for
 
 __all__ = ["FlowDensity", "NotFittedError"]
 
@@ -78,8 +89,8 @@ class FlowDensity(Transformer):
     Log-densities are in nats, per unit of the data. A density is not a probability: where samples are closer than one unit,
     its logarithm is positive. It is -inf where a sample has no density.
 
-    Fitted with a `context`, C numbers for each sample, the model is a conditional density p(x | context). Every method after
-    `fit` then needs a context.
+    Columns may have a `support`: bounds, whole numbers, or angles. Fitted with a `context`, C numbers for each sample, the
+    model is a conditional density p(x | context). Every method after `fit` then needs a context.
 
     Parameters
     ----------
@@ -117,6 +128,16 @@ class FlowDensity(Transformer):
         standardised as well. A ridge regression on the context, whose penalty minimises the generalised cross-validation
         error, is subtracted from the samples by an `AdditiveCoupling`. Densities, and the context of `flow_`, are in the units
         of the data in any case.
+    support : dict, sequence or None, default None
+        The supports of the columns: a dict by name or number of a column, or a sequence with an entry for each. An entry is a
+        pair ``(low, high)`` of bounds, with None for an open end; an `Integer`, for whole numbers; an `Angle`, for a periodic
+        column; or a short form, "positive" for ``(0, None)``, "unit" for ``(0, 1)``, "integer" for ``Integer()`` and "angle"
+        for ``Angle()``. None is a column of all real numbers, as are the columns that a dict does not name. The flow ends with
+        a `Bounded` layer, training sees transformed columns, and log-densities stay in the units of the data. For a column
+        with one bound the layer has the shape, exponential or log-normal, that makes the column more normal (Box and Cox). No
+        sample is outside, and the log-density is -inf there. A value on a bound has the density of the point at half of the
+        smallest other distance of training values to a bound, which is half of a unit in a column of rounded values. With
+        whole numbers, log-densities are with respect to counting measure in their columns: see the notes.
     n_init : int, default 1
         Number of random starts. After a tenth of the epochs only the one with the lowest validation NLL continues. There is
         one start if no samples are held back, and for a warm start.
@@ -205,7 +226,18 @@ class FlowDensity(Transformer):
         standard deviation exceeds 8 times its spread between the 5th and the 95th percentile are clipped in training.
     origin_, context_origin_ : ndarray of float64, shapes (D,) and (C,)
         Subtracted in float64 before `flow_` reads samples and context. It is the mean of columns that vary by less than a
-        thousand times the resolution of `dtype` there, and 0 for all others.
+        thousand times the resolution of `dtype` there, the lower bound of columns with a `support`, or else the upper one, and
+        0 for all others.
+
+    Notes
+    -----
+    The probability of whole numbers is the integral of a density over their unit cells, by a lattice rule with 17 evaluations
+    for each row and one such column, 67 for two, 257 for three and 521 for more. There is no randomness. The root mean square
+    error of log-probabilities was below 0.001 nats. In training, whole numbers are spread evenly over their cells; `history_`
+    has the NLL of the spread numbers, which bounds that of the probabilities from above. A gradient is not defined there.
+
+    The density of an angle is the sum of the flow's density over three numbers that stand for it, so q columns of angles take
+    3^q evaluations for each row. `history_` bounds their NLL likewise.
 
     References
     ----------
@@ -215,9 +247,10 @@ class FlowDensity(Transformer):
     (1999), "Linearly combining density estimators via stacking"; Breiman (1996), "Bagging predictors"; Rothfuss
     et al. (2019), "Noise regularization for conditional density estimation"; Winkler, Worrall, Hoogeboom and Welling
     (2019), "Learning likelihoods with conditional normalizing flows"; Sung (2004), "Gaussian mixture regression and
-    classification"; Martino, Elvira and Louzada (2017), "Effective sample size for importance sampling based on discrepancy
-    measures", for weights; Lakshminarayanan, Pritzel and Blundell (2017), "Simple and scalable predictive
-    uncertainty estimation using deep ensembles".
+    classification"; Box and Cox (1964), "An analysis of transformations", for columns with one bound;
+    Martino, Elvira and Louzada (2017), "Effective sample size for importance sampling based on discrepancy measures", for
+    weights; Lakshminarayanan, Pritzel and Blundell (2017), "Simple and scalable predictive uncertainty estimation using
+    deep ensembles".
 
     Examples
     --------
@@ -242,6 +275,13 @@ class FlowDensity(Transformer):
 
     >>> model = nvpflow.FlowDensity(n_models=3, max_iter=50, random_state=0).fit(X)
     >>> log_density, std = model.score_samples(X, return_std=True)
+
+    Positive numbers and shares:
+
+    >>> X = np.c_[np.exp(X[:, 0]), np.random.default_rng(2).beta(2, 3, size=500)]
+    >>> model = nvpflow.FlowDensity(support=["positive", "unit"], max_iter=50, random_state=0).fit(X)
+    >>> model.sample(1000).min() > 0, model.score_samples([[-1, 0.5], [1, 2]])
+    (np.True_, array([-inf, -inf], dtype=float32))
     """
 
     # Each default is what did best in benchmarks/quality, at less than a tenth of the time of PyTorch's 1000 full-batch
@@ -259,6 +299,7 @@ class FlowDensity(Transformer):
         tail_bound: float | None = None,
         base: Base = "auto",  # N(0, I): gaps up to 20 times as large, on every density but two spirals and pinwheel
         standardize: bool = True,
+        support: Support = None,
         n_init: int = 1,  # over a mixture one is as good as any; over N(0, I) the second, whitened, suits correlated tables
         n_models: int = 1,
         max_iter: int | None = None,
@@ -287,6 +328,7 @@ class FlowDensity(Transformer):
         self.tail_bound = tail_bound
         self.base = base
         self.standardize = standardize
+        self.support = support
         self.n_init = n_init
         self.n_models = n_models
         self.max_iter = max_iter
@@ -316,6 +358,7 @@ class FlowDensity(Transformer):
         "tail_bound": allowed(check_tail_bound, or_none=True, in_dtype=True),
         "base": allowed(check_choice, ("auto", "normal", "mixture")),
         "standardize": allowed(check_bool),
+        "support": allowed(check_support, or_none=True),
         "n_init": allowed(check_int, 1),
         "n_models": allowed(check_int, 1),
         "max_iter": allowed(check_int, 1, or_none=True),
@@ -391,8 +434,9 @@ class FlowDensity(Transformer):
         Raises
         ------
         TypeError, ValueError
-            If an argument has the wrong type or an invalid value; if any parameter of the estimator has, used or not; or if
-            the mean log-density of the samples is not finite after training. An earlier fit is unchanged then.
+            If an argument has the wrong type or an invalid value; if any parameter of the estimator has, used or not; if a
+            value of X is outside of the support of its column, or `support` names a column that is not there; or if the mean
+            log-density of the samples is not finite after training. An earlier fit is unchanged then.
 
         Warns
         -----
@@ -401,8 +445,8 @@ class FlowDensity(Transformer):
         UserWarning
             If there are not more samples than columns; if columns are linear combinations of others, because the density then
             has no upper limit and its value means little; if columns of X or context vary by less than a thousand times the
-            resolution of `dtype` (see `origin_`); if a column of the context has outliers (see `context_range_`). Later
-            methods warn if they clip a context.
+            resolution of `dtype` (see `origin_`); if a column of the context has outliers (see `context_range_`); if at least
+            5 % of a column equal a bound of its support. Later methods warn if they clip a context.
 
         Notes
         -----
@@ -419,8 +463,9 @@ class FlowDensity(Transformer):
         refuse_context(y)
         check_callback(callback)
         names, context_names = feature_names(X), feature_names(context)
-        data = check_data(X, context, sample_weight, settings.dtype, minimum=2)
-        return self._fit_data(settings, data, count_given(data, sample_weight), names, context_names, callback)
+        declared = Declared.of(settings.support, names, X)
+        data = check_data(X, context, sample_weight, settings.dtype, minimum=2, declared=declared)
+        return self._fit_data(settings, data, count_given(data, sample_weight), names, context_names, callback, declared)
 
     def _count_flows(self) -> int:
         """The number of flows: of the fitted model, or else those that `fit` will train."""
@@ -442,15 +487,20 @@ class FlowDensity(Transformer):
         names: Names | None = None,
         context_names: Names | None = None,
         callback: Callback | None = None,
+        declared: Declared | None = None,
     ) -> Self:
         """Fit to checked samples. `n_given` is the number of samples that `fit` received."""
         before = self if settings.warm_start and hasattr(self, "flow_") else None
         if before is not None:
             check_members(before, settings.n_models)
         warn_of_dependent_columns(data, settings.dtype, names)
+        supports, seen = supports_for(declared, data, settings.dtype, _spreading_seed(settings, declared), before)
         fitted: dict[str, Any] = {"n_samples_seen_": n_given}
+        if declared is not None and declared.frame is not None:
+            fitted["_frame"] = declared.frame
         try:
-            (train if settings.n_models == 1 else train_members)(settings, data, fitted, callback, before)
+            fit_flows = train if settings.n_models == 1 else train_members
+            fit_flows(settings, seen, fitted, callback, before, supports)
         except BaseException:  # an interruption leaves the best parameters so far
             if "flow_" in fitted:
                 self._keep(fitted, data.x.shape[1], names, context_names)
@@ -508,25 +558,33 @@ class FlowDensity(Transformer):
         settings = self._settings()
         refuse_context(y)
         if hasattr(self, "flow_"):
-            checked = self._check_columns(X)
-            data = check_data(checked, self._check_context_rows(context, len(checked)), sample_weight, self.flow_.dtype)
-            n = count_given(data, sample_weight)
             names, context_names = (getattr(self, f"{of}feature_names_in_", None) for of in ("", "context_"))
-            stream = getattr(self, "_stream", None) or Stream(settings, data, self.flow_.dtype, self)
-            flow, n_seen, curve = cast(Flow, self.flow_), self.n_samples_seen_ + n, self.history_["train_nll"]
+            flow = cast(Flow, self.flow_)
+            declared, supports = Declared.of(settings.support, names), self._known_supports()
+            checked = self._check_columns(X)
+            check_unchanged(supports, declared, checked.shape[1], "partial_fit")
+            rows = self._check_context_rows(context, len(checked))
+            data = check_data(checked, rows, sample_weight, flow.dtype, 1, declared)
+            n = count_given(data, sample_weight)
+            stream = getattr(self, "_stream", None) or Stream(settings, data, flow.dtype, self)
+            n_seen, curve = self.n_samples_seen_ + n, self.history_["train_nll"]
         else:
             names, context_names = feature_names(X), feature_names(context)
-            data = check_data(X, context, sample_weight, settings.dtype, minimum=2)
+            declared = Declared.of(settings.support, names, X)
+            data = check_data(X, context, sample_weight, settings.dtype, minimum=2, declared=declared)
+            supports, _ = supports_for(declared, data, settings.dtype, _spreading_seed(settings, declared))
             n = count_given(data, sample_weight)
-            stream = Stream(settings, data, settings.dtype)
+            stream = Stream(settings, data, settings.dtype, supports=supports)
             flow, n_seen, curve = stream.new_flow(settings, data), n, np.empty(0)
-            read = {"flow_": flow, "origin_": stream.origin} | stream.scaler.fitted_attributes()
+            read = {"flow_": flow, "origin_": stream.origin, "_supports": supports} | stream.scaler.fitted_attributes()
             if not np.isfinite(flow.nll(*reads(read, data))):
                 raise ValueError(NO_DENSITY.format("before training"))
         curve = np.append(curve, stream.update(settings, flow, data, n_seen))
         fitted = {"_stream": stream, "flow_": flow, "history_": {"train_nll": curve}, "n_samples_seen_": n_seen}
         fitted |= {"n_iter_": len(curve), "best_iter_": len(curve), "origin_": stream.origin}
-        fitted |= stream.scaler.fitted_attributes()
+        fitted |= stream.scaler.fitted_attributes() | ({} if supports is None else {"_supports": supports})
+        frame = getattr(self, "_frame", None if declared is None else declared.frame)
+        fitted |= {} if frame is None else {"_frame": frame}
         self._keep(fitted, data.x.shape[1], names, context_names)
         return self
 
@@ -554,8 +612,8 @@ class FlowDensity(Transformer):
         Returns
         -------
         log_density : ndarray, shape (n,)
-            In nats, per unit of the data's own units, so that it may be positive; -inf where there is no density. Given the
-            context, if there is one.
+            In nats, per unit of the data's own units, so that it may be positive; -inf where there is no density, as outside
+            of the `support`. Given the context, if there is one.
         std : ndarray, shape (n,)
             Only with `return_std`: the standard deviation over the members of their log-densities, in nats. 0 for one member,
             and where no member has a density; inf where some have one and others have none.
@@ -564,10 +622,9 @@ class FlowDensity(Transformer):
         ------
         NotFittedError, TypeError, ValueError
         """
-        return_std = check_bool("return_std", return_std)
-        X = self._check_samples(X)
-        flow, context = self.flow_, self._check_context(context, len(X))
-        return log_prob_and_std(flow, X, context) if return_std else flow.log_prob(X, context)
+        if check_bool("return_std", return_std):
+            return self._log_density_and_std(X, context)
+        return self._log_density(X, context)
 
     def score(
         self,
@@ -599,6 +656,11 @@ class FlowDensity(Transformer):
         NotFittedError, TypeError, ValueError
         """
         refuse_context(y)
+        supports = self._known_supports()
+        if supports is not None and supports.is_sum:
+            log_density = self._log_density(X, context)
+            weight = None if sample_weight is None else check_weights("sample_weight", sample_weight, len(log_density))
+            return float(np.average(log_density.astype(np.float64), weights=weight))
         X = self._check_samples(X)
         return -self.flow_.nll(X, self._check_context(context, len(X)), sample_weight)
 
@@ -632,8 +694,9 @@ class FlowDensity(Transformer):
         Returns
         -------
         X : ndarray, shape (n_samples, D), or (m, n_samples, D) with `per_context`
-            In the dtype of the model, or in float64 if `origin_` is not 0. A frame where `set_output` says so, with the
-            columns of `feature_names_in_`, or else x0, x1, ...; with `per_context` always an ndarray.
+            In the dtype of the model, or in float64 if `origin_` is not 0; inside of the `support`. A frame where `set_output`
+            says so, with the columns of `feature_names_in_`, or else x0, x1, ...; after fitting to a frame of pandas or polars
+            with a `support`, a frame with its columns and their types. With `per_context` always an ndarray.
 
         Raises
         ------
@@ -672,8 +735,14 @@ class FlowDensity(Transformer):
         NotFittedError, TypeError, ValueError
         """
         flow, draws = self._check_draws(n_samples, random_state, context, per_context)
-        X, log_density = flow.sample_and_log_prob(**draws)
-        return self._drawn(X, per_context), log_density
+        x, log_density = flow.sample_and_log_prob(**draws)
+        X, supports = self._drawn(x, per_context), self._known_supports()
+        if supports is None or not supports.is_sum:
+            return X, log_density
+        rows = draws["context"]
+        rows = np.repeat(rows, draws["n_samples"], axis=0) if per_context and rows is not None else rows
+        masses = supports.log_masses(flow, np.asarray(X, np.float64).reshape(-1, self.n_features_in_), self.origin_, rows)
+        return X, masses.astype(log_density.dtype).reshape(log_density.shape)
 
     def _check_draws(
         self, n_samples: int, random_state: Seed, context: ArrayLike | None, per_context: bool
@@ -704,12 +773,21 @@ class FlowDensity(Transformer):
         Returns
         -------
         grad : ndarray, shape (n, D)
-            In nats per unit of X; see `Flow.grad_log_prob`.
+            In nats per unit of X; NaN in rows without a density. See `Flow.grad_log_prob`.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
+            Also where a column holds whole numbers.
         """
+        supports = self._known_supports()
+        if supports is not None and supports.is_whole.any():
+            columns = name_columns(supports.is_whole, getattr(self, "feature_names_in_", None))
+            raise ValueError(f"grad_log_prob needs columns of real numbers, and column(s) {columns} hold whole numbers")
+        if supports is not None and supports.is_sum:
+            checked = self._check_columns(X)
+            rows = self._check_context(context, len(checked))
+            return supports.grad_log_density(self.flow_, checked, self._origin(), rows)
         X = self._check_samples(X)
         return self.flow_.grad_log_prob(X, self._check_context(context, len(X)))
 
@@ -781,3 +859,10 @@ class FlowDensity(Transformer):
         from nvpflow._io.save import save
 
         save(self, path)
+
+
+def _spreading_seed(settings: Settings, declared: Declared | None) -> int:
+    """A seed of its own for what training sees of whole numbers and angles. Draws nothing where there are none."""
+    if declared is None or not declared.is_random:
+        return 0
+    return draw_seeds(settings.random_state, 2 + 2 * settings.n_models)[-1]

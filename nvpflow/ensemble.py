@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self, SupportsIndex, overload
 
 import numpy as np
@@ -381,12 +381,15 @@ class FlowEnsemble:
         return ensemble_html(self)
 
 
-def log_prob_and_std(flow: Flow | FlowEnsemble, x: Floats, context: Floats | None) -> tuple[Floats, Floats]:
-    """Log-densities (n,), and the standard deviation over the members of theirs, (n,): zeros for a single flow."""
+def log_prob_and_std(flow: Flow | FlowEnsemble, of_one: Callable[[Flow], Floats]) -> tuple[Floats, Floats]:
+    """Log-densities (n,), and the standard deviation over the members of theirs, (n,): zeros for a single flow.
+
+    `of_one` gives the log-densities (n,) of one flow. What it adds up must be linear in the density.
+    """
     if isinstance(flow, Flow):
-        log_prob = flow.log_prob(x, context)
+        log_prob = of_one(flow)
         return log_prob, np.zeros_like(log_prob)
-    of_members = flow.member_log_prob(x, context)
+    of_members = np.stack([of_one(member) for member in flow])
     spread = _spread(of_members)
     return _log_sum_exp(flow._weigh(of_members)), spread
 

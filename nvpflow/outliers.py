@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, ClassVar, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,12 @@ from nvpflow._typing import AnyPath, ArrayLike, BinaryWriter, Callback, DTypeLik
 from nvpflow._validation.arguments import check_bool, check_callback, check_choice, check_real, draw_seeds, shown
 from nvpflow._warnings import warn_user
 from nvpflow.density import FlowDensity
-from nvpflow.ensemble import FlowEnsemble, log_prob_and_std
+from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import ConvergenceWarning, Flow
+from nvpflow.supports import Declared
+
+if TYPE_CHECKING:
+    from nvpflow.supports._fitted import Supports
 
 __all__ = ["FlowOutlierDetector"]
 
@@ -122,6 +126,9 @@ class FlowOutlierDetector(Estimator):
         """ndarray: that of `estimator_`, where there is a context."""
         return self.estimator_.context_range_
 
+    def _known_supports(self) -> Supports | None:
+        return self.estimator_._known_supports()
+
     @property
     def n_iter_(self) -> int:
         """int: that of `estimator_`."""
@@ -174,13 +181,15 @@ class FlowOutlierDetector(Estimator):
         refuse_context(y)
         check_callback(callback)
         names, context_names = feature_names(X), feature_names(context)
-        data = check_data(X, context, sample_weight, settings.dtype, minimum=2)
+        declared = Declared.of(settings.support, names)
+        data = check_data(X, context, sample_weight, settings.dtype, minimum=2, declared=declared)
         parameters = {name: getattr(self, name) for name in FlowDensity._defaults()}
         fitted = settings.warm_start and hasattr(self, "estimator_")
         estimator = copy.copy(self.estimator_).set_params(**parameters) if fitted else FlowDensity(**parameters)
         before = getattr(estimator, "flow_", None)
         try:
-            estimator._fit_data(settings, data, count_given(data, sample_weight), names, context_names, callback)
+            n = count_given(data, sample_weight)
+            estimator._fit_data(settings, data, n, names, context_names, callback, declared)
         except BaseException:  # an interruption leaves the best parameters so far
             if getattr(estimator, "flow_", None) is not before:
                 self._keep_with_threshold(estimator, data, names, context_names)
@@ -192,12 +201,19 @@ class FlowOutlierDetector(Estimator):
         self, estimator: FlowDensity, data: Data, names: Names | None, context_names: Names | None
     ) -> None:
         """Keep the fitted density of the data, and the threshold that suits it."""
-        data = reads(vars(estimator), data)
+        read, flow = reads(vars(estimator), data), estimator.flow_
         if isinstance(self.contamination, str):
             (seed,) = draw_seeds(self.random_state, 1)
-            offset = _threshold(estimator.flow_.sample_and_log_prob(N_DRAWS, seed, _draw_contexts(data, seed))[1], TAIL)
+            contexts = _draw_contexts(read, seed)
+            x, scores = flow.sample_and_log_prob(N_DRAWS, seed, contexts)
+            share, weight, x = TAIL, None, estimator._to_own_units(x)
         else:
-            offset = _threshold(estimator.flow_.log_prob(data.x, data.context), float(self.contamination), data.weight)
+            scores, contexts = flow.log_prob(read.x, read.context), read.context
+            share, weight, x = float(self.contamination), data.weight, data.x
+        supports = estimator._known_supports()
+        if supports is not None and supports.is_sum:
+            scores = supports.log_masses(flow, x, estimator.origin_, contexts)
+        offset = _threshold(scores, share, weight)
         self._keep({"estimator_": estimator, "offset_": offset}, data.x.shape[1], names, context_names)
 
     @overload
@@ -233,11 +249,9 @@ class FlowOutlierDetector(Estimator):
         NotFittedError, TypeError, ValueError
         """
         return_std = check_bool("return_std", return_std)
-        X = self._check_samples(X)
-        flow, context = self.flow_, self._check_context(context, len(X))
         if not return_std:
-            return flow.log_prob(X, context).astype(np.float64)
-        scores, std = log_prob_and_std(flow, X, context)
+            return self._log_density(X, context).astype(np.float64)
+        scores, std = self._log_density_and_std(X, context)
         return scores.astype(np.float64), std.astype(np.float64)
 
     def decision_function(self, X: ArrayLike, *, context: ArrayLike | None = None) -> npt.NDArray[np.float64]:

@@ -4,7 +4,7 @@
     python benchmarks/quality [--data claw ring ...] [--sort density] [--half choose] [--n 200 1000]
                               [--models "nvpflow FlowDensity" GaussianMixture ...] [--states 5] [--json quality.json]
 
-On densities and conditional tasks whose logarithm is known exactly (densities/, conditional.py) a model's figure is its gap,
+On densities and conditional tasks whose logarithm is known exactly (densities/, conditional.py, supports.py) a model's figure is its gap,
 the mean over 10,000 held-out points of log p_true - log p_model: an estimate of the Kullback-Leibler divergence, 0 for a
 perfect model. On tables (tables.py) it is the mean negative log-likelihood of the held-out fifth. All figures are in nats;
 one is inf if that of any point is not finite, or if the fit fails. A random state stands for the samples, the held-out points
@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 
 from quality.data import DATA, HALVES, SORTS, cells, is_installed
-from quality.models import CONDITIONAL_MODELS, MODELS, OURS
+from quality.models import CONDITIONAL_MODELS, MODELS, OURS, SUPPORT_MODELS
 from quality.report import collect, print_details, print_report
 from quality.results import Results
 from quality.run import run
@@ -33,12 +33,14 @@ STORED = Path(__file__).parent / "figures.json"
 
 
 def main():
-    models = MODELS | CONDITIONAL_MODELS
+    models = MODELS | CONDITIONAL_MODELS | SUPPORT_MODELS
     parser = argparse.ArgumentParser(
         prog="python benchmarks/quality", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", nargs="+", choices=list(DATA), default=list(DATA), metavar="NAME", help=", ".join(DATA))
-    parser.add_argument("--sort", nargs="+", choices=SORTS, default=SORTS, help="densities, tables, conditional tasks")
+    parser.add_argument(
+        "--sort", nargs="+", choices=SORTS, default=SORTS, help="densities, tables, conditional tasks, columns with a support"
+    )
     parser.add_argument("--half", nargs="+", choices=HALVES, default=HALVES)
     parser.add_argument("--n", nargs="+", type=int, metavar="N", help="of the declared sizes of densities and tasks")
     parser.add_argument("--models", nargs="*", choices=list(models), default=[OURS], metavar="MODEL",

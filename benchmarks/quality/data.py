@@ -1,14 +1,14 @@
-"""All data that models are judged on, by name: exact densities, real tables, conditional tasks."""
+"""All data that models are judged on, by name: exact densities, real tables, conditional tasks, columns with a support."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from quality import conditional, densities, tables
+from quality import conditional, densities, supports, tables
 
 N_HELD_OUT = 10_000
 HALVES = ("choose", "report")
-SORTS = ("density", "table", "conditional")
+SORTS = ("density", "table", "conditional", "support")
 
 
 class Data(NamedTuple):
@@ -24,6 +24,7 @@ DATA = {
     **{name: Data("density", row.kind, row.half, row.sizes) for name, row in densities.DESIGN.items()},
     **{name: Data("table", row.kind, row.half, (tables.n_training(name),)) for name, row in tables.TABLES.items()},
     **{name: Data("conditional", row.kind, row.half, row.sizes) for name, row in conditional.DESIGN.items()},
+    **{name: Data("support", row.kind, row.half, row.sizes) for name, row in supports.DESIGN.items()},
 }
 
 
@@ -48,7 +49,7 @@ def _table_of(name):
 def draw(name, n, state):
     """Training samples, held-out samples, and the exact log-density of these, 0 if there is none.
 
-    Samples are tuples, (x,) or (x, c) with a context. The random state stands for both, and for the split of a table.
+    Samples are tuples, (x,) or (x, c) with a context. Those to train on are (x, support) where columns have one. The random state stands for both, and for the split of a table.
     """
     rng = np.random.default_rng(state)
     if name in tables.TABLES:
@@ -58,6 +59,10 @@ def draw(name, n, state):
         density = densities.DENSITIES[name]
         train, held_out = (density.sample(n, rng),), (density.sample(N_HELD_OUT, rng),)
         return train, held_out, density.log_prob(*held_out)
+    if name in supports.DESIGN:
+        row = supports.DESIGN[name]
+        train, held_out = row.density.sample(n, rng), row.density.sample(N_HELD_OUT, rng)
+        return (train, row.support), (held_out,), row.density.log_prob(held_out)
     task = conditional.DESIGN[name].task
     if isinstance(task, conditional.TableColumns):
         return *task.split(rng), 0.0

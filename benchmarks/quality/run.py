@@ -8,12 +8,12 @@ import numpy as np
 
 from moons import processor
 from quality.data import DATA, draw
-from quality.models import CONDITIONAL_MODELS, MODELS
+from quality.models import CONDITIONAL_MODELS, MODELS, SUPPORT_MODELS
 
 
 def models_of(name):
     """The models that can be run on the data."""
-    return CONDITIONAL_MODELS if DATA[name].sort == "conditional" else MODELS
+    return {"conditional": CONDITIONAL_MODELS, "support": SUPPORT_MODELS}.get(DATA[name].sort, MODELS)
 
 
 def measure(model, samples, state):

@@ -1,6 +1,7 @@
 /* All headers from outside of the engine. */
 #include "../checked.h"
 #include "../engine.h"
+#include "../normal.h"
 #include "../plan.h"
 #include "../reals.h"
 #include "../rng.h"

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from nvpflow import _core
 from nvpflow._typing import FloatDType
 from nvpflow._validation.arguments import (
+    check_bounds,
     check_choice,
     check_hidden,
     check_int,
@@ -152,6 +153,15 @@ def _encode_order(name: str, value: object, _: None, data_dim: int) -> list[int]
     return order
 
 
+def _encode_bounds(name: str, value: object, _: None, data_dim: int) -> list[float]:
+    pairs = _listed(name, value, data_dim)
+    return [bound for i, pair in enumerate(pairs) for bound in check_bounds(f"{name}[{i}]", pair)]
+
+
+def _encode_reals(name: str, value: object, _: None, data_dim: int) -> list[float]:
+    return [check_real(name, number, 0) for number in _listed(name, value, data_dim)]
+
+
 # Arguments: name, value, allowed values, data_dim.
 ENCODERS: dict[str, Callable[[str, Any, Any, int], Sequence[float]]] = {
     "choice": _encode_choice,
@@ -160,7 +170,18 @@ ENCODERS: dict[str, Callable[[str, Any, Any, int], Sequence[float]]] = {
     "widths": _encode_widths,
     "mask": _encode_mask,
     "order": _encode_order,
+    "bounds": _encode_bounds,
+    "reals": _encode_reals,
 }
+
+
+def _listed(name: str, values: object, n: int) -> list[Any]:
+    """Check for a list of n entries."""
+    if not isinstance(values, list):
+        raise TypeError(f"{name} must be a list, got {shown(values)}")
+    if len(values) != n:
+        raise ValueError(f"{name} must have {n} entries, one for each column, got {len(values)}")
+    return values
 
 
 def _integers(name: str, values: object, n: int) -> list[int]:

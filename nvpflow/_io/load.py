@@ -19,8 +19,12 @@ from nvpflow._validation.arguments import check_bool, check_choice, check_int, c
 from nvpflow.density import FlowDensity
 from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import Flow
+from nvpflow.layers import Bounded
 from nvpflow.outliers import FlowOutlierDetector
 from nvpflow.real_nvp import RealNVP
+from nvpflow.supports import restore_kinds, restore_support
+from nvpflow.supports._fitted import Supports
+from nvpflow.supports._frame import Frame
 
 __all__ = ["load"]
 
@@ -184,10 +188,12 @@ def _restore_estimator(header: dict[str, Any], flow: Flow | FlowEnsemble, file: 
     }
     if flow.context_dim:
         fitted["context_origin_"] = np.zeros(flow.context_dim)
+    if "frame" in header:
+        fitted["_frame"] = Frame.restore(header["frame"], flow.data_dim)
     if "search" in header:
         fitted["search_"] = _restore_search(header["search"], file)
     names = [_restore_names(header, *of) for of in zip(NAMES, (flow.data_dim, flow.context_dim))]
-    model._keep(fitted | _restore_units(flow, file), flow.data_dim, *names)
+    model._keep(fitted | _restore_units(flow, file) | _restore_supports(header, flow), flow.data_dim, *names)
     return model
 
 
@@ -237,7 +243,8 @@ def _with_params(kind: type[E], params: object) -> E:
     """Create an estimator with these parameters, checked as by `fit`."""
     if not isinstance(params, dict):
         raise TypeError(f"the parameters of {kind.__name__} must be an object, got {shown(params)}")
-    model = kind(**(_translate(params) if _is_old(params) else params))
+    params = _translate(params) if _is_old(params) else dict(params)
+    model = kind(**params | {"support": restore_support(params.get("support"))})  # files before it have none
     model.random_state = restore_random_state(model.random_state)
     model._check_parameters()
     return model
@@ -280,6 +287,22 @@ def _restore_units(flow: Flow | FlowEnsemble, file: Reader) -> dict[str, Floats]
             if not np.isfinite(units[attribute]).all():
                 raise ValueError(f"{name} must be finite, got NaN or infinity")
     return units
+
+
+def _restore_supports(header: dict[str, Any], flow: Flow | FlowEnsemble) -> dict[str, Supports]:
+    """The supports of the columns, which the last layer of each flow leads to. Files of real columns have none."""
+    if "columns" not in header:
+        return {}
+    last, *others = [one.layers[-1] for one in (flow if isinstance(flow, FlowEnsemble) else [flow])]
+    kinds = restore_kinds(header["columns"], flow.data_dim)
+    if not isinstance(last, Bounded):
+        raise ValueError("columns have a support, and the flow has no layer that leads to it")
+    if any(other.config() != last.config() for other in others):
+        raise ValueError("columns have one support, and the flows have layers that lead to different ones")
+    supports = Supports(kinds, np.array(last.scales), np.array(last.edges))
+    if supports.layer(flow.dtype).bounds != last.bounds:
+        raise ValueError(f"the columns and the flow have different bounds: {shown(header['columns'])}, {shown(last.bounds)}")
+    return {"_supports": supports}
 
 
 def _restore_names(header: dict[str, Any], key: str, n: int) -> Names | None:

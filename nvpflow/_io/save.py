@@ -22,6 +22,7 @@ from nvpflow._io.writing import write_file
 from nvpflow._training.history import every_epoch
 from nvpflow._typing import AnyPath, BinaryWriter
 from nvpflow._validation.arguments import check_real
+from nvpflow.supports import plain_support
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -166,6 +167,11 @@ def _contents(model: Any) -> tuple[dict[str, Any], Flow | FlowEnsemble, dict[str
         header |= {"n_iter": _epochs_of(model), "best_iter": np.asarray(model.best_iter_).tolist()}
         header["n_samples_seen"] = model.n_samples_seen_
         arrays = {f"history.{name}": curve for name, curve in every_epoch(model.history_).items()}
+        supports = model._known_supports()
+        if supports is not None:
+            header["columns"] = [kind._plain() for kind in supports.kinds]
+        if hasattr(model, "_frame"):
+            header["frame"] = list(model._frame)
         if hasattr(model, "search_"):
             header["search"] = [str(candidate) for candidate in model.search_["candidate"]]
             arrays |= {f"search.{name}": np.asarray(model.search_[name], np.float64) for name in SEARCH}
@@ -204,6 +210,7 @@ def _plain_params(model: FlowDensity | FlowOutlierDetector) -> dict[str, Any]:
     params = model.get_params()
     params["dtype"] = np.dtype(params["dtype"]).name
     params["hidden_dim"] = np.asarray(params["hidden_dim"]).tolist()
+    params["support"] = plain_support(params["support"])
     params["random_state"] = plain_random_state(params["random_state"])
     return params
 

@@ -12,6 +12,7 @@ from nvpflow._sklearn.available import of_one_flow
 from nvpflow._sklearn.estimator import Estimator
 from nvpflow._typing import ArrayLike, Floats, Names
 from nvpflow._validation.arguments import check_choice
+from nvpflow.supports._frame import Frame
 
 __all__ = ["Transformer"]
 
@@ -105,14 +106,24 @@ class Transformer(Estimator):
         return self._as_frame(array, self.get_feature_names_out(), X)
 
     def _data_output(self, array: Floats) -> Any:
-        """Convert samples to the type of `set_output`."""
-        return self._as_frame(array, getattr(self, "feature_names_in_", [f"x{i}" for i in range(array.shape[1])]))
+        """Convert samples to the type of `set_output`, or else to a frame like that of `fit` with a `support`."""
+        names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(array.shape[1])])
+        frame: Frame | None = getattr(self, "_frame", None)
+        if frame is None or self._output_kind() not in (None, frame.library):
+            return self._as_frame(array, names)
+        supports = self._known_supports()
+        return frame.build(array, names, np.zeros(len(names), bool) if supports is None else supports.is_whole)
+
+    def _output_kind(self) -> str | None:
+        """What `set_output`, or else ``sklearn.set_config``, says: None if neither says anything."""
+        sklearn = sys.modules.get("sklearn")
+        default = sklearn.get_config()["transform_output"] if sklearn else "default"
+        kind: str | None = getattr(self, "_output_container", None if default == "default" else default)
+        return kind
 
     def _as_frame(self, array: Floats, names: Names | list[str], X: ArrayLike | None = None) -> Any:
         """Return the array, or a frame with column names, according to `set_output` or else ``sklearn.set_config``."""
-        sklearn = sys.modules.get("sklearn")
-        default = sklearn.get_config()["transform_output"] if sklearn else "default"
-        kind = getattr(self, "_output_container", default)
+        kind = self._output_kind()
         if kind == "pandas":
             import pandas
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nvpflow._training.dataset import Data
     from nvpflow._training.settings import Settings
     from nvpflow._training.standardize import Units
+    from nvpflow.supports._fitted import Supports
 
 __all__ = ["coupling_of", "new_flow", "reads", "whole_flow"]
 
@@ -67,10 +68,16 @@ def _scale_last_maps(layers: Sequence[Coupling], settings: Settings, base: Mixtu
 
 
 def whole_flow(
-    settings: Settings, layers: Sequence[Layer], base: MixtureBase | None, units: Units, scaler: ContextScaler
+    settings: Settings,
+    layers: Sequence[Layer],
+    base: MixtureBase | None,
+    units: Units,
+    scaler: ContextScaler,
+    supports: Supports | None = None,
 ) -> Flow:
     """Create the flow for samples and context in their own units, less their origins, from layers for standardised data."""
-    whole = Flow([*(layer.copy() for layer in layers), *units.layers()], base and base.copy())
+    bounded = [] if supports is None else [supports.layer(settings.dtype)]
+    whole = Flow([*(layer.copy() for layer in layers), *units.layers(), *bounded], base and base.copy())
     scaler.to_own_units(whole)
     whole.n_jobs = settings.n_jobs
     return whole
@@ -81,4 +88,6 @@ def reads(fitted: dict[str, Any], data: Data) -> Data:
     flow, context = fitted["flow_"], data.context
     if context is not None:
         context = (np.clip(context, *fitted["context_range_"]) - fitted["context_origin_"]).astype(flow.dtype)
-    return data._replace(x=(data.x - fitted["origin_"]).astype(flow.dtype), context=context)
+    supports: Supports | None = fitted.get("_supports")
+    x = data.x if supports is None else supports.marked(data.x)
+    return data._replace(x=(x - fitted["origin_"]).astype(flow.dtype), context=context)

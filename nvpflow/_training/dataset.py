@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from nvpflow._validation.arguments import FLOAT64
 from nvpflow._validation.arrays import as_array, check_samples
 from nvpflow._validation.weights import check_weights
 from nvpflow._warnings import warn_user
+
+if TYPE_CHECKING:
+    from nvpflow.supports import Declared
 
 __all__ = [
     "Data",
@@ -53,15 +56,23 @@ class Data(NamedTuple):
 
 
 def check_data(
-    X: ArrayLike, context: ArrayLike | None, sample_weight: ArrayLike | None, dtype: FloatDType, minimum: int = 1
+    X: ArrayLike,
+    context: ArrayLike | None,
+    sample_weight: ArrayLike | None,
+    dtype: FloatDType,
+    minimum: int = 1,
+    declared: Declared | None = None,
 ) -> Data:
     """Check the arguments of `fit` and convert them to Data, with sorted rows: the order of the rows does not matter.
 
     Every row counts, even if another one is equal. Rows of weight 0 are dropped. Weights in ratios of whole numbers are
     counts, in lowest terms: a row of weight 3 becomes three rows. Other weights are relative and are scaled to a mean of 1.
-    X and context must be finite in `dtype`, that of the model, but keep their own precision, up to float64.
+    X and context must be finite in `dtype`, that of the model, but keep their own precision, up to float64. The values of X
+    must be in the declared supports.
     """
     x = check_numbers("X", X, dtype, minimum)
+    if declared is not None:
+        declared.check(x)
     context = None if context is None else check_numbers("context", context, dtype)
     if context is not None and len(context) != len(x):
         raise ValueError(f"context must have one row for each of {len(x)} samples, got shape {context.shape}")

@@ -21,12 +21,13 @@ from nvpflow._training.split import split
 from nvpflow._training.standardize import Units
 from nvpflow._training.start import Start
 from nvpflow._training.warm_start import find_warm_start
-from nvpflow._typing import Callback
+from nvpflow._typing import Callback, Floats
 from nvpflow._validation.arguments import draw_seeds
 from nvpflow.progress import progress
 
 if TYPE_CHECKING:
     from nvpflow.density import FlowDensity
+    from nvpflow.supports._fitted import Supports
 
 __all__ = ["learned", "make_starts", "train", "train_best", "watched"]
 
@@ -37,6 +38,7 @@ def train(
     fitted: dict[str, Any],
     callback: Callback | None = None,
     before: FlowDensity | None = None,
+    supports: Supports | None = None,
 ) -> None:
     """Train a flow.
 
@@ -51,17 +53,19 @@ def train(
         As in `FlowDensity.fit`.
     before : FlowDensity, optional
         The fitted model to start from. It is not changed.
+    supports : Supports, optional
+        Of the columns of the data. Default: all are real.
     """
     init_seed, split_seed, shuffle_seed = draw_seeds(settings.random_state, 3)
     limit = Limit(settings.time_limit)
     training, validation = split(settings, data, split_seed)
     scaler = ContextScaler(training, settings.standardize, settings.dtype, data.context)
-    starts = make_starts(settings, training, validation, scaler, init_seed, before)
+    starts = make_starts(settings, training, validation, scaler, init_seed, before, supports)
     try:
         with watched(callback, starts[0].max_iter, settings.verbose) as watch:
             train_best(starts, watch, shuffle_seed, limit, with_rival=before is None)
     finally:
-        fitted |= learned(settings, starts, scaler)  # even if interrupted
+        fitted |= learned(settings, starts, scaler, supports)  # even if interrupted
 
 
 def make_starts(
@@ -71,25 +75,39 @@ def make_starts(
     scaler: ContextScaler,
     seed: int,
     before: FlowDensity | None = None,
+    supports: Supports | None = None,
 ) -> list[Start]:
     """Create the starts of one flow: new ones, or a warm start from a fitted model with one flow."""
+    log_slopes = None
+    if supports is not None:
+        log_slopes = (supports.log_slopes(training), supports.log_slopes(validation) if validation else np.empty(0))
+        training, validation = supports.to_reals(training), validation and supports.to_reals(validation)
     training, validation = scaler.transform(training), validation and scaler.transform(validation)
     if before is None:
-        return _new_starts(settings, training, validation, seed)
-    units, flow, mixture = find_warm_start(before, settings, training, scaler, seed)
-    inner = _standardized(units, training), validation and _standardized(units, validation)
-    return [Start(settings, *inner, units, flow, mixture, seed)]
+        starts = _new_starts(settings, training, validation, seed)
+    else:
+        units, flow, mixture = find_warm_start(before, settings, training, scaler, seed)
+        inner = _standardized(units, training), validation and _standardized(units, validation)
+        starts = [Start(settings, *inner, units, flow, mixture, seed)]
+    if supports is not None and log_slopes is not None:
+        for start in starts:
+            start.log_slopes = log_slopes
+            start.units.origin = supports.origin_within(start.units.origin)
+    return starts
 
 
-def learned(settings: Settings, starts: list[Start], scaler: ContextScaler) -> dict[str, Any]:
+def learned(
+    settings: Settings, starts: list[Start], scaler: ContextScaler, supports: Supports | None = None
+) -> dict[str, Any]:
     """The fitted attributes, from the best start. None if no epoch was completed."""
     best = min(starts, key=Start.validation_nll)
     if not best.history:
         return {}
-    found = {} if best.search is None else {"search_": best.search}
+    origin: Floats = np.zeros(best.flow.data_dim) + best.units.origin
+    found: dict[str, Any] = {} if best.search is None else {"search_": best.search}
+    found |= {"origin_": origin} if supports is None else {"origin_": origin + supports.origin, "_supports": supports}
     return found | {
-        "flow_": whole_flow(settings, best.flow.layers, best.base, best.units, scaler),
-        "origin_": np.zeros(best.flow.data_dim) + best.units.origin,
+        "flow_": whole_flow(settings, best.flow.layers, best.base, best.units, scaler, supports),
         **scaler.fitted_attributes(),
         "n_iter_": len(best.history["train_nll"]),
         "best_iter_": best.best_iter,

@@ -31,6 +31,7 @@ from nvpflow.ensemble import FlowEnsemble
 
 if TYPE_CHECKING:
     from nvpflow.density import FlowDensity
+    from nvpflow.supports._fitted import Supports
 
 __all__ = ["check_members", "train_members"]
 
@@ -41,6 +42,7 @@ def train_members(
     fitted: dict[str, Any],
     callback: Callback | None = None,
     before: FlowDensity | None = None,
+    supports: Supports | None = None,
 ) -> None:
     """Train the members of an ensemble. The parameters are those of `train`.
 
@@ -54,8 +56,8 @@ def train_members(
     n_jobs = count_threads(settings.n_jobs)
     n_threads = 1 if callback else min(n_jobs, n_models)
     own = replace(settings, n_jobs=n_jobs // n_threads)
-    members = [_Member(own, *splits[k], scaler, *seeds[2 * k : 2 * k + 2]) for k in range(n_models)]
-    origin, models = _origin(settings, data), _models_of(before, n_models)
+    members = [_Member(own, *splits[k], scaler, supports, *seeds[2 * k : 2 * k + 2]) for k in range(n_models)]
+    origin, models = _origin(settings, data, supports), _models_of(before, n_models)
     run = functools.partial(run_in_threads, n_threads=n_threads, interrupt=limit.interrupt)
     run(functools.partial(member.begin, origin, model) for member, model in zip(members, models))
     try:
@@ -92,12 +94,13 @@ def _models_of(before: FlowDensity | None, n_models: int) -> list[FlowDensity | 
     return models + [None] * (n_models - len(models))
 
 
-def _origin(settings: Settings, data: Data) -> Floats | float:
-    """What is subtracted from all samples before a member reads them."""
+def _origin(settings: Settings, data: Data, supports: Supports | None) -> Floats | float:
+    """What is subtracted from all samples, as training sees them, before a member reads them."""
     if not settings.standardize:
         return 0.0
-    location, deviation, _ = location_and_scale(data.x, data.weight)
-    return origin_of(location, deviation, settings.dtype)
+    location, deviation, _ = location_and_scale(data.x if supports is None else supports.to_reals(data).x, data.weight)
+    origin = origin_of(location, deviation, settings.dtype)
+    return origin if supports is None else supports.origin_within(origin)
 
 
 def _share(limit: Limit, n_left: int, n_threads: int) -> Limit:
@@ -110,15 +113,23 @@ class _Member:
     """The training of one member. `training` and `validation` are in their own units."""
 
     def __init__(
-        self, settings: Settings, training: Data, validation: Data | None, scaler: ContextScaler, seed: int, shuffle_seed: int
+        self,
+        settings: Settings,
+        training: Data,
+        validation: Data | None,
+        scaler: ContextScaler,
+        supports: Supports | None,
+        seed: int,
+        shuffle_seed: int,
     ) -> None:
         self.settings, self.training, self.validation, self.scaler = settings, training, validation, scaler
-        self.seed, self.shuffle_seed = seed, shuffle_seed
+        self.seed, self.shuffle_seed, self.supports = seed, shuffle_seed, supports
         self.starts: list[Start] = []
         self.is_new = True
 
     def begin(self, origin: Floats | float, before: FlowDensity | None) -> None:
-        self.starts = make_starts(self.settings, self.training, self.validation, self.scaler, self.seed, before)
+        parts = self.training, self.validation
+        self.starts = make_starts(self.settings, *parts, self.scaler, self.seed, before, self.supports)
         self.is_new = before is None
         for start in self.starts:
             start.units.origin = origin
@@ -134,7 +145,7 @@ class _Member:
             train_best(self.starts, counted, self.shuffle_seed, limit(), self.is_new)
 
     def learned(self) -> dict[str, Any]:
-        return learned(self.settings, self.starts, self.scaler)
+        return learned(self.settings, self.starts, self.scaler, self.supports)
 
 
 class _Counted:

@@ -23,6 +23,7 @@ from nvpflow.optim import Adam
 if TYPE_CHECKING:
     from nvpflow._training.settings import Settings
     from nvpflow.density import FlowDensity
+    from nvpflow.supports._fitted import Supports
 
 __all__ = ["Stream"]
 
@@ -45,28 +46,44 @@ class Stream:
     dtype : numpy.dtype
         Of the flow.
     before : FlowDensity, optional
-        The fitted model to continue. Its origins are kept.
+        The fitted model to continue. Its origins and supports are kept.
+    supports : Supports, optional
+        Of the columns of the data of a new model. Default: all are real.
     """
 
-    def __init__(self, settings: Settings, data: Data, dtype: FloatDType, before: FlowDensity | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        data: Data,
+        dtype: FloatDType,
+        before: FlowDensity | None = None,
+        supports: Supports | None = None,
+    ) -> None:
         self.init_seed, seed = draw_seeds(settings.random_state, 2)
         self.rng = np.random.default_rng(seed)
         self.scaler = ContextScaler(data, settings.standardize, dtype)
         self.origin: Floats = np.zeros(data.x.shape[1])
         self.adam: Adam | None = None
+        self.supports = supports
         if before is not None:
             self.origin = getattr(before, "origin_", self.origin)
+            self.supports = before._known_supports()
             self.scaler.continue_from(before)
 
     def new_flow(self, settings: Settings, data: Data) -> Flow:
         """Create a flow for the first piece, and set `origin`."""
+        if self.supports is not None:
+            data = self.supports.to_reals(self.supports.spread(data, np.random.default_rng(self.init_seed)))
         data = self.scaler.transform(data)
         units, mixture = Units.of(data, settings.standardize, False, self.scaler.dtype), None
+        if self.supports is not None:
+            units.origin = self.supports.origin_within(units.origin)
+            self.origin = self.origin + self.supports.origin
         self.origin = self.origin + units.origin
         if base_of(settings, data, validated=False) == "mixture":
             mixture = fit_mixture(units.standardize(data.x, data.context), data.weight, self.init_seed)
         flow = new_flow(settings, data, self.init_seed, mixture)
-        return whole_flow(settings, flow.layers, flow.base, units, self.scaler)
+        return whole_flow(settings, flow.layers, flow.base, units, self.scaler, self.supports)
 
     def update(self, settings: Settings, flow: Flow, data: Data, n_seen: int) -> float:
         """Train for one epoch on the data, in minibatches, from the present parameters of the flow.
@@ -86,10 +103,20 @@ class Stream:
         nll : float
             Mean over the minibatches, each before its update, in nats. NaN if training diverged.
         """
+        if self.supports is None:
+            return self._update(settings, flow, data, n_seen, self.origin)
+        data = self.supports.spread(data, self.rng)
+        inner, origin = self.supports.inner(flow), self.supports.origin_within(self.origin)
+        nll = self._update(settings, inner, self.supports.to_reals(data), n_seen, origin)
+        flow.parameters[:] = inner.parameters
+        return nll + self.supports.mean_log_slope(data)
+
+    def _update(self, settings: Settings, flow: Flow, data: Data, n_seen: int, origin: Floats) -> float:
+        """`update` for a flow of numbers on the whole real line."""
         batch_size, noise = settings.batch_size or len(data.x), bandwidth(settings.noise, data, n_seen)
         adam = self._bind_adam(settings, flow)
         self.scaler = self.scaler.covering(data.context)
-        data = self.scaler.transform(data._replace(x=(data.x - self.origin).astype(flow.dtype)))
+        data = self.scaler.transform(data._replace(x=(data.x - origin).astype(flow.dtype)))
         before = flow.parameters.copy()
         self.scaler.to_standardized(flow)
         try:

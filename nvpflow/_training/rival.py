@@ -47,6 +47,7 @@ def adopt_better_rival(start: Start, seed: int, limit: Limit) -> None:
         return
     flow = new_flow(start.settings, training, start.seed, base)
     rival = Start(start.settings, training, held_out, start.units, flow, base, start.seed, SHARE)
+    rival.log_slopes = start.log_slopes
     gain, error = mean_and_error(_gain(rival, start), held_out.weight)
     if gain < -FAR_BEHIND * error:
         return
@@ -70,7 +71,8 @@ def _with_rival(search: Search, rival: Start, is_better: bool) -> Search:
     """The search with the rival as its last candidate, in the data's units."""
     assert rival.mixture is not None
     assert rival.validation is not None
-    score = np.average(rival.log_prob_of_flow(), weights=rival.validation.weight) - rival.units.log_det
+    log_prob = rival.log_prob_of_flow() - rival.log_slopes[1]
+    score = np.average(log_prob, weights=rival.validation.weight) - rival.units.log_det
     words = "flow over a mixture" if rival.best_iter else "mixture"
     return {
         "candidate": np.append(search["candidate"], f"{words} of {rival.mixture.n_components} given the context"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from nvpflow._typing import Activation, Base, CouplingKind, FloatDType, Schedule, Seed
+from nvpflow.supports import Kinds
 
 __all__ = ["Settings"]
 
@@ -24,6 +25,7 @@ class Settings:
     tail_bound: float | None
     base: Base
     standardize: bool
+    support: Kinds | None
     n_init: int
     n_models: int
     max_iter: int | None

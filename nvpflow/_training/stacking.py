@@ -45,7 +45,7 @@ class Stack(NamedTuple):
     gain : float
         How much higher the log-density of the average is, in nats.
     search : dict
-        As `FlowDensity.search_`, without the flow, in the units of the samples.
+        As `FlowDensity.search_`, without the flow, in the units of the samples, less `log_slopes`.
     """
 
     base: MixtureBase
@@ -54,7 +54,7 @@ class Stack(NamedTuple):
     search: Search
 
 
-def stack_mixtures(training: Data, validation: Data, seed: int) -> Stack:
+def stack_mixtures(training: Data, validation: Data, seed: int, log_slopes: Floats) -> Stack:
     """Fit mixtures to all samples but one part, part after part. Weigh them by their densities of what was held out.
 
     If one normal distribution is as good, within a standard error, it is fitted to all samples.
@@ -64,6 +64,8 @@ def stack_mixtures(training: Data, validation: Data, seed: int) -> Stack:
     training, validation : Data
         The validation samples are the first part that is held out.
     seed : int
+    log_slopes : ndarray, shape (n + m,)
+        Of the training and the validation samples: what to subtract from log-densities in `search`, in nats.
 
     Returns
     -------
@@ -87,7 +89,8 @@ def stack_mixtures(training: Data, validation: Data, seed: int) -> Stack:
         parts[0].fit_simple()
     bases = [part.average(shares) for part in parts]
     base = _average(bases)
-    search = _search(log_probs, shares, weight, len(validation.x), units.log_det)
+    slopes = np.concatenate([log_slopes[mask] for mask in masks])
+    search = _search(log_probs, shares, weight, slopes, len(validation.x), units.log_det)
     return Stack(base, held_out, _gain_of_average(base, bases, seed), search)
 
 
@@ -183,8 +186,14 @@ def _gain_of_average(base: MixtureBase, bases: list[MixtureBase], seed: int) -> 
 
 
 def _search(
-    log_probs: dict[str, Floats], shares: dict[str, float], weight: Floats | None, n_validation: int, log_det: float
+    log_probs: dict[str, Floats],
+    shares: dict[str, float],
+    weight: Floats | None,
+    slopes: Floats,
+    n_validation: int,
+    log_det: float,
 ) -> Search:
+    log_probs = {name: values - slopes for name, values in log_probs.items()}
     scores = [np.average(values, weights=weight) for values in log_probs.values()]
     first = None if weight is None else weight[:n_validation]
     of_validation = [np.average(values[:n_validation], weights=first) for values in log_probs.values()]

@@ -80,6 +80,9 @@ class Start:
         self.training, self.validation = training, validation
         self.noise = bandwidth(settings.noise, training, effective_size(training), mixture)
         self.state, self.best_iter = TrainingState(), 0
+        # log|det dx/dy|, in nats, of samples x, training and validation, that training sees as y; see `Supports`.
+        n_held_out = 0 if validation is None else len(validation.x)
+        self.log_slopes: tuple[Floats, Floats] = (np.zeros(len(training.x)), np.zeros(n_held_out))
         self.history: dict[str, Floats] = {}
         self.search: Search | None = None
         self.max_iter = math.ceil(share * self._max_iter())
@@ -104,6 +107,13 @@ class Start:
     def _validate_every(self) -> int:
         return max(1, self.max_iter // VALIDATIONS) if self.settings.n_iter_no_change is None else 1
 
+    def _shifts(self) -> tuple[float, float]:
+        """What to add to the training and to the validation NLL, for the data's units."""
+        of_training, of_validation = self.log_slopes
+        log_det, validation = self.units.log_det, self.validation
+        validation_shift = 0.0 if validation is None else float(np.average(of_validation, weights=validation.weight))
+        return log_det + float(np.average(of_training, weights=self.training.weight)), log_det + validation_shift
+
     def try_out(self, seed: int, limit: Limit | None = None) -> None:
         """Train for a share of the epochs, or of the time. No warning if it diverges, since another start may converge."""
         every = self._validate_every()
@@ -119,11 +129,12 @@ class Start:
 
     def run(self, seed: int, callback: Callback | None, limit: Limit | None = None, pause_after: int | None = None) -> None:
         """Continue training, to the end, to the limit or for `pause_after` epochs."""
-        settings, flow, shift = self.settings, self.flow, self.units.log_det
+        settings, flow = self.settings, self.flow
+        train_shift, validation_shift = self._shifts()
         part: dict[str, Any] = {}
 
         def in_own_units(epoch: int, train_nll: float, validation_nll: float) -> object:
-            return callback and callback(epoch, train_nll + shift, validation_nll + shift)
+            return callback and callback(epoch, train_nll + train_shift, validation_nll + validation_shift)
 
         try:
             flow._fit(
@@ -151,8 +162,9 @@ class Start:
         finally:
             if "train_nll" in part:
                 self.best_iter = part["best_iter"]
-                for name in [name for name in part if name.endswith("_nll")]:
-                    self.history[name] = np.append(self.history.get(name, []), part[name] + shift)
+                for name, shift in (("train_nll", train_shift), ("validation_nll", validation_shift)):
+                    if name in part:
+                        self.history[name] = np.append(self.history.get(name, []), part[name] + shift)
 
     def validation_nll(self) -> float:
         """The lowest validation NLL so far, in the data's units. Infinite before the first validation."""
@@ -173,8 +185,8 @@ class Start:
             if not self._keep_layers(held_out, gain_of_refit(self.mixture, self.training, both)):
                 self.base = refit_conditional_mixture(self.mixture, both)
             return
-        stack = stack_mixtures(self.training, self.validation, self.seed)
-        score = float(np.average(self.log_prob_of_flow(), weights=self.validation.weight))
+        stack = stack_mixtures(self.training, self.validation, self.seed, np.concatenate(self.log_slopes))
+        score = float(np.average(self.log_prob_of_flow() - self.log_slopes[1], weights=self.validation.weight))
         is_better = self._keep_layers(stack.held_out, stack.gain)
         if not is_better:
             self.base, self._without_layers = stack.base, stack.held_out + stack.gain

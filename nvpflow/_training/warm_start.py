@@ -15,6 +15,7 @@ from nvpflow._training.dataset import Data
 from nvpflow._training.mixture_search import fit_mixture
 from nvpflow._training.standardize import Units
 from nvpflow._training.statistics import effective_size
+from nvpflow._typing import Floats
 from nvpflow.bases import Base
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.flow import Flow
@@ -80,12 +81,12 @@ def find_warm_start(
     mixture : MixtureBase or None
         The base of the flow if its layers are the identity, else None.
     """
-    fitted = cast(Flow, model.flow_)
+    fitted, origin = _without_supports(model)
     n_layers = _count_couplings(fitted)
     _check_unchanged(_fitted_shape(fitted, n_layers), _expected_shape(settings, training, fitted.base))
     whole = fitted.copy()
     read_standardized(whole, scaler.mean - getattr(model, "context_origin_", 0.0), scaler.scale)
-    conditional, origin = training.context is not None, getattr(model, "origin_", 0.0)
+    conditional = training.context is not None
     units = Units.from_layers(whole.layers[n_layers:], settings.standardize, conditional, settings.dtype, origin)
     if units is None:
         raise ValueError("warm_start needs a flow as fit makes it, got another flow_")
@@ -125,6 +126,12 @@ def _fitted_again(mixture: MixtureBase, data: Data, seed: int) -> MixtureBase:
     if isinstance(mixture, ConditionalMixtureBase):
         return refit_conditional_mixture(mixture, data)
     return fit_mixture(data.x, data.weight, seed)
+
+
+def _without_supports(model: FlowDensity) -> tuple[Flow, Floats | float]:
+    """The flow and the origin of a fitted model as training sees them: without the supports of columns."""
+    flow, supports, origin = cast(Flow, model.flow_), model._known_supports(), getattr(model, "origin_", 0.0)
+    return (flow, origin) if supports is None else (supports.inner(flow), supports.origin_within(origin))
 
 
 def _are_identity(layers: Sequence[Layer]) -> bool:

@@ -137,6 +137,30 @@ def check_verbose(name: str, value: object) -> int:
     return int(value) if isinstance(value, bool) else check_int(name, value, 0)
 
 
+def check_bounds(name: str, value: object, dtype: FloatDType = FLOAT64) -> tuple[float, float]:
+    """Return a pair (low, high) as floats, infinite for None. They must satisfy low < high, also after rounding to `dtype`."""
+    if not isinstance(value, (tuple, list, np.ndarray)) or len(value) != 2:
+        raise TypeError(f"{name} must be a pair (low, high), got {shown(value)}")
+    low, high = (_as_bound(name, bound, open_end) for bound, open_end in zip(value, (-np.inf, np.inf)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded = [float(dtype.type(bound)) for bound in (low, high)]
+        width = dtype.type(rounded[1]) - dtype.type(rounded[0])
+    if not low < high or low == np.inf or high == -np.inf:
+        raise ValueError(f"{name} must be a pair (low, high) with low < high, got {shown(value)}")
+    if not rounded[0] < rounded[1] or not (np.isfinite([low, high]) == np.isfinite(rounded)).all():
+        raise ValueError(f"{name} must be a pair with low < high in {dtype}, got {shown(value)}")
+    if np.isfinite(rounded).all() and not np.isfinite(width):
+        raise ValueError(f"{name} must be a pair whose distance is finite in {dtype}, got {shown(value)}")
+    return low, high
+
+
+def _as_bound(name: str, value: object, open_end: float) -> float:
+    bound = open_end if value is None else _as_float(name, value)
+    if np.isnan(bound):
+        raise ValueError(f"{name} must be a pair (low, high) without NaN, got {value!r}")
+    return bound
+
+
 def check_choice(name: str, value: object, choices: Sequence[Choice]) -> Choice:
     """Return `value`, which must be one of the strings in `choices`."""
     if not isinstance(value, str) or value not in choices:

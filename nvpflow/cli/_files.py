@@ -30,7 +30,8 @@ def density_of(fitted: Fitted) -> nvpflow.FlowDensity | None:
 class Model:
     """The content of a model file, and the names of its columns.
 
-    The names are removed from the estimators: the command matches the columns of tables, and the estimators see arrays.
+    The names are removed from the estimators: the command matches the columns of tables, and the estimators see arrays and
+    draw arrays.
 
     Attributes
     ----------
@@ -54,6 +55,7 @@ class Model:
         names = getattr(self.fitted, attribute, getattr(self.estimator, attribute, None))
         for holder in filter(None, (self.fitted, self.estimator)):
             vars(holder).pop(attribute, None)
+            vars(holder).pop("_frame", None)
         return None if names is None else [str(name) for name in names]
 
     def log_prob(self, x: ArrayLike, context: ArrayLike | None) -> Floats:

@@ -34,6 +34,7 @@ from nvpflow.cli._arguments import (
 from nvpflow.cli._files import Model, check_place, load_beside, load_model, save_model
 from nvpflow.cli._rows import context_rows, context_value, read_context, read_rows, read_training_rows
 from nvpflow.cli._streams import say
+from nvpflow.cli._support import add_support, support_of
 from nvpflow.cli.tables import write_table
 from nvpflow.layers import ACTIVATIONS
 
@@ -51,6 +52,7 @@ def add_fit(commands: Commands) -> None:
             "nvpflow fit data.csv -o model.npz",
             "nvpflow fit data.csv -o model.npz --columns height,weight --random-state 0",
             "nvpflow fit data.csv -o model.npz --context age,sex --weight count",
+            "nvpflow fit data.csv -o model.npz --positive price --bounds x:0:10 --angle heading:0:360 --integer count:0:",
             "nvpflow fit data.csv -o detector.npz --contamination auto",
             "nvpflow fit data.parquet -o model.npz --n-layers 16 --hidden-dim 128,128 --n-jobs -1",
             "zcat data.csv.gz | nvpflow fit - -o model.npz -v",
@@ -71,6 +73,7 @@ def add_fit(commands: Commands) -> None:
         help="fit an outlier detector: the share of the rows that are outliers, at most 0.5, or auto: outliers lie "
         "outside of the region of highest density that holds 95 %% of the fitted distribution",
     )
+    add_support(parser)
     positive = integer(1)
     for name, convert, text in (
         ("n_layers", positive, "coupling layers"),
@@ -142,9 +145,10 @@ def _fit(options: argparse.Namespace) -> None:
     check_place(options.output, options.data)
     given = vars(options)
     kind = nvpflow.FlowOutlierDetector if "contamination" in given else nvpflow.FlowDensity
-    known = kind().get_params().keys() - {"verbose"}
+    known = kind().get_params().keys() - {"verbose", "support"}
     model = kind(**{name: given[name] for name in known if name in given})
     rows = read_training_rows(options, model.dtype)
+    model.set_params(support=support_of(options, rows))
     shown = not options.quiet and (options.verbose or sys.stderr.isatty())
     more = {"context": rows.context, "sample_weight": rows.weight}
     more = {name: value for name, value in more.items() if value is not None}

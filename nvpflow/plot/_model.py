@@ -13,6 +13,7 @@ from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import Flow
 from nvpflow.outliers import FlowOutlierDetector
 from nvpflow.plot._checks import Points, check_points
+from nvpflow.supports._fitted import Supports
 
 __all__ = ["Model", "check_model"]
 
@@ -22,8 +23,15 @@ Model: TypeAlias = Flow | FlowEnsemble | FlowDensity | FlowOutlierDetector
 class Drawable:
     """The density of a flow or an ensemble; for a conditional one, given one context or a context for each point."""
 
-    def __init__(self, flow: Flow | FlowEnsemble, context: Points | None, origin: Floats | None = None) -> None:
+    def __init__(
+        self,
+        flow: Flow | FlowEnsemble,
+        context: Points | None,
+        origin: Floats | None = None,
+        supports: Supports | None = None,
+    ) -> None:
         self.flow, self.context, self.origin = flow, context, 0 if origin is None else origin
+        self.angles = supports if supports is not None and supports.turns.any() else None
         self.data_dim, self.dtype = flow.data_dim, flow.dtype
 
     @property
@@ -41,11 +49,17 @@ class Drawable:
         return None if self.context is None else np.broadcast_to(self.context, (n, self.flow.context_dim))
 
     def log_prob(self, x: Points) -> Floats:
+        if self.angles is not None:
+            return self.angles.log_density_of_reals(self.flow, x, self.origin + np.zeros(self.data_dim), self.rows(len(x)))
         return self.flow.log_prob(x - self.origin, self.rows(len(x)))
 
     def sample_and_log_prob(self, n: int) -> tuple[Floats, Floats]:
         x, log_prob = self.flow.sample_and_log_prob(n, random_state=0, context=self.rows(n))
-        return x + self.origin, log_prob
+        x = x + self.origin
+        if self.angles is not None:
+            x = self.angles.in_range(x)
+            log_prob = self.log_prob(x)
+        return x, log_prob
 
     def trace(self, z: Points) -> Floats:
         trace = self.one_flow.trace(z, context=self.rows(len(z)))
@@ -70,7 +84,9 @@ def check_model(model: Model, context: ArrayLike | None = None, most_dims: int |
     rows = _check_context(context, flow.context_dim, n)
     if isinstance(model, (Flow, FlowEnsemble)):
         return Drawable(flow, rows)
-    return Drawable(flow, None if rows is None else model._check_context(context, len(rows)), model._origin())
+    return Drawable(
+        flow, None if rows is None else model._check_context(context, len(rows)), model._origin(), model._known_supports()
+    )
 
 
 def _check_context(context: ArrayLike | None, n_columns: int, n: int) -> Points | None:

@@ -47,6 +47,9 @@ static void set_number(const model *m, void *array, size_t i, double value) {
 
 static void draw_fields(nvp_layer_config *layer, size_t dim, const unsigned char *mask, const size_t *hidden,
                         const size_t *order) {
+    static const double bounds[2 * MOST_DIM] = {-3,   0.1, -(double)INFINITY, (double)INFINITY, -1e-3, (double)INFINITY,
+                                                 -1e30, 0};
+    static const double reals[MOST_DIM] = {1e-3, 2, 1. / 3, 1};
     for (const nvp_field *field = nvp_layer_kinds[layer->type].fields; field->name; field++)
         switch (field->form) {
         case NVP_CHOICE:
@@ -67,6 +70,12 @@ static void draw_fields(nvp_layer_config *layer, size_t dim, const unsigned char
             break;
         case NVP_ORDER:
             nvp_set_sizes(layer, field, order, dim);
+            break;
+        case NVP_BOUNDS:
+            nvp_set_reals(layer, field, bounds);
+            break;
+        case NVP_REALS:
+            nvp_set_reals(layer, field, reals);
             break;
         }
 }

@@ -72,7 +72,7 @@ def test_arrays_of_a_file(tmp_path):
     header, arrays = contents(save_to(tmp_path, ensemble, "npz"))
     assert arrays.keys() == {"parameters", "descriptions", "weights"}
     np.testing.assert_array_equal(arrays["parameters"], np.concatenate([flow.parameters for flow in ensemble]))
-    assert header["kind"] == "FlowEnsemble" and header["flows"] == [flow.config() for flow in ensemble]
+    assert header["kind"] == "FlowEnsemble" and header["flows"] == json.loads(json.dumps([flow.config() for flow in ensemble]))
     assert header["version"] == 1
 
 

@@ -200,12 +200,8 @@ def test_huge_zip64_sizes(estimator, tmp_path):
 
 def test_unknown_arrays(estimator, tmp_path):
     path = save_to(tmp_path, estimator, "npz")
-    rewrite(
-        path,
-        lambda members: {
-            name.replace("history.validation", "history.valuation"): data for name, data in members.items()
-        }.items(),
-    )
+    old, new = "history.validation", "history.valuation"
+    rewrite(path, lambda members: {name.replace(old, new): data for name, data in members.items()}.items())
     with pytest.raises(ValueError, match=r"is damaged: it holds unknown arrays: \['history.valuation_nll'\]"):
         nvpflow.load(path)
 

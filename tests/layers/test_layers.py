@@ -19,7 +19,7 @@ every_layer = pytest.mark.parametrize("name", LAYERS)
 @both_directions
 @pytest.mark.parametrize("dim", [2, 5])
 def test_gradients(name, direction, dim):
-    if name == "permutation":
+    if name in ("permutation", "bounded"):
         pytest.skip("has no parameters; flows contain one")
     check_vjp(one_of_each(dim)[name], direction)
 
@@ -75,7 +75,8 @@ def test_nan_and_infinity_affect_one_row(name, dtype):
                     (*function(spoilt), vjp(spoilt, points, ones)[0]), (*function(points), vjp(points, points, ones)[0])
                 ):
                     np.testing.assert_array_equal(np.delete(ours, 13, 0), np.delete(theirs, 13, 0))
-                assert not np.isfinite(function(spoilt)[0][13]).all()
+                at_a_bound = name == "bounded" and direction == "forward" and not np.isnan(bad)
+                assert at_a_bound or not np.isfinite(function(spoilt)[0][13]).all()
 
 
 @both_precisions

@@ -8,6 +8,7 @@ import scipy.stats
 
 import nvpflow
 from nvpflow import plot
+from nvpflow.plot._model import check_model
 from support.figures import rgba
 
 rng = np.random.default_rng(0)
@@ -254,3 +255,17 @@ def test_models_are_unchanged(models):
         before = copy.deepcopy(vars(model))
         plot.contours(model, resolution=20)
         assert before.keys() == vars(model).keys()
+
+
+def test_angles_are_drawn_as_their_density():
+    """Not as that of the numbers on the line that stand for them."""
+    x = np.random.default_rng(0).vonmises(0, 2, (300, 1))
+    fitted = nvpflow.FlowDensity(support=["angle"], n_layers=2, hidden_dim=8, max_iter=5, random_state=0).fit(x)
+    drawn = check_model(fitted)
+    grid = np.linspace(0, 6, 50)[:, None]
+    np.testing.assert_allclose(drawn.log_prob(grid), fitted.score_samples(grid), atol=1e-4)
+    samples, log_density = drawn.sample_and_log_prob(200)
+    assert (samples >= 0).all() and (samples < 2 * np.pi).all()
+    np.testing.assert_allclose(log_density, fitted.score_samples(samples), atol=1e-4)
+    ax = plot.density(fitted)
+    assert ax is not None

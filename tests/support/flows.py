@@ -63,6 +63,13 @@ def lu_linear(dim, dtype="float64", size=0.5):
     return layer
 
 
+def bounded(dim, dtype="float64"):
+    """Columns of every support, wide enough for samples of N(0, I) times a few."""
+    supports = [((-30, 40), 0), ((-20, None), 8), ((None, 25), 0), ((-25, None), 0), ((None, 20), 6), (None, 0)]
+    chosen = [supports[i % len(supports)] for i in range(dim)]
+    return nvpflow.Bounded(dim, [bounds for bounds, _ in chosen], [scale for _, scale in chosen], dtype=dtype)
+
+
 def one_of_each(dim, dtype="float64"):
     options = dict(activation="silu", dtype=dtype, random_state=dim)
     mask = np.random.RandomState(dim).permutation(alternating(dim, 1))
@@ -75,6 +82,7 @@ def one_of_each(dim, dtype="float64"):
         "shared exp": nvpflow.CouplingLayer(dim, 5, mask, networks="shared", scale="exp", **options),
         "LU": lu_linear(dim, dtype),
         "permutation": nvpflow.Permutation(dim, dtype=dtype, random_state=1),
+        "bounded": bounded(dim, dtype),
     }
 
 
@@ -97,6 +105,7 @@ def make_model(context_dim=0, dtype="float64", n_components=0, conditional=False
             nvpflow.AdditiveCoupling(3, (), [0, 0, 1], **options),
             nvpflow.LULinear(3, dtype=dtype),
             nvpflow.ActNorm(3, dtype=dtype),
+            bounded(3, dtype),
         ],
         base=make_base(n_components, dtype, context_dim if conditional else 0) if n_components else None,
     )

@@ -20,7 +20,7 @@ def stacked(x, weight=None, seed=0):
     """The stack where the last fifth of the rows is the validation part."""
     data = Data(x, None, weight)
     n = min(round(0.8 * len(x)), len(x) - 1)
-    return stack_mixtures(data.rows(slice(n)), data.rows(slice(n, None)), seed)
+    return stack_mixtures(data.rows(slice(n)), data.rows(slice(n, None)), seed, np.zeros(len(data.x)))
 
 
 # -- the parts --

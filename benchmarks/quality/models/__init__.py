@@ -1,6 +1,7 @@
 """The models that are judged, each optional where a package is missing.
 
-A model is a function of samples, shape (n, D), for conditional tasks also of their contexts, (n, C), and of a random state.
+A model is a function of samples, shape (n, D), for conditional tasks also of their contexts, (n, C), or of the supports of the
+columns, and of a random state.
 It fits them and returns the log-density of the fit: a function from points, (m, D), and their contexts to nats, (m,).
 """
 
@@ -67,6 +68,12 @@ CONDITIONAL_MODELS = {
     "LinearRegression": Model("conditional", "normal_linear_regression", _SKLEARN),
     "GaussianMixture": Model("conditional", "conditioned_mixture", _SKLEARN),
     "zuko NSF": Model("zuko_flows", "conditional_nsf", _ZUKO),
+}
+SUPPORT_MODELS = {
+    "nvpflow FlowDensity": Model("supports", "flow_density", _OURS),
+    "nvpflow without support": Model("supports", "flow_density_without", _OURS),
+    "GaussianMixture": Model("supports", "gaussian_mixture", _SKLEARN),
+    "KDEMultivariate": Model("supports", "kernel_density", ("statsmodels",), 1000),
 }
 # What nvpflow should never be far behind: normal distributions and kernels.
 SIMPLE = ("LedoitWolf", "GaussianMixture", "KernelDensity", "LinearRegression")

@@ -1,0 +1,263 @@
+"""The supports of fitted columns: how the flow reads them, and how training sees them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from nvpflow._training.origin import name_columns
+from nvpflow._training.statistics import LARGE_SHARE, QUANTILES_FROM, moments, quantiles
+from nvpflow._typing import FloatDType, Floats, Names
+from nvpflow._validation.arguments import FLOAT64
+from nvpflow._warnings import warn_user
+from nvpflow.ensemble import FlowEnsemble, log_prob_and_std
+from nvpflow.flow import Flow
+from nvpflow.layers import Bounded
+from nvpflow.supports._kinds import REALS, Angle, Kind
+from nvpflow.supports._masses import log_masses
+from nvpflow.supports._spread import spread
+from nvpflow.supports._windings import into_turn, log_share, windings
+
+if TYPE_CHECKING:
+    from nvpflow._training.dataset import Data
+    from nvpflow.density import FlowDensity
+    from nvpflow.supports._parameter import Declared
+
+__all__ = ["Supports", "check_unchanged", "supports_for"]
+
+
+class Supports:
+    """The supports of the columns of X.
+
+    Training sees the columns as numbers on the whole real line, transformed in float64. The fitted flow ends with the layer
+    that leads to the supports, a `Bounded`, and reads X less `origin`.
+
+    Parameters
+    ----------
+    kinds : tuple of Kind, length D
+    scales, edges : ndarray of float64, shape (D,)
+        As for `Bounded`.
+    """
+
+    def __init__(self, kinds: tuple[Kind, ...], scales: Floats, edges: Floats) -> None:
+        self.kinds, self.scales, self.edges = kinds, scales, edges
+        self.origin: Floats = np.array([kind.origin for kind in kinds])
+        self.is_free = np.array([kind.is_free for kind in kinds])
+        self.is_whole = np.array([kind.is_whole for kind in kinds])
+        self.turns = np.array([kind.turn for kind in kinds])
+        # Whether a log-density is that of a sum of densities of the flow.
+        self.is_sum = bool(self.is_whole.any() or self.turns.any())
+        self._exact = self.layer(FLOAT64)
+
+    @classmethod
+    def of(cls, kinds: tuple[Kind, ...], names: Names | None, data: Data, dtype: FloatDType) -> Self:
+        """Find how the samples, after `spread`, are transformed for flows of this dtype. Warn of many values on a bound."""
+        edges = np.array([_edge(kind, x, dtype) for kind, x in zip(kinds, data.x.T)])
+        _warn_of_values_on_bounds(kinds, data, names)
+        scales = np.array([_scale(kind, x, edge, data.weight) for kind, x, edge in zip(kinds, data.x.T, edges)])
+        return cls(kinds, scales, edges)
+
+    def layer(self, dtype: FloatDType) -> Bounded:
+        """The layer from the real line to the supports, less the origin."""
+        bounds = [(low - origin, high - origin) for (low, high), origin in zip((k.cells for k in self.kinds), self.origin)]
+        return Bounded(len(bounds), bounds, self.scales, self.edges, dtype=dtype)
+
+    def marked(self, x: Floats) -> Floats:
+        """Samples x (n, D) in float64, with whole numbers in the middle of their cells, and angles near their mean direction.
+
+        Values outside of the support are infinite, so that no rounding moves them inside.
+        """
+        x = self._near_centres(x)
+        inside = np.array([kind._holds(column) for kind, column in zip(self.kinds, x.T)]).T
+        marked: Floats = np.where(inside, x + 0.5 * self.is_whole, np.copysign(np.inf, x - self.origin))
+        return marked
+
+    def _near_centres(self, x: Floats) -> Floats:
+        """Copy samples (n, D) to float64, with angles in the turn around their mean direction."""
+        x = x.astype(np.float64)
+        for column, kind in enumerate(self.kinds):
+            if kind.turn:
+                x[:, column] = into_turn(x[:, column], kind.origin - kind.turn / 2, kind.turn)
+        return x
+
+    def log_masses(self, flow: Flow | FlowEnsemble, x: Floats, origin: Floats | None, context: Floats | None) -> Floats:
+        """Log-density of samples x (n, D): of angles, and with respect to counting measure in columns of whole numbers."""
+        return self.log_masses_and_std(flow, x, origin, context)[0]
+
+    def log_masses_and_std(
+        self, flow: Flow | FlowEnsemble, x: Floats, origin: Floats | None, context: Floats | None
+    ) -> tuple[Floats, Floats]:
+        """`log_masses`, and their standard deviation over the members of an ensemble: zeros for a single flow."""
+        lowest = self.marked(x) - 0.5 * self.is_whole
+        return log_prob_and_std(flow, lambda one: self._log_sums(one, lowest, self.is_whole, origin, context))
+
+    def log_density_of_reals(
+        self, flow: Flow | FlowEnsemble, x: Floats, origin: Floats | None, context: Floats | None
+    ) -> Floats:
+        """Log-density of points (n, D), where the cells of whole numbers count as real numbers: what figures draw."""
+        return self._log_sums(flow, self._near_centres(x), np.zeros_like(self.is_whole), origin, context)
+
+    def _log_sums(
+        self,
+        flow: Flow | FlowEnsemble,
+        x: Floats,
+        is_whole: npt.NDArray[np.bool_],
+        origin: Floats | None,
+        context: Floats | None,
+    ) -> Floats:
+        def log_prob(points: Floats, rows: slice) -> Floats:
+            n, n_nodes, dim = points.shape
+            flat = (points if origin is None else points - origin).reshape(-1, dim).astype(flow.dtype)
+            repeated = None if context is None else np.repeat(context[rows], n_nodes, axis=0)
+            return flow.log_prob(flat, repeated).reshape(n, n_nodes).astype(np.float64)
+
+        return log_masses(log_prob, x, is_whole, self.turns)
+
+    def grad_log_density(self, flow: Flow | FlowEnsemble, x: Floats, origin: Floats | None, context: Floats | None) -> Floats:
+        """Gradient of the log-density of samples x (n, D) without whole numbers: the mean over windings by their shares."""
+        points = windings(self.marked(x), self.turns)
+        n, n_windings, dim = points.shape
+        flat = (points if origin is None else points - origin).reshape(-1, dim).astype(flow.dtype)
+        repeated = None if context is None else np.repeat(context, n_windings, axis=0)
+        log_p = flow.log_prob(flat, repeated).reshape(n, n_windings)
+        with np.errstate(invalid="ignore"):
+            shares = np.exp(log_p - log_p.max(axis=1, keepdims=True))
+            grads = np.where(shares[..., np.newaxis] > 0, flow.grad_log_prob(flat, repeated).reshape(points.shape), 0)
+            found: Floats = (shares[..., np.newaxis] * grads).sum(axis=1) / shares.sum(axis=1, keepdims=True)
+        found[~np.isfinite(log_p).any(axis=1)] = np.nan
+        return found
+
+    def clipped(self, x: Floats) -> Floats:
+        """Outputs of the flow (..., D), origin included, as samples: whole, within a turn, and inside in spite of rounding."""
+        x = np.where(self.is_whole, np.floor(x), x)
+        low, high = np.array([kind.cells for kind in self.kinds]).T
+        return self.in_range(np.clip(x, low.astype(x.dtype), (high - self.is_whole).astype(x.dtype)))
+
+    def in_range(self, x: Floats) -> Floats:
+        """Samples (..., D) with angles in their ranges. Changes x."""
+        for column, kind in enumerate(self.kinds):
+            if isinstance(kind, Angle):
+                x[..., column] = into_turn(x[..., column], kind.low, kind.turn)
+        return x
+
+    def origin_within(self, origin: Floats | float) -> Floats:
+        """The part of an origin that training sees: that of columns without bounds."""
+        return np.where(self.is_free, origin, 0.0)
+
+    def spread(self, data: Data, rng: np.random.Generator) -> Data:
+        """Spread whole numbers over their cells; see `_spread`."""
+        return spread(self.kinds, data, rng)
+
+    def to_reals(self, data: Data) -> Data:
+        """The samples, after `spread`, as training sees them, in float64."""
+        return data._replace(x=self._exact.inverse(data.x - self.origin)[0])
+
+    def mean_log_slope(self, data: Data) -> float:
+        """Mean of `log_slopes`."""
+        return float(np.average(self.log_slopes(data), weights=data.weight))
+
+    def log_slopes(self, data: Data) -> Floats:
+        """log|det dx/dy| (n,) at samples x, which `to_reals` takes to y, in nats."""
+        log_det = self._exact.inverse(data.x - self.origin)[1].copy()
+        for x, kind in zip(data.x.T, self.kinds):
+            if kind.turn:  # the choice of a winding is no part of the density of an angle
+                log_det -= log_share(x, kind.origin, kind.turn)
+        slopes: Floats = -log_det
+        return slopes
+
+    def outer(self, inner: Flow) -> Flow:
+        """Copy a flow of numbers on the real line, with the supports as its last layer. It has the same parameters."""
+        outer = Flow([*(layer.copy() for layer in inner.layers), self.layer(inner.dtype)], inner.base and inner.base.copy())
+        outer.n_jobs = inner.n_jobs
+        return outer
+
+    def inner(self, flow: Flow) -> Flow:
+        """Copy a fitted flow without its last layer. It has the same parameters."""
+        inner = Flow([layer.copy() for layer in flow.layers[:-1]], flow.base and flow.base.copy())
+        inner.n_jobs = flow.n_jobs
+        return inner
+
+
+def _edge(kind: Kind, x: Floats, dtype: FloatDType) -> float:
+    """Where a value on a bound is taken to be: half of the smallest other distance to a bound.
+
+    That is half of the unit where values are rounded, and never beyond other values. It is at least what `dtype` resolves.
+    """
+    low, high = kind.cells
+    distances = np.concatenate([x - end for end in (low, high) if np.isfinite(end)] or [np.empty(0)])
+    distances = np.abs(distances)
+    smallest = float(np.min(distances[distances > 0], initial=np.inf))
+    width = high - low
+    info = np.finfo(dtype)
+    least = float(info.eps) * width if np.isfinite(width) else float(info.tiny)
+    most = width / 4 if np.isfinite(width) else 1.0
+    return min(max(smallest / 2, least), max(most, least)) if np.isfinite(smallest) else most
+
+
+def _scale(kind: Kind, x: Floats, edge: float, weight: Floats | None) -> float:
+    """The scale of a half-line for `Bounded`: 0 or that of an exponential distribution with the median of the column.
+
+    The choice has the higher likelihood of a normal distribution after the transformation: Box and Cox (1964), "An analysis
+    of transformations".
+    """
+    low, high = kind.cells
+    if np.isfinite(low) == np.isfinite(high):
+        return 0.0
+    some = slice(None, None, max(1, len(x) // QUANTILES_FROM))
+    x, weight = x[some, np.newaxis] - kind.origin, None if weight is None else weight[some]
+    distance = np.maximum(np.abs(x.astype(np.float64)), edge)
+    scale = float(quantiles(distance, (0.5,), weight)[0, 0] / np.log(2))
+
+    def log_likelihood(scale: float) -> float:
+        z, log_det = Bounded(1, [(0, None)], [scale], [edge], dtype=np.float64).inverse(distance)
+        deviation = moments(z, weight)[1][0]
+        return float(np.average(log_det, weights=weight) - np.log(deviation)) if deviation > 0 else -np.inf
+
+    return max((scale, 0.0), key=log_likelihood)
+
+
+def _warn_of_values_on_bounds(kinds: tuple[Kind, ...], data: Data, names: Names | None) -> None:
+    on_bound = np.array([np.isin(x, kind.cells) for kind, x in zip(kinds, data.x.T)])
+    shares = np.average(on_bound, axis=1, weights=data.weight)
+    many = shares >= LARGE_SHARE
+    if many.any():
+        listed = ", ".join(f"{share:.0%}" for share in shares[many][:10])
+        warn_user(
+            f"column(s) {name_columns(many, names)} of X equal a bound in {listed} of the rows: a density has no finite limit "
+            "there, and the model puts a narrow peak. Fit the other rows alone and model how often the value occurs apart"
+        )
+
+
+def supports_for(
+    declared: Declared | None, data: Data, dtype: FloatDType, seed: int, before: FlowDensity | None = None
+) -> tuple[Supports | None, Data]:
+    """The supports of the columns of new data, and the data after `spread`.
+
+    The supports of a fitted model to continue are kept, and must be the declared ones.
+    """
+    if before is not None:
+        supports = before._known_supports()
+        check_unchanged(supports, declared, data.x.shape[1], "warm_start")
+        return supports, data if supports is None else supports.spread(data, np.random.default_rng(seed))
+    if declared is None or all(kind == REALS for kind in declared.of_columns(data.x.shape[1])):
+        return None, data
+    kinds = tuple(
+        kind._centred(x, data.weight) if isinstance(kind, Angle) else kind
+        for kind, x in zip(declared.of_columns(data.x.shape[1]), data.x.T)
+    )
+    data = spread(kinds, data, np.random.default_rng(seed))
+    return Supports.of(kinds, declared.names, data, dtype), data
+
+
+def check_unchanged(supports: Supports | None, declared: Declared | None, n_columns: int, what: str) -> None:
+    """Raise a ValueError that names the first column whose declared support is not that of the fit before."""
+    free: tuple[Kind, ...] = (REALS,) * n_columns
+    old, new = supports.kinds if supports else free, declared.of_columns(n_columns) if declared else free
+    if len(old) != n_columns:
+        return  # the error about the number of columns says more
+    for column, (before, after) in enumerate(zip(old, new)):
+        if before != after:
+            label = declared.label(column) if declared else str(column)
+            raise ValueError(f"{what} needs the support of the fit before, got column {label} in {after} instead of {before}")

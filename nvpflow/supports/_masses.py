@@ -1,0 +1,87 @@
+"""Densities that are sums of a density: integrals over the cells of whole numbers, sums over the windings of angles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from nvpflow._typing import Floats
+from nvpflow.supports._windings import N_WINDINGS, windings
+
+__all__ = ["N_NODES", "log_masses", "nodes"]
+
+# Evaluations of the density for each row, by the number of columns of whole numbers; the last one is for more columns. On
+# coupled Poisson and binomial columns beside a normal one, the log-mass then had a root mean square error of less than 1e-5
+# nats for one column, 2e-5 for two, 1e-4 for three and 3e-4 for four.
+N_NODES = (1, 17, 67, 257, 521)
+MOST_POINTS = 2**17  # to evaluate at once
+
+
+def log_masses(
+    log_prob: Callable[[Floats, slice], Floats], x: Floats, is_whole: npt.NDArray[np.bool_], turns: Floats
+) -> Floats:
+    """Integrate a density over the unit cells of whole numbers, and sum it over the windings of angles.
+
+    Parameters
+    ----------
+    log_prob : callable
+        ``log_prob(points, rows)`` gives the log-density (m, N) at points (m, N, D) of m rows of x.
+    x : ndarray of float64, shape (n, D)
+        Samples, with the whole number k of the cell [k, k + 1) in columns where `is_whole`.
+    is_whole : ndarray of bool, shape (D,)
+    turns : ndarray, shape (D,)
+        The periods of angles, and 0 for other columns.
+
+    Returns
+    -------
+    log_masses : ndarray of float64, shape (n,)
+        In nats, with respect to counting measure in these columns.
+    """
+    within, log_weights = nodes(int(is_whole.sum()))
+    log_weights = np.tile(log_weights, N_WINDINGS ** np.count_nonzero(turns))
+    masses, step = np.empty(len(x)), max(1, MOST_POINTS // len(log_weights))
+    for start in range(0, len(x), step):
+        rows = slice(start, start + step)
+        points = np.repeat(windings(x[rows], turns), len(within), axis=1).reshape(len(x[rows]), -1, x.shape[1])
+        points[:, :, is_whole] += np.tile(within, (points.shape[1] // len(within), 1))
+        terms = log_prob(points, rows) + log_weights
+        largest = terms.max(axis=1, initial=-np.inf)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            sums = largest + np.log(np.exp(terms - largest[:, np.newaxis]).sum(axis=1))
+        masses[rows] = np.where(np.isfinite(largest), sums, largest)
+    return masses
+
+
+@cache
+def nodes(dim: int) -> tuple[Floats, Floats]:
+    """Points (N, dim) in the unit cube and the logarithms of their weights (N,), which sum to about 1.
+
+    A lattice rule after the substitution u = v^3 (10 - 15 v + 6 v^2), which makes integrands periodic and tames
+    singularities at the faces: Sloan and Joe (1994), "Lattice methods for multiple integration", section 2.12.
+    """
+    n = N_NODES[min(dim, len(N_NODES) - 1)]
+    v = (np.outer(np.arange(n), _generator(dim, n)) / n + 0.5 / n) % 1
+    slopes = 30 * (v * (1 - v)) ** 2
+    with np.errstate(divide="ignore"):
+        log_weights = np.log(slopes).sum(axis=1) - np.log(n)
+    return v**3 * (10 - 15 * v + 6 * v**2), log_weights - np.log(np.exp(log_weights).sum())
+
+
+def _generator(dim: int, n: int) -> Floats:
+    """The generating vector of a lattice of n points, a prime number.
+
+    One component after the other minimises the worst-case error for periodic functions: Sloan and Reztsov (2002),
+    "Component-by-component construction of good lattice rules".
+    """
+    points, product, found = np.arange(n), np.ones(n), []
+    for _ in range(dim):
+        candidates = np.arange(1, n // 2 + 1 if n > 2 else 2)
+        x = np.outer(candidates, points) % n / n
+        kernels = 1 + 2 * np.pi**2 * (x * x - x + 1 / 6)  # the second Bernoulli polynomial
+        best = int(np.argmin(kernels @ product))
+        found.append(candidates[best])
+        product = product * kernels[best]
+    return np.array(found, dtype=np.float64)

@@ -1,0 +1,137 @@
+"""The parameter `support` of the estimators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+
+from nvpflow._typing import Floats, Names
+from nvpflow._validation.arguments import check_int, shown
+from nvpflow.supports._frame import Frame
+from nvpflow.supports._kinds import REALS, Kind, check_kind, number
+
+__all__ = ["Declared", "Kinds", "Support", "check_support", "plain_support", "restore_kinds", "restore_support"]
+
+# Kinds by name or number of a column, or one for each column.
+Kinds: TypeAlias = "dict[str | int, Kind] | tuple[Kind, ...]"
+# What the parameter can be.
+Support: TypeAlias = "Mapping[str, Any] | Mapping[int, Any] | Sequence[Any] | None"
+MOST_NAMES = 20  # in a message
+
+
+def check_support(name: str, value: object) -> Kinds:
+    """Check the parameter `support` of an estimator, without its data."""
+    if isinstance(value, Mapping):
+        keys = [_check_key(name, key) for key in value]
+        return {key: check_kind(f"{name}[{key!r:.50}]", kind) for key, kind in zip(keys, value.values())}
+    if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, (str, bytes)) and np.iterable(value):
+        return tuple(check_kind(f"{name}[{i}]", kind) for i, kind in enumerate(value))
+    raise TypeError(f"{name} must be a dict of columns, a sequence with an entry for each column, or None, got {shown(value)}")
+
+
+def _check_key(name: str, key: object) -> str | int:
+    return str(key) if isinstance(key, str) else check_int(f"a key of {name} other than a name", key, 0)
+
+
+class Declared:
+    """The kinds that a user declared for the columns of X.
+
+    Parameters
+    ----------
+    kinds : dict or tuple
+        The result of `check_support`.
+    names : ndarray of str objects, shape (D,), or None
+        Of the columns of X.
+    frame : Frame or None
+        X, if it is one.
+    """
+
+    def __init__(self, kinds: Kinds, names: Names | None = None, frame: Frame | None = None) -> None:
+        self._kinds, self.names, self.frame = kinds, names, frame
+
+    @classmethod
+    def of(cls, kinds: Kinds | None, names: Names | None, X: object = None) -> Self | None:
+        """None where nothing is declared."""
+        return None if kinds is None else cls(kinds, names, None if names is None else Frame.of(X))
+
+    def of_columns(self, n_columns: int) -> tuple[Kind, ...]:
+        """The kind of each of the columns."""
+        if isinstance(self._kinds, tuple):
+            if len(self._kinds) != n_columns:
+                raise ValueError(
+                    f"support must have an entry for each of the {n_columns} columns of X, got {len(self._kinds)}"
+                )
+            return self._kinds
+        kinds: dict[int, Kind] = {}
+        for key, kind in self._kinds.items():
+            column = self._find(key, n_columns)
+            if column in kinds:
+                raise ValueError(f"support must name each column once, got column {self.label(column)} twice")
+            kinds[column] = kind
+        return tuple(kinds.get(i, REALS) for i in range(n_columns))
+
+    @property
+    def is_random(self) -> bool:
+        """Whether training sees random numbers in place of a column: whole numbers or angles."""
+        kinds = self._kinds if isinstance(self._kinds, tuple) else self._kinds.values()
+        return any(kind.is_whole or kind.turn for kind in kinds)
+
+    def _find(self, key: str | int, n_columns: int) -> int:
+        if isinstance(key, int):
+            if key < n_columns:
+                return key
+            raise ValueError(f"support must name columns of X, which has {n_columns}, counted from 0, got {key}")
+        if self.names is None:
+            raise ValueError(f"support must have numbers of columns, because X has no names, got {shown(key)}")
+        places = np.flatnonzero(self.names == key)
+        if len(places) != 1:
+            known = ", ".join(repr(name) for name in self.names[:MOST_NAMES]) + ", ..." * (n_columns > MOST_NAMES)
+            found = "has none of that name" if len(places) == 0 else "has several of that name"
+            raise ValueError(f"support must name columns of X, which {found}: got {shown(key)}, X has {known}")
+        return int(places[0])
+
+    def label(self, column: int) -> str:
+        """How a message names a column."""
+        return str(column) if self.names is None else f"{self.names[column]!r:.50}"
+
+    def check(self, x: Floats) -> None:
+        """Raise a ValueError that names the first value of x (n, D) outside of the support of its column."""
+        for column, kind in enumerate(self.of_columns(x.shape[1])):
+            outside = np.flatnonzero(~kind._holds(x[:, column].astype(np.float64)))
+            if len(outside):
+                row = outside[0]
+                value = number(x[row, column])
+                raise ValueError(
+                    f"column {self.label(column)} of X must be in {kind}, its support, got {value} in row {row}"
+                    + f", and {len(outside) - 1} more" * (len(outside) > 1)
+                )
+
+
+def plain_support(value: object) -> Any:
+    """The parameter in types that JSON has. Its keys are numbers or names, so a dict becomes a list of pairs."""
+    if value is None:
+        return None
+    kinds = check_support("support", value)
+    if isinstance(kinds, tuple):
+        return [kind._plain() for kind in kinds]
+    return {"columns": [[key, kind._plain()] for key, kind in kinds.items()]}
+
+
+def restore_support(value: Any) -> dict[str | int, Any] | list[Any] | None:
+    """Undo `plain_support`, up to the short forms of kinds."""
+    if value is None:
+        return None
+    if isinstance(value, list):
+        return [check_kind("support", kind).shown for kind in value]
+    if not isinstance(value, dict) or not isinstance(value.get("columns"), list):
+        raise TypeError(f"support must be a list or an object with columns, got {shown(value)}")
+    return {_check_key("support", key): check_kind("support", kind).shown for key, kind in value["columns"]}
+
+
+def restore_kinds(value: Any, n_columns: int) -> tuple[Kind, ...]:
+    """The kinds of a list of the results of `_plain`, one for each column."""
+    if not isinstance(value, list) or len(value) != n_columns:
+        raise ValueError(f"columns must be a list of {n_columns} supports, got {shown(value)}")
+    return tuple(check_kind(f"columns[{i}]", kind) for i, kind in enumerate(value))

@@ -1,0 +1,76 @@
+"""The densities of the benchmarks with supports: total mass, samples, models that know the support."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from quality.data import N_HELD_OUT, draw
+from quality.models import SUPPORT_MODELS
+from quality.run import models_of
+from quality.supports import ANGLE, DESIGN, TURN, CoupledCounts, is_whole
+
+
+def share_and_weight(kind, n, rng):
+    """Uniform points of a column in its support, by the quantiles of a heavy-tailed proposal, and their inverse density."""
+    u = (rng.permutation(n) + rng.random(n)) / n
+    if is_whole(kind):
+        most = 40 if isinstance(kind, str) else kind[1]
+        return np.floor((most + 1) * u), np.full(n, most + 1.0)
+    if kind == ANGLE:
+        return TURN * u, np.full(n, TURN)
+    proposal = {(0, 1): stats.beta(0.5, 0.5), (0, None): stats.lomax(1)}.get(kind, stats.t(2))
+    x = proposal.ppf(u)
+    return x, 1 / proposal.pdf(x)
+
+
+@pytest.mark.parametrize("name", DESIGN)
+def test_total_mass_is_one(name):
+    row, rng = DESIGN[name], np.random.default_rng(0)
+    columns, weights = zip(*(share_and_weight(kind, 400_000, rng) for kind in row.support))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        terms = np.nan_to_num(np.exp(row.density.log_prob(np.stack(columns, axis=1))) * np.prod(weights, axis=0))  # far tails
+    assert terms.mean() == pytest.approx(1, abs=5 * terms.std() / len(terms) ** 0.5 + 1e-9)
+
+
+@pytest.mark.parametrize("name", DESIGN)
+def test_samples_are_in_the_support(name):
+    row = DESIGN[name]
+    x = row.density.sample(5000, np.random.default_rng(0))
+    assert np.isfinite(row.density.log_prob(x)).all()
+    for column, kind in zip(x.T, row.support):
+        if is_whole(kind):
+            assert (column == np.floor(column)).all() and column.min() >= 0
+        elif kind == ANGLE:
+            assert column.min() >= 0 and column.max() < TURN
+        elif kind is not None:
+            assert column.min() > 0 and (kind[1] is None or column.max() < 1)
+
+
+def test_coupled_counts_against_samples():
+    density = CoupledCounts()
+    x = density.sample(200_000, np.random.default_rng(0)).astype(int)
+    counts = np.zeros(density.masses.shape)
+    np.add.at(counts, tuple(x.T), 1)
+    expected = len(x) * density.masses
+    some = expected >= 5
+    counts, expected = counts[some], expected[some]
+    assert stats.chi2.sf((((counts - expected) ** 2) / expected).sum(), len(counts) - 1) > 1e-4
+    np.testing.assert_allclose(density.masses.sum(axis=1)[:12], stats.poisson(3).pmf(np.arange(12)), atol=1e-9)
+
+
+@pytest.mark.parametrize("model", SUPPORT_MODELS)
+def test_models(model):
+    for package in SUPPORT_MODELS[model].packages:
+        pytest.importorskip(package)
+    (x, support), (held_out,), log_true = draw("beta-2d", 300, 0)
+    log_prob = SUPPORT_MODELS[model].fit(x, support, seed=0)
+    assert -0.1 < np.mean(log_true - log_prob(held_out)) < 1
+    assert len(held_out) == N_HELD_OUT and models_of("beta-2d") is SUPPORT_MODELS
+
+
+@pytest.mark.parametrize("model", ["nvpflow without support", "GaussianMixture"])
+def test_models_of_real_columns_refuse_whole_numbers(model):
+    pytest.importorskip("sklearn")
+    (x, support), *_ = draw("poisson", 300, 0)
+    with pytest.raises(ValueError, match="columns of whole numbers have no density"):
+        SUPPORT_MODELS[model].fit(x, support, seed=0)
