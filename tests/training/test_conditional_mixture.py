@@ -75,7 +75,7 @@ def test_what_is_kept_is_compared():
     mixture, units = fit_mixture(training.x), Units.of(training, False, False, settings.dtype)
     start = Start(settings, training, held_out, units, new_flow(settings, training, 0, mixture), mixture, 0)
     start.judge_layers()
-    stack = stack_mixtures(training, held_out, 0)
+    stack = stack_mixtures(training, held_out, 0, np.zeros(len(x)))
     np.testing.assert_allclose(start.log_prob_of_kept(), stack.held_out + stack.gain)
     assert (start.log_prob_of_kept() != start.log_prob_of_flow()).any()
 
