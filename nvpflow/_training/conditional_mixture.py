@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nvpflow._training.em import ColumnUnits, Mixture, Samples
+from nvpflow._training.em import Mixture, standardized
 from nvpflow._training.kmeans import Clusters
-from nvpflow._training.mixture_search import COMPONENTS, PATIENCE
+from nvpflow._training.mixture_search import COMPONENTS, PATIENCE, SEARCH_ITER
 from nvpflow._training.statistics import effective_size, mean_and_error
 from nvpflow._typing import Floats
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
@@ -23,8 +23,7 @@ __all__ = ["find_conditional_mixture", "gain_of_refit", "refit_conditional_mixtu
 # Cross-validation predicts at least ENOUGH_ROWS rows, if it can, with at most FOLDS folds. With the 10 held-out rows of 50
 # alone, it chose so many components that a linear task of seven columns was 0.3 nats worse.
 ENOUGH_ROWS, FOLDS = 200, 5
-# Steps at most, in the search and where a mixture is fitted to other samples.
-SEARCH_ITER, MAX_ITER = 15, 100
+MAX_ITER = 100  # steps at most where a mixture is fitted to other samples
 # A mixture with the context must be more likely by this many standard errors.
 LEAST_GAIN = 1.0
 # More columns take too long, and a mixture of them seldom says more than the regression.
@@ -82,8 +81,8 @@ def gain_of_refit(base: MixtureBase, training: Data, both: Data) -> float:
 
 def _refit(base: MixtureBase, x: Floats, weight: Floats | None) -> MixtureBase:
     """Fit a mixture to other samples of its density. It starts from where it is, and keeps the number of components."""
-    units = ColumnUnits(x, weight)
-    mixture = Mixture(Samples(units.standardize(x), weight), base.n_components)
+    samples, units = standardized(x, weight)
+    mixture = Mixture(samples, base.n_components)
     mixture.weights, mixture.means = base.weights, (base.means - units.mean) / units.deviation
     mixture.covariances = base.covariances / np.outer(units.deviation, units.deviation)
     mixture.fit(MAX_ITER)
@@ -94,9 +93,8 @@ class _Search:
     """Mixtures of context and samples, of growing numbers of components. The attribute n is the effective number of rows."""
 
     def __init__(self, data: Data, seed: int) -> None:
-        columns, self._data = _joint(data), data
-        self._units = ColumnUnits(columns, data.weight)
-        self._samples = Samples(self._units.standardize(columns), data.weight)
+        self._data = data
+        self._samples, self._units = standardized(_joint(data), data.weight)
         self._clusters = Clusters(self._samples.x, data.weight, np.random.default_rng(seed))
         self.n = self._samples.n
 

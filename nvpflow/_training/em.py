@@ -12,7 +12,7 @@ from nvpflow._training.statistics import effective_size, location_and_scale
 from nvpflow._typing import Floats
 from nvpflow.mixture_base import MixtureBase, pack_factors
 
-__all__ = ["ColumnUnits", "Mixture", "Samples"]
+__all__ = ["ColumnUnits", "Mixture", "Samples", "standardized"]
 
 # Squares and sums of numbers up to this fit into float32.
 LARGEST_SINGLE = 1e6
@@ -50,6 +50,12 @@ class Samples:
         self.x, self.weight = np.ascontiguousarray(x), weight
         self.n = effective_size(Data(x, None, weight))
         self.prior = CovariancePrior(self.x, weight, self.n)
+
+
+def standardized(x: Floats, weight: Floats | None) -> tuple[Samples, ColumnUnits]:
+    """Standardise samples. Also return the units."""
+    units = ColumnUnits(x, weight)
+    return Samples(units.standardize(x), weight), units
 
 
 class Mixture:

@@ -20,12 +20,13 @@ from nvpflow._training.fit import learned, make_starts, train_best, watched
 from nvpflow._training.history import joined
 from nvpflow._training.limit import Limit
 from nvpflow._training.origin import origin_of
+from nvpflow._training.search import joined as joined_searches
 from nvpflow._training.settings import Settings
 from nvpflow._training.split import split_for_members
 from nvpflow._training.start import Start
 from nvpflow._training.statistics import location_and_scale
 from nvpflow._training.threads import run_in_threads
-from nvpflow._typing import Callback, Floats, Search
+from nvpflow._typing import Callback, Floats
 from nvpflow._validation.arguments import count_threads, draw_seeds
 from nvpflow.ensemble import FlowEnsemble
 
@@ -169,26 +170,15 @@ def _together(parts: list[dict[str, Any]], settings: Settings) -> dict[str, Any]
     """The fitted attributes of the ensemble, from those of its members."""
     ensemble = FlowEnsemble([part["flow_"] for part in parts])
     ensemble.n_jobs = settings.n_jobs
-    return parts[0] | {
-        "flow_": ensemble,
-        "n_iter_": sum(part["n_iter_"] for part in parts),
-        "best_iter_": np.array([part["best_iter_"] for part in parts]),
-        "history_": joined([part["history_"] for part in parts]),
-        **_searches([part.get("search_") for part in parts]),
-    }
-
-
-def _searches(searches: list[Search | None]) -> dict[str, Search]:
-    """The candidates of all members, with their shares in the ensemble, if every member had some."""
-    found = [search for search in searches if search is not None]
-    if len(found) < len(searches):
-        return {}
-    names = [[f"member {k}: {name}" for name in search["candidate"]] for k, search in enumerate(found)]
-    return {
-        "search_": {
-            "candidate": np.concatenate([np.array(of_member) for of_member in names]),
-            "score": np.concatenate([search["score"] for search in found]),
-            "validation_score": np.concatenate([search["validation_score"] for search in found]),
-            "weight": np.concatenate([search["weight"] for search in found]) / len(found),
+    searches = [part["search_"] for part in parts if "search_" in part]
+    found = {"search_": joined_searches(searches)} if len(searches) == len(parts) else {}
+    return (
+        parts[0]
+        | found
+        | {
+            "flow_": ensemble,
+            "n_iter_": sum(part["n_iter_"] for part in parts),
+            "best_iter_": np.array([part["best_iter_"] for part in parts]),
+            "history_": joined([part["history_"] for part in parts]),
         }
-    }
+    )

@@ -45,8 +45,9 @@ class Candidates:
     Parameters
     ----------
     data : Data
+        Standardised, without a context.
     units : ColumnUnits
-        Of all samples.
+        Of the standardised samples.
     held_out : ndarray of bool, shape (n,)
     distinct : float
         The share of rows that differ from all others.
@@ -61,8 +62,7 @@ class Candidates:
     def __init__(
         self, data: Data, units: ColumnUnits, held_out: npt.NDArray[np.bool_], distinct: float, seed: list[int]
     ) -> None:
-        fitted, z, self.units = data.rows(~held_out), units.standardize(data.x), units
-        self.all, self.held_out = Data(z[~held_out], None, fitted.weight), z[held_out]
+        self.all, self.held_out, self.units = data.rows(~held_out), data.x[held_out], units
         some = self.all.rows(slice(MOST_ROWS))
         self.samples = Samples(some.x, some.weight)
         rng = np.random.default_rng(seed)

@@ -6,12 +6,12 @@ from typing import cast
 
 import numpy as np
 
-from nvpflow._training.em import ColumnUnits, Mixture, Samples
+from nvpflow._training.em import Mixture, Samples, standardized
 from nvpflow._training.kmeans import Clusters
 from nvpflow._typing import Floats
 from nvpflow.mixture_base import MixtureBase
 
-__all__ = ["COMPONENTS", "PATIENCE", "fit_mixture"]
+__all__ = ["COMPONENTS", "PATIENCE", "SEARCH_ITER", "fit_mixture"]
 
 # Numbers of components to try. The search ends after PATIENCE of them in a row without improvement.
 COMPONENTS, PATIENCE = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64), 3
@@ -44,16 +44,10 @@ def fit_mixture(x: Floats, weight: Floats | None = None, seed: int = 0) -> Mixtu
     if len(x) > MOST_ROWS:
         some = rng.permutation(len(x))[:MOST_ROWS]
         x, weight = x[some], None if weight is None else weight[some]
-    samples, units = _standardized(x, weight)
+    samples, units = standardized(x, weight)
     n_searches = min(max(1, SEARCHED_NUMBERS // x.size), MOST_SEARCHES)
     best = _best_search(samples, rng, n_searches)
     return units.base(best.weights, best.means, best.covariances)
-
-
-def _standardized(x: Floats, weight: Floats | None) -> tuple[Samples, ColumnUnits]:
-    """Standardise the samples. Also return the units."""
-    units = ColumnUnits(x, weight)
-    return Samples(units.standardize(x), weight), units
 
 
 def _best_search(samples: Samples, rng: np.random.Generator, n: int) -> Mixture:

@@ -7,9 +7,10 @@ import numpy as np
 from nvpflow._training.build import new_flow
 from nvpflow._training.conditional_mixture import find_conditional_mixture
 from nvpflow._training.limit import Limit
+from nvpflow._training.search import with_candidate
 from nvpflow._training.start import Start
 from nvpflow._training.statistics import mean_and_error, moments
-from nvpflow._typing import Floats, Search
+from nvpflow._typing import Floats
 from nvpflow._warnings import kept_warnings
 
 __all__ = ["adopt_better_rival"]
@@ -48,38 +49,27 @@ def adopt_better_rival(start: Start, seed: int, limit: Limit) -> None:
     flow = new_flow(start.settings, training, start.seed, base)
     rival = Start(start.settings, training, held_out, start.units, flow, base, start.seed, SHARE)
     rival.log_slopes = start.log_slopes
-    gain, error = mean_and_error(_gain(rival, start), held_out.weight)
+    log_prob = start.log_prob_of_kept()
+    gain, error = mean_and_error(_gain(rival, log_prob), held_out.weight)
     if gain < -FAR_BEHIND * error:
         return
     with kept_warnings():
         rival.run(seed, None, limit)
     rival.judge_layers()
-    is_better = mean_and_error(_gain(rival, start), held_out.weight)[0] > 0
-    start.search = start.search and _with_rival(start.search, rival, is_better)
+    is_better = mean_and_error(_gain(rival, log_prob), held_out.weight)[0] > 0
+    if start.search is not None:
+        words = "flow over a mixture" if rival.best_iter else "mixture"
+        name = f"{words} of {base.n_components} given the context"
+        start.search = with_candidate(start.search, name, rival.score(rival.log_prob_of_kept()), is_better)
     if is_better:
         start.flow, start.base, start.best_iter = rival.flow, rival.base, 0
 
 
-def _gain(rival: Start, start: Start) -> Floats:
-    """The gain in log-density of each held-out sample."""
+def _gain(rival: Start, log_prob: Floats) -> Floats:
+    """The gain in log-density of each held-out sample over `log_prob`."""
     with np.errstate(invalid="ignore"):  # for samples without a density
-        gain: Floats = rival.log_prob_of_kept() - start.log_prob_of_kept()
+        gain: Floats = rival.log_prob_of_kept() - log_prob
     return gain
-
-
-def _with_rival(search: Search, rival: Start, is_better: bool) -> Search:
-    """The search with the rival as its last candidate, in the data's units."""
-    assert rival.mixture is not None
-    assert rival.validation is not None
-    log_prob = rival.log_prob_of_flow() - rival.log_slopes[1]
-    score = np.average(log_prob, weights=rival.validation.weight) - rival.units.log_det
-    words = "flow over a mixture" if rival.best_iter else "mixture"
-    return {
-        "candidate": np.append(search["candidate"], f"{words} of {rival.mixture.n_components} given the context"),
-        "score": np.append(search["score"], score),
-        "validation_score": np.append(search["validation_score"], score),
-        "weight": np.append(search["weight"] * (not is_better), float(is_better)),
-    }
 
 
 def _is_determined(start: Start) -> bool:

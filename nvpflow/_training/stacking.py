@@ -1,4 +1,4 @@
-"""Stacked mixtures: an average of many mixtures whose weights are what suits held-out samples.
+"""Stacked mixtures: an average of many mixtures whose weights maximise the likelihood of held-out samples.
 
 Smyth and Wolpert (1999), "Linearly combining density estimators via stacking", for the weights; Breiman (1996), "Bagging
 predictors", for the average over the parts of the samples.
@@ -28,7 +28,7 @@ WIDE = 100  # columns from which few parts are enough, as each takes long
 # sample.
 LEAST_SHARE, LEAST_SAMPLES = 0.05, 0.5
 LARGEST_LOSS = 10.0  # that counts where candidates are compared: one sample far out does not outweigh all others
-LOWEST = -1e300
+LOWEST = -1e300  # log-density of a sample without one, so that differences are not NaN
 EXPECTATION_STEPS = 300  # for the shares
 DRAWS = 2000  # for the gain of an average
 
@@ -45,7 +45,7 @@ class Stack(NamedTuple):
     gain : float
         How much higher the log-density of the average is, in nats.
     search : dict
-        As `FlowDensity.search_`, without the flow, in the units of the samples, less `log_slopes`.
+        As `FlowDensity.search_`, without the flow, less `log_slopes`.
     """
 
     base: MixtureBase
@@ -55,7 +55,7 @@ class Stack(NamedTuple):
 
 
 def stack_mixtures(training: Data, validation: Data, seed: int, log_slopes: Floats) -> Stack:
-    """Fit mixtures to all samples but one part, part after part. Weigh them by their densities of what was held out.
+    """Fit mixtures to all samples but one part, for one part after another. Weight them by the likelihood of these parts.
 
     If one normal distribution is as good, within a standard error, it is fitted to all samples.
 
@@ -65,7 +65,8 @@ def stack_mixtures(training: Data, validation: Data, seed: int, log_slopes: Floa
         The validation samples are the first part that is held out.
     seed : int
     log_slopes : ndarray, shape (n + m,)
-        Of the training and the validation samples: what to subtract from log-densities in `search`, in nats.
+        Of the training and the validation samples: what to subtract from log-densities in `search`, in nats, for those
+        in other units.
 
     Returns
     -------
@@ -77,7 +78,8 @@ def stack_mixtures(training: Data, validation: Data, seed: int, log_slopes: Floa
     masks = _parts(len(training.x), len(validation.x), n_parts, seed)
     some = data.x[:MOST_ROWS]
     distinct = len(np.unique(some, axis=0)) / len(some)
-    parts = [Candidates(data, units, mask, distinct, [seed, i]) for i, mask in enumerate(masks)]
+    standardized = Data(units.standardize(data.x), None, data.weight)
+    parts = [Candidates(standardized, units, mask, distinct, [seed, i]) for i, mask in enumerate(masks)]
     weight = None if data.weight is None else np.concatenate([data.weight[mask] for mask in masks])
     log_probs = _fit(parts, weight)
     shares = _choose(log_probs, weight)
@@ -85,7 +87,7 @@ def stack_mixtures(training: Data, validation: Data, seed: int, log_slopes: Floa
         part.fit_to_all(shares)
     held_out = parts[0].average(shares).log_prob(validation.x).astype(np.float64)
     if all(name.startswith(NORMAL) for name in shares):
-        parts = [Candidates(data, units, np.zeros(len(data.x), bool), distinct, [seed])]
+        parts = [Candidates(standardized, units, np.zeros(len(data.x), bool), distinct, [seed])]
         parts[0].fit_simple()
     bases = [part.average(shares) for part in parts]
     base = _average(bases)

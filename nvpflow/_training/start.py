@@ -12,6 +12,7 @@ from nvpflow._training.conditional_mixture import gain_of_refit, refit_condition
 from nvpflow._training.defaults import option
 from nvpflow._training.noise import bandwidth
 from nvpflow._training.options import TrainingOptions
+from nvpflow._training.search import with_candidate
 from nvpflow._training.stacking import stack_mixtures
 from nvpflow._training.statistics import effective_size, mean_and_error
 from nvpflow._typing import Callback, Floats, Search
@@ -179,28 +180,30 @@ class Start:
         """
         if self.mixture is None or self.validation is None:
             return
+        log_prob = self.log_prob_of_flow()
         if isinstance(self.mixture, ConditionalMixtureBase):
             both = self.training.and_those(self.validation)
             held_out = self.mixture.log_prob(*self.validation[:2]).astype(np.float64)
-            if not self._keep_layers(held_out, gain_of_refit(self.mixture, self.training, both)):
+            if not self._keep_layers(log_prob, held_out, gain_of_refit(self.mixture, self.training, both)):
                 self.base = refit_conditional_mixture(self.mixture, both)
             return
-        stack = stack_mixtures(self.training, self.validation, self.seed, np.concatenate(self.log_slopes))
-        score = float(np.average(self.log_prob_of_flow() - self.log_slopes[1], weights=self.validation.weight))
-        is_better = self._keep_layers(stack.held_out, stack.gain)
+        slopes = np.concatenate(self.log_slopes) + self.units.log_det
+        stack = stack_mixtures(self.training, self.validation, self.seed, slopes)
+        is_better = self._keep_layers(log_prob, stack.held_out, stack.gain)
         if not is_better:
             self.base, self._without_layers = stack.base, stack.held_out + stack.gain
-        self.search = self._with_flow(stack.search, score, is_better)
+        name = f"flow over a mixture of {self.mixture.n_components}"
+        self.search = with_candidate(stack.search, name, self.score(log_prob), is_better)
 
-    def _keep_layers(self, held_out: Floats, gain: float) -> bool:
+    def _keep_layers(self, log_prob: Floats, held_out: Floats, gain: float) -> bool:
         """Keep the layers if they are better than another base, and reset them if not. Return which.
 
-        The validation samples have the log-density `held_out` by mixtures that have not seen them. That of the base is higher
-        by `gain`.
+        The validation samples have the log-density `log_prob` by the flow, and `held_out` by mixtures that have not seen
+        them. That of the base is higher by `gain`.
         """
         assert self.validation is not None
         with np.errstate(invalid="ignore"):  # for samples without a density
-            mean, error = mean_and_error(self.log_prob_of_flow() - held_out, self.validation.weight)
+            mean, error = mean_and_error(log_prob - held_out, self.validation.weight)
         is_better = self.best_iter > 0 and mean > gain + LEAST_GAIN * error
         if not is_better:
             self.flow.parameters[:], self.best_iter = self.before, 0
@@ -221,12 +224,8 @@ class Start:
         """
         return self.log_prob_of_flow() if self._without_layers is None else self._without_layers
 
-    def _with_flow(self, search: Search, score: float, is_better: bool) -> Search:
-        """The search among mixtures with the flow as its last candidate, in the data's units."""
-        mixture, shift = self.mixture, self.units.log_det
-        return {
-            "candidate": np.append(search["candidate"], f"flow over a mixture of {mixture and mixture.n_components}"),
-            "score": np.append(search["score"], score) - shift,
-            "validation_score": np.append(search["validation_score"], score) - shift,
-            "weight": np.append(search["weight"] * (not is_better), float(is_better)),
-        }
+    def score(self, log_prob: Floats) -> float:
+        """Mean of log-densities of the validation samples, in the data's units."""
+        assert self.validation is not None
+        in_own_units = log_prob - (self.log_slopes[1] + self.units.log_det)
+        return float(np.average(in_own_units, weights=self.validation.weight))

@@ -126,13 +126,6 @@ class TestWarmStart:
         np.testing.assert_array_equal(flow.parameters, before)
 
 
-def ring(n, seed, noise=0.1):
-    """Points about a circle, which no small mixture describes well."""
-    generator = np.random.default_rng(seed)
-    angle = generator.uniform(0, 2 * np.pi, n)
-    return np.stack([np.cos(angle), np.sin(angle)], axis=1) + noise * generator.normal(size=(n, 2))
-
-
 class TestHeldOutSamples:
     def test_column_with_one_other_value(self):
         """No split leaves the training samples with a constant column."""

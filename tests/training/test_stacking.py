@@ -41,7 +41,8 @@ def test_held_out_samples_have_no_influence():
     x = blobs(300)[0]
     other = x.copy()
     other[240:] = other[240:][::-1] * 0.5
-    parts = [Candidates(Data(y), ColumnUnits(x, None), np.arange(300) >= 240, 1.0, [0]) for y in (x, other)]
+    units = ColumnUnits(x, None)
+    parts = [Candidates(Data(units.standardize(y)), units, np.arange(300) >= 240, 1.0, [0]) for y in (x, other)]
     names = [[*part.fit_simple(), *part.fit(3)] for part in parts]
     assert names[0] == names[1]
     for name in names[0]:

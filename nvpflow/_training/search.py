@@ -1,0 +1,32 @@
+"""The record of the densities that competed in a fit: `FlowDensity.search_`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nvpflow._typing import Search
+
+__all__ = ["joined", "with_candidate"]
+
+
+def with_candidate(search: Search, name: str, score: float, is_kept: bool) -> Search:
+    """A search with one more candidate, which was judged on the validation samples alone and is the model or no part of it."""
+    return {
+        "candidate": np.append(search["candidate"], name),
+        "score": np.append(search["score"], score),
+        "validation_score": np.append(search["validation_score"], score),
+        "weight": np.append(search["weight"] * (not is_kept), float(is_kept)),
+    }
+
+
+def joined(searches: Sequence[Search]) -> Search:
+    """The candidates of an ensemble's members, with their shares in the ensemble."""
+    names = [np.array([f"member {k}: {name}" for name in search["candidate"]]) for k, search in enumerate(searches)]
+    return {
+        "candidate": np.concatenate(names),
+        "score": np.concatenate([search["score"] for search in searches]),
+        "validation_score": np.concatenate([search["validation_score"] for search in searches]),
+        "weight": np.concatenate([search["weight"] for search in searches]) / len(searches),
+    }
