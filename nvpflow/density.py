@@ -79,8 +79,9 @@ class FlowDensity(Transformer):
     """Density estimation with a normalizing flow: spline couplings over a fitted mixture.
 
     By default `fit` starts with a mixture of normal distributions as the base density of the flow. Coupling layers start at
-    the identity and learn what the mixture misses. With ``base="normal"``, a standard normal base, the layers do all the work.
-    `RealNVP` has the defaults of the paper of that name.
+    the identity and learn what the mixture misses. Held-out samples then choose between this flow and an average of mixtures.
+    With ``base="normal"``, a standard normal base, the layers do all the work. `RealNVP` has the defaults of the paper of that
+    name.
 
     Samples are anything that holds real numbers in CPU memory: sequences, arrays, data frames of pandas and polars (column
     names are checked as in scikit-learn), tensors without gradient. Missing values (NaN, masked elements) are an error. The
@@ -284,7 +285,7 @@ class FlowDensity(Transformer):
     (np.True_, array([-inf, -inf], dtype=float32))
     """
 
-    # Each default is what did best in benchmarks/quality, at less than a tenth of the time of PyTorch's 1000 full-batch
+    # Each default is what did best in benchmarks/quality, at less than a fifth of the time of PyTorch's 1000 full-batch
     # steps on two moons; "gap" is that to the true density, over random states, in nats. Those of n_layers to activation,
     # and schedule to average were measured over a normal base.
     def __init__(

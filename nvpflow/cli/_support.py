@@ -28,27 +28,18 @@ def add_support(parser: argparse.ArgumentParser) -> None:
     """Add the options. Each names columns of the model."""
     parser.add_argument("--positive", type=columns, metavar="LIST", default=[], help="columns of numbers >= 0 (none)")
     parser.add_argument("--unit", type=columns, metavar="LIST", default=[], help="columns of numbers from 0 to 1 (none)")
-    parser.add_argument(
-        "--bounds",
-        type=_list_of(real(-np.inf, low_open=True), needed=True),
-        metavar="LIST",
-        default=[],
-        help="columns of numbers between bounds, as in x:0:10,y:5: (none)",
-    )
-    parser.add_argument(
-        "--angle",
-        type=_list_of(real(-np.inf, low_open=True), needed=False),
-        metavar="LIST",
-        default=[],
-        help="periodic columns, with a range other than 0 to 2 pi or without, as in heading:0:360,phase (none)",
-    )
-    parser.add_argument(
-        "--integer",
-        type=_list_of(integer(1 - 2**53, 2**53 - 2), needed=False),
-        metavar="LIST",
-        default=[],
-        help="columns of whole numbers, with bounds or without, as in n,k:0:10,m:0: (none)",
-    )
+    number, whole = real(-np.inf, low_open=True), integer(1 - 2**53, 2**53 - 2)
+    for option, convert, needed, words in (
+        ("--bounds", number, True, "columns of numbers between bounds, as in x:0:10,y:5:"),
+        (
+            "--angle",
+            number,
+            False,
+            "periodic columns, with a range other than 0 to 2 pi or without, as in heading:0:360,phase",
+        ),
+        ("--integer", whole, False, "columns of whole numbers, with bounds or without, as in n,k:0:10,m:0:"),
+    ):
+        parser.add_argument(option, type=_list_of(convert, needed), metavar="LIST", default=[], help=f"{words} (none)")
 
 
 def _list_of(convert: Callable[[str], Any], needed: bool) -> Callable[[str], list[_Bounded]]:
