@@ -36,7 +36,7 @@ class Combinations(NamedTuple):
         """Count rows of codes (n, K), by their weights."""
         weight = np.ones(len(codes)) if weight is None else weight.astype(np.float64)
         unique, inverse, rows = np.unique(codes, axis=0, return_inverse=True, return_counts=True)
-        counts = np.bincount(inverse.ravel(), weight, len(unique))
+        counts = np.bincount(inverse.ravel(), weight, len(unique)).astype(np.float64)
         return cls(unique.astype(np.intp), counts, counts / rows, sizes)
 
     def and_those(self, other: Self) -> Self:
@@ -53,7 +53,7 @@ class Combinations(NamedTuple):
 
     def margin(self, column: int) -> Floats:
         """The weight of each value of a column."""
-        return np.bincount(self.codes[:, column], self.counts, self.sizes[column])
+        return np.bincount(self.codes[:, column], self.counts, self.sizes[column]).astype(np.float64)
 
     def find(self, codes: Ints) -> Ints:
         """The number of the combination that equals each row of codes (n, K); -1 for a new one."""

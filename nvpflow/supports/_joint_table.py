@@ -127,23 +127,29 @@ class JointTable:
         return self.complete(np.full((n, len(self.known.sizes)), -1), rng)
 
     def complete(self, codes: Ints, rng: np.random.Generator) -> Ints:
-        """Draw the codes that are -1 from their distribution given the others."""
-        seen, opened = self._coding.seen(codes), codes < 0
+        """Draw the codes (n, K) that are -1 from their distribution given the others. More rows change none before them."""
+        n, n_columns = codes.shape
+        places = rng.random((n, 2 * n_columns + 2))
+        of_values, of_model, of_unseen = np.split(places, (n_columns + 1, n_columns + 2), axis=1)
+        seen = self._coding.seen(codes)
         unique, inverse = np.unique(seen, axis=0, return_inverse=True)
-        inverse, places, which = inverse.ravel(), rng.random(len(codes)), rng.random(len(codes))
         filled = seen.copy()
         for number, row in enumerate(unique):
-            rows = np.flatnonzero(inverse == number)
-            shares = self._shares_given(row)
-            model = draw_columns(np.tile(shares, (len(rows), 1)), which[rows])
-            matching = self._matching(row)
-            of_counts, sums = rows[model == 0], np.cumsum(matching)
-            drawn = np.searchsorted(sums, places[of_counts] * sums[-1], side="right")
-            filled[of_counts] = self._seen.codes[np.minimum(drawn, len(sums) - 1)]
-            filled[rows[model == 1]] = self._tree.draw(seen[rows[model == 1]], rng)
+            rows = np.flatnonzero(inverse.ravel() == number)
+            model = draw_columns(np.tile(self._shares_given(row), (len(rows), 1)), of_model[rows, 0])
+            of_counts, of_tree, of_classes = (rows[model == number] for number in range(3))
+            filled[of_counts] = self._draw_known(row, of_values[of_counts, 0])
+            filled[of_tree] = self._tree.draw(seen[of_tree], of_values[of_tree])
             if self.classes is not None:
-                filled[rows[model == 2]] = self.classes.draw(seen[rows[model == 2]], rng)
-        return np.where(opened, self._coding.with_unseen(self._coding.widen(filled), rng), codes)
+                filled[of_classes] = self.classes.draw(seen[of_classes], of_values[of_classes])
+        return np.where(codes < 0, self._coding.with_unseen(self._coding.widen(filled), of_unseen), codes)
+
+    def _draw_known(self, row: Ints, places: Floats) -> Ints:
+        """Combinations that agree with a row of codes, by their counts."""
+        sums = np.cumsum(self._matching(row))
+        drawn = np.searchsorted(sums, places * sums[-1], side="right")
+        codes: Ints = self._seen.codes[np.minimum(drawn, len(sums) - 1)]
+        return codes
 
     def _shares_given(self, row: Ints) -> Floats:
         """The probability of each model given the codes of a row that are not -1."""
@@ -153,7 +159,8 @@ class JointTable:
         with np.errstate(divide="ignore"):
             log_p = np.log(self.weights) + log_p
         shares: Floats = np.exp(log_p - log_p.max())
-        return shares / shares.sum()
+        shares /= shares.sum()
+        return shares
 
 
 class _SeenValues:
@@ -198,13 +205,13 @@ class _SeenValues:
                 log_p[(column >= 0) & ~unseen] += np.log1p(-replaced)
         return log_p
 
-    def with_unseen(self, codes: Ints, rng: np.random.Generator) -> Ints:
-        """Replace values by unseen ones at random."""
+    def with_unseen(self, codes: Ints, places: Floats) -> Ints:
+        """Replace values by unseen ones, from a place in [0, 1) for each of them (n, K)."""
         codes = codes.copy()
-        for column, replaced, others in zip(codes.T, self.replaced, self.others):
+        for j, (replaced, others) in enumerate(zip(self.replaced, self.others)):
             if len(others):
-                rows = rng.random(len(column)) < replaced
-                column[rows] = others[rng.integers(len(others), size=int(rows.sum()))]
+                rows = places[:, j] < replaced
+                codes[rows, j] = others[(places[rows, j] / replaced * len(others)).astype(np.intp)]
         return codes
 
 

@@ -85,13 +85,11 @@ class LatentClasses:
         """Log-probability (n,) of rows of codes (n, K); -1 stands for any value."""
         return log_sum(self._log_joint(codes))
 
-    def draw(self, codes: Ints, rng: np.random.Generator) -> Ints:
-        """Fill in the codes that are -1, given the others."""
-        label = draw_columns(self._posterior(codes), rng.random(len(codes)))
-        filled = codes.copy()
-        for j, table in enumerate(self.tables):
-            filled[:, j] = np.where(codes[:, j] < 0, draw_columns(table[label], rng.random(len(codes))), codes[:, j])
-        return filled
+    def draw(self, codes: Ints, places: Floats) -> Ints:
+        """Fill in the codes (n, K) that are -1, given the others, from K + 1 places in [0, 1) for each row."""
+        label = draw_columns(self._posterior(codes), places[:, -1])
+        drawn = [draw_columns(table[label], place) for table, place in zip(self.tables, places.T)]
+        return np.where(codes < 0, np.stack(drawn, axis=1), codes)
 
 
 def _maximised(known: Combinations, margins: list[Floats], shares: Floats, strength: float) -> LatentClasses:
@@ -117,15 +115,16 @@ def _first_shares(known: Combinations, n_classes: int, rng: np.random.Generator)
         row = rng.choice(len(p), p=p / total if total > 0 else None)
         agree[:, k] = (known.codes == known.codes[row]).sum(axis=1)
         distance = np.minimum(distance, 1 - agree[:, k] / known.codes.shape[1])
-    shares = np.exp(NEAR * (agree - agree.max(axis=1, keepdims=True))) * (1 + 0.1 * rng.random(agree.shape))
-    return shares / shares.sum(axis=1, keepdims=True)
+    shares: Floats = np.exp(NEAR * (agree - agree.max(axis=1, keepdims=True))) * (1 + 0.1 * rng.random(agree.shape))
+    shares /= shares.sum(axis=1, keepdims=True)
+    return shares
 
 
 def _sums(codes: Ints, weight: Floats, size: int) -> Floats:
     """The sums (V, L) of weights (M, L) over the rows with each code."""
     n_classes = weight.shape[1]
     places = (codes[:, np.newaxis] * n_classes + np.arange(n_classes)).ravel()
-    return np.bincount(places, weight.ravel(), size * n_classes).reshape(size, n_classes)
+    return np.bincount(places, weight.ravel(), size * n_classes).astype(np.float64).reshape(size, n_classes)
 
 
 def log_sum(log_p: Floats) -> Floats:
@@ -141,4 +140,5 @@ def draw_columns(p: Floats, places: Floats) -> Ints:
     """For each row of probabilities (n, V) the column where its sums pass a place in [0, 1)."""
     sums = np.cumsum(p, axis=1)
     drawn: Ints = (sums < (places * sums[:, -1])[:, np.newaxis]).sum(axis=1)
-    return np.minimum(drawn, p.shape[1] - 1)
+    drawn[:] = np.minimum(drawn, p.shape[1] - 1)
+    return drawn

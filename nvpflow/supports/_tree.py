@@ -82,8 +82,8 @@ class Tree:
             said[parent] = said[parent] * (message / largest[:, np.newaxis])
         return said, log_p
 
-    def draw(self, codes: Ints, rng: np.random.Generator) -> Ints:
-        """Fill in the codes that are -1, given the others."""
+    def draw(self, codes: Ints, places: Floats) -> Ints:
+        """Fill in the codes (n, K) that are -1, given the others, from K or more places in [0, 1) for each row."""
         filled = codes.copy()
         for start in range(0, len(codes), ROWS):
             part = slice(start, start + ROWS)
@@ -91,7 +91,7 @@ class Tree:
             for j in self.order:
                 parent = self.parents[j]
                 p = self.margins[j] if parent < 0 else self._table(j)[filled[part, parent]]
-                drawn = draw_columns(p * said[j], rng.random(len(codes[part])))
+                drawn = draw_columns(p * said[j], places[part, j])
                 filled[part, j] = np.where(codes[part, j] < 0, drawn, codes[part, j])
         return filled
 
@@ -168,7 +168,7 @@ def fit_tree(known: Combinations, margins: list[Floats], priors: list[Floats]) -
 
 
 def _best_gain(known: Combinations, parent: int, child: int, prior: Floats) -> tuple[float, float, Floats]:
-    """The gain in log-likelihood of the child's values by the parent's, the best strength, and the gain of each combination."""
+    """The gain in log-likelihood of the child's values by the parent's, the best strength, and the gain for each row."""
     pairs, columns = _Pairs(known, parent, child), (known.codes[:, parent], known.codes[:, child])
     scored = []
     for strength in STRENGTHS:
