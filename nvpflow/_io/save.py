@@ -221,7 +221,7 @@ def _plain_params(model: FlowDensity | FlowOutlierDetector) -> dict[str, Any]:
     params["dtype"] = np.dtype(params["dtype"]).name
     params["hidden_dim"] = np.asarray(params["hidden_dim"]).tolist()
     for name in ("support", "context_support"):
-        params[name] = plain_support(params[name])
+        params[name] = plain_support(name, params[name])
     params["random_state"] = plain_random_state(params["random_state"])
     return params
 

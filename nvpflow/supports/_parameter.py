@@ -73,7 +73,7 @@ class Declared:
         categories = category_columns(X)
         if kinds is None and not categories:
             return None
-        return cls(kinds or {}, names, None if names is None else Frame.of(X), categories, what)
+        return cls({} if kinds is None else kinds, names, None if names is None else Frame.of(X), categories, what)
 
     def of_all(self, n_columns: int) -> tuple[AnyKind, ...]:
         """The kind of each of the columns."""
@@ -156,25 +156,25 @@ class Declared:
                 )
 
 
-def plain_support(value: object) -> Any:
+def plain_support(name: str, value: object) -> Any:
     """The parameter in types that JSON has. Its keys are numbers or names, so a dict becomes a list of pairs."""
     if value is None:
         return None
-    kinds = check_support("support", value)
+    kinds = check_support(name, value)
     if isinstance(kinds, tuple):
         return [kind._plain() for kind in kinds]
     return {"columns": [[key, kind._plain()] for key, kind in kinds.items()]}
 
 
-def restore_support(value: Any) -> dict[str | int, Any] | list[Any] | None:
+def restore_support(name: str, value: Any) -> dict[str | int, Any] | list[Any] | None:
     """Undo `plain_support`, up to the short forms of kinds."""
     if value is None:
         return None
     if isinstance(value, list):
-        return [check_kind("support", kind).shown for kind in value]
+        return [check_kind(name, kind).shown for kind in value]
     if not isinstance(value, dict) or not isinstance(value.get("columns"), list):
-        raise TypeError(f"support must be a list or an object with columns, got {shown(value)}")
-    return {_check_key("support", key): check_kind("support", kind).shown for key, kind in value["columns"]}
+        raise TypeError(f"{name} must be a list or an object with columns, got {shown(value)}")
+    return {_check_key(name, key): check_kind(name, kind).shown for key, kind in value["columns"]}
 
 
 def restore_kinds(value: Any, n_columns: int) -> tuple[Kind, ...]:
