@@ -60,6 +60,7 @@ from nvpflow.layers import ACTIVATIONS, MAX_BINS, SCALE_BOUND
 from nvpflow.supports import Declared, Support, check_support
 from nvpflow.supports._encoding import count_rows
 from nvpflow.supports._fitted import check_unchanged, supports_for
+from nvpflow.supports._repeated import warn_of_repeated_values
 
 __all__ = ["FlowDensity", "NotFittedError"]
 
@@ -462,7 +463,8 @@ class FlowDensity(Transformer):
             If there are not more samples than columns; if columns are linear combinations of others, because the density then
             has no upper limit and its value means little; if columns of X or context vary by less than a thousand times the
             resolution of `dtype` (see `origin_`); if a column of the context has outliers (see `context_range_`); if at least
-            5 % of a column equal a bound of its support. Later methods warn if they clip a context.
+            5 % of a column equal a bound of its support, or if few values repeat in a column of real numbers. Later
+            methods warn if they clip a context.
 
         Notes
         -----
@@ -503,8 +505,9 @@ class FlowDensity(Transformer):
             return self
         if before is not None:
             check_members(before, settings.n_models)
-        warn_of_dependent_columns(data, settings.dtype, prepared.number_names)
-        declared = prepared.declared
+        declared, names = prepared.declared, prepared.number_names
+        warn_of_dependent_columns(data, settings.dtype, names)
+        warn_of_repeated_values(data, declared, names)
         supports, seen = supports_for(declared, data, settings.dtype, _spreading_seed(settings, declared), before)
         try:
             fit_flows = train if settings.n_models == 1 else train_members

@@ -283,7 +283,9 @@ def _with_params(kind: type[E], params: object) -> E:
     if not isinstance(params, dict):
         raise TypeError(f"the parameters of {kind.__name__} must be an object, got {shown(params)}")
     params = _translate(params) if _is_old(params) else dict(params)
-    supports = {name: restore_support(name, params.get(name)) for name in ("support", "context_support")}  # old files have none
+    supports = {
+        name: restore_support(name, params.get(name)) for name in ("support", "context_support")
+    }  # old files have none
     model = kind(**params | supports)
     model.random_state = restore_random_state(model.random_state)
     model._check_parameters()
