@@ -48,6 +48,8 @@ class ContextScaler:
         Of the flow.
     context : ndarray, shape (n, C), optional
         All known contexts, which determine the range. Default: the context of the data.
+    n_indicators : int
+        The last columns, so many, are indicators: 0 or 1. They keep their values.
 
     Attributes
     ----------
@@ -65,10 +67,12 @@ class ContextScaler:
     range: Floats
     origin: Floats
 
-    def __init__(self, data: Data, standardize: bool, dtype: FloatDType, context: Floats | None = None) -> None:
+    def __init__(
+        self, data: Data, standardize: bool, dtype: FloatDType, context: Floats | None = None, n_indicators: int = 0
+    ) -> None:
         known = data.context
         n_columns = 0 if known is None else known.shape[1]
-        self.dtype = dtype
+        self.dtype, self.n_real = dtype, n_columns - n_indicators
         self.mean, self.scale, self.origin = np.zeros(n_columns), np.ones(n_columns), np.zeros(n_columns)
         self.range = np.tile([[np.inf], [-np.inf]], n_columns)
         if known is None:
@@ -95,6 +99,8 @@ class ContextScaler:
         limits[:, outlying] = (location + FARTHEST * scale * np.array([[-1], [1]]))[:, outlying]
         self.mean = np.where(constant, context[0], location)
         self.scale = np.where(constant, 1.0, scale)
+        self.mean[self.n_real :], self.scale[self.n_real :] = 0, 1
+        limits[:, self.n_real :] = _no_limits(len(self.mean) - self.n_real)
         self.origin = origin_of(self.mean, self.scale, self.dtype)
         warn_of_coarse("context", self.mean, np.where(constant, np.inf, self.scale), self.dtype)
         return limits
@@ -105,6 +111,7 @@ class ContextScaler:
         high = np.max(context, axis=0, initial=-np.inf, where=known).astype(np.float64)
         wider = WIDENED * (high - low)
         self.range = np.array([np.minimum(self.range[0], low - wider), np.maximum(self.range[1], high + wider)])
+        self.range[:, self.n_real :] = [[0], [1]]
 
     def continue_from(self, model: FlowDensity) -> None:
         """Take the origin of a fitted model, and extend the range by that of the model. The units stay."""

@@ -39,6 +39,7 @@ def train(
     callback: Callback | None = None,
     before: FlowDensity | None = None,
     supports: Supports | None = None,
+    blocks: tuple[int, ...] = (),
 ) -> None:
     """Train a flow.
 
@@ -55,12 +56,15 @@ def train(
         The fitted model to start from. It is not changed.
     supports : Supports, optional
         Of the columns of the data. Default: all are real.
+    blocks : tuple of int
+        The sizes of the blocks of indicators in the context, which are its last columns. A block has a column for each
+        category of a variable, 1 for that of the sample and 0 for others.
     """
     init_seed, split_seed, shuffle_seed = draw_seeds(settings.random_state, 3)
     limit = Limit(settings.time_limit)
     training, validation = split(settings, data, split_seed)
-    scaler = ContextScaler(training, settings.standardize, settings.dtype, data.context)
-    starts = make_starts(settings, training, validation, scaler, init_seed, before, supports)
+    scaler = ContextScaler(training, settings.standardize, settings.dtype, data.context, sum(blocks))
+    starts = make_starts(settings, training, validation, scaler, init_seed, before, supports, blocks)
     try:
         with watched(callback, starts[0].max_iter, settings.verbose) as watch:
             train_best(starts, watch, shuffle_seed, limit, with_rival=before is None)
@@ -76,6 +80,7 @@ def make_starts(
     seed: int,
     before: FlowDensity | None = None,
     supports: Supports | None = None,
+    blocks: tuple[int, ...] = (),
 ) -> list[Start]:
     """Create the starts of one flow: new ones, or a warm start from a fitted model with one flow."""
     log_slopes = None
@@ -84,11 +89,11 @@ def make_starts(
         training, validation = supports.to_reals(training), validation and supports.to_reals(validation)
     training, validation = scaler.transform(training), validation and scaler.transform(validation)
     if before is None:
-        starts = _new_starts(settings, training, validation, seed)
+        starts = _new_starts(settings, training, validation, seed, blocks)
     else:
-        units, flow, mixture = find_warm_start(before, settings, training, scaler, seed)
+        units, flow, mixture = find_warm_start(before, settings, training, scaler, seed, blocks)
         inner = _standardized(units, training), validation and _standardized(units, validation)
-        starts = [Start(settings, *inner, units, flow, mixture, seed)]
+        starts = [Start(settings, *inner, units, flow, mixture, seed, blocks=blocks)]
     if supports is not None and log_slopes is not None:
         for start in starts:
             start.log_slopes = log_slopes
@@ -115,7 +120,9 @@ def learned(
     }
 
 
-def _new_starts(settings: Settings, training: Data, validation: Data | None, seed: int) -> list[Start]:
+def _new_starts(
+    settings: Settings, training: Data, validation: Data | None, seed: int, blocks: tuple[int, ...]
+) -> list[Start]:
     """Create the starts. There is only one without held-out samples, which would choose between several."""
     base, starts = base_of(settings, training, validation is not None), []
     others = draw_seeds(np.random.SeedSequence(seed), settings.n_init - 1) if validation else []
@@ -126,7 +133,9 @@ def _new_starts(settings: Settings, training: Data, validation: Data | None, see
         mixture = fit_mixture(inner.x, inner.weight, start_seed) if base == "mixture" else None
         flow = new_flow(settings, inner, start_seed, mixture)
         held_out = validation and _standardized(units, validation)
-        starts.append(Start(settings, inner, held_out, units, flow, mixture, start_seed))
+        start = Start(settings, inner, held_out, units, flow, mixture, start_seed, blocks=blocks)
+        start.given = training, validation
+        starts.append(start)
     return starts
 
 
@@ -144,7 +153,7 @@ def train_best(starts: list[Start], watch: Callback | None, seed: int, limit: Li
         best.run(seed, watch, limit)
     best.judge_layers()
     if with_rival:
-        adopt_better_rival(best, seed, limit)
+        adopt_better_rival(best)
 
 
 @contextmanager
