@@ -57,8 +57,7 @@ def train(
     supports : Supports, optional
         Of the columns of the data. Default: all are real.
     blocks : tuple of int
-        The sizes of the blocks of indicators in the context, which are its last columns. A block has a column for each
-        category of a variable, 1 for that of the sample and 0 for others.
+        The sizes of blocks of indicators, numbers 0 and 1 that sum to 1, which are the last columns of the context.
     """
     init_seed, split_seed, shuffle_seed = draw_seeds(settings.random_state, 3)
     limit = Limit(settings.time_limit)
@@ -89,15 +88,17 @@ def make_starts(
         training, validation = supports.to_reals(training), validation and supports.to_reals(validation)
     training, validation = scaler.transform(training), validation and scaler.transform(validation)
     if before is None:
-        starts = _new_starts(settings, training, validation, seed, blocks)
+        starts = _new_starts(settings, training, validation, seed)
     else:
         units, flow, mixture = find_warm_start(before, settings, training, scaler, seed, blocks)
         inner = _standardized(units, training), validation and _standardized(units, validation)
-        starts = [Start(settings, *inner, units, flow, mixture, seed, blocks=blocks)]
+        starts = [Start(settings, *inner, units, flow, mixture, seed)]
     if supports is not None and log_slopes is not None:
         for start in starts:
             start.log_slopes = log_slopes
             start.units.origin = supports.origin_within(start.units.origin)
+    for start in starts:
+        start.blocks = blocks
     return starts
 
 
@@ -120,9 +121,7 @@ def learned(
     }
 
 
-def _new_starts(
-    settings: Settings, training: Data, validation: Data | None, seed: int, blocks: tuple[int, ...]
-) -> list[Start]:
+def _new_starts(settings: Settings, training: Data, validation: Data | None, seed: int) -> list[Start]:
     """Create the starts. There is only one without held-out samples, which would choose between several."""
     base, starts = base_of(settings, training, validation is not None), []
     others = draw_seeds(np.random.SeedSequence(seed), settings.n_init - 1) if validation else []
@@ -133,7 +132,7 @@ def _new_starts(
         mixture = fit_mixture(inner.x, inner.weight, start_seed) if base == "mixture" else None
         flow = new_flow(settings, inner, start_seed, mixture)
         held_out = validation and _standardized(units, validation)
-        start = Start(settings, inner, held_out, units, flow, mixture, start_seed, blocks=blocks)
+        start = Start(settings, inner, held_out, units, flow, mixture, start_seed)
         start.given = training, validation
         starts.append(start)
     return starts

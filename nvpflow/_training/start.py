@@ -62,8 +62,6 @@ class Start:
         The base of the flow if its layers are the identity, else None.
     seed : int
         For fits of the mixture.
-    blocks : tuple of int
-        The sizes of the blocks of indicators, one column for each category, which are the last columns of the context.
     """
 
     def __init__(
@@ -75,7 +73,6 @@ class Start:
         flow: Flow,
         mixture: MixtureBase | None,
         seed: int,
-        blocks: tuple[int, ...] = (),
     ) -> None:
         self.settings, self.units, self.flow, self.base = settings, units, flow, flow.base
         self.training, self.validation = training, validation
@@ -84,11 +81,12 @@ class Start:
         # log|det dx/dy|, in nats, of samples x, training and validation, that training sees as y; see `Supports`.
         n_held_out = 0 if validation is None else len(validation.x)
         self.log_slopes: tuple[Floats, Floats] = (np.zeros(len(training.x)), np.zeros(n_held_out))
+        self.blocks: tuple[int, ...] = ()  # sizes of the blocks of indicators at the end of the context
         self.history: dict[str, Floats] = {}
         self.search: Search | None = None
         self.max_iter = self._max_iter()
         self._without_layers: Floats | None = None
-        self.mixture, self.seed, self.blocks = mixture and mixture.copy(), seed, blocks
+        self.mixture, self.seed = mixture and mixture.copy(), seed
         self.stack: Stack | None = None  # of mixtures, which competes with the flow
         self.given: tuple[Data, Data | None] | None = None  # training and validation, if known before they were standardised
         if mixture:
