@@ -90,7 +90,7 @@ def make_starts(
     if before is None:
         starts = _new_starts(settings, training, validation, seed)
     else:
-        units, flow, mixture = find_warm_start(before, settings, training, scaler, seed)
+        units, flow, mixture = find_warm_start(before, settings, training, scaler, seed, blocks)
         inner = _standardized(units, training), validation and _standardized(units, validation)
         starts = [Start(settings, *inner, units, flow, mixture, seed)]
     if supports is not None and log_slopes is not None:
@@ -132,7 +132,9 @@ def _new_starts(settings: Settings, training: Data, validation: Data | None, see
         mixture = fit_mixture(inner.x, inner.weight, start_seed) if base == "mixture" else None
         flow = new_flow(settings, inner, start_seed, mixture)
         held_out = validation and _standardized(units, validation)
-        starts.append(Start(settings, inner, held_out, units, flow, mixture, start_seed))
+        start = Start(settings, inner, held_out, units, flow, mixture, start_seed)
+        start.given = training, validation
+        starts.append(start)
     return starts
 
 
@@ -150,7 +152,7 @@ def train_best(starts: list[Start], watch: Callback | None, seed: int, limit: Li
         best.run(seed, watch, limit)
     best.judge_layers()
     if with_rival:
-        adopt_better_rival(best, seed, limit)
+        adopt_better_rival(best)
 
 
 @contextmanager
