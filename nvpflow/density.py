@@ -161,9 +161,9 @@ class FlowDensity(Transformer):
     batch_size : int or None, default 256
         Samples per update. None: all of them.
     learning_rate : float or None, default None
-        Of Adam. None: 1e-3 over a mixture, 5e-3 over a normal base or with a context. Where training runs in cycles, the better
-        one of 1e-3 and 3e-3 after the first cycle, by held-out likelihood; its epochs are counted once. `partial_fit` keeps it constant, and
-        uses 1e-3 over a mixture with a context as well, 1e-4 if the mixture reads it.
+        Of Adam. None: 1e-3 over a mixture, 5e-3 over a normal base or with a context. Where training runs in cycles, 1e-3 or
+        3e-3, whichever has the higher held-out likelihood after the first cycle. `partial_fit` keeps it constant, and uses
+        1e-3 over a mixture with a context as well, 1e-4 if the mixture reads it.
     schedule : {"cosine", "constant"}, default "cosine"
         "cosine": the learning rate falls to 0 at `max_iter`, or at the end of each cycle. "constant" has no cycles.
     warmup : int or float, default 0.05
@@ -217,9 +217,10 @@ class FlowDensity(Transformer):
     search_ : dict
         Only over a mixture, if samples were held back. The densities that competed: "candidate", ndarray of
         str; "score", the mean log-density of the samples that the candidate was held out from, in nats; "validation_score",
-        the same of the validation samples alone; "weight", the share in the fitted density. The flow comes after the
-        mixtures and after other starts and learning rates that were tried, and last a `ConditionalMixtureBase`, with or without layers, if it competed. All of these are judged on the
-        validation samples alone. Of an ensemble, the candidates of its members, "member 0: ..." and so on.
+        the same of the validation samples alone; "weight", the share in the fitted density. After the mixtures come other
+        starts and learning rates that were tried, the flow, and last a `ConditionalMixtureBase`, with or without layers, if it
+        competed. These are judged on the validation samples alone. Of an ensemble, the candidates of its members,
+        "member 0: ..." and so on.
     n_samples_seen_ : int
         Rows of positive weight given to `fit` and to `partial_fit` since.
     n_features_in_ : int
