@@ -28,8 +28,8 @@ RATES = (1e-3, 3e-3)
 FIRST_CYCLE, GROWTH = 150, 2
 # Steps of all cycles, which together take less than two seconds of one core for any number of parameters.
 MOST_STEPS, STEPS_TIMES_PARAMETERS, LEAST_STEPS = 5000, 90_000_000, 480
-# Beyond this number of training samples the steps grow with its square root, since there is more to learn.
-FEW_SAMPLES = 10_000
+# Between these numbers of training samples the steps grow with the square root, since there is more to learn.
+FEW_SAMPLES, MANY_SAMPLES = 10_000, 300_000
 # A cycle has to gain this many standard errors for another one to follow.
 LEAST_GAIN = 0.5
 
@@ -47,7 +47,7 @@ def has_course(settings: Settings) -> bool:
 def cycle_ends(n: int, batch: int, n_parameters: int) -> list[int]:
     """The epochs at which cycles end, for n training samples, `batch` of them a step."""
     most = min(MOST_STEPS, max(LEAST_STEPS, STEPS_TIMES_PARAMETERS // max(1, n_parameters)))
-    most = round(most * math.sqrt(max(1, n / FEW_SAMPLES)))
+    most = round(most * math.sqrt(min(max(n, FEW_SAMPLES), MANY_SAMPLES) / FEW_SAMPLES))
     length = max(1, round(FIRST_CYCLE * batch / n))
     ends = [length]
     while (ends[-1] + GROWTH * length) * n <= most * batch:
