@@ -194,6 +194,9 @@ def _score(log_probs: dict[str, Floats], name: str, weight: Floats | None) -> fl
 
 def _choose(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, float]:
     """The mixtures of the stack and their shares; a normal distribution alone if it is as good within a standard error."""
+    # Either all parts together have fewer rows, or there is only one, in random order.
+    log_probs = {name: values[:MOST_ROWS] for name, values in log_probs.items()}
+    weight = None if weight is None else weight[:MOST_ROWS]
     shares = _shares(log_probs, weight)
     normal = max(
         (name for name in log_probs if name.startswith(NORMAL)), key=lambda name: np.average(log_probs[name], weights=weight)
@@ -213,10 +216,11 @@ def _shares(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, fl
     best = values.max(axis=0)
     has_density = np.isfinite(best)
     density = np.exp(values[:, has_density] - best[has_density])
-    weight = None if weight is None else weight[has_density]
+    share = np.ones(density.shape[1]) if weight is None else weight[has_density]
+    share = share / share.sum()
     shares = np.full(len(values), 1 / len(values))
     for _ in range(EXPECTATION_STEPS):
-        shares = shares * np.average(density / (shares @ density), axis=1, weights=weight)
+        shares = shares * (density @ (share / (shares @ density)))
     return dict(zip(log_probs, (shares / shares.sum()).tolist()))
 
 
