@@ -75,3 +75,16 @@ def test_wrong_arguments():
         plot.corner(TABLE, TABLE[:0], support=SUPPORT)
     with pytest.raises((TypeError, ValueError), match="data must be an array of real numbers"):
         plot.corner(TABLE)
+
+
+def test_densities_of_angles_are_drawn_over_the_whole_turn():
+    x = np.column_stack([TABLE[:, 3], TABLE[:, 0]]).astype(float)
+    model = nvpflow.FlowDensity(max_iter=1, support=[nvpflow.Angle(0, 360), None], random_state=0).fit(x)
+    ax = plot.density(model, resolution=10).axes[0]
+    assert ax.get_xlim() == (0, 360)
+
+
+def test_models_with_categories_have_no_image():
+    model = nvpflow.FlowDensity(max_iter=1, support={1: "category"}, random_state=0).fit(TABLE[:, :2])
+    with pytest.raises(ValueError, match="some are categories: plot.corner draws samples"):
+        plot.density(model)
