@@ -78,15 +78,23 @@ def check_model(model: Model, context: ArrayLike | None = None, most_dims: int |
         raise TypeError(
             f"model must be a Flow, a FlowEnsemble, a FlowDensity or a FlowOutlierDetector, got {type(model).__name__}"
         )
+    categories = None if isinstance(model, (Flow, FlowEnsemble)) else model._known_categories()
+    if categories is not None:
+        raise ValueError(
+            f"model must have columns of numbers alone to be drawn, and column(s) {', '.join(categories.coding.labels[:10])} "
+            "are categories: draw its samples of the other columns for each value"
+        )
     flow = model if isinstance(model, (Flow, FlowEnsemble)) else model._fitted_flow()
     if most_dims is not None and flow.data_dim > most_dims:
         raise ValueError(f"model must have 1 or 2 dimensions to be drawn, got {flow.data_dim}")
-    rows = _check_context(context, flow.context_dim, n)
     if isinstance(model, (Flow, FlowEnsemble)):
-        return Drawable(flow, rows)
-    return Drawable(
-        flow, None if rows is None else model._check_context(context, len(rows)), model._origin(), model._known_supports()
-    )
+        return Drawable(flow, _check_context(context, flow.context_dim, n))
+    if model._known_encoding() is None:
+        rows = _check_context(context, flow.context_dim, n)
+        rows = None if rows is None else model._check_context(context, len(rows))
+    else:  # a context with categories or angles
+        rows = model._check_context(context, n)
+    return Drawable(flow, rows, model._origin(), model._known_supports())
 
 
 def _check_context(context: ArrayLike | None, n_columns: int, n: int) -> Points | None:
