@@ -161,16 +161,19 @@ class FlowDensity(Transformer):
         sine; other columns are read as they are. Categorical, boolean and text columns of a frame are categories by
         themselves.
     n_init : int, default 1
-        Number of random starts. After a tenth of the epochs only the one with the lowest validation NLL continues. There is
-        one start if no samples are held back, and for a warm start.
+        Number of random starts. After a tenth of the epochs, or the first cycle, only the one with the lowest validation NLL
+        continues. There is one start if no samples are held back, and for a warm start.
     n_models : int, default 1
         More than 1: fit as many flows, and average their densities. Each member has a start and held-out samples of its own.
         Their held-out shares are disjoint if ``n_models * validation_fraction <= 1``, and otherwise as even as possible. With
         `validation_fraction` None the members differ by their starts alone. There is no latent space then: `transform`,
         `inverse_transform` and `partial_fit` need 1.
     max_iter : int or None, default None
-        Epochs. None: as many as make 4500 updates; fewer for flows with many parameters; more, by the square root, beyond
-        10,000 training samples; at least 10.
+        Epochs. None: over a mixture, if samples are held back and there is no context, training runs in cycles of 150, 300,
+        600 ... updates, and ends when a cycle has gained less than half a standard error of held-out likelihood, or too little
+        for the rest to reach an average of mixtures, or after at most 5000 updates. Otherwise as many epochs as make 4500
+        updates, at least 10. In both cases fewer for flows with many parameters, and more, by the square root, beyond 10,000
+        training samples.
     time_limit : float or None, default None
         Seconds. Training ends after the first epoch that ends later than this, as if a callback stopped it: the best
         parameters are kept, and layers over a mixture are judged as after all epochs. The learning rate has not fallen to 0
@@ -179,12 +182,14 @@ class FlowDensity(Transformer):
     batch_size : int or None, default 256
         Samples per update. None: all of them.
     learning_rate : float or None, default None
-        Of Adam. None: 1e-3 over a mixture, 5e-3 over a normal base or with a context. `partial_fit` keeps it constant, and
-        uses 1e-3 over a mixture with a context as well, 1e-4 if the mixture reads it.
+        Of Adam. None: 1e-3 over a mixture, 5e-3 over a normal base or with a context. Where training runs in cycles, 1e-3 or
+        3e-3, whichever has the higher held-out likelihood after the first cycle. `partial_fit` keeps it constant, and uses
+        1e-3 over a mixture with a context as well, 1e-4 if the mixture reads it.
     schedule : {"cosine", "constant"}, default "cosine"
-        "cosine": the learning rate falls to 0 at `max_iter`.
+        "cosine": the learning rate falls to 0 at `max_iter`, or at the end of each cycle. "constant" has no cycles.
     warmup : int or float, default 0.05
-        Updates in which the learning rate first grows linearly. A float in [0, 1) is a share of all updates.
+        Updates in which the learning rate first grows linearly; 1 or more: without cycles. A float in [0, 1) is a share of all
+        updates, or of those of the first cycle.
     average : float, default 0.995
         Decay of an exponential moving average of the parameters, which the model keeps. 0: no average.
     noise : float, default 0.65
@@ -195,7 +200,8 @@ class FlowDensity(Transformer):
         stays in training if a column would be constant without it. None: train on all samples and keep the last parameters.
     n_iter_no_change : int or None, default None
         Stop if the validation NLL (the training NLL, if no samples are held back) has not improved for so many epochs; it is
-        then computed after every epoch. None: train until `max_iter`, with about fifty validations.
+        then computed after every epoch, without cycles. None: train until `max_iter`, with about fifty validations, or ten in
+        each cycle.
     tol : float, default 0
         In nats: the smallest improvement that counts for `n_iter_no_change`.
     warm_start : bool, default False
@@ -234,9 +240,10 @@ class FlowDensity(Transformer):
     search_ : dict
         Only over a mixture, if samples were held back. The densities that competed: "candidate", ndarray of
         str; "score", the mean log-density of the samples that the candidate was held out from, in nats; "validation_score",
-        the same of the validation samples alone; "weight", the share in the fitted density. The flow comes after the
-        mixtures, and last a `ConditionalMixtureBase`, with or without layers, if it competed. Both are judged on the
-        validation samples alone. Of an ensemble, the candidates of its members, "member 0: ..." and so on.
+        the same of the validation samples alone; "weight", the share in the fitted density. After the mixtures come other
+        starts and learning rates that were tried, the flow, and last a `ConditionalMixtureBase`, with or without layers, if it
+        competed. These are judged on the validation samples alone. Of an ensemble, the candidates of its members,
+        "member 0: ..." and so on.
     n_samples_seen_ : int
         Rows of positive weight given to `fit` and to `partial_fit` since.
     n_features_in_ : int

@@ -86,7 +86,7 @@ def add_fit(commands: Commands) -> None:
         ("tail_bound", or_none("auto", real(0, low_open=True)), "reach of the splines, in standard deviations, or auto"),
         ("base", ("auto", "normal", "mixture"), "density of latent points: one normal distribution, or a mixture"),
         ("standardize", bool, "train in units of the data's standard deviations"),
-        ("n_init", positive, "random starts; after a tenth of the epochs the best one goes on"),
+        ("n_init", positive, "random starts; after a tenth of the epochs, or a first cycle, the best one goes on"),
         ("n_models", positive, "flows whose densities are averaged, each with held-out rows of its own"),
         ("max_iter", or_none("auto", positive), "epochs, or auto"),
         ("time_limit", or_none("none", real(0, low_open=True)), "seconds after which training ends, or none"),
