@@ -97,14 +97,16 @@ class FlowDensity(Transformer):
     name.
 
     Samples are anything that holds real numbers in CPU memory: sequences, arrays, data frames of pandas and polars (column
-    names are checked as in scikit-learn), tensors without gradient. Missing values (NaN, masked elements) are an error. The
-    class is a density estimator and a transformer for the pipelines, searches and cross-validation of scikit-learn.
+    names are checked as in scikit-learn), tensors without gradient. Columns of a frame that are categorical, boolean or texts,
+    and those that `support` declares, are categories: unordered values with probabilities. Missing values (NaN, masked
+    elements) are an error. The class is a density estimator and a transformer for the pipelines, searches and cross-validation
+    of scikit-learn.
 
     Log-densities are in nats, per unit of the data. A density is not a probability: where samples are closer than one unit,
     its logarithm is positive. It is -inf where a sample has no density.
 
-    Columns may have a `support`: bounds, whole numbers, or angles. Fitted with a `context`, C numbers for each sample, the
-    model is a conditional density p(x | context). Every method after `fit` then needs a context.
+    Columns may have a `support`: bounds, whole numbers, angles, or categories. Fitted with a `context`, C numbers for each
+    sample, the model is a conditional density p(x | context). Every method after `fit` then needs a context.
 
     Parameters
     ----------
@@ -145,13 +147,19 @@ class FlowDensity(Transformer):
     support : dict, sequence or None, default None
         The supports of the columns: a dict by name or number of a column, or a sequence with an entry for each. An entry is a
         pair ``(low, high)`` of bounds, with None for an open end; an `Integer`, for whole numbers; an `Angle`, for a periodic
-        column; or a short form, "positive" for ``(0, None)``, "unit" for ``(0, 1)``, "integer" for ``Integer()`` and "angle"
-        for ``Angle()``. None is a column of all real numbers, as are the columns that a dict does not name. The flow ends with
+        column; a `Category`, for unordered values; or a short form, "positive" for ``(0, None)``, "unit" for ``(0, 1)``,
+        "integer" for ``Integer()``, "angle" for ``Angle()``, "category" for ``Category()`` and "real" for all real numbers.
+        None, and a column that a dict does not name, is a category in a frame where its type is categorical, boolean or text,
+        and otherwise a column of all real numbers. The flow ends with
         a `Bounded` layer, training sees transformed columns, and log-densities stay in the units of the data. For a column
         with one bound the layer has the shape, exponential or log-normal, that makes the column more normal (Box and Cox). No
         sample is outside, and the log-density is -inf there. A value on a bound has the density of the point at half of the
         smallest other distance of training values to a bound, which is half of a unit in a column of rounded values. With
-        whole numbers, log-densities are with respect to counting measure in their columns: see the notes.
+        whole numbers and categories, log-densities are with respect to counting measure in their columns: see the notes.
+    context_support : dict, sequence or None, default None
+        The same for the columns of a context. A `Category` becomes indicators, numbers 0 and 1, and an `Angle` its cosine and
+        sine; other columns are read as they are. Categorical, boolean and text columns of a frame are categories by
+        themselves.
     n_init : int, default 1
         Number of random starts. After a tenth of the epochs, or the first cycle, only the one with the lowest validation NLL
         continues. There is one start if no samples are held back, and for a warm start.
@@ -217,11 +225,13 @@ class FlowDensity(Transformer):
     flow_ : Flow or FlowEnsemble
         The fitted flow: the coupling layers and, if `standardize`, the layers that lead to the units of the data, over
         `flow_.base`. It reads X less `origin_`, and the context less `context_origin_`, and does not clip the context. With
-        ``n_models > 1`` it is a `FlowEnsemble` of such flows.
+        ``n_models > 1`` it is a `FlowEnsemble` of such flows. With categories it is the flow of the other columns, and the
+        last columns of its context are indicators of their values; None where all columns are categories.
     history_ : dict
         "train_nll": ndarray, one entry per epoch, in nats. If samples are held back, "validation_nll" has the NLL after the
-        epochs in "validation_epoch", counted from 1. Of an ensemble, the curves of its members follow one another, epochs are
-        counted on, and "member" has the member of each epoch, from 0.
+        epochs in "validation_epoch", counted from 1. With categories it is the NLL of the other columns given them. Of an
+        ensemble, the curves of its members follow one another, epochs are counted on, and "member" has the member of each
+        epoch, from 0.
     n_iter_ : int
         Number of epochs, of all members; `partial_fit` adds one per call.
     best_iter_ : int, or ndarray of int, shape (n_models,)
@@ -244,11 +254,12 @@ class FlowDensity(Transformer):
     context_range_ : ndarray of float64, shape (2, C)
         Smallest and largest values of the context in training, extended by 10 % of their distance to either side. Networks
         extrapolate badly, so a context outside this range is clipped to it, with a warning. Outliers of a column whose
-        standard deviation exceeds 8 times its spread between the 5th and the 95th percentile are clipped in training.
+        standard deviation exceeds 8 times its spread between the 5th and the 95th percentile are clipped in training. Its
+        columns are those that `flow_` reads, so with categories or angles in X or in the context there are more.
     origin_, context_origin_ : ndarray of float64, shapes (D,) and (C,)
         Subtracted in float64 before `flow_` reads samples and context. It is the mean of columns that vary by less than a
         thousand times the resolution of `dtype` there, the lower bound of columns with a `support`, or else the upper one, and
-        0 for all others.
+        0 for all others. Columns of categories have no entry.
 
     Notes
     -----
@@ -260,6 +271,13 @@ class FlowDensity(Transformer):
     The density of an angle is the sum of the flow's density over three numbers that stand for it, so q columns of angles take
     3^q evaluations for each row. `history_` bounds their NLL likewise.
 
+    With categories c and other columns x, the density is ``p(c) p(x | c)``. p(c) is exact, an average of three models with the
+    weights that maximise the likelihood of rows that are left out: the shares of the combinations that occur, a tree in which
+    each column depends on at most one other (Chow and Liu), and latent classes (Lazarsfeld and Henry). A declared value that
+    no row has gets the probability g / (n + g V), with n rows, V values and a pseudo-count g from 0.003 to 30 that leaving out
+    rows chooses. The flow of p(x | c) reads an indicator of each value; values of fewer than 8 rows share one. The members of
+    an ensemble share p(c). `partial_fit` adds to the counts.
+
     References
     ----------
     Dinh, Sohl-Dickstein and Bengio (2017), "Density estimation using Real NVP"; Dempster, Laird and Rubin (1977), "Maximum
@@ -270,8 +288,9 @@ class FlowDensity(Transformer):
     (2019), "Learning likelihoods with conditional normalizing flows"; Sung (2004), "Gaussian mixture regression and
     classification"; Box and Cox (1964), "An analysis of transformations", for columns with one bound;
     Martino, Elvira and Louzada (2017), "Effective sample size for importance sampling based on discrepancy measures", for
-    weights; Lakshminarayanan, Pritzel and Blundell (2017), "Simple and scalable predictive uncertainty estimation using
-    deep ensembles".
+    weights; Chow and Liu (1968), "Approximating discrete probability distributions with dependence trees"; Lazarsfeld and
+    Henry (1968), "Latent structure analysis"; Lakshminarayanan, Pritzel and Blundell (2017), "Simple and scalable predictive
+    uncertainty estimation using deep ensembles".
 
     Examples
     --------
@@ -435,11 +454,14 @@ class FlowDensity(Transformer):
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
-            At least 2 samples, finite, no constant column, no masked elements.
+            At least 2 samples, finite, no constant column, no masked elements. Columns of categories may hold any hashable
+            values, in a frame, in an array of objects, or in a sequence of rows.
         y : ignored
             Except that floating-point numbers in two dimensions are an error: pass them as `context`.
         context : array_like of real numbers, shape (n, C), optional
-            Finite. The density is then conditional on it. Later methods check the names of a frame's columns, as for X.
+            Finite; columns may be categories, as in X. The density is then conditional on it, and X may have no categories.
+            Later methods also take a dict of values, or of columns, by names for a context that was a frame. Later methods
+            check the names of a frame's columns, as for X.
         sample_weight : array_like of real numbers, shape (n,), optional
             Finite, >= 0, and at least 2 of them > 0: the weight of each sample in the loss, the validation and the
             standardisation. Only ratios matter. Ratios of whole numbers are counts: among samples of weight 1, a sample of
@@ -459,8 +481,9 @@ class FlowDensity(Transformer):
         ------
         TypeError, ValueError
             If an argument has the wrong type or an invalid value; if any parameter of the estimator has, used or not; if a
-            value of X is outside of the support of its column, or `support` names a column that is not there; or if the mean
-            log-density of the samples is not finite after training. An earlier fit is unchanged then.
+            value of X is outside of the support of its column, a category is missing or unknown, or `support` names a column
+            that is not there; or if the mean log-density of the samples is not finite after training. An earlier fit is
+            unchanged then.
 
         Warns
         -----
@@ -744,7 +767,8 @@ class FlowDensity(Transformer):
         X : ndarray, shape (n_samples, D), or (m, n_samples, D) with `per_context`
             In the dtype of the model, or in float64 if `origin_` is not 0; inside of the `support`. A frame where `set_output`
             says so, with the columns of `feature_names_in_`, or else x0, x1, ...; after fitting to a frame of pandas or polars
-            with a `support`, a frame with its columns and their types. With `per_context` always an ndarray.
+            with a `support` or categories, a frame with its columns and their types. With categories otherwise an ndarray of
+            objects, or of numbers after fitting to an array of numbers. With `per_context` always an ndarray.
 
         Raises
         ------
@@ -841,7 +865,7 @@ class FlowDensity(Transformer):
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            Also where a column holds whole numbers.
+            Also where a column holds whole numbers or categories.
         """
         supports = self._known_supports()
         self._refuse_categories("grad_log_prob")
@@ -876,6 +900,7 @@ class FlowDensity(Transformer):
         Raises
         ------
         NotFittedError, TypeError, ValueError
+            Also where a column holds categories.
         """
         self._refuse_categories("transform")
         checked = self._check_samples(X)
@@ -900,6 +925,7 @@ class FlowDensity(Transformer):
         Raises
         ------
         NotFittedError, TypeError, ValueError
+            Also where a column of X holds categories.
         """
         self._refuse_categories("inverse_transform")
         Z = self._check_samples(Z, "Z")

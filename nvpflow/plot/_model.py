@@ -90,19 +90,24 @@ def check_model(model: Model, context: ArrayLike | None = None, most_dims: int |
     flow = model if isinstance(model, (Flow, FlowEnsemble)) else model._fitted_flow()
     if most_dims is not None and flow.data_dim > most_dims:
         raise ValueError(f"model must have 1 or 2 dimensions to be drawn, got {flow.data_dim}")
-    rows = _check_context(context, flow.context_dim, n)
     if isinstance(model, (Flow, FlowEnsemble)):
-        return Drawable(flow, rows)
-    return Drawable(
-        flow, None if rows is None else model._check_context(context, len(rows)), model._origin(), model._known_supports()
-    )
+        return Drawable(flow, _check_context(context, flow.context_dim, n))
+    if model._known_encoding() is None:
+        rows = _check_context(context, flow.context_dim, n)
+        rows = None if rows is None else model._check_context(context, len(rows))
+    else:  # a context with categories or angles
+        rows = model._check_context(context, n)
+    return Drawable(flow, rows, model._origin(), model._known_supports())
 
 
 def _refuse_categories(model: FlowDensity | FlowOutlierDetector) -> None:
     model._check_fitted()
-    if model._known_categories() is not None:
+    categories = model._known_categories()
+    if categories is not None:
+        columns = ", ".join(categories.coding.labels[:10])
         raise ValueError(
-            "model must have columns of real numbers for this figure, and some are categories: plot.corner draws samples of it"
+            f"model must have columns of numbers alone for this figure, and column(s) {columns} are categories: plot.corner draws "
+            "samples of it"
         )
 
 

@@ -110,6 +110,7 @@ def test_categories_alone():
     assert model.score_samples(rows, return_std=True)[1].max() == 0
     detector = nvpflow.FlowOutlierDetector(support=["category", "category"], contamination=0.1, random_state=0).fit(rows)
     assert 0 < np.mean(detector.predict(rows) == -1) <= 0.2
+    assert "n_features_in_" in model._repr_html_()
     model.partial_fit(rows)
     assert model.n_samples_seen_ == 2 * len(rows)
 

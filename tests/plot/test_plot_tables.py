@@ -86,5 +86,5 @@ def test_densities_of_angles_are_drawn_over_the_whole_turn():
 
 def test_models_with_categories_have_no_image():
     model = nvpflow.FlowDensity(max_iter=1, support={1: "category"}, random_state=0).fit(TABLE[:, :2])
-    with pytest.raises(ValueError, match="some are categories: plot.corner draws samples"):
+    with pytest.raises(ValueError, match="are categories: plot.corner draws samples"):
         plot.density(model)
