@@ -106,8 +106,8 @@ def _refuse_categories(model: FlowDensity | FlowOutlierDetector) -> None:
     if categories is not None:
         columns = ", ".join(categories.coding.labels[:10])
         raise ValueError(
-            f"model must have columns of numbers alone for this figure, and column(s) {columns} are categories: plot.corner draws "
-            "samples of it"
+            f"model must have columns of numbers alone for this figure, and column(s) {columns} are categories: plot.corner "
+            "draws samples of it"
         )
 
 
