@@ -237,7 +237,7 @@ class FittedModel:
             return encoding.n_columns
         if categories is None:
             return self._fitted_flow().context_dim
-        return 0 if not categories.coding.others else self._fitted_flow().context_dim - categories.indicators.width
+        return 0 if not categories.coding.others else self._fitted_flow().context_dim - categories.width
 
     def _check_context_rows(self, context: ArrayLike | None, n: int) -> Floats | None:
         """Check the context of n samples: n finite rows, or one row for all, as numbers. Its precision is kept."""

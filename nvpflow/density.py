@@ -226,7 +226,7 @@ class FlowDensity(Transformer):
         The fitted flow: the coupling layers and, if `standardize`, the layers that lead to the units of the data, over
         `flow_.base`. It reads X less `origin_`, and the context less `context_origin_`, and does not clip the context. With
         ``n_models > 1`` it is a `FlowEnsemble` of such flows. With categories it is the flow of the other columns, and the
-        last columns of its context are indicators of their values; None where all columns are categories.
+        last columns of its context are numbers that stand for their values; None where all columns are categories.
     history_ : dict
         "train_nll": ndarray, one entry per epoch, in nats. If samples are held back, "validation_nll" has the NLL after the
         epochs in "validation_epoch", counted from 1. With categories it is the NLL of the other columns given them. Of an
@@ -275,8 +275,9 @@ class FlowDensity(Transformer):
     weights that maximise the likelihood of rows that are left out: the shares of the combinations that occur, a tree in which
     each column depends on at most one other (Chow and Liu), and latent classes (Lazarsfeld and Henry). A declared value that
     no row has gets the probability g / (n + g V), with n rows, V values and a pseudo-count g from 0.003 to 30 that leaving out
-    rows chooses. The flow of p(x | c) reads an indicator of each value; values of fewer than 8 rows share one. The members of
-    an ensemble share p(c). `partial_fit` adds to the counts.
+    rows chooses. The flow of p(x | c) reads an indicator of each value. Values of fewer than 8 rows, and those beyond the 32
+    most frequent ones of a column, share one; if many do, it also reads shrunken means of x for each of them (Efron and
+    Morris). The members of an ensemble share p(c). `partial_fit` adds to the counts.
 
     References
     ----------
@@ -289,8 +290,9 @@ class FlowDensity(Transformer):
     classification"; Box and Cox (1964), "An analysis of transformations", for columns with one bound;
     Martino, Elvira and Louzada (2017), "Effective sample size for importance sampling based on discrepancy measures", for
     weights; Chow and Liu (1968), "Approximating discrete probability distributions with dependence trees"; Lazarsfeld and
-    Henry (1968), "Latent structure analysis"; Lakshminarayanan, Pritzel and Blundell (2017), "Simple and scalable predictive
-    uncertainty estimation using deep ensembles".
+    Henry (1968), "Latent structure analysis"; Efron and Morris (1975), "Data analysis using Stein's estimator";
+    Lakshminarayanan, Pritzel and Blundell (2017), "Simple and scalable predictive uncertainty estimation using deep
+    ensembles".
 
     Examples
     --------

@@ -106,8 +106,8 @@ def prepare(
     if coding is not None:
         data, codes = without_codes(data, len(coding.columns))
         known = None if before is None else before._known_categories()
-        categories = Categories.fit(coding, codes, data.weight, known)
-        data = data._replace(context=categories.rows(data.context, codes, settings.dtype))
+        categories, read = Categories.fit(coding, codes, data.x, data.weight, settings.dtype, known)
+        data = data._replace(context=read)
     return Prepared(data, codes, n_given, n_features, names, context_names, declared, categories, encoding)
 
 
