@@ -21,7 +21,7 @@ from nvpflow._training.split import split
 from nvpflow._training.standardize import Units
 from nvpflow._training.start import Start
 from nvpflow._training.warm_start import find_warm_start
-from nvpflow._typing import Callback, Floats
+from nvpflow._typing import Bools, Callback, Floats
 from nvpflow._validation.arguments import draw_seeds
 from nvpflow.progress import progress
 
@@ -39,6 +39,7 @@ def train(
     callback: Callback | None = None,
     before: FlowDensity | None = None,
     supports: Supports | None = None,
+    incomplete: Bools | None = None,
 ) -> None:
     """Train a flow.
 
@@ -55,10 +56,12 @@ def train(
         The fitted model to start from. It is not changed.
     supports : Supports, optional
         Of the columns of the data. Default: all are real.
+    incomplete : ndarray of bool, shape (n,), optional
+        The rows in which drawn numbers stand for missing cells. They are held out last.
     """
     init_seed, split_seed, shuffle_seed = draw_seeds(settings.random_state, 3)
     limit = Limit(settings.time_limit)
-    training, validation = split(settings, data, split_seed)
+    training, validation = split(settings, data, split_seed, incomplete)
     scaler = ContextScaler(training, settings.standardize, settings.dtype, data.context)
     starts = make_starts(settings, training, validation, scaler, init_seed, before, supports)
     try:

@@ -10,7 +10,7 @@ import numpy as np
 from nvpflow._typing import DTypeLike, Floats, PathLike
 from nvpflow.cli._arguments import count_of
 from nvpflow.cli._files import Model
-from nvpflow.cli._table_columns import Table
+from nvpflow.cli._table_columns import Table, TableError
 from nvpflow.cli.tables import Columns, read_columns
 
 __all__ = ["Rows", "context_rows", "context_value", "read_context", "read_rows", "read_training_rows"]
@@ -28,12 +28,17 @@ class Rows(NamedTuple):
 
 def read_training_rows(options: argparse.Namespace, dtype: DTypeLike) -> Rows:
     """Read training rows. By default, all columns but context and weight are samples."""
-    groups = [Columns(options.columns)]
+    groups = [Columns(options.columns, missing=getattr(options, "missing", "error") == "marginalize")]
     if options.context is not None:
         groups.append(Columns(options.context))
     if options.weight is not None:
         groups.append(Columns(options.weight))
-    (x, names), *others = _read(options.data, groups, options, dtype)
+    try:
+        (x, names), *others = _read(options.data, groups, options, dtype)
+    except TableError as error:
+        if str(error).endswith(("the cell is empty", "nan is not a finite number")):
+            raise TableError(f"{error} (--missing marginalize allows missing cells)") from None
+        raise
     context, context_names = others.pop(0) if options.context is not None else (None, None)
     weight = others.pop(0)[0] if options.weight is not None else None
     if weight is not None and weight.shape[1] != 1:
@@ -44,10 +49,13 @@ def read_training_rows(options: argparse.Namespace, dtype: DTypeLike) -> Rows:
     return Rows(x, names, context, context_names, None if weight is None else weight[:, 0])
 
 
-def read_rows(options: argparse.Namespace, model: Model) -> Rows:
-    """Read the columns that a model was fitted to, by name if both table and model have names."""
+def read_rows(options: argparse.Namespace, model: Model, *, missing: bool = False) -> Rows:
+    """Read the columns that a model was fitted to, by name if both table and model have names.
+
+    `missing`: cells may be missing.
+    """
     flow, value = model.flow, context_value(options, model)
-    groups = [Columns(options.columns, model.names)]
+    groups = [Columns(options.columns, model.names, missing=missing)]
     if flow.context_dim and value is None:
         groups.append(_context_columns(options, model))
     elif options.context is not None:

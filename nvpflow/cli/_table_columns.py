@@ -36,6 +36,8 @@ class Columns(NamedTuple):
     or_rest : bool, default True
         Whether the group takes the remaining columns if there is no `wanted`, and no names on both sides. If False, this is an
         error.
+    missing : bool, default False
+        Whether cells may be missing. They are NaN.
 
     Examples
     --------
@@ -47,6 +49,7 @@ class Columns(NamedTuple):
     wanted: Sequence[str] | None = None
     known: Sequence[str] | None = None
     or_rest: bool = True
+    missing: bool = False
 
 
 class Wanted:
@@ -60,7 +63,12 @@ class Wanted:
         if width == 0:
             raise TableError(f"{self.source} has no columns")
         found = _find_groups(self.groups, _Header(self.source, width, names))
-        return Found(self.source, found, names, self.dtype)
+        return Found(self.source, found, names, self.dtype, [group.missing for group in self.groups])
+
+    @property
+    def missing(self) -> bool:
+        """Whether any cells may be missing."""
+        return any(group.missing for group in self.groups)
 
 
 class Found:
@@ -74,9 +82,12 @@ class Found:
         Names of these columns in messages.
     """
 
-    def __init__(self, source: str, groups: list[list[int]], names: list[str] | None, dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, source: str, groups: list[list[int]], names: list[str] | None, dtype: np.dtype[Any], missing: list[bool]
+    ) -> None:
         self.source, self.groups, self.names, self.dtype = source, groups, names, dtype
         self.indices = [index for group in groups for index in group]
+        self.missing = np.repeat(missing, [len(group) for group in groups])
         self.labels = [_label(index, names) for index in self.indices]
 
     def tables(
@@ -95,7 +106,7 @@ class Found:
         if len(values) == 0:
             raise TableError(f"{self.source} has no rows")
         with np.errstate(over="ignore"):
-            finite = np.isfinite(values.astype(self.dtype, copy=False))
+            finite = np.isfinite(values.astype(self.dtype, copy=False)) | (np.isnan(values) & self.missing)
         if finite.all():
             return
         row, column = np.argwhere(~finite)[0]

@@ -19,6 +19,8 @@ __all__ = ["read_text"]
 DELIMITERS = "\t;|,"
 # Numbers in forms that are not accepted: 1_000, 1,000, 1'000, 5 % and digits of other scripts.
 DISGUISED_NUMBER = re.compile(r"[+-]?\d[\d_.,' \xa0\u202f]*([eE][+-]?\d+)?%?")
+# What stands for a missing cell where these are allowed, beside what Python reads as NaN: pandas, R and databases write these.
+MISSING = ("", "NA", "<NA>", "None", "null", "NULL")
 
 
 def read_text(stream: BinaryIO, wanted: Wanted, delimiter: str | None = None, header: bool | None = None) -> list[Table]:
@@ -53,6 +55,8 @@ def _read_rows(rows: _Rows, wanted: Wanted, header: bool | None) -> list[Table]:
             quotechar='"',
             usecols=found.indices,
             ndmin=2,
+            encoding=None,
+            converters=_number_or_nan if wanted.missing else None,
         )
     except TableError:
         raise
@@ -158,7 +162,7 @@ class _Rows:
         """The error in the row that was read last, where the parser stopped."""
         cells = self.split(self.row)
         for index, label in zip(found.indices, found.labels):
-            if not _is_number(cells[index]):
+            if not _is_number(cells[index]) and not (found.missing.any() and cells[index].strip() in MISSING):
                 what = f"{shorten(cells[index])} is not a number" if cells[index].strip() else "the cell is empty"
                 return f"{self.source}, line {self.number}, column {label}: {what}"
         return None
@@ -185,6 +189,15 @@ def _names(cells: list[str], source: str, header: bool | None) -> list[str] | No
             raise TableError(f"{source}, {doubtful}: say --header if these are the names of the columns, --no-header if not")
         header = bool(texts)
     return cells if header else None
+
+
+def _number_or_nan(cell: str) -> float:
+    """A number, or NaN for a missing cell."""
+    if cell.strip() in MISSING:
+        return float("nan")
+    if not _is_number(cell):
+        raise ValueError(cell)
+    return float(cell)
 
 
 def _is_number(cell: str) -> bool:
