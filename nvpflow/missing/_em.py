@@ -25,6 +25,7 @@ STEPS, SEARCHES = 15, 1
 MOST_PATTERNS = 500  # in the search
 GROUP_NUMBERS = 2_000_000  # in memory at a time
 LEAST_SHARE = 1e-10
+MANY_ROWS = 30  # of a pattern: fewer are treated together with other patterns
 
 
 class IncompleteMixture:
@@ -41,8 +42,9 @@ class IncompleteMixture:
     def __init__(self, x: Floats, weight: Floats | None, prior: CovariancePrior) -> None:
         self.dim, self.n, self.prior = x.shape[1], effective_size(Data(x, None, weight)), prior
         share = np.full(len(x), 1 / len(x)) if weight is None else weight / weight.sum()
-        missing = np.isnan(x)
-        self.groups = [(~p, x[np.ix_(rows, ~p)], share[rows]) for p, rows in patterns(missing)]
+        groups = list(patterns(np.isnan(x)))
+        self.groups = [(~p, x[np.ix_(rows, ~p)], share[rows]) for p, rows in groups if len(rows) >= MANY_ROWS]
+        self.batches = self._batches([group for group in groups if len(group[1]) < MANY_ROWS], x, share)
         self.weights: Floats = np.empty(0)
         self.means: Floats = np.empty((0, self.dim))
         self.covariances: Floats = np.empty((0, self.dim, self.dim))
@@ -50,6 +52,18 @@ class IncompleteMixture:
     @property
     def k(self) -> int:
         return len(self.weights)
+
+    def _batches(self, groups: list[tuple[Mask, Ints]], x: Floats, share: Floats) -> list[tuple[Mask, Ints, Floats, Floats]]:
+        """Batches of patterns of few rows each: the patterns (P, D) of present cells, the number of the pattern of each row,
+        and the rows."""
+        step = max(1, GROUP_NUMBERS // (16 * self.dim**2))
+        batches: list[tuple[Mask, Ints, Floats, Floats]] = []
+        for start in range(0, len(groups), step):
+            part = groups[start : start + step]
+            rows = np.concatenate([rows for _, rows in part])
+            number = np.repeat(np.arange(len(part)), [len(rows) for _, rows in part])
+            batches.append((~np.array([pattern for pattern, _ in part]), number, x[rows], share[rows]))
+        return batches
 
     def start(self, clusters: Clusters, k: int) -> None:
         """Initialise the mixture from K clusters of completed rows."""
@@ -82,6 +96,8 @@ class IncompleteMixture:
             for start in range(0, len(x), step):
                 part = slice(start, start + step)
                 nll += self._add(halves, present, x[part], share[part], shares, shift, squares)
+        for batch in self.batches:
+            nll += self._add_batch(*batch, shares, shift, squares)
         shares = np.maximum(shares, LEAST_SHARE)
         shift /= shares[:, None]
         squares -= shares[:, None, None] * shift[:, :, None] * shift[:, None, :]
@@ -125,6 +141,39 @@ class IncompleteMixture:
         shift += weighted.sum(axis=1)
         squares += weighted.transpose(0, 2, 1) @ whole + own[:, None, None] * left
         return -float(share @ (largest + np.log(total)))
+
+    def _add_batch(
+        self, present: Mask, number: Ints, x: Floats, share: Floats, shares: Floats, shift: Floats, squares: Floats
+    ) -> float:
+        """`_halves` and `_add` for many patterns at once: missing columns are independent ones of unit variance."""
+        covariances, both = self.covariances, present[:, :, np.newaxis] & present[:, np.newaxis]
+        own = np.eye(self.dim) * ~present[:, np.newaxis]
+        root = np.linalg.inv(np.linalg.cholesky(covariances * both[:, np.newaxis] + own[:, np.newaxis]))
+        slopes = covariances @ ((root.swapaxes(2, 3) @ root) * both[:, np.newaxis])
+        neither = ~(present[:, :, np.newaxis] | present[:, np.newaxis])
+        left = (covariances - slopes @ covariances) * neither[:, np.newaxis]
+        scale = np.log(self.weights) + np.log(np.diagonal(root, axis1=2, axis2=3)).sum(axis=2)
+        scale -= 0.5 * np.log(2 * np.pi) * present.sum(axis=1)[:, np.newaxis]
+        nll = 0.0
+        step = max(1, GROUP_NUMBERS // (self.k * self.dim**2))
+        for start in range(0, len(x), step):
+            part = slice(start, start + step)
+            of = number[part]
+            offsets = np.where(present[of][:, np.newaxis], x[part][:, np.newaxis] - self.means, 0.0)[..., np.newaxis]
+            terms = scale[of] - 0.5 * ((root[of] @ offsets)[..., 0] ** 2).sum(axis=2)
+            largest = terms.max(axis=1, keepdims=True)
+            parts = np.exp(terms - largest)
+            total = parts.sum(axis=1)
+            parts *= (share[part] / total)[:, np.newaxis]
+            whole = (slopes[of] @ offsets)[..., 0].swapaxes(0, 1)
+            weighted = whole * parts.T[:, :, np.newaxis]
+            of_patterns = np.zeros((len(present), self.k))
+            np.add.at(of_patterns, of, parts)
+            shares += parts.sum(axis=0)
+            shift += weighted.sum(axis=1)
+            squares += weighted.transpose(0, 2, 1) @ whole + np.einsum("pk,pkij->kij", of_patterns, left)
+            nll -= float(share[part] @ (largest[:, 0] + np.log(total)))
+        return nll
 
     def complete(self, x: Floats, rng: np.random.Generator) -> Floats:
         """Draw the missing cells of rows x (n, D) from the conditional of each row, in a copy."""
