@@ -21,8 +21,8 @@ __all__ = ["IncompleteMixture", "fit_incomplete"]
 
 MOST_ROWS = 20_000  # are read
 # The search reads fewer rows where many patterns make it slow: so many components times patterns times rows of a covariance.
-STEPS, SEARCHES = 15, 1
-MOST_PATTERNS = 500  # in the search
+STEPS, SEARCHES = 15, 3
+MOST_PATTERNS = 300  # in the search
 GROUP_NUMBERS = 2_000_000  # in memory at a time
 LEAST_SHARE = 1e-10
 MANY_ROWS = 30  # of a pattern: fewer are treated together with other patterns
@@ -204,7 +204,7 @@ def fit_incomplete(x: Floats, filled: Floats, weight: Floats | None, seed: int) 
     some = _some_rows(x, rng)
     every = rng.permutation(len(x))[:MOST_ROWS]
     some_weight = None if weight is None else weight[some]
-    searches = [_search(x[some], filled[some], some_weight, rng) for _ in range(SEARCHES if len(some) <= 2000 else 1)]
+    searches = [_search(x[some], filled[some], some_weight, rng) for _ in range(SEARCHES)]
     best = min(searches, key=lambda search: search[0])[1]
     if len(some) < len(every):
         more = IncompleteMixture(x[every], None if weight is None else weight[every], best.prior)
