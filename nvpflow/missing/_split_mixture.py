@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from nvpflow._typing import Floats, Ints
@@ -108,5 +110,11 @@ def _places(shares: Floats, places: Floats) -> tuple[Ints, Floats]:
 def probit(uniforms: Floats) -> Floats:
     """Standard normal numbers of uniform ones in (0, 1)."""
     inside = np.clip(uniforms, LEAST_PLACE, 1 - LEAST_PLACE)
-    normals: Floats = Bounded(1, [(0, 1)], dtype="float64").inverse(inside.reshape(-1, 1))[0].reshape(uniforms.shape)
+    normals: Floats = _unit().inverse(inside.reshape(-1, 1))[0].reshape(uniforms.shape)
     return normals
+
+
+@cache
+def _unit() -> Bounded:
+    """The layer that is the normal distribution function."""
+    return Bounded(1, [(0, 1)], dtype="float64")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import nvpflow
-import nvpflow.missing._em as em
+from nvpflow import _core
 from nvpflow._training.covariances import CovariancePrior
 from nvpflow.missing._em import IncompleteMixture, fit_incomplete
 from nvpflow.missing._patterns import patterns
@@ -142,21 +142,50 @@ class TestEM:
         for first, second in zip(*found):
             assert np.allclose(first, second)
 
-    @pytest.mark.parametrize("many", [1, 5, 10**6])
-    def test_patterns_together_or_one_by_one(self, many, monkeypatch):
-        x = with_holes(np.random.default_rng(0).normal(size=(300, 5)), 0.4)
+    def test_sums_of_the_core(self):
+        """The C core against the formulas in NumPy, row by row."""
+        x = with_holes(np.random.default_rng(0).normal(size=(60, 5)), 0.4)
         x = x[~np.isnan(x).all(axis=1)]
-        prior, rng = CovariancePrior(np.nan_to_num(x), None, 100), np.random.default_rng(1)
-        parameters = (
-            rng.dirichlet([2, 2, 2]),
-            rng.normal(size=(3, 5)),
-            np.array([np.cov(rng.normal(size=(5, 20))) for _ in range(3)]),
-        )
-        found = []
-        for least in (1, many):
-            monkeypatch.setattr(em, "MANY_ROWS", least)
-            mixture = IncompleteMixture(x, None, prior)
-            mixture.weights, mixture.means, mixture.covariances = parameters
-            found.append([mixture._step(), mixture.weights, mixture.means, mixture.covariances])
-        for first, second in zip(*found):
-            assert np.allclose(first, second, atol=1e-10)
+        rng = np.random.default_rng(1)
+        weights, means = rng.dirichlet([2, 2, 2]), rng.normal(size=(3, 5))
+        covariances, share = np.array([np.cov(rng.normal(size=(5, 20))) for _ in range(3)]), rng.random(len(x))
+        expected = [0.0, np.zeros(3), np.zeros((3, 5)), np.zeros((3, 5, 5))]
+        for row, own in zip(x, share):
+            o, m = np.flatnonzero(~np.isnan(row)), np.flatnonzero(np.isnan(row))
+            terms, offsets, left = np.empty(3), np.zeros((3, 5)), np.zeros((3, 5, 5))
+            for k, (mean, covariance) in enumerate(zip(means, covariances)):
+                block = covariance[np.ix_(o, o)]
+                terms[k] = np.log(weights[k]) + normal_log_density(row[np.newaxis, o], mean[o], block)[0]
+                slopes = np.linalg.solve(block, covariance[np.ix_(o, m)]).T
+                offsets[k, o], offsets[k, m] = row[o] - mean[o], slopes @ (row[o] - mean[o])
+                left[k][np.ix_(m, m)] = covariance[np.ix_(m, m)] - slopes @ covariance[np.ix_(o, m)]
+            total = np.logaddexp.reduce(terms)
+            part = own * np.exp(terms - total)
+            expected[0] -= own * total
+            expected[1] += part
+            expected[2] += part[:, None] * offsets
+            expected[3] += part[:, None, None] * (offsets[:, :, None] * offsets[:, None] + left)
+        sums = np.zeros(3), np.zeros((3, 5)), np.zeros((3, 5, 5))
+        nll = _core.incomplete_sums(x, share, np.log(weights), means, covariances, *sums)
+        for found, true in zip((nll, *sums), expected):
+            assert np.allclose(found, true, atol=1e-12)
+
+    def test_bad_arguments_of_the_core(self):
+        x, share = np.zeros((4, 2)), np.ones(4)
+        good = [x, share, np.zeros(1), np.zeros((1, 2)), np.eye(2)[None], np.zeros(1), np.zeros((1, 2)), np.zeros((1, 2, 2))]
+        assert np.isfinite(_core.incomplete_sums(*good))
+        frozen = np.zeros((1, 2, 2))
+        frozen.flags.writeable = False
+        for place, bad in (
+            (0, x[:, :1]),
+            (0, x[0]),
+            (1, np.ones(3)),
+            (3, np.zeros((1, 3))),
+            (4, np.eye(2, dtype="f4")[None]),
+            (7, frozen),
+        ):
+            with pytest.raises(ValueError, match="must be contiguous arrays of float64"):
+                _core.incomplete_sums(*good[:place], bad, *good[place + 1 :])
+        for bad in (-np.eye(2)[None], np.full((1, 2, 2), np.nan)):
+            with pytest.raises(ValueError, match="covariances must be positive definite"):
+                _core.incomplete_sums(*good[:4], bad, *good[5:])
