@@ -25,6 +25,11 @@ MOST_ROWS = 20_000  # are read
 STEPS, SEARCHES = 20, 3
 MOST_PATTERNS = 2000  # in the search
 LEAST_SHARE = 1e-10
+# Of a parameter in the criterion for the number of components: 2 is that of Akaike, the logarithm of the number of rows that of
+# Schwarz. A mixture that draws missing cells may have more components than one that is the model. Instead of log(1000), 3
+# lowered the gap of the fit to 1000 moons from 0.055 to 0.042 with a fifth of the cells missing, and from 0.123 to 0.095 with
+# half; for five normal clusters in ten dimensions it stayed, and for gamma margins with a copula it was 0.59 instead of 0.56.
+PENALTY = 3.0
 
 
 class IncompleteMixture:
@@ -61,7 +66,7 @@ class IncompleteMixture:
         self.covariances = self.prior.covariances(squares, shares, PRIOR_SAMPLES)
 
     def fit(self, max_iter: int) -> float:
-        """Take steps until one raises the likelihood by less than a factor of e. Return the Bayesian information criterion."""
+        """Take steps until one raises the likelihood by less than a factor of e. Return a criterion to minimise."""
         before = np.inf
         for _ in range(max_iter):
             nll = self._step()
@@ -69,7 +74,7 @@ class IncompleteMixture:
                 break
             before = nll
         n_parameters = self.k * (1 + self.dim + self.dim * (self.dim + 1) // 2) - 1
-        criterion: float = 2 * self.n * nll + n_parameters * np.log(self.n)
+        criterion: float = 2 * self.n * nll + n_parameters * PENALTY
         return criterion
 
     def _step(self) -> float:
@@ -99,7 +104,7 @@ class IncompleteMixture:
 
 
 def fit_incomplete(x: Floats, filled: Floats, weight: Floats | None, seed: int) -> IncompleteMixture:
-    """Fit a mixture. The number of components minimises the Bayesian information criterion of the present cells.
+    """Fit a mixture. Its number of components minimises an information criterion of the present cells, with PENALTY.
 
     Parameters
     ----------
