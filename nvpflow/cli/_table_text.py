@@ -6,8 +6,8 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Iterable, Iterator
-from typing import BinaryIO, Self, TextIO
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO, Self, TextIO
 
 import numpy as np
 
@@ -47,6 +47,8 @@ def _read_rows(rows: _Rows, wanted: Wanted, header: bool | None) -> list[Table]:
         raise TableError(f"{wanted.source} has a header and no rows below it")
     rows.first_number = rows.number
     found = wanted.find(len(cells), names)
+    converters: dict[int | str, Callable[[str], Any]] = dict.fromkeys(found.may_miss, _number_or_nan)
+    converters.update(found.categories.items())
     try:
         values = np.loadtxt(
             itertools.chain([first], rows),
@@ -54,9 +56,9 @@ def _read_rows(rows: _Rows, wanted: Wanted, header: bool | None) -> list[Table]:
             comments=None,
             quotechar='"',
             usecols=found.indices,
-            ndmin=2,
+            converters=converters or None,
             encoding=None,
-            converters=_number_or_nan if wanted.missing else None,
+            ndmin=2,
         )
     except TableError:
         raise
@@ -162,7 +164,10 @@ class _Rows:
         """The error in the row that was read last, where the parser stopped."""
         cells = self.split(self.row)
         for index, label in zip(found.indices, found.labels):
-            if not _is_number(cells[index]) and not (found.missing.any() and cells[index].strip() in MISSING):
+            is_category, may_miss = index in found.categories, index in found.may_miss
+            is_missing = may_miss and cells[index].strip() in MISSING
+            is_fine = is_category or is_missing or _is_number(cells[index])
+            if not is_fine or (not cells[index].strip() and not is_missing):
                 what = f"{shorten(cells[index])} is not a number" if cells[index].strip() else "the cell is empty"
                 return f"{self.source}, line {self.number}, column {label}: {what}"
         return None

@@ -9,12 +9,14 @@ error: Cranley and Patterson (1976), "Randomization of number theoretic methods 
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from nvpflow._training.mixture_search import fit_mixture
-from nvpflow._typing import Floats
+from nvpflow._typing import Floats, Ints
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.flow import Flow
 from nvpflow.missing._columns import split_layers
@@ -57,6 +59,7 @@ class Marginals:
         self.base = flow.base if flow.base is not None else _standard_normal(self.dim)
         self.inner: Flow | None = None
         self.proposal: MixtureBase = self.base
+        self.n_indicators: int = getattr(self.base, "n_indicators", 0)
         if layers:
             self.inner = Flow([layer.copy() for layer in layers], flow.base and flow.base.copy())
             self.inner.n_jobs = flow.n_jobs
@@ -74,6 +77,11 @@ class Marginals:
         """
         n = len(x)
         found = Estimate(np.zeros(n), np.zeros(n), np.full(n, np.inf))
+        if self.n_indicators and context is not None:
+            for given, rows in self._by_indicators(context):
+                for whole, own in zip(found, given.log_prob(x[rows], context[rows])):
+                    whole[rows] = own
+            return found
         with np.errstate(invalid="ignore"):
             y, slopes = self.columns.inverse(x, context)
         missing = np.isnan(x)
@@ -88,6 +96,16 @@ class Marginals:
             found.log_prob[part] += slopes[part][:, ~pattern].sum(axis=1)
         found.log_prob[outside] = -np.inf
         return found
+
+    def _by_indicators(self, context: Floats) -> Iterator[tuple[Marginals, Ints]]:
+        """For each combination of categories in the context, the marginals given these, and the numbers of the rows."""
+        assert isinstance(self.base, ConditionalMixtureBase)
+        values, group = np.unique(context[:, -self.n_indicators :], axis=0, return_inverse=True)
+        for i, indicators in enumerate(values):
+            given = copy.copy(self)
+            given.n_indicators, given.base = 0, _given_indicators(self.base, indicators)
+            given.proposal = given.base if self.proposal is self.base else self.proposal
+            yield given, np.flatnonzero(group.ravel() == i)
 
     def _of_pattern(self, y: Floats, missing: Mask, context: Floats | None) -> Estimate:
         if self.inner is None:
@@ -135,6 +153,11 @@ class Marginals:
 
     def draw(self, x: Floats, context: Floats | None, n_draws: int, rng: np.random.Generator) -> Floats:
         """Draw the missing cells of rows x (n, D) given the others. Return completed rows (n, n_draws, D)."""
+        if self.n_indicators and context is not None:
+            drawn = np.empty((len(x), n_draws, self.dim))
+            for part, rows in self._by_indicators(context):
+                drawn[rows] = part.draw(x[rows], context[rows], n_draws, rng)
+            return drawn
         y, _ = self.columns.inverse(x, context)
         full = np.repeat(y[:, np.newaxis], n_draws, axis=1)
         for missing, rows in patterns(np.isnan(x)):
@@ -225,7 +248,7 @@ class _Proposal:
     def draw(self, y: Floats, uniforms: Floats, context: Floats | None) -> tuple[Floats, Floats]:
         """Draw the missing cells (n, N, m) of rows y (n, D), from uniform numbers. Also return the log-density (n, N)."""
         reads = bool(self.mixtures[0].context_dim)
-        given = y[:, ~self.missing] if not reads else np.hstack([_of(context), y[:, ~self.missing]])
+        given = y[:, ~self.missing] if not reads else np.hstack([_of(context, self.mixtures[0]), y[:, ~self.missing]])
         if len(self.splits) == 1:
             return self.splits[0].draw(given, uniforms), np.empty((0, 0))
         is_wide = np.arange(uniforms.shape[1]) % round(1 / WIDE_SHARE) == 0
@@ -234,7 +257,7 @@ class _Proposal:
             drawn[:, part] = split.draw(given, uniforms[:, part])
         rows = self.completed(y, drawn).reshape(-1, y.shape[1])
         if reads:
-            rows = np.hstack([np.repeat(_of(context), len(is_wide), axis=0), rows])
+            rows = np.hstack([np.repeat(_of(context, self.mixtures[0]), len(is_wide), axis=0), rows])
         wide = float(is_wide.mean())
         shares = [1 - wide, wide]
         terms: list[Floats] = [
@@ -244,25 +267,31 @@ class _Proposal:
         return drawn, np.logaddexp(terms[0], terms[1])
 
 
-def _of(context: Floats | None) -> Floats:
+def _of(context: Floats | None, base: MixtureBase) -> Floats:
+    """The columns of the context that a base reads, the first ones."""
     assert context is not None
-    return context.astype(np.float64)
+    return context[:, : base.context_dim].astype(np.float64)
+
+
+def _given_indicators(base: ConditionalMixtureBase, indicators: Floats) -> MixtureBase:
+    """The mixture of the other columns, given the indicators of categories, which change weights only."""
+    joint = _joint(base)
+    joint.logits[:] += base.indicator_logits.astype(np.float64) @ indicators.astype(np.float64)
+    n_real = base.context_dim - base.n_indicators
+    return ConditionalMixtureBase._of_joint(joint, n_real) if n_real else joint
 
 
 def _joint(mixture: MixtureBase) -> MixtureBase:
-    """The mixture, together with the context if it reads one, in float64."""
-    joint = mixture._joint() if isinstance(mixture, ConditionalMixtureBase) else mixture
-    if joint.dtype == np.float64:
-        return joint
-    exact = MixtureBase.__new__(MixtureBase)
-    exact._allocate(joint.n_components, joint.data_dim, np.dtype(np.float64))
-    exact._parameters[:] = joint.parameters
-    return exact
+    """A copy of the mixture, together with the numbers of the context that it reads, in float64."""
+    joint = MixtureBase.__new__(MixtureBase)
+    joint._allocate(mixture.n_components, mixture.means.shape[1], np.dtype(np.float64))
+    joint._parameters[:] = mixture.parameters[: len(joint._parameters)]
+    return joint
 
 
 def _widened(mixture: MixtureBase) -> MixtureBase:
     """The mixture with deviations WIDTH times as large, in float64."""
-    wide = _joint(mixture).copy()
+    wide = _joint(mixture)
     row, column = np.tril_indices(wide.data_dim)
     wide.factors[:, row == column] -= np.log(WIDTH)
     wide.factors[:, row != column] /= WIDTH
@@ -279,7 +308,7 @@ def _log_marginal(base: MixtureBase, y: Floats, missing: Mask, context: Floats |
     given = y[:, ~missing]
     if base.context_dim == 0:
         return SplitMixture.of(base, missing).log_prob(given)
-    rows = _of(context)
+    rows = _of(context, base)
     both = SplitMixture.of(base, _with_context(base, missing)).log_prob(np.hstack([rows, given]))
     log_prob: Floats = both - SplitMixture.of(base, _with_context(base, np.ones_like(missing))).log_prob(rows)
     return log_prob
