@@ -89,6 +89,15 @@ def test_context():
         model.fit(HOLES, context=np.full((800, 1), NAN))
 
 
+def test_context_of_categories():
+    category = np.random.default_rng(4).integers(0, 2, (800, 1))
+    options = MARGINALIZE | {"context_support": {0: "category"}}
+    model = nvpflow.FlowDensity(**options).fit(HOLES + 5 * category, context=category)
+    full = model.impute(HOLES + 5 * category, context=category) - 5 * category
+    assert full[np.isnan(HOLES)].std() < 1.5  # 2.7 without the context
+    assert np.isfinite(model.score_samples(HOLES, context=category)).all()
+
+
 def test_supports():
     x = np.c_[np.exp(POINTS[:, 0]), np.random.default_rng(0).poisson(np.exp(POINTS[:, 1])), POINTS[:, 0] % 6.28]
     x = np.where(np.random.default_rng(1).random(x.shape) < 0.2, NAN, x)
@@ -155,6 +164,14 @@ class TestErrors:
             with pytest.raises(ValueError, match="needs complete rows even with missing='marginalize'; `impute` fills them"):
                 method(HOLES)
         assert np.array_equal(model.score_samples(POINTS), before)
+
+    def test_categories(self):
+        x = np.c_[HOLES.astype(object), np.where(POINTS[:, 0] > 0, "a", "b").astype(object)]
+        with pytest.raises(ValueError, match=r"missing must be 'error' where columns of X are categories, .* column\(s\) 2"):
+            nvpflow.FlowDensity(**MARGINALIZE, support={2: "category"}).fit(x)
+        model = nvpflow.FlowDensity(max_iter=2, support={2: "category"}).fit(np.c_[POINTS.astype(object), x[:, 2]])
+        with pytest.raises(ValueError, match=r"impute needs columns of real numbers, and column\(s\) 2 of X are categories"):
+            model.impute(x)
 
     def test_too_few_rows_with_values(self):
         with pytest.raises(ValueError, match="X has 1 sample"):

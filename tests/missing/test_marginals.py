@@ -120,6 +120,34 @@ class TestExactDensities:
         found = Marginals(flow).log_prob(np.array([[0.4, NAN]]), np.array([[c]])).log_prob
         assert found[0] == pytest.approx(expected, abs=1e-9)
 
+    @pytest.mark.parametrize("n_real", [0, 1])
+    def test_base_that_reads_indicators(self, n_real):
+        """Indicators of categories change the weights of the components: the marginal against a sum by hand."""
+        rng = np.random.default_rng(n_real)
+        means, logits = rng.normal(size=(2, n_real + 2)), rng.normal(size=(2, 3))
+        covariances = np.array([np.cov(rng.normal(size=(n_real + 2, 9))) for _ in range(2)])
+        base = nvpflow.ConditionalMixtureBase([0.3, 0.7], means, covariances, n_real + 3, n_indicators=3, dtype="float64")
+        base.indicator_logits[:] = logits
+        layer = nvpflow.ActNorm(2, dtype="float64")
+        layer.log_scale[:], layer.bias[:] = 0, 0
+        marginals = Marginals(nvpflow.Flow([layer], base))
+        context = np.hstack([rng.normal(size=(3, n_real)), np.eye(3)])
+        x = np.array([[0.4, NAN], [NAN, -0.3], [0.1, 0.2]])
+        found = marginals.log_prob(x, context).log_prob
+        for row, given, log_prob in zip(x, context, found):
+            known = np.append(given[:n_real], row[~np.isnan(row)])
+            places = np.r_[np.arange(n_real), n_real + np.flatnonzero(~np.isnan(row))]
+            terms = {}
+            for name, values, columns in (("both", known, places), ("context", known[:n_real], places[:n_real])):
+                offsets, blocks = values - means[:, columns], covariances[:, columns][:, :, columns]
+                squares = np.einsum("ki,kij,kj->k", offsets, np.linalg.inv(blocks), offsets)
+                dets = np.linalg.slogdet(2 * np.pi * blocks)[1]
+                terms[name] = np.log([0.3, 0.7]) + logits @ given[n_real:] - 0.5 * (squares + dets)
+            expected = np.logaddexp.reduce(terms["both"]) - np.logaddexp.reduce(terms["context"])
+            assert log_prob == pytest.approx(expected, abs=1e-9)
+        drawn = marginals.draw(np.repeat(x, 2, axis=0), np.repeat(context, 2, axis=0), 3, rng)
+        assert drawn.shape == (6, 3, 2) and np.isfinite(drawn).all()
+
 
 class TestImportanceSampling:
     @pytest.mark.parametrize("column", range(3))
