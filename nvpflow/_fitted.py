@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,12 +16,15 @@ from nvpflow._training.dataset import check_numbers
 from nvpflow._typing import ArrayLike, FloatDType, Floats, Names
 from nvpflow._validation.arguments import check_dtype
 from nvpflow._validation.arrays import as_array, check_samples
+from nvpflow._warnings import warn_user
 from nvpflow.ensemble import log_prob_and_std
+from nvpflow.missing._rows import has_missing
 from nvpflow.supports._encoding import as_rows
 
 if TYPE_CHECKING:
     from nvpflow.ensemble import FlowEnsemble
     from nvpflow.flow import Flow
+    from nvpflow.missing._model import IncompleteModel, Scores
     from nvpflow.supports._categories import Categories
     from nvpflow.supports._encoding import ContextEncoding
     from nvpflow.supports._fitted import Supports
@@ -42,6 +46,8 @@ OPTIONAL_ATTRIBUTES = (
     "feature_names_in_",
     "search_",
 )
+
+CACHES = ("_incomplete",)
 
 
 class _UsedTooEarly(ValueError, AttributeError):
@@ -79,7 +85,7 @@ class FittedModel:
 
     def _keep(self, fitted: dict[str, Any], n_features: int, names: Names | None, context_names: Names | None = None) -> None:
         """Replace the fitted attributes, in one step for the sake of other threads that read them."""
-        attributes = {name: value for name, value in vars(self).copy().items() if name not in OPTIONAL_ATTRIBUTES}
+        attributes = {name: value for name, value in vars(self).copy().items() if name not in OPTIONAL_ATTRIBUTES + CACHES}
         attributes |= fitted | {"n_features_in_": n_features}
         for name, value in (("feature_names_in_", names), ("context_feature_names_in_", context_names)):
             if value is not None:
@@ -87,8 +93,8 @@ class FittedModel:
         self.__dict__ = attributes
 
     def __getstate__(self) -> dict[str, Any]:
-        """The attributes at one moment, even if another thread is fitting."""
-        return vars(self).copy()
+        """The attributes at one moment, even if another thread is fitting. What is only kept to save time is left out."""
+        return {name: value for name, value in vars(self).copy().items() if name not in CACHES}
 
     def _fitted_flow(self) -> Flow | FlowEnsemble:
         flow: Flow | FlowEnsemble | None = getattr(self, "flow_", None)
@@ -150,6 +156,8 @@ class FittedModel:
     def _check_samples(self, X: ArrayLike, name: str = "X") -> Floats:
         """Check X and convert it to the input of the flow: finite, with the columns of the fit, in the flow's dtype."""
         origin, supports = self._origin(), self._known_supports()
+        if name == "X":
+            self._refuse_missing(X, "this method")
         if name != "X" or (origin is None and supports is None):
             return self._check_columns(X, name, check_samples)
         return self._to_flow(self._check_columns(X, name, check_numbers))
@@ -159,6 +167,63 @@ class FittedModel:
         flow, origin, supports = self._fitted_flow(), self._origin(), self._known_supports()
         x = x if supports is None else supports.marked(x)
         return (x if origin is None else x - origin).astype(flow.dtype)
+
+    def _takes_missing(self, X: ArrayLike) -> bool:
+        """Whether X has missing cells, and the model takes them."""
+        return bool(getattr(self, "missing", "error") == "marginalize") and has_missing(X)
+
+    def _refuse_missing(self, X: ArrayLike, what: str) -> None:
+        """Raise a ValueError that says what to do, where missing cells are allowed elsewhere."""
+        if self._takes_missing(X):
+            raise ValueError(
+                f"X must be finite, got NaN: {what} needs complete rows even with missing='marginalize'; `impute` fills them"
+            )
+
+    def _incomplete_model(self) -> IncompleteModel:
+        """The model for rows with missing cells, which is kept while the parameters stay the same."""
+        from nvpflow.missing._model import IncompleteModel
+
+        flow, supports, origin = self._fitted_flow(), self._known_supports(), self._origin()
+        flows = getattr(flow, "flows", (flow,))
+        state = flow, supports, [one.parameters.tobytes() for one in flows]
+        kept: tuple[Any, IncompleteModel] | None = vars(self).get("_incomplete")
+        if kept is None or kept[0][0] is not flow or kept[0][1] is not supports or kept[0][2] != state[2]:
+            kept = state, IncompleteModel(flow, supports, origin)
+            vars(self)["_incomplete"] = kept
+        return kept[1]
+
+    def _check_incomplete(self, X: ArrayLike) -> Floats:
+        """Check X, which may have missing cells."""
+        return self._check_columns(X, check=functools.partial(check_numbers, missing=True))
+
+    def _scores_of_incomplete(self, X: ArrayLike, context: ArrayLike | None) -> Scores:
+        """Log-densities of rows with missing cells, in the dtype of the flow. Warn of those that cannot be trusted."""
+        x = self._check_incomplete(X)
+        scores = self._incomplete_model().score(x, self._check_context(context, len(x)))
+        n_doubtful = np.count_nonzero(scores.doubtful)
+        if n_doubtful:
+            warn_user(
+                f"the log-density of {n_doubtful} row(s) with missing cells cannot be trusted: importance sampling had fewer "
+                "than 20 effective draws. return_error=True of score_samples gives standard errors"
+            )
+        dtype = self._fitted_flow().dtype
+        return scores._replace(
+            log_density=scores.log_density.astype(dtype), std=scores.std.astype(dtype), error=scores.error.astype(dtype)
+        )
+
+    def _all_scores(self, X: ArrayLike, context: ArrayLike | None, return_std: bool, return_error: bool) -> Any:
+        """What `score_samples` returns: log-densities, and if asked for their deviations over members and standard errors."""
+        if self._takes_missing(X):
+            scores = self._scores_of_incomplete(X, context)
+            found = [scores.log_density, scores.std, scores.error]
+        elif return_std:
+            log_density, std = self._log_density_and_std(X, context)
+            found = [log_density, std, np.zeros_like(std)]
+        else:
+            log_density = self._log_density(X, context)
+            found = [log_density, log_density, np.zeros_like(log_density)]
+        wanted = [found[0], *([found[1]] * return_std), *([found[2]] * return_error)]
+        return wanted[0] if len(wanted) == 1 else tuple(wanted)
 
     def _inputs(self, X: ArrayLike, context: ArrayLike | None) -> _Inputs:
         """Check samples and their context."""
@@ -180,6 +245,8 @@ class FittedModel:
 
     def _log_density(self, X: ArrayLike, context: ArrayLike | None) -> Floats:
         """Log-density of X, with respect to counting measure in columns of whole numbers and categories."""
+        if self._takes_missing(X):
+            return self._scores_of_incomplete(X, context).log_density
         x, rows, log_p = self._inputs(X, context)
         supports, dtype = self._known_supports(), self._flow_dtype()
         if x is None or supports is None or not supports.is_sum:

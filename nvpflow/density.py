@@ -15,7 +15,7 @@ from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed
 from nvpflow._sklearn.transformer import Transformer
 from nvpflow._training.build import reads
-from nvpflow._training.dataset import check_data, count_given, refuse_context, warn_of_dependent_columns
+from nvpflow._training.dataset import Data, check_data, count_given, refuse_context, warn_of_dependent_columns
 from nvpflow._training.fit import train
 from nvpflow._training.members import check_members, train_members
 from nvpflow._training.origin import name_columns
@@ -28,12 +28,14 @@ from nvpflow._typing import (
     ArrayLike,
     Base,
     BinaryWriter,
+    Bools,
     Callback,
     CouplingKind,
     DTypeLike,
     Floats,
     History,
     Ints,
+    Missing,
     Schedule,
     Search,
     Seed,
@@ -57,9 +59,11 @@ from nvpflow._validation.weights import check_weights
 from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import Flow
 from nvpflow.layers import ACTIVATIONS, MAX_BINS, SCALE_BOUND
+from nvpflow.missing._completion import complete
+from nvpflow.missing._output import filled_like
 from nvpflow.supports import Declared, Support, check_support
 from nvpflow.supports._encoding import count_rows
-from nvpflow.supports._fitted import check_unchanged, supports_for
+from nvpflow.supports._fitted import Supports, check_unchanged, supports_for
 from nvpflow.supports._repeated import warn_of_repeated_values
 
 __all__ = ["FlowDensity", "NotFittedError"]
@@ -98,9 +102,9 @@ class FlowDensity(Transformer):
 
     Samples are anything that holds real numbers in CPU memory: sequences, arrays, data frames of pandas and polars (column
     names are checked as in scikit-learn), tensors without gradient. Columns of a frame that are categorical, boolean or texts,
-    and those that `support` declares, are categories: unordered values with probabilities. Missing values (NaN, masked
-    elements) are an error. The class is a density estimator and a transformer for the pipelines, searches and cross-validation
-    of scikit-learn.
+    and those that `support` declares, are categories: unordered values with probabilities. Missing values (NaN, None,
+    masked elements) are an error, unless `missing` allows them. The class is a density estimator and a transformer for the
+    pipelines, searches and cross-validation of scikit-learn.
 
     Log-densities are in nats, per unit of the data. A density is not a probability: where samples are closer than one unit,
     its logarithm is positive. It is -inf where a sample has no density.
@@ -160,6 +164,12 @@ class FlowDensity(Transformer):
         The same for the columns of a context. A `Category` becomes indicators, numbers 0 and 1, and an `Angle` its cosine and
         sine; other columns are read as they are. Categorical, boolean and text columns of a frame are categories by
         themselves.
+    missing : {"error", "marginalize"}, default "error"
+        What to do where cells of X are missing: NaN, None, pandas' NA, polars' null or masked. "marginalize": `fit` draws them
+        from their conditional distribution given the other cells of the row, by a mixture fitted to all cells that are there,
+        which is right if the absence of a cell depends on nothing but the cells that are there; `score_samples` and what
+        relies on it give the marginal log-density of the cells that are there. Rows without any value are left out in `fit`.
+        `impute` fills missing cells in any case. A context must be complete.
     n_init : int, default 1
         Number of random starts. After a tenth of the epochs, or the first cycle, only the one with the lowest validation NLL
         continues. There is one start if no samples are held back, and for a warm start.
@@ -279,6 +289,11 @@ class FlowDensity(Transformer):
     most frequent ones of a column, share one; if many do, it also reads shrunken means of x for each of them (Efron and
     Morris). The members of an ensemble share p(c). `partial_fit` adds to the counts.
 
+    The marginal density of a row with missing cells is exact if the flow is a mixture of normal distributions with columns
+    transformed one by one, as after most fits to a few thousand samples. If it has trained layers, importance sampling
+    estimates it: with draws from the conditional of a mixture fitted to samples of the flow, 488 for each row, and up to 8168
+    while the standard error is above 0.01 nats. The draws of a row depend on its values alone.
+
     References
     ----------
     Dinh, Sohl-Dickstein and Bengio (2017), "Density estimation using Real NVP"; Dempster, Laird and Rubin (1977), "Maximum
@@ -292,7 +307,8 @@ class FlowDensity(Transformer):
     weights; Chow and Liu (1968), "Approximating discrete probability distributions with dependence trees"; Lazarsfeld and
     Henry (1968), "Latent structure analysis"; Efron and Morris (1975), "Data analysis using Stein's estimator";
     Lakshminarayanan, Pritzel and Blundell (2017), "Simple and scalable predictive uncertainty estimation using deep
-    ensembles".
+    ensembles"; Ghahramani and Jordan (1994), "Supervised learning from incomplete data via an EM approach", and Rubin (1987),
+    "Multiple imputation for nonresponse in surveys", for missing values.
 
     Examples
     --------
@@ -343,6 +359,7 @@ class FlowDensity(Transformer):
         standardize: bool = True,
         support: Support = None,
         context_support: Support = None,
+        missing: Missing = "error",
         n_init: int = 1,  # over a mixture one is as good as any; over N(0, I) the second, whitened, suits correlated tables
         n_models: int = 1,
         max_iter: int | None = None,
@@ -373,6 +390,7 @@ class FlowDensity(Transformer):
         self.standardize = standardize
         self.support = support
         self.context_support = context_support
+        self.missing = missing
         self.n_init = n_init
         self.n_models = n_models
         self.max_iter = max_iter
@@ -404,6 +422,7 @@ class FlowDensity(Transformer):
         "standardize": allowed(check_bool),
         "support": allowed(check_support, or_none=True),
         "context_support": allowed(check_support, or_none=True),
+        "missing": allowed(check_choice, ("error", "marginalize")),
         "n_init": allowed(check_int, 1),
         "n_models": allowed(check_int, 1),
         "max_iter": allowed(check_int, 1, or_none=True),
@@ -538,12 +557,14 @@ class FlowDensity(Transformer):
         if before is not None:
             check_members(before, settings.n_models)
         declared, names = prepared.declared, prepared.number_names
+        supports, data, seen, incomplete = self._training_data(settings, data, declared, before)
         warn_of_dependent_columns(data, settings.dtype, names)
         warn_of_repeated_values(data, declared, names)
-        supports, seen = supports_for(declared, data, settings.dtype, _spreading_seed(settings, declared), before)
         try:
-            fit_flows = train if settings.n_models == 1 else train_members
-            fit_flows(settings, seen, fitted, callback, before, supports, prepared.blocks)
+            if settings.n_models == 1:
+                train(settings, seen[0], fitted, callback, before, supports, prepared.blocks, incomplete)
+            else:
+                train_members(settings, seen, fitted, callback, before, supports, prepared.blocks)
         except BaseException:  # an interruption leaves the best parameters so far
             if "flow_" in fitted:
                 self._keep(fitted, *columns)
@@ -552,6 +573,22 @@ class FlowDensity(Transformer):
             raise ValueError(NO_DENSITY.format("after training"))
         self._keep(fitted, *columns)
         return self
+
+    def _training_data(
+        self, settings: Settings, data: Data, declared: Declared | None, before: FlowDensity | None
+    ) -> tuple[Supports | None, Data, list[Data], Bools | None]:
+        """The supports of the columns, the data with all cells, what training sees of them, for each member, and which rows
+        had missing cells; None if no row had."""
+        seed, missing = _spreading_seed(settings, declared), np.isnan(data.x)
+        if not missing.any():
+            supports, seen = supports_for(declared, data, settings.dtype, seed, before)
+            return supports, data, [seen] * settings.n_models, None
+        (seed,) = draw_seeds(settings.random_state, 3 + 2 * settings.n_models)[-1:]
+        supports, completed = complete(settings, data, declared, seed, before)
+        rng = np.random.default_rng([seed, 1])
+        seen_by_members = completed if supports is None else [supports.spread(one, rng) for one in completed]
+        incomplete = np.asarray(missing.any(axis=1))
+        return supports, completed[0], seen_by_members, incomplete
 
     @of_one_flow
     def partial_fit(
@@ -600,6 +637,7 @@ class FlowDensity(Transformer):
         """
         settings = self._settings()
         refuse_context(y)
+        self._refuse_missing(X, "partial_fit")
         is_new = not hasattr(self, "flow_")
         check = prepare if is_new else self._prepare_piece
         prepared = check(settings, X, context, sample_weight)
@@ -663,41 +701,76 @@ class FlowDensity(Transformer):
 
     @overload
     def score_samples(
-        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: Literal[False] = False
+        self,
+        X: ArrayLike,
+        *,
+        context: ArrayLike | None = None,
+        return_std: Literal[False] = False,
+        return_error: Literal[False] = False,
     ) -> Floats: ...
     @overload
     def score_samples(
-        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: Literal[True]
+        self,
+        X: ArrayLike,
+        *,
+        context: ArrayLike | None = None,
+        return_std: Literal[True],
+        return_error: Literal[False] = False,
     ) -> tuple[Floats, Floats]: ...
+    @overload
     def score_samples(
-        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: bool = False
-    ) -> Floats | tuple[Floats, Floats]:
+        self,
+        X: ArrayLike,
+        *,
+        context: ArrayLike | None = None,
+        return_std: Literal[False] = False,
+        return_error: Literal[True],
+    ) -> tuple[Floats, Floats]: ...
+    @overload
+    def score_samples(
+        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: Literal[True], return_error: Literal[True]
+    ) -> tuple[Floats, Floats, Floats]: ...
+    def score_samples(
+        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: bool = False, return_error: bool = False
+    ) -> Floats | tuple[Floats, ...]:
         """Log-density of each sample.
 
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
+            With ``missing="marginalize"`` cells may be missing: NaN, None, pandas' NA, polars' null or masked.
         context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
             Needed by a model that was fitted with a context.
         return_std : bool, default False
             Also return how far the members of an ensemble disagree.
+        return_error : bool, default False
+            Also return the standard errors of log-densities of rows with missing cells.
 
         Returns
         -------
         log_density : ndarray, shape (n,)
             In nats, per unit of the data's own units, so that it may be positive; -inf where there is no density, as outside
-            of the `support`. Given the context, if there is one.
+            of the `support`. Given the context, if there is one. That of a row with missing cells is the marginal log-density
+            of the columns that are there, 0 if there are none: rows with different missing cells have different units.
         std : ndarray, shape (n,)
             Only with `return_std`: the standard deviation over the members of their log-densities, in nats. 0 for one member,
             and where no member has a density; inf where some have one and others have none.
+        error : ndarray, shape (n,)
+            Only with `return_error`: the standard error of the marginal log-density, in nats. 0 where it is exact, as in
+            complete rows and without trained layers; see the notes of the class.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
+
+        Warns
+        -----
+        UserWarning
+            If the marginal log-densities of some rows cannot be trusted, for fewer than 20 effective draws.
         """
-        if check_bool("return_std", return_std):
-            return self._log_density_and_std(X, context)
-        return self._log_density(X, context)
+        return_std, return_error = check_bool("return_std", return_std), check_bool("return_error", return_error)
+        scores: Floats | tuple[Floats, ...] = self._all_scores(X, context, return_std, return_error)
+        return scores
 
     def score(
         self,
@@ -730,7 +803,8 @@ class FlowDensity(Transformer):
         """
         refuse_context(y)
         supports = self._known_supports()
-        if self._known_categories() is not None or (supports is not None and supports.is_sum):
+        has_sums = supports is not None and supports.is_sum
+        if self._known_categories() is not None or has_sums or self._takes_missing(X):
             log_density = self._log_density(X, context)
             weight = None if sample_weight is None else check_weights("sample_weight", sample_weight, len(log_density))
             return float(np.average(log_density.astype(np.float64), weights=weight))
@@ -880,6 +954,50 @@ class FlowDensity(Transformer):
             return supports.grad_log_density(self.flow_, checked, self._origin(), rows)
         X = self._check_samples(X)
         return self.flow_.grad_log_prob(X, self._check_context(context, len(X)))
+
+    def impute(self, X: ArrayLike, n_draws: int = 1, random_state: Seed = None, *, context: ArrayLike | None = None) -> Any:
+        """Fill missing cells with draws from their conditional density, given the other cells of the row.
+
+        They are draws and not means: filled columns keep their spread and their dependence. Several draws show how uncertain a
+        cell is. A row without any value becomes a sample of the model. `missing` does not matter here.
+
+        Parameters
+        ----------
+        X : array_like of real numbers, shape (n, D)
+            With NaN, None, pandas' NA, polars' null or masked elements in missing cells.
+        n_draws : int, default 1
+        random_state : int, Generator, RandomState or None
+            As in `sample`.
+        context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
+            Needed by a model that was fitted with a context.
+
+        Returns
+        -------
+        filled : ndarray, shape (n, D), or frame
+            A copy of X in which the cells that were there are unchanged, to the bit. Drawn cells are inside of the `support`:
+            whole numbers are whole, and angles are in their range. A frame of pandas or polars gives a frame with the same
+            types of columns, but for columns of a type of integers that were not declared to be whole numbers.
+            With ``n_draws > 1``: an ndarray of shape (n_draws, n, D), or a list of frames.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+
+        Notes
+        -----
+        Without trained layers the draws are exact. Otherwise each one is chosen among at least 500 draws from a proposal, by
+        its weight: Rubin (1987), "The calculation of posterior distributions by data augmentation: comment".
+        """
+        self._check_fitted()
+        self._refuse_categories("impute")
+        n_draws = check_int("n_draws", n_draws, 1)
+        x = self._check_incomplete(X)
+        rows = self._check_context(context, len(x))
+        (seed,) = draw_seeds(self.random_state if random_state is None else random_state, 1)
+        supports = self._known_supports()
+        is_whole = np.zeros(x.shape[1], bool) if supports is None else supports.is_whole
+        drawn = self._incomplete_model().draw(x, rows, n_draws, np.random.default_rng(seed))
+        return filled_like(X, x, drawn.transpose(1, 0, 2), is_whole)
 
     @of_one_flow
     def transform(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Any:  # an ndarray, or a frame

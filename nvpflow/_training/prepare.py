@@ -9,6 +9,7 @@ import numpy as np
 from nvpflow._sklearn.feature_names import feature_names
 from nvpflow._training.dataset import Data, check_data, count_given
 from nvpflow._typing import ArrayLike, Floats, Ints, Names
+from nvpflow.missing._rows import rows_with_values
 from nvpflow.supports import AnyKind, Category, Declared
 from nvpflow.supports._categories import Categories
 from nvpflow.supports._coding import Coding
@@ -25,6 +26,10 @@ __all__ = ["Prepared", "encoding_for", "prepare", "read_table", "without_codes"]
 NO_CONTEXT = (
     "column(s) {} of X are categories, whose probabilities given a context are not modelled: fit without a context, or give "
     "these columns as part of the context"
+)
+NO_MISSING = (
+    "missing must be 'error' where columns of X are categories, got 'marginalize': column(s) {}. Give these columns as part "
+    "of a context, or leave them out"
 )
 
 
@@ -100,7 +105,12 @@ def prepare(
             raise ValueError(NO_CONTEXT.format(", ".join(coding.labels[:10])))
         declared = declared.of_numbers(coding.n_columns)
     rows = context if encoding is None else encoding.read(context, settings.dtype)
-    data = check_data(numbers, rows, sample_weight, settings.dtype, 2, declared, codes)
+    missing = settings.missing == "marginalize"
+    if missing and coding is not None:
+        raise ValueError(NO_MISSING.format(", ".join(coding.labels[:10])))
+    if missing:
+        numbers, rows, sample_weight = rows_with_values(numbers, rows, sample_weight, settings.dtype)
+    data = check_data(numbers, rows, sample_weight, settings.dtype, 2, declared, codes, missing)
     n_given, categories = count_given(data, sample_weight), None
     n_features = data.x.shape[1] if coding is None else coding.n_columns
     if coding is not None:
