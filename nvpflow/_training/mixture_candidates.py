@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from nvpflow._training.kmeans import Clusters
 from nvpflow._typing import Floats
 from nvpflow.mixture_base import MixtureBase
 
-__all__ = ["BROAD", "NORMAL", "Candidates"]
+__all__ = ["BROAD", "NORMAL", "Candidates", "components_of"]
 
 # Priors of the covariances, in samples per dimension; each number of components is fitted with one after the other. With an
 # infinite one the components share a covariance, so that many of them are a kernel density estimate. A weak one suits tables,
@@ -55,6 +55,8 @@ class Candidates:
 
     Attributes
     ----------
+    weight : ndarray or None
+        Of the samples that were held out.
     log_probs : dict of str to ndarray
         Log-densities of the samples that were held out, in nats, in standardised units, by candidate.
     """
@@ -63,6 +65,7 @@ class Candidates:
         self, data: Data, units: ColumnUnits, held_out: npt.NDArray[np.bool_], distinct: float, seed: list[int]
     ) -> None:
         self.all, self.held_out, self.units = data.rows(~held_out), data.x[held_out], units
+        self.weight = None if data.weight is None else data.weight[held_out]
         some = self.all.rows(slice(MOST_ROWS))
         self.samples = Samples(some.x, some.weight)
         rng = np.random.default_rng(seed)
@@ -78,16 +81,23 @@ class Candidates:
         self._fit_broad()
         return [*self._fit_normal(), *self.fit(1)]
 
-    def fit(self, k: int) -> Iterator[str]:
-        """Fit mixtures of k components. Yield their names."""
+    def fit(self, k: int, among: Collection[str] | None = None) -> Iterator[str]:
+        """Fit mixtures of k components. Yield their names. `among`: only these."""
         for marked, clusters in self.clusters.items():
+            priors = [prior for prior in (PRIORS[:1] if k == 1 else PRIORS) if k <= self._most_components(prior)]
+            names = [_name(k, prior) + ", values apart" * marked for prior in priors]
+            wanted = [among is None or name in among for name in names]
+            if not any(wanted):
+                continue
             mixture = Mixture(self.samples, k)
             mixture.start(clusters)
-            for prior in PRIORS[:1] if k == 1 else PRIORS:
-                if k <= self._most_components(prior):
-                    mixture.prior_samples = prior
-                    mixture.fit(STEPS)
-                    yield self._keep(_name(k, prior) + ", values apart" * marked, mixture, prior)
+            while not wanted[-1]:  # those before a wanted one are where its fit begins
+                wanted.pop()
+            for prior, name, is_wanted in zip(priors, names, wanted):
+                mixture.prior_samples = prior
+                mixture.fit(STEPS)
+                if is_wanted:
+                    yield self._keep(name, mixture, prior)
 
     def _most_components(self, prior: float) -> float:
         dim = self.samples.x.shape[1]
@@ -148,6 +158,11 @@ class Candidates:
             np.concatenate([mixture.means for mixture in mixtures]),
             np.concatenate([mixture.covariances for mixture in mixtures]),
         )
+
+
+def components_of(name: str) -> int:
+    """The number of components of a candidate that is a mixture of several."""
+    return int(name.removeprefix("mixture of ").split(",")[0])
 
 
 def _name(k: int, prior: float) -> str:

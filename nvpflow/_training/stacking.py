@@ -6,6 +6,7 @@ predictors", for the average over the parts of the samples.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
-from nvpflow._training.mixture_candidates import BROAD, MOST_ROWS, NORMAL, Candidates
+from nvpflow._training.mixture_candidates import BROAD, MOST_ROWS, NORMAL, Candidates, components_of
 from nvpflow._training.mixture_search import COMPONENTS, PATIENCE
 from nvpflow._training.statistics import mean_and_error
 from nvpflow._typing import Floats, Search
@@ -54,7 +55,9 @@ class Stack(NamedTuple):
     search: Search
 
 
-def stack_mixtures(training: Data, validation: Data, seed: int, log_slopes: Floats) -> Stack:
+def stack_mixtures(
+    training: Data, validation: Data, seed: int, log_slopes: Floats, among: Collection[str] | None = None
+) -> Stack:
     """Fit mixtures to all samples but one part, for one part after another. Weight them by the likelihood of these parts.
 
     If one normal distribution is as good, within a standard error, it is fitted to all samples.
@@ -67,6 +70,8 @@ def stack_mixtures(training: Data, validation: Data, seed: int, log_slopes: Floa
     log_slopes : ndarray, shape (n + m,)
         Of the training and the validation samples: what to subtract from log-densities in `search`, in nats, for those
         in other units.
+    among : collection of str, optional
+        The mixtures of more than one component that compete, unless more components are clearly better. Default: all.
 
     Returns
     -------
@@ -81,7 +86,7 @@ def stack_mixtures(training: Data, validation: Data, seed: int, log_slopes: Floa
     standardized = Data(units.standardize(data.x), None, data.weight)
     parts = [Candidates(standardized, units, mask, distinct, [seed, i]) for i, mask in enumerate(masks)]
     weight = None if data.weight is None else np.concatenate([data.weight[mask] for mask in masks])
-    log_probs = _fit(parts, weight)
+    log_probs = _fit(parts, weight, among)
     shares = _choose(log_probs, weight)
     for part in parts:
         part.fit_to_all(shares)
@@ -104,7 +109,7 @@ def _parts(n_training: int, n_validation: int, n_parts: int, seed: int) -> list[
     return [part == i for i in range(in_turn)]
 
 
-def _fit(parts: list[Candidates], weight: Floats | None) -> dict[str, Floats]:
+def _fit(parts: list[Candidates], weight: Floats | None, among: Collection[str] | None) -> dict[str, Floats]:
     """Fit mixtures of growing numbers of components to all parts, until they improve no more.
 
     Return log-densities of what was held out, by candidate.
@@ -120,13 +125,26 @@ def _fit(parts: list[Candidates], weight: Floats | None) -> dict[str, Floats]:
     best, normal = highest([part.fit_simple() for part in parts])
     for part in parts:
         part.take_structure(normal)
-    since = 0
+    since, most = 0, max((components_of(name) for name in among or ()), default=0)
     for k in COMPONENTS[1:]:
-        score, _ = highest([list(part.fit(k)) for part in parts])
+        if among is not None and k > most:
+            if not _is_clearly_better(parts[0], k):
+                break
+            among = None  # the samples have changed
+        score, _ = highest([list(part.fit(k, among)) for part in parts])
         best, since = (score, 0) if score > best else (best, since + 1)
-        if since == PATIENCE:
+        if since == PATIENCE and among is None:
             break
     return log_probs
+
+
+def _is_clearly_better(part: Candidates, k: int) -> bool:
+    """Whether mixtures of k components are better than those so far, by a standard error."""
+    floor, weight = part.log_probs[BROAD] - LARGEST_LOSS, part.weight
+    values = {name: np.maximum(value, floor) for name, value in part.log_probs.items()}
+    best = values[max(values, key=lambda name: float(np.average(values[name], weights=weight)))]
+    gains = [mean_and_error(np.maximum(part.log_probs[name], floor) - best, weight) for name in part.fit(k)]
+    return any(mean > error for mean, error in gains)
 
 
 def _score(log_probs: dict[str, Floats], name: str, weight: Floats | None) -> float:

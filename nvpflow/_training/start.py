@@ -99,6 +99,7 @@ class Start:
         self.max_iter = self.cycles[-1] if self.cycles else math.ceil(share * self._max_iter())
         self.pays, self.slower = bool(self.cycles), slower
         self.stack: Stack | None = None
+        self.known: set[str] | None = None  # mixtures that are good, from a fit before: only these compete
         self.losers: list[Start] = []  # other starts that were tried, for the record of densities that competed
         self._contest: Contest | None = None
         self._without_layers: Floats | None = None
@@ -177,7 +178,9 @@ class Start:
         every = max(1, (end - first) // VALIDATIONS_OF_CYCLE)
         # The cosine begins where the warm-up ends.
         self.run(seed, callback, limit, max_iter=end, warmup=n_steps or self.settings.warmup, validate_every=every)
-        self.pays = self.n_epochs == end and len(left) > 0 and self._contest.goes_on(self.log_prob_of_flow(), len(left))
+        # If mixtures were better in a fit before, layers have to get there at once.
+        n_left = min(len(left), 1) if self.known else len(left)
+        self.pays = self.n_epochs == end and n_left > 0 and self._contest.goes_on(self.log_prob_of_flow(), n_left)
 
     def run(
         self, seed: int, callback: Callback | None, limit: Limit | None = None, pause_after: int | None = None, **cycle: Any
@@ -261,7 +264,7 @@ class Start:
             self.stack = self.slower.stack_of_mixtures()
         if self.stack is None:
             slopes = np.concatenate(self.log_slopes) + self.units.log_det
-            self.stack = stack_mixtures(self.training, self.validation, self.seed, slopes)
+            self.stack = stack_mixtures(self.training, self.validation, self.seed, slopes, self.known)
         return self.stack
 
     def _keep_layers(self, log_prob: Floats, held_out: Floats, gain: float) -> bool:
