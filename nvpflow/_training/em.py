@@ -66,6 +66,8 @@ class Mixture:
     mixtures".
     """
 
+    tables: Floats | None = None  # of categories, which it has none of
+
     def __init__(self, samples: Samples, k: int, prior_samples: float = PRIOR_SAMPLES) -> None:
         self.samples, self.k, self.dim, self.prior_samples = samples, k, samples.x.shape[1], prior_samples
         self.lower = np.tril_indices(self.dim)

@@ -44,6 +44,7 @@ def train(
     callback: Callback | None = None,
     before: FlowDensity | None = None,
     supports: Supports | None = None,
+    blocks: tuple[int, ...] = (),
 ) -> None:
     """Train a flow.
 
@@ -60,12 +61,14 @@ def train(
         The fitted model to start from. It is not changed.
     supports : Supports, optional
         Of the columns of the data. Default: all are real.
+    blocks : tuple of int
+        The sizes of blocks of indicators, numbers 0 and 1 that sum to 1, which are the last columns of the context.
     """
     init_seed, split_seed, shuffle_seed = draw_seeds(settings.random_state, 3)
     limit = Limit(settings.time_limit)
     training, validation = split(settings, data, split_seed)
-    scaler = ContextScaler(training, settings.standardize, settings.dtype, data.context)
-    starts = make_starts(settings, training, validation, scaler, init_seed, before, supports)
+    scaler = ContextScaler(training, settings.standardize, settings.dtype, data.context, sum(blocks))
+    starts = make_starts(settings, training, validation, scaler, init_seed, before, supports, blocks)
     try:
         with watched(callback, starts[0].max_iter, settings.verbose) as watch:
             train_best(starts, watch, shuffle_seed, limit, with_rival=before is None)
@@ -81,6 +84,7 @@ def make_starts(
     seed: int,
     before: FlowDensity | None = None,
     supports: Supports | None = None,
+    blocks: tuple[int, ...] = (),
 ) -> list[Start]:
     """Create the starts of one flow: new ones, or a warm start from a fitted model with one flow."""
     log_slopes = None
@@ -91,15 +95,17 @@ def make_starts(
     if before is None:
         starts = _new_starts(settings, training, validation, seed)
     else:
-        units, flow, mixture = find_warm_start(before, settings, training, scaler, seed)
+        units, flow, mixture = find_warm_start(before, settings, training, scaler, seed, blocks)
         inner = _standardized(units, training), validation and _standardized(units, validation)
         starts = [Start(settings, *inner, units, flow, mixture, seed)]
-        if mixture is not None:
+        if mixture is not None and training.context is None:
             starts[0].known = mixtures_of(getattr(before, "search_", None), mixture.n_components)
     if supports is not None and log_slopes is not None:
         for start in starts:
             start.log_slopes = log_slopes
             start.units.origin = supports.origin_within(start.units.origin)
+    for start in starts:
+        start.blocks = blocks
     return starts
 
 
@@ -136,6 +142,7 @@ def _new_starts(settings: Settings, training: Data, validation: Data | None, see
         for rate in _rates(settings, training, held_out, mixture):
             flow = new_flow(settings, inner, start_seed, mixture and mixture.copy())
             slower = Start(settings, inner, held_out, units, flow, mixture, start_seed, rate=rate, slower=slower)
+            slower.given = training, validation
             starts.append(slower)
     return starts
 
@@ -168,7 +175,7 @@ def train_best(starts: list[Start], watch: Callback | None, seed: int, limit: Li
     best.losers = [start for start in starts if start is not best and start.mixture and start.n_epochs]
     best.judge_layers()
     if with_rival:
-        adopt_better_rival(best, seed, limit)
+        adopt_better_rival(best)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import numpy as np
 from nvpflow._training.mixture_candidates import components_of
 from nvpflow._typing import Search
 
-__all__ = ["joined", "mixtures_of", "with_candidate"]
+__all__ = ["joined", "mixtures_of", "with_average", "with_candidate"]
 
 
 def with_candidate(search: Search, name: str, score: float, is_kept: bool) -> Search:
@@ -19,6 +19,18 @@ def with_candidate(search: Search, name: str, score: float, is_kept: bool) -> Se
         "score": np.append(search["score"], score),
         "validation_score": np.append(search["validation_score"], score),
         "weight": np.append(search["weight"] * (not is_kept), float(is_kept)),
+    }
+
+
+def with_average(search: Search, other: Search, words: str, is_kept: bool) -> Search:
+    """A search with the candidates of another average, whose names end with these words, and which is the model or no part of
+    it."""
+    names = np.array([f"{name}{words}" for name in other["candidate"]])
+    return {
+        "candidate": np.append(search["candidate"], names),
+        "score": np.append(search["score"], other["score"]),
+        "validation_score": np.append(search["validation_score"], other["validation_score"]),
+        "weight": np.append(search["weight"] * (not is_kept), other["weight"] * is_kept),
     }
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nvpflow._training.callbacks import wants_stop
-from nvpflow._training.conditional_mixture import gain_of_refit, refit_conditional_mixture
+from nvpflow._training.conditional_stacking import stack_conditional_mixtures
 from nvpflow._training.course import Contest, cycle_ends, has_course
 from nvpflow._training.defaults import option
 from nvpflow._training.noise import bandwidth
@@ -64,8 +64,6 @@ class Start:
         The base of the flow if its layers are the identity, else None.
     seed : int
         For fits of the mixture.
-    share : float
-        Of the epochs of a fit.
     rate : float, optional
         The learning rate. Default: that of the settings, or their default for the base.
     slower : Start, optional
@@ -81,7 +79,6 @@ class Start:
         flow: Flow,
         mixture: MixtureBase | None,
         seed: int,
-        share: float = 1.0,
         rate: float | None = None,
         slower: Start | None = None,
     ) -> None:
@@ -92,18 +89,20 @@ class Start:
         # log|det dx/dy|, in nats, of samples x, training and validation, that training sees as y; see `Supports`.
         n_held_out = 0 if validation is None else len(validation.x)
         self.log_slopes: tuple[Floats, Floats] = (np.zeros(len(training.x)), np.zeros(n_held_out))
+        self.blocks: tuple[int, ...] = ()  # sizes of the blocks of indicators at the end of the context
         self.history: dict[str, Floats] = {}
         self.search: Search | None = None
         self.rate = option(settings, "learning_rate", self._over_full_mixture()) if rate is None else rate
         self.cycles = self._cycles(mixture)
-        self.max_iter = self.cycles[-1] if self.cycles else math.ceil(share * self._max_iter())
+        self.max_iter = self.cycles[-1] if self.cycles else self._max_iter()
         self.pays, self.slower = bool(self.cycles), slower
-        self.stack: Stack | None = None
         self.known: set[str] | None = None  # mixtures that are good, from a fit before: only these compete
         self.losers: list[Start] = []  # other starts that were tried, for the record of densities that competed
         self._contest: Contest | None = None
         self._without_layers: Floats | None = None
         self.mixture, self.seed = mixture and mixture.copy(), seed
+        self.stack: Stack | None = None  # of mixtures, which competes with the flow
+        self.given: tuple[Data, Data | None] | None = None  # training and validation, if known before they were standardised
         if mixture:
             self.before = flow.parameters.copy()
 
@@ -230,19 +229,12 @@ class Start:
     def judge_layers(self) -> None:
         """Keep layers over a mixture only if they clearly are better than mixtures alone on held-out samples.
 
-        Otherwise reset the layers to the identity, and change the base: to an average of mixtures, or, if it reads the
-        context, to the same mixture fitted to all samples.
+        Otherwise reset the layers to the identity, and change the base to an average of mixtures, of the samples alone or
+        given the context, like the base.
         """
         if self.mixture is None or self.validation is None:
             return
-        log_prob = self.log_prob_of_flow()
-        if isinstance(self.mixture, ConditionalMixtureBase):
-            both = self.training.and_those(self.validation)
-            held_out = self.mixture.log_prob(*self.validation[:2]).astype(np.float64)
-            if not self._keep_layers(log_prob, held_out, gain_of_refit(self.mixture, self.training, both)):
-                self.base = refit_conditional_mixture(self.mixture, both)
-            return
-        stack = self.stack_of_mixtures()
+        log_prob, stack = self.log_prob_of_flow(), self.stack_of_mixtures()
         is_better = self._keep_layers(log_prob, stack.held_out, stack.gain)
         if not is_better:
             self.base, self._without_layers = stack.base, stack.held_out + stack.gain
@@ -263,9 +255,18 @@ class Start:
         if self.stack is None and self.slower is not None:
             self.stack = self.slower.stack_of_mixtures()
         if self.stack is None:
-            slopes = np.concatenate(self.log_slopes) + self.units.log_det
-            self.stack = stack_mixtures(self.training, self.validation, self.seed, slopes, self.known)
+            self.stack = self._fit_stack()
         return self.stack
+
+    def _fit_stack(self) -> Stack:
+        """Fit an average of mixtures like the base."""
+        assert self.validation is not None
+        slopes = np.concatenate(self.log_slopes) + self.units.log_det
+        if isinstance(self.mixture, ConditionalMixtureBase):
+            return stack_conditional_mixtures(self.training, self.validation, self.blocks, self.seed, slopes)
+        context = self.training.context
+        n_context = 0 if context is None else context.shape[1] - sum(self.blocks)
+        return stack_mixtures(self.training, self.validation, self.seed, slopes, n_context, self.known)
 
     def _keep_layers(self, log_prob: Floats, held_out: Floats, gain: float) -> bool:
         """Keep the layers if they are better than another base, and reset them if not. Return which.
@@ -278,8 +279,12 @@ class Start:
             mean, error = mean_and_error(log_prob - held_out, self.validation.weight)
         is_better = self.best_iter > 0 and mean > gain + LEAST_GAIN * error
         if not is_better:
-            self.flow.parameters[:], self.best_iter = self.before, 0
+            self.reset_layers()
         return is_better
+
+    def reset_layers(self) -> None:
+        """Let the layers be the identity."""
+        self.flow.parameters[:], self.best_iter = self.before, 0
 
     def log_prob_of_flow(self) -> Floats:
         """Log-density of the validation samples by the flow, in float64."""
@@ -292,12 +297,7 @@ class Start:
             return density.log_prob(*self.validation[:2]).astype(np.float64)
 
     def log_prob_of_kept(self) -> Floats:
-        """Log-density of the validation samples by what is kept, the flow or an average of mixtures, had it not seen them.
-
-        A mixture that reads the context counts as fitted to the training samples: the gain of its refit is for the density of
-        context and samples together. With it, mixtures replaced flows that were 0.04 (turned moons) and 0.3 nats better
-        (concrete).
-        """
+        """Log-density of the validation samples by what is kept, the flow or an average of mixtures, had it not seen them."""
         return self.log_prob_of_flow() if self._without_layers is None else self._without_layers
 
     def score(self, log_prob: Floats) -> float:

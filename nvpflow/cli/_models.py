@@ -34,7 +34,7 @@ from nvpflow.cli._arguments import (
 from nvpflow.cli._files import Model, check_place, load_beside, load_model, save_model
 from nvpflow.cli._rows import context_rows, context_value, read_context, read_rows, read_training_rows
 from nvpflow.cli._streams import say
-from nvpflow.cli._support import add_support, support_of
+from nvpflow.cli._support import add_support, context_support_of, support_of
 from nvpflow.cli.tables import write_table
 from nvpflow.layers import ACTIVATIONS
 
@@ -53,6 +53,7 @@ def add_fit(commands: Commands) -> None:
             "nvpflow fit data.csv -o model.npz --columns height,weight --random-state 0",
             "nvpflow fit data.csv -o model.npz --context age,sex --weight count",
             "nvpflow fit data.csv -o model.npz --positive price --bounds x:0:10 --angle heading:0:360 --integer count:0:",
+            "nvpflow fit data.csv -o model.npz --category colour,shape",
             "nvpflow fit data.csv -o detector.npz --contamination auto",
             "nvpflow fit data.parquet -o model.npz --n-layers 16 --hidden-dim 128,128 --n-jobs -1",
             "zcat data.csv.gz | nvpflow fit - -o model.npz -v",
@@ -145,10 +146,10 @@ def _fit(options: argparse.Namespace) -> None:
     check_place(options.output, options.data)
     given = vars(options)
     kind = nvpflow.FlowOutlierDetector if "contamination" in given else nvpflow.FlowDensity
-    known = kind().get_params().keys() - {"verbose", "support"}
+    known = kind().get_params().keys() - {"verbose", "support", "context_support"}
     model = kind(**{name: given[name] for name in known if name in given})
     rows = read_training_rows(options, model.dtype)
-    model.set_params(support=support_of(options, rows))
+    model.set_params(support=support_of(options, rows), context_support=context_support_of(options, rows))
     shown = not options.quiet and (options.verbose or sys.stderr.isatty())
     more = {"context": rows.context, "sample_weight": rows.weight}
     more = {name: value for name, value in more.items() if value is not None}
@@ -156,9 +157,10 @@ def _fit(options: argparse.Namespace) -> None:
     for name, names in (("feature_names_in_", rows.names), ("context_feature_names_in_", rows.context_names)):
         if names is not None:
             setattr(model, name, np.array(names, dtype=object))
+    density = model.estimator_ if isinstance(model, nvpflow.FlowOutlierDetector) else model
+    density._name_categories(rows.names)
     save_model(model, options.output)
     if not options.quiet:
-        density = model.estimator_ if isinstance(model, nvpflow.FlowOutlierDetector) else model
         size = f"{len(rows.x)} rows, {count_of(rows.x.shape[1], 'column')}"
         if rows.context is not None:
             size += f" given {count_of(rows.context.shape[1], 'column')} of context"
@@ -203,7 +205,8 @@ def _score(options: argparse.Namespace) -> None:
     if options.labels and threshold is None:
         raise ValueError("--labels needs an outlier detector, which fit makes with --contamination")
     rows = read_rows(options, model)
-    model.flow.n_jobs = options.n_jobs
+    if model.flow is not None:
+        model.flow.n_jobs = options.n_jobs
     log_density = model.log_prob(rows.x, rows.context)
     _check_scores(log_density, options.data)
     if options.mean:
@@ -261,7 +264,7 @@ def _sample(options: argparse.Namespace) -> None:
     if options.context is not None:
         context = np.repeat(read_context(options, model), n, axis=0)
         n = len(context)
-    elif context is None and model.flow.context_dim:
+    elif context is None and model.context_dim:
         raise ValueError(f"the model is {_conditional(model)}: --context or --context-values must be given")
     samples = model.sample(n, options.random_state, context)
     write_table(options.output, samples, model.names)
@@ -283,19 +286,23 @@ def add_info(commands: Commands) -> None:
 def _info(options: argparse.Namespace) -> None:
     model = load_model(options.model)
     flow = model.flow
-    flows = flow.flows if isinstance(flow, nvpflow.FlowEnsemble) else (flow,)
+    flows = flow.flows if isinstance(flow, nvpflow.FlowEnsemble) else () if flow is None else (flow,)
     layers = Counter(type(layer).__name__ for one in flows for layer in one.layers)
     bases = Counter(map(base_name, flows))
-    rows = {"columns": f"{flow.data_dim}{_listed(model.names)}"}
-    if flow.context_dim:
+    rows = {"columns": f"{model.data_dim}{_listed(model.names)}"}
+    if model.categories:
+        shown = [str(column + 1) if model.names is None else model.names[column] for column in model.categories]
+        rows["categories"] = f"{len(shown)}{_listed(shown)}"
+    if model.context_dim:
         rows["density"] = _conditional(model)
     if len(flows) > 1:
         rows["ensemble"] = f"the average of {len(flows)} flows"
-    rows |= {
-        "layers": ", ".join(f"{count} {name}" for name, count in layers.items()),
-        "base": ", ".join(name if count == len(flows) else f"{count} {name}" for name, count in bases.items()),
-        "parameters": f"{flow.n_parameters}, {flow.dtype}",
-    }
+    if flow is not None:
+        rows |= {
+            "layers": ", ".join(f"{count} {name}" for name, count in layers.items()),
+            "base": ", ".join(name if count == len(flows) else f"{count} {name}" for name, count in bases.items()),
+            "parameters": f"{flow.n_parameters}, {flow.dtype}",
+        }
     if model.estimator is not None:
         rows |= {"model": repr(model.fitted), "training": _summary(model.estimator)}
     if model.threshold is not None:
@@ -305,7 +312,7 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _conditional(model: Model) -> str:
-    return f"conditional on {count_of(model.flow.context_dim, 'column')}{_listed(model.context_names)}"
+    return f"conditional on {count_of(model.context_dim, 'column')}{_listed(model.context_names)}"
 
 
 def _listed(names: list[str] | None) -> str:
@@ -314,6 +321,8 @@ def _listed(names: list[str] | None) -> str:
 
 def _summary(estimator: nvpflow.FlowDensity) -> str:
     history, best = estimator.history_, estimator.best_iter_
+    if estimator.flow_ is None:
+        return "probabilities of categories alone"
     if not isinstance(best, int):
         return epochs(estimator)
     scores = []

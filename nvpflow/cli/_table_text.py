@@ -6,8 +6,8 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Iterable, Iterator
-from typing import BinaryIO, Self, TextIO
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO, Self, TextIO
 
 import numpy as np
 
@@ -45,6 +45,7 @@ def _read_rows(rows: _Rows, wanted: Wanted, header: bool | None) -> list[Table]:
         raise TableError(f"{wanted.source} has a header and no rows below it")
     rows.first_number = rows.number
     found = wanted.find(len(cells), names)
+    converters: dict[int | str, Callable[[str], Any]] = dict(found.categories.items())
     try:
         values = np.loadtxt(
             itertools.chain([first], rows),
@@ -52,6 +53,8 @@ def _read_rows(rows: _Rows, wanted: Wanted, header: bool | None) -> list[Table]:
             comments=None,
             quotechar='"',
             usecols=found.indices,
+            converters=converters or None,
+            encoding=None,
             ndmin=2,
         )
     except TableError:
@@ -158,7 +161,8 @@ class _Rows:
         """The error in the row that was read last, where the parser stopped."""
         cells = self.split(self.row)
         for index, label in zip(found.indices, found.labels):
-            if not _is_number(cells[index]):
+            is_category = index in found.categories
+            if not cells[index].strip() or not (is_category or _is_number(cells[index])):
                 what = f"{shorten(cells[index])} is not a number" if cells[index].strip() else "the cell is empty"
                 return f"{self.source}, line {self.number}, column {label}: {what}"
         return None

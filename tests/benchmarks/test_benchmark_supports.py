@@ -7,7 +7,7 @@ from scipy import stats
 from quality.data import N_HELD_OUT, draw
 from quality.models import SUPPORT_MODELS
 from quality.run import models_of
-from quality.supports import ANGLE, DESIGN, TURN, CoupledCounts, is_whole
+from quality.supports import ANGLE, DESIGN, TURN, CoupledCounts, is_category, is_whole
 
 
 def share_and_weight(kind, n, rng):
@@ -16,6 +16,8 @@ def share_and_weight(kind, n, rng):
     if is_whole(kind):
         most = 40 if isinstance(kind, str) else kind[1]
         return np.floor((most + 1) * u), np.full(n, most + 1.0)
+    if is_category(kind):
+        return np.floor(kind[1] * u), np.full(n, float(kind[1]))
     if kind == ANGLE:
         return TURN * u, np.full(n, TURN)
     proposal = {(0, 1): stats.beta(0.5, 0.5), (0, None): stats.lomax(1)}.get(kind, stats.t(2))
@@ -38,7 +40,9 @@ def test_samples_are_in_the_support(name):
     x = row.density.sample(5000, np.random.default_rng(0))
     assert np.isfinite(row.density.log_prob(x)).all()
     for column, kind in zip(x.T, row.support):
-        if is_whole(kind):
+        if is_category(kind):
+            assert np.array_equal(np.unique(column), np.arange(kind[1]))
+        elif is_whole(kind):
             assert (column == np.floor(column)).all() and column.min() >= 0
         elif kind == ANGLE:
             assert column.min() >= 0 and column.max() < TURN
