@@ -17,6 +17,7 @@ from nvpflow._training.history import validated
 from nvpflow._training.limit import Limit
 from nvpflow._training.mixture_search import MOST_SEARCHES, fit_mixture
 from nvpflow._training.rival import adopt_better_rival
+from nvpflow._training.search import mixtures_of
 from nvpflow._training.settings import Settings
 from nvpflow._training.split import split
 from nvpflow._training.standardize import Units
@@ -100,6 +101,8 @@ def make_starts(
         units, flow, mixture = find_warm_start(before, settings, training, scaler, seed, blocks)
         inner = _standardized(units, training), validation and _standardized(units, validation)
         starts = [Start(settings, *inner, units, flow, mixture, seed)]
+        if mixture is not None and training.context is None:
+            starts[0].known = mixtures_of(getattr(before, "search_", None), mixture.n_components)
     if supports is not None and log_slopes is not None:
         for start in starts:
             start.log_slopes = log_slopes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from nvpflow._training.mixture_search import COMPONENTS
 from nvpflow._typing import Floats
 from nvpflow.mixture_base import MixtureBase
 
-__all__ = ["BROAD", "NORMAL", "Candidates"]
+__all__ = ["BROAD", "NORMAL", "Candidates", "components_of"]
 
 # Priors of the covariances, in samples per dimension; each number of components is fitted with one after the other. With an
 # infinite one the components share a covariance, so that many of them are a kernel density estimate. A weak one suits tables,
@@ -61,6 +61,8 @@ class Candidates:
         For a choice among the candidates; those that are chosen are then fitted to all.
     components, priors : tuple
         The numbers of components to try, and the priors.
+    among : collection of str or None
+        The only mixtures of several components to fit. None: all.
     log_probs : dict of str to ndarray
         Log-densities of the samples that were held out, in nats, in standardised units, by candidate.
     """
@@ -68,6 +70,7 @@ class Candidates:
     most_rows: int = MOST_ROWS
     components: tuple[int, ...] = COMPONENTS
     priors: tuple[float, ...] = PRIORS
+    among: Collection[str] | None = None
 
     def __init__(
         self, data: Data, units: ColumnUnits, held_out: npt.NDArray[np.bool_], distinct: float, seed: list[int]
@@ -101,13 +104,20 @@ class Candidates:
     def fit(self, k: int) -> Iterator[str]:
         """Fit mixtures of k components. Yield their names."""
         for marked, clusters in self.clusters.items():
+            priors = [prior for prior in (self.priors[:1] if k == 1 else self.priors) if k <= self._most_components(prior)]
+            names = [_name(k, prior) + ", values apart" * marked for prior in priors]
+            wanted = [k == 1 or self.among is None or name in self.among for name in names]
+            if not any(wanted):
+                continue
             mixture = self._new_mixture(self.samples, k)
             mixture.start(clusters)
-            for prior in self.priors[:1] if k == 1 else self.priors:
-                if k <= self._most_components(prior):
-                    mixture.prior_samples = prior
-                    mixture.fit(STEPS)
-                    yield self._keep(_name(k, prior) + ", values apart" * marked, mixture, prior)
+            while not wanted[-1]:  # those before a wanted one are where its fit begins
+                wanted.pop()
+            for prior, name, is_wanted in zip(priors, names, wanted):
+                mixture.prior_samples = prior
+                mixture.fit(STEPS)
+                if is_wanted:
+                    yield self._keep(name, mixture, prior)
 
     def _most_components(self, prior: float) -> float:
         dim = self.samples.x.shape[1]
@@ -168,6 +178,11 @@ class Candidates:
             np.concatenate([mixture.means for mixture in mixtures]),
             np.concatenate([mixture.covariances for mixture in mixtures]),
         )
+
+
+def components_of(name: str) -> int:
+    """The number of components of a candidate that is a mixture of several."""
+    return int(name.removeprefix("mixture of ").split(",")[0])
 
 
 def _name(k: int, prior: float) -> str:

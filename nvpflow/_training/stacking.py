@@ -6,7 +6,7 @@ predictors", for the average over the parts of the samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
-from nvpflow._training.mixture_candidates import BROAD, MOST_ROWS, NORMAL, Candidates
+from nvpflow._training.mixture_candidates import BROAD, MOST_ROWS, NORMAL, Candidates, components_of
 from nvpflow._training.mixture_search import PATIENCE
 from nvpflow._training.statistics import mean_and_error
 from nvpflow._typing import Floats, Search
@@ -65,7 +65,9 @@ class Stack(NamedTuple):
     lean: MixtureBase
 
 
-def stack_mixtures(training: Data, validation: Data, seed: int, log_slopes: Floats, n_context: int = 0) -> Stack:
+def stack_mixtures(
+    training: Data, validation: Data, seed: int, log_slopes: Floats, n_context: int = 0, among: Collection[str] | None = None
+) -> Stack:
     """Fit mixtures to all samples but one part, for one part after another. Weight them by the likelihood of these parts.
 
     If one normal distribution is as good, within a standard error, it is fitted to all samples.
@@ -80,6 +82,8 @@ def stack_mixtures(training: Data, validation: Data, seed: int, log_slopes: Floa
         in other units.
     n_context : int
         The number of real columns of a context, by which to choose the parts: a stack that reads it has the same.
+    among : collection of str, optional
+        The mixtures of several components that compete, unless more components are clearly better. Default: all.
 
     Returns
     -------
@@ -91,7 +95,9 @@ def stack_mixtures(training: Data, validation: Data, seed: int, log_slopes: Floa
     distinct = share_of_distinct(data.x)
 
     def candidates(mask: npt.NDArray[np.bool_], seeds: list[int]) -> Candidates:
-        return Candidates(standardized, units, mask, distinct, seeds)
+        part = Candidates(standardized, units, mask, distinct, seeds)
+        part.among = among
+        return part
 
     n_parts = count_parts(data, n_context)
     masks = parts_in_turn(len(training.x), len(validation.x), n_parts, seed)
@@ -178,13 +184,30 @@ def _fit(parts: list[Candidates], weight: Floats | None) -> dict[str, Floats]:
     best, normal = highest([part.fit_simple() for part in parts])
     for part in parts:
         part.take_structure(normal)
-    since = 0
+    since, among = 0, parts[0].among
+    most = max((components_of(name) for name in among or ()), default=0)
     for k in parts[0].components[1:]:
+        if among is not None and k > most:
+            if not _is_clearly_better(parts[0], k):
+                break
+            among = None  # the samples have changed
+            for part in parts:
+                part.among = None
         score, _ = highest([list(part.fit(k)) for part in parts])
         best, since = (score, 0) if score > best else (best, since + 1)
-        if since == PATIENCE:
+        if since == PATIENCE and among is None:
             break
     return log_probs
+
+
+def _is_clearly_better(part: Candidates, k: int) -> bool:
+    """Whether mixtures of k components are better than those so far, by a standard error."""
+    floor, weight = part.log_probs[BROAD] - LARGEST_LOSS, part.held_out.weight
+    values = {name: np.maximum(value, floor) for name, value in part.log_probs.items()}
+    best = values[max(values, key=lambda name: float(np.average(values[name], weights=weight)))]
+    part.among = None
+    gains = [mean_and_error(np.maximum(part.log_probs[name], floor) - best, weight) for name in part.fit(k)]
+    return any(mean > error for mean, error in gains)
 
 
 def _score(log_probs: dict[str, Floats], name: str, weight: Floats | None) -> float:

@@ -96,6 +96,7 @@ class Start:
         self.cycles = self._cycles(mixture)
         self.max_iter = self.cycles[-1] if self.cycles else self._max_iter()
         self.pays, self.slower = bool(self.cycles), slower
+        self.known: set[str] | None = None  # mixtures that are good, from a fit before: only these compete
         self.losers: list[Start] = []  # other starts that were tried, for the record of densities that competed
         self._contest: Contest | None = None
         self._without_layers: Floats | None = None
@@ -176,7 +177,9 @@ class Start:
         every = max(1, (end - first) // VALIDATIONS_OF_CYCLE)
         # The cosine begins where the warm-up ends.
         self.run(seed, callback, limit, max_iter=end, warmup=n_steps or self.settings.warmup, validate_every=every)
-        self.pays = self.n_epochs == end and len(left) > 0 and self._contest.goes_on(self.log_prob_of_flow(), len(left))
+        # If mixtures were better in a fit before, layers have to get there at once.
+        n_left = min(len(left), 1) if self.known else len(left)
+        self.pays = self.n_epochs == end and n_left > 0 and self._contest.goes_on(self.log_prob_of_flow(), n_left)
 
     def run(
         self, seed: int, callback: Callback | None, limit: Limit | None = None, pause_after: int | None = None, **cycle: Any
@@ -263,7 +266,7 @@ class Start:
             return stack_conditional_mixtures(self.training, self.validation, self.blocks, self.seed, slopes)
         context = self.training.context
         n_context = 0 if context is None else context.shape[1] - sum(self.blocks)
-        return stack_mixtures(self.training, self.validation, self.seed, slopes, n_context)
+        return stack_mixtures(self.training, self.validation, self.seed, slopes, n_context, self.known)
 
     def _keep_layers(self, log_prob: Floats, held_out: Floats, gain: float) -> bool:
         """Keep the layers if they are better than another base, and reset them if not. Return which.

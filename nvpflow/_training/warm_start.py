@@ -12,7 +12,7 @@ from nvpflow._training.build import coupling_of
 from nvpflow._training.conditional_stacking import fit_conditional_mixture
 from nvpflow._training.context import ContextScaler, read_standardized
 from nvpflow._training.dataset import Data
-from nvpflow._training.mixture_search import fit_mixture
+from nvpflow._training.mixture_search import COMPONENTS, fit_mixture
 from nvpflow._training.standardize import Units
 from nvpflow._training.statistics import effective_size
 from nvpflow._typing import Floats
@@ -31,6 +31,7 @@ __all__ = ["are_identity", "find_warm_start"]
 
 COUPLINGS = {"spline": SplineCoupling, "affine": AffineCoupling, "additive": AdditiveCoupling}
 MOST_CHANGES = 3  # in a message
+MOST_SEARCHES = 2  # for the mixture
 
 
 @dataclass
@@ -101,6 +102,8 @@ def find_warm_start(
     if not settings.standardize:
         return kept.units, kept.flow, kept.mixture
     moved = _moved(model, settings, kept, training, seed, blocks)
+    if kept.mixture and kept.mixture.n_components > COMPONENTS[-1] and training.context is None:
+        return moved.units, moved.flow, moved.mixture  # an average of mixtures: too slow below layers, and fitted anew anyway
     gain = moved.log_likelihood(training) - kept.log_likelihood(training)  # NaN if neither is finite
     best = moved if gain > moved.n_new / effective_size(training) else kept
     return best.units, best.flow, best.mixture
@@ -134,7 +137,7 @@ def _fitted_again(mixture: MixtureBase, data: Data, seed: int, blocks: tuple[int
     """A mixture like this one, fitted to the data, standardised and with their context."""
     if isinstance(mixture, ConditionalMixtureBase):
         return fit_conditional_mixture(data, blocks, seed)
-    return fit_mixture(data.x, data.weight, seed)
+    return fit_mixture(data.x, data.weight, seed, MOST_SEARCHES)
 
 
 def _without_supports(model: FlowDensity) -> tuple[Flow, Floats | float]:
