@@ -41,7 +41,7 @@ from nvpflow.mixture_base import MixtureBase
 from nvpflow.optim import Adam, TrainingState
 from nvpflow.outliers import FlowOutlierDetector
 from nvpflow.real_nvp import RealNVP
-from nvpflow.supports import Angle, Integer
+from nvpflow.supports import Angle, Category, Integer
 
 __version__ = "0.1.0"
 
@@ -52,6 +52,7 @@ __all__ = [
     "AffineCoupling",
     "Angle",
     "Bounded",
+    "Category",
     "ConditionalMixtureBase",
     "ConvergenceWarning",
     "CouplingLayer",

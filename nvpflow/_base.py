@@ -83,7 +83,7 @@ class Base:
         """
         (seed,) = draw_seeds(random_state, 1)
         context = None if context is None else as_array("context", context)
-        return self._flow()._sample(check_int("n_samples", n_samples, 0), seed, context)[0]
+        return self._flow()._sample(check_int("n_samples", n_samples, 0), seed, context, False)[0]
 
     def log_prob(self, z: ArrayLike, context: ArrayLike | None = None) -> Floats:
         """Log-density of latent points.

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any, TypeAlias, overload
+from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +64,14 @@ class Flow(Transform):
     def nll_and_grad(
         self, x: ArrayLike, context: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> tuple[float, Floats]: ...
-    def _sample(self, n: int, seed: int, context: ArrayLike | None, /) -> tuple[Floats, Floats]: ...
+    @overload
+    def _sample(
+        self, n: int, seed: int, context: ArrayLike | None, with_log_prob: Literal[True], /
+    ) -> tuple[Floats, Floats]: ...
+    @overload
+    def _sample(
+        self, n: int, seed: int, context: ArrayLike | None, with_log_prob: Literal[False], /
+    ) -> tuple[Floats, None]: ...
     def _train(
         self,
         data: _Data,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,20 +13,27 @@ from nvpflow._sklearn.feature_names import as_row, check_feature_names
 from nvpflow._training.context import clip_context
 from nvpflow._training.dataset import check_numbers
 from nvpflow._typing import ArrayLike, FloatDType, Floats, Names
+from nvpflow._validation.arguments import check_dtype
 from nvpflow._validation.arrays import as_array, check_samples
 from nvpflow.ensemble import log_prob_and_std
+from nvpflow.supports._encoding import as_rows
 
 if TYPE_CHECKING:
     from nvpflow.ensemble import FlowEnsemble
     from nvpflow.flow import Flow
+    from nvpflow.supports._categories import Categories
+    from nvpflow.supports._encoding import ContextEncoding
     from nvpflow.supports._fitted import Supports
+    from nvpflow.supports._frame import Frame
 
 __all__ = ["FittedModel", "NotFittedError"]
 
 # Attributes that only some fits set. A later fit must remove those of an earlier one.
 OPTIONAL_ATTRIBUTES = (
     "_stream",
+    "_categories",
     "_context_units",
+    "_encoding",
     "_frame",
     "_supports",
     "context_feature_names_in_",
@@ -54,12 +61,21 @@ class NotFittedError(_UsedTooEarly):
         super().__init__(*args)
 
 
+class _Inputs(NamedTuple):
+    """What a density is computed from."""
+
+    x: Floats | None  # numbers for the flow, or for the sums of `Supports`; None without columns of numbers
+    rows: Floats | None  # the context that the flow reads
+    log_p: Floats | None  # log-probability of the categories; None without any
+
+
 class FittedModel:
     """A model with a `flow_` once fitted. It converts samples and contexts to the inputs of that flow."""
 
     n_features_in_: int
     feature_names_in_: Names
     context_feature_names_in_: Names
+    _frame: Frame
 
     def _keep(self, fitted: dict[str, Any], n_features: int, names: Names | None, context_names: Names | None = None) -> None:
         """Replace the fitted attributes, in one step for the sake of other threads that read them."""
@@ -77,8 +93,19 @@ class FittedModel:
     def _fitted_flow(self) -> Flow | FlowEnsemble:
         flow: Flow | FlowEnsemble | None = getattr(self, "flow_", None)
         if flow is None:
-            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
+            self._check_fitted()
+            raise ValueError(f"this {type(self).__name__} has no flow, because all columns of X are categories")
         return flow
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "flow_"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
+
+    def _flow_dtype(self) -> FloatDType:
+        """The dtype of log-densities."""
+        self._check_fitted()
+        flow: Flow | FlowEnsemble | None = getattr(self, "flow_", None)
+        return check_dtype(getattr(self, "dtype", "float32")) if flow is None else flow.dtype
 
     def _origin(self, name: str = "origin_") -> Floats | None:
         """The origin that is subtracted from X or the context before `flow_` reads it. None if it is zero."""
@@ -96,34 +123,76 @@ class FittedModel:
         supports: Supports | None = getattr(self, "_supports", None)
         return supports
 
+    def _known_categories(self) -> Categories | None:
+        """The columns of X that are categories. None if there are none."""
+        categories: Categories | None = getattr(self, "_categories", None)
+        return categories
+
+    def _known_encoding(self) -> ContextEncoding | None:
+        """The encoding of a context with categories or angles. None if it is read as it is."""
+        encoding: ContextEncoding | None = getattr(self, "_encoding", None)
+        return encoding
+
+    def _refuse_categories(self, method: str) -> None:
+        """Raise a ValueError if columns of X are categories."""
+        categories = self._known_categories()
+        if categories is not None:
+            columns = ", ".join(categories.coding.labels[:10])
+            raise ValueError(f"{method} needs columns of real numbers, and column(s) {columns} of X are categories")
+
     def _check_samples(self, X: ArrayLike, name: str = "X") -> Floats:
         """Check X and convert it to the input of the flow: finite, with the columns of the fit, in the flow's dtype."""
-        flow, origin, supports = self._fitted_flow(), self._origin(), self._known_supports()
+        origin, supports = self._origin(), self._known_supports()
         if name != "X" or (origin is None and supports is None):
             return self._check_columns(X, name, check_samples)
-        x = self._check_columns(X, name, check_numbers)
+        return self._to_flow(self._check_columns(X, name, check_numbers))
+
+    def _to_flow(self, x: Floats) -> Floats:
+        """Convert checked numbers to the input of the flow."""
+        flow, origin, supports = self._fitted_flow(), self._origin(), self._known_supports()
         x = x if supports is None else supports.marked(x)
         return (x if origin is None else x - origin).astype(flow.dtype)
 
+    def _inputs(self, X: ArrayLike, context: ArrayLike | None) -> _Inputs:
+        """Check samples and their context."""
+        self._check_fitted()
+        supports, categories = self._known_supports(), self._known_categories()
+        is_sum = supports is not None and supports.is_sum
+        if categories is None:
+            x = self._check_columns(X) if is_sum else self._check_samples(X)
+            return _Inputs(x, self._check_context(context, len(x)), None)
+        check_feature_names(self, X)
+        numbers, codes = categories.read(X)
+        log_p = categories.log_prob(codes)
+        if not categories.coding.others:
+            self._check_context_rows(context, len(codes))
+            return _Inputs(None, None, log_p)
+        x = check_numbers("X", numbers, self._flow_dtype())
+        rows = categories.rows(self._check_context(context, len(x)), codes, self._flow_dtype())
+        return _Inputs(x if is_sum else self._to_flow(x), rows, log_p)
+
     def _log_density(self, X: ArrayLike, context: ArrayLike | None) -> Floats:
-        """Log-density of X, with respect to counting measure in columns of whole numbers."""
-        flow, supports = self._fitted_flow(), self._known_supports()
-        if supports is None or not supports.is_sum:
-            x = self._check_samples(X)
-            return flow.log_prob(x, self._check_context(context, len(x)))
-        x = self._check_columns(X)
-        return supports.log_masses(flow, x, self._origin(), self._check_context(context, len(x))).astype(flow.dtype)
+        """Log-density of X, with respect to counting measure in columns of whole numbers and categories."""
+        x, rows, log_p = self._inputs(X, context)
+        supports, dtype = self._known_supports(), self._flow_dtype()
+        if x is None or supports is None or not supports.is_sum:
+            found = np.zeros(0 if log_p is None else len(log_p)) if x is None else self._fitted_flow().log_prob(x, rows)
+        else:
+            found = supports.log_masses(self._fitted_flow(), x, self._origin(), rows)
+        return (found if log_p is None else found + log_p).astype(dtype, copy=False)
 
     def _log_density_and_std(self, X: ArrayLike, context: ArrayLike | None) -> tuple[Floats, Floats]:
         """The same, and its standard deviation over the members of an ensemble: zeros for a single flow."""
-        flow, supports = self._fitted_flow(), self._known_supports()
-        if supports is None or not supports.is_sum:
-            x = self._check_samples(X)
-            rows = self._check_context(context, len(x))
-            return log_prob_and_std(flow, lambda one: one.log_prob(x, rows))
-        x = self._check_columns(X)
-        masses, std = supports.log_masses_and_std(flow, x, self._origin(), self._check_context(context, len(x)))
-        return masses.astype(flow.dtype), std.astype(flow.dtype)
+        x, rows, log_p = self._inputs(X, context)
+        supports, dtype = self._known_supports(), self._flow_dtype()
+        if x is None:
+            found, std = np.zeros(0 if log_p is None else len(log_p)), np.zeros(0 if log_p is None else len(log_p))
+        elif supports is None or not supports.is_sum:
+            found, std = log_prob_and_std(self._fitted_flow(), lambda one: one.log_prob(x, rows))
+        else:
+            found, std = supports.log_masses_and_std(self._fitted_flow(), x, self._origin(), rows)
+        found = found if log_p is None else found + log_p  # which all members share
+        return found.astype(dtype, copy=False), std.astype(dtype, copy=False)
 
     def _check_columns(
         self, X: ArrayLike, name: str = "X", check: Callable[[str, ArrayLike, FloatDType], Floats] = check_numbers
@@ -142,18 +211,30 @@ class FittedModel:
 
     def _check_context(self, context: ArrayLike | None, n: int) -> Floats | None:
         """Convert the context of n samples to the input of the flow: clipped to the range of training, in its dtype."""
-        rows, flow = self._check_context_rows(context, n), self._fitted_flow()
+        rows = self._check_context_rows(context, n)
         if rows is None:
             return None
+        n_columns, names, encoding = rows.shape[1], getattr(self, "context_feature_names_in_", None), self._known_encoding()
         limits, origin = getattr(self, "context_range_", None), self._origin("context_origin_")
         if limits is not None:
-            rows = clip_context(rows, limits, getattr(self, "context_feature_names_in_", None))
-        return np.ascontiguousarray(rows if origin is None else rows - origin, flow.dtype)
+            if encoding is not None:
+                sources = encoding.sources
+                names = np.array(sources, dtype=object) if names is None else names[sources]
+            rows = clip_context(rows, limits[:, :n_columns], names)
+        return np.ascontiguousarray(rows if origin is None else rows - origin[:n_columns], self._flow_dtype())
+
+    def _count_context(self) -> int:
+        """The number of columns of a context."""
+        categories, encoding = self._known_categories(), self._known_encoding()
+        if encoding is not None:
+            return encoding.n_columns
+        if categories is None:
+            return self._fitted_flow().context_dim
+        return 0 if not categories.coding.others else self._fitted_flow().context_dim - categories.indicators.width
 
     def _check_context_rows(self, context: ArrayLike | None, n: int) -> Floats | None:
-        """Check the context of n samples: n finite rows, or one row for all. Its precision is kept."""
-        flow = self._fitted_flow()
-        n_columns = flow.context_dim
+        """Check the context of n samples: n finite rows, or one row for all, as numbers. Its precision is kept."""
+        n_columns, encoding = self._count_context(), self._known_encoding()
         if context is None and n_columns == 0:
             return None
         if context is None:
@@ -162,15 +243,23 @@ class FittedModel:
             raise ValueError(
                 f"context must be None, as {type(self).__name__} was fitted without, got a {type(context).__name__}"
             )
-        context = as_row(context, n_columns)
-        check_feature_names(self, context, "context")
-        rows: npt.NDArray[Any] = as_array("context", context)
-        if rows.shape == (n_columns,):
-            rows = rows[np.newaxis]
-        checked = check_numbers("context", rows, flow.dtype, minimum=min(n, 1))
-        if checked.shape not in ((1, n_columns), (n, n_columns)):
+        names = getattr(self, "context_feature_names_in_", None)
+        is_dict = isinstance(context, Mapping)
+        if is_dict or encoding is not None:
+            context = as_rows(context, names, n_columns)
+        if not is_dict:
+            context = as_row(context, n_columns)
+            check_feature_names(self, context, "context")
+        if encoding is not None:
+            checked = encoding.read(context, self._flow_dtype())
+        else:
+            rows: npt.NDArray[Any] = as_array("context", context)
+            if rows.shape == (n_columns,):
+                rows = rows[np.newaxis]
+            checked = check_numbers("context", rows, self._flow_dtype(), minimum=min(n, 1))
+        if len(checked) not in (1, n) or (encoding is None and checked.shape[1] != n_columns):
             raise ValueError(
                 f"context must have shape ({n}, {n_columns}), or ({n_columns},) or (1, {n_columns}) for all samples, "
-                f"got {checked.shape}"
+                f"got {(len(checked), n_columns) if encoding is not None else checked.shape}"
             )
-        return np.broadcast_to(checked, (n, n_columns))
+        return np.broadcast_to(checked, (n, checked.shape[1]))

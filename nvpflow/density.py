@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, Self, cast, overload
+from typing import Any, ClassVar, Literal, NamedTuple, Self, cast, overload
 
 import numpy as np
 
 from nvpflow._fitted import NotFittedError
 from nvpflow._sklearn.available import of_one_flow
-from nvpflow._sklearn.feature_names import feature_names
+from nvpflow._sklearn.feature_names import check_feature_names
 from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed
 from nvpflow._sklearn.transformer import Transformer
 from nvpflow._training.build import reads
-from nvpflow._training.dataset import (
-    Data,
-    check_data,
-    count_given,
-    refuse_context,
-    warn_of_dependent_columns,
-)
+from nvpflow._training.dataset import check_data, count_given, refuse_context, warn_of_dependent_columns
 from nvpflow._training.fit import train
 from nvpflow._training.members import check_members, train_members
 from nvpflow._training.origin import name_columns
 from nvpflow._training.partial_fit import Stream
+from nvpflow._training.prepare import Prepared, prepare, read_table, without_codes
 from nvpflow._training.settings import Settings
 from nvpflow._typing import (
     Activation,
@@ -39,7 +34,6 @@ from nvpflow._typing import (
     Floats,
     History,
     Ints,
-    Names,
     Schedule,
     Search,
     Seed,
@@ -59,13 +53,14 @@ from nvpflow._validation.arguments import (
     check_warmup,
     draw_seeds,
 )
-from nvpflow._validation.arrays import as_array
 from nvpflow._validation.weights import check_weights
 from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import Flow
 from nvpflow.layers import ACTIVATIONS, MAX_BINS, SCALE_BOUND
 from nvpflow.supports import Declared, Support, check_support
+from nvpflow.supports._encoding import count_rows
 from nvpflow.supports._fitted import check_unchanged, supports_for
+from nvpflow.supports._repeated import warn_of_repeated_values
 
 __all__ = ["FlowDensity", "NotFittedError"]
 
@@ -73,6 +68,24 @@ NO_DENSITY = (
     "the mean log-density of the samples is not finite {}: coupling='spline', a scale_bound, standardize=True, "
     "dtype='float64', fewer layers, a smaller learning_rate, or samples of a smaller range may help"
 )
+
+
+# The fitted attributes of a model whose columns are all categories.
+WITHOUT_FLOW: dict[str, Any] = {
+    "flow_": None,
+    "history_": {"train_nll": np.empty(0)},
+    "n_iter_": 0,
+    "best_iter_": 0,
+    "origin_": np.empty(0),
+}
+
+
+class _Draws(NamedTuple):
+    """What samples are drawn from."""
+
+    arguments: dict[str, Any]  # of the flow's `sample`
+    codes: Ints | None  # of the categories of each sample
+    empty: Floats  # numbers (n, 0) where there are no others
 
 
 class FlowDensity(Transformer):
@@ -301,6 +314,7 @@ class FlowDensity(Transformer):
         base: Base = "auto",  # N(0, I): gaps up to 20 times as large, on every density but two spirals and pinwheel
         standardize: bool = True,
         support: Support = None,
+        context_support: Support = None,
         n_init: int = 1,  # over a mixture one is as good as any; over N(0, I) the second, whitened, suits correlated tables
         n_models: int = 1,
         max_iter: int | None = None,
@@ -330,6 +344,7 @@ class FlowDensity(Transformer):
         self.base = base
         self.standardize = standardize
         self.support = support
+        self.context_support = context_support
         self.n_init = n_init
         self.n_models = n_models
         self.max_iter = max_iter
@@ -360,6 +375,7 @@ class FlowDensity(Transformer):
         "base": allowed(check_choice, ("auto", "normal", "mixture")),
         "standardize": allowed(check_bool),
         "support": allowed(check_support, or_none=True),
+        "context_support": allowed(check_support, or_none=True),
         "n_init": allowed(check_int, 1),
         "n_models": allowed(check_int, 1),
         "max_iter": allowed(check_int, 1, or_none=True),
@@ -447,7 +463,8 @@ class FlowDensity(Transformer):
             If there are not more samples than columns; if columns are linear combinations of others, because the density then
             has no upper limit and its value means little; if columns of X or context vary by less than a thousand times the
             resolution of `dtype` (see `origin_`); if a column of the context has outliers (see `context_range_`); if at least
-            5 % of a column equal a bound of its support. Later methods warn if they clip a context.
+            5 % of a column equal a bound of its support, or if few values repeat in a column of real numbers. Later
+            methods warn if they clip a context.
 
         Notes
         -----
@@ -463,10 +480,8 @@ class FlowDensity(Transformer):
         settings = self._settings()
         refuse_context(y)
         check_callback(callback)
-        names, context_names = feature_names(X), feature_names(context)
-        declared = Declared.of(settings.support, names, X)
-        data = check_data(X, context, sample_weight, settings.dtype, minimum=2, declared=declared)
-        return self._fit_data(settings, data, count_given(data, sample_weight), names, context_names, callback, declared)
+        before = self if settings.warm_start and hasattr(self, "flow_") else None
+        return self._fit_data(settings, prepare(settings, X, context, sample_weight, before), callback)
 
     def _count_flows(self) -> int:
         """The number of flows: of the fitted model, or else those that `fit` will train."""
@@ -480,35 +495,30 @@ class FlowDensity(Transformer):
         """The parameters, checked."""
         return Settings.of(self._check_parameters())
 
-    def _fit_data(
-        self,
-        settings: Settings,
-        data: Data,
-        n_given: int,
-        names: Names | None = None,
-        context_names: Names | None = None,
-        callback: Callback | None = None,
-        declared: Declared | None = None,
-    ) -> Self:
-        """Fit to checked samples. `n_given` is the number of samples that `fit` received."""
+    def _fit_data(self, settings: Settings, prepared: Prepared, callback: Callback | None = None) -> Self:
+        """Fit to checked samples."""
         before = self if settings.warm_start and hasattr(self, "flow_") else None
+        data, fitted = prepared.data, prepared.fitted_attributes()
+        columns = prepared.n_features, prepared.names, prepared.context_names
+        if data.x.shape[1] == 0:
+            self._keep(fitted | WITHOUT_FLOW, *columns)
+            return self
         if before is not None:
             check_members(before, settings.n_models)
+        declared, names = prepared.declared, prepared.number_names
         warn_of_dependent_columns(data, settings.dtype, names)
+        warn_of_repeated_values(data, declared, names)
         supports, seen = supports_for(declared, data, settings.dtype, _spreading_seed(settings, declared), before)
-        fitted: dict[str, Any] = {"n_samples_seen_": n_given}
-        if declared is not None and declared.frame is not None:
-            fitted["_frame"] = declared.frame
         try:
             fit_flows = train if settings.n_models == 1 else train_members
-            fit_flows(settings, seen, fitted, callback, before, supports)
+            fit_flows(settings, seen, fitted, callback, before, supports, prepared.blocks)
         except BaseException:  # an interruption leaves the best parameters so far
             if "flow_" in fitted:
-                self._keep(fitted, data.x.shape[1], names, context_names)
+                self._keep(fitted, *columns)
             raise
         if not np.isfinite(fitted["flow_"].nll(*reads(fitted, data))):
             raise ValueError(NO_DENSITY.format("after training"))
-        self._keep(fitted, data.x.shape[1], names, context_names)
+        self._keep(fitted, *columns)
         return self
 
     @of_one_flow
@@ -558,36 +568,66 @@ class FlowDensity(Transformer):
         """
         settings = self._settings()
         refuse_context(y)
-        if hasattr(self, "flow_"):
-            names, context_names = (getattr(self, f"{of}feature_names_in_", None) for of in ("", "context_"))
-            flow = cast(Flow, self.flow_)
-            declared, supports = Declared.of(settings.support, names), self._known_supports()
-            checked = self._check_columns(X)
-            check_unchanged(supports, declared, checked.shape[1], "partial_fit")
-            rows = self._check_context_rows(context, len(checked))
-            data = check_data(checked, rows, sample_weight, flow.dtype, 1, declared)
-            n = count_given(data, sample_weight)
-            stream = getattr(self, "_stream", None) or Stream(settings, data, flow.dtype, self)
-            n_seen, curve = self.n_samples_seen_ + n, self.history_["train_nll"]
-        else:
-            names, context_names = feature_names(X), feature_names(context)
-            declared = Declared.of(settings.support, names, X)
-            data = check_data(X, context, sample_weight, settings.dtype, minimum=2, declared=declared)
-            supports, _ = supports_for(declared, data, settings.dtype, _spreading_seed(settings, declared))
-            n = count_given(data, sample_weight)
-            stream = Stream(settings, data, settings.dtype, supports=supports)
-            flow, n_seen, curve = stream.new_flow(settings, data), n, np.empty(0)
+        is_new = not hasattr(self, "flow_")
+        check = prepare if is_new else self._prepare_piece
+        prepared = check(settings, X, context, sample_weight)
+        data, n_indicators = prepared.data, sum(prepared.blocks)
+        n_seen = prepared.n_given + (0 if is_new else self.n_samples_seen_)
+        fitted, columns = prepared.fitted_attributes(), (prepared.n_features, prepared.names, prepared.context_names)
+        fitted |= {"n_samples_seen_": n_seen} | ({"_frame": self._frame} if hasattr(self, "_frame") else {})
+        if data.x.shape[1] == 0:
+            self._keep(fitted | WITHOUT_FLOW, *columns)
+            return self
+        if is_new:
+            seed = _spreading_seed(settings, prepared.declared)
+            supports, _ = supports_for(prepared.declared, data, settings.dtype, seed)
+            stream = Stream(settings, data, settings.dtype, supports=supports, n_indicators=n_indicators)
+            flow, curve = stream.new_flow(settings, data), np.empty(0)
             read = {"flow_": flow, "origin_": stream.origin, "_supports": supports} | stream.scaler.fitted_attributes()
             if not np.isfinite(flow.nll(*reads(read, data))):
                 raise ValueError(NO_DENSITY.format("before training"))
+        else:
+            flow, supports, curve = cast(Flow, self.flow_), self._known_supports(), self.history_["train_nll"]
+            stream = getattr(self, "_stream", None) or Stream(settings, data, flow.dtype, self, n_indicators=n_indicators)
         curve = np.append(curve, stream.update(settings, flow, data, n_seen))
-        fitted = {"_stream": stream, "flow_": flow, "history_": {"train_nll": curve}, "n_samples_seen_": n_seen}
+        fitted |= {"_stream": stream, "flow_": flow, "history_": {"train_nll": curve}}
         fitted |= {"n_iter_": len(curve), "best_iter_": len(curve), "origin_": stream.origin}
         fitted |= stream.scaler.fitted_attributes() | ({} if supports is None else {"_supports": supports})
-        frame = getattr(self, "_frame", None if declared is None else declared.frame)
-        fitted |= {} if frame is None else {"_frame": frame}
-        self._keep(fitted, data.x.shape[1], names, context_names)
+        self._keep(fitted, *columns)
         return self
+
+    def _prepare_piece(
+        self, settings: Settings, X: ArrayLike, context: ArrayLike | None, sample_weight: ArrayLike | None
+    ) -> Prepared:
+        """Check the arguments of `partial_fit` for a fitted model."""
+        names, context_names = (getattr(self, f"{of}feature_names_in_", None) for of in ("", "context_"))
+        declared, categories = Declared.of(settings.support, names, X), self._known_categories()
+        if categories is None:
+            read_table(X, declared, self)  # an error where categories are declared now
+            codes, numbers = None, self._check_columns(X)
+        else:
+            check_feature_names(self, X)
+            numbers, codes, _ = read_table(X, declared, self)
+            declared = declared and declared.of_numbers(categories.coding.n_columns)
+        check_unchanged(self._known_supports(), declared, numbers.shape[1], "partial_fit")
+        rows = self._check_context_rows(context, len(numbers))
+        data = check_data(numbers, rows, sample_weight, self._flow_dtype(), 1, declared, codes)
+        if categories is not None:
+            data, codes = without_codes(data, len(categories.coding.columns))
+            categories = categories.updated(codes, data.weight)
+            data = data._replace(context=categories.rows(data.context, codes, self._flow_dtype()))
+        prepared = Prepared(
+            data,
+            codes,
+            count_given(data, sample_weight),
+            self.n_features_in_,
+            names,
+            context_names,
+            declared,
+            categories,
+            self._known_encoding(),
+        )
+        return prepared
 
     @overload
     def score_samples(
@@ -658,7 +698,7 @@ class FlowDensity(Transformer):
         """
         refuse_context(y)
         supports = self._known_supports()
-        if supports is not None and supports.is_sum:
+        if self._known_categories() is not None or (supports is not None and supports.is_sum):
             log_density = self._log_density(X, context)
             weight = None if sample_weight is None else check_weights("sample_weight", sample_weight, len(log_density))
             return float(np.average(log_density.astype(np.float64), weights=weight))
@@ -703,8 +743,10 @@ class FlowDensity(Transformer):
         ------
         NotFittedError, TypeError, ValueError
         """
-        flow, draws = self._check_draws(n_samples, random_state, context, per_context)
-        return self._drawn(flow.sample(**draws), per_context)
+        draws = self._check_draws(n_samples, random_state, context, per_context)
+        x = draws.empty if self.flow_ is None else self.flow_.sample(**draws.arguments)
+        found: Floats = self._drawn(x, draws.codes, per_context)
+        return found
 
     def sample_and_log_prob(
         self,
@@ -735,32 +777,45 @@ class FlowDensity(Transformer):
         ------
         NotFittedError, TypeError, ValueError
         """
-        flow, draws = self._check_draws(n_samples, random_state, context, per_context)
-        x, log_density = flow.sample_and_log_prob(**draws)
-        X, supports = self._drawn(x, per_context), self._known_supports()
-        if supports is None or not supports.is_sum:
-            return X, log_density
-        rows = draws["context"]
-        rows = np.repeat(rows, draws["n_samples"], axis=0) if per_context and rows is not None else rows
-        masses = supports.log_masses(flow, np.asarray(X, np.float64).reshape(-1, self.n_features_in_), self.origin_, rows)
-        return X, masses.astype(log_density.dtype).reshape(log_density.shape)
+        draws = self._check_draws(n_samples, random_state, context, per_context)
+        supports, categories = self._known_supports(), self._known_categories()
+        if self.flow_ is None:
+            x, log_density = draws.empty, np.zeros(len(draws.empty))
+        else:
+            x, log_density = self.flow_.sample_and_log_prob(**draws.arguments)
+        if supports is not None and supports.is_sum:
+            n, rows = draws.arguments["n_samples"], draws.arguments["context"]
+            rows = np.repeat(rows, n, axis=0) if per_context and rows is not None else rows
+            points = self._to_own_units(x).astype(np.float64).reshape(-1, x.shape[-1])
+            masses = supports.log_masses(self._fitted_flow(), points, self.origin_, rows)
+            log_density = masses.astype(log_density.dtype).reshape(log_density.shape)
+        if categories is not None and draws.codes is not None:
+            log_density = (log_density + categories.log_prob(draws.codes)).astype(self._flow_dtype())
+        return self._drawn(x, draws.codes, per_context), log_density
 
-    def _check_draws(
-        self, n_samples: int, random_state: Seed, context: ArrayLike | None, per_context: bool
-    ) -> tuple[Flow | FlowEnsemble, dict[str, Any]]:
-        """The flow, and the checked arguments of its `sample`."""
-        flow = self._fitted_flow()
+    def _check_draws(self, n_samples: int, random_state: Seed, context: ArrayLike | None, per_context: bool) -> _Draws:
+        """The checked arguments of the flow's `sample`, and the categories of each sample."""
+        self._check_fitted()
         n_samples = check_int("n_samples", n_samples, 0)
-        per_context = check_bool("per_context", per_context)
-        n_rows = len(np.atleast_2d(as_array("context", context))) if per_context and context is not None else n_samples
+        per_context, categories = check_bool("per_context", per_context), self._known_categories()
+        n_rows = n_samples
+        if per_context and context is not None:
+            n_rows = count_rows(context, getattr(self, "context_feature_names_in_", None), self._count_context())
         seed = self.random_state if random_state is None else random_state
-        draws = {"n_samples": n_samples, "random_state": seed, "per_context": per_context}
-        return flow, draws | {"context": self._check_context(context, n_rows)}
+        rows, codes = self._check_context(context, n_rows), None
+        if categories is not None:
+            if per_context:
+                raise ValueError("per_context must be False, got True: the model has no context")
+            of_codes, seed = draw_seeds(seed, 2)
+            codes = categories.table.sample(n_samples, np.random.default_rng(of_codes))
+            rows = categories.rows(rows, codes, self._flow_dtype())
+        arguments = {"n_samples": n_samples, "random_state": seed, "per_context": per_context, "context": rows}
+        return _Draws(arguments, codes, np.empty((n_samples, 0)))
 
-    def _drawn(self, X: Floats, per_context: bool) -> Floats:
-        """Samples of the flow, as `sample` returns them."""
-        X = self._to_own_units(X)
-        return X if per_context else self._data_output(X)
+    def _drawn(self, x: Floats, codes: Ints | None, per_context: bool) -> Any:
+        """Samples of the flow and of categories, as `sample` returns them."""
+        X = self._to_own_units(x) if x.shape[-1] else x
+        return X if per_context else self._data_output(X, codes)
 
     def grad_log_prob(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Floats:
         """Gradient of the log-density with respect to each sample, which is also called the score.
@@ -782,6 +837,7 @@ class FlowDensity(Transformer):
             Also where a column holds whole numbers.
         """
         supports = self._known_supports()
+        self._refuse_categories("grad_log_prob")
         if supports is not None and supports.is_whole.any():
             columns = name_columns(supports.is_whole, getattr(self, "feature_names_in_", None))
             raise ValueError(f"grad_log_prob needs columns of real numbers, and column(s) {columns} hold whole numbers")
@@ -814,6 +870,7 @@ class FlowDensity(Transformer):
         ------
         NotFittedError, TypeError, ValueError
         """
+        self._refuse_categories("transform")
         checked = self._check_samples(X)
         flow = cast(Flow, self.flow_)
         return self._output(flow.inverse(checked, self._check_context(context, len(checked)))[0], X)
@@ -837,6 +894,7 @@ class FlowDensity(Transformer):
         ------
         NotFittedError, TypeError, ValueError
         """
+        self._refuse_categories("inverse_transform")
         Z = self._check_samples(Z, "Z")
         flow = cast(Flow, self.flow_)
         return self._to_own_units(flow.forward(Z, self._check_context(context, len(Z)))[0])

@@ -322,7 +322,7 @@ class FlowEnsemble:
         rows = _check_rows(context, n, self.context_dim)
         for k, (flow, member_seed) in enumerate(zip(self._flows, seeds)):
             index = np.flatnonzero(member == k)
-            x[index] = flow._sample(len(index), member_seed, None if rows is None else rows[index])[0]
+            x[index] = flow._sample(len(index), member_seed, None if rows is None else rows[index], False)[0]
         return x
 
     def copy(self) -> Self:

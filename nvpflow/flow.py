@@ -190,7 +190,9 @@ class Flow(_core.Flow):
         ------
         TypeError, ValueError
         """
-        return self.sample_and_log_prob(n_samples, random_state, context, per_context=per_context)[0]
+        shape, context = arrange_draws(n_samples, self.context_dim, context, per_context)
+        (seed,) = draw_seeds(random_state, 1)
+        return self._sample(math.prod(shape), seed, context, False)[0].reshape(*shape, self.data_dim)
 
     def sample_and_log_prob(
         self,
@@ -222,7 +224,7 @@ class Flow(_core.Flow):
         """
         shape, context = arrange_draws(n_samples, self.context_dim, context, per_context)
         (seed,) = draw_seeds(random_state, 1)
-        x, log_prob = self._sample(math.prod(shape), seed, context)
+        x, log_prob = self._sample(math.prod(shape), seed, context, True)
         return x.reshape(*shape, self.data_dim), log_prob.reshape(shape)
 
     def grad_log_prob(self, x: ArrayLike, context: ArrayLike | None = None) -> Floats:

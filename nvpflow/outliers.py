@@ -9,21 +9,22 @@ import numpy as np
 import numpy.typing as npt
 
 from nvpflow._sklearn.estimator import Estimator
-from nvpflow._sklearn.feature_names import feature_names
 from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed, with_parameters_of
 from nvpflow._training.build import reads
-from nvpflow._training.dataset import Data, check_data, count_given, refuse_context
+from nvpflow._training.dataset import Data, refuse_context
+from nvpflow._training.prepare import Prepared, prepare
 from nvpflow._training.settings import Settings
-from nvpflow._typing import AnyPath, ArrayLike, BinaryWriter, Callback, DTypeLike, Floats, History, Ints, Names, Seed
+from nvpflow._typing import AnyPath, ArrayLike, BinaryWriter, Callback, DTypeLike, Floats, History, Ints, Seed
 from nvpflow._validation.arguments import check_bool, check_callback, check_choice, check_real, draw_seeds, shown
 from nvpflow._warnings import warn_user
 from nvpflow.density import FlowDensity
 from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import ConvergenceWarning, Flow
-from nvpflow.supports import Declared
 
 if TYPE_CHECKING:
+    from nvpflow.supports._categories import Categories
+    from nvpflow.supports._encoding import ContextEncoding
     from nvpflow.supports._fitted import Supports
 
 __all__ = ["FlowOutlierDetector"]
@@ -129,6 +130,12 @@ class FlowOutlierDetector(Estimator):
     def _known_supports(self) -> Supports | None:
         return self.estimator_._known_supports()
 
+    def _known_categories(self) -> Categories | None:
+        return self.estimator_._known_categories()
+
+    def _known_encoding(self) -> ContextEncoding | None:
+        return self.estimator_._known_encoding()
+
     @property
     def n_iter_(self) -> int:
         """int: that of `estimator_`."""
@@ -180,41 +187,47 @@ class FlowOutlierDetector(Estimator):
         settings = Settings.of(self._check_parameters())
         refuse_context(y)
         check_callback(callback)
-        names, context_names = feature_names(X), feature_names(context)
-        declared = Declared.of(settings.support, names)
-        data = check_data(X, context, sample_weight, settings.dtype, minimum=2, declared=declared)
         parameters = {name: getattr(self, name) for name in FlowDensity._defaults()}
         fitted = settings.warm_start and hasattr(self, "estimator_")
         estimator = copy.copy(self.estimator_).set_params(**parameters) if fitted else FlowDensity(**parameters)
+        prepared = prepare(settings, X, context, sample_weight, estimator if fitted else None)
         before = getattr(estimator, "flow_", None)
         try:
-            n = count_given(data, sample_weight)
-            estimator._fit_data(settings, data, n, names, context_names, callback, declared)
+            estimator._fit_data(settings, prepared, callback)
         except BaseException:  # an interruption leaves the best parameters so far
             if getattr(estimator, "flow_", None) is not before:
-                self._keep_with_threshold(estimator, data, names, context_names)
+                self._keep_with_threshold(estimator, prepared)
             raise
-        self._keep_with_threshold(estimator, data, names, context_names)
+        self._keep_with_threshold(estimator, prepared)
         return self
 
-    def _keep_with_threshold(
-        self, estimator: FlowDensity, data: Data, names: Names | None, context_names: Names | None
-    ) -> None:
+    def _keep_with_threshold(self, estimator: FlowDensity, prepared: Prepared) -> None:
         """Keep the fitted density of the data, and the threshold that suits it."""
+        scores, share, weight = self._scores_for_threshold(estimator, prepared)
+        fitted = {"estimator_": estimator, "offset_": _threshold(scores, share, weight)}
+        self._keep(fitted, prepared.n_features, prepared.names, prepared.context_names)
+
+    def _scores_for_threshold(self, estimator: FlowDensity, prepared: Prepared) -> tuple[Floats, float, Floats | None]:
+        """Log-densities, the share of them that lies below the threshold, and their weights."""
+        is_auto, data, categories = isinstance(self.contamination, str), prepared.data, prepared.categories
+        share, weight = (TAIL, None) if isinstance(self.contamination, str) else (float(self.contamination), data.weight)
+        if is_auto and categories is not None:
+            (draw,) = draw_seeds(self.random_state, 1)
+            return estimator.sample_and_log_prob(N_DRAWS, draw)[1], share, weight
+        if estimator.flow_ is None:
+            return np.asarray(prepared.log_prob()), share, weight
         read, flow = reads(vars(estimator), data), estimator.flow_
-        if isinstance(self.contamination, str):
+        if is_auto:
             (seed,) = draw_seeds(self.random_state, 1)
             contexts = _draw_contexts(read, seed)
             x, scores = flow.sample_and_log_prob(N_DRAWS, seed, contexts)
-            share, weight, x = TAIL, None, estimator._to_own_units(x)
+            x = estimator._to_own_units(x)
         else:
-            scores, contexts = flow.log_prob(read.x, read.context), read.context
-            share, weight, x = float(self.contamination), data.weight, data.x
+            scores, contexts, x = flow.log_prob(read.x, read.context), read.context, data.x
         supports = estimator._known_supports()
         if supports is not None and supports.is_sum:
             scores = supports.log_masses(flow, x, estimator.origin_, contexts)
-        offset = _threshold(scores, share, weight)
-        self._keep({"estimator_": estimator, "offset_": offset}, data.x.shape[1], names, context_names)
+        return scores + prepared.log_prob(), share, weight
 
     @overload
     def score_samples(

@@ -2,7 +2,7 @@
 
 A row of DESIGN says which kind it is of, in which half, with how many samples it is run, and the support of each column: a
 pair (low, high), None for all reals, "angle" for angles in [0, 2 pi), or "whole" for whole numbers from 0, ("whole", high) with
-a largest one.
+a largest one; ("category", V) for categories whose V values are numbers from 0.
 """
 
 from typing import Any, NamedTuple
@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
+from quality.categories import CategoriesGivenReals, CoupledCategories, EachKind
 from quality.densities.columns import GaussianCopula, Independent, equal_correlation
 
-UNIT, POSITIVE, COUNT, ANGLE = (0, 1), (0, None), "whole", "angle"
+UNIT, POSITIVE, COUNT, ANGLE, CATEGORY = (0, 1), (0, None), "whole", "angle", "category"
 TURN = 2 * np.pi
 
 
@@ -147,11 +148,18 @@ DESIGN = {
         GaussianCopula(equal_correlation(3, 0.5), [stats.norm(), stats.gamma(2), stats.beta(2, 1)]),
     ),
     "mixed-4d": Row("mixed", "report", SIZES, (None, POSITIVE, UNIT, (COUNT, 12)), Mixed()),
+    "categories-given-reals": Row("category", "choose", SIZES, (None, None, (CATEGORY, 3)), CategoriesGivenReals()),
+    "coupled-categories": Row("category", "report", SIZES, ((CATEGORY, 4), (CATEGORY, 3), None), CoupledCategories()),
+    "each-kind": Row("category", "report", SIZES, ((CATEGORY, 3), ANGLE, UNIT, COUNT, None), EachKind()),
 }
 
 
 def is_whole(kind):
     return kind == COUNT or (isinstance(kind, tuple) and kind[0] == COUNT)
+
+
+def is_category(kind):
+    return isinstance(kind, tuple) and kind[0] == CATEGORY
 
 
 def share_outside(x, support):
@@ -160,6 +168,8 @@ def share_outside(x, support):
     for column, kind in zip(x.T, support):
         if is_whole(kind):
             inside &= (column == np.floor(column)) & (column >= 0) & (isinstance(kind, str) or column <= kind[1])
+        elif is_category(kind):
+            inside &= np.isin(column, np.arange(kind[1]))
         elif kind == ANGLE:
             inside &= (column >= 0) & (column <= TURN)
         elif kind is not None:

@@ -38,14 +38,15 @@ static PyObject *flow_log_prob(PyObject *object, PyObject *const *args, Py_ssize
     return (PyObject *)log_prob;
 }
 
-PyDoc_STRVAR(sample_doc, "_sample($self, n, seed, context, /)\n--\n\n"
-"Draw n samples. Return them and their log-densities.");
+PyDoc_STRVAR(sample_doc, "_sample($self, n, seed, context, with_log_prob, /)\n--\n\n"
+"Draw n samples. Return them and their log-densities, or None instead.");
 
 static PyObject *flow_sample(PyObject *object, PyObject *args) {
     TransformObject *self = (TransformObject *)object;
     Py_ssize_t n;
     PyObject *seed_value, *context_value;
-    if (check_ready(self) < 0 || !PyArg_ParseTuple(args, "nOO", &n, &seed_value, &context_value))
+    int with_log_prob;
+    if (check_ready(self) < 0 || !PyArg_ParseTuple(args, "nOOp", &n, &seed_value, &context_value, &with_log_prob))
         return NULL;
     const unsigned long long seed = PyLong_AsUnsignedLongLong(seed_value);
     if (PyErr_Occurred())
@@ -54,16 +55,18 @@ static PyObject *flow_sample(PyObject *object, PyObject *args) {
     PyArrayObject *context, *x = NULL, *log_prob = NULL;
     Call call;
     if (convert_context(self, context_value, "context", n, &context) == 0 && (x = new_array(self, 2, shape)) &&
-        (log_prob = new_array(self, 1, shape)) && begin_call(&call, self) == 0) {
+        (!with_log_prob || (log_prob = new_array(self, 1, shape))) && begin_call(&call, self) == 0) {
         const nvp_status status =
             nvp_sample(self->flow, PyArray_DATA(call.parameters), seed, (size_t)n, data_or_null(context),
-                       PyArray_DATA(x), PyArray_DATA(log_prob), call.workspace);
+                       PyArray_DATA(x), data_or_null(log_prob), call.workspace);
         if (end_call(&call, status) < 0)
             Py_CLEAR(x);
     } else {
         Py_CLEAR(x);
     }
     Py_XDECREF(context);
+    if (x && !with_log_prob)
+        return Py_BuildValue("(NO)", x, Py_None);
     return pair(x, log_prob);
 }
 
@@ -83,7 +86,8 @@ static int compute_nll(PyObject *object, const char *method, PyObject *const *ar
     int failed = -1;
     Call call;
     if (n == 0) {
-        PyErr_SetString(PyExc_ValueError, "x must have at least one sample, got shape (0, D): there is no mean of none");
+        PyErr_SetString(PyExc_ValueError,
+                        "x must have at least one sample, got shape (0, D): there is no mean of none");
     } else if (convert_context(self, values[1], names[1], n, &data.context) == 0 &&
                convert_weights(values[2], names[2], n, &data.weight) == 0 &&
                (!grad || (*grad = new_array(self, 1, &n_params))) && begin_call(&call, self) == 0) {

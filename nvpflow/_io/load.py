@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nvpflow import _core
+from nvpflow._io.categories import ARRAYS as OF_CATEGORIES
+from nvpflow._io.categories import restore_categories, restore_encoding
 from nvpflow._io.containers import Reader, open_container
 from nvpflow._io.encoding import describe
 from nvpflow._io.format import FORMAT_VERSION, HISTORY, NAMES, SEARCH, UNITS, decode_path
@@ -37,6 +39,7 @@ ARRAYS = (
     *(f"history.{name}" for name in HISTORY),
     *(f"search.{name}" for name in SEARCH),
     *UNITS,
+    *OF_CATEGORIES,
 )
 DENSITIES = {"FlowDensity": FlowDensity, "RealNVP": RealNVP}
 KINDS = ("Flow", "FlowEnsemble", *DENSITIES, "FlowOutlierDetector")
@@ -125,8 +128,13 @@ def _restore(header: dict[str, Any], file: Reader) -> Flow | FlowEnsemble | Flow
     if unknown:
         raise ValueError(f"it holds unknown arrays: {shown(sorted(unknown))}")
     ensemble = header["kind"] == "FlowEnsemble" or (header["kind"] != "Flow" and "flows" in header)
-    flow = _restore_ensemble(header["flows"], file) if ensemble else _restore_flow(header["flow"], file)
-    if header["kind"] in ("Flow", "FlowEnsemble"):
+    is_alone = header["kind"] in ("Flow", "FlowEnsemble")
+    flow: Flow | FlowEnsemble | None = None
+    if ensemble:
+        flow = _restore_ensemble(header["flows"], file)
+    elif is_alone or header["flow"] is not None:  # an estimator has no flow where all columns are categories
+        flow = _restore_flow(header["flow"], file)
+    if is_alone and flow is not None:
         return flow
     model = _restore_estimator(header, flow, file)
     return _restore_detector(header, model) if header["kind"] == "FlowOutlierDetector" else model
@@ -175,29 +183,60 @@ def _with_parameters(config: dict[str, Any], parameters: Floats) -> Flow:
     return flow
 
 
-def _restore_estimator(header: dict[str, Any], flow: Flow | FlowEnsemble, file: Reader) -> FlowDensity:
+def _restore_estimator(header: dict[str, Any], flow: Flow | FlowEnsemble | None, file: Reader) -> FlowDensity:
     params = header["estimator"]
     kind = FlowDensity if _is_old(params) else DENSITIES.get(header["kind"], FlowDensity)
     model = _with_params(kind, params)
-    flow.n_jobs = model.n_jobs
+    if flow is not None:
+        flow.n_jobs = model.n_jobs
+    mixed = _restore_mixed(header, flow, file)
+    categories, encoding = mixed.get("_categories"), mixed.get("_encoding")
+    data_dim, context_dim = (0, 0) if flow is None else (flow.data_dim, flow.context_dim)
+    n_features = data_dim if categories is None else categories.coding.n_columns
+    n_context = context_dim - (0 if categories is None else categories.indicators.width)
+    n_context = n_context if encoding is None else encoding.n_columns
     fitted: dict[str, Any] = {
         "flow_": flow,
         **_restore_epochs(header, flow, file),
         "n_samples_seen_": check_int("n_samples_seen", header.get("n_samples_seen", 0), 0),  # the first files had none
-        "origin_": np.zeros(flow.data_dim),
+        "origin_": np.zeros(data_dim),
     }
-    if flow.context_dim:
-        fitted["context_origin_"] = np.zeros(flow.context_dim)
+    if context_dim:
+        fitted["context_origin_"] = np.zeros(context_dim)
     if "frame" in header:
-        fitted["_frame"] = Frame.restore(header["frame"], flow.data_dim)
+        fitted["_frame"] = Frame.restore(header["frame"], n_features)
     if "search" in header:
         fitted["search_"] = _restore_search(header["search"], file)
-    names = [_restore_names(header, *of) for of in zip(NAMES, (flow.data_dim, flow.context_dim))]
-    model._keep(fitted | _restore_units(flow, file) | _restore_supports(header, flow), flow.data_dim, *names)
+    names = [_restore_names(header, *of) for of in zip(NAMES, (n_features, n_context))]
+    if flow is not None:
+        fitted |= _restore_units(flow, file) | _restore_supports(header, flow)
+    model._keep(fitted | mixed, n_features, *names)
     return model
 
 
-def _restore_epochs(header: dict[str, Any], flow: Flow | FlowEnsemble, file: Reader) -> dict[str, Any]:
+def _restore_mixed(header: dict[str, Any], flow: Flow | FlowEnsemble | None, file: Reader) -> dict[str, Any]:
+    """The categories of X, and the encoding of a context with categories or angles. They must fit the flow."""
+    found: dict[str, Any] = {}
+    data_dim, context_dim = (0, 0) if flow is None else (flow.data_dim, flow.context_dim)
+    if "categories" in header:
+        found["_categories"] = categories = restore_categories(header["categories"], file)
+        if len(categories.coding.others) != data_dim:
+            raise ValueError(
+                f"categories and flow must have {categories.coding.n_columns} columns together, got "
+                f"{len(categories.coding.columns)} and {data_dim}"
+            )
+        if context_dim != categories.indicators.width and (flow is not None or data_dim):
+            raise ValueError(f"the flow must read {categories.indicators.width} indicators of categories, got {context_dim}")
+    elif flow is None:
+        raise ValueError("it has neither a flow nor categories")
+    if "context_encoding" in header:
+        found["_encoding"] = encoding = restore_encoding(header["context_encoding"])
+        if context_dim != encoding.width or "categories" in header:
+            raise ValueError(f"the flow must read the {encoding.width} numbers of a context, got {context_dim}")
+    return found
+
+
+def _restore_epochs(header: dict[str, Any], flow: Flow | FlowEnsemble | None, file: Reader) -> dict[str, Any]:
     """The numbers of epochs and the curves; for an ensemble those of the members, one after another."""
     n_iter, best_iter, member = header["n_iter"], header["best_iter"], None
     if isinstance(flow, FlowEnsemble):
@@ -244,7 +283,10 @@ def _with_params(kind: type[E], params: object) -> E:
     if not isinstance(params, dict):
         raise TypeError(f"the parameters of {kind.__name__} must be an object, got {shown(params)}")
     params = _translate(params) if _is_old(params) else dict(params)
-    model = kind(**params | {"support": restore_support(params.get("support"))})  # files before it have none
+    supports = {
+        name: restore_support(name, params.get(name)) for name in ("support", "context_support")
+    }  # old files have none
+    model = kind(**params | supports)
     model.random_state = restore_random_state(model.random_state)
     model._check_parameters()
     return model

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from nvpflow._io.categories import arrays_of, plain_categories, plain_encoding
 from nvpflow._io.encoding import describe
 from nvpflow._io.format import FORMAT_VERSION, NAMES, SEARCH, UNITS, decode_path
 from nvpflow._io.npz import write_npz
@@ -88,7 +89,8 @@ def save(model: Flow | FlowEnsemble | FlowDensity | FlowOutlierDetector, path: A
     file = cast(BinaryWriter, path) if hasattr(path, "write") else None
     name = decode_path(path) if file is None else ""
     header, flow, arrays = _contents(model)
-    arrays |= _ensemble_arrays(flow) if _is_ensemble(flow) else _flow_arrays(flow)
+    if flow is not None:
+        arrays |= _ensemble_arrays(flow) if _is_ensemble(flow) else _flow_arrays(flow)
     arrays = {name: array.astype(array.dtype.newbyteorder("<"), copy=False) for name, array in arrays.items()}
     import json  # imported here, like others below, so that `import nvpflow` takes no longer than `import numpy`
 
@@ -141,12 +143,14 @@ def _write_all(file: BinaryWriter, content: memoryview) -> None:
         content = content[written:]
 
 
-def _config(flow: Flow | FlowEnsemble) -> dict[str, Any]:
+def _config(flow: Flow | FlowEnsemble | None) -> dict[str, Any]:
     """The part of the header that describes a flow, or the members of an ensemble."""
+    if flow is None:  # all columns are categories
+        return {"flow": None}
     return {"flows": [one.config() for one in flow]} if _is_ensemble(flow) else {"flow": flow.config()}
 
 
-def _contents(model: Any) -> tuple[dict[str, Any], Flow | FlowEnsemble, dict[str, npt.NDArray[Any]]]:
+def _contents(model: Any) -> tuple[dict[str, Any], Flow | FlowEnsemble | None, dict[str, npt.NDArray[Any]]]:
     """The header of a model's file, its flow or ensemble, and further arrays."""
     kind: Any = next((kind for kind in type(model).__mro__ if "_file_kind" in vars(kind)), None)
     if kind is None:
@@ -171,7 +175,13 @@ def _contents(model: Any) -> tuple[dict[str, Any], Flow | FlowEnsemble, dict[str
         if supports is not None:
             header["columns"] = [kind._plain() for kind in supports.kinds]
         if hasattr(model, "_frame"):
-            header["frame"] = list(model._frame)
+            header["frame"] = model._frame.plain()
+        categories, encoding = model._known_categories(), model._known_encoding()
+        if categories is not None:
+            header["categories"] = plain_categories(categories)
+            arrays |= arrays_of(categories)
+        if encoding is not None:
+            header["context_encoding"] = plain_encoding(encoding)
         if hasattr(model, "search_"):
             header["search"] = [str(candidate) for candidate in model.search_["candidate"]]
             arrays |= {f"search.{name}": np.asarray(model.search_[name], np.float64) for name in SEARCH}
@@ -198,7 +208,7 @@ def _snapshot(model: FlowDensity | FlowOutlierDetector, kind: type[Any]) -> Any:
 
     All attributes are of one moment, even if another thread is fitting it.
     """
-    model._fitted_flow()
+    model._check_fitted()
     twin = object.__new__(kind)
     twin.__dict__ = vars(model).copy()
     return twin
@@ -210,7 +220,8 @@ def _plain_params(model: FlowDensity | FlowOutlierDetector) -> dict[str, Any]:
     params = model.get_params()
     params["dtype"] = np.dtype(params["dtype"]).name
     params["hidden_dim"] = np.asarray(params["hidden_dim"]).tolist()
-    params["support"] = plain_support(params["support"])
+    for name in ("support", "context_support"):
+        params[name] = plain_support(name, params[name])
     params["random_state"] = plain_random_state(params["random_state"])
     return params
 

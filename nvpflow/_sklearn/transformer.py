@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from typing import Any, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow._sklearn.available import of_one_flow
 from nvpflow._sklearn.estimator import Estimator
-from nvpflow._typing import ArrayLike, Floats, Names
+from nvpflow._typing import ArrayLike, Floats, Ints, Names
 from nvpflow._validation.arguments import check_choice
 from nvpflow.supports._frame import Frame
 
@@ -105,14 +107,31 @@ class Transformer(Estimator):
         """Convert latent points of X to the type of `set_output`."""
         return self._as_frame(array, self.get_feature_names_out(), X)
 
-    def _data_output(self, array: Floats) -> Any:
-        """Convert samples to the type of `set_output`, or else to a frame like that of `fit` with a `support`."""
-        names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(array.shape[1])])
-        frame: Frame | None = getattr(self, "_frame", None)
-        if frame is None or self._output_kind() not in (None, frame.library):
-            return self._as_frame(array, names)
-        supports = self._known_supports()
-        return frame.build(array, names, np.zeros(len(names), bool) if supports is None else supports.is_whole)
+    def _data_output(self, x: Floats, codes: Ints | None = None) -> Any:
+        """Convert samples, numbers and codes of categories, to the type of `set_output`, or else to a frame like that of `fit`
+        with a `support`."""
+        categories, frame = self._known_categories(), getattr(self, "_frame", None)
+        n_columns = x.shape[1] if categories is None else categories.coding.n_columns
+        names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(n_columns)])
+        kind = self._output_kind()
+        columns = list(x.T) if categories is None or codes is None else categories.columns(x, codes)
+        if isinstance(frame, Frame) and kind in (None, frame.library):
+            return frame.build(columns, names, self._is_whole())
+        if categories is None or codes is None:
+            return self._as_frame(x, names)
+        if kind in ("pandas", "polars"):
+            library = importlib.import_module(kind)
+            return library.DataFrame(dict(zip(names, columns)))
+        return categories.array(x, codes)
+
+    def _is_whole(self) -> npt.NDArray[np.bool_]:
+        """Which of all columns hold whole numbers."""
+        categories, supports = self._known_categories(), self._known_supports()
+        others = slice(None) if categories is None else categories.coding.others
+        is_whole = np.zeros(self.n_features_in_, dtype=bool)
+        if supports is not None:
+            is_whole[others] = supports.is_whole
+        return is_whole
 
     def _output_kind(self) -> str | None:
         """What `set_output`, or else ``sklearn.set_config``, says: None if neither says anything."""

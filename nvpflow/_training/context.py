@@ -48,6 +48,8 @@ class ContextScaler:
         Of the flow.
     context : ndarray, shape (n, C), optional
         All known contexts, which determine the range. Default: the context of the data.
+    n_indicators : int, default 0
+        The number of the last columns that are 0 or 1, the indicators of categories. They stay as they are.
 
     Attributes
     ----------
@@ -65,10 +67,17 @@ class ContextScaler:
     range: Floats
     origin: Floats
 
-    def __init__(self, data: Data, standardize: bool, dtype: FloatDType, context: Floats | None = None) -> None:
+    def __init__(
+        self,
+        data: Data,
+        standardize: bool,
+        dtype: FloatDType,
+        context: Floats | None = None,
+        n_indicators: int = 0,
+    ) -> None:
         known = data.context
         n_columns = 0 if known is None else known.shape[1]
-        self.dtype = dtype
+        self.dtype, self._measured = dtype, np.arange(n_columns) < n_columns - n_indicators
         self.mean, self.scale, self.origin = np.zeros(n_columns), np.ones(n_columns), np.zeros(n_columns)
         self.range = np.tile([[np.inf], [-np.inf]], n_columns)
         if known is None:
@@ -77,6 +86,7 @@ class ContextScaler:
             limits = self._set_units(known, data.weight)
         else:
             limits, (mean, deviation) = _no_limits(n_columns), moments(known, data.weight)
+            deviation = np.where(self._measured, deviation, 1.0)
             warn_of_coarse("context", mean, np.where(deviation > 0, deviation, np.inf), dtype)
         self._cover(known if context is None else context, limits)
         outlying = np.isfinite(limits[0])
@@ -91,9 +101,10 @@ class ContextScaler:
         limits = _no_limits(len(self.mean))
         location, scale, outlying = location_and_scale(context, weight)
         constant = (context.min(axis=0) == context.max(axis=0)) | (scale < 1e4 * np.finfo(self.dtype).tiny)
+        constant |= ~self._measured
         outlying &= ~constant
         limits[:, outlying] = (location + FARTHEST * scale * np.array([[-1], [1]]))[:, outlying]
-        self.mean = np.where(constant, context[0], location)
+        self.mean = np.where(self._measured, np.where(constant, context[0], location), 0.0)
         self.scale = np.where(constant, 1.0, scale)
         self.origin = origin_of(self.mean, self.scale, self.dtype)
         warn_of_coarse("context", self.mean, np.where(constant, np.inf, self.scale), self.dtype)
@@ -103,7 +114,8 @@ class ContextScaler:
         known = (context >= limits[0]) & (context <= limits[1])
         low = np.min(context, axis=0, initial=np.inf, where=known).astype(np.float64)
         high = np.max(context, axis=0, initial=-np.inf, where=known).astype(np.float64)
-        wider = WIDENED * (high - low)
+        low, high = np.where(self._measured, low, 0.0), np.where(self._measured, high, 1.0)
+        wider = WIDENED * (high - low) * self._measured
         self.range = np.array([np.minimum(self.range[0], low - wider), np.maximum(self.range[1], high + wider)])
 
     def continue_from(self, model: FlowDensity) -> None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from nvpflow._training.origin import name_columns
 from nvpflow._training.statistics import FAR_OUT, location_and_scale
-from nvpflow._typing import ArrayLike, FloatDType, Floats, Names
+from nvpflow._typing import ArrayLike, FloatDType, Floats, Ints, Names
 from nvpflow._validation.arguments import FLOAT64
 from nvpflow._validation.arrays import as_array, check_samples
 from nvpflow._validation.weights import check_weights
@@ -62,20 +62,25 @@ def check_data(
     dtype: FloatDType,
     minimum: int = 1,
     declared: Declared | None = None,
+    codes: Ints | None = None,
 ) -> Data:
     """Check the arguments of `fit` and convert them to Data, with sorted rows: the order of the rows does not matter.
 
     Every row counts, even if another one is equal. Rows of weight 0 are dropped. Weights in ratios of whole numbers are
     counts, in lowest terms: a row of weight 3 becomes three rows. Other weights are relative and are scaled to a mean of 1.
     X and context must be finite in `dtype`, that of the model, but keep their own precision, up to float64. The values of X
-    must be in the declared supports.
+    must be in the declared supports. Codes of categories (n, K) become the last columns of the context; X may have no columns
+    then.
     """
-    x = check_numbers("X", X, dtype, minimum)
+    is_empty = codes is not None and as_array("X", X).shape[1] == 0
+    x = _without_columns(len(as_array("X", X)), minimum) if is_empty else check_numbers("X", X, dtype, minimum)
     if declared is not None:
         declared.check(x)
     context = None if context is None else check_numbers("context", context, dtype)
     if context is not None and len(context) != len(x):
         raise ValueError(f"context must have one row for each of {len(x)} samples, got shape {context.shape}")
+    if codes is not None:
+        context = codes.astype(np.float64) if context is None else np.concatenate([context, codes], axis=1)
     if sample_weight is None:
         return _sorted(Data(x, context))
     weight = check_weights("sample_weight", sample_weight, len(x))
@@ -87,6 +92,12 @@ def check_data(
         return _sorted(Data(x, context).rows(np.repeat(np.arange(len(x)), times)))
     relative = (weight / weight.max())[weight > 0]  # their sum cannot overflow
     return _sorted(Data(x, context).rows(weight > 0)._replace(weight=relative / relative.mean()))
+
+
+def _without_columns(n: int, minimum: int) -> Floats:
+    if n < minimum:
+        raise ValueError(f"X has {n} sample(s) while a minimum of {minimum} is required.")
+    return np.empty((n, 0))
 
 
 def refuse_context(y: object) -> None:

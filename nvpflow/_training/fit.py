@@ -39,6 +39,7 @@ def train(
     callback: Callback | None = None,
     before: FlowDensity | None = None,
     supports: Supports | None = None,
+    blocks: tuple[int, ...] = (),
 ) -> None:
     """Train a flow.
 
@@ -55,12 +56,14 @@ def train(
         The fitted model to start from. It is not changed.
     supports : Supports, optional
         Of the columns of the data. Default: all are real.
+    blocks : tuple of int
+        The sizes of blocks of indicators, numbers 0 and 1 that sum to 1, which are the last columns of the context.
     """
     init_seed, split_seed, shuffle_seed = draw_seeds(settings.random_state, 3)
     limit = Limit(settings.time_limit)
     training, validation = split(settings, data, split_seed)
-    scaler = ContextScaler(training, settings.standardize, settings.dtype, data.context)
-    starts = make_starts(settings, training, validation, scaler, init_seed, before, supports)
+    scaler = ContextScaler(training, settings.standardize, settings.dtype, data.context, sum(blocks))
+    starts = make_starts(settings, training, validation, scaler, init_seed, before, supports, blocks)
     try:
         with watched(callback, starts[0].max_iter, settings.verbose) as watch:
             train_best(starts, watch, shuffle_seed, limit, with_rival=before is None)
@@ -76,6 +79,7 @@ def make_starts(
     seed: int,
     before: FlowDensity | None = None,
     supports: Supports | None = None,
+    blocks: tuple[int, ...] = (),
 ) -> list[Start]:
     """Create the starts of one flow: new ones, or a warm start from a fitted model with one flow."""
     log_slopes = None
@@ -93,6 +97,8 @@ def make_starts(
         for start in starts:
             start.log_slopes = log_slopes
             start.units.origin = supports.origin_within(start.units.origin)
+    for start in starts:
+        start.blocks = blocks
     return starts
 
 

@@ -44,6 +44,7 @@ def train_members(
     callback: Callback | None = None,
     before: FlowDensity | None = None,
     supports: Supports | None = None,
+    blocks: tuple[int, ...] = (),
 ) -> None:
     """Train the members of an ensemble. The parameters are those of `train`.
 
@@ -52,12 +53,12 @@ def train_members(
     n_models = settings.n_models
     split_seed, *seeds = draw_seeds(settings.random_state, 1 + 2 * n_models)
     limit = Limit(settings.time_limit)
-    scaler = ContextScaler(data, settings.standardize, settings.dtype)
+    scaler = ContextScaler(data, settings.standardize, settings.dtype, n_indicators=sum(blocks))
     splits = split_for_members(settings, data, split_seed, n_models)
     n_jobs = count_threads(settings.n_jobs)
     n_threads = 1 if callback else min(n_jobs, n_models)
     own = replace(settings, n_jobs=n_jobs // n_threads)
-    members = [_Member(own, *splits[k], scaler, supports, *seeds[2 * k : 2 * k + 2]) for k in range(n_models)]
+    members = [_Member(own, *splits[k], scaler, supports, blocks, *seeds[2 * k : 2 * k + 2]) for k in range(n_models)]
     origin, models = _origin(settings, data, supports), _models_of(before, n_models)
     run = functools.partial(run_in_threads, n_threads=n_threads, interrupt=limit.interrupt)
     run(functools.partial(member.begin, origin, model) for member, model in zip(members, models))
@@ -120,17 +121,18 @@ class _Member:
         validation: Data | None,
         scaler: ContextScaler,
         supports: Supports | None,
+        blocks: tuple[int, ...],
         seed: int,
         shuffle_seed: int,
     ) -> None:
         self.settings, self.training, self.validation, self.scaler = settings, training, validation, scaler
-        self.seed, self.shuffle_seed, self.supports = seed, shuffle_seed, supports
+        self.seed, self.shuffle_seed, self.supports, self.blocks = seed, shuffle_seed, supports, blocks
         self.starts: list[Start] = []
         self.is_new = True
 
     def begin(self, origin: Floats | float, before: FlowDensity | None) -> None:
         parts = self.training, self.validation
-        self.starts = make_starts(self.settings, *parts, self.scaler, self.seed, before, self.supports)
+        self.starts = make_starts(self.settings, *parts, self.scaler, self.seed, before, self.supports, self.blocks)
         self.is_new = before is None
         for start in self.starts:
             start.units.origin = origin

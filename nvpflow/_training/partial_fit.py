@@ -49,6 +49,8 @@ class Stream:
         The fitted model to continue. Its origins and supports are kept.
     supports : Supports, optional
         Of the columns of the data of a new model. Default: all are real.
+    n_indicators : int
+        The number of the last columns of the context that are indicators of categories.
     """
 
     def __init__(
@@ -58,10 +60,11 @@ class Stream:
         dtype: FloatDType,
         before: FlowDensity | None = None,
         supports: Supports | None = None,
+        n_indicators: int = 0,
     ) -> None:
         self.init_seed, seed = draw_seeds(settings.random_state, 2)
         self.rng = np.random.default_rng(seed)
-        self.scaler = ContextScaler(data, settings.standardize, dtype)
+        self.scaler = ContextScaler(data, settings.standardize, dtype, n_indicators=n_indicators)
         self.origin: Floats = np.zeros(data.x.shape[1])
         self.adam: Adam | None = None
         self.supports = supports

@@ -48,7 +48,7 @@ def adopt_better_rival(start: Start, seed: int, limit: Limit) -> None:
         return
     flow = new_flow(start.settings, training, start.seed, base)
     rival = Start(start.settings, training, held_out, start.units, flow, base, start.seed, SHARE)
-    rival.log_slopes = start.log_slopes
+    rival.log_slopes, rival.blocks = start.log_slopes, start.blocks
     log_prob = start.log_prob_of_kept()
     gain, error = mean_and_error(_gain(rival, log_prob), held_out.weight)
     if gain < -FAR_BEHIND * error:

@@ -26,6 +26,7 @@ class Settings:
     base: Base
     standardize: bool
     support: Kinds | None
+    context_support: Kinds | None
     n_init: int
     n_models: int
     max_iter: int | None

@@ -84,6 +84,7 @@ class Start:
         # log|det dx/dy|, in nats, of samples x, training and validation, that training sees as y; see `Supports`.
         n_held_out = 0 if validation is None else len(validation.x)
         self.log_slopes: tuple[Floats, Floats] = (np.zeros(len(training.x)), np.zeros(n_held_out))
+        self.blocks: tuple[int, ...] = ()  # sizes of the blocks of indicators at the end of the context
         self.history: dict[str, Floats] = {}
         self.search: Search | None = None
         self.max_iter = math.ceil(share * self._max_iter())

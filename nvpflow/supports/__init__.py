@@ -1,6 +1,7 @@
 """The supports of columns: the values that a column can have."""
 
-from nvpflow.supports._kinds import Angle, Integer, Kind
+from nvpflow.supports._category import Category
+from nvpflow.supports._kinds import Angle, AnyKind, Integer, Kind
 from nvpflow.supports._parameter import (
     Declared,
     Kinds,
@@ -13,6 +14,8 @@ from nvpflow.supports._parameter import (
 
 __all__ = [
     "Angle",
+    "AnyKind",
+    "Category",
     "Declared",
     "Integer",
     "Kind",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
@@ -10,54 +9,120 @@ import numpy as np
 import numpy.typing as npt
 
 from nvpflow._typing import Floats, Names
-from nvpflow._validation.arguments import check_choice, shown
+from nvpflow._validation.arguments import check_bool, check_choice, shown
+from nvpflow.supports._category import plain_values, restore_values
+from nvpflow.supports._tables import LIBRARIES, library_of
 
 __all__ = ["Frame"]
 
-LIBRARIES = ("pandas", "polars")
 SIZES = {"int": (8, 16, 32, 64), "uint": (8, 16, 32, 64), "float": (32, 64)}
 # The types of columns that samples get back; "Int64" is a nullable type in pandas, and the plain one in polars.
 NUMBERS = {f"{kind}{size}" for kind, sizes in SIZES.items() for size in sizes}
 WIDEST = {"i": "int64", "u": "int64", "f": "float64"}
+# Further types that columns of categories get back.
+OF_CATEGORIES = {
+    "pandas": ("bool", "boolean", "bool[pyarrow]", "object", "str", "string", "string[pyarrow]", "large_string[pyarrow]"),
+    "polars": ("Boolean", "String", "Categorical"),
+}
 
 
 class Frame(NamedTuple):
-    """The library of a frame, and the types of its columns by name: those in NUMBERS, or the same with other capitals."""
+    """The library of a frame, and the types of its columns.
+
+    Attributes
+    ----------
+    library : str
+    dtypes : tuple of str
+        By name: those in NUMBERS, or the same with other capitals, and those of categories.
+    declared : tuple of (values, bool) or None for each column
+        The values that a categorical type of pandas or an Enum of polars declares, and whether they are ordered.
+    """
 
     library: str
     dtypes: tuple[str, ...]
+    declared: tuple[tuple[tuple[Any, ...], bool] | None, ...]
 
     @classmethod
     def of(cls, X: Any) -> Self | None:
         """None unless X is a frame of pandas or polars."""
-        for name in LIBRARIES:
-            library = sys.modules.get(name)
-            if library is not None and isinstance(X, library.DataFrame):
-                return cls(name, tuple(str(dtype)[:40] for dtype in X.dtypes))
-        return None
+        library = library_of(X)
+        if library is None:
+            return None
+        dtypes = list(X.dtypes)
+        return cls(library, tuple(str(dtype)[:40] for dtype in dtypes), tuple(map(_declared, dtypes)))
+
+    def plain(self) -> list[Any]:
+        """The frame in types that JSON has."""
+        if not any(self.declared):
+            return [self.library, list(self.dtypes)]
+        declared = [of and [plain_values("the categories of a column", of[0]), of[1]] for of in self.declared]
+        return [self.library, list(self.dtypes), declared]
 
     @classmethod
     def restore(cls, value: Any, n_columns: int) -> Self:
-        """Undo `list`, for what a file holds."""
-        library, dtypes = value
+        """Undo `plain`, for what a file holds."""
+        library, dtypes, *rest = value
         if not isinstance(dtypes, list) or len(dtypes) != n_columns or not all(isinstance(name, str) for name in dtypes):
             raise ValueError(f"frame must have {n_columns} names of types, got {shown(dtypes)}")
-        return cls(check_choice("library of the frame", library, LIBRARIES), tuple(dtypes))
+        declared = rest[0] if rest else [None] * n_columns
+        if not isinstance(declared, list) or len(declared) != n_columns or len(rest) > 1:
+            raise ValueError(f"frame must have the categories of {n_columns} columns, got {shown(declared)}")
+        of_columns = tuple(of and _restore_declared(of) for of in declared)
+        return cls(check_choice("library of the frame", library, LIBRARIES), tuple(dtypes), of_columns)
 
-    def build(self, x: Floats, names: Names | Sequence[str], is_whole: npt.NDArray[np.bool_]) -> Any:
-        """A frame of samples x (n, D) with the types of the columns: integers where `is_whole`, else floats."""
-        columns = {
-            name: _converted(column, dtype.lower(), whole)
-            for name, column, dtype, whole in zip(names, x.T, self.dtypes, is_whole)
-        }
+    def build(self, columns: Sequence[Any], names: Names | Sequence[str], is_whole: npt.NDArray[np.bool_]) -> Any:
+        """A frame of columns with their types: arrays of numbers, integers where `is_whole`, or lists of values."""
         if self.library == "polars":
-            import polars
-
-            return polars.DataFrame(columns)
+            return self._build_polars(columns, names, is_whole)
         import pandas
 
-        frame = pandas.DataFrame(columns)
-        return frame.astype({name: dtype for name, dtype in zip(names, self.dtypes) if _is_nullable(dtype, frame[name].dtype)})
+        found = {}
+        for name, column, dtype, declared, whole in zip(names, columns, self.dtypes, self.declared, is_whole):
+            if isinstance(column, list):
+                found[name] = _series(pandas, column, dtype, declared)
+                continue
+            numbers = _converted(column, dtype.lower(), whole)
+            found[name] = pandas.Series(numbers, dtype=dtype if _is_nullable(dtype, numbers.dtype) else None)
+        return pandas.DataFrame(found)
+
+    def _build_polars(self, columns: Sequence[Any], names: Names | Sequence[str], is_whole: npt.NDArray[np.bool_]) -> Any:
+        import polars
+
+        found = []
+        for name, column, dtype, declared, whole in zip(names, columns, self.dtypes, self.declared, is_whole):
+            if not isinstance(column, list):
+                found.append(polars.Series(name, _converted(column, dtype.lower(), whole)))
+            elif declared is not None:
+                found.append(polars.Series(name, column, dtype=polars.Enum(list(declared[0]))))
+            else:
+                kind = dtype.partition("(")[0]
+                known = kind in OF_CATEGORIES["polars"] or kind.lower() in NUMBERS
+                found.append(polars.Series(name, column, dtype=getattr(polars, kind) if known else None))
+        return polars.DataFrame(found)
+
+
+def _declared(dtype: Any) -> tuple[tuple[Any, ...], bool] | None:
+    """What a categorical type declares; None for other types and where the values are not fixed."""
+    categories = getattr(dtype, "categories", None)
+    if categories is None or callable(categories) or type(dtype).__name__ == "Categorical":  # of polars, which grows
+        return None
+    return tuple(categories.to_list() if hasattr(categories, "to_list") else categories), bool(
+        getattr(dtype, "ordered", False)
+    )
+
+
+def _restore_declared(value: Any) -> tuple[tuple[Any, ...], bool]:
+    values, ordered = value
+    return restore_values("the categories of a column", values), check_bool("ordered", ordered)
+
+
+def _series(pandas: Any, column: list[Any], dtype: str, declared: tuple[tuple[Any, ...], bool] | None) -> Any:
+    """A series of categories."""
+    if declared is not None:
+        values, ordered = declared
+        return pandas.Series(pandas.Categorical(column, categories=list(values), ordered=ordered))
+    known = dtype in OF_CATEGORIES["pandas"] or dtype.lower() in NUMBERS
+    return pandas.Series(column, dtype=dtype if known else None)
 
 
 def _converted(column: Floats, dtype: str, whole: bool) -> npt.NDArray[Any]:

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from nvpflow._typing import Floats
 from nvpflow._validation.arguments import check_bounds, check_choice, check_int, check_real, shown
+from nvpflow.supports._category import Category, restore_values
 
-__all__ = ["REALS", "Angle", "Integer", "Interval", "Kind", "check_kind", "number"]
+__all__ = ["REALS", "Angle", "AnyKind", "Integer", "Interval", "Kind", "check_kind", "number"]
 
 MOST = 2**53  # a float64 represents every whole number up to this
 
@@ -230,14 +231,16 @@ class Angle:
         return f"angles with the period {number(self.turn)}"
 
 
-Kind: TypeAlias = Interval | Integer | Angle
+Kind: TypeAlias = Interval | Integer | Angle  # of columns of real numbers
+AnyKind: TypeAlias = Kind | Category
 REALS = Interval()
-SHORT: dict[str, Kind] = {
+SHORT: dict[str, AnyKind] = {
     "real": REALS,
     "positive": Interval(0, np.inf),
     "unit": Interval(0, 1),
     "integer": Integer(),
     "angle": Angle(),
+    "category": Category(),
 }
 
 
@@ -255,11 +258,11 @@ def _or_none(bound: float) -> float | None:
     return float(bound) if np.isfinite(bound) else None
 
 
-def check_kind(name: str, value: object) -> Kind:
+def check_kind(name: str, value: object) -> AnyKind:
     """Convert what a user says of a column, or what a file holds, to its kind."""
     if value is None:
         return REALS
-    if isinstance(value, (Interval, Integer, Angle)):
+    if isinstance(value, (Interval, Integer, Angle, Category)):
         return value
     if isinstance(value, str):
         return SHORT[check_choice(name, value, tuple(SHORT))]
@@ -268,11 +271,13 @@ def check_kind(name: str, value: object) -> Kind:
     if isinstance(value, dict) and list(value) == ["angle"]:
         low, high, centre = _listed(name, value["angle"], 3)
         return Angle(low, high) if centre is None else Angle(low, high)._at(check_real(name, centre))
+    if isinstance(value, dict) and list(value) == ["category"]:
+        return Category(None if value["category"] is None else restore_values(name, value["category"]))
     if isinstance(value, (tuple, list, np.ndarray)):
         return Interval(*check_bounds(name, value))
     raise TypeError(
-        f"{name} must be a pair (low, high), an nvpflow.Integer or Angle, None or one of {', '.join(map(repr, SHORT))}, "
-        f"got {shown(value)}"
+        f"{name} must be a pair (low, high), an nvpflow.Integer, Angle or Category, None or one of "
+        f"{', '.join(map(repr, SHORT))}, got {shown(value)}"
     )
 
 

@@ -9,13 +9,15 @@ import numpy as np
 
 from nvpflow._typing import Floats, Names
 from nvpflow._validation.arguments import check_int, shown
+from nvpflow.supports._category import Category
 from nvpflow.supports._frame import Frame
-from nvpflow.supports._kinds import REALS, Kind, check_kind, number
+from nvpflow.supports._kinds import REALS, AnyKind, Kind, check_kind, number
+from nvpflow.supports._tables import category_columns
 
 __all__ = ["Declared", "Kinds", "Support", "check_support", "plain_support", "restore_kinds", "restore_support"]
 
 # Kinds by name or number of a column, or one for each column.
-Kinds: TypeAlias = "dict[str | int, Kind] | tuple[Kind, ...]"
+Kinds: TypeAlias = "dict[str | int, AnyKind] | tuple[AnyKind, ...]"
 # What the parameter can be.
 Support: TypeAlias = "Mapping[str, Any] | Mapping[int, Any] | Sequence[Any] | None"
 MOST_NAMES = 20  # in a message
@@ -36,41 +38,73 @@ def _check_key(name: str, key: object) -> str | int:
 
 
 class Declared:
-    """The kinds that a user declared for the columns of X.
+    """The kinds of the columns of a table: those that a user declared, and those that a frame has by itself.
 
     Parameters
     ----------
     kinds : dict or tuple
         The result of `check_support`.
     names : ndarray of str objects, shape (D,), or None
-        Of the columns of X.
+        Of the columns.
     frame : Frame or None
-        X, if it is one.
+        The table, if it is a frame with names.
+    categories : tuple of int
+        Columns that are categories unless `kinds` has something else.
+    what : str
+        The table and the parameter in messages.
     """
 
-    def __init__(self, kinds: Kinds, names: Names | None = None, frame: Frame | None = None) -> None:
-        self._kinds, self.names, self.frame = kinds, names, frame
+    def __init__(
+        self,
+        kinds: Kinds,
+        names: Names | None = None,
+        frame: Frame | None = None,
+        categories: tuple[int, ...] = (),
+        what: tuple[str, str] = ("X", "support"),
+    ) -> None:
+        self._kinds, self.names, self.frame, self._categories = kinds, names, frame, categories
+        self.table, self.parameter = what
 
     @classmethod
-    def of(cls, kinds: Kinds | None, names: Names | None, X: object = None) -> Self | None:
-        """None where nothing is declared."""
-        return None if kinds is None else cls(kinds, names, None if names is None else Frame.of(X))
+    def of(
+        cls, kinds: Kinds | None, names: Names | None, X: object = None, what: tuple[str, str] = ("X", "support")
+    ) -> Self | None:
+        """None where nothing is declared, and X is no frame with categories."""
+        categories = category_columns(X)
+        if kinds is None and not categories:
+            return None
+        return cls({} if kinds is None else kinds, names, None if names is None else Frame.of(X), categories, what)
 
-    def of_columns(self, n_columns: int) -> tuple[Kind, ...]:
+    def of_all(self, n_columns: int) -> tuple[AnyKind, ...]:
         """The kind of each of the columns."""
         if isinstance(self._kinds, tuple):
             if len(self._kinds) != n_columns:
                 raise ValueError(
-                    f"support must have an entry for each of the {n_columns} columns of X, got {len(self._kinds)}"
+                    f"{self.parameter} must have an entry for each of the {n_columns} columns of {self.table}, "
+                    f"got {len(self._kinds)}"
                 )
-            return self._kinds
-        kinds: dict[int, Kind] = {}
-        for key, kind in self._kinds.items():
-            column = self._find(key, n_columns)
-            if column in kinds:
-                raise ValueError(f"support must name each column once, got column {self.label(column)} twice")
-            kinds[column] = kind
-        return tuple(kinds.get(i, REALS) for i in range(n_columns))
+            kinds = {i: kind for i, kind in enumerate(self._kinds) if i not in self._categories or kind != REALS}
+        else:
+            kinds = {}
+            for key, kind in self._kinds.items():
+                column = self._find(key, n_columns)
+                if column in kinds:
+                    raise ValueError(f"{self.parameter} must name each column once, got column {self.label(column)} twice")
+                kinds[column] = kind
+        return tuple(kinds.get(i, Category() if i in self._categories else REALS) for i in range(n_columns))
+
+    def of_columns(self, n_columns: int) -> tuple[Kind, ...]:
+        """The kind of each of the columns, none of which are categories."""
+        return tuple(kind for kind in self.of_all(n_columns) if not isinstance(kind, Category))
+
+    def of_numbers(self, n_columns: int) -> Self:
+        """What is declared of the columns that are no categories."""
+        kinds = self.of_all(n_columns)
+        others = [i for i, kind in enumerate(kinds) if not isinstance(kind, Category)]
+        if len(others) == n_columns:
+            return self
+        names = np.array(others, dtype=object) if self.names is None else self.names[others]  # numbers name columns as well
+        return type(self)(tuple(kinds[i] for i in others), names, self.frame, (), (self.table, self.parameter))
 
     @property
     def is_random(self) -> bool:
@@ -78,18 +112,31 @@ class Declared:
         kinds = self._kinds if isinstance(self._kinds, tuple) else self._kinds.values()
         return any(kind.is_whole or kind.turn for kind in kinds)
 
+    @property
+    def may_have_categories(self) -> bool:
+        """Whether a column may be a category."""
+        kinds = self._kinds if isinstance(self._kinds, tuple) else self._kinds.values()
+        return bool(self._categories) or any(isinstance(kind, Category) for kind in kinds)
+
     def _find(self, key: str | int, n_columns: int) -> int:
         if isinstance(key, int):
             if key < n_columns:
                 return key
-            raise ValueError(f"support must name columns of X, which has {n_columns}, counted from 0, got {key}")
+            raise ValueError(
+                f"{self.parameter} must name columns of {self.table}, which has {n_columns}, counted from 0, got {key}"
+            )
         if self.names is None:
-            raise ValueError(f"support must have numbers of columns, because X has no names, got {shown(key)}")
+            raise ValueError(
+                f"{self.parameter} must have numbers of columns, because {self.table} has no names, got {shown(key)}"
+            )
         places = np.flatnonzero(self.names == key)
         if len(places) != 1:
             known = ", ".join(repr(name) for name in self.names[:MOST_NAMES]) + ", ..." * (n_columns > MOST_NAMES)
             found = "has none of that name" if len(places) == 0 else "has several of that name"
-            raise ValueError(f"support must name columns of X, which {found}: got {shown(key)}, X has {known}")
+            raise ValueError(
+                f"{self.parameter} must name columns of {self.table}, which {found}: got {shown(key)}, "
+                f"{self.table} has {known}"
+            )
         return int(places[0])
 
     def label(self, column: int) -> str:
@@ -109,29 +156,32 @@ class Declared:
                 )
 
 
-def plain_support(value: object) -> Any:
+def plain_support(name: str, value: object) -> Any:
     """The parameter in types that JSON has. Its keys are numbers or names, so a dict becomes a list of pairs."""
     if value is None:
         return None
-    kinds = check_support("support", value)
+    kinds = check_support(name, value)
     if isinstance(kinds, tuple):
         return [kind._plain() for kind in kinds]
     return {"columns": [[key, kind._plain()] for key, kind in kinds.items()]}
 
 
-def restore_support(value: Any) -> dict[str | int, Any] | list[Any] | None:
+def restore_support(name: str, value: Any) -> dict[str | int, Any] | list[Any] | None:
     """Undo `plain_support`, up to the short forms of kinds."""
     if value is None:
         return None
     if isinstance(value, list):
-        return [check_kind("support", kind).shown for kind in value]
+        return [check_kind(name, kind).shown for kind in value]
     if not isinstance(value, dict) or not isinstance(value.get("columns"), list):
-        raise TypeError(f"support must be a list or an object with columns, got {shown(value)}")
-    return {_check_key("support", key): check_kind("support", kind).shown for key, kind in value["columns"]}
+        raise TypeError(f"{name} must be a list or an object with columns, got {shown(value)}")
+    return {_check_key(name, key): check_kind(name, kind).shown for key, kind in value["columns"]}
 
 
 def restore_kinds(value: Any, n_columns: int) -> tuple[Kind, ...]:
     """The kinds of a list of the results of `_plain`, one for each column."""
     if not isinstance(value, list) or len(value) != n_columns:
         raise ValueError(f"columns must be a list of {n_columns} supports, got {shown(value)}")
-    return tuple(check_kind(f"columns[{i}]", kind) for i, kind in enumerate(value))
+    kinds = tuple(check_kind(f"columns[{i}]", kind) for i, kind in enumerate(value))
+    if any(isinstance(kind, Category) for kind in kinds):
+        raise ValueError(f"columns must be those that are no categories, got {shown(value)}")
+    return tuple(kind for kind in kinds if not isinstance(kind, Category))

@@ -18,7 +18,7 @@ def samples(name, n=N):
     return DESIGN[name].task.sample(n, np.random.default_rng(4))
 
 
-@pytest.mark.parametrize("sort, least", [("density", 32), ("table", 30), ("conditional", 6), ("support", 17)])
+@pytest.mark.parametrize("sort, least", [("density", 32), ("table", 30), ("conditional", 6), ("support", 20)])
 def test_both_halves_have_the_same_kinds(sort, least):
     rows = [data for data in DATA.values() if data.sort == sort]
     kinds = [{data.kind for data in rows if data.half == half} for half in ("choose", "report")]

@@ -8,7 +8,7 @@ from quality.data import N_HELD_OUT, draw
 from quality.models import OURS, SUPPORT_MODELS, Unsuitable
 from quality.models.columns import RealColumns
 from quality.run import measure, models_of
-from quality.supports import ANGLE, DESIGN, TURN, CoupledCounts, is_whole, share_outside
+from quality.supports import ANGLE, DESIGN, TURN, CoupledCounts, is_category, is_whole, share_outside
 
 
 def share_and_weight(kind, n, rng):
@@ -17,6 +17,8 @@ def share_and_weight(kind, n, rng):
     if is_whole(kind):
         most = 40 if isinstance(kind, str) else kind[1]
         return np.floor((most + 1) * u), np.full(n, most + 1.0)
+    if is_category(kind):
+        return np.floor(kind[1] * u), np.full(n, float(kind[1]))
     if kind == ANGLE:
         return TURN * u, np.full(n, TURN)
     proposal = {(0, 1): stats.beta(0.5, 0.5), (0, None): stats.lomax(1)}.get(kind, stats.t(2))
@@ -39,7 +41,9 @@ def test_samples_are_in_the_support(name):
     x = row.density.sample(5000, np.random.default_rng(0))
     assert np.isfinite(row.density.log_prob(x)).all()
     for column, kind in zip(x.T, row.support):
-        if is_whole(kind):
+        if is_category(kind):
+            assert np.array_equal(np.unique(column), np.arange(kind[1]))
+        elif is_whole(kind):
             assert (column == np.floor(column)).all() and column.min() >= 0
         elif kind == ANGLE:
             assert column.min() >= 0 and column.max() < TURN
@@ -84,10 +88,23 @@ def test_masses_of_whole_numbers(model):
     assert 0.9 < np.exp(log_prob(np.arange(11)[:, None])).sum() < 1 + 1e-3  # models without bounds lose some below 0
 
 
+@pytest.mark.parametrize("model", ["GaussianMixture", "KernelDensity"])
+def test_probabilities_of_categories(model):
+    pytest.importorskip("sklearn")
+    (x, support), *_ = draw("coupled-categories", 1000, 0)
+    log_prob = SUPPORT_MODELS[model].fit(x, support, seed=0)
+    y = np.linspace(-20, 20, 801)
+    codes = np.stack(np.meshgrid(np.arange(4), np.arange(3), y, indexing="ij"), axis=-1).reshape(-1, 3)
+    assert np.exp(log_prob(codes)).sum() * 0.05 == pytest.approx(1, abs=1e-3)
+    assert share_outside(log_prob.sample(500, np.random.default_rng(0)), support) == 0
+
+
 def test_unsuitable_models_give_no_figure():
     samples = draw("poisson", 300, 0)
     with pytest.raises(Unsuitable, match="columns of whole numbers have no density"):
         SUPPORT_MODELS["nvpflow without support"].fit(*samples[0], seed=0)
+    with pytest.raises(Unsuitable, match="columns of categories have no density"):
+        SUPPORT_MODELS["nvpflow without support"].fit(*draw("coupled-categories", 300, 0)[0], seed=0)
     assert measure(SUPPORT_MODELS["nvpflow without support"], samples, 0) is None
 
 
@@ -98,12 +115,12 @@ def test_figures_say_how_many_samples_are_outside():
 
 
 def test_share_outside():
-    support = None, (0, None), (0, 1), "angle", "whole", ("whole", 12)
-    inside = [-5.0, 0.0, 1.0, TURN, 40.0, 12.0]
-    wrong = [np.nan, -0.1, 1.1, 2 * TURN, 1.5, 13.0]
-    rows = np.array([inside] + [inside[:d] + [wrong[d]] + inside[d + 1 :] for d in range(6)])
+    support = None, (0, None), (0, 1), "angle", "whole", ("whole", 12), ("category", 3)
+    inside = [-5.0, 0.0, 1.0, TURN, 40.0, 12.0, 2.0]
+    wrong = [np.nan, -0.1, 1.1, 2 * TURN, 1.5, 13.0, 3.0]
+    rows = np.array([inside] + [inside[:d] + [wrong[d]] + inside[d + 1 :] for d in range(7)])
     assert share_outside(rows[:1], support) == 0
-    assert all(share_outside(rows[d : d + 1], support) == 1 for d in range(1, 7))
+    assert all(share_outside(rows[d : d + 1], support) == 1 for d in range(1, 8))
     assert share_outside(rows[:4], support) == 0.75
 
 

@@ -12,7 +12,10 @@ from nvpflow.layers import Bounded
 
 QUICK = dict(n_models=2, n_layers=2, hidden_dim=8, max_iter=5, random_state=0)
 BOUNDED, SUMS = [(0, 1), "positive", None], [nvpflow.Angle(0, 360), "positive", nvpflow.Integer(0)]
-pytestmark = pytest.mark.filterwarnings("ignore:.* vary by less than a thousand times")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.* vary by less than a thousand times"),
+    pytest.mark.filterwarnings("ignore:column.* repeat few values"),
+]
 KINDS = pytest.mark.parametrize("name", ["bounded", "sums"])
 
 

@@ -33,6 +33,7 @@ def test_columns_types_and_order(frame):
     assert len(fitted.sample(0)) == 0 and list(fitted.sample(0).dtypes) == list(frame.dtypes)
 
 
+@pytest.mark.filterwarnings("ignore:column.* repeat few values")
 def test_without_a_support_samples_are_arrays(frame):
     assert type(nvpflow.FlowDensity(**QUICK).fit(frame).sample(3)) is np.ndarray
 
@@ -83,6 +84,7 @@ def test_integers_that_the_type_cannot_hold():
     assert samples.max() > 255 and samples.dtype == np.int64
 
 
+@pytest.mark.filterwarnings("ignore:column.* repeat few values")
 def test_columns_of_integers_that_are_not_declared_stay_real():
     pandas = pytest.importorskip("pandas")
     samples = nvpflow.FlowDensity(support={"price": "positive"}, **QUICK).fit(pandas.DataFrame(columns())).sample(20)

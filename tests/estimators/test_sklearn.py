@@ -40,6 +40,7 @@ def test_check_estimator(cls, options):
         # scikit-learn would rather have its own base class, and its checks use what it deprecates itself.
         warnings.filterwarnings("ignore", "Estimator .* does not inherit from", UserWarning)
         warnings.filterwarnings("ignore", "X has .* rows for .* columns", UserWarning)
+        warnings.filterwarnings("ignore", "column.* of X repeat few values", UserWarning)
         warnings.simplefilter("ignore", FutureWarning)
         results = estimator_checks.check_estimator(make(cls, **options), on_skip=None, on_fail=None)
     failed = {r["check_name"]: r["exception"] for r in results if r["status"] not in ("passed", "skipped")}

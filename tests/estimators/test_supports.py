@@ -171,7 +171,7 @@ class TestDeclaration:
         ({0: (1, 0)}, "support[0] must be a pair (low, high) with low < high, got (1, 0)"),
         ({0: (0, 0)}, "support[0] must be a pair (low, high) with low < high, got (0, 0)"),
         ({0: (np.nan, 1)}, "support[0] must be a pair (low, high) without NaN, got nan"),
-        ({0: "positiv"}, "support[0] must be one of 'real', 'positive', 'unit', 'integer', 'angle', got 'positiv'"),
+        ({0: "positiv"}, "support[0] must be one of 'real', 'positive', 'unit', 'integer', 'angle', 'category', got 'positiv'"),
         ({0: (1, 2, 3)}, "support[0] must be a pair (low, high), got (1, 2, 3)"),
         ([None], "support must have an entry for each of the 4 columns of X, got 1"),
         ("positive", "support must be a dict of columns, a sequence with an entry for each column, or None, got 'positive'"),

@@ -18,6 +18,7 @@ UNFIT = {
     "tail_bound": [0, -3.0, "3", 1e300],
     "base": ["tree", None],
     "standardize": [1, "yes", None],
+    "context_support": [1, "positive", {}, [[1, 0]], ["some"], {"columns": [[1.5, None]]}, [{"category": [[]]}]],
     "support": [1, "positive", {}, {"columns": 1}, [[1, 0]], ["some"], {"columns": [[1.5, None]]}, [{"integer": [2, 1]}]],
     "n_init": [0, None, 1.0],
     "n_models": [0, None, 1.0, 10**30],

@@ -8,6 +8,7 @@ from nvpflow._training.dataset import check_data
 from nvpflow._training.statistics import effective_size
 
 R, rng = nvpflow.FlowDensity, np.random.default_rng
+pytestmark = pytest.mark.filterwarnings("ignore:column.* repeat few values")
 every_state = pytest.mark.parametrize("state", range(3))
 FLOAT32 = np.dtype(np.float32)
 

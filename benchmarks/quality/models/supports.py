@@ -1,4 +1,4 @@
-"""Models of columns with bounds, angles and whole numbers: nvpflow, and models of reals on transformed columns.
+"""Models of columns with bounds, angles, whole numbers and categories: nvpflow, and models of reals on transformed columns.
 
 They know the support of each column; see quality/supports.py. Imports are where they are needed, as packages are optional.
 """
@@ -7,8 +7,9 @@ import numpy as np
 
 import nvpflow
 from quality.models import Unsuitable
+from quality.models.categories import per_category, refuse_categories
 from quality.models.columns import Fitted, RealColumns
-from quality.supports import ANGLE, is_whole
+from quality.supports import ANGLE, is_category, is_whole
 
 
 def flow_density(x, support, seed):
@@ -16,9 +17,11 @@ def flow_density(x, support, seed):
 
 
 def flow_density_without(x, support, seed):
-    """The same without a support. Whole numbers would have no density."""
+    """The same without a support. Whole numbers and categories would have no density."""
     if any(map(is_whole, support)):
         raise Unsuitable("columns of whole numbers have no density")
+    if any(map(is_category, support)):
+        raise Unsuitable("columns of categories have no density")
     return _fitted(nvpflow.FlowDensity(random_state=seed).fit(x))
 
 
@@ -27,9 +30,12 @@ def _fitted(model):
 
 
 def _kind(kind):
+    if is_category(kind):
+        return nvpflow.Category([float(value) for value in range(kind[1])])
     return kind if not is_whole(kind) else nvpflow.Integer(0, None if isinstance(kind, str) else kind[1])
 
 
+@per_category
 def gaussian_mixture(x, support, seed):
     """A mixture by BIC of transformed columns."""
     from quality.models.classical import mixture_by_bic
@@ -39,6 +45,7 @@ def gaussian_mixture(x, support, seed):
     return columns.fitted(mixture.score_samples, lambda n, rng: mixture.sample(n)[0])
 
 
+@per_category
 def kernel_density(x, support, seed):
     """Kernels of transformed columns, with the bandwidth that has the best cross-validated likelihood."""
     from quality.models.classical import kernels_by_likelihood
@@ -56,6 +63,7 @@ def zuko_nsf(x, support, seed):
     from quality.models.torch_training import scorer, trained
     from quality.models.zuko_flows import spline_flow
 
+    refuse_categories(support)
     dim = x.shape[1]
     if all(kind == ANGLE for kind in support):
         flow = trained(lambda: spline_flow(dim, zuko.flows.NCSF), x - np.pi, seed)

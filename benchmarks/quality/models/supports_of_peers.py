@@ -1,25 +1,26 @@
-"""Models of columns with bounds, angles and whole numbers by the features that their packages have for these."""
+"""Models of columns with bounds, angles, whole numbers and categories by the features that their packages have for these."""
 
 import warnings
 
 import numpy as np
 
 from quality.models import Unsuitable
+from quality.models.categories import refuse_categories
 from quality.models.columns import Fitted, noise_averaged, with_noise
-from quality.supports import ANGLE, UNIT, is_whole
+from quality.supports import ANGLE, UNIT, is_category, is_whole
 
 # As for the other flows; see torch_training.py.
 MAX_STEPS, BATCH, PATIENCE = 5000, 256, 1000
 
 
 def kernel_density(x, support, seed):
-    """Kernels for real and for ordered columns, of statsmodels, which knows no bounds; bandwidths by cross-validation.
+    """Kernels for real, ordered and unordered columns, of statsmodels, which knows no bounds; bandwidths by cross-validation.
 
     Its reference rule gives ordered columns bandwidths that are no probabilities.
     """
     from statsmodels.nonparametric.kernel_density import EstimatorSettings, KDEMultivariate
 
-    kinds = "".join("o" if is_whole(kind) else "c" for kind in support)
+    kinds = "".join("o" if is_whole(kind) else "u" if is_category(kind) else "c" for kind in support)
     np.random.seed(seed)  # noqa: NPY002  statsmodels draws its parts of the data from it
     parts = EstimatorSettings(efficient=True, n_sub=250, n_res=4, return_only_bw=True)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -37,6 +38,7 @@ def vine_copula(x, support, seed):
     """A vine copula of pyvinecopulib, whose kernel margins know bounds and whole numbers, but no angles."""
     from pyvinecopulib import Vinedist
 
+    refuse_categories(support)
     kinds = ["d" if is_whole(kind) else "c" for kind in support]
     model = Vinedist.from_data(x, var_types=kinds, supports=[_bounds(kind) for kind in support])
     return model.logpdf
@@ -74,6 +76,7 @@ def pzflow_flow(x, support, seed):
     from pzflow.bijectors import Chain, InvSoftplus, RollingSplineCoupling, ShiftBounds
     from pzflow.distributions import CentBeta13, Uniform
 
+    refuse_categories(support)
     rng, dim = np.random.default_rng(seed), x.shape[1]
     whole = [d for d, kind in enumerate(support) if is_whole(kind)]
     positive = [d for d, kind in enumerate(support) if kind == (0, None)]

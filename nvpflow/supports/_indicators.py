@@ -1,0 +1,58 @@
+"""What the flow reads of categories: numbers that are 1 for one value, or for some rare ones, and else 0."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+
+from nvpflow._typing import Floats, Ints
+
+__all__ = ["Indicators"]
+
+# Values with fewer rows share an indicator.
+LEAST_ROWS = 8.0
+MOST_INDICATORS = 64  # of a column
+
+
+class Indicators:
+    """Indicators of categories, a block for each column: those of one block sum to 1.
+
+    Parameters
+    ----------
+    groups : list of ndarray of int, shapes (V_j,)
+        The indicator of each value of a column, counted from 0 in its block. Values may share one.
+    """
+
+    def __init__(self, groups: list[Ints]) -> None:
+        self.groups = groups
+        counts = [int(group.max(initial=-1)) + 1 for group in groups]
+        # One indicator alone is 1 everywhere and says nothing.
+        self.blocks = tuple(count if count > 1 else 0 for count in counts)
+        self.width = sum(self.blocks)
+
+    @classmethod
+    def of(cls, counts: list[Floats]) -> Self:
+        """Choose indicators for columns whose values have these counts of rows."""
+        return cls([_grouped(count) for count in counts])
+
+    def of_codes(self, codes: Ints) -> Floats:
+        """The indicators (n, B) of codes (n, K)."""
+        parts = [
+            (group[column][:, np.newaxis] == np.arange(block)).astype(np.float64)
+            for group, column, block in zip(self.groups, codes.T, self.blocks)
+        ]
+        return np.concatenate([np.empty((len(codes), 0)), *parts], axis=1)
+
+
+def _grouped(counts: Floats) -> Ints:
+    """The indicator of each value. The last one is that of all rare values, if there are any; it has enough rows as well."""
+    order = np.argsort(-counts, kind="stable")
+    n_own = min(int((counts >= LEAST_ROWS).sum()), MOST_INDICATORS)
+    rare = order[n_own:]
+    while n_own > 0 and len(rare) and counts[rare].sum() < LEAST_ROWS:
+        n_own -= 1
+        rare = order[n_own:]
+    groups = np.empty(len(counts), dtype=np.intp)
+    groups[order] = np.minimum(np.arange(len(counts)), n_own)
+    return groups

@@ -1,0 +1,52 @@
+"""A warning about columns of real numbers in which few values repeat: their density has no finite limit."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nvpflow._training.dataset import Data
+from nvpflow._training.origin import name_columns
+from nvpflow._typing import Floats, Names
+from nvpflow._warnings import warn_user
+from nvpflow.supports._kinds import REALS, Kind
+from nvpflow.supports._parameter import Declared
+
+__all__ = ["warn_of_repeated_values"]
+
+# A column repeats few values if it has FEW_VALUES at most, of MANY_ROWS each in the mean, or if values with OFTEN of the rows
+# each have together MOSTLY of them. Columns that are rounded, such as lengths in tenths or ages in years, have more values.
+FEW_VALUES, MANY_ROWS, OFTEN, MOSTLY = 20, 10, 0.1, 0.5
+MOST_ROWS = 20_000  # to look at
+
+
+def warn_of_repeated_values(data: Data, declared: Declared | None, names: Names | None) -> None:
+    """Warn of columns of real numbers in which few values repeat, and say what to declare.
+
+    Values on a bound of the support do not count: they have a treatment and a warning of their own.
+    """
+    n_columns = data.x.shape[1]
+    kinds = declared.of_columns(n_columns) if declared else (REALS,) * n_columns
+    repeats = np.array([_repeats(x, kind, data.weight) for x, kind in zip(data.x.T, kinds)])
+    if repeats.any():
+        warn_user(
+            f"column(s) {name_columns(repeats, names)} of X repeat few values. As real numbers these have no finite density: "
+            "the model puts narrow peaks of the right mass and of arbitrary height. For probabilities of the values declare "
+            "the columns in support, as 'integer' if they count or as 'category' if they have no order; of a single value "
+            "that stands out, such as 0 for none, model apart how often it occurs"
+        )
+
+
+def _repeats(x: Floats, kind: Kind, weight: Floats | None) -> bool:
+    if kind.is_whole or kind.turn:
+        return False
+    some = slice(None, None, max(1, len(x) // MOST_ROWS))
+    x, weight = x[some], None if weight is None else weight[some]
+    inside = ~np.isin(x, kind.cells)
+    x, weight = x[inside], None if weight is None else weight[inside]
+    values, place, times = np.unique(x, return_inverse=True, return_counts=True)
+    if len(values) < 2 or len(x) < 2 * MANY_ROWS:
+        return False
+    if len(values) <= min(FEW_VALUES, len(x) / MANY_ROWS):
+        return True
+    shares = times / len(x) if weight is None else np.bincount(place, weight) / weight.sum()
+    return float(shares[(shares >= OFTEN) & (times >= MANY_ROWS)].sum()) >= MOSTLY
