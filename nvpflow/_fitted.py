@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,15 @@ from nvpflow._validation.arrays import as_array, check_samples
 from nvpflow._warnings import warn_user
 from nvpflow.ensemble import log_prob_and_std
 from nvpflow.missing._rows import has_missing
+from nvpflow.supports._category import is_missing
 from nvpflow.supports._encoding import as_rows
+from nvpflow.supports._tables import take_apart
 
 if TYPE_CHECKING:
     from nvpflow.ensemble import FlowEnsemble
     from nvpflow.flow import Flow
     from nvpflow.missing._model import IncompleteModel, Scores
+    from nvpflow.missing._table import IncompleteTable
     from nvpflow.supports._categories import Categories
     from nvpflow.supports._encoding import ContextEncoding
     from nvpflow.supports._fitted import Supports
@@ -48,6 +51,7 @@ OPTIONAL_ATTRIBUTES = (
 )
 
 CACHES = ("_incomplete",)
+INCOMPLETE = "X must be finite, got NaN: {} needs complete rows even with missing='marginalize'; `impute` fills them"
 
 
 class _UsedTooEarly(ValueError, AttributeError):
@@ -170,43 +174,70 @@ class FittedModel:
 
     def _takes_missing(self, X: ArrayLike) -> bool:
         """Whether X has missing cells, and the model takes them."""
-        return bool(getattr(self, "missing", "error") == "marginalize") and has_missing(X)
+        return bool(getattr(self, "missing", "error") == "marginalize") and self._has_missing(X)
+
+    def _has_missing(self, X: ArrayLike) -> bool:
+        categories = self._known_categories()
+        if categories is None:
+            return has_missing(X)
+        try:
+            parts = take_apart("X", X, categories.coding.columns)
+        except (TypeError, ValueError, IndexError):  # for others to say
+            return False
+        return has_missing(parts.numbers) or any(is_missing(value) for values in parts.values for value in values)
 
     def _refuse_missing(self, X: ArrayLike, what: str) -> None:
         """Raise a ValueError that says what to do, where missing cells are allowed elsewhere."""
         if self._takes_missing(X):
-            raise ValueError(
-                f"X must be finite, got NaN: {what} needs complete rows even with missing='marginalize'; `impute` fills them"
-            )
+            raise ValueError(INCOMPLETE.format(what))
 
-    def _incomplete_model(self) -> IncompleteModel:
+    def _incomplete_model(self) -> IncompleteModel | IncompleteTable:
         """The model for rows with missing cells, which is kept while the parameters stay the same."""
         from nvpflow.missing._model import IncompleteModel
+        from nvpflow.missing._table import IncompleteTable
 
-        flow, supports, origin = self._fitted_flow(), self._known_supports(), self._origin()
-        flows = getattr(flow, "flows", (flow,))
-        state = flow, supports, [one.parameters.tobytes() for one in flows]
-        kept: tuple[Any, IncompleteModel] | None = vars(self).get("_incomplete")
-        if kept is None or kept[0][0] is not flow or kept[0][1] is not supports or kept[0][2] != state[2]:
-            kept = state, IncompleteModel(flow, supports, origin)
+        self._check_fitted()
+        flow: Flow | FlowEnsemble | None = getattr(self, "flow_", None)
+        supports, categories = self._known_supports(), self._known_categories()
+        flows = () if flow is None else getattr(flow, "flows", (flow,))
+        state = (flow, supports, categories), [one.parameters.tobytes() for one in flows]
+        kept: tuple[Any, IncompleteModel | IncompleteTable] | None = vars(self).get("_incomplete")
+        if kept is None or any(a is not b for a, b in zip(kept[0][0], state[0])) or kept[0][1] != state[1]:
+            model = None if flow is None else IncompleteModel(flow, supports, self._origin())
+            if categories is not None:
+                kept = state, IncompleteTable(model, categories, self._flow_dtype())
+            else:
+                kept = state, cast(IncompleteModel, model)
             vars(self)["_incomplete"] = kept
         return kept[1]
 
     def _check_incomplete(self, X: ArrayLike) -> Floats:
-        """Check X, which may have missing cells."""
-        return self._check_columns(X, check=functools.partial(check_numbers, missing=True))
+        """Check X, which may have missing cells. With categories: the columns of numbers, and then the codes."""
+        categories = self._known_categories()
+        if categories is None:
+            return self._check_columns(X, check=functools.partial(check_numbers, missing=True))
+        from nvpflow.missing._table import with_codes
+
+        check_feature_names(self, X)
+        numbers, codes = categories.read(X, missing=True)
+        empty = np.empty((len(codes), 0))
+        return with_codes(check_numbers("X", numbers, self._flow_dtype(), missing=True) if numbers.shape[1] else empty, codes)
+
+    def _context_of_incomplete(self, context: ArrayLike | None, n: int) -> Floats | None:
+        """The context of n rows. A model with categories has none, and its flow reads the codes."""
+        return self._check_context(context, n) if self._known_categories() is None else self._check_context_rows(context, n)
 
     def _scores_of_incomplete(self, X: ArrayLike, context: ArrayLike | None) -> Scores:
         """Log-densities of rows with missing cells, in the dtype of the flow. Warn of those that cannot be trusted."""
         x = self._check_incomplete(X)
-        scores = self._incomplete_model().score(x, self._check_context(context, len(x)))
+        scores = self._incomplete_model().score(x, self._context_of_incomplete(context, len(x)))
         n_doubtful = np.count_nonzero(scores.doubtful)
         if n_doubtful:
             warn_user(
                 f"the log-density of {n_doubtful} row(s) with missing cells cannot be trusted: importance sampling had fewer "
                 "than 20 effective draws. return_error=True of score_samples gives standard errors"
             )
-        dtype = self._fitted_flow().dtype
+        dtype = self._flow_dtype()
         return scores._replace(
             log_density=scores.log_density.astype(dtype), std=scores.std.astype(dtype), error=scores.error.astype(dtype)
         )

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self, cast, overload
 
 import numpy as np
 
-from nvpflow._fitted import NotFittedError
+from nvpflow._fitted import INCOMPLETE, NotFittedError
 from nvpflow._sklearn.available import of_one_flow
 from nvpflow._sklearn.feature_names import check_feature_names
 from nvpflow._sklearn.metadata_routing import RequestMethod
@@ -641,6 +641,8 @@ class FlowDensity(Transformer):
         is_new = not hasattr(self, "flow_")
         check = prepare if is_new else self._prepare_piece
         prepared = check(settings, X, context, sample_weight)
+        if prepared.codes is not None and (prepared.codes < 0).any():  # of a first piece, whose categories nobody knew before
+            raise ValueError(INCOMPLETE.format("partial_fit"))
         data, n_indicators = prepared.data, sum(prepared.blocks)
         n_seen = prepared.n_given + (0 if is_new else self.n_samples_seen_)
         fitted, columns = prepared.fitted_attributes(), (prepared.n_features, prepared.names, prepared.context_names)
@@ -989,15 +991,24 @@ class FlowDensity(Transformer):
         its weight: Rubin (1987), "The calculation of posterior distributions by data augmentation: comment".
         """
         self._check_fitted()
-        self._refuse_categories("impute")
         n_draws = check_int("n_draws", n_draws, 1)
         x = self._check_incomplete(X)
-        rows = self._check_context(context, len(x))
+        rows = self._context_of_incomplete(context, len(x))
         (seed,) = draw_seeds(self.random_state if random_state is None else random_state, 1)
         supports = self._known_supports()
-        is_whole = np.zeros(x.shape[1], bool) if supports is None else supports.is_whole
-        drawn = self._incomplete_model().draw(x, rows, n_draws, np.random.default_rng(seed))
-        return filled_like(X, x, drawn.transpose(1, 0, 2), is_whole)
+        categories, missing = self._known_categories(), np.isnan(x)
+        drawn = self._incomplete_model().draw(x, rows, n_draws, np.random.default_rng(seed)).transpose(1, 0, 2)
+        if categories is None:
+            is_whole = np.zeros(x.shape[1], bool) if supports is None else supports.is_whole
+            return filled_like(X, missing, [list(one.T) for one in drawn], is_whole, np.zeros_like(is_whole))
+        coding = categories.coding
+        numbers, codes = np.split(drawn, [len(coding.others)], axis=2)
+        place = np.argsort([*coding.others, *coding.columns])
+        is_category = np.isin(np.arange(len(place)), coding.columns)
+        is_whole = np.zeros(len(place), bool)
+        is_whole[coding.others] = False if supports is None else supports.is_whole
+        tables = [categories.columns(*one) for one in zip(numbers, codes.astype(np.intp))]
+        return filled_like(X, missing[:, place], tables, is_whole, is_category)
 
     @of_one_flow
     def transform(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Any:  # an ndarray, or a frame

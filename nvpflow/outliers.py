@@ -210,8 +210,8 @@ class FlowOutlierDetector(Estimator):
 
     def _keep_with_threshold(self, estimator: FlowDensity, prepared: Prepared) -> None:
         """Keep the fitted density of the data, and the threshold that suits it."""
-        if np.isnan(prepared.data.x).any() and not isinstance(self.contamination, str):
-            offset = self._threshold_of_incomplete(estimator, prepared.data, float(self.contamination))
+        if prepared.has_missing and not isinstance(self.contamination, str):
+            offset = self._threshold_of_incomplete(estimator, prepared, float(self.contamination))
         else:
             offset = _threshold(*self._scores_for_threshold(estimator, prepared))
         fitted = {"estimator_": estimator, "offset_": offset}
@@ -239,19 +239,19 @@ class FlowOutlierDetector(Estimator):
             scores = supports.log_masses(flow, x, estimator.origin_, contexts)
         return scores + prepared.log_prob(), share, weight
 
-    def _threshold_of_incomplete(self, estimator: FlowDensity, data: Data, share: float) -> np.float64:
+    def _threshold_of_incomplete(self, estimator: FlowDensity, prepared: Prepared, share: float) -> np.float64:
         """The threshold of complete rows below which this share of samples lies, some of which have missing cells.
 
         What counts is the share of the fitted distribution that is less likely than a sample, with the same cells missing.
         """
-        if data.context is not None:
+        if prepared.data.context is not None and prepared.categories is None:
             raise ValueError(
                 "contamination must be 'auto' for samples with missing cells and a context, got a share: no threshold for "
                 "rows with missing cells suits all contexts"
             )
-        model = estimator._incomplete_model()
-        level = float(_threshold(levels(model, data.x), share, data.weight))
-        return np.float64(thresholds(model, np.zeros((1, data.x.shape[1]), bool), level)[0])
+        model, rows = estimator._incomplete_model(), prepared.rows()
+        level = float(_threshold(levels(model, rows), share, prepared.data.weight))
+        return np.float64(thresholds(model, np.zeros((1, rows.shape[1]), bool), level)[0])
 
     def _thresholds_of(self, X: ArrayLike, context: ArrayLike | None) -> Floats:
         """The threshold (n,) of each row, by its missing cells."""

@@ -11,13 +11,14 @@ import numpy as np
 from nvpflow._typing import Floats
 from nvpflow.missing._model import IncompleteModel
 from nvpflow.missing._patterns import Mask, patterns
+from nvpflow.missing._table import IncompleteTable
 
 __all__ = ["levels", "levels_of", "thresholds"]
 
 N_SAMPLES, N_SAMPLED = 10_000, 1000  # for each pattern: where densities are exact, and where they are estimated
 
 
-def levels(model: IncompleteModel, x: Floats) -> Floats:
+def levels(model: IncompleteModel | IncompleteTable, x: Floats) -> Floats:
     """The share of the fitted distribution that is less likely than a row, with the same missing cells, (n,)."""
     scores, found = model.score(x, None).log_density, np.empty(len(x))
     for missing, rows in patterns(np.isnan(x)):
@@ -25,14 +26,14 @@ def levels(model: IncompleteModel, x: Floats) -> Floats:
     return found
 
 
-def levels_of(model: IncompleteModel, missing: Mask, scores: Floats) -> Floats:
+def levels_of(model: IncompleteModel | IncompleteTable, missing: Mask, scores: Floats) -> Floats:
     """The share of the fitted distribution with these missing cells (D,) whose log-density is below scores (n,)."""
     ranked = _ranked(model, missing)
     shares: Floats = np.searchsorted(ranked, scores) / len(ranked)
     return shares
 
 
-def thresholds(model: IncompleteModel, missing: Mask, level: float) -> Floats:
+def thresholds(model: IncompleteModel | IncompleteTable, missing: Mask, level: float) -> Floats:
     """The log-density below which this share of the fitted distribution is, with the missing cells (n, D) of each row."""
     found = np.empty(len(missing))
     for pattern, rows in patterns(missing):
@@ -40,7 +41,7 @@ def thresholds(model: IncompleteModel, missing: Mask, level: float) -> Floats:
     return found
 
 
-def _ranked(model: IncompleteModel, missing: Mask) -> Floats:
+def _ranked(model: IncompleteModel | IncompleteTable, missing: Mask) -> Floats:
     """Log-densities of samples with these missing cells, in increasing order."""
     key = missing.tobytes()
     if key not in model.ranked:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -55,15 +55,16 @@ class IncompleteModel:
         """Whether no density needs importance sampling."""
         return all(member.inner is None for member in self.members)
 
-    def samples(self, n: int) -> Floats:
+    def samples(self, n: int, context: Floats | None = None) -> Floats:
         """The same n samples in every call, in float64."""
-        x = self.flow.sample(n, 0).astype(np.float64) + self.origin
+        x = self.flow.sample(n, 0, context).astype(np.float64) + self.origin
         return x if self.supports is None else self.supports.clipped(x)
 
-    def score(self, x: Floats, context: Floats | None) -> Scores:
-        """Scores of rows x (n, D), NaN where a cell is missing."""
+    def score(self, x: Floats, context: Floats | None, total_of: Callable[[Estimate], Estimate] | None = None) -> Scores:
+        """Scores of rows x (n, D), NaN where a cell is missing. `total_of`: takes those of each member to sums over rows."""
         lowest = self._lowest(x)
         estimates = [self._estimate(member, lowest, context) for member in self.members]
+        estimates = estimates if total_of is None else [total_of(estimate) for estimate in estimates]
         of_members = np.stack([estimate.log_prob for estimate in estimates])
         terms = of_members + self.log_weights[:, np.newaxis]
         total = log_sum_exp(terms.copy())
@@ -72,7 +73,7 @@ class IncompleteModel:
         errors = np.stack([np.where(share > 0, one.error, 0.0) for one, share in zip(estimates, shares)])
         error = np.sqrt(((shares * errors) ** 2).sum(axis=0))
         doubtful = np.any([(one.size < FEW) & (one.log_prob > -np.inf) for one in estimates], axis=0)
-        std = np.zeros(len(x)) if len(self.members) == 1 else spread_of(of_members)
+        std = np.zeros(len(total)) if len(self.members) == 1 else spread_of(of_members)
         return Scores(total, std, error, doubtful)
 
     def _lowest(self, x: Floats) -> Floats:

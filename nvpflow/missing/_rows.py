@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nvpflow._training.dataset import check_numbers
-from nvpflow._typing import ArrayLike, FloatDType, Floats
+from nvpflow._typing import ArrayLike, FloatDType, Floats, Ints
 from nvpflow._validation.arguments import FLOAT64
 from nvpflow._validation.arrays import as_array, check_samples, column_label, without_masks
 
@@ -25,16 +25,23 @@ def has_missing(X: ArrayLike) -> bool:
 
 
 def rows_with_values(
-    X: ArrayLike, context: ArrayLike | None, sample_weight: ArrayLike | None, dtype: FloatDType
-) -> tuple[Floats, Any, Any]:
+    X: ArrayLike,
+    context: ArrayLike | None,
+    sample_weight: ArrayLike | None,
+    dtype: FloatDType,
+    codes: Ints | None = None,
+) -> tuple[Floats, Any, Any, Ints | None]:
     """Check X, with NaN for missing cells. Leave out the rows that miss all cells: they say nothing of the density.
+
+    `codes` (n, K) are those of categories beside the numbers of X; -1 is missing.
 
     Raises
     ------
     ValueError
         If a column has no values at all.
     """
-    x = check_numbers("X", X, dtype, 1, missing=True)
+    is_empty = codes is not None and as_array("X", X).shape[1] == 0
+    x = np.empty((len(codes), 0)) if codes is not None and is_empty else check_numbers("X", X, dtype, 1, missing=True)
     missing = np.isnan(x)
     empty = np.flatnonzero(missing.all(axis=0))
     if len(empty):
@@ -43,9 +50,12 @@ def rows_with_values(
             + f", nor have {len(empty) - 1} more" * (len(empty) > 1)
         )
     known = np.asarray(~missing.all(axis=1))
+    if codes is not None:
+        known |= (codes >= 0).any(axis=1)
     if known.all():
-        return x, context, sample_weight
-    return x[known], _rows("context", context, known), _rows("sample_weight", sample_weight, known)
+        return x, context, sample_weight, codes
+    rows = _rows("context", context, known), _rows("sample_weight", sample_weight, known)
+    return x[known], *rows, None if codes is None else codes[known]
 
 
 def _rows(name: str, values: ArrayLike | None, known: np.typing.NDArray[np.bool_]) -> Any:

@@ -70,9 +70,9 @@ class Categories:
         """The number of indicators of each category that has some."""
         return tuple(block for block in self.indicators.blocks if block)
 
-    def read(self, X: Any) -> tuple[Any, Ints]:
-        """The other columns of X, not checked yet, and the codes (n, K)."""
-        return self.coding.read("X", X)
+    def read(self, X: Any, missing: bool = False) -> tuple[Any, Ints]:
+        """The other columns of X, not checked yet, and the codes (n, K). With `missing`, -1 stands for a missing cell."""
+        return self.coding.read("X", X, missing)
 
     def log_prob(self, codes: Ints) -> Floats:
         """log p(c) of codes (n, K), in nats."""
