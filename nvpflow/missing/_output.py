@@ -41,7 +41,7 @@ def _fill_array(X: ArrayLike, missing: Bools, columns: Sequence[Any], is_categor
     if is_category.any() and (own is None or own.kind not in "fiub"):
         table = np.array(X, dtype=object)
         for i, column in enumerate(columns):
-            for row in np.flatnonzero(missing[:, i]):
+            for row in np.flatnonzero(missing[:, i]).tolist():
                 table[row, i] = column[row] if is_category[i] else float(column[row])
         return table
     x = np.where(missing, 0, np.asarray(without_masks(X))).astype(np.float64)
@@ -53,10 +53,10 @@ def _fill_pandas(X: Any, missing: Bools, columns: Sequence[Any], is_whole: Bools
     import pandas
 
     copy = X.copy()
-    for i in np.flatnonzero(missing.any(axis=0)):
+    for i in np.flatnonzero(missing.any(axis=0)).tolist():
         column, rows = X.iloc[:, i].copy(), missing[:, i]
         if is_category[i]:
-            column.iloc[rows] = pandas.array([columns[i][row] for row in np.flatnonzero(rows)], dtype=column.dtype)
+            column.iloc[rows] = pandas.array([columns[i][row] for row in np.flatnonzero(rows).tolist()], dtype=column.dtype)
         else:
             if column.dtype.kind in "iu" and not is_whole[i]:  # a nullable type
                 column = column.astype("Float64")
@@ -78,7 +78,7 @@ def _fill_polars(X: Any, missing: Bools, columns: Sequence[Any], is_whole: Bools
         if len(rows):
             as_float = column.dtype.is_integer() and not is_whole[i] and not is_category[i]
             column = column.cast(polars.Float64) if as_float else column
-            cells = [columns[i][row] for row in rows] if is_category[i] else columns[i][rows]
+            cells = [columns[i][row] for row in rows.tolist()] if is_category[i] else columns[i][rows]
             column = column.clone().scatter(rows, polars.Series(cells).cast(column.dtype))
         found.append(column)
     return polars.DataFrame(found)
