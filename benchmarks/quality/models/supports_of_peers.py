@@ -69,12 +69,16 @@ def denmarf_flow(x, support, seed):
 def pzflow_flow(x, support, seed):
     """pzflow's own flow of rolling splines, circular if all columns are angles, over the bounds that columns have.
 
-    Positive columns are taken through its softplus, whole numbers have uniform noise, averaged out of their mass.
+    Positive columns are taken through its softplus, whole numbers have uniform noise, averaged out of their mass. The latent
+    distribution is uniform if all columns have two bounds. Otherwise it is normal: its default has bounds of its own, and gives
+    held-out points beyond the training samples no density.
     """
+    if x.shape[1] == 1:
+        raise Unsuitable("the couplings of pzflow need two columns")
     import pandas as pd
     from pzflow import Flow
     from pzflow.bijectors import Chain, InvSoftplus, RollingSplineCoupling, ShiftBounds
-    from pzflow.distributions import CentBeta13, Uniform
+    from pzflow.distributions import Normal, Uniform
 
     refuse_categories(support)
     rng, dim = np.random.default_rng(seed), x.shape[1]
@@ -87,7 +91,7 @@ def pzflow_flow(x, support, seed):
     chain = [InvSoftplus(d) for d in positive] + [ShiftBounds(*np.array(limits).T, 5.0)]
     is_circular = all(kind == ANGLE for kind in support)
     chain.append(RollingSplineCoupling(dim, periodic=is_circular))
-    latent = Uniform(dim) if all(kind in (UNIT, ANGLE) for kind in support) else CentBeta13(dim)
+    latent = Uniform(dim) if all(kind in (UNIT, ANGLE) for kind in support) else Normal(dim)
     names = [f"x{d}" for d in range(dim)]
     flow = Flow(names, bijector=Chain(*chain), latent=latent, seed=seed)
     frame = pd.DataFrame(noisy[rng.permutation(len(x))], columns=names)
