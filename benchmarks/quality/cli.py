@@ -47,7 +47,11 @@ def main():
                         help=f"those to run: {', '.join(models)}; none prints what is known")  # fmt: skip
     parser.add_argument("--states", type=int, default=5, help="random states, or splits of tables, counted from 0")
     parser.add_argument("--json", metavar="FILE", help="keep all figures there")
-    parser.add_argument("--details", action="store_true", help="print worst states, seconds and software as well")
+    parser.add_argument(
+        "--details",
+        action="store_true",
+        help="print worst states, seconds, shares of samples outside the support, and software as well",
+    )
     options = parser.parse_args()
 
     names = [name for name in options.data if DATA[name].sort in options.sort and DATA[name].half in options.half]

@@ -132,11 +132,16 @@ def _print_summary(summary):
 
 
 def print_details(figures):
-    """Of each cell and model: median, worst state, seconds of the processor, states, software."""
+    """Of each cell and model: median, worst state, seconds, states, worst share of samples outside the support, software."""
     for (data, n), cell in figures.items():
         print(f"\n{data}, {n} samples")
-        print(f"  {'':24s} {'median':>9s} {'worst':>9s} {'CPU s':>9s} {'states':>7s}")
+        print(f"  {'':24s} {'median':>9s} {'worst':>9s} {'CPU s':>9s} {'states':>7s} {'outside':>8s}")
         for model, of in sorted(cell.items(), key=lambda item: statistics.median(nats(item[1]).values())):
             values, seconds = nats(of).values(), statistics.median(figure["cpu_seconds"] for figure in of.values())
+            shares = [figure["outside"] for figure in of.values() if "outside" in figure]
+            outside = f"{max(shares):.2%}" if shares else "-"
             software = ", ".join(sorted({figure["software"] for figure in of.values()}))
-            print(f"  {model:24s} {statistics.median(values):9.4g} {max(values):9.4g} {seconds:9.3g} {len(of):7d}  {software}")
+            print(
+                f"  {model:24s} {statistics.median(values):9.4g} {max(values):9.4g} {seconds:9.3g} {len(of):7d} "
+                f"{outside:>8s}  {software}"
+            )

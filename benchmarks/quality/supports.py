@@ -160,3 +160,18 @@ def is_whole(kind):
 
 def is_category(kind):
     return isinstance(kind, tuple) and kind[0] == CATEGORY
+
+
+def share_outside(x, support):
+    """The share of rows of `x`, shape (n, D), with a value that is not in the support of its column; bounds are inside."""
+    inside = np.isfinite(x).all(axis=1)
+    for column, kind in zip(x.T, support):
+        if is_whole(kind):
+            inside &= (column == np.floor(column)) & (column >= 0) & (isinstance(kind, str) or column <= kind[1])
+        elif is_category(kind):
+            inside &= np.isin(column, np.arange(kind[1]))
+        elif kind == ANGLE:
+            inside &= (column >= 0) & (column <= TURN)
+        elif kind is not None:
+            inside &= (column >= kind[0]) & (kind[1] is None or column <= kind[1])
+    return 1 - inside.mean()

@@ -23,7 +23,7 @@ from nvpflow._training.split import split
 from nvpflow._training.standardize import Units
 from nvpflow._training.start import Start
 from nvpflow._training.warm_start import find_warm_start
-from nvpflow._typing import Callback, Floats
+from nvpflow._typing import Bools, Callback, Floats
 from nvpflow._validation.arguments import draw_seeds
 from nvpflow.mixture_base import MixtureBase
 from nvpflow.progress import progress
@@ -45,6 +45,7 @@ def train(
     before: FlowDensity | None = None,
     supports: Supports | None = None,
     blocks: tuple[int, ...] = (),
+    incomplete: Bools | None = None,
 ) -> None:
     """Train a flow.
 
@@ -63,10 +64,12 @@ def train(
         Of the columns of the data. Default: all are real.
     blocks : tuple of int
         The sizes of blocks of indicators, numbers 0 and 1 that sum to 1, which are the last columns of the context.
+    incomplete : ndarray of bool, shape (n,), optional
+        The rows in which drawn numbers stand for missing cells. They are held out last.
     """
     init_seed, split_seed, shuffle_seed = draw_seeds(settings.random_state, 3)
     limit = Limit(settings.time_limit)
-    training, validation = split(settings, data, split_seed)
+    training, validation = split(settings, data, split_seed, incomplete)
     scaler = ContextScaler(training, settings.standardize, settings.dtype, data.context, sum(blocks))
     starts = make_starts(settings, training, validation, scaler, init_seed, before, supports, blocks)
     try:

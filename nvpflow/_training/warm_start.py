@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nvpflow._training.settings import Settings
     from nvpflow.density import FlowDensity
 
-__all__ = ["find_warm_start"]
+__all__ = ["are_identity", "find_warm_start"]
 
 COUPLINGS = {"spline": SplineCoupling, "affine": AffineCoupling, "additive": AdditiveCoupling}
 MOST_CHANGES = 3  # in a message
@@ -112,7 +112,7 @@ def find_warm_start(
 def _candidate(settings: Settings, units: Units, layers: Sequence[Layer], base: MixtureBase | None, n_new: int) -> _Candidate:
     flow = Flow([layer.copy() for layer in layers], base and base.copy())
     flow.n_jobs = settings.n_jobs
-    return _Candidate(units, flow, flow.base if flow.base and _are_identity(layers) else None, n_new)
+    return _Candidate(units, flow, flow.base if flow.base and are_identity(layers) else None, n_new)
 
 
 def _moved(
@@ -146,7 +146,7 @@ def _without_supports(model: FlowDensity) -> tuple[Flow, Floats | float]:
     return (flow, origin) if supports is None else (supports.inner(flow), supports.origin_within(origin))
 
 
-def _are_identity(layers: Sequence[Layer]) -> bool:
+def are_identity(layers: Sequence[Layer]) -> bool:
     return all(
         not last.weight.any() and not last.bias.any()
         for layer in layers

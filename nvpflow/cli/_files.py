@@ -87,6 +87,11 @@ class Model:
             return self.flow.log_prob(x, context)
         return self.estimator.score_samples(x, context=context)
 
+    @property
+    def takes_missing(self) -> bool:
+        """Whether the model gives rows with missing cells a density."""
+        return self.estimator is not None and getattr(self.fitted, "missing", "error") == "marginalize"
+
     def sample(self, n: int, random_state: Seed, context: ArrayLike | None) -> Floats:
         """Samples, shape (n, D)."""
         return (self.estimator or self.flow).sample(n, random_state, context=context)

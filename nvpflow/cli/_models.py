@@ -1,4 +1,4 @@
-"""The commands fit, score, sample and info."""
+"""The commands fit, score, impute, sample and info."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ def add_fit(commands: Commands) -> None:
             "nvpflow fit data.csv -o model.npz --positive price --bounds x:0:10 --angle heading:0:360 --integer count:0:",
             "nvpflow fit data.csv -o model.npz --category colour,shape",
             "nvpflow fit data.csv -o detector.npz --contamination auto",
+            "nvpflow fit data.csv -o model.npz --missing marginalize",
             "nvpflow fit data.parquet -o model.npz --n-layers 16 --hidden-dim 128,128 --n-jobs -1",
             "zcat data.csv.gz | nvpflow fit - -o model.npz -v",
         ],
@@ -85,6 +86,7 @@ def add_fit(commands: Commands) -> None:
         ("n_bins", or_none("auto", integer(2)), "bins of the splines, or auto"),
         ("tail_bound", or_none("auto", real(0, low_open=True)), "reach of the splines, in standard deviations, or auto"),
         ("base", ("auto", "normal", "mixture"), "density of latent points: one normal distribution, or a mixture"),
+        ("missing", ("error", "marginalize"), "what to do where cells are missing, such as empty ones: marginalize over them"),
         ("standardize", bool, "train in units of the data's standard deviations"),
         ("n_init", positive, "random starts; after a tenth of the epochs, or a first cycle, the best one goes on"),
         ("n_models", positive, "flows whose densities are averaged, each with held-out rows of its own"),
@@ -204,15 +206,15 @@ def _score(options: argparse.Namespace) -> None:
     threshold = model.threshold
     if options.labels and threshold is None:
         raise ValueError("--labels needs an outlier detector, which fit makes with --contamination")
-    rows = read_rows(options, model)
+    rows = read_rows(options, model, missing=model.takes_missing)
     if model.flow is not None:
         model.flow.n_jobs = options.n_jobs
     log_density = model.log_prob(rows.x, rows.context)
     _check_scores(log_density, options.data)
     if options.mean:
         print(f"{log_density.mean(dtype=np.float64):.6f}")
-    elif options.labels and threshold is not None:
-        labels = np.where(log_density.astype(np.float64) < threshold, -1, 1)
+    elif options.labels and isinstance(model.fitted, nvpflow.FlowOutlierDetector):
+        labels = model.fitted.predict(rows.x, context=rows.context)
         table = np.stack([log_density, labels.astype(log_density.dtype)], axis=1)
         write_table(options.output, table, ["log_density", "label"])
     else:
@@ -224,6 +226,38 @@ def _check_scores(log_density: Floats, source: str) -> None:
     bad = np.flatnonzero(np.isnan(log_density))
     if len(bad):
         raise ValueError(f"{source}, row {bad[0] + 1}: the model has no log-density there, its numbers overflow")
+
+
+def add_impute(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "impute",
+        "Fill the missing cells of a table, such as empty ones, with draws from the conditional density of each row given\n"
+        "its other cells. It takes the columns that the model was fitted to, and writes them. The other cells are unchanged.",
+        [
+            "nvpflow impute model.npz data.csv > full.csv",
+            "nvpflow impute model.npz data.csv -o full.csv --random-state 1",
+        ],
+        help="fill the missing cells of a table",
+    )
+    add_model(parser)
+    add_table(parser)
+    add_context(parser)
+    parser.add_argument("-o", "--output", default="-", metavar="TABLE", help=TABLE_OUT)
+    parser.add_argument(
+        "--random-state", type=SEED, metavar="N", help="seed (the one given to fit; without one, other draws every time)"
+    )
+    parser.set_defaults(run=_impute)
+
+
+def _impute(options: argparse.Namespace) -> None:
+    check_place(options.output, options.model, options.data)
+    model = load_beside(options, options.data)
+    if model.estimator is None:
+        raise ValueError("impute needs a model that fit made, got a flow without its estimator")
+    rows = read_rows(options, model, missing=True)
+    full = model.estimator.impute(rows.x, 1, options.random_state, context=rows.context)
+    write_table(options.output, full, rows.names or model.names)
 
 
 def add_sample(commands: Commands) -> None:

@@ -32,7 +32,8 @@ class Rows(NamedTuple):
 
 def read_training_rows(options: argparse.Namespace, dtype: DTypeLike) -> Rows:
     """Read training rows. By default, all columns but context and weight are samples."""
-    groups = [Columns(options.columns, categories=options.category)]
+    missing = getattr(options, "missing", "error") == "marginalize"
+    groups = [Columns(options.columns, categories=options.category, missing=missing)]
     if options.context is not None:
         groups.append(Columns(options.context, categories=options.context_category))
     elif options.context_category:
@@ -42,6 +43,8 @@ def read_training_rows(options: argparse.Namespace, dtype: DTypeLike) -> Rows:
     try:
         (x, names), *others = _read(options.data, groups, options, dtype)
     except TableError as error:
+        if str(error).endswith(("the cell is empty", "nan is not a finite number")):
+            raise TableError(f"{error} (--missing marginalize allows missing cells)") from None
         # A text in the first row is that of a column of texts; one further down may be a slip.
         hint = TEXTS if re.search(r", line [12], column .* is not a number$", str(error)) else ""
         raise TableError(f"{error}{hint}") from None
@@ -55,10 +58,13 @@ def read_training_rows(options: argparse.Namespace, dtype: DTypeLike) -> Rows:
     return Rows(x, names, context, context_names, None if weight is None else weight[:, 0])
 
 
-def read_rows(options: argparse.Namespace, model: Model) -> Rows:
-    """Read the columns that a model was fitted to, by name if both table and model have names."""
+def read_rows(options: argparse.Namespace, model: Model, *, missing: bool = False) -> Rows:
+    """Read the columns that a model was fitted to, by name if both table and model have names.
+
+    `missing`: cells may be missing.
+    """
     value = context_value(options, model)
-    groups = [Columns(options.columns, model.names, categories=tuple(model.categories))]
+    groups = [Columns(options.columns, model.names, categories=tuple(model.categories), missing=missing)]
     if model.context_dim and value is None:
         groups.append(_context_columns(options, model))
     elif options.context is not None:

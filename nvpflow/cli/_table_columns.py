@@ -39,6 +39,8 @@ class Columns(NamedTuple):
     categories : sequence of str or int, default ()
         The columns of the group that hold texts of categories: by name, by number in the group from 1 as a str, or by place
         from 0. Their values are codes, which stand for the texts in the order of their first rows.
+    missing : bool, default False
+        Whether cells may be missing. They are NaN.
 
     Examples
     --------
@@ -51,6 +53,7 @@ class Columns(NamedTuple):
     known: Sequence[str] | None = None
     or_rest: bool = True
     categories: Sequence[str | int] = ()
+    missing: bool = False
 
 
 class Wanted:
@@ -69,7 +72,8 @@ class Wanted:
             for group, indices in zip(self.groups, found)
             for category in group.categories
         }
-        self.found = Found(self.source, found, names, self.dtype, categories)
+        missing = [group.missing for group in self.groups]
+        self.found = Found(self.source, found, names, self.dtype, categories, missing)
         return self.found
 
 
@@ -116,9 +120,11 @@ class Found:
         names: list[str] | None,
         dtype: np.dtype[Any],
         categories: dict[int, Texts],
+        missing: list[bool],
     ) -> None:
         self.source, self.groups, self.names, self.dtype, self.categories = source, groups, names, dtype, categories
         self.indices = [index for group in groups for index in group]
+        self.missing = np.repeat(missing, [len(group) for group in groups])
         self.labels = [_label(index, names) for index in self.indices]
 
     def tables(
@@ -133,6 +139,11 @@ class Found:
             start += len(group)
         return tables
 
+    @property
+    def may_miss(self) -> set[int]:
+        """The indices of the columns in which cells may be missing."""
+        return {index for index, missing in zip(self.indices, self.missing) if missing}
+
     def values(self, group: int) -> dict[int, list[Any]]:
         """The values of the categories of a group, in the order of their codes, by the place of the column."""
         indices = self.groups[group]
@@ -142,7 +153,7 @@ class Found:
         if len(values) == 0:
             raise TableError(f"{self.source} has no rows")
         with np.errstate(over="ignore"):
-            finite = np.isfinite(values.astype(self.dtype, copy=False))
+            finite = np.isfinite(values.astype(self.dtype, copy=False)) | (np.isnan(values) & self.missing)
         if finite.all():
             return
         row, column = np.argwhere(~finite)[0]

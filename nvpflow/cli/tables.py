@@ -169,7 +169,7 @@ def read_mixed(
     >>> from nvpflow.cli.tables import Columns, read_mixed
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "data.csv")
-    ...     _ = path.write_text("x,colour\n0.5,red\n0.7,blue\n")
+    ...     _ = path.write_text("x,colour\\n0.5,red\\n0.7,blue\\n")
     ...     read_mixed(path, [Columns(categories=["colour"])])
     ([(array([[0.5, 0. ],
            [0.7, 1. ]]), ['x', 'colour'])], [{1: ['red', 'blue']}])

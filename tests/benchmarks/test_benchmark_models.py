@@ -82,9 +82,10 @@ FLAT = Flat("", "", ("numpy",))
 
 def test_measure():
     samples = (np.zeros((3, 1)),), (np.zeros((4, 1)),), np.full(4, -1.5)
-    assert measure(FLAT, samples, 0)[::2] == (0.5, None)
-    assert measure(FLAT, samples, 1)[::2] == (None, "ArithmeticError: no fit")
-    assert measure(FLAT, samples, 2)[::2] == (None, None)
+    measured = [measure(FLAT, samples, state) for state in range(3)]
+    assert [figure["nats"] for figure in measured] == [0.5, None, None]
+    assert [figure.get("error") for figure in measured] == [None, "ArithmeticError: no fit", None]
+    assert all(figure["cpu_seconds"] >= 0 for figure in measured)
 
 
 def test_runs_what_is_missing(monkeypatch, tmp_path, capsys):
@@ -99,7 +100,7 @@ def test_runs_what_is_missing(monkeypatch, tmp_path, capsys):
     run([("claw", 200)], ["flat"], 2, Results(path), "command")
     # nvpflow is measured again when its code changes.
     monkeypatch.setattr(runner, "MODELS", {"flat": FLAT._replace(packages=("nvpflow",))})
-    monkeypatch.setattr(runner, "measure", lambda *arguments: (0.25, 1.0, None))
+    monkeypatch.setattr(runner, "measure", lambda *arguments: {"nats": 0.25, "cpu_seconds": 1.0})
     run([("claw", 200)], ["flat"], 1, Results(path), "another")
     assert Results(path).figures["claw", 200, "flat", 0]["nats"] == 0.25
     assert Results(path).commands == ["command", "another"]

@@ -5,9 +5,10 @@ import pytest
 from scipy import stats
 
 from quality.data import N_HELD_OUT, draw
-from quality.models import SUPPORT_MODELS
-from quality.run import models_of
-from quality.supports import ANGLE, DESIGN, TURN, CoupledCounts, is_category, is_whole
+from quality.models import OURS, SUPPORT_MODELS, Unsuitable
+from quality.models.columns import RealColumns
+from quality.run import measure, models_of
+from quality.supports import ANGLE, DESIGN, TURN, CoupledCounts, is_category, is_whole, share_outside
 
 
 def share_and_weight(kind, n, rng):
@@ -62,7 +63,12 @@ def test_coupled_counts_against_samples():
     np.testing.assert_allclose(density.masses.sum(axis=1)[:12], stats.poisson(3).pmf(np.arange(12)), atol=1e-9)
 
 
-@pytest.mark.parametrize("model", SUPPORT_MODELS)
+# Those of PyTorch and JAX take too long here.
+QUICK = [name for name in SUPPORT_MODELS if name not in ("zuko NSF", "denmarf", "pzflow")]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("model", QUICK)
 def test_models(model):
     for package in SUPPORT_MODELS[model].packages:
         pytest.importorskip(package)
@@ -72,9 +78,58 @@ def test_models(model):
     assert len(held_out) == N_HELD_OUT and models_of("beta-2d") is SUPPORT_MODELS
 
 
-@pytest.mark.parametrize("model", ["nvpflow without support", "GaussianMixture"])
-def test_models_of_real_columns_refuse_whole_numbers(model):
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("model", [name for name in QUICK if name not in (OURS, "nvpflow without support")])
+def test_masses_of_whole_numbers(model):
+    for package in SUPPORT_MODELS[model].packages:
+        pytest.importorskip(package)
+    (x, support), *_ = draw("binomial", 300, 0)
+    log_prob = SUPPORT_MODELS[model].fit(x, support, seed=0)
+    assert 0.9 < np.exp(log_prob(np.arange(11)[:, None])).sum() < 1 + 1e-3  # models without bounds lose some below 0
+
+
+@pytest.mark.parametrize("model", ["GaussianMixture", "KernelDensity"])
+def test_probabilities_of_categories(model):
     pytest.importorskip("sklearn")
-    (x, support), *_ = draw("poisson", 300, 0)
-    with pytest.raises(ValueError, match="columns of whole numbers have no density"):
-        SUPPORT_MODELS[model].fit(x, support, seed=0)
+    (x, support), *_ = draw("coupled-categories", 1000, 0)
+    log_prob = SUPPORT_MODELS[model].fit(x, support, seed=0)
+    y = np.linspace(-20, 20, 801)
+    codes = np.stack(np.meshgrid(np.arange(4), np.arange(3), y, indexing="ij"), axis=-1).reshape(-1, 3)
+    assert np.exp(log_prob(codes)).sum() * 0.05 == pytest.approx(1, abs=1e-3)
+    assert share_outside(log_prob.sample(500, np.random.default_rng(0)), support) == 0
+
+
+def test_unsuitable_models_give_no_figure():
+    samples = draw("poisson", 300, 0)
+    with pytest.raises(Unsuitable, match="columns of whole numbers have no density"):
+        SUPPORT_MODELS["nvpflow without support"].fit(*samples[0], seed=0)
+    with pytest.raises(Unsuitable, match="columns of categories have no density"):
+        SUPPORT_MODELS["nvpflow without support"].fit(*draw("coupled-categories", 300, 0)[0], seed=0)
+    assert measure(SUPPORT_MODELS["nvpflow without support"], samples, 0) is None
+
+
+def test_figures_say_how_many_samples_are_outside():
+    samples = draw("beta-2d", 300, 0)
+    assert measure(SUPPORT_MODELS[OURS], samples, 0)["outside"] == 0
+    assert measure(SUPPORT_MODELS["nvpflow without support"], samples, 0)["outside"] > 0
+
+
+def test_share_outside():
+    support = None, (0, None), (0, 1), "angle", "whole", ("whole", 12), ("category", 3)
+    inside = [-5.0, 0.0, 1.0, TURN, 40.0, 12.0, 2.0]
+    wrong = [np.nan, -0.1, 1.1, 2 * TURN, 1.5, 13.0, 3.0]
+    rows = np.array([inside] + [inside[:d] + [wrong[d]] + inside[d + 1 :] for d in range(7)])
+    assert share_outside(rows[:1], support) == 0
+    assert all(share_outside(rows[d : d + 1], support) == 1 for d in range(1, 8))
+    assert share_outside(rows[:4], support) == 0.75
+
+
+def test_real_columns_go_there_and_back():
+    pytest.importorskip("sklearn")
+    support = None, (0, None), (0, 1), "whole"
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.normal(size=500), rng.lognormal(size=500), rng.random(500), rng.poisson(3, 500)], axis=1)
+    columns = RealColumns(x, support, 0)
+    np.testing.assert_allclose(columns.reals.mean(axis=0), 0, atol=1e-12)
+    back = columns.fitted(None, lambda n, rng: columns.reals).sample(500, rng)
+    np.testing.assert_allclose(back, x, rtol=0, atol=1e-9)

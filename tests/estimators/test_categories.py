@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import nvpflow
+from nvpflow.supports._effects import Effects
 
 FAST = {"n_layers": 2, "hidden_dim": 8, "max_iter": 5, "random_state": 0}
 COLOURS = ("blue", "green", "red")
@@ -110,6 +111,7 @@ def test_categories_alone():
     assert model.score_samples(rows, return_std=True)[1].max() == 0
     detector = nvpflow.FlowOutlierDetector(support=["category", "category"], contamination=0.1, random_state=0).fit(rows)
     assert 0 < np.mean(detector.predict(rows) == -1) <= 0.2
+    assert "n_features_in_" in model._repr_html_()
     model.partial_fit(rows)
     assert model.n_samples_seen_ == 2 * len(rows)
 
@@ -276,3 +278,44 @@ def test_few_rows_share_an_indicator():
     groups = dict(zip(model._categories.coding.values[0], model._categories.indicators.groups[0]))
     assert groups["a"] == groups["b"] == groups["c"] and groups["blue"] != groups["green"]
     assert np.isfinite(model.score_samples(rows)).all()
+
+
+def cities(n, seed):
+    """A column whose mean depends on one of 200 values."""
+    rng = np.random.default_rng(seed)
+    code, means = rng.integers(200, size=n), np.random.default_rng(9).normal(size=200)
+    rows = np.empty((n, 2), dtype=object)
+    rows[:, 0], rows[:, 1] = (means[code] + 0.3 * rng.normal(size=n)).tolist(), [f"city {k}" for k in code]
+    z = (rows[:, 0].astype(float) - means[code]) / 0.3
+    return rows, -0.5 * z**2 - np.log(0.3 * np.sqrt(2 * np.pi) * 200)
+
+
+def test_rare_values_have_means():
+    """With 15 rows for each of 200 values, the flow knows where each of them is."""
+    values = [f"city {k}" for k in range(200)]
+    model = nvpflow.FlowDensity(support={1: nvpflow.Category(values)}, random_state=0).fit(cities(3000, 0)[0])
+    assert model._categories.effects.width == 1
+    held_out, truth = cities(2000, 1)
+    assert np.mean(truth - model.score_samples(held_out)) < 0.25  # 1.2 without the means
+
+
+def test_means_leave_out_their_own_row():
+    rng = np.random.default_rng(0)
+    codes, group = np.repeat(np.arange(20), 5)[:, np.newaxis], np.zeros(20, int)
+    x = (codes + 0.1 * rng.normal(size=(100, 1))).astype(float)
+    effects, rows = Effects.fit(codes, [group], x, None)
+    without = np.delete(np.arange(100), 7)
+    z = (x - x.mean()) / x.std()
+    others = z[without][codes[without, 0] == codes[7, 0]].sum()
+    shrinkage = (z[codes[:, 0] == 1].sum() / effects.tables[0][1] - 5)[0]
+    assert 0 < shrinkage < 0.1
+    np.testing.assert_allclose(rows[7], others / (4 + shrinkage))
+
+
+@pytest.mark.parametrize("n_values, slope", [(5, 1.0), (40, 0.0)])
+def test_no_means_of_few_values_or_of_numbers_that_do_not_depend_on_them(n_values, slope):
+    rng = np.random.default_rng(0)
+    codes = rng.integers(n_values, size=(400, 1))
+    x = slope * codes + rng.normal(size=(400, 2))
+    effects, rows = Effects.fit(codes, [np.zeros(n_values, int)], x, None)
+    assert effects.width == 0 and rows.shape == (400, 0)

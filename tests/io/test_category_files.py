@@ -15,6 +15,7 @@ ROWS[:, 0] = (CODES[:, 0] + np.random.default_rng(1).normal(size=120)).tolist()
 ROWS[:, 1] = [["blue", "green", "red"][code] for code in CODES[:, 0]]
 ROWS[:, 2] = [[True, 2, 0.5][code] for code in (CODES[:, 0] + CODES[:, 1] // 2) % 3]
 ROWS[:, 3] = CODES[:, 1].tolist()
+RARE = [[float(k % 30 + k / 1000), f"v{k % 30}"] for k in range(180)]
 SUPPORT = [None, nvpflow.Category(["red", "green", "blue", "grey"]), "category", nvpflow.Integer(0)]
 
 
@@ -34,6 +35,8 @@ MODELS = {
     "ensemble": lambda: nvpflow.FlowDensity(support=SUPPORT, n_models=2, **FAST).fit(ROWS),
     "categories alone": lambda: nvpflow.FlowDensity(support=SUPPORT[1:3], **FAST).fit(ROWS[:, 1:3]),
     "latent classes": lambda: with_latent_classes(nvpflow.FlowDensity(support=SUPPORT, **FAST).fit(ROWS)),
+    "one category": lambda: nvpflow.FlowDensity(support=[None, "category"], **FAST).fit(ROWS[:, :2]),
+    "rare values": lambda: nvpflow.FlowDensity(support=[None, "category"], **FAST).fit(RARE),
     "detector": lambda: nvpflow.FlowOutlierDetector(support=SUPPORT, contamination=0.1, **FAST).fit(ROWS),
 }
 
@@ -43,7 +46,7 @@ MODELS = {
 def test_round_trip(name, ending, tmp_path):
     model = MODELS[name]()
     twin = nvpflow.load(save_to(tmp_path, model, ending))
-    rows = ROWS[:, 1:3] if name == "categories alone" else ROWS
+    rows = {"categories alone": ROWS[:, 1:3], "one category": ROWS[:, :2], "rare values": RARE}.get(name, ROWS)
     np.testing.assert_array_equal(twin.score_samples(rows), model.score_samples(rows))
     if name != "detector":
         assert_same_samples(twin, model)
@@ -106,6 +109,7 @@ def parts(request, tmp_path_factory):
     "strengths": [None, [1.0], [0, 0], [-1, -1], [None, None]],
     "n_classes": [None, -1, 5, 2**62, 1.5],
     "n_fitted": [None, -1, "a"],
+    "effects": [None, [[]], [[], [1]], [[[0.0]], []], [[["a"] * 4], []], [[[10**400] * 4], []], [[[0.5] * 4], []]],
 }.items())  # fmt: skip
 def test_damaged_headers(parts, tmp_path, name, values):
     header, arrays = parts

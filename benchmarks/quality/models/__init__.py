@@ -15,6 +15,10 @@ from typing import NamedTuple
 import nvpflow
 
 
+class Unsuitable(ValueError):
+    """Raised by a model that is not made for such columns: there is no figure of it then."""
+
+
 class Model(NamedTuple):
     """Where the function of a model is, which packages compute it, and the most samples that it is run with."""
 
@@ -73,7 +77,12 @@ SUPPORT_MODELS = {
     "nvpflow FlowDensity": Model("supports", "flow_density", _OURS),
     "nvpflow without support": Model("supports", "flow_density_without", _OURS),
     "GaussianMixture": Model("supports", "gaussian_mixture", _SKLEARN),
-    "KDEMultivariate": Model("supports", "kernel_density", ("statsmodels",), 1000),
+    "KernelDensity": Model("supports", "kernel_density", _SKLEARN, 10_000),
+    "zuko NSF": Model("supports", "zuko_nsf", _ZUKO),
+    "KDEMultivariate": Model("supports_of_peers", "kernel_density", ("statsmodels",), 1000),
+    "vine copula": Model("supports_of_peers", "vine_copula", ("pyvinecopulib",), 10_000),
+    "denmarf": Model("supports_of_peers", "denmarf_flow", ("denmarf", "torch"), 1000),
+    "pzflow": Model("supports_of_peers", "pzflow_flow", ("pzflow",)),
 }
 # What nvpflow should never be far behind: normal distributions and kernels.
 SIMPLE = ("LedoitWolf", "GaussianMixture", "KernelDensity", "LinearRegression")

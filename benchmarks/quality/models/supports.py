@@ -1,23 +1,32 @@
-"""Models of columns with bounds and of whole numbers, which know the support of each column; see quality/supports.py."""
+"""Models of columns with bounds, angles, whole numbers and categories: nvpflow, and models of reals on transformed columns.
 
-import warnings
+They know the support of each column; see quality/supports.py. Imports are where they are needed, as packages are optional.
+"""
 
 import numpy as np
-from scipy.special import ndtri
 
 import nvpflow
-from quality.densities.density import LOG_2PI
-from quality.supports import is_category, is_whole
+from quality.models import Unsuitable
+from quality.models.categories import per_category, refuse_categories
+from quality.models.columns import Fitted, RealColumns
+from quality.supports import ANGLE, is_category, is_whole
 
 
 def flow_density(x, support, seed):
-    return nvpflow.FlowDensity(support=[_kind(kind) for kind in support], random_state=seed).fit(x).score_samples
+    return _fitted(nvpflow.FlowDensity(support=[_kind(kind) for kind in support], random_state=seed).fit(x))
 
 
 def flow_density_without(x, support, seed):
     """The same without a support. Whole numbers and categories would have no density."""
-    _refuse_others(support)
-    return nvpflow.FlowDensity(random_state=seed).fit(x).score_samples
+    if any(map(is_whole, support)):
+        raise Unsuitable("columns of whole numbers have no density")
+    if any(map(is_category, support)):
+        raise Unsuitable("columns of categories have no density")
+    return _fitted(nvpflow.FlowDensity(random_state=seed).fit(x))
+
+
+def _fitted(model):
+    return Fitted(model.score_samples, lambda n, rng: np.asarray(model.sample(n, random_state=rng)))
 
 
 def _kind(kind):
@@ -26,49 +35,45 @@ def _kind(kind):
     return kind if not is_whole(kind) else nvpflow.Integer(0, None if isinstance(kind, str) else kind[1])
 
 
-def _refuse_others(support):
-    if any(map(is_whole, support)):
-        raise ValueError("columns of whole numbers have no density")
-    if any(map(is_category, support)):
-        raise ValueError("columns of categories have no density")
-
-
+@per_category
 def gaussian_mixture(x, support, seed):
-    """A mixture by BIC of transformed columns: logarithms of positive numbers, normal scores of those in the unit interval."""
-    from quality.models.classical import gaussian_mixture as of_reals  # only where scikit-learn is installed
+    """A mixture by BIC of transformed columns."""
+    from quality.models.classical import mixture_by_bic
 
-    _refuse_others(support)
-    log_prob = of_reals(_transformed(x, support)[0], seed)
-
-    def of_own_units(points):
-        reals, log_slopes = _transformed(points, support)
-        return log_prob(reals) + log_slopes
-
-    return of_own_units
+    columns = RealColumns(x, support, seed)
+    mixture = mixture_by_bic(columns.reals, seed)
+    return columns.fitted(mixture.score_samples, lambda n, rng: mixture.sample(n)[0])
 
 
-def _transformed(x, support):
-    """The columns as real numbers, and the logarithm of the derivative, summed over the columns."""
-    columns, log_slopes = [], 0
-    for column, kind in zip(x.T, support):
-        if kind == (0, 1):
-            z = ndtri(column)
-            columns.append(z)
-            log_slopes = log_slopes + 0.5 * z**2 + 0.5 * LOG_2PI
-        elif kind == (0, None):
-            columns.append(np.log(column))
-            log_slopes = log_slopes - np.log(column)
-        else:
-            columns.append(column)
-    return np.stack(columns, axis=1), log_slopes
-
-
+@per_category
 def kernel_density(x, support, seed):
-    """Kernels for real, for ordered and for unordered columns, without knowledge of bounds; bandwidths by the normal reference rule."""
-    from statsmodels.nonparametric.kernel_density import KDEMultivariate
+    """Kernels of transformed columns, with the bandwidth that has the best cross-validated likelihood."""
+    from quality.models.classical import kernels_by_likelihood
 
-    kinds = "".join("o" if is_whole(kind) else "u" if is_category(kind) else "c" for kind in support)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        estimate = KDEMultivariate(x, kinds, bw="normal_reference")
-    return lambda points: np.log(estimate.pdf(points))
+    columns = RealColumns(x, support, seed)
+    kernels = kernels_by_likelihood(columns.reals, seed)
+    return columns.fitted(kernels.score_samples, lambda n, rng: kernels.sample(n, random_state=seed))
+
+
+def zuko_nsf(x, support, seed):
+    """A spline flow of transformed columns, or a circular one (NCSF) if all are angles: zuko has none for some of them."""
+    import torch
+    import zuko
+
+    from quality.models.torch_training import scorer, trained
+    from quality.models.zuko_flows import spline_flow
+
+    refuse_categories(support)
+    dim = x.shape[1]
+    if all(kind == ANGLE for kind in support):
+        flow = trained(lambda: spline_flow(dim, zuko.flows.NCSF), x - np.pi, seed)
+        log_prob = scorer(flow)
+        return Fitted(lambda points: log_prob(points - np.pi), lambda n, rng: _draw(flow, n, torch) + np.pi)
+    columns = RealColumns(x, support, seed)
+    flow = trained(lambda: spline_flow(dim), columns.reals, seed)
+    return columns.fitted(scorer(flow), lambda n, rng: _draw(flow, n, torch))
+
+
+def _draw(flow, n, torch):
+    with torch.no_grad():
+        return flow().sample((n,)).double().numpy()

@@ -8,7 +8,11 @@ from quality.models.units import standardized
 
 @standardized
 def nsf(x, seed):
-    return early_stopping(lambda: zuko.flows.NSF(x.shape[1], transforms=3, hidden_features=(64, 64)), x, seed)
+    return early_stopping(lambda: spline_flow(x.shape[1]), x, seed)
+
+
+def spline_flow(dim, flow=zuko.flows.NSF):
+    return flow(dim, transforms=3, hidden_features=(64, 64))
 
 
 @standardized
