@@ -156,9 +156,9 @@ class TestRange:
     @pytest.mark.filterwarnings("ignore:.*leave the range of training")
     def test_clipping(self, sine, at):
         drawn = sine.sample(4000, context=[at])
-        assert 0.3 < drawn.std() < 0.6
+        assert 0.3 < drawn.std() < 0.75  # of averages of mixtures, it grows where there are no samples
         assert -1.5 < drawn.mean() < 0.6
-        assert sine.score(drawn, context=[at]) == pytest.approx(-0.5 * np.log(2 * np.pi * np.e * 0.42**2), abs=0.3)
+        assert sine.score(drawn, context=[at]) == pytest.approx(-0.5 * np.log(2 * np.pi * np.e * 0.42**2), abs=0.5)
 
     def test_warning_has_names(self):
         y, c = self.draw(300, 0)

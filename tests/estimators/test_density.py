@@ -127,6 +127,7 @@ class TestWarmStart:
 
 
 class TestHeldOutSamples:
+    @pytest.mark.filterwarnings("ignore:column.* repeat few values")
     def test_column_with_one_other_value(self):
         """No split leaves the training samples with a constant column."""
         x = np.zeros((20, 3))

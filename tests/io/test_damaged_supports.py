@@ -50,6 +50,7 @@ def test_frame(parts, tmp_path, frame):
         nvpflow.load(write(tmp_path / "model.npz", header | {"frame": frame}, arrays))
 
 
+@pytest.mark.filterwarnings("ignore:column.* repeat few values")
 def test_columns_need_the_layer(parts, tmp_path):
     plain = tmp_path / "plain.npz"
     nvpflow.FlowDensity(n_layers=2, hidden_dim=4, max_iter=2).fit(X).save(plain)
