@@ -162,7 +162,7 @@ def _with_values(codes: Floats, found: dict[int, list[Any]], known: dict[int, di
     for place, texts in found.items():
         of_texts = known.get(place, {})
         values = [of_texts.get(str(text), text) for text in texts]
-        table[:, place] = [values[code] for code in codes[:, place].astype(int)]
+        table[:, place] = [None if np.isnan(code) else values[int(code)] for code in codes[:, place]]
     return table
 
 

@@ -95,9 +95,9 @@ class Texts:
             raise ValueError("the cell is empty")
         return self.codes.setdefault(text, len(self.codes))
 
-    def of(self, values: Sequence[Any]) -> list[int]:
-        """The codes of values, none of which are missing."""
-        return [self.codes.setdefault(value, len(self.codes)) for value in values]
+    def of(self, values: Sequence[Any]) -> list[float]:
+        """The codes of values; NaN for None."""
+        return [np.nan if value is None else self.codes.setdefault(value, len(self.codes)) for value in values]
 
 
 class Found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import itertools
 import re
@@ -11,7 +12,7 @@ from typing import Any, BinaryIO, Self, TextIO
 
 import numpy as np
 
-from nvpflow.cli._table_columns import Found, Table, TableError, Wanted, shorten
+from nvpflow.cli._table_columns import Found, Table, TableError, Texts, Wanted, shorten
 
 __all__ = ["read_text"]
 
@@ -48,7 +49,8 @@ def _read_rows(rows: _Rows, wanted: Wanted, header: bool | None) -> list[Table]:
     rows.first_number = rows.number
     found = wanted.find(len(cells), names)
     converters: dict[int | str, Callable[[str], Any]] = dict.fromkeys(found.may_miss, _number_or_nan)
-    converters.update(found.categories.items())
+    for index, texts in found.categories.items():
+        converters[index] = functools.partial(_code_or_nan, texts) if index in found.may_miss else texts
     try:
         values = np.loadtxt(
             itertools.chain([first], rows),
@@ -65,6 +67,10 @@ def _read_rows(rows: _Rows, wanted: Wanted, header: bool | None) -> list[Table]:
     except ValueError as error:
         raise TableError(rows.explain(found) or f"{wanted.source}: {error}") from None
     return found.tables(values, rows.place)
+
+
+def _code_or_nan(texts: Texts, text: str) -> float:
+    return np.nan if text.strip() in MISSING else texts(text)
 
 
 class _Rows:

@@ -276,8 +276,8 @@ def _read_npy(stream: BinaryIO, wanted: Wanted) -> list[Table]:
     values = np.lib.format.read_array(stream, allow_pickle=False)
     chosen = np.ascontiguousarray(values[:, found.indices], np.float64)
     for column, index in zip(chosen.T, found.indices):
-        if index in found.categories and np.isfinite(column).all():
-            column[:] = found.categories[index].of(column.tolist())
+        if index in found.categories and not np.isinf(column).any():
+            column[:] = found.categories[index].of([None if np.isnan(value) else value for value in column.tolist()])
     return found.tables(chosen)
 
 
@@ -315,7 +315,7 @@ def _read_parquet(stream: BinaryIO, wanted: Wanted) -> list[Table]:
         place = names[index] if unique else index
         if index in found.categories:
             cells = table.column(place).to_pylist()
-            if None in cells:
+            if None in cells and index not in found.may_miss:
                 raise TableError(f"{wanted.source}, row {cells.index(None) + 1}, column {label}: the cell is empty")
             values[:, i] = found.categories[index].of(cells)
             continue
@@ -351,9 +351,9 @@ def _write_text(file: TextIO, values: Floats, names: Sequence[str] | None, delim
 
 
 def _cell(value: Any) -> str:
-    """A value as a cell. A number that is one in float32 needs no more digits than that."""
+    """A value as a cell, in the shortest text that is read as the same number in float32 if it is one, or else in float64."""
     if not isinstance(value, float):
         return str(value)
     with np.errstate(over="ignore"):
-        kind = np.float32 if float(np.float32(value)) == value else np.float64
-    return FORMATS[np.dtype(kind)] % value
+        is_single = float(np.float32(value)) == value
+    return FORMATS[np.dtype(np.float32)] % value if is_single else repr(value).removesuffix(".0")

@@ -108,3 +108,29 @@ def test_errors(table, path, put, tmp_path, capsys):
     ):
         assert main(*arguments) == 1
         assert message in error_line(capsys)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_missing_cells(put, tmp_path, capsys, suffix):
+    cells = rows()
+    for i, row in enumerate(cells):
+        row[i % 4] = "" if i % 7 == 0 else row[i % 4]
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows([["x", "colour", "flag", "count"], *cells])
+    path, model = put(file.getvalue()), str(tmp_path / "model.npz")
+    if suffix == "parquet":
+        pandas = pytest.importorskip("pandas")
+        pytest.importorskip("pyarrow")
+        frame = pandas.read_csv(path, dtype={"colour": str})
+        path = str(tmp_path / "table.parquet")
+        frame.to_parquet(path)
+    fit = ["fit", path, "-o", model, "--category", "colour", *FAST]
+    assert main(*fit) == 1
+    assert "the cell is empty" in error_line(capsys) or suffix == "parquet"
+    assert main(*fit, "--missing", "marginalize") == 0
+    assert main("score", model, path) == 0
+    assert np.isfinite([float(line) for line in capsys.readouterr().out.splitlines()[1:]]).all()
+    assert main("impute", model, path) == 0
+    filled = list(csv.reader(io.StringIO(capsys.readouterr().out)))[1:]
+    assert all(row[1] in COLOURS and all(row) for row in filled)
+    assert all(new[1] == old[1] for new, old in zip(filled, cells) if old[1])
