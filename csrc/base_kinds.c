@@ -7,10 +7,13 @@
      .least = 1,                                                                                                       \
      .most = SIZE_MAX}
 
+#define N_INDICATORS                                                                                                   \
+    {.name = "n_indicators", .form = NVP_ADDED, .offset = offsetof(nvp_base_config, n_indicators), .most = SIZE_MAX}
+
 _Static_assert(sizeof(nvp_base_kind) == sizeof(int), "choices are ints");
 
 const nvp_base_traits nvp_base_kinds[NVP_N_BASE_KINDS] = {
     [NVP_STANDARD_NORMAL] = {.name = "standard_normal", .version = 1},
     [NVP_MIXTURE] = {"mixture", 2, {N_COMPONENTS}, false},
-    [NVP_CONDITIONAL_MIXTURE] = {"conditional_mixture", NVP_FIRST_WITH_KIND, {N_COMPONENTS}, true},
+    [NVP_CONDITIONAL_MIXTURE] = {"conditional_mixture", NVP_FIRST_WITH_KIND, {N_COMPONENTS, N_INDICATORS}, true},
 };

@@ -8,13 +8,14 @@
 
 typedef struct {
     const char *name;
-    int version; /* first version of nvp_flow_decode's numbers with the kind; NVP_FIRST_WITH_KIND for new ones */
+    int version; /* first version of nvp_flow_decode's numbers with the kind; NVP_FIRST_WITH_ADDED for new ones */
     nvp_field fields[4]; /* of nvp_base_config, in the order of nvp_flow_decode; the last one has no name */
     bool reads_context;  /* and needs one */
 } nvp_base_traits;
 
-/* Each version before this one has a single base. */
-enum { NVP_FIRST_WITH_KIND = 3 };
+/* Each version before NVP_FIRST_WITH_KIND has a single base; the numbers of each before NVP_FIRST_WITH_ADDED lack the added
+ * fields, which are 0. */
+enum { NVP_FIRST_WITH_KIND = 3, NVP_FIRST_WITH_ADDED = 4 };
 
 /* By nvp_base_kind. */
 extern const nvp_base_traits nvp_base_kinds[NVP_N_BASE_KINDS];

@@ -83,7 +83,8 @@ static bool take_base(const nvp_base_config *given, size_t dim, size_t context_d
     const nvp_field *fields = nvp_base_kinds[all.kind].fields;
     *own = (nvp_base_config)NVP_BASE_CONFIG(.kind = all.kind);
     nvp_copy_values(fields, &all, own);
-    return nvp_fields_are_valid(fields, dim, own) && (context_dim > 0 || !nvp_base_kinds[all.kind].reads_context);
+    return nvp_fields_are_valid(fields, dim, own) && own->n_indicators <= context_dim &&
+           (context_dim > 0 || !nvp_base_kinds[all.kind].reads_context);
 }
 
 /* Check the layers' configurations, and count the indices and reals that they store. */

@@ -91,6 +91,7 @@ static void read_field(numbers *in, const nvp_field *field, size_t dim, void *co
         nvp_set_real(config, field, next_real(in));
         break;
     case NVP_COUNT:
+    case NVP_ADDED:
         nvp_set_count(config, field, next_count(in));
         break;
     case NVP_WIDTHS: {
@@ -119,7 +120,9 @@ static void read_fields(numbers *in, const nvp_field *fields, size_t dim, void *
 static void read_base(numbers *in, size_t version, size_t dim, nvp_base_config *base, storage *lists) {
     const size_t kind = version < NVP_FIRST_WITH_KIND ? version - 1 : next_choice(in, NVP_N_BASE_KINDS);
     *base = (nvp_base_config)NVP_BASE_CONFIG(.kind = (nvp_base_kind)kind);
-    read_fields(in, nvp_base_kinds[kind].fields, dim, base, lists);
+    for (const nvp_field *field = nvp_base_kinds[kind].fields; field->name; field++)
+        if (field->form != NVP_ADDED || version >= NVP_FIRST_WITH_ADDED)
+            read_field(in, field, dim, base, lists);
     if (version < NVP_FIRST_WITH_KIND && base->n_components == 0)
         base->kind = NVP_STANDARD_NORMAL;
 }
@@ -133,7 +136,7 @@ static nvp_status why_bad(const numbers *in) { return in->too_large ? NVP_ERROR_
 
 static nvp_status read_flow(numbers *in, storage *lists, nvp_flow **flow) {
     const size_t version = next_count(in);
-    in->bad |= version < 1 || version > NVP_FIRST_WITH_KIND;
+    in->bad |= version < 1 || version > NVP_FIRST_WITH_ADDED;
     if (in->bad)
         return NVP_ERROR_ARGUMENT;
     const nvp_dtype dtype = (nvp_dtype)next_choice(in, 2);
@@ -221,6 +224,7 @@ static void write_field(list *out, const nvp_field *field, size_t dim, const voi
         put_real(out, nvp_get_real(config, field));
         break;
     case NVP_COUNT:
+    case NVP_ADDED:
         put_size(out, nvp_get_count(config, field));
         break;
     case NVP_WIDTHS:
@@ -250,16 +254,31 @@ static void write_fields(list *out, const nvp_field *fields, size_t dim, const v
         write_field(out, field, dim, config);
 }
 
-static void write_flow(list *out, const nvp_flow *flow, unsigned char *mask, size_t *columns) {
-    const nvp_base_config *base = &flow->base.config;
+/* The lowest version that can represent the base. */
+static int version_of_base(const nvp_base_config *base) {
     const nvp_base_traits *traits = &nvp_base_kinds[base->kind];
-    put_size(out, (size_t)traits->version);
+    int version = traits->version;
+    for (const nvp_field *field = traits->fields; field->name; field++)
+        if (field->form == NVP_ADDED && !nvp_is_left_out(base, field))
+            version = NVP_FIRST_WITH_ADDED;
+    return version;
+}
+
+static void write_base(list *out, int version, size_t dim, const nvp_base_config *base) {
+    if (version >= NVP_FIRST_WITH_KIND)
+        put_size(out, (size_t)base->kind);
+    for (const nvp_field *field = nvp_base_kinds[base->kind].fields; field->name; field++)
+        if (field->form != NVP_ADDED || version >= NVP_FIRST_WITH_ADDED)
+            write_field(out, field, dim, base);
+}
+
+static void write_flow(list *out, const nvp_flow *flow, unsigned char *mask, size_t *columns) {
+    const int version = version_of_base(&flow->base.config);
+    put_size(out, (size_t)version);
     put_size(out, (size_t)flow->dtype);
     put_size(out, flow->dim);
     put_size(out, flow->context_dim);
-    if (traits->version >= NVP_FIRST_WITH_KIND)
-        put_size(out, (size_t)base->kind);
-    write_fields(out, traits->fields, flow->dim, base);
+    write_base(out, version, flow->dim, &flow->base.config);
     put_size(out, flow->n_layers);
     for (size_t l = 0; l < flow->n_layers; l++) {
         nvp_layer_config layer;

@@ -4,9 +4,9 @@
 #include <string.h>
 
 const char *const nvp_form_names[] = {
-    [NVP_CHOICE] = "choice", [NVP_SWITCH] = "choice", [NVP_REAL] = "real",   [NVP_COUNT] = "count",
-    [NVP_WIDTHS] = "widths", [NVP_MASK] = "mask",     [NVP_ORDER] = "order", [NVP_BOUNDS] = "bounds",
-    [NVP_REALS] = "reals",
+    [NVP_CHOICE] = "choice", [NVP_SWITCH] = "choice", [NVP_REAL] = "real",     [NVP_COUNT] = "count",
+    [NVP_ADDED] = "added",   [NVP_WIDTHS] = "widths", [NVP_MASK] = "mask",     [NVP_ORDER] = "order",
+    [NVP_BOUNDS] = "bounds", [NVP_REALS] = "reals",
 };
 
 size_t nvp_count_choices(const nvp_field *field) {
@@ -66,6 +66,10 @@ const double *nvp_get_reals(const void *config, const nvp_field *field, size_t d
     return reals;
 }
 
+bool nvp_is_left_out(const void *config, const nvp_field *field) {
+    return field->form == NVP_ADDED && nvp_get_count(config, field) == 0;
+}
+
 void nvp_set_choice(void *config, const nvp_field *field, int value) {
     set(config, field->offset, &value, sizeof value);
 }
@@ -122,6 +126,7 @@ void nvp_copy_values(const nvp_field *fields, const void *from, void *to) {
             nvp_set_real(to, field, nvp_get_real(from, field));
             break;
         case NVP_COUNT:
+        case NVP_ADDED:
             nvp_set_count(to, field, nvp_get_count(from, field));
             break;
         case NVP_WIDTHS:
@@ -167,6 +172,7 @@ static bool is_valid(const nvp_field *field, size_t dim, const void *config) {
     case NVP_CHOICE:
         return (unsigned)nvp_get_choice(config, field) < nvp_count_choices(field);
     case NVP_COUNT:
+    case NVP_ADDED:
         return nvp_get_count(config, field) >= field->least && nvp_get_count(config, field) <= field->most;
     case NVP_WIDTHS: {
         const size_t *widths = nvp_get_sizes(config, field, dim, &n);

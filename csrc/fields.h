@@ -12,6 +12,7 @@ typedef enum {
     NVP_SWITCH, /* an int: 0 is the first of two choices, everything else the second */
     NVP_REAL,   /* a double */
     NVP_COUNT,  /* a size_t from `least` to `most` */
+    NVP_ADDED,  /* likewise, of a base, from 0; the encoded numbers have it from version NVP_FIRST_WITH_ADDED on */
     NVP_WIDTHS, /* sizes >= 1 of hidden layers, and their number */
     NVP_MASK,   /* D zeros and ones, as unsigned char */
     NVP_ORDER,  /* sizes: each of 0, ..., D - 1 once */
@@ -41,6 +42,9 @@ size_t nvp_get_count(const void *config, const nvp_field *field);
 const unsigned char *nvp_get_mask(const void *config, const nvp_field *field);
 const size_t *nvp_get_sizes(const void *config, const nvp_field *field, size_t dim, size_t *n);
 const double *nvp_get_reals(const void *config, const nvp_field *field, size_t dim, size_t *n);
+
+/* Whether the field is 0 where older files have no number, so that new ones need none. */
+bool nvp_is_left_out(const void *config, const nvp_field *field);
 
 void nvp_set_choice(void *config, const nvp_field *field, int value);
 void nvp_set_real(void *config, const nvp_field *field, double value);

@@ -96,6 +96,7 @@ static void put_field(nvp_bytes *to, const nvp_field *field, const nvp_flow *flo
         put_real(to, nvp_get_real(config, field));
         break;
     case NVP_COUNT:
+    case NVP_ADDED:
         put_size(to, nvp_get_count(config, field));
         break;
     case NVP_MASK: /* layers with a mask also read the context */
@@ -121,7 +122,8 @@ static void put_field(nvp_bytes *to, const nvp_field *field, const nvp_flow *flo
 
 static void put_fields(nvp_bytes *to, const nvp_field *fields, const nvp_flow *flow, const void *config) {
     for (const nvp_field *field = fields; field->name; field++)
-        put_field(to, field, flow, config);
+        if (!nvp_is_left_out(config, field))
+            put_field(to, field, flow, config);
 }
 
 static void put_layer(nvp_bytes *to, const nvp_flow *flow, const nvp_layer_config *layer) {

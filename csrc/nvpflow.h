@@ -152,6 +152,12 @@ typedef struct {
 
     /* For NVP_MIXTURE and NVP_CONDITIONAL_MIXTURE: */
     size_t n_components; /* >= 1 */
+
+    /* For NVP_CONDITIONAL_MIXTURE: the last columns of the context that are indicators of categories, 0 to C of them.
+     * They multiply the weight of component k by exp(W_k s), where W (K, n_indicators) are its last parameters: a table
+     * of probabilities if one of the indicators of each variable is 1; Hunt and Jorgensen (1999), "Mixture model
+     * clustering using the MULTIMIX program". The columns before them, and z, are the normal distributions'. */
+    size_t n_indicators;
 } nvp_base_config;
 #define NVP_BASE_CONFIG(...)                                                                                           \
     { .size = sizeof(nvp_base_config), __VA_ARGS__ }
@@ -164,8 +170,8 @@ NVP_API nvp_status nvp_flow_create(nvp_flow **flow, nvp_dtype dtype, size_t dim,
                                    const nvp_base_config *base, size_t n_layers, const nvp_layer_config *layers);
 NVP_API void nvp_flow_destroy(nvp_flow *flow); /* does nothing for NULL */
 
-/* Create a flow from n numbers, the form that model files store: the version of this list, 1, 2 or 3; nvp_dtype; D; C;
- * the base; L; and for each layer its nvp_layer_type, followed by its fields of nvp_layer_config, in this order:
+/* Create a flow from n numbers, the form that model files store: the version of this list, 1 to 4; nvp_dtype; D; C; the
+ * base; L; and for each layer its nvp_layer_type, followed by its fields of nvp_layer_config, in this order:
  *
  * - couplings: activation, n_hidden, the hidden widths, the mask (D numbers),
  * - then for affine couplings: scale, scale_bound, shared_network,
@@ -174,9 +180,10 @@ NVP_API void nvp_flow_destroy(nvp_flow *flow); /* does nothing for NULL */
  * - bounded layers: their D pairs of bounds, D scales, D edges.
  *
  * In version 1 the base is N(0, I) and takes no number. In version 2 it is the number of components of a mixture, or 0
- * for N(0, I). In version 3 it is its nvp_base_kind, followed by its fields of nvp_base_config:
+ * for N(0, I). In versions 3 and 4 it is its nvp_base_kind, followed by its fields of nvp_base_config:
  *
- * - mixture and conditional mixture: n_components.
+ * - mixture and conditional mixture: n_components,
+ * - conditional mixture, from version 4 on: n_indicators.
  *
  * NVP_ERROR_ARGUMENT or NVP_ERROR_SIZE if the numbers do not describe a flow. They need not be trusted: the memory used
  * is bounded by a multiple of theirs. */

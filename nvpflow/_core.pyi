@@ -85,6 +85,17 @@ class Flow(Transform):
     ) -> None: ...
     def _train_state_size(self) -> int: ...
 
+def incomplete_sums(
+    x: Floats,
+    share: Floats,
+    log_weights: Floats,
+    means: Floats,
+    covariances: Floats,
+    shares: Floats,
+    shift: Floats,
+    squares: Floats,
+    /,
+) -> float: ...
 def adam_step(
     parameters: Floats,
     grad: Floats,

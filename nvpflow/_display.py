@@ -89,7 +89,8 @@ def estimator_html(estimator: FlowDensity | FlowOutlierDetector) -> str:
     one = "member" not in history  # the last epoch of an ensemble is one of its last member
     curves = {name: curve for name, curve in history.items() if one and name.endswith("_nll") and len(curve)}
     results += [(f"last {name}", f"{curve[-1]:.4f}") for name, curve in curves.items()]
-    parts = _fold("parameters", content), _table(results), _fold("flow_", estimator.flow_._repr_html_())
+    flow = "" if estimator.flow_ is None else _fold("flow_", estimator.flow_._repr_html_())
+    parts = _fold("parameters", content), _table(results), flow
     return _box(estimator, "".join(parts))
 
 

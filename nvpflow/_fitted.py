@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +16,18 @@ from nvpflow._training.dataset import check_numbers
 from nvpflow._typing import ArrayLike, FloatDType, Floats, Names
 from nvpflow._validation.arguments import check_dtype
 from nvpflow._validation.arrays import as_array, check_samples
+from nvpflow._warnings import warn_user
 from nvpflow.ensemble import log_prob_and_std
+from nvpflow.missing._rows import has_missing
+from nvpflow.supports._category import is_missing
 from nvpflow.supports._encoding import as_rows
+from nvpflow.supports._tables import take_apart
 
 if TYPE_CHECKING:
     from nvpflow.ensemble import FlowEnsemble
     from nvpflow.flow import Flow
+    from nvpflow.missing._model import IncompleteModel, Scores
+    from nvpflow.missing._table import IncompleteTable
     from nvpflow.supports._categories import Categories
     from nvpflow.supports._encoding import ContextEncoding
     from nvpflow.supports._fitted import Supports
@@ -42,6 +49,9 @@ OPTIONAL_ATTRIBUTES = (
     "feature_names_in_",
     "search_",
 )
+
+CACHES = ("_incomplete",)
+INCOMPLETE = "X must be finite, got NaN: {} needs complete rows even with missing='marginalize'; `impute` fills them"
 
 
 class _UsedTooEarly(ValueError, AttributeError):
@@ -79,7 +89,7 @@ class FittedModel:
 
     def _keep(self, fitted: dict[str, Any], n_features: int, names: Names | None, context_names: Names | None = None) -> None:
         """Replace the fitted attributes, in one step for the sake of other threads that read them."""
-        attributes = {name: value for name, value in vars(self).copy().items() if name not in OPTIONAL_ATTRIBUTES}
+        attributes = {name: value for name, value in vars(self).copy().items() if name not in OPTIONAL_ATTRIBUTES + CACHES}
         attributes |= fitted | {"n_features_in_": n_features}
         for name, value in (("feature_names_in_", names), ("context_feature_names_in_", context_names)):
             if value is not None:
@@ -87,8 +97,8 @@ class FittedModel:
         self.__dict__ = attributes
 
     def __getstate__(self) -> dict[str, Any]:
-        """The attributes at one moment, even if another thread is fitting."""
-        return vars(self).copy()
+        """The attributes at one moment, even if another thread is fitting. What is only kept to save time is left out."""
+        return {name: value for name, value in vars(self).copy().items() if name not in CACHES}
 
     def _fitted_flow(self) -> Flow | FlowEnsemble:
         flow: Flow | FlowEnsemble | None = getattr(self, "flow_", None)
@@ -128,6 +138,13 @@ class FittedModel:
         categories: Categories | None = getattr(self, "_categories", None)
         return categories
 
+    def _name_categories(self, names: Sequence[str] | None) -> None:
+        """Let messages name the columns of categories by these names, for a model that was fitted to an array."""
+        categories = self._known_categories()
+        if categories is not None and names is not None:
+            labels = tuple(f"{names[column]!r:.50}" for column in categories.coding.columns)
+            categories.coding = categories.coding._replace(labels=labels)
+
     def _known_encoding(self) -> ContextEncoding | None:
         """The encoding of a context with categories or angles. None if it is read as it is."""
         encoding: ContextEncoding | None = getattr(self, "_encoding", None)
@@ -143,6 +160,8 @@ class FittedModel:
     def _check_samples(self, X: ArrayLike, name: str = "X") -> Floats:
         """Check X and convert it to the input of the flow: finite, with the columns of the fit, in the flow's dtype."""
         origin, supports = self._origin(), self._known_supports()
+        if name == "X":
+            self._refuse_missing(X, "this method")
         if name != "X" or (origin is None and supports is None):
             return self._check_columns(X, name, check_samples)
         return self._to_flow(self._check_columns(X, name, check_numbers))
@@ -152,6 +171,90 @@ class FittedModel:
         flow, origin, supports = self._fitted_flow(), self._origin(), self._known_supports()
         x = x if supports is None else supports.marked(x)
         return (x if origin is None else x - origin).astype(flow.dtype)
+
+    def _takes_missing(self, X: ArrayLike) -> bool:
+        """Whether X has missing cells, and the model takes them."""
+        return bool(getattr(self, "missing", "error") == "marginalize") and self._has_missing(X)
+
+    def _has_missing(self, X: ArrayLike) -> bool:
+        categories = self._known_categories()
+        if categories is None:
+            return has_missing(X)
+        try:
+            parts = take_apart("X", X, categories.coding.columns)
+        except (TypeError, ValueError, IndexError):  # for others to say
+            return False
+        return has_missing(parts.numbers) or any(is_missing(value) for values in parts.values for value in values)
+
+    def _refuse_missing(self, X: ArrayLike, what: str) -> None:
+        """Raise a ValueError that says what to do, where missing cells are allowed elsewhere."""
+        if self._takes_missing(X):
+            raise ValueError(INCOMPLETE.format(what))
+
+    def _incomplete_model(self) -> IncompleteModel | IncompleteTable:
+        """The model for rows with missing cells, which is kept while the parameters stay the same."""
+        from nvpflow.missing._model import IncompleteModel
+        from nvpflow.missing._table import IncompleteTable
+
+        self._check_fitted()
+        flow: Flow | FlowEnsemble | None = getattr(self, "flow_", None)
+        supports, categories = self._known_supports(), self._known_categories()
+        flows = () if flow is None else getattr(flow, "flows", (flow,))
+        state = (flow, supports, categories), [one.parameters.tobytes() for one in flows]
+        kept: tuple[Any, IncompleteModel | IncompleteTable] | None = vars(self).get("_incomplete")
+        if kept is None or any(a is not b for a, b in zip(kept[0][0], state[0])) or kept[0][1] != state[1]:
+            model = None if flow is None else IncompleteModel(flow, supports, self._origin())
+            if categories is not None:
+                kept = state, IncompleteTable(model, categories, self._flow_dtype())
+            else:
+                kept = state, cast(IncompleteModel, model)
+            vars(self)["_incomplete"] = kept
+        return kept[1]
+
+    def _check_incomplete(self, X: ArrayLike) -> Floats:
+        """Check X, which may have missing cells. With categories: the columns of numbers, and then the codes."""
+        categories = self._known_categories()
+        if categories is None:
+            return self._check_columns(X, check=functools.partial(check_numbers, missing=True))
+        from nvpflow.missing._table import with_codes
+
+        check_feature_names(self, X)
+        numbers, codes = categories.read(X, missing=True)
+        empty = np.empty((len(codes), 0))
+        return with_codes(check_numbers("X", numbers, self._flow_dtype(), missing=True) if numbers.shape[1] else empty, codes)
+
+    def _context_of_incomplete(self, context: ArrayLike | None, n: int) -> Floats | None:
+        """The context of n rows. A model with categories has none, and its flow reads the codes."""
+        return self._check_context(context, n) if self._known_categories() is None else self._check_context_rows(context, n)
+
+    def _scores_of_incomplete(self, X: ArrayLike, context: ArrayLike | None) -> Scores:
+        """Log-densities of rows with missing cells, in the dtype of the flow. Warn of those that cannot be trusted."""
+        x = self._check_incomplete(X)
+        scores = self._incomplete_model().score(x, self._context_of_incomplete(context, len(x)))
+        n_doubtful = np.count_nonzero(scores.doubtful)
+        if n_doubtful:
+            warn_user(
+                f"the log-density of {n_doubtful} row(s) with missing cells cannot be trusted: importance sampling had fewer "
+                "than 20 effective draws. return_error=True of score_samples gives standard errors"
+            )
+        dtype = self._flow_dtype()
+        return scores._replace(
+            log_density=scores.log_density.astype(dtype), std=scores.std.astype(dtype), error=scores.error.astype(dtype)
+        )
+
+    def _all_scores(self, X: ArrayLike, context: ArrayLike | None, return_std: bool, return_error: bool) -> Any:
+        """What `score_samples` returns: log-densities, and if asked for their deviations over members and standard errors."""
+        if self._takes_missing(X):
+            scores = self._scores_of_incomplete(X, context)
+            found = [scores.log_density, scores.std, scores.error]
+        elif return_std:
+            log_density, std = self._log_density_and_std(X, context)
+            found = [log_density, std, np.zeros_like(std)]
+        else:
+            log_density = self._log_density(X, context)
+            found = [log_density, log_density, np.zeros_like(log_density)]
+        wanted = [found[0], *([found[1]] * return_std), *([found[2]] * return_error)]
+        return wanted[0] if len(wanted) == 1 else tuple(wanted)
 
     def _inputs(self, X: ArrayLike, context: ArrayLike | None) -> _Inputs:
         """Check samples and their context."""
@@ -173,6 +276,8 @@ class FittedModel:
 
     def _log_density(self, X: ArrayLike, context: ArrayLike | None) -> Floats:
         """Log-density of X, with respect to counting measure in columns of whole numbers and categories."""
+        if self._takes_missing(X):
+            return self._scores_of_incomplete(X, context).log_density
         x, rows, log_p = self._inputs(X, context)
         supports, dtype = self._known_supports(), self._flow_dtype()
         if x is None or supports is None or not supports.is_sum:
@@ -230,7 +335,7 @@ class FittedModel:
             return encoding.n_columns
         if categories is None:
             return self._fitted_flow().context_dim
-        return 0 if not categories.coding.others else self._fitted_flow().context_dim - categories.indicators.width
+        return 0 if not categories.coding.others else self._fitted_flow().context_dim - categories.width
 
     def _check_context_rows(self, context: ArrayLike | None, n: int) -> Floats | None:
         """Check the context of n samples: n finite rows, or one row for all, as numbers. Its precision is kept."""

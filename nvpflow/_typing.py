@@ -20,6 +20,7 @@ class SupportsDLPack(Protocol):
 ArrayLike: TypeAlias = npt.ArrayLike | SupportsDLPack
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Ints: TypeAlias = npt.NDArray[np.integer[Any]]
+Bools: TypeAlias = npt.NDArray[np.bool_]
 Names: TypeAlias = npt.NDArray[np.object_]  # of str
 FloatDType: TypeAlias = np.dtype[np.floating[Any]]
 DTypeLike: TypeAlias = npt.DTypeLike
@@ -46,6 +47,7 @@ Activation: TypeAlias = Literal["relu", "tanh", "silu"]
 Scale: TypeAlias = Literal["exp", "tanh"]
 CouplingKind: TypeAlias = Literal["spline", "affine", "additive"]
 Base: TypeAlias = Literal["auto", "normal", "mixture"]
+Missing: TypeAlias = Literal["error", "marginalize"]
 Schedule: TypeAlias = Literal["constant", "cosine"]
 
 

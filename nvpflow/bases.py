@@ -29,11 +29,12 @@ def base_from_config(config: Mapping[str, Any] | None, dtype: DTypeLike) -> Mixt
 def base_from_state(state: dict[str, ArrayLike], dtype: DTypeLike, data_dim: int, context_dim: int) -> MixtureBase | None:
     """Create a base from the entries "base.<name>" of a flow's state dict, and remove them from it. None if it has none.
 
-    The dimensions are those of the layers. Means of as many columns as both together are those of a conditional mixture.
+    The dimensions are those of the layers. Means of as many columns as both together, or an entry of indicators, are those of
+    a conditional mixture.
     """
     if not any(key.startswith("base.") for key in state):
         return None
     shape = np.shape(as_array("base.means", state.get("base.means", ())))
-    if context_dim and shape[1:] == (context_dim + data_dim,):
+    if context_dim and (shape[1:] == (context_dim + data_dim,) or "base.indicator_logits" in state):
         return ConditionalMixtureBase._from_state(state, dtype, context_dim)
     return MixtureBase._from_state(state, dtype)

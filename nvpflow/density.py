@@ -8,14 +8,14 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self, cast, overload
 
 import numpy as np
 
-from nvpflow._fitted import NotFittedError
+from nvpflow._fitted import INCOMPLETE, NotFittedError
 from nvpflow._sklearn.available import of_one_flow
 from nvpflow._sklearn.feature_names import check_feature_names
 from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed
 from nvpflow._sklearn.transformer import Transformer
 from nvpflow._training.build import reads
-from nvpflow._training.dataset import check_data, count_given, refuse_context, warn_of_dependent_columns
+from nvpflow._training.dataset import Data, check_data, count_given, refuse_context, warn_of_dependent_columns
 from nvpflow._training.fit import train
 from nvpflow._training.members import check_members, train_members
 from nvpflow._training.origin import name_columns
@@ -28,12 +28,14 @@ from nvpflow._typing import (
     ArrayLike,
     Base,
     BinaryWriter,
+    Bools,
     Callback,
     CouplingKind,
     DTypeLike,
     Floats,
     History,
     Ints,
+    Missing,
     Schedule,
     Search,
     Seed,
@@ -57,9 +59,11 @@ from nvpflow._validation.weights import check_weights
 from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import Flow
 from nvpflow.layers import ACTIVATIONS, MAX_BINS, SCALE_BOUND
+from nvpflow.missing._completion import complete
+from nvpflow.missing._output import filled_like
 from nvpflow.supports import Declared, Support, check_support
 from nvpflow.supports._encoding import count_rows
-from nvpflow.supports._fitted import check_unchanged, supports_for
+from nvpflow.supports._fitted import Supports, check_unchanged, supports_for
 from nvpflow.supports._repeated import warn_of_repeated_values
 
 __all__ = ["FlowDensity", "NotFittedError"]
@@ -97,14 +101,16 @@ class FlowDensity(Transformer):
     name.
 
     Samples are anything that holds real numbers in CPU memory: sequences, arrays, data frames of pandas and polars (column
-    names are checked as in scikit-learn), tensors without gradient. Missing values (NaN, masked elements) are an error. The
-    class is a density estimator and a transformer for the pipelines, searches and cross-validation of scikit-learn.
+    names are checked as in scikit-learn), tensors without gradient. Columns of a frame that are categorical, boolean or texts,
+    and those that `support` declares, are categories: unordered values with probabilities. Missing values (NaN, None,
+    masked elements) are an error, unless `missing` allows them. The class is a density estimator and a transformer for the
+    pipelines, searches and cross-validation of scikit-learn.
 
     Log-densities are in nats, per unit of the data. A density is not a probability: where samples are closer than one unit,
     its logarithm is positive. It is -inf where a sample has no density.
 
-    Columns may have a `support`: bounds, whole numbers, or angles. Fitted with a `context`, C numbers for each sample, the
-    model is a conditional density p(x | context). Every method after `fit` then needs a context.
+    Columns may have a `support`: bounds, whole numbers, angles, or categories. Fitted with a `context`, C numbers for each
+    sample, the model is a conditional density p(x | context). Every method after `fit` then needs a context.
 
     Parameters
     ----------
@@ -145,24 +151,39 @@ class FlowDensity(Transformer):
     support : dict, sequence or None, default None
         The supports of the columns: a dict by name or number of a column, or a sequence with an entry for each. An entry is a
         pair ``(low, high)`` of bounds, with None for an open end; an `Integer`, for whole numbers; an `Angle`, for a periodic
-        column; or a short form, "positive" for ``(0, None)``, "unit" for ``(0, 1)``, "integer" for ``Integer()`` and "angle"
-        for ``Angle()``. None is a column of all real numbers, as are the columns that a dict does not name. The flow ends with
+        column; a `Category`, for unordered values; or a short form, "positive" for ``(0, None)``, "unit" for ``(0, 1)``,
+        "integer" for ``Integer()``, "angle" for ``Angle()``, "category" for ``Category()`` and "real" for all real numbers.
+        None, and a column that a dict does not name, is a category in a frame where its type is categorical, boolean or text,
+        and otherwise a column of all real numbers. The flow ends with
         a `Bounded` layer, training sees transformed columns, and log-densities stay in the units of the data. For a column
         with one bound the layer has the shape, exponential or log-normal, that makes the column more normal (Box and Cox). No
         sample is outside, and the log-density is -inf there. A value on a bound has the density of the point at half of the
         smallest other distance of training values to a bound, which is half of a unit in a column of rounded values. With
-        whole numbers, log-densities are with respect to counting measure in their columns: see the notes.
+        whole numbers and categories, log-densities are with respect to counting measure in their columns: see the notes.
+    context_support : dict, sequence or None, default None
+        The same for the columns of a context. A `Category` becomes indicators, numbers 0 and 1, and an `Angle` its cosine and
+        sine; other columns are read as they are. Categorical, boolean and text columns of a frame are categories by
+        themselves.
+    missing : {"error", "marginalize"}, default "error"
+        What to do where cells of X are missing: NaN, None, pandas' NA, polars' null or masked. "marginalize": `fit` draws them
+        from their conditional distribution given the other cells of the row, by a mixture fitted to all cells that are there,
+        which is right if the absence of a cell depends on nothing but the cells that are there; `score_samples` and what
+        relies on it give the marginal log-density of the cells that are there. Rows without any value are left out in `fit`.
+        `impute` fills missing cells in any case. A context must be complete.
     n_init : int, default 1
-        Number of random starts. After a tenth of the epochs only the one with the lowest validation NLL continues. There is
-        one start if no samples are held back, and for a warm start.
+        Number of random starts. After a tenth of the epochs, or the first cycle, only the one with the lowest validation NLL
+        continues. There is one start if no samples are held back, and for a warm start.
     n_models : int, default 1
         More than 1: fit as many flows, and average their densities. Each member has a start and held-out samples of its own.
         Their held-out shares are disjoint if ``n_models * validation_fraction <= 1``, and otherwise as even as possible. With
         `validation_fraction` None the members differ by their starts alone. There is no latent space then: `transform`,
         `inverse_transform` and `partial_fit` need 1.
     max_iter : int or None, default None
-        Epochs. None: as many as make 4500 updates; fewer for flows with many parameters; more, by the square root, beyond
-        10,000 training samples; at least 10.
+        Epochs. None: over a mixture, if samples are held back and there is no context, training runs in cycles of 150, 300,
+        600 ... updates, and ends when a cycle has gained less than half a standard error of held-out likelihood, or too little
+        for the rest to reach an average of mixtures, or after at most 5000 updates. Otherwise as many epochs as make 4500
+        updates, at least 10. In both cases fewer for flows with many parameters, and more, by the square root, beyond 10,000
+        training samples.
     time_limit : float or None, default None
         Seconds. Training ends after the first epoch that ends later than this, as if a callback stopped it: the best
         parameters are kept, and layers over a mixture are judged as after all epochs. The learning rate has not fallen to 0
@@ -171,12 +192,14 @@ class FlowDensity(Transformer):
     batch_size : int or None, default 256
         Samples per update. None: all of them.
     learning_rate : float or None, default None
-        Of Adam. None: 1e-3 over a mixture, 5e-3 over a normal base or with a context. `partial_fit` keeps it constant, and
-        uses 1e-3 over a mixture with a context as well, 1e-4 if the mixture reads it.
+        Of Adam. None: 1e-3 over a mixture, 5e-3 over a normal base or with a context. Where training runs in cycles, 1e-3 or
+        3e-3, whichever has the higher held-out likelihood after the first cycle. `partial_fit` keeps it constant, and uses
+        1e-3 over a mixture with a context as well, 1e-4 if the mixture reads it.
     schedule : {"cosine", "constant"}, default "cosine"
-        "cosine": the learning rate falls to 0 at `max_iter`.
+        "cosine": the learning rate falls to 0 at `max_iter`, or at the end of each cycle. "constant" has no cycles.
     warmup : int or float, default 0.05
-        Updates in which the learning rate first grows linearly. A float in [0, 1) is a share of all updates.
+        Updates in which the learning rate first grows linearly; 1 or more: without cycles. A float in [0, 1) is a share of all
+        updates, or of those of the first cycle.
     average : float, default 0.995
         Decay of an exponential moving average of the parameters, which the model keeps. 0: no average.
     noise : float, default 0.65
@@ -187,7 +210,8 @@ class FlowDensity(Transformer):
         stays in training if a column would be constant without it. None: train on all samples and keep the last parameters.
     n_iter_no_change : int or None, default None
         Stop if the validation NLL (the training NLL, if no samples are held back) has not improved for so many epochs; it is
-        then computed after every epoch. None: train until `max_iter`, with about fifty validations.
+        then computed after every epoch, without cycles. None: train until `max_iter`, with about fifty validations, or ten in
+        each cycle.
     tol : float, default 0
         In nats: the smallest improvement that counts for `n_iter_no_change`.
     warm_start : bool, default False
@@ -211,11 +235,13 @@ class FlowDensity(Transformer):
     flow_ : Flow or FlowEnsemble
         The fitted flow: the coupling layers and, if `standardize`, the layers that lead to the units of the data, over
         `flow_.base`. It reads X less `origin_`, and the context less `context_origin_`, and does not clip the context. With
-        ``n_models > 1`` it is a `FlowEnsemble` of such flows.
+        ``n_models > 1`` it is a `FlowEnsemble` of such flows. With categories it is the flow of the other columns, and the
+        last columns of its context are numbers that stand for their values; None where all columns are categories.
     history_ : dict
         "train_nll": ndarray, one entry per epoch, in nats. If samples are held back, "validation_nll" has the NLL after the
-        epochs in "validation_epoch", counted from 1. Of an ensemble, the curves of its members follow one another, epochs are
-        counted on, and "member" has the member of each epoch, from 0.
+        epochs in "validation_epoch", counted from 1. With categories it is the NLL of the other columns given them. Of an
+        ensemble, the curves of its members follow one another, epochs are counted on, and "member" has the member of each
+        epoch, from 0.
     n_iter_ : int
         Number of epochs, of all members; `partial_fit` adds one per call.
     best_iter_ : int, or ndarray of int, shape (n_models,)
@@ -224,9 +250,10 @@ class FlowDensity(Transformer):
     search_ : dict
         Only over a mixture, if samples were held back. The densities that competed: "candidate", ndarray of
         str; "score", the mean log-density of the samples that the candidate was held out from, in nats; "validation_score",
-        the same of the validation samples alone; "weight", the share in the fitted density. The flow comes after the
-        mixtures, and last a `ConditionalMixtureBase`, with or without layers, if it competed. Both are judged on the
-        validation samples alone. Of an ensemble, the candidates of its members, "member 0: ..." and so on.
+        the same of the validation samples alone; "weight", the share in the fitted density. After the mixtures come other
+        starts and learning rates that were tried, the flow, and last a `ConditionalMixtureBase`, with or without layers, if it
+        competed. These are judged on the validation samples alone. Of an ensemble, the candidates of its members,
+        "member 0: ..." and so on.
     n_samples_seen_ : int
         Rows of positive weight given to `fit` and to `partial_fit` since.
     n_features_in_ : int
@@ -237,11 +264,12 @@ class FlowDensity(Transformer):
     context_range_ : ndarray of float64, shape (2, C)
         Smallest and largest values of the context in training, extended by 10 % of their distance to either side. Networks
         extrapolate badly, so a context outside this range is clipped to it, with a warning. Outliers of a column whose
-        standard deviation exceeds 8 times its spread between the 5th and the 95th percentile are clipped in training.
+        standard deviation exceeds 8 times its spread between the 5th and the 95th percentile are clipped in training. Its
+        columns are those that `flow_` reads, so with categories or angles in X or in the context there are more.
     origin_, context_origin_ : ndarray of float64, shapes (D,) and (C,)
         Subtracted in float64 before `flow_` reads samples and context. It is the mean of columns that vary by less than a
         thousand times the resolution of `dtype` there, the lower bound of columns with a `support`, or else the upper one, and
-        0 for all others.
+        0 for all others. Columns of categories have no entry.
 
     Notes
     -----
@@ -253,6 +281,19 @@ class FlowDensity(Transformer):
     The density of an angle is the sum of the flow's density over three numbers that stand for it, so q columns of angles take
     3^q evaluations for each row. `history_` bounds their NLL likewise.
 
+    With categories c and other columns x, the density is ``p(c) p(x | c)``. p(c) is exact, an average of three models with the
+    weights that maximise the likelihood of rows that are left out: the shares of the combinations that occur, a tree in which
+    each column depends on at most one other (Chow and Liu), and latent classes (Lazarsfeld and Henry). A declared value that
+    no row has gets the probability g / (n + g V), with n rows, V values and a pseudo-count g from 0.003 to 30 that leaving out
+    rows chooses. The flow of p(x | c) reads an indicator of each value. Values of fewer than 8 rows, and those beyond the 32
+    most frequent ones of a column, share one; if many do, it also reads shrunken means of x for each of them (Efron and
+    Morris). The members of an ensemble share p(c). `partial_fit` adds to the counts.
+
+    The marginal density of a row with missing cells is exact if the flow is a mixture of normal distributions with columns
+    transformed one by one, as after most fits to a few thousand samples. If it has trained layers, importance sampling
+    estimates it: with draws from the conditional of a mixture fitted to samples of the flow, 488 for each row, and up to 8168
+    while the standard error is above 0.01 nats. The draws of a row depend on its values alone.
+
     References
     ----------
     Dinh, Sohl-Dickstein and Bengio (2017), "Density estimation using Real NVP"; Dempster, Laird and Rubin (1977), "Maximum
@@ -263,8 +304,11 @@ class FlowDensity(Transformer):
     (2019), "Learning likelihoods with conditional normalizing flows"; Sung (2004), "Gaussian mixture regression and
     classification"; Box and Cox (1964), "An analysis of transformations", for columns with one bound;
     Martino, Elvira and Louzada (2017), "Effective sample size for importance sampling based on discrepancy measures", for
-    weights; Lakshminarayanan, Pritzel and Blundell (2017), "Simple and scalable predictive uncertainty estimation using
-    deep ensembles".
+    weights; Chow and Liu (1968), "Approximating discrete probability distributions with dependence trees"; Lazarsfeld and
+    Henry (1968), "Latent structure analysis"; Efron and Morris (1975), "Data analysis using Stein's estimator";
+    Lakshminarayanan, Pritzel and Blundell (2017), "Simple and scalable predictive uncertainty estimation using deep
+    ensembles"; Ghahramani and Jordan (1994), "Supervised learning from incomplete data via an EM approach", and Rubin (1987),
+    "Multiple imputation for nonresponse in surveys", for missing values.
 
     Examples
     --------
@@ -315,6 +359,7 @@ class FlowDensity(Transformer):
         standardize: bool = True,
         support: Support = None,
         context_support: Support = None,
+        missing: Missing = "error",
         n_init: int = 1,  # over a mixture one is as good as any; over N(0, I) the second, whitened, suits correlated tables
         n_models: int = 1,
         max_iter: int | None = None,
@@ -345,6 +390,7 @@ class FlowDensity(Transformer):
         self.standardize = standardize
         self.support = support
         self.context_support = context_support
+        self.missing = missing
         self.n_init = n_init
         self.n_models = n_models
         self.max_iter = max_iter
@@ -376,6 +422,7 @@ class FlowDensity(Transformer):
         "standardize": allowed(check_bool),
         "support": allowed(check_support, or_none=True),
         "context_support": allowed(check_support, or_none=True),
+        "missing": allowed(check_choice, ("error", "marginalize")),
         "n_init": allowed(check_int, 1),
         "n_models": allowed(check_int, 1),
         "max_iter": allowed(check_int, 1, or_none=True),
@@ -428,11 +475,14 @@ class FlowDensity(Transformer):
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
-            At least 2 samples, finite, no constant column, no masked elements.
+            At least 2 samples, finite, no constant column, no masked elements. Columns of categories may hold any hashable
+            values, in a frame, in an array of objects, or in a sequence of rows.
         y : ignored
             Except that floating-point numbers in two dimensions are an error: pass them as `context`.
         context : array_like of real numbers, shape (n, C), optional
-            Finite. The density is then conditional on it. Later methods check the names of a frame's columns, as for X.
+            Finite; columns may be categories, as in X. The density is then conditional on it, and X may have no categories.
+            Later methods also take a dict of values, or of columns, by names for a context that was a frame. Later methods
+            check the names of a frame's columns, as for X.
         sample_weight : array_like of real numbers, shape (n,), optional
             Finite, >= 0, and at least 2 of them > 0: the weight of each sample in the loss, the validation and the
             standardisation. Only ratios matter. Ratios of whole numbers are counts: among samples of weight 1, a sample of
@@ -452,8 +502,9 @@ class FlowDensity(Transformer):
         ------
         TypeError, ValueError
             If an argument has the wrong type or an invalid value; if any parameter of the estimator has, used or not; if a
-            value of X is outside of the support of its column, or `support` names a column that is not there; or if the mean
-            log-density of the samples is not finite after training. An earlier fit is unchanged then.
+            value of X is outside of the support of its column, a category is missing or unknown, or `support` names a column
+            that is not there; or if the mean log-density of the samples is not finite after training. An earlier fit is
+            unchanged then.
 
         Warns
         -----
@@ -506,12 +557,14 @@ class FlowDensity(Transformer):
         if before is not None:
             check_members(before, settings.n_models)
         declared, names = prepared.declared, prepared.number_names
+        supports, data, seen, incomplete = self._training_data(settings, data, declared, before)
         warn_of_dependent_columns(data, settings.dtype, names)
         warn_of_repeated_values(data, declared, names)
-        supports, seen = supports_for(declared, data, settings.dtype, _spreading_seed(settings, declared), before)
         try:
-            fit_flows = train if settings.n_models == 1 else train_members
-            fit_flows(settings, seen, fitted, callback, before, supports, prepared.blocks)
+            if settings.n_models == 1:
+                train(settings, seen[0], fitted, callback, before, supports, prepared.blocks, incomplete)
+            else:
+                train_members(settings, seen, fitted, callback, before, supports, prepared.blocks)
         except BaseException:  # an interruption leaves the best parameters so far
             if "flow_" in fitted:
                 self._keep(fitted, *columns)
@@ -520,6 +573,22 @@ class FlowDensity(Transformer):
             raise ValueError(NO_DENSITY.format("after training"))
         self._keep(fitted, *columns)
         return self
+
+    def _training_data(
+        self, settings: Settings, data: Data, declared: Declared | None, before: FlowDensity | None
+    ) -> tuple[Supports | None, Data, list[Data], Bools | None]:
+        """The supports of the columns, the data with all cells, what training sees of them, for each member, and which rows
+        had missing cells; None if no row had."""
+        seed, missing = _spreading_seed(settings, declared), np.isnan(data.x)
+        if not missing.any():
+            supports, seen = supports_for(declared, data, settings.dtype, seed, before)
+            return supports, data, [seen] * settings.n_models, None
+        (seed,) = draw_seeds(settings.random_state, 3 + 2 * settings.n_models)[-1:]
+        supports, completed = complete(settings, data, declared, seed, before)
+        rng = np.random.default_rng([seed, 1])
+        seen_by_members = completed if supports is None else [supports.spread(one, rng) for one in completed]
+        incomplete = np.asarray(missing.any(axis=1))
+        return supports, completed[0], seen_by_members, incomplete
 
     @of_one_flow
     def partial_fit(
@@ -568,9 +637,12 @@ class FlowDensity(Transformer):
         """
         settings = self._settings()
         refuse_context(y)
+        self._refuse_missing(X, "partial_fit")
         is_new = not hasattr(self, "flow_")
         check = prepare if is_new else self._prepare_piece
         prepared = check(settings, X, context, sample_weight)
+        if prepared.codes is not None and (prepared.codes < 0).any():  # of a first piece, whose categories nobody knew before
+            raise ValueError(INCOMPLETE.format("partial_fit"))
         data, n_indicators = prepared.data, sum(prepared.blocks)
         n_seen = prepared.n_given + (0 if is_new else self.n_samples_seen_)
         fitted, columns = prepared.fitted_attributes(), (prepared.n_features, prepared.names, prepared.context_names)
@@ -631,41 +703,76 @@ class FlowDensity(Transformer):
 
     @overload
     def score_samples(
-        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: Literal[False] = False
+        self,
+        X: ArrayLike,
+        *,
+        context: ArrayLike | None = None,
+        return_std: Literal[False] = False,
+        return_error: Literal[False] = False,
     ) -> Floats: ...
     @overload
     def score_samples(
-        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: Literal[True]
+        self,
+        X: ArrayLike,
+        *,
+        context: ArrayLike | None = None,
+        return_std: Literal[True],
+        return_error: Literal[False] = False,
     ) -> tuple[Floats, Floats]: ...
+    @overload
     def score_samples(
-        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: bool = False
-    ) -> Floats | tuple[Floats, Floats]:
+        self,
+        X: ArrayLike,
+        *,
+        context: ArrayLike | None = None,
+        return_std: Literal[False] = False,
+        return_error: Literal[True],
+    ) -> tuple[Floats, Floats]: ...
+    @overload
+    def score_samples(
+        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: Literal[True], return_error: Literal[True]
+    ) -> tuple[Floats, Floats, Floats]: ...
+    def score_samples(
+        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: bool = False, return_error: bool = False
+    ) -> Floats | tuple[Floats, ...]:
         """Log-density of each sample.
 
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
+            With ``missing="marginalize"`` cells may be missing: NaN, None, pandas' NA, polars' null or masked.
         context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
             Needed by a model that was fitted with a context.
         return_std : bool, default False
             Also return how far the members of an ensemble disagree.
+        return_error : bool, default False
+            Also return the standard errors of log-densities of rows with missing cells.
 
         Returns
         -------
         log_density : ndarray, shape (n,)
             In nats, per unit of the data's own units, so that it may be positive; -inf where there is no density, as outside
-            of the `support`. Given the context, if there is one.
+            of the `support`. Given the context, if there is one. That of a row with missing cells is the marginal log-density
+            of the columns that are there, 0 if there are none: rows with different missing cells have different units.
         std : ndarray, shape (n,)
             Only with `return_std`: the standard deviation over the members of their log-densities, in nats. 0 for one member,
             and where no member has a density; inf where some have one and others have none.
+        error : ndarray, shape (n,)
+            Only with `return_error`: the standard error of the marginal log-density, in nats. 0 where it is exact, as in
+            complete rows and without trained layers; see the notes of the class.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
+
+        Warns
+        -----
+        UserWarning
+            If the marginal log-densities of some rows cannot be trusted, for fewer than 20 effective draws.
         """
-        if check_bool("return_std", return_std):
-            return self._log_density_and_std(X, context)
-        return self._log_density(X, context)
+        return_std, return_error = check_bool("return_std", return_std), check_bool("return_error", return_error)
+        scores: Floats | tuple[Floats, ...] = self._all_scores(X, context, return_std, return_error)
+        return scores
 
     def score(
         self,
@@ -698,7 +805,8 @@ class FlowDensity(Transformer):
         """
         refuse_context(y)
         supports = self._known_supports()
-        if self._known_categories() is not None or (supports is not None and supports.is_sum):
+        has_sums = supports is not None and supports.is_sum
+        if self._known_categories() is not None or has_sums or self._takes_missing(X):
             log_density = self._log_density(X, context)
             weight = None if sample_weight is None else check_weights("sample_weight", sample_weight, len(log_density))
             return float(np.average(log_density.astype(np.float64), weights=weight))
@@ -737,7 +845,8 @@ class FlowDensity(Transformer):
         X : ndarray, shape (n_samples, D), or (m, n_samples, D) with `per_context`
             In the dtype of the model, or in float64 if `origin_` is not 0; inside of the `support`. A frame where `set_output`
             says so, with the columns of `feature_names_in_`, or else x0, x1, ...; after fitting to a frame of pandas or polars
-            with a `support`, a frame with its columns and their types. With `per_context` always an ndarray.
+            with a `support` or categories, a frame with its columns and their types. With categories otherwise an ndarray of
+            objects, or of numbers after fitting to an array of numbers. With `per_context` always an ndarray.
 
         Raises
         ------
@@ -834,7 +943,7 @@ class FlowDensity(Transformer):
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            Also where a column holds whole numbers.
+            Also where a column holds whole numbers or categories.
         """
         supports = self._known_supports()
         self._refuse_categories("grad_log_prob")
@@ -847,6 +956,59 @@ class FlowDensity(Transformer):
             return supports.grad_log_density(self.flow_, checked, self._origin(), rows)
         X = self._check_samples(X)
         return self.flow_.grad_log_prob(X, self._check_context(context, len(X)))
+
+    def impute(self, X: ArrayLike, n_draws: int = 1, random_state: Seed = None, *, context: ArrayLike | None = None) -> Any:
+        """Fill missing cells with draws from their conditional density, given the other cells of the row.
+
+        They are draws and not means: filled columns keep their spread and their dependence. Several draws show how uncertain a
+        cell is. A row without any value becomes a sample of the model. `missing` does not matter here.
+
+        Parameters
+        ----------
+        X : array_like of real numbers, shape (n, D)
+            With NaN, None, pandas' NA, polars' null or masked elements in missing cells.
+        n_draws : int, default 1
+        random_state : int, Generator, RandomState or None
+            As in `sample`.
+        context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
+            Needed by a model that was fitted with a context.
+
+        Returns
+        -------
+        filled : ndarray, shape (n, D), or frame
+            A copy of X in which the cells that were there are unchanged, to the bit. Drawn cells are inside of the `support`:
+            whole numbers are whole, and angles are in their range. A frame of pandas or polars gives a frame with the same
+            types of columns, but for columns of a type of integers that were not declared to be whole numbers.
+            With ``n_draws > 1``: an ndarray of shape (n_draws, n, D), or a list of frames.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+
+        Notes
+        -----
+        Without trained layers the draws are exact. Otherwise each one is chosen among at least 500 draws from a proposal, by
+        its weight: Rubin (1987), "The calculation of posterior distributions by data augmentation: comment".
+        """
+        self._check_fitted()
+        n_draws = check_int("n_draws", n_draws, 1)
+        x = self._check_incomplete(X)
+        rows = self._context_of_incomplete(context, len(x))
+        (seed,) = draw_seeds(self.random_state if random_state is None else random_state, 1)
+        supports = self._known_supports()
+        categories, missing = self._known_categories(), np.isnan(x)
+        drawn = self._incomplete_model().draw(x, rows, n_draws, np.random.default_rng(seed)).transpose(1, 0, 2)
+        if categories is None:
+            is_whole = np.zeros(x.shape[1], bool) if supports is None else supports.is_whole
+            return filled_like(X, missing, [list(one.T) for one in drawn], is_whole, np.zeros_like(is_whole))
+        coding = categories.coding
+        numbers, codes = np.split(drawn, [len(coding.others)], axis=2)
+        place = np.argsort([*coding.others, *coding.columns])
+        is_category = np.isin(np.arange(len(place)), coding.columns)
+        is_whole = np.zeros(len(place), bool)
+        is_whole[coding.others] = False if supports is None else supports.is_whole
+        tables = [categories.columns(*one) for one in zip(numbers, codes.astype(np.intp))]
+        return filled_like(X, missing[:, place], tables, is_whole, is_category)
 
     @of_one_flow
     def transform(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Any:  # an ndarray, or a frame
@@ -869,6 +1031,7 @@ class FlowDensity(Transformer):
         Raises
         ------
         NotFittedError, TypeError, ValueError
+            Also where a column holds categories.
         """
         self._refuse_categories("transform")
         checked = self._check_samples(X)
@@ -893,6 +1056,7 @@ class FlowDensity(Transformer):
         Raises
         ------
         NotFittedError, TypeError, ValueError
+            Also where a column of X holds categories.
         """
         self._refuse_categories("inverse_transform")
         Z = self._check_samples(Z, "Z")

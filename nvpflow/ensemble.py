@@ -16,7 +16,7 @@ from nvpflow._validation.arrays import as_array
 from nvpflow._validation.weights import check_weights
 from nvpflow.flow import Flow
 
-__all__ = ["FlowEnsemble", "log_prob_and_std"]
+__all__ = ["FlowEnsemble", "log_prob_and_std", "log_sum_exp", "spread_of"]
 
 # What a `Flow` has and an average of densities cannot have: it has no layers, and no latent space of its own.
 OF_ONE_FLOW = frozenset({
@@ -156,7 +156,7 @@ class FlowEnsemble:
         ------
         TypeError, ValueError
         """
-        return _log_sum_exp(self._weighted(x, context))
+        return log_sum_exp(self._weighted(x, context))
 
     def member_log_prob(self, x: ArrayLike, context: ArrayLike | None = None) -> Floats:
         """Log-densities of each sample by the members, without their weights.
@@ -238,7 +238,7 @@ class FlowEnsemble:
         """
         x, context = as_array("x", x), None if context is None else as_array("context", context)
         weighted = self._weighted(x, context)
-        total = _log_sum_exp(weighted.copy())
+        total = log_sum_exp(weighted.copy())
         with np.errstate(invalid="ignore"):
             shares = np.exp(weighted - total)  # NaN where no member has a density
         grad = np.zeros((len(total), self.data_dim), self.dtype)
@@ -390,11 +390,11 @@ def log_prob_and_std(flow: Flow | FlowEnsemble, of_one: Callable[[Flow], Floats]
         log_prob = of_one(flow)
         return log_prob, np.zeros_like(log_prob)
     of_members = np.stack([of_one(member) for member in flow])
-    spread = _spread(of_members)
-    return _log_sum_exp(flow._weigh(of_members)), spread
+    spread = spread_of(of_members)
+    return log_sum_exp(flow._weigh(of_members)), spread
 
 
-def _log_sum_exp(terms: Floats) -> Floats:
+def log_sum_exp(terms: Floats) -> Floats:
     """log of the sum over k of exp(terms), (K, n) -> (n,). The terms are overwritten."""
     shift = terms.max(axis=0)
     shift[~np.isfinite(shift)] = 0
@@ -406,7 +406,7 @@ def _log_sum_exp(terms: Floats) -> Floats:
     return total
 
 
-def _spread(log_prob: Floats) -> Floats:
+def spread_of(log_prob: Floats) -> Floats:
     """Standard deviations of log-densities (K, n) over the members, (n,)."""
     none = log_prob == -np.inf
     with np.errstate(invalid="ignore"):

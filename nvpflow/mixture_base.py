@@ -110,7 +110,8 @@ class MixtureBase(Base):
     @property
     def factors(self) -> Floats:
         """ndarray, shape (K, D (D + 1) / 2): the lower triangle of P, row by row, with logarithms on the diagonal. A view."""
-        return self._parameters[self.n_components * (1 + self._n_columns) :].reshape(self.n_components, -1)
+        n, triangle = self.n_components * (1 + self._n_columns), self._n_columns * (self._n_columns + 1) // 2
+        return self._parameters[n : n + self.n_components * triangle].reshape(self.n_components, triangle)
 
     @property
     def weights(self) -> Floats:
@@ -136,13 +137,8 @@ class MixtureBase(Base):
 
     @classmethod
     def _from_state(cls, state: dict[str, ArrayLike], dtype: DTypeLike, *context_dim: int) -> Self:
-        if "base.means" not in state:
-            raise ValueError("state dict misses 'base.means'")
-        means: npt.NDArray[Any] = as_array("base.means", state["base.means"])
-        if means.ndim != 2 or means.shape[1] <= sum(context_dim) or len(means) == 0:
-            raise ValueError(f"state dict entry 'base.means' must have shape (K, D) with K >= 1 and D >= 1, got {means.shape}")
-        base, (n_components, n_columns) = cls.__new__(cls), means.shape
-        base._allocate(n_components, n_columns - sum(context_dim), *context_dim, check_dtype(dtype))
+        base, (n_components, n_columns) = cls.__new__(cls), shape_of_means(state)
+        base._allocate(n_components, n_columns, check_dtype(dtype))
         base._load(state)
         return base
 
@@ -158,6 +154,16 @@ class MixtureBase(Base):
             share /= share.sum(axis=1, keepdims=True)
             grad[part] = -np.einsum("nk,kij,nki->nj", share, p, white)
         return grad
+
+
+def shape_of_means(state: dict[str, ArrayLike], n_context: int = 0) -> tuple[int, int]:
+    """The shape of a mixture's means in a flow's state dict. They have more columns than the `n_context` of a context."""
+    if "base.means" not in state:
+        raise ValueError("state dict misses 'base.means'")
+    means: npt.NDArray[Any] = as_array("base.means", state["base.means"])
+    if means.ndim != 2 or means.shape[1] <= n_context or len(means) == 0:
+        raise ValueError(f"state dict entry 'base.means' must have shape (K, D) with K >= 1 and D >= 1, got {means.shape}")
+    return len(means), means.shape[1]
 
 
 def pack_factors(factors: Floats) -> Floats:

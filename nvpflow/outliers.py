@@ -21,6 +21,7 @@ from nvpflow._warnings import warn_user
 from nvpflow.density import FlowDensity
 from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import ConvergenceWarning, Flow
+from nvpflow.missing._levels import levels, levels_of, thresholds
 
 if TYPE_CHECKING:
     from nvpflow.supports._categories import Categories
@@ -71,6 +72,12 @@ class FlowOutlierDetector(Estimator):
     -----
     With a context, the density is that of a sample given its context, and there is one threshold for all contexts. "auto"
     leaves 5 % outside on average over the contexts of the training samples.
+
+    Log-densities of rows with different missing cells cannot be compared: each column has a unit of its own. With
+    ``missing="marginalize"`` each pattern of missing cells has a threshold of its own, for `predict` and `decision_function`.
+    The same share of the fitted distribution, with the same cells missing, is below it as is below `offset_` without missing
+    cells; samples of the fitted density estimate it. A row without any value is never an outlier. Thresholds of patterns need
+    a density without a context.
 
     References
     ----------
@@ -203,8 +210,11 @@ class FlowOutlierDetector(Estimator):
 
     def _keep_with_threshold(self, estimator: FlowDensity, prepared: Prepared) -> None:
         """Keep the fitted density of the data, and the threshold that suits it."""
-        scores, share, weight = self._scores_for_threshold(estimator, prepared)
-        fitted = {"estimator_": estimator, "offset_": _threshold(scores, share, weight)}
+        if prepared.has_missing and not isinstance(self.contamination, str):
+            offset = self._threshold_of_incomplete(estimator, prepared, float(self.contamination))
+        else:
+            offset = _threshold(*self._scores_for_threshold(estimator, prepared))
+        fitted = {"estimator_": estimator, "offset_": offset}
         self._keep(fitted, prepared.n_features, prepared.names, prepared.context_names)
 
     def _scores_for_threshold(self, estimator: FlowDensity, prepared: Prepared) -> tuple[Floats, float, Floats | None]:
@@ -229,43 +239,88 @@ class FlowOutlierDetector(Estimator):
             scores = supports.log_masses(flow, x, estimator.origin_, contexts)
         return scores + prepared.log_prob(), share, weight
 
+    def _threshold_of_incomplete(self, estimator: FlowDensity, prepared: Prepared, share: float) -> np.float64:
+        """The threshold of complete rows below which this share of samples lies, some of which have missing cells.
+
+        What counts is the share of the fitted distribution that is less likely than a sample, with the same cells missing.
+        """
+        if prepared.data.context is not None and prepared.categories is None:
+            raise ValueError(
+                "contamination must be 'auto' for samples with missing cells and a context, got a share: no threshold for "
+                "rows with missing cells suits all contexts"
+            )
+        model, rows = estimator._incomplete_model(), prepared.rows()
+        level = float(_threshold(levels(model, rows), share, prepared.data.weight))
+        return np.float64(thresholds(model, np.zeros((1, rows.shape[1]), bool), level)[0])
+
+    def _thresholds_of(self, X: ArrayLike, context: ArrayLike | None) -> Floats:
+        """The threshold (n,) of each row, by its missing cells."""
+        if context is not None:
+            raise ValueError(
+                "X must have no missing cells where there is a context, got NaN: no threshold for rows with missing cells "
+                "suits all contexts. score_samples takes them"
+            )
+        model, missing = self._incomplete_model(), np.isnan(self._check_incomplete(X))
+        level = levels_of(model, np.zeros(missing.shape[1], bool), np.array([self.offset_]))[0]
+        found = thresholds(model, missing, level)
+        found[~missing.any(axis=1)] = self.offset_
+        return found
+
     @overload
     def score_samples(
-        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: Literal[False] = False
+        self,
+        X: ArrayLike,
+        *,
+        context: ArrayLike | None = None,
+        return_std: Literal[False] = False,
+        return_error: Literal[False] = False,
     ) -> npt.NDArray[np.float64]: ...
     @overload
     def score_samples(
-        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: Literal[True]
+        self,
+        X: ArrayLike,
+        *,
+        context: ArrayLike | None = None,
+        return_std: Literal[True],
+        return_error: Literal[False] = False,
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]: ...
+    @overload
     def score_samples(
-        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: bool = False
-    ) -> npt.NDArray[np.float64] | tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: bool = False, return_error: bool = False
+    ) -> npt.NDArray[np.float64] | tuple[npt.NDArray[np.float64], ...]: ...
+    def score_samples(
+        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: bool = False, return_error: bool = False
+    ) -> npt.NDArray[np.float64] | tuple[npt.NDArray[np.float64], ...]:
         """Log-density of each sample. A lower value is more unusual.
 
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
+            With ``missing="marginalize"`` cells may be missing. The log-density is then the marginal one of the others.
         context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
             Needed by a detector that was fitted with a context.
         return_std : bool, default False
             Also return how far the members of an ensemble disagree.
+        return_error : bool, default False
+            Also return the standard errors of log-densities of rows with missing cells.
 
         Returns
         -------
         scores : ndarray of float64, shape (n,)
             In nats; -inf where there is no density.
-        std : ndarray of float64, shape (n,)
-            Only with `return_std`, as `FlowDensity.score_samples` returns it, in nats.
+        std, error : ndarray of float64, shape (n,)
+            Only with `return_std` and `return_error`, as `FlowDensity.score_samples` returns them, in nats.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
         """
-        return_std = check_bool("return_std", return_std)
-        if not return_std:
-            return self._log_density(X, context).astype(np.float64)
-        scores, std = self._log_density_and_std(X, context)
-        return scores.astype(np.float64), std.astype(np.float64)
+        return_std, return_error = check_bool("return_std", return_std), check_bool("return_error", return_error)
+        found = self._all_scores(X, context, return_std, return_error)
+        if isinstance(found, tuple):
+            return tuple(array.astype(np.float64) for array in found)
+        scores: npt.NDArray[np.float64] = found.astype(np.float64)
+        return scores
 
     def decision_function(self, X: ArrayLike, *, context: ArrayLike | None = None) -> npt.NDArray[np.float64]:
         """How far the log-density of each sample is above the threshold: negative for outliers.
@@ -279,13 +334,15 @@ class FlowOutlierDetector(Estimator):
         Returns
         -------
         decision : ndarray of float64, shape (n,)
-            The scores of `score_samples` less `offset_`, in nats; -inf where there is no density.
+            The scores of `score_samples` less `offset_`, in nats; -inf where there is no density. In rows with missing cells
+            the threshold is another one, see the notes of the class.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
         """
-        return self.score_samples(X, context=context) - self.offset_
+        scores = self.score_samples(X, context=context)
+        return scores - (self._thresholds_of(X, context) if self._takes_missing(X) else self.offset_)
 
     def predict(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Ints:
         """-1 for outliers, 1 for inliers. A sample whose score equals `offset_` is an inlier.
@@ -304,7 +361,7 @@ class FlowOutlierDetector(Estimator):
         ------
         NotFittedError, TypeError, ValueError
         """
-        return np.where(self.score_samples(X, context=context) >= self.offset_, 1, -1)  # a NaN would be an outlier
+        return np.where(self.decision_function(X, context=context) >= 0, 1, -1)  # a NaN would be an outlier
 
     def fit_predict(
         self,

@@ -126,5 +126,6 @@ static inline PyObject *pair(PyArrayObject *first, PyArrayObject *second) {
     "    The condition of the density. Required if context_dim, C, is not 0.\n"
 
 PyObject *adam_step(PyObject *module, PyObject *args);
+PyObject *incomplete_sums(PyObject *module, PyObject *args);
 
 #endif

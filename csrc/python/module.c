@@ -20,6 +20,9 @@ static PyMethodDef module_functions[] = {
     {"count_parameters", count_parameters, METH_O,
      "count_parameters(description)\n--\n\n"
      "The number of parameters of a flow, from the numbers of nvp_flow_decode."},
+    {"incomplete_sums", incomplete_sums, METH_VARARGS,
+     "incomplete_sums(x, share, log_weights, means, covariances, shares, shift, squares)\n--\n\n"
+     "Add the expectations of rows with missing cells to the last three arrays. Return the sum of the NLL."},
     {NULL, NULL, 0, NULL},
 };
 

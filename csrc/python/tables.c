@@ -5,7 +5,7 @@
 
 /* The names of a choice; the minimum and maximum of a count. */
 static PyObject *allowed(const nvp_field *field) {
-    if (field->form == NVP_COUNT)
+    if (field->form == NVP_COUNT || field->form == NVP_ADDED)
         return Py_BuildValue("(NN)", PyLong_FromSize_t(field->least), PyLong_FromSize_t(field->most));
     const Py_ssize_t n = (Py_ssize_t)nvp_count_choices(field);
     PyObject *names = PyTuple_New(n);

@@ -13,6 +13,7 @@ from nvpflow.supports._categories import Categories
 from nvpflow.supports._category import plain_values, restore_values
 from nvpflow.supports._coding import Coding
 from nvpflow.supports._combinations import Combinations
+from nvpflow.supports._effects import Effects
 from nvpflow.supports._encoding import ContextEncoding
 from nvpflow.supports._indicators import Indicators
 from nvpflow.supports._joint_table import JointTable
@@ -40,6 +41,7 @@ def plain_categories(categories: Categories) -> dict[str, Any]:
         "strengths": list(table.strengths),
         "n_classes": 0 if table.classes is None else len(table.classes.shares),
         "n_fitted": table.n_fitted,
+        "effects": [[column.tolist() for column in table.T] for table in categories.effects.tables],
     }
 
 
@@ -80,7 +82,7 @@ def restore_categories(header: Any, file: Reader) -> Categories:
     if n_columns == 0:
         raise ValueError("categories must have at least one column, got none")
     known = _restore_combinations(header, coding.sizes, file)
-    weights = np.array([check_real("weights", weight, 0, 1) for weight in _of_length("weights", header["weights"], N_MODELS)])
+    weights = np.array([check_real("weights", weight, 0) for weight in _of_length("weights", header["weights"], N_MODELS)])
     if not np.isclose(weights.sum(), 1):
         raise ValueError(f"weights of models must be shares of 1, got {weights}")
     parents = [
@@ -97,7 +99,17 @@ def restore_categories(header: Any, file: Reader) -> Categories:
         raise ValueError(f"the weights of models must be those of the models in the file, got {weights}")
     n_fitted = check_real("n_fitted", header["n_fitted"], 0)
     table = JointTable(known, positive["pseudo_counts"], weights, parents, positive["strengths"], classes, n_fitted)
-    return Categories(coding, indicators, table)
+    return Categories(coding, indicators, _restore_effects(header["effects"], coding), table)
+
+
+def _restore_effects(header: Any, coding: Coding) -> Effects:
+    tables: list[Floats] = []
+    for columns, size in zip(_of_length("effects", header, len(coding.sizes)), coding.sizes):
+        if not isinstance(columns, list):
+            raise TypeError(f"effects must be lists, got {shown(columns)}")
+        numbers = [[check_real("effects", number) for number in _of_length("effects", column, size)] for column in columns]
+        tables.append(np.array(numbers, dtype=np.float64).reshape(len(numbers), size).T)
+    return Effects(tables)
 
 
 def _restore_combinations(header: Any, sizes: tuple[int, ...], file: Reader) -> Combinations:

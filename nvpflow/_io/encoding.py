@@ -27,7 +27,9 @@ from nvpflow._validation.arguments import (
 
 __all__ = ["allowed", "describe", "encode_flow"]
 
-FIRST_WITH_KIND = 3  # the first version that names the base; before, the version number implies it
+# The first version that names the base; before, the version number implies it. Then the first that has fields which were added
+# to a base. Where they are 0, the lowest version leaves them out.
+FIRST_WITH_KIND, FIRST_WITH_ADDED = 3, 4
 DTYPES = ("float32", "float64")
 LAYER_KINDS, BASE_KINDS = tuple(_core.LAYER_KINDS), tuple(_core.BASE_KINDS)
 STANDARD_NORMAL, *OTHER_BASES = BASE_KINDS
@@ -98,6 +100,11 @@ def encode_flow(
     """
     base = base or {"type": STANDARD_NORMAL}
     version, base_fields = _core.BASE_KINDS[base["type"]]
+    added = [name for name, form, _ in base_fields if form == "added"]
+    if any(base.get(name, 0) for name in added):
+        version = FIRST_WITH_ADDED
+    elif version < FIRST_WITH_ADDED:
+        base_fields = tuple(field for field in base_fields if field[0] not in added)
     numbers: list[float] = [version, DTYPES.index(np.dtype(dtype).name), data_dim, context_dim]
     if version >= FIRST_WITH_KIND:
         numbers.append(BASE_KINDS.index(base["type"]))
@@ -167,6 +174,7 @@ ENCODERS: dict[str, Callable[[str, Any, Any, int], Sequence[float]]] = {
     "choice": _encode_choice,
     "real": _encode_real,
     "count": _encode_count,
+    "added": _encode_count,
     "widths": _encode_widths,
     "mask": _encode_mask,
     "order": _encode_order,

@@ -193,7 +193,7 @@ def _restore_estimator(header: dict[str, Any], flow: Flow | FlowEnsemble | None,
     categories, encoding = mixed.get("_categories"), mixed.get("_encoding")
     data_dim, context_dim = (0, 0) if flow is None else (flow.data_dim, flow.context_dim)
     n_features = data_dim if categories is None else categories.coding.n_columns
-    n_context = context_dim - (0 if categories is None else categories.indicators.width)
+    n_context = context_dim - (0 if categories is None else categories.width)
     n_context = n_context if encoding is None else encoding.n_columns
     fitted: dict[str, Any] = {
         "flow_": flow,
@@ -225,8 +225,8 @@ def _restore_mixed(header: dict[str, Any], flow: Flow | FlowEnsemble | None, fil
                 f"categories and flow must have {categories.coding.n_columns} columns together, got "
                 f"{len(categories.coding.columns)} and {data_dim}"
             )
-        if context_dim != categories.indicators.width and (flow is not None or data_dim):
-            raise ValueError(f"the flow must read {categories.indicators.width} indicators of categories, got {context_dim}")
+        if context_dim != categories.width and (flow is not None or data_dim):
+            raise ValueError(f"the flow must read {categories.width} numbers of categories, got {context_dim}")
     elif flow is None:
         raise ValueError("it has neither a flow nor categories")
     if "context_encoding" in header:

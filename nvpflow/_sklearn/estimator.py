@@ -94,11 +94,12 @@ class Estimator(FittedModel, MetadataConsumer):
 
     def __sklearn_tags__(self) -> Any:
         """The ``sklearn.utils.Tags``. Only scikit-learn, from 1.6, calls this."""
-        from sklearn.utils import Tags, TargetTags, TransformerTags
+        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
 
         return Tags(
             estimator_type=self._estimator_type,
             target_tags=TargetTags(required=False),
+            input_tags=InputTags(allow_nan=getattr(self, "missing", "error") == "marginalize"),
             transformer_tags=TransformerTags(preserves_dtype=[]) if hasattr(self, "transform") else None,
         )
 

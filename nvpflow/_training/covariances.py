@@ -64,6 +64,7 @@ class CovariancePrior:
         resolution = LEAST_RESOLVED * np.finfo(x.dtype).eps
         least = np.array([_least_deviation(column) for column in x[some].T])
         self.repeated, self.floor = least > resolution, np.maximum(least, resolution) ** 2
+        self.any_repeated = bool(self.repeated.any())
 
     def covariances(self, squares: Floats, shares: Floats, prior_samples: float = PRIOR_SAMPLES) -> Floats:
         """Compute the covariances (K, D, D) of the components.
@@ -79,17 +80,23 @@ class CovariancePrior:
             is limited.
         """
         k, dim = squares.shape[:2]
-        rows, i = shares * self.n / dim, np.arange(dim)
-        # A component with enough rows that holds one repeated value gets the floor, for any number of components.
-        variances = squares[:, i, i] / shares[:, None]
-        broad = (variances > ONE_VALUE * self.floor) | ~self.repeated | (rows <= ENOUGH_FOR_VALUES)[:, None]
-        prior = self._prior(squares, shares, broad)
-        priors = prior * (broad[:, :, None] & broad[:, None, :])
-        covariances: Floats = priors
+        rows = shares * self.n / dim
+        pooled = squares.sum(axis=0) / shares.sum()
+        if self.any_repeated:
+            # A component with enough rows that holds one repeated value gets the floor, for any number of components.
+            variances = np.diagonal(squares, axis1=1, axis2=2) / shares[:, None]
+            broad = (variances > ONE_VALUE * self.floor) | ~self.repeated | (rows <= ENOUGH_FOR_VALUES)[:, None]
+            root = np.sqrt(shares.sum() / np.maximum(shares @ broad, np.finfo(float).tiny))
+            prior = self._prior(pooled * np.outer(root, root))
+            priors = prior * (broad[:, :, None] & broad[:, None, :])
+        else:
+            prior = self._prior(pooled)
+            priors = np.broadcast_to(prior, squares.shape)
+        covariances = priors.copy()
         if k > 1:
             limit = self._limit(prior, squares, shares, rows)[:, None, None]
             own = (shares / (shares + prior_samples * dim / self.n))[:, None, None]  # how much of a covariance is its own
-            covariances = own * squares / shares[:, None, None] + (1 - own) * limit * priors
+            covariances = own / shares[:, None, None] * squares + (1 - own) * limit * priors
         return self.regular(covariances)
 
     def regular(self, covariances: Floats) -> Floats:
@@ -98,10 +105,8 @@ class CovariancePrior:
         covariances[:, i, i] = covariances[:, i, i] * (1 + LEAST_RELATIVE) + self.floor
         return covariances
 
-    def _prior(self, squares: Floats, shares: Floats, broad: Floats) -> Floats:
+    def _prior(self, pooled: Floats) -> Floats:
         """The pooled covariance (D, D) of components that do not hold one value, shrunk to its diagonal or a factor model."""
-        root = np.sqrt(shares.sum() / np.maximum(shares @ broad, np.finfo(float).tiny))
-        pooled = squares.sum(axis=0) / shares.sum() * np.outer(root, root)
         if self.n_factors:
             return factor_model(pooled, self.n_factors)
         prior: Floats = (1 - self.shrinkage) * pooled + self.shrinkage * np.diag(np.diag(pooled))
@@ -110,9 +115,21 @@ class CovariancePrior:
     def _limit(self, prior: Floats, squares: Floats, shares: Floats, rows: Floats) -> Floats:
         """Factors (K,) for the components' priors. They limit the width of a prior, so that large components do not blur
         small ones."""
-        own = np.einsum("ij,kji->k", np.linalg.pinv(prior, hermitian=True), squares) / (shares * len(prior))
-        limit: Floats = np.where((rows > ENOUGH_ROWS) & ~self.repeated.any(), np.minimum(1, WIDEST_PRIOR * own), 1)
+        large = rows > ENOUGH_ROWS
+        if self.any_repeated or not large.any():
+            return np.ones(len(rows))
+        own = squares.reshape(len(rows), -1) @ _inverse(prior).ravel() / (shares * len(prior))
+        limit: Floats = np.where(large, np.minimum(1, WIDEST_PRIOR * own), 1)
         return limit
+
+
+def _inverse(prior: Floats) -> Floats:
+    """The inverse of a covariance (D, D), or its pseudo-inverse if it is singular."""
+    try:
+        inverse: Floats = np.linalg.inv(prior)
+        return inverse if np.isfinite(inverse).all() else np.linalg.pinv(prior, hermitian=True)
+    except np.linalg.LinAlgError:
+        return np.linalg.pinv(prior, hermitian=True)
 
 
 def factor_model(covariance: Floats, n_factors: int) -> Floats:

@@ -11,7 +11,7 @@ from nvpflow._training.origin import name_columns
 from nvpflow._training.statistics import FAR_OUT, location_and_scale
 from nvpflow._typing import ArrayLike, FloatDType, Floats, Ints, Names
 from nvpflow._validation.arguments import FLOAT64
-from nvpflow._validation.arrays import as_array, check_samples
+from nvpflow._validation.arrays import as_array, check_samples, without_masks
 from nvpflow._validation.weights import check_weights
 from nvpflow._warnings import warn_user
 
@@ -63,6 +63,7 @@ def check_data(
     minimum: int = 1,
     declared: Declared | None = None,
     codes: Ints | None = None,
+    missing: bool = False,
 ) -> Data:
     """Check the arguments of `fit` and convert them to Data, with sorted rows: the order of the rows does not matter.
 
@@ -70,10 +71,13 @@ def check_data(
     counts, in lowest terms: a row of weight 3 becomes three rows. Other weights are relative and are scaled to a mean of 1.
     X and context must be finite in `dtype`, that of the model, but keep their own precision, up to float64. The values of X
     must be in the declared supports. Codes of categories (n, K) become the last columns of the context; X may have no columns
-    then.
+    then. `missing`: cells of X may be NaN.
     """
     is_empty = codes is not None and as_array("X", X).shape[1] == 0
-    x = _without_columns(len(as_array("X", X)), minimum) if is_empty else check_numbers("X", X, dtype, minimum)
+    if is_empty:
+        x = _without_columns(len(as_array("X", X)), minimum)
+    else:
+        x = check_numbers("X", X, dtype, minimum, missing=missing)
     if declared is not None:
         declared.check(x)
     context = None if context is None else check_numbers("context", context, dtype)
@@ -167,11 +171,12 @@ def warn_of_dependent_columns(data: Data, dtype: FloatDType, names: Names | None
         )
 
 
-def check_numbers(name: str, X: ArrayLike, dtype: FloatDType, minimum: int = 1) -> Floats:
+def check_numbers(name: str, X: ArrayLike, dtype: FloatDType, minimum: int = 1, *, missing: bool = False) -> Floats:
     """Check X, which must be finite in `dtype` as well. It keeps its own precision, up to float64: numbers must not be rounded
-    before an origin is subtracted from them."""
-    X = as_array(name, X)
-    checked = check_samples(name, X, dtype, minimum)
+    before an origin is subtracted from them. `missing`: cells may be missing, and are NaN in the result."""
+    source = X
+    X = as_array(name, without_masks(X) if missing else X)
+    checked = check_samples(name, X, dtype, minimum, missing=missing, source=source)
     own: FloatDType = np.promote_types(X.dtype, dtype) if X.dtype.kind in "fiub" else FLOAT64
     own = own if own in (np.float32, np.float64) else FLOAT64
-    return checked if own == dtype else check_samples(name, X, own, minimum)
+    return checked if own == dtype else check_samples(name, X, own, minimum, missing=missing, source=source)

@@ -10,7 +10,7 @@ from nvpflow._training.dataset import Data
 from nvpflow._training.kmeans import Clusters
 from nvpflow._training.statistics import effective_size, location_and_scale
 from nvpflow._typing import Floats
-from nvpflow.mixture_base import MixtureBase, pack_factors
+from nvpflow.mixture_base import MixtureBase
 
 __all__ = ["ColumnUnits", "Mixture", "Samples", "standardized"]
 
@@ -66,9 +66,13 @@ class Mixture:
     mixtures".
     """
 
+    tables: Floats | None = None  # of categories, which it has none of
+
     def __init__(self, samples: Samples, k: int, prior_samples: float = PRIOR_SAMPLES) -> None:
         self.samples, self.k, self.dim, self.prior_samples = samples, k, samples.x.shape[1], prior_samples
         self.lower = np.tril_indices(self.dim)
+        self.diagonal = np.flatnonzero(self.lower[0] == self.lower[1])
+        self.triangle = np.tril(np.ones((self.dim, self.dim)))
         self.flow = bare_flow(self.dim, samples.x.dtype, {"type": MixtureBase._kind, "n_components": k})
 
     def start(self, clusters: Clusters) -> None:
@@ -112,7 +116,8 @@ class Mixture:
         products = np.zeros_like(p)
         products[:, *self.lower] = -grad_factors
         products[:, i, i] = (products[:, i, i] + shares[:, None]) / p[:, i, i]
-        white = np.tril(products @ p.transpose(0, 2, 1)) / shares[:, None, None] - shift[:, :, None] * shift[:, None, :]
+        white = products @ p.transpose(0, 2, 1) * (self.triangle / shares[:, None, None])
+        white -= shift[:, :, None] * shift[:, None, :]
         # Variances of u. Rounding can make them negative if a component has moved far or has become flat.
         variances, axes = np.linalg.eigh(white)
         half = root @ axes * np.sqrt(np.maximum(variances, 0) * shares[:, None])[:, None]
@@ -124,9 +129,14 @@ class Mixture:
         """The mean NLL, and the gradients of the mean log-likelihood by logits (K,), means (K, D) and factors (K, .)."""
         self._set_parameters(p)
         nll, grad = self.flow.nll_and_grad(self.samples.x, None, self.samples.weight)
-        logits, means, factors = np.split(-grad.astype(np.float64), [self.k, self.k * (1 + self.dim)])
+        ascent, first = -grad.astype(np.float64), self.k * (1 + self.dim)
+        logits, means, factors = ascent[: self.k], ascent[self.k : first], ascent[first:]
         return nll, logits, means.reshape(self.k, -1), factors.reshape(self.k, -1)
 
     def _set_parameters(self, p: Floats) -> None:
         """Set the parameters of the flow. `p` (K, D, D): the Cholesky factors of the precisions."""
-        self.flow.parameters[:] = np.concatenate([np.log(self.weights), self.means.ravel(), pack_factors(p).ravel()])
+        parameters, i, first = self.flow.parameters, np.arange(self.dim), self.k * (1 + self.dim)
+        parameters[: self.k], parameters[self.k : first] = np.log(self.weights), self.means.ravel()
+        packed = p[:, *self.lower]
+        packed[:, self.diagonal] = np.log(p[:, i, i])
+        parameters[first:] = packed.ravel()

@@ -10,24 +10,29 @@ import numpy as np
 
 from nvpflow._training.build import new_flow, whole_flow
 from nvpflow._training.context import ContextScaler
+from nvpflow._training.course import RATES, has_course
 from nvpflow._training.dataset import Data
 from nvpflow._training.defaults import base_of
 from nvpflow._training.history import validated
 from nvpflow._training.limit import Limit
-from nvpflow._training.mixture_search import fit_mixture
+from nvpflow._training.mixture_search import MOST_SEARCHES, fit_mixture
 from nvpflow._training.rival import adopt_better_rival
+from nvpflow._training.search import mixtures_of
 from nvpflow._training.settings import Settings
 from nvpflow._training.split import split
 from nvpflow._training.standardize import Units
 from nvpflow._training.start import Start
 from nvpflow._training.warm_start import find_warm_start
-from nvpflow._typing import Callback, Floats
+from nvpflow._typing import Bools, Callback, Floats
 from nvpflow._validation.arguments import draw_seeds
+from nvpflow.mixture_base import MixtureBase
 from nvpflow.progress import progress
 
 if TYPE_CHECKING:
     from nvpflow.density import FlowDensity
     from nvpflow.supports._fitted import Supports
+
+SEARCHES_BESIDE_STACK = 2
 
 __all__ = ["learned", "make_starts", "train", "train_best", "watched"]
 
@@ -40,6 +45,7 @@ def train(
     before: FlowDensity | None = None,
     supports: Supports | None = None,
     blocks: tuple[int, ...] = (),
+    incomplete: Bools | None = None,
 ) -> None:
     """Train a flow.
 
@@ -58,10 +64,12 @@ def train(
         Of the columns of the data. Default: all are real.
     blocks : tuple of int
         The sizes of blocks of indicators, numbers 0 and 1 that sum to 1, which are the last columns of the context.
+    incomplete : ndarray of bool, shape (n,), optional
+        The rows in which drawn numbers stand for missing cells. They are held out last.
     """
     init_seed, split_seed, shuffle_seed = draw_seeds(settings.random_state, 3)
     limit = Limit(settings.time_limit)
-    training, validation = split(settings, data, split_seed)
+    training, validation = split(settings, data, split_seed, incomplete)
     scaler = ContextScaler(training, settings.standardize, settings.dtype, data.context, sum(blocks))
     starts = make_starts(settings, training, validation, scaler, init_seed, before, supports, blocks)
     try:
@@ -90,9 +98,11 @@ def make_starts(
     if before is None:
         starts = _new_starts(settings, training, validation, seed)
     else:
-        units, flow, mixture = find_warm_start(before, settings, training, scaler, seed)
+        units, flow, mixture = find_warm_start(before, settings, training, scaler, seed, blocks)
         inner = _standardized(units, training), validation and _standardized(units, validation)
         starts = [Start(settings, *inner, units, flow, mixture, seed)]
+        if mixture is not None and training.context is None:
+            starts[0].known = mixtures_of(getattr(before, "search_", None), mixture.n_components)
     if supports is not None and log_slopes is not None:
         for start in starts:
             start.log_slopes = log_slopes
@@ -129,11 +139,27 @@ def _new_starts(settings: Settings, training: Data, validation: Data | None, see
         # Over N(0, I), some tables are better fitted with whitening and others without: starts alternate.
         units = Units.of(training, settings.standardize, base == "normal" and i % 2 == 1, settings.dtype)
         inner = _standardized(units, training)
-        mixture = fit_mixture(inner.x, inner.weight, start_seed) if base == "mixture" else None
-        flow = new_flow(settings, inner, start_seed, mixture)
+        mixture = _mixture(inner, start_seed, validation is not None) if base == "mixture" else None
         held_out = validation and _standardized(units, validation)
-        starts.append(Start(settings, inner, held_out, units, flow, mixture, start_seed))
+        slower = None
+        for rate in _rates(settings, training, held_out, mixture):
+            flow = new_flow(settings, inner, start_seed, mixture and mixture.copy())
+            slower = Start(settings, inner, held_out, units, flow, mixture, start_seed, rate=rate, slower=slower)
+            slower.given = training, validation
+            starts.append(slower)
     return starts
+
+
+def _mixture(data: Data, seed: int, has_rival: bool) -> MixtureBase:
+    """The mixture below the layers. Two searches are as good as ten if an average of mixtures stands in for a bad one."""
+    has_stack = has_rival and data.context is None
+    return fit_mixture(data.x, data.weight, seed, SEARCHES_BESIDE_STACK if has_stack else MOST_SEARCHES)
+
+
+def _rates(settings: Settings, training: Data, held_out: Data | None, mixture: MixtureBase | None) -> tuple[float | None, ...]:
+    """The learning rates to try. None: a default."""
+    is_free = settings.learning_rate is None and has_course(settings)
+    return RATES if is_free and mixture is not None and held_out is not None and training.context is None else (None,)
 
 
 def _standardized(units: Units, data: Data) -> Data:
@@ -144,13 +170,15 @@ def train_best(starts: list[Start], watch: Callback | None, seed: int, limit: Li
     """Try all starts briefly, train the best one to the end, and judge its layers. A better rival replaces it."""
     if len(starts) > 1:
         for start in starts:
-            start.try_out(seed, limit)
+            if start.slower is None or start.slower.pays:
+                start.try_out(seed, limit)
     best = min(starts, key=Start.validation_nll)
     if watch is None or not best.replay(watch):
-        best.run(seed, watch, limit)
+        best.train(seed, watch, limit)
+    best.losers = [start for start in starts if start is not best and start.mixture and start.n_epochs]
     best.judge_layers()
     if with_rival:
-        adopt_better_rival(best, seed, limit)
+        adopt_better_rival(best)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ class Clusters:
         weight = np.ones(len(some)) if weight is None else weight[some]
         self.x, self.share, self.rng = x[some], (weight / weight.sum()).astype(x.dtype), rng
         self.points = np.hstack([self.x, _marks(self.x)]) if marked else self.x
+        self.squares = np.einsum("nd,nd->n", self.points, self.points)[:, None]
         self.centers = self.points[:1]
         self.distance = self._distances(self.centers)[:, 0]
 
@@ -39,9 +40,12 @@ class Clusters:
         """
         while len(self.centers) < k:
             self._add_center()
-        centers = self.centers
+        centers, before = self.centers, None
         for _ in range(CLUSTER_ITER):
             labels = self._distances(centers).argmin(axis=1)
+            if before is not None and (labels == before).all():
+                break
+            before = labels
             parts = np.eye(k, dtype=self.x.dtype)[labels] * self.share[:, None]
             sums = parts.sum(axis=0)[:, None]
             centers = np.where(sums > 0, parts.T @ self.points / np.maximum(sums, np.finfo(sums.dtype).tiny), centers)
@@ -57,7 +61,7 @@ class Clusters:
 
     def _distances(self, centers: Floats) -> Floats:
         """Squared distances, (n, K)."""
-        squares = np.einsum("nd,nd->n", self.points, self.points)[:, None] - 2 * self.points @ centers.T
+        squares = self.squares - 2 * self.points @ centers.T
         distances: Floats = np.maximum(squares + np.einsum("kd,kd->k", centers, centers), 0)
         return distances
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -39,27 +39,29 @@ __all__ = ["check_members", "train_members"]
 
 def train_members(
     settings: Settings,
-    data: Data,
+    data: Sequence[Data],
     fitted: dict[str, Any],
     callback: Callback | None = None,
     before: FlowDensity | None = None,
     supports: Supports | None = None,
     blocks: tuple[int, ...] = (),
 ) -> None:
-    """Train the members of an ensemble. The parameters are those of `train`.
+    """Train the members of an ensemble. The parameters are those of `train`, but for the data: those of each member.
+
+    They are the same but for what was drawn for missing cells.
 
     A callback is called in the calling thread, so members are then trained one after the other. The results are the same.
     """
     n_models = settings.n_models
     split_seed, *seeds = draw_seeds(settings.random_state, 1 + 2 * n_models)
     limit = Limit(settings.time_limit)
-    scaler = ContextScaler(data, settings.standardize, settings.dtype, n_indicators=sum(blocks))
-    splits = split_for_members(settings, data, split_seed, n_models)
+    scaler = ContextScaler(data[0], settings.standardize, settings.dtype, n_indicators=sum(blocks))
+    splits = [split_for_members(settings, one, split_seed, n_models)[k] for k, one in enumerate(data)]
     n_jobs = count_threads(settings.n_jobs)
     n_threads = 1 if callback else min(n_jobs, n_models)
     own = replace(settings, n_jobs=n_jobs // n_threads)
     members = [_Member(own, *splits[k], scaler, supports, blocks, *seeds[2 * k : 2 * k + 2]) for k in range(n_models)]
-    origin, models = _origin(settings, data, supports), _models_of(before, n_models)
+    origin, models = _origin(settings, data[0], supports), _models_of(before, n_models)
     run = functools.partial(run_in_threads, n_threads=n_threads, interrupt=limit.interrupt)
     run(functools.partial(member.begin, origin, model) for member, model in zip(members, models))
     try:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from nvpflow._training.covariances import factor_model, shrunk_to_identity
+from nvpflow._training.covariances import PRIOR_SAMPLES, factor_model, shrunk_to_identity
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits, Mixture, Samples
 from nvpflow._training.kmeans import Clusters
+from nvpflow._training.mixture_search import COMPONENTS
 from nvpflow._typing import Floats
 from nvpflow.mixture_base import MixtureBase
 
-__all__ = ["BROAD", "NORMAL", "Candidates"]
+__all__ = ["BROAD", "NORMAL", "Candidates", "components_of"]
 
 # Priors of the covariances, in samples per dimension; each number of components is fitted with one after the other. With an
 # infinite one the components share a covariance, so that many of them are a kernel density estimate. A weak one suits tables,
@@ -23,7 +24,7 @@ __all__ = ["BROAD", "NORMAL", "Candidates"]
 PRIORS, STEPS = (np.inf, 0.3, 0.03, 0.003), 6
 # Distinct rows per component at least, if all share a covariance, and numbers that all covariances may hold.
 ROWS_OF_SHARED, MOST_NUMBERS = 3, 25_000
-MOST_ROWS = 20_000  # for a choice among the candidates; those that are chosen are then fitted to all
+MOST_ROWS = 20_000
 # Numbers of factors, columns and rows at least for each, and columns at most: their eigendecompositions take time.
 NORMAL, FACTORS, COLUMNS_OF_FACTOR, MOST_COLUMNS = "normal", (1, 2, 3, 5, 8, 12), 3, 200
 # Broad distributions, in standard deviations of the columns: a held-out sample far out has a density, and gives them a weight.
@@ -37,6 +38,7 @@ class _Fitted(NamedTuple):
     means: Floats
     covariances: Floats
     prior_samples: float | None
+    tables: Floats | None  # of categories
 
 
 class Candidates:
@@ -55,16 +57,27 @@ class Candidates:
 
     Attributes
     ----------
+    most_rows : int
+        For a choice among the candidates; those that are chosen are then fitted to all.
+    components, priors : tuple
+        The numbers of components to try, and the priors.
+    among : collection of str or None
+        The only mixtures of several components to fit. None: all.
     log_probs : dict of str to ndarray
         Log-densities of the samples that were held out, in nats, in standardised units, by candidate.
     """
 
+    most_rows: int = MOST_ROWS
+    components: tuple[int, ...] = COMPONENTS
+    priors: tuple[float, ...] = PRIORS
+    among: Collection[str] | None = None
+
     def __init__(
         self, data: Data, units: ColumnUnits, held_out: npt.NDArray[np.bool_], distinct: float, seed: list[int]
     ) -> None:
-        self.all, self.held_out, self.units = data.rows(~held_out), data.x[held_out], units
-        some = self.all.rows(slice(MOST_ROWS))
-        self.samples = Samples(some.x, some.weight)
+        self.all, self.held_out, self.units = data.rows(~held_out), data.rows(held_out), units
+        some = self.all.rows(slice(self.most_rows))
+        self.samples = self._new_samples(some)
         rng = np.random.default_rng(seed)
         marks = (False, True) if self.samples.prior.repeated.any() else (False,)
         self.clusters = {marked: Clusters(some.x, some.weight, rng, marked) for marked in marks}
@@ -72,6 +85,16 @@ class Candidates:
         self.log_probs: dict[str, Floats] = {}
         self._mixtures: dict[str, _Fitted] = {}
         self._factors: dict[str, int] = {}
+
+    def _new_samples(self, data: Data) -> Samples:
+        return Samples(data.x, data.weight)
+
+    def _new_mixture(self, samples: Samples, k: int, prior_samples: float = PRIOR_SAMPLES) -> Mixture:
+        return Mixture(samples, k, prior_samples)
+
+    def _log_prob(self, name: str, mixture: Mixture) -> Floats:
+        """Log-density of the samples that were held out."""
+        return mixture.log_prob(self.held_out.x)
 
     def fit_simple(self) -> list[str]:
         """Fit broad and normal distributions. Return the names of the normal ones."""
@@ -81,13 +104,20 @@ class Candidates:
     def fit(self, k: int) -> Iterator[str]:
         """Fit mixtures of k components. Yield their names."""
         for marked, clusters in self.clusters.items():
-            mixture = Mixture(self.samples, k)
+            priors = [prior for prior in (self.priors[:1] if k == 1 else self.priors) if k <= self._most_components(prior)]
+            names = [_name(k, prior) + ", values apart" * marked for prior in priors]
+            wanted = [k == 1 or self.among is None or name in self.among for name in names]
+            if not any(wanted):
+                continue
+            mixture = self._new_mixture(self.samples, k)
             mixture.start(clusters)
-            for prior in PRIORS[:1] if k == 1 else PRIORS:
-                if k <= self._most_components(prior):
-                    mixture.prior_samples = prior
-                    mixture.fit(STEPS)
-                    yield self._keep(_name(k, prior) + ", values apart" * marked, mixture, prior)
+            while not wanted[-1]:  # those before a wanted one are where its fit begins
+                wanted.pop()
+            for prior, name, is_wanted in zip(priors, names, wanted):
+                mixture.prior_samples = prior
+                mixture.fit(STEPS)
+                if is_wanted:
+                    yield self._keep(name, mixture, prior)
 
     def _most_components(self, prior: float) -> float:
         dim = self.samples.x.shape[1]
@@ -97,7 +127,7 @@ class Candidates:
 
     def _fit_broad(self) -> None:
         dim = self.samples.x.shape[1]
-        mixture = Mixture(self.samples, len(WIDTHS))
+        mixture = self._new_mixture(self.samples, len(WIDTHS))
         mixture.weights, mixture.means = np.full(len(WIDTHS), 1 / len(WIDTHS)), np.zeros((len(WIDTHS), dim))
         mixture.covariances = np.array(WIDTHS)[:, None, None] ** 2 * np.eye(dim)
         self._keep(BROAD, mixture)
@@ -105,7 +135,7 @@ class Candidates:
     def _fit_normal(self) -> Iterator[str]:
         """Fit normal distributions with structured covariances. Yield their names."""
         x, weight, prior = self.samples.x.astype(np.float64), self.samples.weight, self.samples.prior
-        mixture = Mixture(self.samples, 1)
+        mixture = self._new_mixture(self.samples, 1)
         mixture.weights, mixture.means = np.ones(1), np.average(x, axis=0, weights=weight)[np.newaxis]
         mixture.covariances = prior.regular(shrunk_to_identity(x, weight, self.n_distinct)[np.newaxis])
         yield self._keep(f"{NORMAL}, shrunk to the identity", mixture)
@@ -122,21 +152,21 @@ class Candidates:
         self.samples.prior.n_factors = self._factors.get(name, 0)
 
     def _keep(self, name: str, mixture: Mixture, prior: float | None = None) -> str:
-        self._mixtures[name] = _Fitted(mixture.weights, mixture.means, mixture.covariances, prior)
-        self.log_probs[name] = mixture.log_prob(self.held_out) if len(self.held_out) else np.empty(0)
+        self._mixtures[name] = _Fitted(mixture.weights, mixture.means, mixture.covariances, prior, mixture.tables)
+        self.log_probs[name] = self._log_prob(name, mixture) if len(self.held_out.x) else np.empty(0)
         return name
 
     def fit_to_all(self, names: Iterable[str]) -> None:
         """Continue to fit mixtures, now to all samples that are not held out, if it was only to some of them."""
         if len(self.all.x) == len(self.samples.x):
             return
-        samples = Samples(self.all.x, self.all.weight)
+        samples = self._new_samples(self.all)
         samples.prior.n_factors = self.samples.prior.n_factors
         for name in names:
-            weights, means, covariances, prior = self._mixtures[name]
+            weights, means, covariances, prior, tables = self._mixtures[name]
             if prior is not None:
-                mixture = Mixture(samples, len(weights), prior)
-                mixture.weights, mixture.means, mixture.covariances = weights, means, covariances
+                mixture = self._new_mixture(samples, len(weights), prior)
+                mixture.weights, mixture.means, mixture.covariances, mixture.tables = weights, means, covariances, tables
                 mixture.fit(STEPS)
                 self._keep(name, mixture, prior)
 
@@ -148,6 +178,11 @@ class Candidates:
             np.concatenate([mixture.means for mixture in mixtures]),
             np.concatenate([mixture.covariances for mixture in mixtures]),
         )
+
+
+def components_of(name: str) -> int:
+    """The number of components of a candidate that is a mixture of several."""
+    return int(name.removeprefix("mixture of ").split(",")[0])
 
 
 def _name(k: int, prior: float) -> str:

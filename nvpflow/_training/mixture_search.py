@@ -22,7 +22,7 @@ SEARCH_ITER = 15  # steps; more gained nothing, as the flow is trained afterward
 SEARCHED_NUMBERS, MOST_SEARCHES = 10_000, 10
 
 
-def fit_mixture(x: Floats, weight: Floats | None = None, seed: int = 0) -> MixtureBase:
+def fit_mixture(x: Floats, weight: Floats | None = None, seed: int = 0, most_searches: int = MOST_SEARCHES) -> MixtureBase:
     """Fit a mixture. The number of components minimises the Bayesian information criterion.
 
     Source: Schwarz (1978), "Estimating the dimension of a model".
@@ -34,6 +34,8 @@ def fit_mixture(x: Floats, weight: Floats | None = None, seed: int = 0) -> Mixtu
     weight : ndarray, shape (n,), optional
         With a mean of 1.
     seed : int
+    most_searches : int
+        Small samples get several searches, from other start values.
 
     Returns
     -------
@@ -45,7 +47,7 @@ def fit_mixture(x: Floats, weight: Floats | None = None, seed: int = 0) -> Mixtu
         some = rng.permutation(len(x))[:MOST_ROWS]
         x, weight = x[some], None if weight is None else weight[some]
     samples, units = standardized(x, weight)
-    n_searches = min(max(1, SEARCHED_NUMBERS // x.size), MOST_SEARCHES)
+    n_searches = min(max(1, SEARCHED_NUMBERS // x.size), most_searches)
     best = _best_search(samples, rng, n_searches)
     return units.base(best.weights, best.means, best.covariances)
 

@@ -28,7 +28,8 @@ def bandwidth(noise: float, data: Data, n: float, mixture: MixtureBase | None = 
     deviation: Floats = noise * n**-0.45 * location_and_scale(data.x, data.weight)[1]
     if mixture is None:
         return deviation
-    inverse = np.linalg.inv(mixture.precision_factors[:, mixture.context_dim :, mixture.context_dim :])
+    first = mixture._n_columns - mixture.data_dim  # those before are the context's
+    inverse = np.linalg.inv(mixture.precision_factors[:, first:, first:])
     covariances = inverse @ inverse.transpose(0, 2, 1)  # of the samples, given the context
     variances: Floats = np.diagonal(covariances, axis1=1, axis2=2)
     widest: Floats = np.minimum(deviation, MOST_NOISE / np.sqrt(mixture.weights @ (1 / variances)))

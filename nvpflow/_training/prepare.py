@@ -9,6 +9,10 @@ import numpy as np
 from nvpflow._sklearn.feature_names import feature_names
 from nvpflow._training.dataset import Data, check_data, count_given
 from nvpflow._typing import ArrayLike, Floats, Ints, Names
+from nvpflow._validation.arguments import draw_seeds
+from nvpflow.missing._codes import complete_codes
+from nvpflow.missing._rows import rows_with_values
+from nvpflow.missing._table import with_codes
 from nvpflow.supports import AnyKind, Category, Declared
 from nvpflow.supports._categories import Categories
 from nvpflow.supports._coding import Coding
@@ -36,7 +40,7 @@ class Prepared(NamedTuple):
     data : Data
         The columns of numbers alone. Their context is that of the user, in numbers, and the indicators of categories.
     codes : ndarray of int, shape (n, K), or None
-        Of the categories, for the rows of `data`.
+        Of the categories, for the rows of `data`; -1 is missing.
     n_given : int
         The number of samples that `fit` received.
     n_features : int
@@ -70,6 +74,15 @@ class Prepared(NamedTuple):
         """Names of the columns of numbers, or numbers where they have none."""
         return self.names if self.categories is None or self.declared is None else self.declared.names
 
+    @property
+    def has_missing(self) -> bool:
+        """Whether cells are missing."""
+        return bool(np.isnan(self.data.x).any() or (self.codes is not None and (self.codes < 0).any()))
+
+    def rows(self) -> Floats:
+        """The numbers and the codes of categories, NaN where a cell is missing."""
+        return self.data.x if self.codes is None else with_codes(self.data.x, self.codes)
+
     def log_prob(self) -> Floats | float:
         """Log-probability of the categories of each row, in nats. 0 without any."""
         return 0.0 if self.categories is None or self.codes is None else self.categories.log_prob(self.codes)
@@ -94,25 +107,54 @@ def prepare(
     names, context_names = feature_names(X), feature_names(context)
     declared = Declared.of(settings.support, names, X)
     encoding = encoding_for(settings, context, context_names, before)
-    numbers, codes, coding = read_table(X, declared, before)
+    missing = settings.missing == "marginalize"
+    numbers, codes, coding = read_table(X, declared, before, missing)
     if coding is not None and declared is not None:
         if context is not None:
             raise ValueError(NO_CONTEXT.format(", ".join(coding.labels[:10])))
         declared = declared.of_numbers(coding.n_columns)
     rows = context if encoding is None else encoding.read(context, settings.dtype)
-    data = check_data(numbers, rows, sample_weight, settings.dtype, 2, declared, codes)
-    n_given, categories = count_given(data, sample_weight), None
+    if missing:
+        numbers, rows, sample_weight, codes = rows_with_values(numbers, rows, sample_weight, settings.dtype, codes)
+    data = check_data(numbers, rows, sample_weight, settings.dtype, 2, declared, codes, missing)
+    n_given = count_given(data, sample_weight)
     n_features = data.x.shape[1] if coding is None else coding.n_columns
-    if coding is not None:
-        data, codes = without_codes(data, len(coding.columns))
-        known = None if before is None else before._known_categories()
-        categories = Categories.fit(coding, codes, data.weight, known)
-        data = data._replace(context=categories.rows(data.context, codes, settings.dtype))
-    return Prepared(data, codes, n_given, n_features, names, context_names, declared, categories, encoding)
+    prepared = Prepared(data, None, n_given, n_features, names, context_names, declared, None, encoding)
+    if coding is None:
+        return prepared
+    data, codes = without_codes(data, len(coding.columns))
+    prepared = prepared._replace(data=data, codes=codes)
+    return _with_categories(settings, prepared, coding, codes, None if before is None else before._known_categories())
 
 
-def read_table(X: ArrayLike, declared: Declared | None, before: FittedModel | None) -> tuple[Any, Ints | None, Coding | None]:
-    """The columns of numbers of X, not checked, and the codes of categories with their coding, if there are any."""
+def _with_categories(
+    settings: Settings, prepared: Prepared, coding: Coding, codes: Ints, known: Categories | None
+) -> Prepared:
+    """Fit the probabilities of categories, and let the context be what a flow reads of them."""
+    if (codes < 0).any():
+        (seed,) = draw_seeds(settings.random_state, 4 + 2 * settings.n_models)[-1:]
+        codes = complete_codes(settings, prepared, coding, codes, seed)
+    data = prepared.data
+    categories, read = Categories.fit(coding, codes, _with_means(data.x), data.weight, settings.dtype, known)
+    return prepared._replace(data=data._replace(context=read), categories=categories)
+
+
+def _with_means(x: Floats) -> Floats:
+    """Samples with the mean of their column in missing cells."""
+    missing = np.isnan(x)
+    if not missing.any():
+        return x
+    means = np.mean(x, axis=0, where=~missing)
+    return np.where(missing, means, x)
+
+
+def read_table(
+    X: ArrayLike, declared: Declared | None, before: FittedModel | None, missing: bool = False
+) -> tuple[Any, Ints | None, Coding | None]:
+    """The columns of numbers of X, not checked, and the codes of categories with their coding, if there are any.
+
+    `missing`: cells may be missing, and their codes are -1.
+    """
     known = None if before is None else before._known_categories()
     if known is None and (declared is None or not declared.may_have_categories):
         return X, None, None
@@ -122,12 +164,12 @@ def read_table(X: ArrayLike, declared: Declared | None, before: FittedModel | No
     if before is not None:
         _check_same_columns(() if known is None else known.coding.columns, kinds, declared)
     if known is not None:
-        return *known.read(X), known.coding
+        return *known.read(X, missing), known.coding
     if not columns or declared is None:
         return X, None, None
     parts = take_apart("X", X, columns)
     coding = Coding.of("X", parts, kinds, [declared.label(i) for i in range(n_columns)])
-    return parts.numbers, coding.codes("X", parts), coding
+    return parts.numbers, coding.codes("X", parts, missing), coding
 
 
 def _check_same_columns(before: tuple[int, ...], kinds: tuple[AnyKind, ...], declared: Declared | None) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nvpflow._typing import Floats, Ints
+from nvpflow._typing import Bools, Floats, Ints
 
 if TYPE_CHECKING:
     from nvpflow._training.dataset import Data
@@ -15,15 +15,22 @@ if TYPE_CHECKING:
 __all__ = ["split", "split_for_members"]
 
 
-def split(settings: Settings, data: Data, seed: int) -> tuple[Data, Data | None]:
+# Of the rows without missing cells, the share that is held out at most. The others must train as well: they say most.
+MOST_OF_COMPLETE = 0.5
+
+
+def split(settings: Settings, data: Data, seed: int, incomplete: Bools | None = None) -> tuple[Data, Data | None]:
     """Split data into training data, and validation data or None.
 
-    A row stays in training if a column would be constant without it.
+    A row stays in training if a column would be constant without it. Rows of `incomplete` (n,), whose missing cells were drawn
+    from a model, are held out last: they would flatter models like that one.
     """
-    return split_for_members(settings, data, seed, 1)[0]
+    return split_for_members(settings, data, seed, 1, incomplete)[0]
 
 
-def split_for_members(settings: Settings, data: Data, seed: int, n_models: int) -> list[tuple[Data, Data | None]]:
+def split_for_members(
+    settings: Settings, data: Data, seed: int, n_models: int, incomplete: Bools | None = None
+) -> list[tuple[Data, Data | None]]:
     """Split data for each member of an ensemble.
 
     The held-out shares follow one another in a random order of the rows, and begin again at its end. So they are disjoint if
@@ -34,6 +41,10 @@ def split_for_members(settings: Settings, data: Data, seed: int, n_models: int) 
     n = len(data.x)
     n_held_out = _count_held_out(settings.validation_fraction, n, n_models)
     order = np.random.default_rng(seed).permutation(n)
+    if incomplete is not None:
+        complete = np.flatnonzero(~incomplete[order])
+        first = order[complete[: int(MOST_OF_COMPLETE * len(complete))]]
+        order = np.concatenate([first, order[~np.isin(order, first)]])
     shifted = (np.roll(order, -k * n_held_out) for k in range(n_models))
     return [_split_at(data, member, n_held_out) for member in shifted]
 

@@ -54,10 +54,11 @@ class Units:
         self.regression, self.origin, self.dtype = regression, origin, dtype
 
     @classmethod
-    def of(cls, data: Data, standardize: bool, whiten: bool, dtype: FloatDType) -> Self:
+    def of(cls, data: Data, standardize: bool, whiten: bool, dtype: FloatDType, n_apart: int = 0) -> Self:
         """Find the units of data with a standardised context, for flows of this dtype.
 
-        `whiten`: include the Cholesky factor of the correlations.
+        `whiten`: include the Cholesky factor of the correlations. `n_apart`: the last columns of the context that the
+        regression does not read.
         """
         x, (mean, deviation, _) = data.x, location_and_scale(data.x, data.weight)
         constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0))
@@ -74,15 +75,16 @@ class Units:
             warn_of_coarse("X", mean, deviation, dtype)
         units = cls(mean, deviation, origin=origin_of(mean, deviation, dtype), dtype=dtype)
         if data.context is not None:
-            units._regress(data, data.context)
+            units._regress(data, data.context, data.context.shape[1] - n_apart)
         if whitens:
             units._whiten(data)
         return units
 
-    def _regress(self, data: Data, context: Floats) -> None:
-        """Subtract a linear regression on the context from the samples."""
+    def _regress(self, data: Data, context: Floats, n_read: int) -> None:
+        """Subtract a linear regression on the first columns of the context from the samples."""
         z = (data.x - self.mean) / self.deviation
-        slopes = _ridge(z, context, data)
+        slopes = np.zeros((context.shape[1], z.shape[1]))
+        slopes[:n_read] = _ridge(z, context[:, :n_read], data) if n_read else 0
         left = moments(z - context @ slopes, data.weight)[1]
         left = np.maximum(left, 1e3 * np.finfo(self.dtype).eps)  # for columns that the context determines
         self.deviation = self.deviation * left

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nvpflow._training.callbacks import wants_stop
-from nvpflow._training.conditional_mixture import gain_of_refit, refit_conditional_mixture
+from nvpflow._training.conditional_stacking import stack_conditional_mixtures
+from nvpflow._training.course import Contest, cycle_ends, has_course
 from nvpflow._training.defaults import option
 from nvpflow._training.noise import bandwidth
 from nvpflow._training.options import TrainingOptions
 from nvpflow._training.search import with_candidate
-from nvpflow._training.stacking import stack_mixtures
+from nvpflow._training.stacking import Stack, stack_mixtures
 from nvpflow._training.statistics import effective_size, mean_and_error
 from nvpflow._typing import Callback, Floats, Search
 from nvpflow._warnings import kept_warnings
@@ -39,7 +40,8 @@ MOST_STEPS, STEPS_TIMES_PARAMETERS, LEAST_STEPS, LEAST_EPOCHS = 4500, 22_000_000
 # five dimensions) and 0.157 to 0.132 (bananas in ten). It takes 1.5 to 2 times as long. In proportion to the number of samples
 # it would take up to 5 times as long.
 FEW_SAMPLES = 10_000
-VALIDATIONS = 50  # in a fit: they take little time, and come close to the best parameters
+# In a fit, and in a cycle: they take little time, and come close to the best parameters.
+VALIDATIONS, VALIDATIONS_OF_CYCLE = 50, 10
 TRIAL = 0.1  # the share of a fit before one start is chosen
 # Layers must have a higher held-out likelihood than an average of mixtures, by this many standard errors. On densities and
 # tables with 50 to 1000 samples, the choice was 0.003 nats worse in the mean than always the better of both. With 0 and 0.5
@@ -62,8 +64,10 @@ class Start:
         The base of the flow if its layers are the identity, else None.
     seed : int
         For fits of the mixture.
-    share : float
-        Of the epochs of a fit.
+    rate : float, optional
+        The learning rate. Default: that of the settings, or their default for the base.
+    slower : Start, optional
+        The same start with a smaller rate. If more training of it does not pay, this one is not tried.
     """
 
     def __init__(
@@ -75,7 +79,8 @@ class Start:
         flow: Flow,
         mixture: MixtureBase | None,
         seed: int,
-        share: float = 1.0,
+        rate: float | None = None,
+        slower: Start | None = None,
     ) -> None:
         self.settings, self.units, self.flow, self.base = settings, units, flow, flow.base
         self.training, self.validation = training, validation
@@ -87,9 +92,17 @@ class Start:
         self.blocks: tuple[int, ...] = ()  # sizes of the blocks of indicators at the end of the context
         self.history: dict[str, Floats] = {}
         self.search: Search | None = None
-        self.max_iter = math.ceil(share * self._max_iter())
+        self.rate = option(settings, "learning_rate", self._over_full_mixture()) if rate is None else rate
+        self.cycles = self._cycles(mixture)
+        self.max_iter = self.cycles[-1] if self.cycles else self._max_iter()
+        self.pays, self.slower = bool(self.cycles), slower
+        self.known: set[str] | None = None  # mixtures that are good, from a fit before: only these compete
+        self.losers: list[Start] = []  # other starts that were tried, for the record of densities that competed
+        self._contest: Contest | None = None
         self._without_layers: Floats | None = None
         self.mixture, self.seed = mixture and mixture.copy(), seed
+        self.stack: Stack | None = None  # of mixtures, which competes with the flow
+        self.given: tuple[Data, Data | None] | None = None  # training and validation, if known before they were standardised
         if mixture:
             self.before = flow.parameters.copy()
 
@@ -101,6 +114,13 @@ class Start:
         steps = min(MOST_STEPS, max(LEAST_STEPS, STEPS_TIMES_PARAMETERS // max(1, self.flow.n_parameters)))
         batch = min(n, settings.batch_size or n)
         return max(LEAST_EPOCHS, round(steps * math.sqrt(max(1, n / FEW_SAMPLES)) * batch / n))
+
+    def _cycles(self, mixture: MixtureBase | None) -> list[int]:
+        """The epochs at which cycles end. None: the number of epochs is fixed."""
+        if mixture is None or self.validation is None or self.training.context is not None or not has_course(self.settings):
+            return []
+        n = len(self.training.x)
+        return cycle_ends(n, min(n, self.settings.batch_size or n), self.flow.n_parameters)
 
     def _over_full_mixture(self) -> bool:
         """Whether the base is a mixture that reads the context, if there is one."""
@@ -120,6 +140,9 @@ class Start:
         """Train for a share of the epochs, or of the time. No warning if it diverges, since another start may converge."""
         every = self._validate_every()
         with kept_warnings():
+            if self.cycles:
+                self._run_cycle(seed, None, limit and limit.share(TRIAL))
+                return
             pause_after = max(1, round(TRIAL * self.max_iter / every)) * every
             self.run(seed, None, limit and limit.share(TRIAL), pause_after)
 
@@ -129,9 +152,41 @@ class Start:
         validation_nll = self.history.get("validation_nll", np.full(len(train_nll), np.nan))
         return any(wants_stop(callback, i, *nll) for i, nll in enumerate(zip(train_nll, validation_nll), start=1))
 
-    def run(self, seed: int, callback: Callback | None, limit: Limit | None = None, pause_after: int | None = None) -> None:
-        """Continue training, to the end, to the limit or for `pause_after` epochs."""
+    def train(self, seed: int, callback: Callback | None, limit: Limit | None = None) -> None:
+        """Continue training to the end, or to the limit. In cycles: as long as it pays."""
+        if not self.cycles:
+            self.run(seed, callback, limit)
+        while self.pays:
+            self._run_cycle(seed, callback, limit)
+
+    @property
+    def n_epochs(self) -> int:
+        """The number of epochs so far."""
+        return len(self.history.get("train_nll", ()))
+
+    def _run_cycle(self, seed: int, callback: Callback | None, limit: Limit | None) -> None:
+        """Run the next cycle, and set `pays`: whether to run another one."""
+        assert self.mixture is not None
+        assert self.validation is not None
+        if self._contest is None:
+            stack = self.stack_of_mixtures()
+            self._contest = Contest(self.validation, self._log_prob(self.mixture), stack.held_out + stack.gain)
+        n, first = len(self.training.x), self.n_epochs
+        end, *left = [end for end in self.cycles if end > first]
+        n_steps = first * -(-n // min(n, self.settings.batch_size or n))
+        every = max(1, (end - first) // VALIDATIONS_OF_CYCLE)
+        # The cosine begins where the warm-up ends.
+        self.run(seed, callback, limit, max_iter=end, warmup=n_steps or self.settings.warmup, validate_every=every)
+        # If mixtures were better in a fit before, layers have to get there at once.
+        n_left = min(len(left), 1) if self.known else len(left)
+        self.pays = self.n_epochs == end and n_left > 0 and self._contest.goes_on(self.log_prob_of_flow(), n_left)
+
+    def run(
+        self, seed: int, callback: Callback | None, limit: Limit | None = None, pause_after: int | None = None, **cycle: Any
+    ) -> None:
+        """Continue training, to the end, to the limit or for `pause_after` epochs. `cycle`: other options, for a cycle."""
         settings, flow = self.settings, self.flow
+        course = {"max_iter": self.max_iter, "warmup": settings.warmup, "validate_every": self._validate_every()} | cycle
         train_shift, validation_shift = self._shifts()
         part: dict[str, Any] = {}
 
@@ -143,21 +198,19 @@ class Start:
                 part,
                 *self.training,
                 TrainingOptions(
-                    max_iter=self.max_iter,
                     batch_size=settings.batch_size,
-                    learning_rate=option(settings, "learning_rate", self._over_full_mixture()),
+                    learning_rate=self.rate,
                     schedule=settings.schedule,
-                    warmup=settings.warmup,
                     average=settings.average,
                     noise=self.noise,
                     validation_data=self.validation,
-                    validate_every=self._validate_every(),
                     n_iter_no_change=settings.n_iter_no_change,
                     tol=settings.tol,
                     random_state=seed,
                     callback=callback and in_own_units,
                     pause_after=pause_after,
                     state=self.state,
+                    **course,
                 ),
                 limit,
             )
@@ -176,25 +229,44 @@ class Start:
     def judge_layers(self) -> None:
         """Keep layers over a mixture only if they clearly are better than mixtures alone on held-out samples.
 
-        Otherwise reset the layers to the identity, and change the base: to an average of mixtures, or, if it reads the
-        context, to the same mixture fitted to all samples.
+        Otherwise reset the layers to the identity, and change the base to an average of mixtures, of the samples alone or
+        given the context, like the base.
         """
         if self.mixture is None or self.validation is None:
             return
-        log_prob = self.log_prob_of_flow()
-        if isinstance(self.mixture, ConditionalMixtureBase):
-            both = self.training.and_those(self.validation)
-            held_out = self.mixture.log_prob(*self.validation[:2]).astype(np.float64)
-            if not self._keep_layers(log_prob, held_out, gain_of_refit(self.mixture, self.training, both)):
-                self.base = refit_conditional_mixture(self.mixture, both)
-            return
-        slopes = np.concatenate(self.log_slopes) + self.units.log_det
-        stack = stack_mixtures(self.training, self.validation, self.seed, slopes)
+        log_prob, stack = self.log_prob_of_flow(), self.stack_of_mixtures()
         is_better = self._keep_layers(log_prob, stack.held_out, stack.gain)
         if not is_better:
             self.base, self._without_layers = stack.base, stack.held_out + stack.gain
-        name = f"flow over a mixture of {self.mixture.n_components}"
-        self.search = with_candidate(stack.search, name, self.score(log_prob), is_better)
+        self.search = stack.search
+        for loser in self.losers:
+            self.search = with_candidate(self.search, loser.name(loser.n_epochs), loser.score(loser.log_prob_of_flow()), False)
+        self.search = with_candidate(self.search, self.name(), self.score(log_prob), is_better)
+
+    def name(self, n_epochs: int | None = None) -> str:
+        """The name among the densities that competed. With the number of epochs: of one that did not get more."""
+        assert self.mixture is not None
+        trial = "" if n_epochs is None else f", learning rate {self.rate:g}, for {n_epochs} epochs"
+        return f"flow over a mixture of {self.mixture.n_components}{trial}"
+
+    def stack_of_mixtures(self) -> Stack:
+        """The average of mixtures without layers, which is fitted once."""
+        assert self.validation is not None
+        if self.stack is None and self.slower is not None:
+            self.stack = self.slower.stack_of_mixtures()
+        if self.stack is None:
+            self.stack = self._fit_stack()
+        return self.stack
+
+    def _fit_stack(self) -> Stack:
+        """Fit an average of mixtures like the base."""
+        assert self.validation is not None
+        slopes = np.concatenate(self.log_slopes) + self.units.log_det
+        if isinstance(self.mixture, ConditionalMixtureBase):
+            return stack_conditional_mixtures(self.training, self.validation, self.blocks, self.seed, slopes)
+        context = self.training.context
+        n_context = 0 if context is None else context.shape[1] - sum(self.blocks)
+        return stack_mixtures(self.training, self.validation, self.seed, slopes, n_context, self.known)
 
     def _keep_layers(self, log_prob: Floats, held_out: Floats, gain: float) -> bool:
         """Keep the layers if they are better than another base, and reset them if not. Return which.
@@ -207,22 +279,25 @@ class Start:
             mean, error = mean_and_error(log_prob - held_out, self.validation.weight)
         is_better = self.best_iter > 0 and mean > gain + LEAST_GAIN * error
         if not is_better:
-            self.flow.parameters[:], self.best_iter = self.before, 0
+            self.reset_layers()
         return is_better
+
+    def reset_layers(self) -> None:
+        """Let the layers be the identity."""
+        self.flow.parameters[:], self.best_iter = self.before, 0
 
     def log_prob_of_flow(self) -> Floats:
         """Log-density of the validation samples by the flow, in float64."""
         assert self.validation is not None
+        return self._log_prob(self.flow)
+
+    def _log_prob(self, density: Flow | MixtureBase) -> Floats:
+        assert self.validation is not None
         with np.errstate(invalid="ignore"):  # for samples without a density
-            return self.flow.log_prob(*self.validation[:2]).astype(np.float64)
+            return density.log_prob(*self.validation[:2]).astype(np.float64)
 
     def log_prob_of_kept(self) -> Floats:
-        """Log-density of the validation samples by what is kept, the flow or an average of mixtures, had it not seen them.
-
-        A mixture that reads the context counts as fitted to the training samples: the gain of its refit is for the density of
-        context and samples together. With it, mixtures replaced flows that were 0.04 (turned moons) and 0.3 nats better
-        (concrete).
-        """
+        """Log-density of the validation samples by what is kept, the flow or an average of mixtures, had it not seen them."""
         return self.log_prob_of_flow() if self._without_layers is None else self._without_layers
 
     def score(self, log_prob: Floats) -> float:

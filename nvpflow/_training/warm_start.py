@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from nvpflow._training.build import coupling_of
-from nvpflow._training.conditional_mixture import refit_conditional_mixture
+from nvpflow._training.conditional_stacking import fit_conditional_mixture
 from nvpflow._training.context import ContextScaler, read_standardized
 from nvpflow._training.dataset import Data
-from nvpflow._training.mixture_search import fit_mixture
+from nvpflow._training.mixture_search import COMPONENTS, fit_mixture
 from nvpflow._training.standardize import Units
 from nvpflow._training.statistics import effective_size
 from nvpflow._typing import Floats
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from nvpflow._training.settings import Settings
     from nvpflow.density import FlowDensity
 
-__all__ = ["find_warm_start"]
+__all__ = ["are_identity", "find_warm_start"]
 
 COUPLINGS = {"spline": SplineCoupling, "affine": AffineCoupling, "additive": AdditiveCoupling}
 MOST_CHANGES = 3  # in a message
+MOST_SEARCHES = 2  # for the mixture
 
 
 @dataclass
@@ -53,7 +54,12 @@ class _Candidate:
 
 
 def find_warm_start(
-    model: FlowDensity, settings: Settings, training: Data, scaler: ContextScaler, seed: int
+    model: FlowDensity,
+    settings: Settings,
+    training: Data,
+    scaler: ContextScaler,
+    seed: int,
+    blocks: tuple[int, ...] = (),
 ) -> tuple[Units, Flow, MixtureBase | None]:
     """Take the flow of the last fit, without the layers of the units, and choose units: the old or new ones.
 
@@ -72,6 +78,8 @@ def find_warm_start(
         The new samples, with their context standardised by `scaler`.
     scaler : ContextScaler
     seed : int
+    blocks : tuple of int
+        The sizes of the blocks of indicators in the context.
 
     Returns
     -------
@@ -93,7 +101,9 @@ def find_warm_start(
     kept = _candidate(settings, units, whole.layers[:n_layers], whole.base, 0)
     if not settings.standardize:
         return kept.units, kept.flow, kept.mixture
-    moved = _moved(model, settings, kept, training, seed)
+    moved = _moved(model, settings, kept, training, seed, blocks)
+    if kept.mixture and kept.mixture.n_components > COMPONENTS[-1] and training.context is None:
+        return moved.units, moved.flow, moved.mixture  # an average of mixtures: too slow below layers, and fitted anew anyway
     gain = moved.log_likelihood(training) - kept.log_likelihood(training)  # NaN if neither is finite
     best = moved if gain > moved.n_new / effective_size(training) else kept
     return best.units, best.flow, best.mixture
@@ -102,10 +112,12 @@ def find_warm_start(
 def _candidate(settings: Settings, units: Units, layers: Sequence[Layer], base: MixtureBase | None, n_new: int) -> _Candidate:
     flow = Flow([layer.copy() for layer in layers], base and base.copy())
     flow.n_jobs = settings.n_jobs
-    return _Candidate(units, flow, flow.base if flow.base and _are_identity(layers) else None, n_new)
+    return _Candidate(units, flow, flow.base if flow.base and are_identity(layers) else None, n_new)
 
 
-def _moved(model: FlowDensity, settings: Settings, kept: _Candidate, training: Data, seed: int) -> _Candidate:
+def _moved(
+    model: FlowDensity, settings: Settings, kept: _Candidate, training: Data, seed: int, blocks: tuple[int, ...]
+) -> _Candidate:
     """The candidate in the units of the new samples."""
     units = Units.of(training, True, kept.units.factor is not None, kept.units.dtype)
     layers, base, n_new = kept.flow.layers, kept.flow.base, units.n_parameters
@@ -116,16 +128,16 @@ def _moved(model: FlowDensity, settings: Settings, kept: _Candidate, training: D
         layers, base = whole.layers[: len(layers)], whole.base
         n_new += 2 * len(mean)
     if kept.mixture:
-        base = _fitted_again(kept.mixture, training._replace(x=units.standardize(training.x, training.context)), seed)
+        base = _fitted_again(kept.mixture, training._replace(x=units.standardize(training.x, training.context)), seed, blocks)
         n_new += base.n_parameters
     return _candidate(settings, units, layers, base, n_new)
 
 
-def _fitted_again(mixture: MixtureBase, data: Data, seed: int) -> MixtureBase:
+def _fitted_again(mixture: MixtureBase, data: Data, seed: int, blocks: tuple[int, ...]) -> MixtureBase:
     """A mixture like this one, fitted to the data, standardised and with their context."""
     if isinstance(mixture, ConditionalMixtureBase):
-        return refit_conditional_mixture(mixture, data)
-    return fit_mixture(data.x, data.weight, seed)
+        return fit_conditional_mixture(data, blocks, seed)
+    return fit_mixture(data.x, data.weight, seed, MOST_SEARCHES)
 
 
 def _without_supports(model: FlowDensity) -> tuple[Flow, Floats | float]:
@@ -134,7 +146,7 @@ def _without_supports(model: FlowDensity) -> tuple[Flow, Floats | float]:
     return (flow, origin) if supports is None else (supports.inner(flow), supports.origin_within(origin))
 
 
-def _are_identity(layers: Sequence[Layer]) -> bool:
+def are_identity(layers: Sequence[Layer]) -> bool:
     return all(
         not last.weight.any() and not last.bias.any()
         for layer in layers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from nvpflow._typing import FloatDType, Floats
 
-__all__ = ["as_array", "check_samples"]
+__all__ = ["as_array", "check_samples", "column_label", "without_masks"]
 
 
 def as_array(name: str, x: object) -> npt.NDArray[Any]:
@@ -47,11 +48,15 @@ def as_array(name: str, x: object) -> npt.NDArray[Any]:
     return array
 
 
-def check_samples(name: str, X: object, dtype: FloatDType, minimum: int = 1) -> Floats:
+def check_samples(
+    name: str, X: object, dtype: FloatDType, minimum: int = 1, *, missing: bool = False, source: object = None
+) -> Floats:
     """Convert X to a contiguous array of that dtype. It must be finite, with shape (n, D) and n >= minimum.
 
-    The messages are worded as in scikit-learn, which tests them.
+    The messages are worded as in scikit-learn, which tests them. `missing`: cells may be NaN. `source`: what X was before it
+    became an array, for the names of its columns in messages.
     """
+    source = X if source is None else source
     X = as_array(name, X)
     if X.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: {name} must be an array of real numbers, got dtype {X.dtype}")
@@ -69,9 +74,36 @@ def check_samples(name: str, X: object, dtype: FloatDType, minimum: int = 1) -> 
             raise ValueError(f"{name} has {X.shape[axis]} {what} (shape={X.shape}) while a minimum of {least} is required.")
     with np.errstate(over="ignore"):
         converted = np.ascontiguousarray(X, dtype)
-    if not np.isfinite(converted).all():
-        raise ValueError(f"{name} must be finite in {dtype}, got NaN or infinity")
+    good = np.isfinite(converted)
+    if missing:
+        good |= np.isnan(converted)
+    if not good.all():
+        raise ValueError(
+            f"{name} must be finite in {dtype}, got NaN or infinity: {_first_bad(name, X, ~good, source, missing)}"
+        )
     return converted
+
+
+def _first_bad(name: str, X: npt.NDArray[Any], bad: npt.NDArray[np.bool_], source: object, missing: bool) -> str:
+    """Where the first bad number is, in words."""
+    row, column = np.argwhere(bad)[0]
+    value, count = X[row, column], int(np.count_nonzero(bad))
+    words = f"{value} in column {column_label(source, column)}, row {row}" + f", and {count - 1} more" * (count > 1)
+    hint = bool(name == "X" and not missing and np.isnan(value))
+    return words + ". To allow missing values, set the parameter missing='marginalize'" * hint
+
+
+def column_label(source: object, column: int) -> str:
+    """How a message names a column: by the name that a frame has for it, or by its number."""
+    from nvpflow._sklearn.feature_names import feature_names
+
+    names = feature_names(source)
+    return str(column) if names is None else f"{names[column]!r:.50}"
+
+
+def without_masks(x: Any) -> Any:
+    """An array of floats with NaN for masked elements, if x is a masked array; else x itself."""
+    return x.astype(np.float64).filled(np.nan) if _has_masked_elements((x,)) and x.dtype.kind in "fiub" else x
 
 
 def _has_masked_elements(x: object) -> bool:
@@ -82,7 +114,10 @@ def _has_masked_elements(x: object) -> bool:
 
 
 def _numbers(name: str, X: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Convert an array of objects, as frames give it for nullable or mixed columns, to float64."""
+    """Convert an array of objects, as frames give it for nullable or mixed columns, to float64. Missing values become NaN."""
+    pandas = sys.modules.get("pandas")
+    if pandas is not None:
+        X = np.where(pandas.isna(X), np.nan, X)
     try:
         return X.astype(np.float64)
     except (TypeError, ValueError) as error:

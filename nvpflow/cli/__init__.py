@@ -22,6 +22,7 @@ EPILOG = """\
 examples:
   nvpflow fit data.csv -o model.npz               # learn the density of a table
   nvpflow score model.npz new.csv -o scores.csv   # log-density of every row
+  nvpflow impute model.npz data.csv > full.csv    # fill empty cells
   nvpflow sample model.npz -n 1000 > samples.csv  # new rows
   nvpflow plot model.npz data.csv -o model.png    # density and data
   nvpflow fit - -o - < data.csv | nvpflow info -  # "-" is standard input and output
@@ -98,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
     _models.add_fit(commands)
     _models.add_score(commands)
+    _models.add_impute(commands)
     _models.add_sample(commands)
     _plot.add_plot(commands)
     _models.add_info(commands)

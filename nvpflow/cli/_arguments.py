@@ -145,7 +145,8 @@ def add_context_values(parser: argparse._ActionsContainer) -> None:
         "--context-values",
         type=_values,
         metavar="LIST",
-        help="one context for all rows, as in 0.5,1 (--context-values=-0.5,1 where the first one is negative)",
+        help="one context for all rows, as in 0.5,1 (--context-values=-0.5,1 where the first one is negative), or by the "
+        "names of its columns, as in age=30,colour=red",
     )
 
 
@@ -157,8 +158,15 @@ def columns(text: str) -> list[str]:
     return names
 
 
-def _values(text: str) -> list[float]:
-    values = [_parse(float, part, "numbers with commas between them") for part in text.split(",")]
+def _values(text: str) -> list[float] | dict[str, str]:
+    """Numbers in order, or texts by the names of their columns."""
+    parts = text.split(",")
+    if all("=" in part for part in parts):
+        named = {name.strip(): value.strip() for name, _, value in (part.partition("=") for part in parts)}
+        if len(named) < len(parts):
+            raise argparse.ArgumentTypeError(f"must name each column once, got {text!r}")
+        return named
+    values = [_parse(float, part, "numbers with commas between them") for part in parts]
     if not np.isfinite(values).all():
         raise argparse.ArgumentTypeError(f"must be finite, got {text}")
     return values

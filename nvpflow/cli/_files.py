@@ -8,11 +8,14 @@ import io
 import os
 import stat
 import sys
-from typing import BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import nvpflow
-from nvpflow._typing import ArrayLike, Floats, Seed
+from nvpflow._typing import ArrayLike, FloatDType, Floats, Seed
 from nvpflow.cli._streams import write_bytes
+
+if TYPE_CHECKING:
+    from nvpflow.supports._coding import Coding
 
 __all__ = ["Fitted", "Model", "check_place", "density_of", "load_beside", "load_model", "save_model"]
 
@@ -42,6 +45,8 @@ class Model:
     threshold : float or None
         The log-density below which a row is an outlier, for a detector.
     names, context_names : list of str or None
+    categories, context_categories : dict of int to dict
+        For each column of categories of the samples and of the context, its values by their texts.
     """
 
     def __init__(self, fitted: Fitted) -> None:
@@ -50,6 +55,10 @@ class Model:
         self.estimator = density_of(fitted)
         self.threshold = fitted.offset_ if isinstance(fitted, nvpflow.FlowOutlierDetector) else None
         self.names, self.context_names = self._take("feature_names_in_"), self._take("context_feature_names_in_")
+        categories = None if self.estimator is None else self.estimator._known_categories()
+        encoding = None if self.estimator is None else self.estimator._known_encoding()
+        self.categories = {} if categories is None else _by_text(categories.coding)
+        self.context_categories = {} if encoding is None else _by_text(encoding.coding)
 
     def _take(self, attribute: str) -> list[str] | None:
         names = getattr(self.fitted, attribute, getattr(self.estimator, attribute, None))
@@ -58,15 +67,48 @@ class Model:
             vars(holder).pop("_frame", None)
         return None if names is None else [str(name) for name in names]
 
+    @property
+    def data_dim(self) -> int:
+        """The number of columns of a sample."""
+        return self.flow.data_dim if self.estimator is None else self.estimator.n_features_in_
+
+    @property
+    def context_dim(self) -> int:
+        """The number of columns of the context."""
+        return self.flow.context_dim if self.estimator is None else self.estimator._count_context()
+
+    @property
+    def dtype(self) -> FloatDType:
+        return self.flow.dtype if self.estimator is None else self.estimator._flow_dtype()
+
     def log_prob(self, x: ArrayLike, context: ArrayLike | None) -> Floats:
         """Log-densities in nats, shape (n,)."""
         if self.estimator is None:
             return self.flow.log_prob(x, context)
         return self.estimator.score_samples(x, context=context)
 
+    @property
+    def takes_missing(self) -> bool:
+        """Whether the model gives rows with missing cells a density."""
+        return self.estimator is not None and getattr(self.fitted, "missing", "error") == "marginalize"
+
     def sample(self, n: int, random_state: Seed, context: ArrayLike | None) -> Floats:
         """Samples, shape (n, D)."""
         return (self.estimator or self.flow).sample(n, random_state, context=context)
+
+
+def _by_text(coding: Coding) -> dict[int, dict[str, Any]]:
+    """For each column of categories its values by the texts that stand for them in a table."""
+    return {
+        column: {text: value for value in values for text in _texts(value)}
+        for column, values in zip(coding.columns, coding.values)
+    }
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [str(value), str(value).lower()]
+    return [str(value), f"{value:.9g}", f"{value:.17g}"] if isinstance(value, (int, float)) else [str(value)]
 
 
 def load_model(path: str) -> Model:

@@ -1,4 +1,4 @@
-"""The commands fit, score, sample and info."""
+"""The commands fit, score, impute, sample and info."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from nvpflow.cli._arguments import (
 from nvpflow.cli._files import Model, check_place, load_beside, load_model, save_model
 from nvpflow.cli._rows import context_rows, context_value, read_context, read_rows, read_training_rows
 from nvpflow.cli._streams import say
-from nvpflow.cli._support import add_support, support_of
+from nvpflow.cli._support import add_support, context_support_of, support_of
 from nvpflow.cli.tables import write_table
 from nvpflow.layers import ACTIVATIONS
 
@@ -53,7 +53,9 @@ def add_fit(commands: Commands) -> None:
             "nvpflow fit data.csv -o model.npz --columns height,weight --random-state 0",
             "nvpflow fit data.csv -o model.npz --context age,sex --weight count",
             "nvpflow fit data.csv -o model.npz --positive price --bounds x:0:10 --angle heading:0:360 --integer count:0:",
+            "nvpflow fit data.csv -o model.npz --category colour,shape",
             "nvpflow fit data.csv -o detector.npz --contamination auto",
+            "nvpflow fit data.csv -o model.npz --missing marginalize",
             "nvpflow fit data.parquet -o model.npz --n-layers 16 --hidden-dim 128,128 --n-jobs -1",
             "zcat data.csv.gz | nvpflow fit - -o model.npz -v",
         ],
@@ -84,8 +86,9 @@ def add_fit(commands: Commands) -> None:
         ("n_bins", or_none("auto", integer(2)), "bins of the splines, or auto"),
         ("tail_bound", or_none("auto", real(0, low_open=True)), "reach of the splines, in standard deviations, or auto"),
         ("base", ("auto", "normal", "mixture"), "density of latent points: one normal distribution, or a mixture"),
+        ("missing", ("error", "marginalize"), "what to do where cells are missing, such as empty ones: marginalize over them"),
         ("standardize", bool, "train in units of the data's standard deviations"),
-        ("n_init", positive, "random starts; after a tenth of the epochs the best one goes on"),
+        ("n_init", positive, "random starts; after a tenth of the epochs, or a first cycle, the best one goes on"),
         ("n_models", positive, "flows whose densities are averaged, each with held-out rows of its own"),
         ("max_iter", or_none("auto", positive), "epochs, or auto"),
         ("time_limit", or_none("none", real(0, low_open=True)), "seconds after which training ends, or none"),
@@ -145,10 +148,10 @@ def _fit(options: argparse.Namespace) -> None:
     check_place(options.output, options.data)
     given = vars(options)
     kind = nvpflow.FlowOutlierDetector if "contamination" in given else nvpflow.FlowDensity
-    known = kind().get_params().keys() - {"verbose", "support"}
+    known = kind().get_params().keys() - {"verbose", "support", "context_support"}
     model = kind(**{name: given[name] for name in known if name in given})
     rows = read_training_rows(options, model.dtype)
-    model.set_params(support=support_of(options, rows))
+    model.set_params(support=support_of(options, rows), context_support=context_support_of(options, rows))
     shown = not options.quiet and (options.verbose or sys.stderr.isatty())
     more = {"context": rows.context, "sample_weight": rows.weight}
     more = {name: value for name, value in more.items() if value is not None}
@@ -156,9 +159,10 @@ def _fit(options: argparse.Namespace) -> None:
     for name, names in (("feature_names_in_", rows.names), ("context_feature_names_in_", rows.context_names)):
         if names is not None:
             setattr(model, name, np.array(names, dtype=object))
+    density = model.estimator_ if isinstance(model, nvpflow.FlowOutlierDetector) else model
+    density._name_categories(rows.names)
     save_model(model, options.output)
     if not options.quiet:
-        density = model.estimator_ if isinstance(model, nvpflow.FlowOutlierDetector) else model
         size = f"{len(rows.x)} rows, {count_of(rows.x.shape[1], 'column')}"
         if rows.context is not None:
             size += f" given {count_of(rows.context.shape[1], 'column')} of context"
@@ -202,14 +206,15 @@ def _score(options: argparse.Namespace) -> None:
     threshold = model.threshold
     if options.labels and threshold is None:
         raise ValueError("--labels needs an outlier detector, which fit makes with --contamination")
-    rows = read_rows(options, model)
-    model.flow.n_jobs = options.n_jobs
+    rows = read_rows(options, model, missing=model.takes_missing)
+    if model.flow is not None:
+        model.flow.n_jobs = options.n_jobs
     log_density = model.log_prob(rows.x, rows.context)
     _check_scores(log_density, options.data)
     if options.mean:
         print(f"{log_density.mean(dtype=np.float64):.6f}")
-    elif options.labels and threshold is not None:
-        labels = np.where(log_density.astype(np.float64) < threshold, -1, 1)
+    elif options.labels and isinstance(model.fitted, nvpflow.FlowOutlierDetector):
+        labels = model.fitted.predict(rows.x, context=rows.context)
         table = np.stack([log_density, labels.astype(log_density.dtype)], axis=1)
         write_table(options.output, table, ["log_density", "label"])
     else:
@@ -221,6 +226,38 @@ def _check_scores(log_density: Floats, source: str) -> None:
     bad = np.flatnonzero(np.isnan(log_density))
     if len(bad):
         raise ValueError(f"{source}, row {bad[0] + 1}: the model has no log-density there, its numbers overflow")
+
+
+def add_impute(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "impute",
+        "Fill the missing cells of a table, such as empty ones, with draws from the conditional density of each row given\n"
+        "its other cells. It takes the columns that the model was fitted to, and writes them. The other cells are unchanged.",
+        [
+            "nvpflow impute model.npz data.csv > full.csv",
+            "nvpflow impute model.npz data.csv -o full.csv --random-state 1",
+        ],
+        help="fill the missing cells of a table",
+    )
+    add_model(parser)
+    add_table(parser)
+    add_context(parser)
+    parser.add_argument("-o", "--output", default="-", metavar="TABLE", help=TABLE_OUT)
+    parser.add_argument(
+        "--random-state", type=SEED, metavar="N", help="seed (the one given to fit; without one, other draws every time)"
+    )
+    parser.set_defaults(run=_impute)
+
+
+def _impute(options: argparse.Namespace) -> None:
+    check_place(options.output, options.model, options.data)
+    model = load_beside(options, options.data)
+    if model.estimator is None:
+        raise ValueError("impute needs a model that fit made, got a flow without its estimator")
+    rows = read_rows(options, model, missing=True)
+    full = model.estimator.impute(rows.x, 1, options.random_state, context=rows.context)
+    write_table(options.output, full, rows.names or model.names)
 
 
 def add_sample(commands: Commands) -> None:
@@ -261,7 +298,7 @@ def _sample(options: argparse.Namespace) -> None:
     if options.context is not None:
         context = np.repeat(read_context(options, model), n, axis=0)
         n = len(context)
-    elif context is None and model.flow.context_dim:
+    elif context is None and model.context_dim:
         raise ValueError(f"the model is {_conditional(model)}: --context or --context-values must be given")
     samples = model.sample(n, options.random_state, context)
     write_table(options.output, samples, model.names)
@@ -283,19 +320,23 @@ def add_info(commands: Commands) -> None:
 def _info(options: argparse.Namespace) -> None:
     model = load_model(options.model)
     flow = model.flow
-    flows = flow.flows if isinstance(flow, nvpflow.FlowEnsemble) else (flow,)
+    flows = flow.flows if isinstance(flow, nvpflow.FlowEnsemble) else () if flow is None else (flow,)
     layers = Counter(type(layer).__name__ for one in flows for layer in one.layers)
     bases = Counter(map(base_name, flows))
-    rows = {"columns": f"{flow.data_dim}{_listed(model.names)}"}
-    if flow.context_dim:
+    rows = {"columns": f"{model.data_dim}{_listed(model.names)}"}
+    if model.categories:
+        shown = [str(column + 1) if model.names is None else model.names[column] for column in model.categories]
+        rows["categories"] = f"{len(shown)}{_listed(shown)}"
+    if model.context_dim:
         rows["density"] = _conditional(model)
     if len(flows) > 1:
         rows["ensemble"] = f"the average of {len(flows)} flows"
-    rows |= {
-        "layers": ", ".join(f"{count} {name}" for name, count in layers.items()),
-        "base": ", ".join(name if count == len(flows) else f"{count} {name}" for name, count in bases.items()),
-        "parameters": f"{flow.n_parameters}, {flow.dtype}",
-    }
+    if flow is not None:
+        rows |= {
+            "layers": ", ".join(f"{count} {name}" for name, count in layers.items()),
+            "base": ", ".join(name if count == len(flows) else f"{count} {name}" for name, count in bases.items()),
+            "parameters": f"{flow.n_parameters}, {flow.dtype}",
+        }
     if model.estimator is not None:
         rows |= {"model": repr(model.fitted), "training": _summary(model.estimator)}
     if model.threshold is not None:
@@ -305,7 +346,7 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _conditional(model: Model) -> str:
-    return f"conditional on {count_of(model.flow.context_dim, 'column')}{_listed(model.context_names)}"
+    return f"conditional on {count_of(model.context_dim, 'column')}{_listed(model.context_names)}"
 
 
 def _listed(names: list[str] | None) -> str:
@@ -314,6 +355,8 @@ def _listed(names: list[str] | None) -> str:
 
 def _summary(estimator: nvpflow.FlowDensity) -> str:
     history, best = estimator.history_, estimator.best_iter_
+    if estimator.flow_ is None:
+        return "probabilities of categories alone"
     if not isinstance(best, int):
         return epochs(estimator)
     scores = []

@@ -78,7 +78,7 @@ def _plot(options: argparse.Namespace) -> None:
     check_place(options.output, options.model, options.data)
     model = load_beside(options, options.data)
     value = context_value(options, model)
-    bound = model.flow.context_dim > 0 and value is None
+    bound = model.context_dim > 0 and value is None
     kind = options.kind or _default_kind(model, bound)
     _check_kind(kind, model, bound, options)
     rows = None if options.data is None else read_rows(options, model)
@@ -91,7 +91,7 @@ def _plot(options: argparse.Namespace) -> None:
 
 def _default_kind(model: Model, bound: bool) -> str:
     """The kind of figure. `bound`: the density depends on a context that is not given."""
-    return "corner" if bound else DEFAULT_KINDS.get(model.flow.data_dim, "corner")
+    return "corner" if bound else DEFAULT_KINDS.get(model.data_dim, "corner")
 
 
 def _check_kind(kind: str, model: Model, bound: bool, options: argparse.Namespace) -> None:

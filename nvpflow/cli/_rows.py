@@ -3,37 +3,51 @@
 from __future__ import annotations
 
 import argparse
-from typing import NamedTuple
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow._typing import DTypeLike, Floats, PathLike
 from nvpflow.cli._arguments import count_of
 from nvpflow.cli._files import Model
-from nvpflow.cli._table_columns import Table
-from nvpflow.cli.tables import Columns, read_columns
+from nvpflow.cli.tables import Columns, TableError, read_mixed
 
 __all__ = ["Rows", "context_rows", "context_value", "read_context", "read_rows", "read_training_rows"]
+
+TEXTS = ": --category names columns of texts"
 
 
 class Rows(NamedTuple):
     """Rows of a table; names are None where the table has none."""
 
-    x: Floats  # (n, D)
+    x: Any  # (n, D), of numbers, or of objects where some columns are categories
     names: list[str] | None
-    context: Floats | None = None  # (n, C)
+    context: Any = None  # (n, C), likewise
     context_names: list[str] | None = None
     weight: Floats | None = None  # (n,)
 
 
 def read_training_rows(options: argparse.Namespace, dtype: DTypeLike) -> Rows:
     """Read training rows. By default, all columns but context and weight are samples."""
-    groups = [Columns(options.columns)]
+    missing = getattr(options, "missing", "error") == "marginalize"
+    groups = [Columns(options.columns, categories=options.category, missing=missing)]
     if options.context is not None:
-        groups.append(Columns(options.context))
+        groups.append(Columns(options.context, categories=options.context_category))
+    elif options.context_category:
+        raise ValueError("--context-category needs --context")
     if options.weight is not None:
         groups.append(Columns(options.weight))
-    (x, names), *others = _read(options.data, groups, options, dtype)
+    try:
+        (x, names), *others = _read(options.data, groups, options, dtype)
+    except TableError as error:
+        if str(error).endswith(("the cell is empty", "nan is not a finite number")):
+            raise TableError(f"{error} (--missing marginalize allows missing cells)") from None
+        # A text in the first row is that of a column of texts; one further down may be a slip.
+        hint = TEXTS if re.search(r", line [12], column .* is not a number$", str(error)) else ""
+        raise TableError(f"{error}{hint}") from None
     context, context_names = others.pop(0) if options.context is not None else (None, None)
     weight = others.pop(0)[0] if options.weight is not None else None
     if weight is not None and weight.shape[1] != 1:
@@ -44,52 +58,76 @@ def read_training_rows(options: argparse.Namespace, dtype: DTypeLike) -> Rows:
     return Rows(x, names, context, context_names, None if weight is None else weight[:, 0])
 
 
-def read_rows(options: argparse.Namespace, model: Model) -> Rows:
-    """Read the columns that a model was fitted to, by name if both table and model have names."""
-    flow, value = model.flow, context_value(options, model)
-    groups = [Columns(options.columns, model.names)]
-    if flow.context_dim and value is None:
+def read_rows(options: argparse.Namespace, model: Model, *, missing: bool = False) -> Rows:
+    """Read the columns that a model was fitted to, by name if both table and model have names.
+
+    `missing`: cells may be missing.
+    """
+    value = context_value(options, model)
+    groups = [Columns(options.columns, model.names, categories=tuple(model.categories), missing=missing)]
+    if model.context_dim and value is None:
         groups.append(_context_columns(options, model))
     elif options.context is not None:
         raise ValueError("the model is not conditional: --context cannot be given")
-    (x, names), *others = _read(options.data, groups, options, flow.dtype)
-    _check_width("the model", flow.data_dim, x, options.data, "--columns")
+    known = [model.categories, model.context_categories]
+    (x, names), *others = _read(options.data, groups, options, model.dtype, known)
+    _check_width("the model", model.data_dim, x, options.data, "--columns")
     if not others:
         return Rows(x, names, context_rows(value, len(x)))
     ((context, names_of_context),) = others
-    _check_width("the context", flow.context_dim, context, options.data, "--context")
+    _check_width("the context", model.context_dim, context, options.data, "--context")
     return Rows(x, names, context, names_of_context)
 
 
-def context_rows(value: Floats | None, n: int) -> Floats | None:
+def context_rows(value: Any, n: int) -> Any:
     """One context, repeated for n rows."""
     return None if value is None else np.tile(value, (n, 1))
 
 
-def context_value(options: argparse.Namespace, model: Model) -> Floats | None:
+def context_value(options: argparse.Namespace, model: Model) -> Any:
     """The --context-values, shape (C,), or None."""
     if options.context_values is None:
         return None
-    flow = model.flow
-    value = np.array(options.context_values)
-    if flow.context_dim == 0:
+    n_columns = model.context_dim
+    if n_columns == 0:
         raise ValueError("the model is not conditional: --context-values cannot be given")
-    if len(value) != flow.context_dim:
-        raise ValueError(f"--context-values must be {count_of(flow.context_dim, 'number')} for this model, got {len(value)}")
+    value = options.context_values
+    row: npt.NDArray[Any] = _named(value, model) if isinstance(value, dict) else np.array(value)
+    if len(row) != n_columns:
+        raise ValueError(f"--context-values must be {count_of(n_columns, 'number')} for this model, got {len(row)}")
+    numbers = [number for place, number in enumerate(row) if place not in model.context_categories]
     with np.errstate(over="ignore"):
-        if not np.isfinite(value.astype(flow.dtype)).all():
-            raise ValueError(f"--context-values must be finite in {flow.dtype}")
-    return value
+        if not np.isfinite(np.array(numbers, np.float64).astype(model.dtype)).all():
+            raise ValueError(f"--context-values must be finite in {model.dtype}")
+    return row
 
 
-def read_context(options: argparse.Namespace, model: Model) -> Floats:
+def _named(values: dict[str, str], model: Model) -> npt.NDArray[Any]:
+    """A context whose columns are named."""
+    names = model.context_names or [str(place + 1) for place in range(model.context_dim)]
+    if set(values) != set(names):
+        raise ValueError(f"--context-values must name {', '.join(names[:20])}, got {', '.join(values):.200}")
+    row = np.empty(len(names), dtype=object)
+    for place, name in enumerate(names):
+        text, of_texts = values[name], model.context_categories.get(place)
+        row[place] = _number(name, text) if of_texts is None else of_texts.get(text, text)
+    return row if model.context_categories else row.astype(np.float64)
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"--context-values must have a number for {name}, got {text!r:.60}") from None
+
+
+def read_context(options: argparse.Namespace, model: Model) -> Any:
     """Read a table of contexts."""
-    flow = model.flow
-    if flow.context_dim == 0:
+    if model.context_dim == 0:
         raise ValueError("the model is not conditional: --context cannot be given")
-    groups = [Columns(options.columns, model.context_names)]
-    ((context, _),) = _read(options.context, groups, options, flow.dtype)
-    _check_width("the context", flow.context_dim, context, options.context, "--columns")
+    groups = [Columns(options.columns, model.context_names, categories=tuple(model.context_categories))]
+    ((context, _),) = _read(options.context, groups, options, model.dtype, [model.context_categories])
+    _check_width("the context", model.context_dim, context, options.context, "--columns")
     return context
 
 
@@ -97,17 +135,38 @@ def _context_columns(options: argparse.Namespace, model: Model) -> Columns:
     names = model.context_names
     if options.context is None and names is None:
         raise ValueError(
-            f"the model is conditional on {count_of(model.flow.context_dim, 'column')} whose names it does not know: "
+            f"the model is conditional on {count_of(model.context_dim, 'column')} whose names it does not know: "
             "--context says where they are in the table, --context-values gives one context for all rows"
         )
-    return Columns(options.context, names, or_rest=False)
+    return Columns(options.context, names, or_rest=False, categories=tuple(model.context_categories))
 
 
-def _read(path: PathLike, groups: list[Columns], options: argparse.Namespace, dtype: DTypeLike) -> list[Table]:
-    return read_columns(path, groups, delimiter=options.delimiter, header=options.header, dtype=dtype)
+def _read(
+    path: PathLike,
+    groups: list[Columns],
+    options: argparse.Namespace,
+    dtype: DTypeLike,
+    known: Sequence[dict[int, dict[str, Any]]] = (),
+) -> list[tuple[Any, list[str] | None]]:
+    """The tables of groups of columns, with the values of categories: those known by their texts, or else the texts."""
+    tables, categories = read_mixed(path, groups, delimiter=options.delimiter, header=options.header, dtype=dtype)
+    of_groups = [*known, *({} for _ in tables)]
+    return [(_with_values(x, found, of), names) for (x, names), found, of in zip(tables, categories, of_groups)]
 
 
-def _check_width(what: str, expected: int, values: Floats, path: str, option: str) -> None:
+def _with_values(codes: Floats, found: dict[int, list[Any]], known: dict[int, dict[str, Any]]) -> Any:
+    """The table with the values of categories instead of their codes."""
+    if not found:
+        return codes
+    table = codes.astype(object)
+    for place, texts in found.items():
+        of_texts = known.get(place, {})
+        values = [of_texts.get(str(text), text) for text in texts]
+        table[:, place] = [values[code] for code in codes[:, place].astype(int)]
+    return table
+
+
+def _check_width(what: str, expected: int, values: Any, path: str, option: str) -> None:
     if values.shape[1] != expected:
         raise ValueError(
             f"{what} has {count_of(expected, 'column')}, got {values.shape[1]} from {path}: {option} chooses some of a table"

@@ -36,6 +36,11 @@ class Columns(NamedTuple):
     or_rest : bool, default True
         Whether the group takes the remaining columns if there is no `wanted`, and no names on both sides. If False, this is an
         error.
+    categories : sequence of str or int, default ()
+        The columns of the group that hold texts of categories: by name, by number in the group from 1 as a str, or by place
+        from 0. Their values are codes, which stand for the texts in the order of their first rows.
+    missing : bool, default False
+        Whether cells may be missing. They are NaN.
 
     Examples
     --------
@@ -47,6 +52,8 @@ class Columns(NamedTuple):
     wanted: Sequence[str] | None = None
     known: Sequence[str] | None = None
     or_rest: bool = True
+    categories: Sequence[str | int] = ()
+    missing: bool = False
 
 
 class Wanted:
@@ -60,7 +67,37 @@ class Wanted:
         if width == 0:
             raise TableError(f"{self.source} has no columns")
         found = _find_groups(self.groups, _Header(self.source, width, names))
-        return Found(self.source, found, names, self.dtype)
+        categories = {
+            indices[_place(category, indices, names)]: Texts()
+            for group, indices in zip(self.groups, found)
+            for category in group.categories
+        }
+        missing = [group.missing for group in self.groups]
+        self.found = Found(self.source, found, names, self.dtype, categories, missing)
+        return self.found
+
+
+class Texts:
+    """Codes of texts, or of other values, in the order in which they come.
+
+    Attributes
+    ----------
+    codes : dict of object to int
+    """
+
+    def __init__(self) -> None:
+        self.codes: dict[Any, int] = {}
+
+    def __call__(self, text: str) -> int:
+        """The code of a cell."""
+        text = text.strip()
+        if not text:
+            raise ValueError("the cell is empty")
+        return self.codes.setdefault(text, len(self.codes))
+
+    def of(self, values: Sequence[Any]) -> list[int]:
+        """The codes of values, none of which are missing."""
+        return [self.codes.setdefault(value, len(self.codes)) for value in values]
 
 
 class Found:
@@ -72,11 +109,22 @@ class Found:
         Indices of the columns of all groups, one group after the other, from 0.
     labels : list of str
         Names of these columns in messages.
+    categories : dict of int to Texts
+        Of the columns of categories, by their index.
     """
 
-    def __init__(self, source: str, groups: list[list[int]], names: list[str] | None, dtype: np.dtype[Any]) -> None:
-        self.source, self.groups, self.names, self.dtype = source, groups, names, dtype
+    def __init__(
+        self,
+        source: str,
+        groups: list[list[int]],
+        names: list[str] | None,
+        dtype: np.dtype[Any],
+        categories: dict[int, Texts],
+        missing: list[bool],
+    ) -> None:
+        self.source, self.groups, self.names, self.dtype, self.categories = source, groups, names, dtype, categories
         self.indices = [index for group in groups for index in group]
+        self.missing = np.repeat(missing, [len(group) for group in groups])
         self.labels = [_label(index, names) for index in self.indices]
 
     def tables(
@@ -91,11 +139,21 @@ class Found:
             start += len(group)
         return tables
 
+    @property
+    def may_miss(self) -> set[int]:
+        """The indices of the columns in which cells may be missing."""
+        return {index for index, missing in zip(self.indices, self.missing) if missing}
+
+    def values(self, group: int) -> dict[int, list[Any]]:
+        """The values of the categories of a group, in the order of their codes, by the place of the column."""
+        indices = self.groups[group]
+        return {place: list(self.categories[i].codes) for place, i in enumerate(indices) if i in self.categories}
+
     def _check(self, values: Floats, place: Callable[[int], str]) -> None:
         if len(values) == 0:
             raise TableError(f"{self.source} has no rows")
         with np.errstate(over="ignore"):
-            finite = np.isfinite(values.astype(self.dtype, copy=False))
+            finite = np.isfinite(values.astype(self.dtype, copy=False)) | (np.isnan(values) & self.missing)
         if finite.all():
             return
         row, column = np.argwhere(~finite)[0]
@@ -163,6 +221,19 @@ def _find(group: Columns, header: _Header) -> list[int] | None:
     if list(group.known) == list(header.names):  # even if a name occurs twice
         return list(range(header.width))
     return [header.by_name(name) for name in group.known]
+
+
+def _place(category: str | int, indices: list[int], names: Sequence[str] | None) -> int:
+    """The place in a group of a column that is named, or has a number in the group."""
+    if isinstance(category, int):
+        return category
+    known = [None if names is None else names[index] for index in indices]
+    if known.count(category) == 1:
+        return known.index(category)
+    if _is_count(category) and 1 <= int(category) <= len(indices) and category not in known:
+        return int(category) - 1
+    has = f"1 to {len(indices)}" if names is None else ", ".join(str(name)[:LONGEST] for name in known[:MOST_NAMES])
+    raise TableError(f"the model has no column {shorten(category)}; it has {has}")
 
 
 def _is_count(text: str) -> bool:

@@ -6,8 +6,8 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Iterable, Iterator
-from typing import BinaryIO, Self, TextIO
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO, Self, TextIO
 
 import numpy as np
 
@@ -19,6 +19,8 @@ __all__ = ["read_text"]
 DELIMITERS = "\t;|,"
 # Numbers in forms that are not accepted: 1_000, 1,000, 1'000, 5 % and digits of other scripts.
 DISGUISED_NUMBER = re.compile(r"[+-]?\d[\d_.,' \xa0\u202f]*([eE][+-]?\d+)?%?")
+# What stands for a missing cell where these are allowed, beside what Python reads as NaN: pandas, R and databases write these.
+MISSING = ("", "NA", "<NA>", "None", "null", "NULL")
 
 
 def read_text(stream: BinaryIO, wanted: Wanted, delimiter: str | None = None, header: bool | None = None) -> list[Table]:
@@ -45,6 +47,8 @@ def _read_rows(rows: _Rows, wanted: Wanted, header: bool | None) -> list[Table]:
         raise TableError(f"{wanted.source} has a header and no rows below it")
     rows.first_number = rows.number
     found = wanted.find(len(cells), names)
+    converters: dict[int | str, Callable[[str], Any]] = dict.fromkeys(found.may_miss, _number_or_nan)
+    converters.update(found.categories.items())
     try:
         values = np.loadtxt(
             itertools.chain([first], rows),
@@ -52,6 +56,8 @@ def _read_rows(rows: _Rows, wanted: Wanted, header: bool | None) -> list[Table]:
             comments=None,
             quotechar='"',
             usecols=found.indices,
+            converters=converters or None,
+            encoding=None,
             ndmin=2,
         )
     except TableError:
@@ -158,7 +164,10 @@ class _Rows:
         """The error in the row that was read last, where the parser stopped."""
         cells = self.split(self.row)
         for index, label in zip(found.indices, found.labels):
-            if not _is_number(cells[index]):
+            is_category, may_miss = index in found.categories, index in found.may_miss
+            is_missing = may_miss and cells[index].strip() in MISSING
+            is_fine = is_category or is_missing or _is_number(cells[index])
+            if not is_fine or (not cells[index].strip() and not is_missing):
                 what = f"{shorten(cells[index])} is not a number" if cells[index].strip() else "the cell is empty"
                 return f"{self.source}, line {self.number}, column {label}: {what}"
         return None
@@ -185,6 +194,15 @@ def _names(cells: list[str], source: str, header: bool | None) -> list[str] | No
             raise TableError(f"{source}, {doubtful}: say --header if these are the names of the columns, --no-header if not")
         header = bool(texts)
     return cells if header else None
+
+
+def _number_or_nan(cell: str) -> float:
+    """A number, or NaN for a missing cell."""
+    if cell.strip() in MISSING:
+        return float("nan")
+    if not _is_number(cell):
+        raise ValueError(cell)
+    return float(cell)
 
 
 def _is_number(cell: str) -> bool:

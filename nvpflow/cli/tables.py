@@ -26,7 +26,7 @@ from nvpflow._typing import DTypeLike, Floats, PathLike
 from nvpflow.cli._table_columns import Columns, Table, TableError, Wanted
 from nvpflow.cli._table_text import read_text
 
-__all__ = ["Columns", "TableError", "read_columns", "read_table", "write_table"]
+__all__ = ["Columns", "TableError", "read_columns", "read_mixed", "read_table", "write_table"]
 
 CHUNK = 10_000  # values to format at once
 # With this many significant digits, reading gives the same float.
@@ -132,8 +132,58 @@ def read_columns(
     ...     read_columns(path, [Columns(), Columns(["count"])])
     [(array([[0.5, 1.5]]), ['x', 'y']), (array([[7.]]), ['count'])]
     """
-    source = "standard input" if os.fspath(path) == "-" else os.fspath(path)
-    wanted = Wanted(source, groups, dtype)
+    return _read(path, Wanted(_source(path), groups, dtype), delimiter, header)
+
+
+def read_mixed(
+    path: PathLike,
+    groups: Sequence[Columns],
+    *,
+    delimiter: str | None = None,
+    header: bool | None = None,
+    dtype: DTypeLike = "float64",
+) -> tuple[list[Table], list[dict[int, list[Any]]]]:
+    """Read groups of columns, some of which are categories.
+
+    Parameters
+    ----------
+    path, groups, delimiter, header, dtype
+        As for `read_columns`.
+
+    Returns
+    -------
+    tables : list of (values, names)
+        As `read_columns` returns them, with the codes of categories.
+    categories : list of dict of int to list
+        For each group the values of its categories in the order of their codes, by the place of the column in the group.
+
+    Raises
+    ------
+    ImportError, OSError, TableError
+        As `read_table`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from nvpflow.cli.tables import Columns, read_mixed
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "data.csv")
+    ...     _ = path.write_text("x,colour\\n0.5,red\\n0.7,blue\\n")
+    ...     read_mixed(path, [Columns(categories=["colour"])])
+    ([(array([[0.5, 0. ],
+           [0.7, 1. ]]), ['x', 'colour'])], [{1: ['red', 'blue']}])
+    """
+    wanted = Wanted(_source(path), groups, dtype)
+    tables = _read(path, wanted, delimiter, header)
+    return tables, [wanted.found.values(group) for group in range(len(groups))]
+
+
+def _source(path: PathLike) -> str:
+    return "standard input" if os.fspath(path) == "-" else os.fspath(path)
+
+
+def _read(path: PathLike, wanted: Wanted, delimiter: str | None, header: bool | None) -> list[Table]:
     with _open(path) as stream:
         start = stream.peek(6)[:6]
         if start.startswith(b"\x93NUMPY"):
@@ -143,15 +193,16 @@ def read_columns(
         return read_text(stream, wanted, delimiter, header)
 
 
-def write_table(path: PathLike, values: Floats, names: Sequence[str] | None = None) -> None:
-    """Write a table of numbers, without loss of precision.
+def write_table(path: PathLike, values: npt.NDArray[Any], names: Sequence[str] | None = None) -> None:
+    """Write a table of numbers, or of numbers and values of categories, without loss of precision.
 
     Parameters
     ----------
     path : str or path-like
         The ending sets the format: .npy is NPY, .parquet and .pq are Parquet, .tsv is a text with tabs, and everything else
         is CSV. "-" is standard output, as CSV.
-    values : ndarray of float32 or float64, shape (n, D)
+    values : ndarray of float32, float64 or objects, shape (n, D)
+        An .npy file takes numbers alone.
     names : sequence of str, optional
         Names of the columns, for the first line of a CSV.
 
@@ -174,12 +225,15 @@ def write_table(path: PathLike, values: Floats, names: Sequence[str] | None = No
     if os.fspath(path) == "-":
         _write_text(_standard_stream("stdout", "standard output"), values, names, ",")
     elif suffix == ".npy":
+        if values.dtype == object:
+            raise TableError(f"{os.fspath(path)} cannot hold categories, which an .npy file has no type for: write a .csv")
         with open(path, "wb") as file:  # np.save itself would add a suffix to .NPY
             np.save(file, values)
     elif suffix in (".parquet", ".pq"):
         arrow, parquet = _pyarrow()
         names = [f"x{i + 1}" for i in range(values.shape[1])] if names is None else list(names)
-        parquet.write_table(arrow.table([np.ascontiguousarray(column) for column in values.T], names=names), path)
+        columns = [column.tolist() if values.dtype == object else np.ascontiguousarray(column) for column in values.T]
+        parquet.write_table(arrow.table(columns, names=names), path)
     else:
         with open(path, "w", encoding="utf-8", newline="") as file:
             _write_text(file, values, names, "\t" if suffix == ".tsv" else ",")
@@ -220,7 +274,11 @@ def _read_npy(stream: BinaryIO, wanted: Wanted) -> list[Table]:
     found = wanted.find(shape[1], None)
     stream.seek(start)
     values = np.lib.format.read_array(stream, allow_pickle=False)
-    return found.tables(np.ascontiguousarray(values[:, found.indices], np.float64))
+    chosen = np.ascontiguousarray(values[:, found.indices], np.float64)
+    for column, index in zip(chosen.T, found.indices):
+        if index in found.categories and np.isfinite(column).all():
+            column[:] = found.categories[index].of(column.tolist())
+    return found.tables(chosen)
 
 
 def _read_npy_header(stream: BinaryIO, source: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -255,6 +313,12 @@ def _read_parquet(stream: BinaryIO, wanted: Wanted) -> list[Table]:
     values = np.empty((table.num_rows, len(found.indices)))
     for i, (index, label) in enumerate(zip(found.indices, found.labels)):
         place = names[index] if unique else index
+        if index in found.categories:
+            cells = table.column(place).to_pylist()
+            if None in cells:
+                raise TableError(f"{wanted.source}, row {cells.index(None) + 1}, column {label}: the cell is empty")
+            values[:, i] = found.categories[index].of(cells)
+            continue
         column = table.column(place).to_numpy()  # missing values become NaN, or None in a column of objects
         if column.dtype.kind not in "fiub":
             kind = table.schema.field(place).type
@@ -275,9 +339,21 @@ def _pyarrow() -> tuple[ModuleType, ModuleType]:
 def _write_text(file: TextIO, values: Floats, names: Sequence[str] | None, delimiter: str) -> None:
     if names is not None:
         csv.writer(file, delimiter=delimiter, lineterminator="\n").writerow(names)
+    if values.dtype == object:
+        rows = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+        return rows.writerows([_cell(value) for value in row] for row in values.tolist())
     n, width = values.shape
     line = delimiter.join([FORMATS[values.dtype]] * width) + "\n"
     rows = max(1, CHUNK // max(1, width))
     for start in range(0, n, rows):
         part = values[start : start + rows]
         file.write(line * len(part) % tuple(part.ravel().tolist()))
+
+
+def _cell(value: Any) -> str:
+    """A value as a cell. A number that is one in float32 needs no more digits than that."""
+    if not isinstance(value, float):
+        return str(value)
+    with np.errstate(over="ignore"):
+        kind = np.float32 if float(np.float32(value)) == value else np.float64
+    return FORMATS[np.dtype(kind)] % value

@@ -238,13 +238,13 @@ def _draw_contours(
 
 
 def _limits(flow: Drawable, limits: Limits | None, data: Points | None = None) -> tuple[Range, ...]:
-    """The given limits, or limits that show the samples and the data."""
+    """The given limits, or limits that show the samples and the data, and whole turns of angles."""
     if limits is not None:
         return check_limits(limits, flow.data_dim)
     limits = limits_of(flow.sample_and_log_prob(4000)[0], INSIDE, 0.2)
-    if data is None:
-        return limits
-    return tuple((min(a), max(b)) for a, b in (zip(*pair) for pair in zip(limits, limits_of(data, INSIDE))))
+    if data is not None:
+        limits = tuple((min(a), max(b)) for a, b in (zip(*pair) for pair in zip(limits, limits_of(data, INSIDE))))
+    return tuple(flow.turns.get(column, pair) for column, pair in enumerate(limits))
 
 
 def _levels(flow: Drawable, mass: Floats) -> Floats:

@@ -13,6 +13,7 @@ from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import Flow
 from nvpflow.outliers import FlowOutlierDetector
 from nvpflow.plot._checks import Points, check_points
+from nvpflow.supports import Angle
 from nvpflow.supports._fitted import Supports
 
 __all__ = ["Model", "check_model"]
@@ -43,6 +44,12 @@ class Drawable:
                 "latent space: draw a member, such as flow_[0], or fit with n_models=1"
             )
         return self.flow
+
+    @property
+    def turns(self) -> dict[int, tuple[float, float]]:
+        """The ranges of columns of angles."""
+        kinds = enumerate(self.angles.kinds if self.angles is not None else ())
+        return {column: (kind.low, kind.high) for column, kind in kinds if isinstance(kind, Angle)}
 
     def rows(self, n: int) -> Points | None:
         """The context of each of n points."""
@@ -78,15 +85,30 @@ def check_model(model: Model, context: ArrayLike | None = None, most_dims: int |
         raise TypeError(
             f"model must be a Flow, a FlowEnsemble, a FlowDensity or a FlowOutlierDetector, got {type(model).__name__}"
         )
+    if not isinstance(model, (Flow, FlowEnsemble)):
+        _refuse_categories(model)
     flow = model if isinstance(model, (Flow, FlowEnsemble)) else model._fitted_flow()
     if most_dims is not None and flow.data_dim > most_dims:
         raise ValueError(f"model must have 1 or 2 dimensions to be drawn, got {flow.data_dim}")
-    rows = _check_context(context, flow.context_dim, n)
     if isinstance(model, (Flow, FlowEnsemble)):
-        return Drawable(flow, rows)
-    return Drawable(
-        flow, None if rows is None else model._check_context(context, len(rows)), model._origin(), model._known_supports()
-    )
+        return Drawable(flow, _check_context(context, flow.context_dim, n))
+    if model._known_encoding() is None:
+        rows = _check_context(context, flow.context_dim, n)
+        rows = None if rows is None else model._check_context(context, len(rows))
+    else:  # a context with categories or angles
+        rows = model._check_context(context, n)
+    return Drawable(flow, rows, model._origin(), model._known_supports())
+
+
+def _refuse_categories(model: FlowDensity | FlowOutlierDetector) -> None:
+    model._check_fitted()
+    categories = model._known_categories()
+    if categories is not None:
+        columns = ", ".join(categories.coding.labels[:10])
+        raise ValueError(
+            f"model must have columns of numbers alone for this figure, and column(s) {columns} are categories: plot.corner "
+            "draws samples of it"
+        )
 
 
 def _check_context(context: ArrayLike | None, n_columns: int, n: int) -> Points | None:

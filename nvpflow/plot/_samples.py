@@ -26,6 +26,8 @@ from nvpflow.plot._canvas import (
     shape_of,
 )
 from nvpflow.plot._checks import AxesLike, Points, Range, check_names, check_points
+from nvpflow.plot._columns import Column, read_tables
+from nvpflow.supports import Support
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 # The most columns in a corner plot; more panels would be too small.
 MOST_COLUMNS = 16
 COLOURS = {"data points": BLUE, "samples": RED}
+IN_LEGEND = {"data": "data points", "samples": "samples"}
 
 
 def samples(
@@ -109,6 +112,7 @@ def corner(
     *,
     names: Sequence[str] | None = None,
     bins: int | None = None,
+    support: Support = None,
     axes: AxesLike | None = None,
 ) -> Figure:
     """Data and samples in one figure: a histogram of every column, and points of every pair of columns.
@@ -117,14 +121,19 @@ def corner(
 
     Parameters
     ----------
-    data : array_like of real numbers, shape (n, D), optional
-        Finite, 1 <= D <= 16. Sets the limits, which leave out the outermost half per cent of each column.
-    samples : array_like of real numbers, shape (m, D), optional
+    data : array_like or frame, shape (n, D), optional
+        Real numbers, finite, and categories; 1 <= D <= 16. Sets the limits, which leave out the outermost half per cent of
+        each column.
+    samples : array_like or frame, shape (m, D), optional
         Sets the limits if there are no data.
     names : sequence of D str, optional
-        Names of the columns.
+        Names of the columns. Default: those of a frame.
     bins : int, optional
         The number of bins of the histograms, whose heights are densities. Default: 9 to 60, more for more points.
+    support : dict or sequence, optional
+        As in `FlowDensity`: the axis of an angle is its turn; a category has bars, the most frequent value first, and in
+        the other panels its points are spread around its place. Text, boolean and categorical columns of frames are
+        categories by themselves.
     axes : array_like of matplotlib Axes, shape (D, D), optional
         Axes to draw on; those above the diagonal become empty. Default: a new figure.
 
@@ -147,44 +156,45 @@ def corner(
     >>> model = nvpflow.FlowDensity(2, 8, max_iter=2, random_state=0).fit(X)
     >>> figure = plot.corner(X, model.sample(200), names=["width", "height"])
     """
-    clouds = _clouds(data, samples)
+    clouds, columns, own_names = _clouds(data, samples, support)
     first = next(iter(clouds.values()))
     dim = first.shape[1]
-    names = check_names(names, dim)
+    names = check_names(own_names if names is None else names, dim)
     bins = count_bins(min(map(len, clouds.values()))) if bins is None else check_int("bins", bins, 1)
     figure, axes = panels(axes, dim * dim, dim, width=max(4.0, min(1.6 * dim + 2.2, 20.0)), gap=0.5)
     grid = axes.reshape(dim, dim)
-    limits = limits_of(first, INSIDE, 0.15)
+    limits = [column.limits(of_points) for column, of_points in zip(columns, limits_of(first, INSIDE, 0.15))]
     points, colours = _shuffled(clouds)
+    rng = np.random.default_rng(0)
+    points = np.stack([column.spread(of_points, rng) for column, of_points in zip(columns, points.T)], axis=1)
     for row in range(dim):
         for column in range(dim):
             ax = grid[row, column]
             if column > row:
                 ax.set_axis_off()
             elif column == row:
-                _histograms(ax, {name: cloud[:, row] for name, cloud in clouds.items()}, limits[row], bins)
+                _margin(ax, columns[row], {name: cloud[:, row] for name, cloud in clouds.items()}, limits[row], bins)
             else:
                 scatter(ax, points[:, [column, row]], colours, (limits[column], limits[row]), aspect="auto")
-            _tick(ax, names, row, column, dim)
+            _tick(ax, names, columns, row, column)
     for name, cloud in clouds.items():
         grid[0, 0].plot([], [], color=COLOURS[name], lw=5, label=f"{len(cloud)} {name}")
     _legend(grid, dim)
     return figure
 
 
-def _clouds(data: ArrayLike | None, samples: ArrayLike | None) -> dict[str, Points]:
-    """{"data points": data, "samples": samples}, without entries that are None."""
-    clouds = {}
-    if data is not None:
-        clouds["data points"] = check_points("data", data, finite=True)
-    if samples is not None:
-        clouds["samples"] = check_points("samples", samples, None if data is None else clouds["data points"].shape[1])
-    if not clouds:
+def _clouds(
+    data: ArrayLike | None, samples: ArrayLike | None, support: Support
+) -> tuple[dict[str, Points], list[Column], list[str] | None]:
+    """{"data points": data, "samples": samples} as numbers, without entries that are None, their columns and names."""
+    tables = {name: table for name, table in (("data", data), ("samples", samples)) if table is not None}
+    if not tables:
         raise ValueError("data and samples must not both be missing")
+    clouds, columns, names = read_tables(tables, support)
     for name, cloud in clouds.items():
         if cloud.shape[1] > MOST_COLUMNS:
             raise ValueError(f"{name} must have at most {MOST_COLUMNS} columns to be drawn, got {cloud.shape[1]}")
-    return clouds
+    return {IN_LEGEND[name]: cloud for name, cloud in clouds.items()}, columns, names
 
 
 def _shuffled(clouds: Mapping[str, Points]) -> tuple[Points, npt.NDArray[np.str_]]:
@@ -195,25 +205,20 @@ def _shuffled(clouds: Mapping[str, Points]) -> tuple[Points, npt.NDArray[np.str_
     return points[order], colours[order]
 
 
-def _histograms(ax: Axes, columns: Mapping[str, Points], limits: Range, bins: int) -> None:
-    """Draw densities of all points, including those outside of the limits."""
-    edges = np.linspace(limits[0], limits[1], bins + 1)
-    top = 0.0
-    for name, column in columns.items():
-        top = max(top, histogram(ax, column, edges, COLOURS[name], filled=name == "data points"))
+def _margin(ax: Axes, column: Column, clouds: Mapping[str, Points], limits: Range, bins: int) -> None:
+    """Draw distributions of all points, including those outside of the limits."""
+    top = column.margin(ax, clouds, limits, bins, COLOURS)
     ax.set(xlim=limits, ylim=(0, 1.08 * top or 1), yticks=[])
     open_frame(ax)
     ax.spines["left"].set_visible(False)
 
 
-def _tick(ax: Axes, names: Sequence[str], row: int, column: int, dim: int) -> None:
+def _tick(ax: Axes, names: Sequence[str], columns: Sequence[Column], row: int, column: int) -> None:
     """Put labels and numbers along the bottom and the left only."""
-    from matplotlib.ticker import MaxNLocator
-
-    bottom, left = row == dim - 1, column == 0 and row > 0
-    ax.xaxis.set_major_locator(MaxNLocator(3))
+    bottom, left = row == len(columns) - 1, column == 0 and row > 0
+    columns[column].tick(ax.xaxis)
     if column < row:
-        ax.yaxis.set_major_locator(MaxNLocator(3))
+        columns[row].tick(ax.yaxis)
     ax.tick_params(labelbottom=bottom, labelleft=left, labelsize="small")
     if bottom:
         ax.set_xlabel(names[column])

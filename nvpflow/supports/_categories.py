@@ -9,6 +9,7 @@ import numpy as np
 from nvpflow._typing import Floats, Ints
 from nvpflow.supports._coding import Coding
 from nvpflow.supports._combinations import Combinations
+from nvpflow.supports._effects import Effects
 from nvpflow.supports._indicators import Indicators
 from nvpflow.supports._joint_table import JointTable
 
@@ -23,41 +24,67 @@ class Categories:
     coding : Coding
     indicators : Indicators
         The last columns of the flow's context.
+    effects : Effects
+        The columns before them.
     table : JointTable
     """
 
-    def __init__(self, coding: Coding, indicators: Indicators, table: JointTable) -> None:
-        self.coding, self.indicators, self.table = coding, indicators, table
+    def __init__(self, coding: Coding, indicators: Indicators, effects: Effects, table: JointTable) -> None:
+        self.coding, self.indicators, self.effects, self.table = coding, indicators, effects, table
 
     @classmethod
-    def fit(cls, coding: Coding, codes: Ints, weight: Floats | None, before: Categories | None = None) -> Self:
-        """Fit the probabilities to codes (n, K). The indicators are those of `before`, if the flow has them already."""
+    def fit(
+        cls, coding: Coding, codes: Ints, x: Floats, weight: Floats | None, dtype: Any, before: Categories | None = None
+    ) -> tuple[Self, Floats | None]:
+        """Fit to codes (n, K) and other columns x (n, R).
+
+        Returns
+        -------
+        categories : Categories
+            With the indicators and effects of `before`, if a flow reads these already.
+        rows : ndarray or None
+            The context that training reads.
+        """
         known = Combinations.of(codes, weight, coding.sizes)
-        counts = [known.margin(j) for j in range(len(coding.sizes))]
-        return cls(coding, before.indicators if before else Indicators.of(counts), JointTable.fit(known))
+        table = JointTable.fit(known)
+        if before is not None:
+            kept = cls(coding, before.indicators, before.effects, table)
+            return kept, kept.rows(None, codes, dtype)
+        indicators = Indicators.of([known.margin(j) for j in range(len(coding.sizes))])
+        effects, left_out = Effects.fit(codes, indicators.groups, x.astype(np.float64), weight)
+        found = cls(coding, indicators, effects, table)
+        return found, found._joined(left_out, codes, dtype)
+
+    @property
+    def width(self) -> int:
+        """The number of columns of the flow's context that categories have."""
+        return self.effects.width + self.indicators.width
 
     def updated(self, codes: Ints, weight: Floats | None) -> Categories:
         """These categories with more rows."""
         known = Combinations.of(codes, weight, self.coding.sizes)
-        return Categories(self.coding, self.indicators, self.table.updated(known))
+        return Categories(self.coding, self.indicators, self.effects, self.table.updated(known))
 
     @property
     def blocks(self) -> tuple[int, ...]:
         """The number of indicators of each category that has some."""
         return tuple(block for block in self.indicators.blocks if block)
 
-    def read(self, X: Any) -> tuple[Any, Ints]:
-        """The other columns of X, not checked yet, and the codes (n, K)."""
-        return self.coding.read("X", X)
+    def read(self, X: Any, missing: bool = False) -> tuple[Any, Ints]:
+        """The other columns of X, not checked yet, and the codes (n, K). With `missing`, -1 stands for a missing cell."""
+        return self.coding.read("X", X, missing)
 
     def log_prob(self, codes: Ints) -> Floats:
         """log p(c) of codes (n, K), in nats."""
         return self.table.log_prob(codes)
 
     def rows(self, context: Floats | None, codes: Ints, dtype: Any) -> Floats | None:
-        """The context that the flow reads: the indicators after a context (n, C). None where it reads nothing."""
-        indicators = self.indicators.of_codes(codes).astype(dtype)
-        both = indicators if context is None else np.concatenate([context, indicators], axis=1)
+        """The context that the flow reads, effects and indicators, after a context (n, C). None where it reads nothing."""
+        effects = self.effects.of_codes(codes)
+        return self._joined(effects if context is None else np.concatenate([context, effects], axis=1), codes, dtype)
+
+    def _joined(self, numbers: Floats, codes: Ints, dtype: Any) -> Floats | None:
+        both = np.concatenate([numbers, self.indicators.of_codes(codes)], axis=1).astype(dtype)
         return both if both.shape[1] else None
 
     def columns(self, x: Floats, codes: Ints) -> list[Any]:

@@ -39,7 +39,8 @@ class Category:
     Examples
     --------
     >>> import numpy as np, nvpflow
-    >>> rows = [[0.1, "red"], [1.2, "blue"], [0.3, "red"], [1.4, "blue"]] * 30
+    >>> lengths = np.random.default_rng(0).normal(size=100)
+    >>> rows = [[x, "red" if x > 0.5 else "blue"] for x in lengths]
     >>> support = {1: nvpflow.Category(["red", "blue", "green"])}
     >>> model = nvpflow.FlowDensity(support=support, max_iter=20, random_state=0).fit(rows)
     >>> model.score_samples([[0.2, "red"], [0.2, "green"]]).shape

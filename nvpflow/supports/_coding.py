@@ -62,20 +62,21 @@ class Coding(NamedTuple):
         """The columns that are no categories."""
         return [i for i in range(self.n_columns) if i not in self.columns]
 
-    def read(self, name: str, X: Any) -> tuple[Any, Ints]:
+    def read(self, name: str, X: Any, missing: bool = False) -> tuple[Any, Ints]:
         """The other columns of a table, not checked yet, and the codes (n, K)."""
         parts = take_apart(name, X, self.columns)
         width = parts.numbers.shape[1] + len(parts.values)
         if width != self.n_columns:
             raise ValueError(f"{name} has {width} features, but the model is expecting {self.n_columns} features as input")
-        return parts.numbers, self.codes(name, parts)
+        return parts.numbers, self.codes(name, parts, missing)
 
-    def codes(self, name: str, parts: Parts) -> Ints:
-        """The codes (n, K) of the values of a table; a missing or unknown one is an error that names it."""
+    def codes(self, name: str, parts: Parts, missing: bool = False) -> Ints:
+        """The codes (n, K) of the values of a table. An unknown one is an error that names it; so is a missing one, or else
+        it is `MISSING`."""
         rows = zip(self.labels, self.values, parts.values)
         if not self.columns:
             return np.empty((len(parts.numbers), 0), dtype=np.intp)
-        return np.stack([_codes(name, label, values, given) for label, values, given in rows], axis=1)
+        return np.stack([_codes(name, label, values, given, missing) for label, values, given in rows], axis=1)
 
     def column(self, place: int, codes: Ints) -> list[Any]:
         """The values of the category at this place, from its codes."""
@@ -98,7 +99,7 @@ def _seen(name: str, label: str, given: list[Any]) -> tuple[Any, ...]:
         return tuple(sorted(values, key=lambda value: (type(value).__name__, repr(value))))
 
 
-def _codes(name: str, label: str, values: tuple[Any, ...], given: list[Any]) -> Ints:
+def _codes(name: str, label: str, values: tuple[Any, ...], given: list[Any], allow_missing: bool) -> Ints:
     places = {value: code for code, value in enumerate(values)}
     try:
         codes = np.array([places.get(value, MISSING) for value in given], dtype=np.intp)
@@ -109,10 +110,16 @@ def _codes(name: str, label: str, values: tuple[Any, ...], given: list[Any]) -> 
     if not len(absent):
         return codes
     missing = [row for row in absent if is_missing(given[row])]
+    if allow_missing:
+        absent = np.setdiff1d(absent, missing)
+        missing = []
+        if not len(absent):
+            return codes
     more = f", and {len(absent) - 1} more" * (len(absent) > 1)
     if missing:
         raise ValueError(
-            f"column {label} of {name} must have no missing values, got {shown(given[missing[0]])} in row {missing[0]}{more}"
+            f"column {label} of {name} must have no missing values, got {shown(given[missing[0]])} in row {missing[0]}{more}: "
+            "missing='marginalize' takes them"
         )
     row = absent[0]
     raise ValueError(

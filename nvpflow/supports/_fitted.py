@@ -67,10 +67,10 @@ class Supports:
     def marked(self, x: Floats) -> Floats:
         """Samples x (n, D) in float64, with whole numbers in the middle of their cells, and angles near their mean direction.
 
-        Values outside of the support are infinite, so that no rounding moves them inside.
+        Values outside of the support are infinite, so that no rounding moves them inside. Missing values stay NaN.
         """
         x = self._near_centres(x)
-        inside = np.array([kind._holds(column) for kind, column in zip(self.kinds, x.T)]).T
+        inside = np.array([kind._holds(column) | np.isnan(column) for kind, column in zip(self.kinds, x.T)]).T
         marked: Floats = np.where(inside, x + 0.5 * self.is_whole, np.copysign(np.inf, x - self.origin))
         return marked
 
@@ -153,6 +153,10 @@ class Supports:
     def to_reals(self, data: Data) -> Data:
         """The samples, after `spread`, as training sees them, in float64."""
         return data._replace(x=self._exact.inverse(data.x - self.origin)[0])
+
+    def from_reals(self, y: Floats) -> Floats:
+        """Samples (n, D) that training sees as numbers y (n, D) on the real line: whole, within a turn, and inside."""
+        return self.clipped(self._exact.forward(y)[0] + self.origin)
 
     def mean_log_slope(self, data: Data) -> float:
         """Mean of `log_slopes`."""

@@ -146,7 +146,8 @@ class Declared:
     def check(self, x: Floats) -> None:
         """Raise a ValueError that names the first value of x (n, D) outside of the support of its column."""
         for column, kind in enumerate(self.of_columns(x.shape[1])):
-            outside = np.flatnonzero(~kind._holds(x[:, column].astype(np.float64)))
+            values = x[:, column].astype(np.float64)
+            outside = np.flatnonzero(~(kind._holds(values) | np.isnan(values)))  # missing values are checked elsewhere
             if len(outside):
                 row = outside[0]
                 value = number(x[row, column])

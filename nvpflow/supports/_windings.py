@@ -19,9 +19,9 @@ N_WINDINGS = 5
 
 
 def into_turn(x: Floats, low: float | Floats, turn: float | Floats) -> Floats:
-    """Take numbers into [low, low + turn) by whole turns."""
+    """Take numbers into [low, low + turn) by whole turns. NaN stays."""
     taken = low + np.mod(x - low, turn)
-    within: Floats = np.where(taken < low + turn, taken, low)  # rounding may reach the end
+    within: Floats = np.where(taken >= low + turn, low, taken)  # rounding may reach the end
     return within
 
 

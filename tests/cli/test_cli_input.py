@@ -75,7 +75,6 @@ class TestTables:
             ("1e300", "t.csv, line 3, column 'b': 1e+300 is not a finite number in float32"),
             ("-4e38", "t.csv, line 3, column 'b': -4e+38 is not a finite number in float32"),
             ("1e400", "t.csv, line 3, column 'b': inf is not a finite number"),
-            ("nan", "t.csv, line 3, column 'b': nan is not a finite number"),
             ("1_000", "t.csv, line 3, column 'b': '1_000' is not a number"),
             ('"1,000"', "t.csv, line 3, column 'b': '1,000' is not a number"),
             ("١٢", "t.csv, line 3, column 'b': '١٢' is not a number"),
@@ -91,6 +90,14 @@ class TestTables:
         for command in (["score", "model.npz", "t.csv"], ["fit", "t.csv", "-o", "new.npz"]):
             assert fails(capsys, *command) == message
         assert not os.path.exists("new.npz")
+
+    @pytest.mark.parametrize(("value", "what"), [("nan", "nan is not a finite number"), ("", "the cell is empty")])
+    def test_missing_cell(self, value, what, capsys):
+        put("t.csv", f"a,b\n1,2\n3,{value}\n")
+        message = f"t.csv, line 3, column 'b': {what}"
+        assert fails(capsys, "score", "model.npz", "t.csv") == message
+        hint = " (--missing marginalize allows missing cells)"
+        assert fails(capsys, "fit", "t.csv", "-o", "new.npz") == message + hint
 
     def test_large_numbers(self, capsys):
         x = np.random.default_rng(1).normal(size=(40, 2)) * 1e100

@@ -269,3 +269,20 @@ def test_angles_are_drawn_as_their_density():
     np.testing.assert_allclose(log_density, fitted.score_samples(samples), atol=1e-4)
     ax = plot.density(fitted)
     assert ax is not None
+
+
+def test_categories_are_an_error():
+    rows = [[x, "red" if x > 0 else "blue"] for x in LINE[:, 0] - 10]
+    model = nvpflow.FlowDensity(support={1: "category"}, **OPTIONS).fit(rows)
+    for draw in (plot.density, plot.contours, plot.evolution):
+        with pytest.raises(ValueError, match=r"columns of numbers alone for this figure, and column\(s\) 1 are categories"):
+            draw(model)
+
+
+def test_a_context_with_categories():
+    context = [["red" if x > 10 else "blue"] for x in LINE[:, 0]]
+    model = nvpflow.FlowDensity(context_support=["category"], **OPTIONS).fit(LINE, context=context)
+    drawn = check_model(model, context=["red"])
+    np.testing.assert_array_equal(drawn.log_prob(LINE), model.score_samples(LINE, context=["red"]))
+    with pytest.raises(ValueError, match="must be one of the categories 'blue', 'red'"):
+        check_model(model, context=["pink"])

@@ -100,7 +100,7 @@ class TestCorner:
             plot.corner(self.DATA3, DATA)
         with pytest.raises(ValueError, match="data and samples must not both be missing"):
             plot.corner()
-        with pytest.raises(ValueError, match="data points must have at most 16 columns to be drawn, got 17"):
+        with pytest.raises(ValueError, match="data must have at most 16 columns to be drawn, got 17"):
             plot.corner(np.zeros((5, 17)))
         with pytest.raises(ValueError, match="data must be finite"):
             plot.corner([[np.inf, 1]])

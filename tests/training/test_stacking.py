@@ -29,7 +29,7 @@ def stacked(x, weight=None, seed=0):
 @pytest.mark.parametrize("n, n_parts, in_turn", [(8, 10, 8), (400, 10, 10), (2000, 5, 5), (8000, 5, 2), (50_000, 5, 1)])
 def test_parts(n, n_parts, in_turn):
     n_validation = n // 5
-    parts = stacking._parts(n - n_validation, n_validation, n_parts, 0)
+    parts = stacking.parts_in_turn(n - n_validation, n_validation, n_parts, 0)
     assert len(parts) == in_turn
     assert sum(part.astype(int) for part in parts).max() == 1
     np.testing.assert_array_equal(np.flatnonzero(parts[0]), np.arange(n - n_validation, n))

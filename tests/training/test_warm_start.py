@@ -184,3 +184,29 @@ class TestDetector:
                 detector.estimator_.score_samples(frame[["b", "a"]])
         detector.fit(NORMAL)
         assert not hasattr(detector.estimator_, "feature_names_in_")
+
+
+class TestKnownMixtures:
+    """Only mixtures that had a share before compete again, unless more components are clearly better."""
+
+    def names(self, model):
+        return {name for name in model.search_["candidate"] if name.startswith("mixture")}
+
+    def test_fewer_compete(self):
+        model = make(warm_start=True).fit(RING[:600])
+        first = model.search_
+        kept = {name for name, share in zip(first["candidate"], first["weight"]) if share > 0 and name.startswith("mixture")}
+        expected = make().fit(2 * RING[400:]).score(2 * RING)
+        model.fit(2 * RING[400:])
+        assert kept <= self.names(model)
+        assert len(self.names(model)) < 0.6 * sum(name.startswith("mixture") for name in first["candidate"])
+        assert model.score(2 * RING) > expected - 0.03
+
+    def test_more_components(self):
+        few = NORMAL + 20 * (np.arange(1000) % 2)[:, None]
+        many = NORMAL + 20 * (np.arange(1000) % 9)[:, None]
+        model = make(warm_start=True).fit(few)
+        before = self.names(model)
+        model.fit(many)
+        assert self.names(model) - before
+        assert model.score(many) > make().fit(many).score(many) - 0.02

@@ -1,0 +1,81 @@
+"""The course of a fit over a mixture without a given number of epochs: cycles of training, each twice as long as the last.
+
+In a cycle the learning rate falls from its full value to 0 along a cosine, so that what held-out samples judge after it is
+finished, not half-way: Loshchilov and Hutter (2017), "SGDR: stochastic gradient descent with warm restarts". Training ends
+when a cycle has gained nothing, or too little to reach mixtures that have no layers.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nvpflow._training.statistics import mean_and_error
+from nvpflow._typing import Floats
+
+if TYPE_CHECKING:
+    from nvpflow._training.dataset import Data
+    from nvpflow._training.settings import Settings
+
+__all__ = ["RATES", "Contest", "cycle_ends", "has_course"]
+
+# Learning rates that are tried for the first cycle. The larger one won at 10,000 samples of margins and copulas (a gap of 0.12
+# instead of 0.15 after as many steps), the smaller one at 1000 samples of a checkerboard (0.13 instead of 0.19).
+RATES = (1e-3, 3e-3)
+# Steps of the first cycle. It is as short as one that still tells which rate is better.
+FIRST_CYCLE, GROWTH = 150, 2
+# Steps of all cycles, which together take less than two seconds of one core for any number of parameters.
+MOST_STEPS, STEPS_TIMES_PARAMETERS, LEAST_STEPS = 5000, 90_000_000, 480
+# Between these numbers of training samples the steps grow with the square root, since there is more to learn.
+FEW_SAMPLES, MANY_SAMPLES = 10_000, 300_000
+# A cycle has to gain this many standard errors for another one to follow.
+LEAST_GAIN = 0.5
+
+
+def has_course(settings: Settings) -> bool:
+    """Whether the length of training and its schedule are left to the estimator."""
+    return (
+        settings.max_iter is None
+        and settings.n_iter_no_change is None
+        and settings.schedule == "cosine"
+        and settings.warmup < 1
+    )
+
+
+def cycle_ends(n: int, batch: int, n_parameters: int) -> list[int]:
+    """The epochs at which cycles end, for n training samples, `batch` of them a step."""
+    most = min(MOST_STEPS, max(LEAST_STEPS, STEPS_TIMES_PARAMETERS // max(1, n_parameters)))
+    most = round(most * math.sqrt(min(max(n, FEW_SAMPLES), MANY_SAMPLES) / FEW_SAMPLES))
+    length = max(1, round(FIRST_CYCLE * batch / n))
+    ends = [length]
+    while (ends[-1] + GROWTH * length) * n <= most * batch:
+        length *= GROWTH
+        ends.append(ends[-1] + length)
+    return ends
+
+
+class Contest:
+    """Decides after every cycle whether another one may pay.
+
+    Parameters
+    ----------
+    validation : Data
+    log_prob : ndarray, shape (m,)
+        Log-density of the validation samples by the flow before it is trained, in nats.
+    to_beat : ndarray, shape (m,)
+        That by mixtures without layers.
+    """
+
+    def __init__(self, validation: Data, log_prob: Floats, to_beat: Floats) -> None:
+        self.weight, self.before, self.to_beat = validation.weight, log_prob, to_beat
+
+    def goes_on(self, log_prob: Floats, n_left: int) -> bool:
+        """Whether the flow, which now has this log-density, may pay to be trained for `n_left` more cycles."""
+        with np.errstate(invalid="ignore"):  # for samples without a density
+            gain, error = mean_and_error(log_prob - self.before, self.weight)
+            lead = mean_and_error(log_prob - self.to_beat, self.weight)[0]
+        self.before = log_prob
+        # Longer cycles seldom gain more than the one before. In 1000 to 10,000 samples of 20 densities nobody was lost.
+        return gain > LEAST_GAIN * error and lead + n_left * gain > 0

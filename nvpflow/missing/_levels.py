@@ -1,0 +1,50 @@
+"""How likely a row is among samples of the fitted density with the same missing cells.
+
+Log-densities of rows with different missing cells have different units. The share of the fitted distribution that is less
+likely, with the same cells missing, can be compared.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nvpflow._typing import Floats
+from nvpflow.missing._model import IncompleteModel
+from nvpflow.missing._patterns import Mask, patterns
+from nvpflow.missing._table import IncompleteTable
+
+__all__ = ["levels", "levels_of", "thresholds"]
+
+N_SAMPLES, N_SAMPLED = 10_000, 1000  # for each pattern: where densities are exact, and where they are estimated
+
+
+def levels(model: IncompleteModel | IncompleteTable, x: Floats) -> Floats:
+    """The share of the fitted distribution that is less likely than a row, with the same missing cells, (n,)."""
+    scores, found = model.score(x, None).log_density, np.empty(len(x))
+    for missing, rows in patterns(np.isnan(x)):
+        found[rows] = levels_of(model, missing, scores[rows])
+    return found
+
+
+def levels_of(model: IncompleteModel | IncompleteTable, missing: Mask, scores: Floats) -> Floats:
+    """The share of the fitted distribution with these missing cells (D,) whose log-density is below scores (n,)."""
+    ranked = _ranked(model, missing)
+    shares: Floats = np.searchsorted(ranked, scores) / len(ranked)
+    return shares
+
+
+def thresholds(model: IncompleteModel | IncompleteTable, missing: Mask, level: float) -> Floats:
+    """The log-density below which this share of the fitted distribution is, with the missing cells (n, D) of each row."""
+    found = np.empty(len(missing))
+    for pattern, rows in patterns(missing):
+        found[rows] = np.quantile(_ranked(model, pattern), level)
+    return found
+
+
+def _ranked(model: IncompleteModel | IncompleteTable, missing: Mask) -> Floats:
+    """Log-densities of samples with these missing cells, in increasing order."""
+    key = missing.tobytes()
+    if key not in model.ranked:
+        x = model.samples(N_SAMPLES if model.is_exact or not missing.any() else N_SAMPLED)
+        model.ranked[key] = np.sort(model.score(np.where(missing, np.nan, x), None).log_density)
+    return model.ranked[key]

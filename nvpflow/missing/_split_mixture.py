@@ -1,0 +1,120 @@
+"""A mixture of normal distributions, split in two: the marginal of some columns, and the conditional of the others."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from nvpflow._typing import Floats, Ints
+from nvpflow.layers import Bounded
+from nvpflow.missing._patterns import Mask
+from nvpflow.mixture_base import MixtureBase
+
+__all__ = ["SplitMixture", "probit"]
+
+MOST_NUMBERS = 4_000_000  # in memory at a time, over all components
+LEAST_PLACE = 2.0**-53  # of a uniform number from 0 and 1
+
+
+class SplitMixture:
+    """The marginal of the present columns of a mixture, and the conditional of the missing ones given these.
+
+    With the precision P^T P of a component, a QR decomposition of P with the missing columns first gives both: its upper left
+    block R_mm is the factor of the conditional precision, its lower right one that of the marginal precision, and the
+    conditional mean is mean_m - R_mm^-1 R_mo (x_o - mean_o).
+
+    Parameters
+    ----------
+    logits : ndarray, shape (K,)
+    means : ndarray, shape (K, D)
+    factors : ndarray, shape (K, D, D)
+        P, lower triangular.
+    missing : ndarray of bool, shape (D,)
+    """
+
+    def __init__(self, logits: Floats, means: Floats, factors: Floats, missing: Mask) -> None:
+        present, absent = np.flatnonzero(~missing), np.flatnonzero(missing)
+        n = len(absent)
+        upper: Floats = np.asarray(np.linalg.qr(factors[:, :, np.append(absent, present[::-1])], mode="r"))
+        upper *= np.where(np.diagonal(upper, axis1=1, axis2=2) < 0, -1.0, 1.0)[:, :, np.newaxis]
+        # Rows and columns in reverse make the lower triangle that a MixtureBase has, with the columns in their order again.
+        self.factors = upper[:, n:, n:][:, ::-1, ::-1]
+        self.logits, self.means, self.absent_means = logits, means[:, present], means[:, absent]
+        self.roots = np.linalg.inv(upper[:, :n, :n])
+        self.slopes = -self.roots @ upper[:, :n, n:][:, :, ::-1]
+        self.n_absent = n
+        self._base: MixtureBase | None = None
+
+    @classmethod
+    def of(cls, mixture: MixtureBase, missing: Mask) -> SplitMixture:
+        """Split a base. One that reads the context counts its columns as the first ones."""
+        return cls(mixture.logits.astype(np.float64), mixture.means.astype(np.float64), mixture.precision_factors, missing)
+
+    def log_prob(self, x: Floats) -> Floats:
+        """Log-density (n,) of present columns x (n, d), in nats, in float64."""
+        if x.shape[1] == 0:
+            return np.zeros(len(x))
+        if self._base is None:
+            self._base = MixtureBase.__new__(MixtureBase)
+            self._base._allocate(*self.means.shape, np.dtype(np.float64))
+            self._base._set(self.logits, self.means, self.factors)
+        return self._base.log_prob(x)
+
+    def log_terms(self, x: Floats) -> Floats:
+        """Logarithms (n, K) of the components' weighted densities of present columns x (n, d), in nats."""
+        white = np.einsum("kij,nkj->nki", self.factors, x[:, np.newaxis] - self.means)
+        scale = np.log(np.diagonal(self.factors, axis1=1, axis2=2)).sum(axis=1) - 0.5 * x.shape[1] * np.log(2 * np.pi)
+        weights = self.logits - np.logaddexp.reduce(self.logits)
+        terms: Floats = weights + scale - 0.5 * (white**2).sum(axis=2)
+        return terms
+
+    def draw(self, x: Floats, uniforms: Floats) -> Floats:
+        """Draw the missing columns (n, N, m) given present ones x (n, d), from uniform numbers (n, N, m) in (0, 1).
+
+        The first number chooses the component, and its place within the share of the component is the first coordinate. So
+        evenly spaced numbers make evenly spaced draws.
+        """
+        found = np.empty(uniforms.shape)
+        width = max(self.logits.size * (x.shape[1] + self.n_absent), uniforms.shape[1] * self.n_absent**2)
+        step = max(1, MOST_NUMBERS // width)
+        for start in range(0, len(x), step):
+            rows = slice(start, start + step)
+            terms = self.log_terms(x[rows])
+            shares = np.exp(terms - terms.max(axis=1, keepdims=True))
+            chosen, within = _places(shares, uniforms[rows, :, 0])
+            normals = uniforms[rows].copy()
+            normals[:, :, 0] = within
+            normals = probit(normals)
+            offsets = np.take_along_axis(self._centres(x[rows]), chosen[:, :, np.newaxis], axis=1)
+            found[rows] = offsets + np.einsum("nsij,nsj->nsi", self.roots[chosen], normals)
+        return found
+
+    def _centres(self, x: Floats) -> Floats:
+        """Conditional means (n, K, m) of the components."""
+        moved: Floats = self.absent_means + np.einsum("kij,nkj->nki", self.slopes, x[:, np.newaxis] - self.means)
+        return moved
+
+
+def _places(shares: Floats, places: Floats) -> tuple[Ints, Floats]:
+    """For places (n, N) in (0, 1) the numbers of the shares (n, K), of any positive sum, where they fall, and where within."""
+    sums = np.cumsum(shares, axis=1)
+    places = places * sums[:, -1:]
+    chosen = np.stack([np.searchsorted(row, place, side="right") for row, place in zip(sums, places)])
+    chosen = np.minimum(chosen, shares.shape[1] - 1)
+    share = np.maximum(np.take_along_axis(shares, chosen, axis=1), np.finfo(float).tiny)
+    below = np.take_along_axis(sums, chosen, axis=1) - share
+    return chosen, (places - below) / share
+
+
+def probit(uniforms: Floats) -> Floats:
+    """Standard normal numbers of uniform ones in (0, 1)."""
+    inside = np.clip(uniforms, LEAST_PLACE, 1 - LEAST_PLACE)
+    normals: Floats = _unit().inverse(inside.reshape(-1, 1))[0].reshape(uniforms.shape)
+    return normals
+
+
+@cache
+def _unit() -> Bounded:
+    """The layer that is the normal distribution function."""
+    return Bounded(1, [(0, 1)], dtype="float64")

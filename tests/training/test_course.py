@@ -1,0 +1,125 @@
+"""The course of a default fit: cycles, when they end, and which learning rate they have."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_moons
+
+import nvpflow
+from nvpflow._training.course import Contest, cycle_ends
+from nvpflow._training.dataset import Data
+from nvpflow._training.start import Start
+
+
+def checkerboard(n, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-2, 2, n)
+    return np.column_stack([x, rng.uniform(size=n) - 2 * rng.integers(0, 2, n) + np.floor(x) % 2])
+
+
+def moons(n):
+    return make_moons(n, noise=0.1, random_state=0)[0]
+
+
+class TestCycles:
+    @pytest.mark.parametrize("n", [1, 40, 800, 8000, 80_000, 800_000])
+    @pytest.mark.parametrize("n_parameters", [0, 7500, 36_000, 10**6])
+    def test_doubling(self, n, n_parameters):
+        ends = cycle_ends(n, min(n, 256), n_parameters)
+        lengths = np.diff([0, *ends])
+        assert lengths[0] >= 1
+        assert (lengths[1:] == 2 * lengths[:-1]).all()
+
+    def test_as_much_as_the_samples_deserve(self):
+        def steps(n, n_parameters):
+            return cycle_ends(n, 256, n_parameters)[-1] * n / 256
+
+        assert steps(800, 7500) > 2 * steps(800, 36_000)
+        assert steps(80_000, 7500) > 1.5 * steps(8000, 7500)
+
+
+class TestContest:
+    weight = None
+
+    def contest(self, before, to_beat):
+        zeros = np.zeros(100)
+        return Contest(Data(zeros[:, None], None, self.weight), zeros + before, zeros + to_beat), zeros
+
+    def test_no_gain(self):
+        contest, zeros = self.contest(0.0, -1.0)
+        assert not contest.goes_on(zeros, 3)
+
+    def test_noise_is_no_gain(self):
+        contest, _ = self.contest(0.0, -1.0)
+        noise = np.tile([-1.0, 1.02], 50)
+        assert not contest.goes_on(noise, 3)
+        assert contest.goes_on(noise + 0.2, 3)
+
+    def test_hopeless(self):
+        contest, zeros = self.contest(0.0, 1.0)
+        assert not contest.goes_on(zeros + 0.1, 3)
+        assert contest.goes_on(zeros + 0.5, 3)  # a gain of 0.4 three times would be enough
+
+    def test_samples_without_a_density(self):
+        contest, zeros = self.contest(0.0, -1.0)
+        assert not contest.goes_on(np.append(-np.inf, zeros[1:]), 3)
+
+
+class TestWeightedContest(TestContest):
+    weight = np.ones(100)
+
+
+class TestFits:
+    def test_hopeless_fit_is_short(self):
+        model = nvpflow.FlowDensity(random_state=0).fit(moons(1000))
+        assert model.n_iter_ < 200
+        assert model.best_iter_ == 0
+        assert model.flow_.base.n_components > 8  # the average of mixtures
+
+    def test_good_fit_is_longer(self):
+        model = nvpflow.FlowDensity(random_state=0).fit(checkerboard(1000))
+        assert model.n_iter_ > 300
+        assert model.best_iter_ > 0
+        assert model.history_["validation_epoch"][-1] == model.n_iter_ == len(model.history_["train_nll"])
+
+    def test_rates_are_recorded(self):
+        search = nvpflow.FlowDensity(random_state=0).fit(checkerboard(1000)).search_
+        (loser,) = (name for name in search["candidate"] if "learning rate" in name)
+        assert loser.startswith("flow over a mixture")
+        assert loser.endswith(("learning rate 0.001, for 48 epochs", "learning rate 0.003, for 48 epochs"))
+        scores = dict(zip(search["candidate"], search["validation_score"]))
+        assert scores[loser] < scores[search["candidate"][-1]]
+        assert dict(zip(search["candidate"], search["weight"]))[loser] == 0
+        assert search["weight"].sum() == pytest.approx(1)
+
+    @pytest.mark.parametrize("n_jobs", [2, 3])
+    @pytest.mark.parametrize("options", [{}, {"n_models": 2}, {"n_init": 2}])
+    def test_same_bits_for_any_number_of_threads(self, n_jobs, options):
+        x = checkerboard(300)
+        one = nvpflow.FlowDensity(random_state=0, **options).fit(x)
+        many = nvpflow.FlowDensity(random_state=0, n_jobs=n_jobs, **options).fit(x)
+        np.testing.assert_array_equal(one.score_samples(x), many.score_samples(x))
+        assert one.n_iter_ == many.n_iter_
+
+    @pytest.mark.parametrize("given", [{"max_iter": 30}, {"max_iter": 30, "schedule": "constant"}])
+    def test_given_number_of_epochs(self, given):
+        told = []
+        model = nvpflow.FlowDensity(random_state=0, **given).fit(moons(300), callback=lambda *epoch: told.append(epoch[0]))
+        assert told == list(range(1, 31))
+        assert model.n_iter_ == 30
+
+    def test_callback_sees_every_epoch_once(self):
+        told = []
+        model = nvpflow.FlowDensity(random_state=0).fit(checkerboard(1000), callback=lambda *epoch: told.append(epoch))
+        assert [epoch for epoch, _, _ in told] == list(range(1, model.n_iter_ + 1))
+        np.testing.assert_array_equal([nll for _, nll, _ in told], model.history_["train_nll"])
+
+    def test_given_rate_is_the_only_one(self, monkeypatch):
+        rates = []
+        run = Start.run
+        monkeypatch.setattr(Start, "run", lambda start, *a, **k: rates.append(start.rate) or run(start, *a, **k))
+        nvpflow.FlowDensity(learning_rate=2e-3, random_state=0).fit(checkerboard(300))
+        assert set(rates) == {2e-3}
+
+    def test_time_limit(self):
+        model = nvpflow.FlowDensity(time_limit=1e-6, random_state=0).fit(checkerboard(1000))
+        assert 1 <= model.n_iter_ <= 2
