@@ -137,9 +137,9 @@ class FlowDensity(Transformer):
         samples, with the number of components that minimises the BIC. If samples are held back, the flow then competes with an
         average of many mixtures, fitted to parts of the samples and weighted by the likelihood of what was held out. The
         flow is kept if its held-out likelihood is one standard error better; otherwise its layers become identities, and the
-        average is the base. With a context, a `ConditionalMixtureBase` of context and samples is fitted as well.
-        Cross-validation chooses its number of components. If it is likelier than the mixture by a standard error, layers over
-        it are trained for a tenth of the epochs. It becomes the model if it is then likelier on the held-out samples;
+        average is the base. With a context, an average of mixtures of context and samples, given the context, competes
+        as well, as a `ConditionalMixtureBase`. It becomes the base if it is a standard error better than the average of
+        mixtures of the samples alone, unless the layers are a standard error better than it on the held-out samples. Then
         `history_` is not changed, and `best_iter_` is 0. "auto": "mixture" if samples are held back, and with a context if no
         value has a large share of a column; else "normal".
     standardize : bool, default True
@@ -251,9 +251,9 @@ class FlowDensity(Transformer):
         Only over a mixture, if samples were held back. The densities that competed: "candidate", ndarray of
         str; "score", the mean log-density of the samples that the candidate was held out from, in nats; "validation_score",
         the same of the validation samples alone; "weight", the share in the fitted density. After the mixtures come other
-        starts and learning rates that were tried, the flow, and last a `ConditionalMixtureBase`, with or without layers, if it
-        competed. These are judged on the validation samples alone. Of an ensemble, the candidates of its members,
-        "member 0: ..." and so on.
+        starts and learning rates that were tried, and the flow, which are judged on the validation samples alone. Last come
+        the mixtures that read the context, if they competed; their names end with "given the context". Of an ensemble, the
+        candidates of its members, "member 0: ..." and so on.
     n_samples_seen_ : int
         Rows of positive weight given to `fit` and to `partial_fit` since.
     n_features_in_ : int
