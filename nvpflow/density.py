@@ -192,9 +192,9 @@ class FlowDensity(Transformer):
     batch_size : int or None, default 256
         Samples per update. None: all of them.
     learning_rate : float or None, default None
-        Of Adam. None: 1e-3 over a mixture, 5e-3 over a normal base or with a context. Where training runs in cycles, 1e-3 or
-        3e-3, whichever has the higher held-out likelihood after the first cycle. `partial_fit` keeps it constant, and uses
-        1e-3 over a mixture with a context as well, 1e-4 if the mixture reads it.
+        Of Adam. None: 1e-3 over a mixture, 5e-3 over a normal base or with a context. Where training runs in cycles, from 500
+        training samples on, 1e-3 or 3e-3, whichever has the higher held-out likelihood after the first cycle. `partial_fit`
+        keeps it constant, and uses 1e-3 over a mixture with a context as well, 1e-4 if the mixture reads it.
     schedule : {"cosine", "constant"}, default "cosine"
         "cosine": the learning rate falls to 0 at `max_iter`, or at the end of each cycle. "constant" has no cycles.
     warmup : int or float, default 0.05

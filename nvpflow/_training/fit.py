@@ -10,7 +10,7 @@ import numpy as np
 
 from nvpflow._training.build import new_flow, whole_flow
 from nvpflow._training.context import ContextScaler
-from nvpflow._training.course import RATES, has_course
+from nvpflow._training.course import rates_to_try
 from nvpflow._training.dataset import Data
 from nvpflow._training.defaults import base_of
 from nvpflow._training.history import validated
@@ -158,8 +158,8 @@ def _mixture(data: Data, seed: int, has_rival: bool) -> MixtureBase:
 
 def _rates(settings: Settings, training: Data, held_out: Data | None, mixture: MixtureBase | None) -> tuple[float | None, ...]:
     """The learning rates to try. None: a default."""
-    is_free = settings.learning_rate is None and has_course(settings)
-    return RATES if is_free and mixture is not None and held_out is not None and training.context is None else (None,)
+    has_cycles = mixture is not None and held_out is not None and training.context is None
+    return rates_to_try(settings, len(training.x)) if has_cycles else (None,)
 
 
 def _standardized(units: Units, data: Data) -> Data:
