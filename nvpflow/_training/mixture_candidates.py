@@ -11,7 +11,7 @@ import numpy.typing as npt
 from nvpflow._training.covariances import PRIOR_SAMPLES, factor_model, shrunk_to_identity
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits, Mixture, Samples
-from nvpflow._training.kmeans import Clusters
+from nvpflow._training.kmeans import Clusters, Marks, ways_to_mark
 from nvpflow._training.mixture_search import COMPONENTS
 from nvpflow._typing import Floats
 from nvpflow.mixture_base import MixtureBase
@@ -27,6 +27,8 @@ ROWS_OF_SHARED, MOST_NUMBERS = 3, 25_000
 MOST_ROWS = 20_000
 # Numbers of factors, columns and rows at least for each, and columns at most: their eigendecompositions take time.
 NORMAL, FACTORS, COLUMNS_OF_FACTOR, MOST_COLUMNS = "normal", (1, 2, 3, 5, 8, 12), 3, 200
+# How the clusters started that a mixture comes from.
+APART = {Marks.NONE: "", Marks.FREQUENT: ", values apart", Marks.EACH: ", each value apart"}
 # Broad distributions, in standard deviations of the columns: a held-out sample far out has a density, and gives them a weight.
 BROAD, WIDTHS = "broad normals", (2.0, 4.0, 8.0, 16.0, 32.0)
 
@@ -79,8 +81,8 @@ class Candidates:
         some = self.all.rows(slice(self.most_rows))
         self.samples = self._new_samples(some)
         rng = np.random.default_rng(seed)
-        marks = (False, True) if self.samples.prior.repeated.any() else (False,)
-        self.clusters = {marked: Clusters(some.x, some.weight, rng, marked) for marked in marks}
+        ways = ways_to_mark(some.x) if self.samples.prior.repeated.any() else (Marks.NONE,)
+        self.clusters = {marks: Clusters(some.x, some.weight, rng, marks) for marks in ways}
         self.n_distinct = distinct * self.samples.n
         self.log_probs: dict[str, Floats] = {}
         self._mixtures: dict[str, _Fitted] = {}
@@ -103,9 +105,9 @@ class Candidates:
 
     def fit(self, k: int) -> Iterator[str]:
         """Fit mixtures of k components. Yield their names."""
-        for marked, clusters in self.clusters.items():
+        for marks, clusters in self.clusters.items():
             priors = [prior for prior in (self.priors[:1] if k == 1 else self.priors) if k <= self._most_components(prior)]
-            names = [_name(k, prior) + ", values apart" * marked for prior in priors]
+            names = [_name(k, prior) + APART[marks] for prior in priors]
             wanted = [k == 1 or self.among is None or name in self.among for name in names]
             if not any(wanted):
                 continue

@@ -7,7 +7,7 @@ from typing import cast
 import numpy as np
 
 from nvpflow._training.em import Mixture, Samples, standardized
-from nvpflow._training.kmeans import Clusters
+from nvpflow._training.kmeans import Clusters, Marks
 from nvpflow._typing import Floats
 from nvpflow.mixture_base import MixtureBase
 
@@ -54,14 +54,14 @@ def fit_mixture(x: Floats, weight: Floats | None = None, seed: int = 0, most_sea
 
 def _best_search(samples: Samples, rng: np.random.Generator, n: int) -> Mixture:
     """The mixture with the lowest criterion of n searches. If values repeat, n more searches start with them separated."""
-    ways = (False, True) if samples.prior.repeated.any() else (False,)
-    searches = [_search(samples, rng, marked) for _ in range(n) for marked in ways]
+    ways = (Marks.NONE, Marks.FREQUENT) if samples.prior.repeated.any() else (Marks.NONE,)
+    searches = [_search(samples, rng, marks) for _ in range(n) for marks in ways]
     return min(searches, key=lambda search: search[0])[1]
 
 
-def _search(samples: Samples, rng: np.random.Generator, marked: bool) -> tuple[float, Mixture]:
+def _search(samples: Samples, rng: np.random.Generator, marks: Marks) -> tuple[float, Mixture]:
     """Search for the mixture with the lowest criterion. Return both."""
-    clusters = Clusters(samples.x, samples.weight, rng, marked)
+    clusters = Clusters(samples.x, samples.weight, rng, marks)
     best, best_bic, since = None, np.inf, 0
     for k in COMPONENTS:
         if best and (
