@@ -13,8 +13,8 @@ typedef struct {
     bool reads_context;  /* and needs one */
 } nvp_base_traits;
 
-/* Each version before NVP_FIRST_WITH_KIND has a single base; the numbers of each before NVP_FIRST_WITH_ADDED lack the added
- * fields, which are 0. */
+/* Each version before NVP_FIRST_WITH_KIND has a single base; the numbers of each before NVP_FIRST_WITH_ADDED lack the
+ * added fields, which are 0. */
 enum { NVP_FIRST_WITH_KIND = 3, NVP_FIRST_WITH_ADDED = 4 };
 
 /* By nvp_base_kind. */

@@ -4,8 +4,8 @@
 #include <string.h>
 
 const char *const nvp_form_names[] = {
-    [NVP_CHOICE] = "choice", [NVP_SWITCH] = "choice", [NVP_REAL] = "real",     [NVP_COUNT] = "count",
-    [NVP_ADDED] = "added",   [NVP_WIDTHS] = "widths", [NVP_MASK] = "mask",     [NVP_ORDER] = "order",
+    [NVP_CHOICE] = "choice", [NVP_SWITCH] = "choice", [NVP_REAL] = "real", [NVP_COUNT] = "count",
+    [NVP_ADDED] = "added",   [NVP_WIDTHS] = "widths", [NVP_MASK] = "mask", [NVP_ORDER] = "order",
     [NVP_BOUNDS] = "bounds", [NVP_REALS] = "reals",
 };
 

@@ -6,9 +6,9 @@
 
 static const double HALF_LOG_2_PI = 0.91893853320467274178;
 
-/* What the components know of one pattern of missing cells. With d present and m missing columns, d + m = dim: the inverse
- * Cholesky factor R (d, d) of the covariance of the present ones, the slopes (m, d) of the missing ones on these, and what
- * these leave of the covariance of the missing ones (m, m). Arrays have room for (k, dim, dim). */
+/* What the components know of one pattern of missing cells. With d present and m missing columns, d + m = dim: the
+ * inverse Cholesky factor R (d, d) of the covariance of the present ones, the slopes (m, d) of the missing ones on
+ * these, and what these leave of the covariance of the missing ones (m, m). Arrays have room for (k, dim, dim). */
 typedef struct {
     size_t dim, k, n_present, n_missing;
     size_t *present, *missing;
@@ -44,8 +44,8 @@ static bool has_pattern(const pattern *at, const double *x) {
     return at->n_present + at->n_missing > 0;
 }
 
-/* The inverse (d, d) of the lower Cholesky factor of the covariance of the present columns. The factor goes to `products`.
- * False if the covariance is not positive definite. */
+/* The inverse (d, d) of the lower Cholesky factor of the covariance of the present columns. The factor goes to
+ * `products`. False if the covariance is not positive definite. */
 static bool invert(const pattern *at, const double *covariance, double *inverse) {
     const size_t d = at->n_present;
     double *factor = at->products;

@@ -134,8 +134,7 @@ typedef struct {
     const double *edges;  /* D numbers > 0, normal in the dtype of the flow and at most half of high - low: a value that
                            * equals a bound has the density of the point at this distance from it. */
 } nvp_layer_config;
-#define NVP_LAYER_CONFIG(...)                                                                                          \
-    { .size = sizeof(nvp_layer_config), __VA_ARGS__ }
+#define NVP_LAYER_CONFIG(...) {.size = sizeof(nvp_layer_config), __VA_ARGS__}
 
 typedef enum {
     NVP_STANDARD_NORMAL,     /* N(0, I) */
@@ -159,8 +158,7 @@ typedef struct {
      * clustering using the MULTIMIX program". The columns before them, and z, are the normal distributions'. */
     size_t n_indicators;
 } nvp_base_config;
-#define NVP_BASE_CONFIG(...)                                                                                           \
-    { .size = sizeof(nvp_base_config), __VA_ARGS__ }
+#define NVP_BASE_CONFIG(...) {.size = sizeof(nvp_base_config), __VA_ARGS__}
 
 typedef struct nvp_flow nvp_flow;
 
@@ -346,8 +344,7 @@ typedef struct {
     const double *weight; /* (n): w >= 0, finite, with a finite sum > 0. NULL: all 1. A sample of weight 0 is ignored,
                            * even if its numbers are not finite. */
 } nvp_data;
-#define NVP_DATA(...)                                                                                                  \
-    { .size = sizeof(nvp_data), __VA_ARGS__ }
+#define NVP_DATA(...) {.size = sizeof(nvp_data), __VA_ARGS__}
 
 /* Mean negative log-likelihood (NLL) of n >= 1 samples, sum(w nll) / sum(w), and, unless grad is NULL, its gradient
  * with respect to the parameters. The log-densities are those of nvp_log_prob. A sample without a density makes the
@@ -376,8 +373,7 @@ typedef struct {
     double beta1, beta2;  /* in [0, 1) */
     double epsilon;       /* a normal number in the dtype, which prevents 0 / 0 for parameters without gradient */
 } nvp_adam_options;
-#define NVP_ADAM_OPTIONS(...)                                                                                          \
-    { .size = sizeof(nvp_adam_options), __VA_ARGS__ }
+#define NVP_ADAM_OPTIONS(...) {.size = sizeof(nvp_adam_options), __VA_ARGS__}
 
 /* Take step number `step` >= 1 on n parameters. The moment estimates m and v are zeros before the first step. */
 NVP_API nvp_status nvp_adam_step(nvp_dtype dtype, const nvp_adam_options *options, size_t step, size_t n, void *params,
@@ -430,8 +426,7 @@ typedef struct {
     double time_limit;           /* >= 0, finite, in seconds: the call ends after the first epoch that ends later than
                                   * this, as if on_epoch asked to stop. The results then depend on the machine. */
 } nvp_train_options;
-#define NVP_TRAIN_OPTIONS(...)                                                                                         \
-    { .size = sizeof(nvp_train_options), __VA_ARGS__ }
+#define NVP_TRAIN_OPTIONS(...) {.size = sizeof(nvp_train_options), __VA_ARGS__}
 
 /* Report of nvp_train. The caller sets the size, with NVP_TRAIN_RESULT(). */
 typedef struct {
@@ -441,8 +436,7 @@ typedef struct {
     int diverged;          /* a loss or gradient was not finite: training stopped there */
     double validation_nll; /* of the returned parameters, NaN if not validated */
 } nvp_train_result;
-#define NVP_TRAIN_RESULT(...)                                                                                          \
-    { .size = sizeof(nvp_train_result), __VA_ARGS__ }
+#define NVP_TRAIN_RESULT(...) {.size = sizeof(nvp_train_result), __VA_ARGS__}
 
 /* Size in bytes of a training state, from which a later call of nvp_train resumes. Training for pause_after epochs, and
  * then for the rest of max_epochs, gives the same bits as one call. The caller owns the memory, aligned as by malloc,

@@ -532,7 +532,7 @@ class FlowDensity(Transformer):
         refuse_context(y)
         check_callback(callback)
         before = self if settings.warm_start and hasattr(self, "flow_") else None
-        return self._fit_data(settings, prepare(settings, X, context, sample_weight, before), callback)
+        return self._fit_data(settings, prepare(settings, X, context, sample_weight, fit_new, before), callback)
 
     def _count_flows(self) -> int:
         """The number of flows: of the fitted model, or else those that `fit` will train."""
@@ -639,8 +639,10 @@ class FlowDensity(Transformer):
         refuse_context(y)
         self._refuse_missing(X, "partial_fit")
         is_new = not hasattr(self, "flow_")
-        check = prepare if is_new else self._prepare_piece
-        prepared = check(settings, X, context, sample_weight)
+        if is_new:
+            prepared = prepare(settings, X, context, sample_weight, fit_new)
+        else:
+            prepared = self._prepare_piece(settings, X, context, sample_weight)
         if prepared.codes is not None and (prepared.codes < 0).any():  # of a first piece, whose categories nobody knew before
             raise ValueError(INCOMPLETE.format("partial_fit"))
         data, n_indicators = prepared.data, sum(prepared.blocks)
@@ -1082,6 +1084,11 @@ class FlowDensity(Transformer):
         from nvpflow._io.save import save
 
         save(self, path)
+
+
+def fit_new(settings: Settings, prepared: Prepared) -> FlowDensity:
+    """Fit a new model to checked samples."""
+    return FlowDensity()._fit_data(settings, prepared)
 
 
 def _spreading_seed(settings: Settings, declared: Declared | None) -> int:

@@ -18,7 +18,7 @@ from nvpflow._training.settings import Settings
 from nvpflow._typing import AnyPath, ArrayLike, BinaryWriter, Callback, DTypeLike, Floats, History, Ints, Seed
 from nvpflow._validation.arguments import check_bool, check_callback, check_choice, check_real, draw_seeds, shown
 from nvpflow._warnings import warn_user
-from nvpflow.density import FlowDensity
+from nvpflow.density import FlowDensity, fit_new
 from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.missing._levels import levels, levels_of, thresholds
@@ -197,7 +197,7 @@ class FlowOutlierDetector(Estimator):
         parameters = {name: getattr(self, name) for name in FlowDensity._defaults()}
         fitted = settings.warm_start and hasattr(self, "estimator_")
         estimator = copy.copy(self.estimator_).set_params(**parameters) if fitted else FlowDensity(**parameters)
-        prepared = prepare(settings, X, context, sample_weight, estimator if fitted else None)
+        prepared = prepare(settings, X, context, sample_weight, fit_new, estimator if fitted else None)
         before = getattr(estimator, "flow_", None)
         try:
             estimator._fit_data(settings, prepared, callback)

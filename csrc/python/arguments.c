@@ -53,9 +53,8 @@ static int check_shape(PyArrayObject *array, const char *name, npy_intp n, npy_i
         PyErr_Format(PyExc_ValueError, "%s must have shape (%zd, %zd), got %S", name, (Py_ssize_t)n,
                      (Py_ssize_t)columns, given);
     else if (n_dims == 1 && shape[0] == columns)
-        PyErr_Format(PyExc_ValueError,
-                     "%s must have shape (n, %zd), got %S: for a single sample use %s.reshape(1, -1)", name,
-                     (Py_ssize_t)columns, given, name);
+        PyErr_Format(PyExc_ValueError, "%s must have shape (n, %zd), got %S: for a single sample use %s.reshape(1, -1)",
+                     name, (Py_ssize_t)columns, given, name);
     else if (n_dims == 1 && columns == 1)
         PyErr_Format(PyExc_ValueError,
                      "%s must have shape (n, 1), got %S: for samples of one dimension use %s.reshape(-1, 1)", name,
@@ -76,9 +75,7 @@ static PyArrayObject *as_array(PyObject *value, const char *name) {
     return (PyArrayObject *)array;
 }
 
-PyArrayObject *view_array(PyArrayObject *array) {
-    return (PyArrayObject *)PyArray_View(array, NULL, &PyArray_Type);
-}
+PyArrayObject *view_array(PyArrayObject *array) { return (PyArrayObject *)PyArray_View(array, NULL, &PyArray_Type); }
 
 PyArrayObject *convert_array(int typenum, PyObject *value, const char *name, npy_intp n, npy_intp columns) {
     PyArrayObject *array = as_array(value, name);
@@ -89,11 +86,11 @@ PyArrayObject *convert_array(int typenum, PyObject *value, const char *name, npy
         PyErr_Format(PyExc_TypeError, "%s must be an array of real numbers, got dtype %S", name,
                      (PyObject *)PyArray_DESCR(array));
     } else if (check_shape(array, name, n, columns) == 0) {
-        converted = is_ready(typenum, array, columns == VECTOR ? 1 : 2)
-                        ? view_array(array)
-                        : (PyArrayObject *)PyArray_FROM_OTF((PyObject *)array, typenum,
-                                                            NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST |
-                                                                NPY_ARRAY_ENSUREARRAY);
+        converted =
+            is_ready(typenum, array, columns == VECTOR ? 1 : 2)
+                ? view_array(array)
+                : (PyArrayObject *)PyArray_FROM_OTF((PyObject *)array, typenum,
+                                                    NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST | NPY_ARRAY_ENSUREARRAY);
     }
     Py_DECREF(array);
     return converted;

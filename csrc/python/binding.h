@@ -59,7 +59,7 @@ PyObject *base_kinds(void);
 int check_ready(const TransformObject *self);
 
 #define FAST_METHOD(name, function, doc)                                                                               \
-    { name, (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS, doc }
+    {name, (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS, doc}
 
 /* Parse the arguments of a METH_FASTCALL | METH_KEYWORDS method into values[0..n_names), NULL for missing ones. The
  * first n_required are mandatory. Returns -1 with an exception. */

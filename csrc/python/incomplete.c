@@ -19,9 +19,10 @@ PyObject *incomplete_sums(PyObject *module, PyObject *args) {
         const npy_intp size = (i <= SHARE ? n : k) * per_row[i];
         if (dim == 0 || PyArray_TYPE(arrays[i]) != NPY_DOUBLE || PyArray_SIZE(arrays[i]) != size ||
             !(i < SHARES ? PyArray_ISCARRAY_RO(arrays[i]) : PyArray_ISCARRAY(arrays[i]))) {
-            PyErr_SetString(PyExc_ValueError, "x (n, dim), share (n), log_weights (k), means (k, dim), covariances "
-                                              "(k, dim, dim), shares (k), shift (k, dim) and squares (k, dim, dim) must "
-                                              "be contiguous arrays of float64, and the last three writeable");
+            PyErr_SetString(PyExc_ValueError,
+                            "x (n, dim), share (n), log_weights (k), means (k, dim), covariances "
+                            "(k, dim, dim), shares (k), shift (k, dim) and squares (k, dim, dim) must "
+                            "be contiguous arrays of float64, and the last three writeable");
             return NULL;
         }
     }

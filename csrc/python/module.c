@@ -21,7 +21,7 @@ static PyMethodDef module_functions[] = {
      "count_parameters(description)\n--\n\n"
      "The number of parameters of a flow, from the numbers of nvp_flow_decode."},
     {"incomplete_sums", incomplete_sums, METH_VARARGS,
-     "incomplete_sums(x, share, log_weights, means, covariances, shares, shift, squares)\n--\n\n"
+     "incomplete_sums(x, share, log_weights, means, covariances, shares, shift, squares, /)\n--\n\n"
      "Add the expectations of rows with missing cells to the last three arrays. Return the sum of the NLL."},
     {NULL, NULL, 0, NULL},
 };
@@ -57,12 +57,8 @@ static PyModuleDef_Slot module_slots[] = {
 };
 
 static PyModuleDef module_definition = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "nvpflow._core",
-    .m_doc = "The C core of nvpflow, with NumPy arrays.",
-    .m_size = 0,
-    .m_methods = module_functions,
-    .m_slots = module_slots,
+    PyModuleDef_HEAD_INIT, .m_name = "nvpflow._core",     .m_doc = "The C core of nvpflow, with NumPy arrays.",
+    .m_size = 0,           .m_methods = module_functions, .m_slots = module_slots,
 };
 
 PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&module_definition); }

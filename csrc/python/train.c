@@ -99,7 +99,8 @@ static int report(const Training *training, const nvp_train_result *result, PyOb
 
 /* Copy an array that overlaps the flow's parameters, which training changes. It may be NULL. */
 static int keep_apart(const TransformObject *self, PyArrayObject **array) {
-    const char *const parameters = PyArray_BYTES(self->parameters), *const bytes = *array ? PyArray_BYTES(*array) : NULL;
+    const char *const parameters = PyArray_BYTES(self->parameters), *const bytes =
+                                                                        *array ? PyArray_BYTES(*array) : NULL;
     if (!bytes || bytes >= parameters + PyArray_NBYTES(self->parameters) ||
         parameters >= bytes + PyArray_NBYTES(*array))
         return 0;

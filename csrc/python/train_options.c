@@ -75,8 +75,7 @@ int read_train_options(const TransformObject *self, PyObject *dict, nvp_train_op
         const int i = find_option(name);
         if (i < 0)
             return -1;
-        if (value != Py_None &&
-            read_option(self, table[i].form, value, (char *)options + table[i].offset, noise) < 0)
+        if (value != Py_None && read_option(self, table[i].form, value, (char *)options + table[i].offset, noise) < 0)
             return -1;
     }
     return 0;

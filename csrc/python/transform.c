@@ -164,8 +164,8 @@ static PyObject *vjp(TransformObject *self, const char *method, const char *cons
     npy_intp n_params = (npy_intp)nvp_flow_n_parameters(self->flow);
     if (convert_optional(self->typenum, values[1], names[1], n, self->dim, &d_out) == 0 &&
         convert_optional(self->typenum, values[2], names[2], n, VECTOR, &d_log_det) == 0 &&
-        convert_context(self, values[3], names[3], n, &context) == 0 &&
-        (d_in = new_array(self, 2, PyArray_DIMS(in))) && (d_params = new_array(self, 1, &n_params)) &&
+        convert_context(self, values[3], names[3], n, &context) == 0 && (d_in = new_array(self, 2, PyArray_DIMS(in))) &&
+        (d_params = new_array(self, 1, &n_params)) &&
         (!context || (d_context = new_array(self, 2, PyArray_DIMS(context)))) && begin_call(&call, self) == 0) {
         const nvp_status status = (inverse ? nvp_inverse_vjp : nvp_forward_vjp)(
             self->flow, PyArray_DATA(call.parameters), (size_t)n, PyArray_DATA(in), data_or_null(context),
@@ -230,7 +230,8 @@ static PyObject *transform_trace(PyObject *object, PyObject *const *args, Py_ssi
     if (check_ready(self) < 0 || parse_arguments("trace", names, 1, 3, args, n_args, keywords, values) < 0)
         return NULL;
     if (values[1] && !PyBool_Check(values[1])) {
-        PyErr_Format(PyExc_TypeError, "inverse must be True or False, got an object of type %s", Py_TYPE(values[1])->tp_name);
+        PyErr_Format(PyExc_TypeError, "inverse must be True or False, got an object of type %s",
+                     Py_TYPE(values[1])->tp_name);
         return NULL;
     }
     const int inverse = values[1] == Py_True;
@@ -379,8 +380,10 @@ static PyMethodDef transform_methods[] = {
 };
 
 static PyGetSetDef transform_attributes[] = {
-    {"parameters", get_parameters, NULL, "ndarray, shape (n_parameters,): all parameters, as a view. Writing to it "
-     "changes the transform.", NULL},
+    {"parameters", get_parameters, NULL,
+     "ndarray, shape (n_parameters,): all parameters, as a view. Writing to it "
+     "changes the transform.",
+     NULL},
     {"n_parameters", get_n_parameters, NULL, "int: the number of parameters.", NULL},
     {"data_dim", get_data_dim, NULL, "int: D, the number of dimensions.", NULL},
     {"context_dim", get_context_dim, NULL, "int: C, the number of columns of the context; 0 for none.", NULL},

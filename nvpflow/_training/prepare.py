@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from nvpflow._sklearn.feature_names import feature_names
 from nvpflow._training.dataset import Data, check_data, count_given
 from nvpflow._typing import ArrayLike, Floats, Ints, Names
 from nvpflow._validation.arguments import draw_seeds
-from nvpflow.missing._codes import complete_codes
+from nvpflow.missing._codes import complete_codes, with_means
 from nvpflow.missing._rows import rows_with_values
 from nvpflow.missing._table import with_codes
 from nvpflow.supports import AnyKind, Category, Declared
@@ -101,9 +102,13 @@ def prepare(
     X: ArrayLike,
     context: ArrayLike | None,
     sample_weight: ArrayLike | None,
+    fit: Callable[[Settings, Prepared], FittedModel],
     before: FittedModel | None = None,
 ) -> Prepared:
-    """Check the arguments of `fit`. The categories of `before`, the fitted model to continue, are kept."""
+    """Check the arguments of `fit`. The categories of `before`, the fitted model to continue, are kept.
+
+    `fit` fits a new model: one draws missing categories.
+    """
     names, context_names = feature_names(X), feature_names(context)
     declared = Declared.of(settings.support, names, X)
     encoding = encoding_for(settings, context, context_names, before)
@@ -124,28 +129,25 @@ def prepare(
         return prepared
     data, codes = without_codes(data, len(coding.columns))
     prepared = prepared._replace(data=data, codes=codes)
-    return _with_categories(settings, prepared, coding, codes, None if before is None else before._known_categories())
+    known = None if before is None else before._known_categories()
+    return _with_categories(settings, prepared, coding, codes, known, fit)
 
 
 def _with_categories(
-    settings: Settings, prepared: Prepared, coding: Coding, codes: Ints, known: Categories | None
+    settings: Settings,
+    prepared: Prepared,
+    coding: Coding,
+    codes: Ints,
+    known: Categories | None,
+    fit: Callable[[Settings, Prepared], FittedModel],
 ) -> Prepared:
     """Fit the probabilities of categories, and let the context be what a flow reads of them."""
     if (codes < 0).any():
         (seed,) = draw_seeds(settings.random_state, 4 + 2 * settings.n_models)[-1:]
-        codes = complete_codes(settings, prepared, coding, codes, seed)
+        codes = complete_codes(settings, prepared, coding, codes, seed, fit)
     data = prepared.data
-    categories, read = Categories.fit(coding, codes, _with_means(data.x), data.weight, settings.dtype, known)
+    categories, read = Categories.fit(coding, codes, with_means(data.x), data.weight, settings.dtype, known)
     return prepared._replace(data=data._replace(context=read), categories=categories)
-
-
-def _with_means(x: Floats) -> Floats:
-    """Samples with the mean of their column in missing cells."""
-    missing = np.isnan(x)
-    if not missing.any():
-        return x
-    means = np.mean(x, axis=0, where=~missing)
-    return np.where(missing, means, x)
 
 
 def read_table(

@@ -6,6 +6,7 @@ The categories depend on the numbers beside them, so a model of the rows with al
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,16 +20,24 @@ from nvpflow.supports._combinations import Combinations
 from nvpflow.supports._joint_table import JointTable
 
 if TYPE_CHECKING:
+    from nvpflow._fitted import FittedModel
     from nvpflow._training.prepare import Prepared
     from nvpflow._training.settings import Settings
 
-__all__ = ["complete_codes"]
+__all__ = ["complete_codes", "with_means"]
 
 # Rows with all categories that a model needs. From fewer, or without numbers, categories are drawn given each other alone.
 LEAST_ROWS = 50
 
 
-def complete_codes(settings: Settings, prepared: Prepared, coding: Coding, codes: Ints, seed: int) -> Ints:
+def complete_codes(
+    settings: Settings,
+    prepared: Prepared,
+    coding: Coding,
+    codes: Ints,
+    seed: int,
+    fit: Callable[[Settings, Prepared], FittedModel],
+) -> Ints:
     """Draw the codes (n, K) that are missing, -1.
 
     Parameters
@@ -40,6 +49,8 @@ def complete_codes(settings: Settings, prepared: Prepared, coding: Coding, codes
     coding : Coding
     codes : ndarray of int, shape (n, K)
     seed : int
+    fit : callable
+        Fits a new model.
 
     Returns
     -------
@@ -52,24 +63,26 @@ def complete_codes(settings: Settings, prepared: Prepared, coding: Coding, codes
     rows = with_codes(prepared.data.x, codes)
     gaps = np.flatnonzero(~whole)
     drawn = codes.copy()
-    model = _model_of(dataclasses.replace(settings, random_state=seed), prepared, coding, codes, whole)
+    part = _rows_with_categories(settings, prepared, coding, codes, whole)
+    with kept_warnings():
+        alone = dataclasses.replace(settings, n_models=1, warm_start=False, verbose=0, random_state=seed)
+        model = fit(alone, part)._incomplete_model()
+    assert isinstance(model, IncompleteTable)
     drawn[gaps] = model.draw_codes(rows[gaps], 1, rng)[:, 0]
     return drawn
 
 
-def _model_of(settings: Settings, prepared: Prepared, coding: Coding, codes: Ints, whole: Bools) -> IncompleteTable:
-    """Fit a model to the rows with all categories."""
-    from nvpflow.density import FlowDensity  # which imports this module
-
+def _rows_with_categories(settings: Settings, prepared: Prepared, coding: Coding, codes: Ints, whole: Bools) -> Prepared:
+    """The rows that have all categories."""
     data = prepared.data.rows(whole)
-    categories, read = Categories.fit(coding, codes[whole], data.x, data.weight, settings.dtype)
-    part = prepared._replace(data=data._replace(context=read), codes=codes[whole], categories=categories)
-    alone = dataclasses.replace(settings, n_models=1, warm_start=False, verbose=0)
-    with kept_warnings():
-        fitted = FlowDensity()._fit_data(alone, part)
-    model = fitted._incomplete_model()
-    assert isinstance(model, IncompleteTable)
-    return model
+    categories, read = Categories.fit(coding, codes[whole], with_means(data.x), data.weight, settings.dtype)
+    return prepared._replace(data=data._replace(context=read), codes=codes[whole], categories=categories)
+
+
+def with_means(x: Floats) -> Floats:
+    """Samples with the mean of their column in missing cells."""
+    missing = np.isnan(x)
+    return np.where(missing, np.mean(x, axis=0, where=~missing), x) if missing.any() else x
 
 
 def _draw_alone(coding: Coding, codes: Ints, weight: Floats | None, rng: np.random.Generator) -> Ints:

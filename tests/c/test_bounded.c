@@ -9,7 +9,7 @@
 
 enum { DIM = 3 };
 static const double good_bounds[2 * DIM] = {0, 2, 1, INF, -INF, -1}, good_scales[DIM] = {0, 3, 0},
-                    good_edges[DIM] = {0.25, 0.5, 0.5};
+                                    good_edges[DIM] = {0.25, 0.5, 0.5};
 
 static nvp_status create(nvp_dtype dtype, const double *bounds, const double *scales, const double *edges,
                          nvp_flow **flow) {
@@ -29,11 +29,11 @@ static void check_status(nvp_status expected, nvp_dtype dtype, const double *bou
 
 static void test_descriptions(void) {
     static const double bad_bounds[][2 * DIM] = {
-        {1, 1, 0, 1, 0, 1},   {2, 1, 0, 1, 0, 1},     {(double)NAN, 1, 0, 1, 0, 1}, {0, (double)NAN, 0, 1, 0, 1},
+        {1, 1, 0, 1, 0, 1},     {2, 1, 0, 1, 0, 1},       {(double)NAN, 1, 0, 1, 0, 1}, {0, (double)NAN, 0, 1, 0, 1},
         {0, 1, INF, INF, 0, 1}, {0, 1, -INF, -INF, 0, 1}, {0, 1, INF, 0, 0, 1},         {-1e308, 1e308, 0, 1, 0, 1},
     };
     static const double in_double[2 * DIM] = {0, 4, 1e39, INF, -INF, -1e39}, near[2 * DIM] = {1, 1 + 4e-9, 0, 1, 0, 1},
-                        small_edges[DIM] = {1e-9, 1e-9, 1e-9};
+                                      small_edges[DIM] = {1e-9, 1e-9, 1e-9};
     static const double bad_reals[] = {-1, (double)NAN, INF, -INF};
     check_status(NVP_OK, NVP_FLOAT32, good_bounds, good_scales, good_edges);
     check_status(NVP_ERROR_ARGUMENT, NVP_FLOAT32, NULL, good_scales, good_edges);
@@ -76,8 +76,8 @@ static void test_lists_are_copied(void) {
 
 /* Outside there is no density; on a bound there is that of the point at the distance `edges`. */
 static void test_outside_and_on_bounds(void) {
-    static const double outside[][DIM] = {{-1e-300, 2, -2}, {2 + 1e-15, 2, -2}, {1, 1 - 1e-15, -2},
-                                          {1, 2, -1 + 1e-15}, {1, 2, 5},        {-INF, INF, -INF}};
+    static const double outside[][DIM] = {{-1e-300, 2, -2},   {2 + 1e-15, 2, -2}, {1, 1 - 1e-15, -2},
+                                          {1, 2, -1 + 1e-15}, {1, 2, 5},          {-INF, INF, -INF}};
     static const double on[][DIM] = {{0, 2, -2}, {2, 2, -2}, {1, 1, -2}, {1, 2, -1}, {0, 1, -1}};
     static const double near[][DIM] = {{0.25, 2, -2}, {1.75, 2, -2}, {1, 1.5, -2}, {1, 2, -1.5}, {0.25, 1.5, -1.5}};
     enum { OUTSIDE = sizeof outside / sizeof *outside, ON = sizeof on / sizeof *on };
@@ -103,11 +103,11 @@ static void test_outside_and_on_bounds(void) {
 static void test_normal_tails(void) {
     static const double known[][2] = {
         {-37, 5.725571222524577e-300}, {-20, 2.7536241186062337e-89}, {-8, 6.220960574271786e-16},
-        {-3, 0.0013508099647481938}, {-1, 0.17275377902344988}, {-0.25, 0.5129840754094305},
-        {0, 0.6931471805599453}, {0.25, 0.9130617648111351}, {1, 1.8410216450092636},
-        {3, 6.607726221510349}, {8, 35.01343715991455}, {19.5, 194.0169657774975},
-        {29.5, 439.42947460915025}, {30.5, 469.4627373229121}, {37, 689.0305855768906},
-        {100, 5005.524208694205}, {10000, 50000010.12927891}, {100000000, 5000000000000019.0},
+        {-3, 0.0013508099647481938},   {-1, 0.17275377902344988},     {-0.25, 0.5129840754094305},
+        {0, 0.6931471805599453},       {0.25, 0.9130617648111351},    {1, 1.8410216450092636},
+        {3, 6.607726221510349},        {8, 35.01343715991455},        {19.5, 194.0169657774975},
+        {29.5, 439.42947460915025},    {30.5, 469.4627373229121},     {37, 689.0305855768906},
+        {100, 5005.524208694205},      {10000, 50000010.12927891},    {100000000, 5000000000000019.0},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         const double z = known[i][0], e = known[i][1], tolerance = z < 0 ? 2e-16 * (2 + z * z) : 4e-16;

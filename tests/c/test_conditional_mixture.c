@@ -10,8 +10,8 @@ static const size_t order[MOST_COLUMNS] = {0, 1, 2, 3, 4, 5};
 static nvp_status create_with(nvp_flow **flow, nvp_dtype dtype, size_t dim, size_t context_dim, size_t n_components,
                               size_t n_indicators) {
     const nvp_layer_config config = NVP_LAYER_CONFIG(.type = NVP_PERMUTATION, .permutation = order);
-    const nvp_base_config base = NVP_BASE_CONFIG(.kind = NVP_CONDITIONAL_MIXTURE, .n_components = n_components,
-                                                 .n_indicators = n_indicators);
+    const nvp_base_config base =
+        NVP_BASE_CONFIG(.kind = NVP_CONDITIONAL_MIXTURE, .n_components = n_components, .n_indicators = n_indicators);
     return nvp_flow_create(flow, dtype, dim, context_dim, &base, 1, &config);
 }
 
@@ -48,8 +48,8 @@ static void check_density(size_t dim, size_t n_real, size_t n_indicators) {
     const size_t n_params = K * (1 + columns + columns * (columns + 1) / 2 + n_indicators);
     nvp_workspace *workspace = make_workspace();
     nvp_flow *flow;
-    double params[MOST_PARAMS], grad[MOST_PARAMS], z[N * MOST_COLUMNS], context[N * MOST_COLUMNS], found[N], nll,
-        sides[2], worst = 0;
+    double params[MOST_PARAMS], grad[MOST_PARAMS], z[N * MOST_COLUMNS], context[N * (MOST_COLUMNS + MOST_INDICATORS)],
+        found[N], nll, sides[2], worst = 0;
     CHECK(create_with(&flow, NVP_FLOAT64, dim, context_dim, K, n_indicators) == NVP_OK);
     CHECK(nvp_flow_n_parameters(flow) == n_params && nvp_flow_base_offset(flow) == 0);
     CHECK(nvp_flow_base_kind(flow) == NVP_CONDITIONAL_MIXTURE && nvp_flow_n_components(flow) == K);
@@ -173,7 +173,8 @@ static void test_far_contexts(void) {
 /* Indicators choose the component: with logits of +-50, samples of category i come from component i. */
 static void test_categories(void) {
     enum { POINTS = 40, TWO = 2 };
-    double params[TWO * (1 + 1 + 1 + TWO)] = {0, 0, /* logits */ -8, 8, /* means */ 0, 0, /* factors */ 50, -50, -50, 50};
+    double params[TWO * (1 + 1 + 1 + TWO)] = {0,   0, /* logits */ -8, 8, /* means */ 0, 0, /* factors */ 50, -50,
+                                              -50, 50};
     double context[TWO * POINTS], z[POINTS], log_prob[POINTS];
     nvp_workspace *workspace = make_workspace();
     nvp_flow *flow;
@@ -227,7 +228,7 @@ static void test_files(void) {
     check_files(1);
 }
 
-static const named_test tests[] = {TEST(density), TEST(bad_descriptions), TEST(samples), TEST(far_contexts),
-                                   TEST(categories), TEST(files)};
+static const named_test tests[] = {TEST(density),      TEST(bad_descriptions), TEST(samples),
+                                   TEST(far_contexts), TEST(categories),       TEST(files)};
 
 int main(int n_arguments, char **arguments) { return RUN_TESTS(tests, n_arguments, arguments); }

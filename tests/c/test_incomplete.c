@@ -19,7 +19,8 @@ static nvp_status add(size_t n, const double *x, const double *share, const doub
 }
 
 static void test_missing_column(void) {
-    /* The second column given the first one, which is 3: its offset is 1 / 4 of 2, and 9 - 1 / 4 of its variance is left. */
+    /* The second column given the first one, which is 3: its offset is 1 / 4 of 2, and 9 - 1 / 4 of its variance is
+     * left. */
     const double x[DIM] = {3, NAN}, share[1] = {0.5};
     sums found;
     CHECK(add(1, x, share, covariance, &found) == NVP_OK);

@@ -47,8 +47,8 @@ static void set_number(const model *m, void *array, size_t i, double value) {
 
 static void draw_fields(nvp_layer_config *layer, size_t dim, const unsigned char *mask, const size_t *hidden,
                         const size_t *order) {
-    static const double bounds[2 * MOST_DIM] = {-3,   0.1, -(double)INFINITY, (double)INFINITY, -1e-3, (double)INFINITY,
-                                                 -1e30, 0};
+    static const double bounds[2 * MOST_DIM] = {
+        -3, 0.1, -(double)INFINITY, (double)INFINITY, -1e-3, (double)INFINITY, -1e30, 0};
     static const double reals[MOST_DIM] = {1e-3, 2, 1. / 3, 1};
     for (const nvp_field *field = nvp_layer_kinds[layer->type].fields; field->name; field++)
         switch (field->form) {
@@ -60,6 +60,7 @@ static void draw_fields(nvp_layer_config *layer, size_t dim, const unsigned char
             nvp_set_real(layer, field, draw_real(0.5, 2));
             break;
         case NVP_COUNT:
+        case NVP_ADDED: /* of bases alone */
             nvp_set_count(layer, field, field->least + draw(7));
             break;
         case NVP_WIDTHS:

@@ -165,14 +165,6 @@ class TestErrors:
                 method(HOLES)
         assert np.array_equal(model.score_samples(POINTS), before)
 
-    def test_categories(self):
-        x = np.c_[HOLES.astype(object), np.where(POINTS[:, 0] > 0, "a", "b").astype(object)]
-        with pytest.raises(ValueError, match=r"missing must be 'error' where columns of X are categories, .* column\(s\) 2"):
-            nvpflow.FlowDensity(**MARGINALIZE, support={2: "category"}).fit(x)
-        model = nvpflow.FlowDensity(max_iter=2, support={2: "category"}).fit(np.c_[POINTS.astype(object), x[:, 2]])
-        with pytest.raises(ValueError, match=r"impute needs columns of real numbers, and column\(s\) 2 of X are categories"):
-            model.impute(x)
-
     def test_too_few_rows_with_values(self):
         with pytest.raises(ValueError, match="X has 1 sample"):
             nvpflow.FlowDensity(**MARGINALIZE).fit([[1, 2], [NAN, NAN]])
