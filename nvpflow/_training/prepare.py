@@ -11,7 +11,8 @@ from nvpflow._sklearn.feature_names import feature_names
 from nvpflow._training.dataset import Data, check_data, count_given
 from nvpflow._typing import ArrayLike, Floats, Ints, Names
 from nvpflow._validation.arguments import draw_seeds
-from nvpflow.missing._codes import complete_codes, with_means
+from nvpflow.missing._codes import complete_codes
+from nvpflow.missing._fill import with_means
 from nvpflow.missing._rows import rows_with_values
 from nvpflow.missing._table import with_codes
 from nvpflow.supports import AnyKind, Category, Declared

@@ -132,7 +132,7 @@ def read_columns(
     ...     read_columns(path, [Columns(), Columns(["count"])])
     [(array([[0.5, 1.5]]), ['x', 'y']), (array([[7.]]), ['count'])]
     """
-    return _read(path, Wanted(_source(path), groups, dtype), delimiter, header)
+    return read_mixed(path, groups, delimiter=delimiter, header=header, dtype=dtype)[0]
 
 
 def read_mixed(

@@ -13,6 +13,7 @@ import numpy as np
 
 from nvpflow._typing import Bools, Floats, Ints
 from nvpflow._warnings import kept_warnings
+from nvpflow.missing._fill import fill_with_others, with_means
 from nvpflow.missing._table import IncompleteTable, with_codes
 from nvpflow.supports._categories import Categories
 from nvpflow.supports._coding import Coding
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from nvpflow._training.prepare import Prepared
     from nvpflow._training.settings import Settings
 
-__all__ = ["complete_codes", "with_means"]
+__all__ = ["complete_codes"]
 
 # Rows with all categories that a model needs. From fewer, or without numbers, categories are drawn given each other alone.
 LEAST_ROWS = 50
@@ -79,25 +80,13 @@ def _rows_with_categories(settings: Settings, prepared: Prepared, coding: Coding
     return prepared._replace(data=data._replace(context=read), codes=codes[whole], categories=categories)
 
 
-def with_means(x: Floats) -> Floats:
-    """Samples with the mean of their column in missing cells."""
-    missing = np.isnan(x)
-    return np.where(missing, np.mean(x, axis=0, where=~missing), x) if missing.any() else x
-
-
 def _draw_alone(coding: Coding, codes: Ints, weight: Floats | None, rng: np.random.Generator) -> Ints:
     """Draw the missing codes given the other codes of the row, or alone if no row has all."""
     whole = (codes >= 0).all(axis=1)
     if not whole.any():
-        columns = [_from_others(column, weight, rng) for column in codes.T]
-        return np.stack(columns, axis=1)
+        drawn = codes.copy()
+        for column in drawn.T:
+            fill_with_others(column, column < 0, weight, rng)
+        return drawn
     table = JointTable.fit(Combinations.of(codes[whole], None if weight is None else weight[whole], coding.sizes))
     return table.complete(codes, rng)
-
-
-def _from_others(column: Ints, weight: Floats | None, rng: np.random.Generator) -> Ints:
-    known = column >= 0
-    p = None if weight is None else weight[known] / weight[known].sum()
-    drawn = column.copy()
-    drawn[~known] = rng.choice(column[known], np.count_nonzero(~known), p=p)
-    return drawn

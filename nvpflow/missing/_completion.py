@@ -15,6 +15,7 @@ from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
 from nvpflow._typing import Floats
 from nvpflow.missing._em import fit_incomplete
+from nvpflow.missing._fill import fill_with_others
 from nvpflow.missing._patterns import Mask
 from nvpflow.supports._fitted import Supports, supports_for
 
@@ -73,6 +74,5 @@ def _with_values_of_others(data: Data, missing: Mask, rng: np.random.Generator) 
     x = data.x.copy()
     for column, absent in zip(x.T, missing.T):
         if absent.any():
-            weight = None if data.weight is None else data.weight[~absent] / data.weight[~absent].sum()
-            column[absent] = rng.choice(column[~absent], np.count_nonzero(absent), p=weight)
+            fill_with_others(column, absent, data.weight, rng)
     return x

@@ -48,9 +48,14 @@ class _Completions(NamedTuple):
     log_p: Floats
     drawn: Mask
 
+    @property
+    def starts(self) -> Ints:
+        """Where those of each given row begin."""
+        return np.flatnonzero(np.diff(self.row, prepend=-1))
+
     def total(self, of_each: Estimate) -> Estimate:
         """Estimates for the given rows, from those of p(x | c)."""
-        starts = np.flatnonzero(np.diff(self.row, prepend=-1))
+        starts = self.starts
         terms = of_each.log_prob + self.log_p
         total = np.logaddexp.reduceat(terms, starts)
         with np.errstate(invalid="ignore"):
@@ -124,8 +129,7 @@ class IncompleteTable:
         if len(others) and self.model is not None:
             found = self._completions(x[others], codes[others])
             terms = found.log_p + self.model.score(x[others][found.row], self._context(found.codes)).log_density
-            starts = np.flatnonzero(np.diff(found.row, prepend=-1))
-            for row, part in zip(others, np.split(np.arange(len(terms)), starts[1:])):
+            for row, part in zip(others, np.split(np.arange(len(terms)), found.starts[1:])):
                 shares = np.exp(terms[part] - terms[part].max()) if np.isfinite(terms[part]).any() else np.ones(len(part))
                 full[row] = found.codes[rng.choice(part, n_draws, p=shares / shares.sum())]
         return full
