@@ -116,7 +116,7 @@ class Start:
         return max(LEAST_EPOCHS, round(steps * math.sqrt(max(1, n / FEW_SAMPLES)) * batch / n))
 
     def _cycles(self, mixture: MixtureBase | None) -> list[int]:
-        """The epochs at which cycles end. None: the number of epochs is fixed."""
+        """The epochs at which cycles end. Without any, the number of epochs is fixed."""
         if mixture is None or self.validation is None or self.training.context is not None or not has_course(self.settings):
             return []
         n = len(self.training.x)
