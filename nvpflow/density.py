@@ -13,7 +13,6 @@ from nvpflow._sklearn.available import of_one_flow
 from nvpflow._sklearn.feature_names import check_feature_names
 from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed
-from nvpflow._sklearn.transformer import Transformer
 from nvpflow._training.build import reads
 from nvpflow._training.dataset import Data, check_data, count_given, refuse_context, warn_of_dependent_columns
 from nvpflow._training.fit import train
@@ -61,6 +60,7 @@ from nvpflow.flow import Flow
 from nvpflow.layers import ACTIVATIONS, MAX_BINS, SCALE_BOUND
 from nvpflow.missing._completion import complete
 from nvpflow.missing._output import filled_like
+from nvpflow.queries._mixin import Queries
 from nvpflow.supports import Declared, Support, check_support
 from nvpflow.supports._encoding import count_rows
 from nvpflow.supports._fitted import Supports, check_unchanged, supports_for
@@ -92,7 +92,7 @@ class _Draws(NamedTuple):
     empty: Floats  # numbers (n, 0) where there are no others
 
 
-class FlowDensity(Transformer):
+class FlowDensity(Queries):
     """Density estimation with a normalizing flow: spline couplings over a fitted mixture.
 
     By default `fit` starts with a mixture of normal distributions as the base density of the flow. Coupling layers start at
