@@ -78,6 +78,18 @@ class Column:
         ends = self._angles(np.tile(q, (self.lines.n, 1)), low[:, np.newaxis], low[:, np.newaxis] + self.kind.turn)
         return into_turn(ends, self._ends()[0], self.kind.turn)
 
+    def two_sided(self, x: Floats) -> Floats:
+        """Probabilities of values as far out as x (n, G) to either side: twice the smaller tail, and at most 1."""
+        if self.kind.turn:
+            low = self.moments()[0][:, np.newaxis] - self.kind.turn / 2
+            below = np.mod(self._turned(into_turn(x, low, self.kind.turn)) - self._turned(np.broadcast_to(low, x.shape)), 1)
+            above = 1 - below
+        else:
+            below = self.cdf(x)
+            above = 1 - below + (self.pdf(x) if self.kind.is_whole else 0.0)
+        tails: Floats = np.clip(2 * np.minimum(below, above), 0.0, 1.0)
+        return tails
+
     def moments(self) -> tuple[Floats, Floats]:
         """Means and standard deviations (n,), circular ones of angles."""
         if self.kind.turn:
