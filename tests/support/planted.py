@@ -33,7 +33,7 @@ ADDRESS = [
     Planted(
         "a kernel that writes behind its rows",
         "engine/log_prob.inc", "count * sizeof(real));", "(count + 1) * sizeof(real));",
-        "AddressSanitizer: heap-buffer-overflow", "test_flow", "engine_f64_baseline.c",
+        "AddressSanitizer: stack-buffer-overflow", "test_flow", "engine_f64_baseline.c",
     ),
     Planted(
         "a workspace that is too small",
@@ -52,7 +52,7 @@ ADDRESS = [
     ),
     Planted(
         "a sum that overflows",
-        "rng.c", "order[i] = i;", "order[i] = i + 0 * (size_t)((int)i + INT32_MAX);",
+        "rng.c", "order[i] = i;", "order[i] = (size_t)((int)i + INT32_MAX) - INT32_MAX;",
         "runtime error: signed integer overflow", "test_training",
     ),
 ]  # fmt: skip
