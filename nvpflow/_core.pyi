@@ -116,6 +116,17 @@ def add_center(points: Floats, share: Floats, uniforms: Floats, distances: Float
 def cluster_moments(
     points: Floats, share: Floats, labels: Ints, shares: Floats, means: Floats, squares: Floats, /
 ) -> None: ...
+def rosenblatt(
+    backward: bool,
+    points: Floats,
+    given: Floats,
+    log_weights: Floats,
+    means: Floats,
+    factors: Floats,
+    found: Floats,
+    log_det: Floats,
+    /,
+) -> None: ...
 def adam_step(
     parameters: Floats,
     grad: Floats,

@@ -137,5 +137,6 @@ PyObject *covariances(PyObject *module, PyObject *args);
 PyObject *kmeans(PyObject *module, PyObject *args);
 PyObject *add_center(PyObject *module, PyObject *args);
 PyObject *cluster_moments(PyObject *module, PyObject *args);
+PyObject *rosenblatt(PyObject *module, PyObject *args);
 
 #endif
