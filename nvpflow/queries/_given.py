@@ -33,7 +33,9 @@ class Given(NamedTuple):
 
 def check_columns(model: FittedModel, columns: object, name: str = "columns") -> tuple[int, ...]:
     """The numbers of columns given by name or number: one or several, each once."""
-    keys: Sequence[object] = [columns] if isinstance(columns, (str, int, np.integer)) else list(columns)  # type: ignore[call-overload]
+    if not isinstance(columns, (str, int, np.integer)) and not np.iterable(columns):
+        raise TypeError(f"{name} must be a name or a number of a column, or a sequence of them, got {shown(columns)}")
+    keys: Sequence[object] = [columns] if isinstance(columns, (str, int, np.integer)) else list(columns)
     found = tuple(_find(model, key, name) for key in keys)
     if not found or len(set(found)) < len(found):
         raise ValueError(f"{name} must name one column or more, each once, got {shown(columns)}")

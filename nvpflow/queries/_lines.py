@@ -19,7 +19,7 @@ __all__ = ["Line", "Lines", "Method", "method_for", "panel_line"]
 Method: TypeAlias = Literal["exact", "quadrature", "importance"]
 MOST_TERMS = 4_000_000  # of components, in memory at a time
 ROWS_OF_PANELS = 4096  # to integrate at a time
-N_DRAWS = 2000  # for each row, where there are more than two open columns
+N_DRAWS = 1000  # for each row, where there are more than two open columns
 QUANTILES = np.array([1e-6, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1 - 1e-6])
 OUTER = 3  # panels on either side of these quantiles
 FAR = 3.0  # where the panels end, as a multiple of the reach of the mixture
@@ -157,8 +157,12 @@ def _edges(guide: MixtureLine, limits: tuple[float, float]) -> Floats:
 
 def _draws(model: RealModel, rows: Floats, context: Floats | None, free: int) -> DrawLine:
     """Draws by importance resampling, the same in every call."""
-    full = model.model.draw(rows, context, N_DRAWS, np.random.default_rng(0))
-    draws = model.to_line(full[:, :, free].reshape(-1, 1), free).reshape(full.shape[:2])
+    rng, step, parts = np.random.default_rng(0), max(1, MOST_TERMS // (N_DRAWS * rows.shape[1])), []
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        full = model.model.draw(rows[part], None if context is None else context[part], N_DRAWS, rng)
+        parts.append(model.to_line(full[:, :, free].reshape(-1, 1), free).reshape(full.shape[:2]))
+    draws = np.concatenate(parts)
     scores = model.model.score(rows, context)
     draws[~np.isfinite(scores.log_density)] = np.nan
     return DrawLine(np.sort(draws, axis=1), np.minimum(scores.size, N_DRAWS), scores.log_density)

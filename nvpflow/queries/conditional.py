@@ -116,7 +116,7 @@ class ConditionalDensity:
         """Errors, effective sizes, and log-densities (n,) of what is given, up to the slope of the supports."""
         rows, n = self._given.rows, len(self._given.rows)
         numbers = [self._others.index(column) for column in self._given.free if column in self._others]
-        if self._real is not None and numbers and not self._free_categories() and self.method != "importance":
+        if self._real is not None and numbers and self.method != "importance":
             lines = self._line(self._given.free[self._first_number()]).lines
             return lines.error, lines.size, lines.log_total
         scores = self._incomplete.score(rows, self._context)

@@ -114,7 +114,7 @@ def test_more_columns_are_drawn_and_say_so():
     model = FlowDensity(**LAYERS).fit(x)
     found = model.conditional({0: 1.0})
     assert found.method == "importance"
-    assert 100 < found.effective_size <= 2000
+    assert 100 < found.effective_size <= 1000
     assert 0.01 < found.error < 0.05
     drawn = model.conditional({0: 1.0}).sample(2000, 1)
     np.testing.assert_allclose(found.mean(), drawn.mean(axis=0), atol=0.1)

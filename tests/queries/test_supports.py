@@ -126,3 +126,19 @@ def test_ordered_categories_have_quantiles(frame):
         - model.marginal("share").score_samples([0.1])[0]
     )
     np.testing.assert_allclose(np.exp(scores), found.pdf([sizes[0]])[0, 0], rtol=1e-4)
+
+
+def test_a_number_and_a_category_together_have_mass_one(frame):
+    model = FlowDensity(base="normal", n_layers=2, **SMALL).fit(frame[["real", "share", "kind"]])
+    grid = np.linspace(-12, 12, 2001)
+    found = model.conditional({"real": 0.2})
+    assert found.method == "quadrature"
+    np.testing.assert_allclose(np.trapezoid(found.pdf((grid, ["a", "b"])), grid, axis=0).sum(), 1, atol=1e-4)
+
+
+def test_a_model_of_categories_alone(frame):
+    table = frame[["kind"]].assign(sign=np.where(frame["real"] > 0, "+", "-"))
+    model = FlowDensity(**SMALL).fit(table)
+    found = model.conditional({"sign": "+"})
+    expected = model.score_samples(pandas.DataFrame({"kind": ["a", "b"], "sign": "+"}))
+    np.testing.assert_allclose(found.pdf(["a", "b"]), np.exp(expected) / np.exp(expected).sum(), rtol=1e-5)
