@@ -163,3 +163,26 @@ def test_posterior_is_normalised_and_ignores_the_column(averaged, moons):
 def test_bad_questions_have_clear_errors(moons, given, columns, message):
     with pytest.raises(ValueError, match=message):
         normal_model(MEAN[:2], COVARIANCE[:2, :2]).conditional(given, columns)
+
+
+def test_members_in_other_units_count_by_their_densities():
+    model = normal_model(MEAN[:2], COVARIANCE[:2, :2])
+    base = nvpflow.MixtureBase([1.0], [[0.0, 0.0]], [np.eye(2)], dtype="float64")
+    wide = nvpflow.ActNorm(2, dtype="float64")
+    wide.log_scale[:], wide.bias[:] = [1.5, 0.5], [2.0, 1.0]
+    model.flow_ = nvpflow.FlowEnsemble([model.flow_, nvpflow.Flow([wide], base)], [0.3, 0.7])
+    grid = np.linspace(-12, 12, 4001)
+    joint = np.exp(model.score_samples(np.c_[np.full(len(grid), 3.0), grid]))
+    found = model.conditional({0: 3.0})
+    assert found.method == "exact"
+    np.testing.assert_allclose(found.pdf(grid), joint / np.trapezoid(joint, grid), atol=1e-5)
+
+
+@pytest.mark.parametrize("limits", [{"LARGE_ERROR": 0.0}, {"FEW": np.inf}], ids=["error", "size"])
+def test_results_that_cannot_be_trusted_warn(layered, monkeypatch, limits):
+    model = layered if "FEW" not in limits else FlowDensity(**LAYERS).fit(np.random.default_rng(0).normal(size=(200, 4)))
+    found = model.conditional({0: 0.3})
+    for name, value in limits.items():
+        monkeypatch.setattr(f"nvpflow.queries.conditional.{name}", value)
+    with pytest.warns(nvpflow.AccuracyWarning, match=r"of 1 row\(s\) cannot be trusted"):
+        found.interval(0.9)
