@@ -115,10 +115,10 @@ def test_random_awkward_data(dtype):
 
 
 def test_interruption(monkeypatch):
-    def interrupt(self):
+    def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Mixture, "_step", interrupt)
+    monkeypatch.setattr("nvpflow._core.em", interrupt)
     with pytest.raises(KeyboardInterrupt):
         fit_mixture(blobs(100)[0], None, 0)
 
