@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import nvpflow
-from nvpflow._training.em import Mixture
 from nvpflow._training.mixture_search import MOST_ROWS, fit_mixture
 from support.awkward import AWKWARD, blobs, log_prob
 from support.marks import both_precisions
