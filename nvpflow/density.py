@@ -784,6 +784,10 @@ class FlowDensity(Queries, LatentPoints):
         UserWarning
             If the marginal log-densities of some rows cannot be trusted, for fewer than 20 effective draws.
         """
+        if context is None and return_std is False and return_error is False:
+            found = self._log_density_of_plain(X)
+            if found is not None:
+                return found
         return_std, return_error = check_bool("return_std", return_std), check_bool("return_error", return_error)
         scores: Floats | tuple[Floats, ...] = self._all_scores(X, context, return_std, return_error)
         return scores
