@@ -4,6 +4,7 @@ import re
 import shutil
 import sys
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from docutils import nodes
@@ -34,6 +35,7 @@ myst_heading_anchors = 3
 
 autosummary_generate = True
 autodoc_typehints = "none"  # the sections of the docstrings say more
+autodoc_mock_imports = [name for name in ("pyod", "torch", "jax") if find_spec(name) is None]  # of nvpflow.integrations
 numpydoc_show_class_members = False  # the templates list them
 
 # Pages with code cells run when the site is built. The notebooks are stored with their outputs, and do not.
