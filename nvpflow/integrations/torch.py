@@ -211,7 +211,7 @@ class FlowModule(torch.nn.Module):
 
         Parameters
         ----------
-        context : torch.Tensor, shape (C,) or (*batch_shape, C), optional
+        context : torch.Tensor, shape (C,) or ``batch_shape + (C,)``, optional
             Required if the flow is conditional.
 
         Returns
@@ -311,7 +311,7 @@ class FlowDistribution(torch.distributions.Distribution):
     Parameters
     ----------
     module : FlowModule
-    context : torch.Tensor, shape (*batch_shape, C), optional
+    context : torch.Tensor, shape ``batch_shape + (C,)``, optional
         Required if the flow is conditional.
 
     Attributes
@@ -378,7 +378,7 @@ class FlowDistribution(torch.distributions.Distribution):
 
         Returns
         -------
-        x : torch.Tensor, shape (*sample_shape, *batch_shape, D)
+        x : torch.Tensor, shape ``sample_shape + batch_shape + (D,)``
         """
         return self._draw(self._module.sample, sample_shape)
 
@@ -391,7 +391,7 @@ class FlowDistribution(torch.distributions.Distribution):
 
         Returns
         -------
-        x : torch.Tensor, shape (*sample_shape, *batch_shape, D)
+        x : torch.Tensor, shape ``sample_shape + batch_shape + (D,)``
 
         Raises
         ------
