@@ -35,7 +35,7 @@ myst_heading_anchors = 3
 
 autosummary_generate = True
 autodoc_typehints = "none"  # the sections of the docstrings say more
-CLIENTS = ("array_api_compat", "aspire", "jax", "pocomc", "pyod", "torch")  # of nvpflow.integrations
+CLIENTS = ("array_api_compat", "aspire", "jax", "pocomc", "pyod", "sbi", "torch")  # of nvpflow.integrations
 autodoc_mock_imports = [name for name in CLIENTS if find_spec(name) is None]
 numpydoc_show_class_members = False  # the templates list them
 
