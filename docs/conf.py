@@ -4,7 +4,6 @@ import re
 import shutil
 import sys
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 from docutils import nodes
@@ -35,8 +34,6 @@ myst_heading_anchors = 3
 
 autosummary_generate = True
 autodoc_typehints = "none"  # the sections of the docstrings say more
-CLIENTS = ("array_api_compat", "aspire", "jax", "pocomc", "pyod", "sbi", "torch")  # of nvpflow.integrations
-autodoc_mock_imports = [name for name in CLIENTS if find_spec(name) is None]
 numpydoc_show_class_members = False  # the templates list them
 
 # Pages with code cells run when the site is built. The notebooks are stored with their outputs, and do not.
