@@ -67,6 +67,7 @@ OTHERS = {
     "RealNVP",
     "CouplingLayer",
     "NotFittedError",
+    "AccuracyWarning",
     "ConvergenceWarning",
     "TableError",
 }
