@@ -4,6 +4,7 @@
 #define NVP_ENGINE_H
 
 #include "adam.h"
+#include "normal_column.h"
 #include "pass.h"
 
 struct nvp_engine {
@@ -26,6 +27,9 @@ struct nvp_engine {
     void (*update)(const nvp_update *update, size_t from, size_t n);
     /* The sum of squares of the gradient of these parameters. */
     double (*sum_of_squares)(const nvp_update *update, size_t from, size_t n);
+    /* In 64-bit precision alone. The first one sets the shares to exp(logs) and returns their sum. */
+    double (*share_out)(const nvp_normal_column *column);
+    nvp_normal_sums (*sum_normals)(const nvp_normal_column *column, double x);
 };
 
 /* The engine of a precision for the widest instruction set of this machine, or for the one that NVPFLOW_ISA names.
