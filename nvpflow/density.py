@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Self, cast, overload
@@ -720,6 +721,7 @@ class FlowDensity(LatentPoints):
         X: ArrayLike,
         *,
         context: ArrayLike | None = None,
+        temperature: float = 1.0,
         return_std: Literal[False] = False,
         return_error: Literal[False] = False,
     ) -> Floats: ...
@@ -729,6 +731,7 @@ class FlowDensity(LatentPoints):
         X: ArrayLike,
         *,
         context: ArrayLike | None = None,
+        temperature: float = 1.0,
         return_std: Literal[True],
         return_error: Literal[False] = False,
     ) -> tuple[Floats, Floats]: ...
@@ -738,15 +741,28 @@ class FlowDensity(LatentPoints):
         X: ArrayLike,
         *,
         context: ArrayLike | None = None,
+        temperature: float = 1.0,
         return_std: Literal[False] = False,
         return_error: Literal[True],
     ) -> tuple[Floats, Floats]: ...
     @overload
     def score_samples(
-        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: Literal[True], return_error: Literal[True]
+        self,
+        X: ArrayLike,
+        *,
+        context: ArrayLike | None = None,
+        temperature: float = 1.0,
+        return_std: Literal[True],
+        return_error: Literal[True],
     ) -> tuple[Floats, Floats, Floats]: ...
     def score_samples(
-        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: bool = False, return_error: bool = False
+        self,
+        X: ArrayLike,
+        *,
+        context: ArrayLike | None = None,
+        temperature: float = 1.0,
+        return_std: bool = False,
+        return_error: bool = False,
     ) -> Floats | tuple[Floats, ...]:
         """Log-density of each sample.
 
@@ -756,6 +772,9 @@ class FlowDensity(LatentPoints):
             With ``missing="marginalize"`` cells may be missing: NaN, None, pandas' NA, polars' null or masked.
         context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
             Needed by a model that was fitted with a context.
+        temperature : float, default 1.0
+            T > 0: the density of the flow over a base with covariances T times as large, see `Flow.sample`. Probabilities of
+            categories stay as they are.
         return_std : bool, default False
             Also return how far the members of an ensemble disagree.
         return_error : bool, default False
@@ -784,7 +803,7 @@ class FlowDensity(LatentPoints):
             If the marginal log-densities of some rows cannot be trusted, for fewer than 20 effective draws.
         """
         return_std, return_error = check_bool("return_std", return_std), check_bool("return_error", return_error)
-        scores: Floats | tuple[Floats, ...] = self._all_scores(X, context, return_std, return_error)
+        scores: Floats | tuple[Floats, ...] = self._at(temperature)._all_scores(X, context, return_std, return_error)
         return scores
 
     def score(
@@ -833,6 +852,7 @@ class FlowDensity(LatentPoints):
         *,
         context: ArrayLike | None = None,
         per_context: bool = False,
+        temperature: float = 1.0,
     ) -> Floats:
         """Draw samples from the fitted density.
 
@@ -852,6 +872,8 @@ class FlowDensity(LatentPoints):
             Needed by a model that was fitted with a context.
         per_context : bool, default False
             True: draw `n_samples` for each row of a context of shape (m, C).
+        temperature : float, default 1.0
+            T > 0: below 1 samples are nearer to the modes, above 1 farther out, see `Flow.sample`. Not of categories.
 
         Returns
         -------
@@ -865,8 +887,8 @@ class FlowDensity(LatentPoints):
         ------
         NotFittedError, TypeError, ValueError
         """
-        draws = self._check_draws(n_samples, random_state, context, per_context)
-        x = draws.empty if self.flow_ is None else self.flow_.sample(**draws.arguments)
+        draws, flow = self._check_draws(n_samples, random_state, context, per_context), self._at(temperature).flow_
+        x = draws.empty if flow is None else flow.sample(**draws.arguments)
         found: Floats = self._drawn(x, draws.codes, per_context)
         return found
 
@@ -877,6 +899,7 @@ class FlowDensity(LatentPoints):
         *,
         context: ArrayLike | None = None,
         per_context: bool = False,
+        temperature: float = 1.0,
     ) -> tuple[Floats, Floats]:  # or a frame and an array, as `set_output` says
         """Draw samples together with their log-densities, in one pass.
 
@@ -886,6 +909,7 @@ class FlowDensity(LatentPoints):
         random_state : int, Generator, RandomState or None
         context : array_like of real numbers, shape (n_samples, C), or (C,) or (1, C) for all samples the same
         per_context : bool, default False
+        temperature : float, default 1.0
             As in `sample`.
 
         Returns
@@ -893,27 +917,38 @@ class FlowDensity(LatentPoints):
         X : ndarray or frame, shape (n_samples, D), or (m, n_samples, D) with `per_context`
             The samples that `sample` draws.
         log_density : ndarray, shape (n_samples,) or (m, n_samples)
-            In nats.
+            In nats, at the temperature.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
         """
         draws = self._check_draws(n_samples, random_state, context, per_context)
+        flow = self._at(temperature).flow_
         supports, categories = self._known_supports(), self._known_categories()
-        if self.flow_ is None:
+        if flow is None:
             x, log_density = draws.empty, np.zeros(len(draws.empty))
         else:
-            x, log_density = self.flow_.sample_and_log_prob(**draws.arguments)
-        if supports is not None and supports.is_sum:
+            x, log_density = flow.sample_and_log_prob(**draws.arguments)
+        if flow is not None and supports is not None and supports.is_sum:
             n, rows = draws.arguments["n_samples"], draws.arguments["context"]
             rows = np.repeat(rows, n, axis=0) if per_context and rows is not None else rows
             points = self._to_own_units(x).astype(np.float64).reshape(-1, x.shape[-1])
-            masses = supports.log_masses(self._fitted_flow(), points, self.origin_, rows)
+            masses = supports.log_masses(flow, points, self.origin_, rows)
             log_density = masses.astype(log_density.dtype).reshape(log_density.shape)
         if categories is not None and draws.codes is not None:
             log_density = (log_density + categories.log_prob(draws.codes)).astype(self._flow_dtype())
         return self._drawn(x, draws.codes, per_context), log_density
+
+    def _at(self, temperature: object) -> FlowDensity:
+        """The fitted model at a temperature: itself at 1, else a copy with another flow."""
+        self._check_fitted()
+        temperature = check_real("temperature", temperature, 0, low_open=True)
+        if temperature == 1 or self.flow_ is None:
+            return self
+        twin = copy.copy(self)
+        twin.flow_ = self.flow_._at(temperature)
+        return twin
 
     def _check_draws(self, n_samples: int, random_state: Seed, context: ArrayLike | None, per_context: bool) -> _Draws:
         """The checked arguments of the flow's `sample`, and the categories of each sample."""
