@@ -31,6 +31,7 @@ from nvpflow._typing import (
     BinaryWriter,
     Bools,
     Callback,
+    ConstantColumns,
     CouplingKind,
     DTypeLike,
     Floats,
@@ -177,6 +178,11 @@ class FlowDensity(LatentPoints):
         density, often a mixture. "normal": points of N(0, I), whatever the base. `MixtureBase.to_normal` maps one to the other
         exactly, so fit, densities and samples are the same. Needs columns of real numbers, with bounds or without, and
         ``n_models=1``. It may be changed after the fit.
+    constant_columns : {"error", "narrow"}, default "error"
+        What to do with a column of real numbers that is constant in training, which has no density. "narrow": model a normal
+        distribution around the constant, independent of the other columns, whose standard deviation is a thousandth of the
+        constant, or 0.001 around 0; on the scale of the real line, if the column has bounds. Samples spread as narrowly, and
+        log-densities have the height of this peak, which is arbitrary. Not for later pieces of `partial_fit`.
     n_init : int, default 1
         Number of random starts. After a tenth of the epochs, or the first cycle, only the one with the lowest validation NLL
         continues. There is one start if no samples are held back, and for a warm start.
@@ -368,6 +374,7 @@ class FlowDensity(LatentPoints):
         context_support: Support = None,
         missing: Missing = "error",
         latent: Latent = "base",
+        constant_columns: ConstantColumns = "error",
         n_init: int = 1,  # over a mixture one is as good as any; over N(0, I) the second, whitened, suits correlated tables
         n_models: int = 1,
         max_iter: int | None = None,
@@ -400,6 +407,7 @@ class FlowDensity(LatentPoints):
         self.context_support = context_support
         self.missing = missing
         self.latent = latent
+        self.constant_columns = constant_columns
         self.n_init = n_init
         self.n_models = n_models
         self.max_iter = max_iter
@@ -433,6 +441,7 @@ class FlowDensity(LatentPoints):
         "context_support": allowed(check_support, or_none=True),
         "missing": allowed(check_choice, ("error", "marginalize")),
         "latent": allowed(check_choice, LATENTS),
+        "constant_columns": allowed(check_choice, ("error", "narrow")),
         "n_init": allowed(check_int, 1),
         "n_models": allowed(check_int, 1),
         "max_iter": allowed(check_int, 1, or_none=True),
@@ -485,8 +494,8 @@ class FlowDensity(LatentPoints):
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
-            At least 2 samples, finite, no constant column, no masked elements. Columns of categories may hold any hashable
-            values, in a frame, in an array of objects, or in a sequence of rows.
+            At least 2 samples, finite, no masked elements, and unless `constant_columns` allows it no constant column. Columns
+            of categories may hold any hashable values, in a frame, in an array of objects, or in a sequence of rows.
         y : ignored
             Except that floating-point numbers in two dimensions are an error: pass them as `context`.
         context : array_like of real numbers, shape (n, C), optional
@@ -533,7 +542,9 @@ class FlowDensity(LatentPoints):
         that have completed an epoch are left.
 
         `noise` and the number of components depend on the number of samples. With relative weights this is the effective
-        number, the exponential of the entropy of the weights' shares.
+        number, the exponential of the entropy of the weights' shares. If that is below D + 2, or half of the number of
+        samples, relative weights are mixed with equal ones, as little as is needed to reach it: weights that are nearly all
+        zero would give a density that is infinite for one sample and zero for the others.
 
         Equal rows count as often as they occur. A value that many rows of a column have has no finite density. The model puts
         a narrow peak there: its share of the probability is right, its height is arbitrary.
