@@ -4,6 +4,7 @@
 #define NVP_ENGINE_H
 
 #include "adam.h"
+#include "expectation.h"
 #include "normal_column.h"
 #include "pass.h"
 
@@ -30,6 +31,9 @@ struct nvp_engine {
     /* In 64-bit precision alone. The first one sets the shares to exp(logs) and returns their sum. */
     double (*share_out)(const nvp_normal_column *column);
     nvp_normal_sums (*sum_normals)(const nvp_normal_column *column, double x);
+    /* Add the sums of an expectation step. */
+    nvp_status (*expect)(const nvp_expectation *expectation);
+    nvp_status (*find_nearest)(const nvp_nearest *nearest);
 };
 
 /* The engine of a precision for the widest instruction set of this machine, or for the one that NVPFLOW_ISA names.
