@@ -144,6 +144,16 @@ class MixtureBase(Base):
         base._load(state)
         return base
 
+    def _tempered(self, temperature: float) -> Self:
+        twin, first = self.copy(), self._n_columns - self.data_dim  # those before are the context's
+        row, column = np.tril_indices(self._n_columns)
+        with np.errstate(over="ignore"):
+            twin.factors[:, (row > column) & (row >= first)] /= np.sqrt(temperature)
+        twin.factors[:, (row == column) & (row >= first)] -= np.log(temperature) / 2
+        if not np.isfinite(twin.parameters).all():
+            raise ValueError(f"temperature must keep the base within the range of {self.dtype}, got {temperature}")
+        return twin
+
     def _logits_of_indicators(self) -> Floats:
         """How much each indicator at the end of the context adds to the logarithms of the weights, (K, I), in float64."""
         return np.empty((self.n_components, 0))

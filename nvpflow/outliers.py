@@ -322,6 +322,74 @@ class FlowOutlierDetector(Estimator):
         scores: npt.NDArray[np.float64] = found.astype(np.float64)
         return scores
 
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: Seed = None,
+        *,
+        context: ArrayLike | None = None,
+        per_context: bool = False,
+        temperature: float = 1.0,
+    ) -> Any:  # as FlowDensity.sample
+        """Draw samples from the fitted density, inliers and outliers.
+
+        Parameters
+        ----------
+        n_samples : int, default 1
+        random_state : int, Generator, RandomState or None
+        context : array_like of real numbers, shape (n_samples, C), or (C,) or (1, C) for all samples the same
+        per_context : bool, default False
+        temperature : float, default 1.0
+            As for `FlowDensity.sample`.
+
+        Returns
+        -------
+        X : ndarray or frame, shape (n_samples, D), or (m, n_samples, D) with `per_context`
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+        """
+        self._check_fitted()
+        options: dict[str, Any] = {"context": context, "per_context": per_context, "temperature": temperature}
+        return self.estimator_.sample(n_samples, random_state, **options)
+
+    def sample_and_log_prob(
+        self,
+        n_samples: int = 1,
+        random_state: Seed = None,
+        *,
+        context: ArrayLike | None = None,
+        per_context: bool = False,
+        temperature: float = 1.0,
+    ) -> tuple[Any, npt.NDArray[np.float64]]:
+        """Draw samples together with their log-densities, in one pass.
+
+        Parameters
+        ----------
+        n_samples : int, default 1
+        random_state : int, Generator, RandomState or None
+        context : array_like of real numbers, shape (n_samples, C), or (C,) or (1, C) for all samples the same
+        per_context : bool, default False
+        temperature : float, default 1.0
+            As for `FlowDensity.sample_and_log_prob`.
+
+        Returns
+        -------
+        X : ndarray or frame, shape (n_samples, D), or (m, n_samples, D) with `per_context`
+            The samples that `sample` draws.
+        log_density : ndarray of float64, shape (n_samples,) or (m, n_samples)
+            In nats.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+        """
+        self._check_fitted()
+        options: dict[str, Any] = {"context": context, "per_context": per_context, "temperature": temperature}
+        x, log_density = self.estimator_.sample_and_log_prob(n_samples, random_state, **options)
+        return x, log_density.astype(np.float64)
+
     def decision_function(self, X: ArrayLike, *, context: ArrayLike | None = None) -> npt.NDArray[np.float64]:
         """How far the log-density of each sample is above the threshold: negative for outliers.
 
