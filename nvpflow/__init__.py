@@ -22,6 +22,7 @@ except ModuleNotFoundError as error:
     ) from None
 from nvpflow._io.load import load
 from nvpflow._io.save import save
+from nvpflow.circular_base import CircularBase
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.density import FlowDensity, NotFittedError
 from nvpflow.ensemble import FlowEnsemble
@@ -31,6 +32,7 @@ from nvpflow.layers import (
     AdditiveCoupling,
     AffineCoupling,
     Bounded,
+    CircularSplineCoupling,
     CouplingLayer,
     Linear,
     LULinear,
@@ -53,6 +55,8 @@ __all__ = [
     "Angle",
     "Bounded",
     "Category",
+    "CircularBase",
+    "CircularSplineCoupling",
     "ConditionalMixtureBase",
     "ConvergenceWarning",
     "CouplingLayer",

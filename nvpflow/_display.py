@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from nvpflow.circular_base import CircularBase
+from nvpflow.mixture_base import MixtureBase
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -149,6 +152,10 @@ def base_name(flow: Flow) -> str:
     """The base density, in words."""
     if flow.base is None:
         return "standard normal"
+    if isinstance(flow.base, CircularBase):
+        n_angles = np.count_nonzero(flow.base.periods)
+        return "uniform on circles" if n_angles == flow.data_dim else "uniform on circles, normal elsewhere"
+    assert isinstance(flow.base, MixtureBase)
     n = flow.base.n_components
     words = f"mixture of {n} normal distributions" if n > 1 else "normal distribution"
     return f"{words} given the context" if flow.base.context_dim else words

@@ -11,6 +11,7 @@ import numpy as np
 
 from nvpflow._typing import ArrayLike, Floats, Ints
 from nvpflow._validation.arguments import check_int, check_real, shown
+from nvpflow.circular_base import CircularBase
 from nvpflow.mixture_base import MixtureBase
 from nvpflow.plot._canvas import BLUE, GREY, RED, count_bins, histogram, open_frame, panels
 from nvpflow.plot._checks import AxesLike, check_points
@@ -43,7 +44,8 @@ def latent(
     """Histogram and QQ plot of every latent dimension, against the standard normal distribution.
 
     If the model is right, the latent points of data are standard normal. Over a mixture base, each dimension is first mapped
-    by its distribution function given the dimensions before it, which makes the points standard normal (Rosenblatt 1952).
+    by its distribution function given the dimensions before it, which makes the points standard normal (Rosenblatt 1952). So
+    are the angles over a `CircularBase`.
 
     In the QQ plot, the order statistics of a right model lie on the diagonal. With probability `level`, all that are drawn
     are inside the band. The band is exact for any number of points: its pointwise level is the same everywhere and is
@@ -99,7 +101,9 @@ def latent(
     dimensions = _check_dimensions(dimensions, flow.data_dim)
     Z = flow.inverse(X)[0].astype(np.float64)
     base = flow.one_flow.base
-    if base is not None:
+    if isinstance(base, CircularBase):
+        Z = _unrolled(base, Z)
+    elif isinstance(base, MixtureBase):
         known = flow.rows(len(Z)) if base.context_dim else None
         columns = Z if known is None else np.hstack([known.astype(flow.dtype), Z])
         Z = _rosenblatt(base, columns)[:, base.context_dim :]
@@ -157,6 +161,12 @@ def _quantiles(probabilities: Floats) -> Floats:
     """Quantiles of the standard normal distribution."""
     tiny = np.finfo(float).tiny
     return np.array([NORMAL.inv_cdf(p) for p in np.clip(probabilities, tiny, 1 - 2**-53)])
+
+
+def _unrolled(base: CircularBase, Z: Floats) -> Floats:
+    """Map draws from a base of angles to draws from N(0, I), shape (n, D)."""
+    columns = [_quantiles(0.5 + z / period) if period else z for z, period in zip(Z.T, base.periods)]
+    return np.stack(columns, axis=1)
 
 
 def _rosenblatt(mixture: MixtureBase, Z: Floats) -> Floats:
