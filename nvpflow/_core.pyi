@@ -96,6 +96,17 @@ def incomplete_sums(
     squares: Floats,
     /,
 ) -> float: ...
+def rosenblatt(
+    backward: bool,
+    points: Floats,
+    given: Floats,
+    log_weights: Floats,
+    means: Floats,
+    factors: Floats,
+    found: Floats,
+    log_det: Floats,
+    /,
+) -> None: ...
 def adam_step(
     parameters: Floats,
     grad: Floats,

@@ -8,8 +8,9 @@ from typing import Any, Self
 import numpy as np
 
 from nvpflow._base import Base
-from nvpflow._typing import ArrayLike, DTypeLike, Floats
+from nvpflow._typing import ArrayLike, Bools, DTypeLike, Floats
 from nvpflow._validation.arguments import check_dtype, check_int, check_periods, shown
+from nvpflow.layers import Bounded
 
 __all__ = ["CircularBase"]
 
@@ -95,6 +96,18 @@ class CircularBase(Base):
 
     def _fields(self) -> dict[str, Any]:
         return {"type": self._kind, "periods": list(self._periods)}
+
+    def _to_normal(self, points: Floats, context: Floats | None, *, backward: bool) -> tuple[Floats, Floats]:
+        ends = [(-period / 2, period / 2) if period else None for period in self._periods]
+        layer = Bounded(self.data_dim, ends, dtype=np.float64)  # takes normal columns to uniform ones
+        if backward:
+            return layer.forward(points)
+        turns = np.array(self._periods)
+        with np.errstate(invalid="ignore"):
+            within = points - turns * np.round(points / np.where(turns > 0, turns, 1))
+        finite: Bools = np.isfinite(points).all(axis=1, keepdims=True)
+        y, log_det = layer.inverse(np.where(finite, within, 0))
+        return np.where(finite, y, points), np.where(finite[:, 0], log_det, np.nan)
 
     def _grad_log_prob(self, z: Floats, context: Floats | None = None) -> Floats:
         return np.where(np.array(self._periods) > 0, 0, -z).astype(z.dtype)

@@ -127,5 +127,6 @@ static inline PyObject *pair(PyArrayObject *first, PyArrayObject *second) {
 
 PyObject *adam_step(PyObject *module, PyObject *args);
 PyObject *incomplete_sums(PyObject *module, PyObject *args);
+PyObject *rosenblatt(PyObject *module, PyObject *args);
 
 #endif

@@ -23,6 +23,9 @@ static PyMethodDef module_functions[] = {
     {"incomplete_sums", incomplete_sums, METH_VARARGS,
      "incomplete_sums(x, share, log_weights, means, covariances, shares, shift, squares, /)\n--\n\n"
      "Add the expectations of rows with missing cells to the last three arrays. Return the sum of the NLL."},
+    {"rosenblatt", rosenblatt, METH_VARARGS,
+     "rosenblatt(backward, points, given, log_weights, means, factors, found, log_det, /)\n--\n\n"
+     "Map points of a mixture to points of N(0, I), or back, into the last two arrays."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -77,6 +77,18 @@ def test_files_and_copies(ending, tmp_path):
     np.testing.assert_array_equal(twins[1].parameters, flow.parameters)
 
 
+def test_to_normal():
+    base, z = nvpflow.CircularBase(PERIODS, dtype="float64"), points_of()
+    y, log_det = base.to_normal(z)
+    normal = nvpflow.NormalBase(3, dtype="float64")
+    np.testing.assert_allclose(normal.log_prob(y) + log_det, base.log_prob(z), rtol=1e-12)
+    np.testing.assert_allclose(base.from_normal(y)[0], z, atol=1e-10)
+    np.testing.assert_allclose(base.from_normal(y)[1], -log_det, rtol=1e-10)
+    np.testing.assert_allclose(base.to_normal(z + [6.0, 0, -360])[0], y, atol=1e-10)
+    z[0, 0], z[1, 1] = np.nan, np.inf
+    np.testing.assert_array_equal(base.to_normal(z)[0][:2], z[:2])
+
+
 def test_display():
     assert "uniform on circles, normal elsewhere" in flow_of().summary()
     assert "uniform on circles" in flow_of()._repr_html_()
