@@ -78,13 +78,13 @@ NVP_API const char *nvp_status_string(nvp_status status);
 typedef enum { NVP_FLOAT32, NVP_FLOAT64 } nvp_dtype;
 
 typedef enum {
-    NVP_AFFINE_COUPLING,   /* Dinh, Sohl-Dickstein and Bengio (2017), equations 7 and 8 */
-    NVP_ACT_NORM,          /* x = z * exp(log_scale) + bias; Kingma and Dhariwal (2018), section 3.1 */
-    NVP_SPLINE_COUPLING,   /* rational-quadratic splines; Durkan, Bekasov, Murray and Papamakarios (2019) */
-    NVP_ADDITIVE_COUPLING, /* x = z + b; Dinh, Krueger and Bengio (2014) */
-    NVP_PERMUTATION,       /* x_i = z_p(i) */
-    NVP_LU_LINEAR,         /* x = L U z + b; Kingma and Dhariwal (2018), section 3.2 */
-    NVP_BOUNDED,           /* to intervals and half-lines: x = low + (high - low) Phi(z), and others */
+    NVP_AFFINE_COUPLING,          /* Dinh, Sohl-Dickstein and Bengio (2017), equations 7 and 8 */
+    NVP_ACT_NORM,                 /* x = z * exp(log_scale) + bias; Kingma and Dhariwal (2018), section 3.1 */
+    NVP_SPLINE_COUPLING,          /* rational-quadratic splines; Durkan, Bekasov, Murray and Papamakarios (2019) */
+    NVP_ADDITIVE_COUPLING,        /* x = z + b; Dinh, Krueger and Bengio (2014) */
+    NVP_PERMUTATION,              /* x_i = z_p(i) */
+    NVP_LU_LINEAR,                /* x = L U z + b; Kingma and Dhariwal (2018), section 3.2 */
+    NVP_BOUNDED,                  /* to intervals and half-lines: x = low + (high - low) Phi(z), and others */
     NVP_CIRCULAR_SPLINE_COUPLING, /* splines on circles beside splines on lines; Rezende, Papamakarios, Racaniere,
                                    * Albergo, Kanwar, Shanahan and Cranmer (2020), section 2.1.2 */
     NVP_N_LAYER_TYPES
@@ -242,9 +242,9 @@ NVP_API const char *nvp_flow_isa(const nvp_flow *flow); /* "avx512", "avx2", "ne
  * weight (outputs x inputs, C order), then the bias. The first map has I + C inputs, the context last; the buffer has
  * no weights that the mask makes irrelevant. An affine coupling has an s network and then a b network, with T outputs
  * each, or one network with 2 T outputs, s before b. An additive coupling has a b network. A spline coupling has one
- * network with K widths, K heights and K - 1 derivatives for each transformed column. A circular spline coupling has the
- * same, but two inputs for each angle, cosine and sine in the place of its column, and three more outputs for each: the
- * derivative at the ends of the circle, and c and s of its rotation, by the angle of the point (1 + c, s).
+ * network with K widths, K heights and K - 1 derivatives for each transformed column. A circular spline coupling has
+ * the same, but two inputs for each angle, cosine and sine in the place of its column, and three more outputs for each:
+ * the derivative at the ends of the circle, and c and s of its rotation, by the angle of the point (1 + c, s).
  *
  * An act norm holds log_scale (D), then bias (D). An LU map holds a matrix (D, D), with L below its diagonal, log diag
  * U on it and U above it, then a bias (D). Permutations and bounded layers have no parameters.

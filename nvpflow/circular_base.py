@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from nvpflow._base import Base
-from nvpflow._typing import ArrayLike, Bools, DTypeLike, Floats
+from nvpflow._typing import ArrayLike, DTypeLike, Floats
 from nvpflow._validation.arguments import check_dtype, check_int, check_periods, shown
 from nvpflow.layers import Bounded
 
@@ -105,9 +105,9 @@ class CircularBase(Base):
         turns = np.array(self._periods)
         with np.errstate(invalid="ignore"):
             within = points - turns * np.round(points / np.where(turns > 0, turns, 1))
-        finite: Bools = np.isfinite(points).all(axis=1, keepdims=True)
-        y, log_det = layer.inverse(np.where(finite, within, 0))
-        return np.where(finite, y, points), np.where(finite[:, 0], log_det, np.nan)
+        finite = np.isfinite(points.sum(axis=1))
+        y, log_det = layer.inverse(np.where(finite[:, np.newaxis], within, 0))
+        return np.where(finite[:, np.newaxis], y, points), np.where(finite, log_det, 0)
 
     def _grad_log_prob(self, z: Floats, context: Floats | None = None) -> Floats:
         return np.where(np.array(self._periods) > 0, 0, -z).astype(z.dtype)

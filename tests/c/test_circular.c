@@ -10,8 +10,9 @@ static const size_t hidden[1] = {4};
 static const double periods[DIM] = {2, 0, 360};
 
 static nvp_status create(nvp_dtype dtype, const double *of_layer, const double *of_base, nvp_flow **flow) {
-    const nvp_layer_config config = NVP_LAYER_CONFIG(.type = NVP_CIRCULAR_SPLINE_COUPLING, .mask = mask, .hidden = hidden,
-                                                     .n_hidden = 1, .n_bins = 5, .tail_bound = 3, .periods = of_layer);
+    const nvp_layer_config config =
+        NVP_LAYER_CONFIG(.type = NVP_CIRCULAR_SPLINE_COUPLING, .mask = mask, .hidden = hidden, .n_hidden = 1,
+                         .n_bins = 5, .tail_bound = 3, .periods = of_layer);
     const nvp_base_config base = NVP_BASE_CONFIG(.kind = NVP_CIRCULAR, .periods = of_base);
     const nvp_status status = nvp_flow_create(flow, dtype, DIM, 0, &base, 1, &config);
     CHECK((*flow != NULL) == (status == NVP_OK));
