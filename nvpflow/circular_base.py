@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from nvpflow._base import Base
-from nvpflow._typing import ArrayLike, DTypeLike, Floats
+from nvpflow._typing import ArrayLike, Bools, DTypeLike, Floats
 from nvpflow._validation.arguments import check_dtype, check_int, check_periods, shown
 from nvpflow.layers import Bounded
 
@@ -105,7 +105,7 @@ class CircularBase(Base):
         turns = np.array(self._periods)
         with np.errstate(invalid="ignore"):
             within = points - turns * np.round(points / np.where(turns > 0, turns, 1))
-        finite = np.isfinite(points.sum(axis=1))
+        finite: Bools = np.logical_and.reduce(np.isfinite(points), axis=1)
         y, log_det = layer.inverse(np.where(finite[:, np.newaxis], within, 0))
         return np.where(finite[:, np.newaxis], y, points), np.where(finite, log_det, 0)
 
