@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from nvpflow.circular_base import CircularBase
 from nvpflow.mixture_base import MixtureBase
 
 if TYPE_CHECKING:
@@ -152,10 +151,8 @@ def base_name(flow: Flow) -> str:
     """The base density, in words."""
     if flow.base is None:
         return "standard normal"
-    if isinstance(flow.base, CircularBase):
-        n_angles = np.count_nonzero(flow.base.periods)
-        return "uniform on circles" if n_angles == flow.data_dim else "uniform on circles, normal elsewhere"
-    assert isinstance(flow.base, MixtureBase)
+    if not isinstance(flow.base, MixtureBase):
+        return flow.base._words
     n = flow.base.n_components
     words = f"mixture of {n} normal distributions" if n > 1 else "normal distribution"
     return f"{words} given the context" if flow.base.context_dim else words

@@ -56,6 +56,7 @@ class CircularBase(Base):
 
     _kind = "circular"
     _arguments = ("data_dim", "periods")
+    _words = "uniform on circles, normal elsewhere"
     _periods: tuple[float, ...]
 
     def __init__(self, periods: Sequence[float | None] | Floats, *, dtype: DTypeLike = "float32") -> None:
