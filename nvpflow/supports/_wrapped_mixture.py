@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["WrappedMixture"]
 
-# With fewer, the sum of all terms by the core is faster: for coupled angles and 640 to 800 components, this took 3 times as long
-# with three angles, and 1 / 1.7 and 1 / 18 of the time with four and six.
+# With fewer, the sum of all terms by the core is faster: for coupled angles and 640 to 800 components, this took 3 times as
+# long with three angles, and 1 / 1.7 and 1 / 18 of the time with four and six.
 LEAST_ANGLES = 4
 NEGLIGIBLE = 30.0  # nats below the largest term: each one that is dropped is less than 1e-13 of it
 MOST_NUMBERS = 2**21  # in memory at a time, about
