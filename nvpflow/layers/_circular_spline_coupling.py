@@ -27,7 +27,7 @@ class CircularSplineCoupling(Coupling):
 
     The derivative of S is the same on both sides of the point -P/2 = P/2, so a density without steps has none there. The
     network reads the cosine and the sine of angles, so the layer does not depend on which of x, x + P, x - P ... stands for an
-    angle. It gives for each angle K widths, K heights, K - 1 derivatives at the inner knots, that at the end of the circle, and
+    angle. It gives for each angle K widths, K heights, K - 1 derivatives at the inner knots, that at the ends, and
     the point (1 + c, s), whose angle is the rotation. So r may make whole turns while another angle makes one.
 
     Layers that scale columns, such as `ActNorm`, must leave columns of angles alone. The base density must be one of angles,
