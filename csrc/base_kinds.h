@@ -11,6 +11,8 @@ typedef struct {
     int version; /* first version of nvp_flow_decode's numbers with the kind; NVP_FIRST_WITH_ADDED for new ones */
     nvp_field fields[4]; /* of nvp_base_config, in the order of nvp_flow_decode; the last one has no name */
     bool reads_context;  /* and needs one */
+    /* Whether reals are in their ranges. NULL: the forms of the fields are sufficient. */
+    bool (*is_valid)(nvp_dtype dtype, size_t dim, const nvp_base_config *config);
 } nvp_base_traits;
 
 /* Each version before NVP_FIRST_WITH_KIND has a single base; the numbers of each before NVP_FIRST_WITH_ADDED lack the

@@ -54,6 +54,7 @@ static nvp_status describe_parts(nvp_flow *flow, const nvp_layer_config *configs
             return NVP_ERROR_SIZE;
     }
     nvp_base *base = &flow->base;
+    nvp_copy_reals(nvp_base_kinds[base->config.kind].fields, flow->dim, &base->config, &reals, &base->config);
     base->dim = flow->dim, base->context_dim = flow->context_dim, base->offset = flow->n_params;
     size_t bytes;
     if (!flow->engine->plan_base(base) || !nvp_add(flow->n_params, base->n_params, &flow->n_params))
@@ -75,16 +76,19 @@ static bool is_valid_layer(nvp_dtype dtype, size_t dim, const nvp_layer_config *
     return nvp_fields_are_valid(kind->fields, dim, config) && (!kind->is_valid || kind->is_valid(dtype, dim, config));
 }
 
-/* NULL stands for N(0, I). */
-static bool take_base(const nvp_base_config *given, size_t dim, size_t context_dim, nvp_base_config *own) {
+/* Take the fields of a base from its configuration, whose lists of reals are not copied. NULL stands for N(0, I). */
+static bool take_base(nvp_dtype dtype, const nvp_base_config *given, size_t dim, size_t context_dim,
+                      nvp_base_config *own) {
     nvp_base_config all = NVP_BASE_CONFIG(.kind = NVP_STANDARD_NORMAL);
     if ((given && !nvp_take_base_config(given, &all)) || (unsigned)all.kind >= NVP_N_BASE_KINDS)
         return false;
-    const nvp_field *fields = nvp_base_kinds[all.kind].fields;
+    const nvp_base_traits *kind = &nvp_base_kinds[all.kind];
+    if (!nvp_fields_are_valid(kind->fields, dim, &all) || (kind->is_valid && !kind->is_valid(dtype, dim, &all)))
+        return false;
     *own = (nvp_base_config)NVP_BASE_CONFIG(.kind = all.kind);
-    nvp_copy_values(fields, &all, own);
-    return nvp_fields_are_valid(fields, dim, own) && own->n_indicators <= context_dim &&
-           (context_dim > 0 || !nvp_base_kinds[all.kind].reads_context);
+    nvp_copy_values(kind->fields, &all, own);
+    nvp_refer_to_reals(kind->fields, &all, own);
+    return own->n_indicators <= context_dim && (context_dim > 0 || !kind->reads_context);
 }
 
 /* Check the layers' configurations, and count the indices and reals that they store. */
@@ -114,14 +118,16 @@ nvp_status nvp_flow_create(nvp_flow **created, nvp_dtype dtype, size_t dim, size
     *created = NULL;
     nvp_base_config own_base;
     if (dim == 0 || n_layers == 0 || !layers || (dtype != NVP_FLOAT32 && dtype != NVP_FLOAT64) ||
-        !take_base(base, dim, context_dim, &own_base))
+        !take_base(dtype, base, dim, context_dim, &own_base))
         return NVP_ERROR_ARGUMENT;
-    size_t n_indices, n_reals, columns;
+    size_t n_indices, n_reals, of_base, columns;
     if (!nvp_add(dim, context_dim, &columns))
         return NVP_ERROR_SIZE;
     nvp_status status = check_layers(dtype, dim, n_layers, layers, &n_indices, &n_reals);
     if (status != NVP_OK)
         return status;
+    if (!nvp_count_reals(nvp_base_kinds[own_base.kind].fields, dim, &of_base) || !nvp_add(n_reals, of_base, &n_reals))
+        return NVP_ERROR_SIZE;
     const nvp_engine *engine = nvp_choose_engine(dtype);
     if (!engine)
         return NVP_ERROR_UNSUPPORTED;

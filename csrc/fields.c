@@ -115,6 +115,14 @@ void nvp_copy_reals(const nvp_field *fields, size_t dim, const void *from, doubl
         }
 }
 
+void nvp_refer_to_reals(const nvp_field *fields, const void *from, void *to) {
+    for (const nvp_field *field = fields; field->name; field++)
+        if (holds_reals(field)) {
+            size_t n;
+            nvp_set_reals(to, field, nvp_get_reals(from, field, 0, &n));
+        }
+}
+
 void nvp_copy_values(const nvp_field *fields, const void *from, void *to) {
     for (const nvp_field *field = fields; field->name; field++)
         switch (field->form) {

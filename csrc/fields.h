@@ -59,6 +59,9 @@ bool nvp_count_reals(const nvp_field *fields, size_t dim, size_t *n);
 /* Copy the lists of doubles of a configuration to *reals, advance *reals past them, and let `to` refer to these. */
 void nvp_copy_reals(const nvp_field *fields, size_t dim, const void *from, double **reals, void *to);
 
+/* Let `to` refer to the lists of doubles of a configuration, which it does not own. */
+void nvp_refer_to_reals(const nvp_field *fields, const void *from, void *to);
+
 /* to = from, for fields other than lists. */
 void nvp_copy_values(const nvp_field *fields, const void *from, void *to);
 

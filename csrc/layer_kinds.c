@@ -77,6 +77,17 @@ static nvp_status additive_describe(nvp_layer *layer, const nvp_layer_config *co
     return nvp_describe_coupling(layer, config, 1, 1, indices);
 }
 
+static bool circular_is_valid(nvp_dtype dtype, size_t dim, const nvp_layer_config *config) {
+    return nvp_are_periods(dtype, dim, config->periods) && spline_is_valid(dtype, dim, config);
+}
+
+static nvp_status circular_describe(nvp_layer *layer, const nvp_layer_config *config, size_t *indices) {
+    const size_t of_line = 3 * config->n_bins - 1, of_circle = of_line + NVP_CIRCLE_OUTPUTS;
+    const nvp_status status = nvp_describe_columns(layer, config, 1, of_line, of_circle, indices);
+    layer->input_bound = config->tail_bound;
+    return status;
+}
+
 /* -- permutations -- */
 
 static bool permutation_count_indices(size_t dim, const nvp_layer_config *config, size_t *n) {
@@ -148,4 +159,11 @@ const nvp_layer_kind nvp_layer_kinds[NVP_N_LAYER_TYPES] = {
     [NVP_BOUNDED] = {.name = "bounded",
                      .fields = {BOUNDS("bounds", bounds), REALS("scales", scales), REALS("edges", edges)},
                      .is_valid = bounded_is_valid},
+    [NVP_CIRCULAR_SPLINE_COUPLING] = {"circular_spline_coupling",
+                                      {CONDITIONER, COUNT("n_bins", n_bins, 2, NVP_MAX_BINS),
+                                       REAL("tail_bound", tail_bound), REALS("periods", periods)},
+                                      circular_is_valid,
+                                      nvp_count_coupling_indices,
+                                      circular_describe,
+                                      coupling_recover},
 };

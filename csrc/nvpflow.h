@@ -78,13 +78,15 @@ NVP_API const char *nvp_status_string(nvp_status status);
 typedef enum { NVP_FLOAT32, NVP_FLOAT64 } nvp_dtype;
 
 typedef enum {
-    NVP_AFFINE_COUPLING,   /* Dinh, Sohl-Dickstein and Bengio (2017), equations 7 and 8 */
-    NVP_ACT_NORM,          /* x = z * exp(log_scale) + bias; Kingma and Dhariwal (2018), section 3.1 */
-    NVP_SPLINE_COUPLING,   /* rational-quadratic splines; Durkan, Bekasov, Murray and Papamakarios (2019) */
-    NVP_ADDITIVE_COUPLING, /* x = z + b; Dinh, Krueger and Bengio (2014) */
-    NVP_PERMUTATION,       /* x_i = z_p(i) */
-    NVP_LU_LINEAR,         /* x = L U z + b; Kingma and Dhariwal (2018), section 3.2 */
-    NVP_BOUNDED,           /* to intervals and half-lines: x = low + (high - low) Phi(z), and others */
+    NVP_AFFINE_COUPLING,          /* Dinh, Sohl-Dickstein and Bengio (2017), equations 7 and 8 */
+    NVP_ACT_NORM,                 /* x = z * exp(log_scale) + bias; Kingma and Dhariwal (2018), section 3.1 */
+    NVP_SPLINE_COUPLING,          /* rational-quadratic splines; Durkan, Bekasov, Murray and Papamakarios (2019) */
+    NVP_ADDITIVE_COUPLING,        /* x = z + b; Dinh, Krueger and Bengio (2014) */
+    NVP_PERMUTATION,              /* x_i = z_p(i) */
+    NVP_LU_LINEAR,                /* x = L U z + b; Kingma and Dhariwal (2018), section 3.2 */
+    NVP_BOUNDED,                  /* to intervals and half-lines: x = low + (high - low) Phi(z), and others */
+    NVP_CIRCULAR_SPLINE_COUPLING, /* splines on circles beside splines on lines; Rezende, Papamakarios, Racaniere,
+                                   * Albergo, Kanwar, Shanahan and Cranmer (2020), section 2.1.2 */
     NVP_N_LAYER_TYPES
 } nvp_layer_type;
 
@@ -114,7 +116,7 @@ typedef struct {
                          * flow, neither subnormal nor infinite. */
     int shared_network; /* 0: s and b have separate networks; otherwise they share one */
 
-    /* For NVP_SPLINE_COUPLING: */
+    /* For NVP_SPLINE_COUPLING and NVP_CIRCULAR_SPLINE_COUPLING: */
     size_t n_bins;     /* 2 to NVP_MAX_BINS */
     double tail_bound; /* > 0: the splines cover +-tail_bound and are the identity beyond. The network reads identity
                         * columns, but not the context, clamped to this range. Its square must be a normal number in
@@ -133,6 +135,12 @@ typedef struct {
     const double *scales; /* D numbers >= 0, finite */
     const double *edges;  /* D numbers > 0, normal in the dtype of the flow and at most half of high - low: a value that
                            * equals a bound has the density of the point at this distance from it. */
+
+    /* For NVP_CIRCULAR_SPLINE_COUPLING: */
+    const double *periods; /* D numbers: 0 for a column of real numbers, or the period P of a column of angles, whose
+                            * outputs are in [-P/2, P/2). Any other number stands for that angle. The square of a period
+                            * must be a normal number in the dtype of the flow. The network reads the cosine and the
+                            * sine of an angle. */
 } nvp_layer_config;
 #define NVP_LAYER_CONFIG(...) {.size = sizeof(nvp_layer_config), __VA_ARGS__}
 
@@ -141,6 +149,7 @@ typedef enum {
     NVP_MIXTURE,             /* normal distributions; Izmailov, Kirichenko, Finzi and Wilson (2020), section 3 */
     NVP_CONDITIONAL_MIXTURE, /* a mixture of context and z together, given the context, C >= 1: Sung (2004), "Gaussian
                               * mixture regression and classification" */
+    NVP_CIRCULAR,            /* uniform on the circle of each column of angles, N(0, 1) in the others */
     NVP_N_BASE_KINDS
 } nvp_base_kind;
 
@@ -157,6 +166,9 @@ typedef struct {
      * of probabilities if one of the indicators of each variable is 1; Hunt and Jorgensen (1999), "Mixture model
      * clustering using the MULTIMIX program". The columns before them, and z, are the normal distributions'. */
     size_t n_indicators;
+
+    /* For NVP_CIRCULAR: */
+    const double *periods; /* D numbers, as in nvp_layer_config */
 } nvp_base_config;
 #define NVP_BASE_CONFIG(...) {.size = sizeof(nvp_base_config), __VA_ARGS__}
 
@@ -173,7 +185,7 @@ NVP_API void nvp_flow_destroy(nvp_flow *flow); /* does nothing for NULL */
  *
  * - couplings: activation, n_hidden, the hidden widths, the mask (D numbers),
  * - then for affine couplings: scale, scale_bound, shared_network,
- * - and for spline couplings: n_bins, tail_bound,
+ * - and for spline couplings: n_bins, tail_bound, and for circular ones the D periods,
  * - permutations: their D entries,
  * - bounded layers: their D pairs of bounds, D scales, D edges.
  *
@@ -181,7 +193,8 @@ NVP_API void nvp_flow_destroy(nvp_flow *flow); /* does nothing for NULL */
  * for N(0, I). In versions 3 and 4 it is its nvp_base_kind, followed by its fields of nvp_base_config:
  *
  * - mixture and conditional mixture: n_components,
- * - conditional mixture, from version 4 on: n_indicators.
+ * - conditional mixture, from version 4 on: n_indicators,
+ * - circular base: its D periods.
  *
  * NVP_ERROR_ARGUMENT or NVP_ERROR_SIZE if the numbers do not describe a flow. They need not be trusted: the memory used
  * is bounded by a multiple of theirs. */
@@ -229,14 +242,16 @@ NVP_API const char *nvp_flow_isa(const nvp_flow *flow); /* "avx512", "avx2", "ne
  * weight (outputs x inputs, C order), then the bias. The first map has I + C inputs, the context last; the buffer has
  * no weights that the mask makes irrelevant. An affine coupling has an s network and then a b network, with T outputs
  * each, or one network with 2 T outputs, s before b. An additive coupling has a b network. A spline coupling has one
- * network with K widths, K heights and K - 1 derivatives for each transformed column.
+ * network with K widths, K heights and K - 1 derivatives for each transformed column. A circular spline coupling has
+ * the same, but two inputs for each angle, cosine and sine in the place of its column, and three more outputs for each:
+ * the derivative at the ends of the circle, and c and s of its rotation, by the angle of the point (1 + c, s).
  *
  * An act norm holds log_scale (D), then bias (D). An LU map holds a matrix (D, D), with L below its diagonal, log diag
  * U on it and U above it, then a bias (D). Permutations and bounded layers have no parameters.
  *
  * The base comes last. A mixture of K normal distributions has K logits of the weights, the means (K, D), and for each
  * component the lower triangle of P, row by row, with log diag P on the diagonal. The precision is P^T P. A conditional
- * mixture has the same for C + D columns, the context before z.
+ * mixture has the same for C + D columns, the context before z. N(0, I) and the circular base have none.
  */
 NVP_API size_t nvp_flow_n_parameters(const nvp_flow *flow);
 NVP_API size_t nvp_flow_layer_offset(const nvp_flow *flow, size_t layer); /* that of the base for layer >= L */

@@ -23,6 +23,7 @@ except ModuleNotFoundError as error:
 from nvpflow._io.load import load
 from nvpflow._io.save import save
 from nvpflow._warnings import AccuracyWarning
+from nvpflow.circular_base import CircularBase
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.density import FlowDensity, NotFittedError
 from nvpflow.ensemble import FlowEnsemble
@@ -32,6 +33,7 @@ from nvpflow.layers import (
     AdditiveCoupling,
     AffineCoupling,
     Bounded,
+    CircularSplineCoupling,
     CouplingLayer,
     Linear,
     LULinear,
@@ -56,6 +58,8 @@ __all__ = [
     "Angle",
     "Bounded",
     "Category",
+    "CircularBase",
+    "CircularSplineCoupling",
     "ConditionalMixtureBase",
     "ConvergenceWarning",
     "CouplingLayer",

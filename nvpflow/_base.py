@@ -28,6 +28,7 @@ class Base:
     _kind = ""  # its name in the core
     _arguments: tuple[str, ...] = ()  # attributes that determine the sizes, including data_dim, in the order of `config`
     _state_names: tuple[str, ...] = ()  # attributes that are views of the parameters, in the order of the array
+    _words = ""  # what it is, for tables; a mixture says more
     _parameters: Floats
     data_dim: int
     context_dim = 0  # columns of the context that the density depends on

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from nvpflow.mixture_base import MixtureBase
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -149,6 +151,8 @@ def base_name(flow: Flow) -> str:
     """The base density, in words."""
     if flow.base is None:
         return "standard normal"
+    if not isinstance(flow.base, MixtureBase):
+        return flow.base._words
     n = flow.base.n_components
     words = f"mixture of {n} normal distributions" if n > 1 else "normal distribution"
     return f"{words} given the context" if flow.base.context_dim else words

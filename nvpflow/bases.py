@@ -11,15 +11,18 @@ from nvpflow._base import Base
 from nvpflow._typing import ArrayLike, DTypeLike
 from nvpflow._validation.arguments import check_choice
 from nvpflow._validation.arrays import as_array
+from nvpflow.circular_base import CircularBase
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.mixture_base import MixtureBase
 
 __all__ = ["BASE_TYPES", "Base", "base_from_config", "base_from_state"]
 
-BASE_TYPES: dict[str, type[MixtureBase]] = {base_type._kind: base_type for base_type in (MixtureBase, ConditionalMixtureBase)}
+BASE_TYPES: dict[str, type[Base]] = {
+    base_type._kind: base_type for base_type in (MixtureBase, ConditionalMixtureBase, CircularBase)
+}
 
 
-def base_from_config(config: Mapping[str, Any] | None, dtype: DTypeLike) -> MixtureBase | None:
+def base_from_config(config: Mapping[str, Any] | None, dtype: DTypeLike) -> Base | None:
     """Create a base from the result of `config`, with placeholders as parameters. None gives None."""
     if config is None:
         return None

@@ -44,7 +44,6 @@ from nvpflow._validation.arrays import as_array
 from nvpflow._warnings import warn_user
 from nvpflow.bases import BASE_TYPES, Base, base_from_config, base_from_state
 from nvpflow.layers import SCALE_BOUND, STATE_NAMES, ActNorm, AffineCoupling, Layer, layer_from_config
-from nvpflow.mixture_base import MixtureBase
 from nvpflow.normal_base import NormalBase
 from nvpflow.optim import TrainingState
 
@@ -63,7 +62,7 @@ class Flow(_core.Flow):
 
     `forward` maps latent points z to data x, beginning with the first layer. `inverse` maps x to z. The density is::
 
-        log p(x) = log p(z) + log|det dz/dx|,     p(z) = N(z; 0, I) or a mixture.
+        log p(x) = log p(z) + log|det dz/dx|,     p(z) = N(z; 0, I), a mixture, or uniform on circles.
 
     A flow of coupling layers with a context, or over a `ConditionalMixtureBase`, is conditional. Its density is
     log p(x | context), and every method needs the context, one row for each sample.
@@ -74,14 +73,15 @@ class Flow(_core.Flow):
         At least one. All have the same dtype and number of dimensions, and coupling layers have the same context_dim. The
         flow takes ownership: the layers' parameters become views of `parameters`. A layer cannot belong to a second flow,
         but a `copy` of it can.
-    base : MixtureBase, ConditionalMixtureBase or NormalBase, optional
-        Density of the latent points, the second one given the context. The flow takes ownership of it. Default: N(0, I).
+    base : MixtureBase, ConditionalMixtureBase, CircularBase or NormalBase, optional
+        Density of the latent points, the second one given the context, the third for columns of angles. The flow takes
+        ownership of it. Default: N(0, I).
 
     Attributes
     ----------
     layers : tuple
         ``len(flow)`` is their number, ``flow[i]`` the i-th layer.
-    base : MixtureBase or None
+    base : MixtureBase, ConditionalMixtureBase, CircularBase or None
         None: N(0, I).
     base_density : Base
         `base`, or a `NormalBase` if that is None: an object with `sample` and `log_prob` in any case.
@@ -116,7 +116,7 @@ class Flow(_core.Flow):
 
     _file_kind = "Flow"
 
-    def __init__(self, layers: Sequence[Layer] | Layer, base: MixtureBase | NormalBase | None = None) -> None:
+    def __init__(self, layers: Sequence[Layer] | Layer, base: Base | None = None) -> None:
         layers = tuple(layers) if np.iterable(layers) else (layers,)
         _check_layers(layers)
         _check_base(base, layers)
@@ -135,8 +135,8 @@ class Flow(_core.Flow):
             base._in_flow = True
 
     @property
-    def base(self) -> MixtureBase | None:
-        """MixtureBase or None: density of the latent points, None for N(0, I)."""
+    def base(self) -> Base | None:
+        """MixtureBase, CircularBase or None: density of the latent points, None for N(0, I)."""
         return self._base
 
     @property
@@ -630,7 +630,7 @@ class Flow(_core.Flow):
             "0.s_net.0.weight" (hidden, D + C), "0.s_net.0.bias" (hidden,), "0.s_net.2.weight" (D, hidden), ... Entries
             that a mask makes irrelevant are 0. For a base also "base.logits", "base.means", "base.factors".
         """
-        parts: list[tuple[int | str, Layer | MixtureBase]] = list(enumerate(self.layers))
+        parts: list[tuple[int | str, Layer | Base]] = list(enumerate(self.layers))
         if self.base:
             parts.append(("base", self.base))
         return {f"{part}.{name}": array for part, owner in parts for name, array in owner.state_dict().items()}

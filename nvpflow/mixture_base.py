@@ -14,7 +14,7 @@ from nvpflow._typing import ArrayLike, DTypeLike, FloatDType, Floats
 from nvpflow._validation.arguments import check_dtype
 from nvpflow._validation.arrays import as_array
 
-__all__ = ["MixtureBase"]
+__all__ = ["MixtureBase", "mixture_of"]
 
 GRAD_NUMBERS = 1_000_000  # numbers in memory at a time, over all components
 
@@ -173,6 +173,13 @@ class MixtureBase(Base):
             share /= share.sum(axis=1, keepdims=True)
             grad[part] = -np.einsum("nk,kij,nki->nj", share, p, white)
         return grad
+
+
+def mixture_of(base: Base | None) -> MixtureBase | None:
+    """The base of a flow as an estimator makes it: a mixture, or None for N(0, I)."""
+    if base is not None and not isinstance(base, MixtureBase):
+        raise TypeError(f"the flow of an estimator must have a mixture or N(0, I) as its base, got a {type(base).__name__}")
+    return base
 
 
 def shape_of_means(state: dict[str, ArrayLike], n_context: int = 0) -> tuple[int, int]:

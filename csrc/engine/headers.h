@@ -1,5 +1,6 @@
 /* All headers from outside of the engine. */
 #include "../checked.h"
+#include "../coupling.h"
 #include "../engine.h"
 #include "../normal.h"
 #include "../plan.h"

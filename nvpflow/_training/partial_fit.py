@@ -88,7 +88,7 @@ class Stream:
         if base_of(settings, data, validated=False) == "mixture":
             mixture = fit_mixture(units.standardize(data.x, data.context), data.weight, self.init_seed)
         flow = new_flow(settings, data, self.init_seed, mixture)
-        return whole_flow(settings, flow.layers, flow.base, units, self.scaler, self.supports)
+        return whole_flow(settings, flow.layers, mixture, units, self.scaler, self.supports)
 
     def update(self, settings: Settings, flow: Flow, data: Data, n_seen: int) -> float:
         """Train for one epoch on the data, in minibatches, from the present parameters of the flow.

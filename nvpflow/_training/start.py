@@ -20,7 +20,7 @@ from nvpflow._typing import Callback, Floats, Search
 from nvpflow._warnings import kept_warnings
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.flow import Flow
-from nvpflow.mixture_base import MixtureBase
+from nvpflow.mixture_base import MixtureBase, mixture_of
 from nvpflow.optim import TrainingState
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Start:
         rate: float | None = None,
         slower: Start | None = None,
     ) -> None:
-        self.settings, self.units, self.flow, self.base = settings, units, flow, flow.base
+        self.settings, self.units, self.flow, self.base = settings, units, flow, mixture_of(flow.base)
         self.training, self.validation = training, validation
         self.noise = bandwidth(settings.noise, training, effective_size(training), mixture)
         self.state, self.best_iter = TrainingState(), 0

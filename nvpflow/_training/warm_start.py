@@ -21,7 +21,7 @@ from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.flow import Flow
 from nvpflow.layers import AdditiveCoupling, AffineCoupling, Layer, SplineCoupling
 from nvpflow.layers._coupling import Coupling
-from nvpflow.mixture_base import MixtureBase
+from nvpflow.mixture_base import MixtureBase, mixture_of
 
 if TYPE_CHECKING:
     from nvpflow._training.settings import Settings
@@ -98,7 +98,7 @@ def find_warm_start(
     units = Units.from_layers(whole.layers[n_layers:], settings.standardize, conditional, settings.dtype, origin)
     if units is None:
         raise ValueError("warm_start needs a flow as fit makes it, got another flow_")
-    kept = _candidate(settings, units, whole.layers[:n_layers], whole.base, 0)
+    kept = _candidate(settings, units, whole.layers[:n_layers], mixture_of(whole.base), 0)
     if not settings.standardize:
         return kept.units, kept.flow, kept.mixture
     moved = _moved(model, settings, kept, training, seed, blocks)
@@ -112,7 +112,7 @@ def find_warm_start(
 def _candidate(settings: Settings, units: Units, layers: Sequence[Layer], base: MixtureBase | None, n_new: int) -> _Candidate:
     flow = Flow([layer.copy() for layer in layers], base and base.copy())
     flow.n_jobs = settings.n_jobs
-    return _Candidate(units, flow, flow.base if flow.base and are_identity(layers) else None, n_new)
+    return _Candidate(units, flow, mixture_of(flow.base) if are_identity(layers) else None, n_new)
 
 
 def _moved(
@@ -120,12 +120,12 @@ def _moved(
 ) -> _Candidate:
     """The candidate in the units of the new samples."""
     units = Units.of(training, True, kept.units.factor is not None, kept.units.dtype)
-    layers, base, n_new = kept.flow.layers, kept.flow.base, units.n_parameters
+    layers, base, n_new = kept.flow.layers, mixture_of(kept.flow.base), units.n_parameters
     if hasattr(model, "_context_units"):  # models from old files have none
         mean, scale = model._context_units
         whole = cast(Flow, model.flow_).copy()
         read_standardized(whole, mean - model.context_origin_, scale)
-        layers, base = whole.layers[: len(layers)], whole.base
+        layers, base = whole.layers[: len(layers)], mixture_of(whole.base)
         n_new += 2 * len(mean)
     if kept.mixture:
         base = _fitted_again(kept.mixture, training._replace(x=units.standardize(training.x, training.context)), seed, blocks)

@@ -101,6 +101,23 @@ def check_tail_bound(name: str, value: object, dtype: FloatDType) -> float:
     return _check_bound(name, value, dtype, float(np.sqrt(info.tiny)), float(np.sqrt(info.max)))
 
 
+def check_periods(periods: object, data_dim: int, dtype: FloatDType) -> tuple[float, ...]:
+    """Check the periods of columns, 0 for real numbers. One number stands for all columns."""
+    if isinstance(periods, (int, float, np.integer, np.floating)) and not isinstance(periods, bool):
+        periods = [periods] * data_dim
+    if isinstance(periods, str) or not isinstance(periods, (Sequence, np.ndarray)):
+        raise TypeError(f"periods must be a number or {data_dim} numbers or None, got {shown(periods)}")
+    if len(periods) != data_dim:
+        raise ValueError(f"periods must be {data_dim} numbers or None, one for each column, got {shown(periods)}")
+    checked = tuple(0.0 if period is None else check_real(f"periods[{i}]", period, 0) for i, period in enumerate(periods))
+    info = np.finfo(dtype)
+    least, most = float(np.sqrt(info.tiny)), float(np.sqrt(info.max))
+    for i, period in enumerate(checked):
+        if period and not least <= period <= most:
+            raise ValueError(f"periods[{i}] must be 0 or from {least:.3g} to {most:.3g}, got {period:g}")
+    return checked
+
+
 def _check_bound(name: str, value: object, dtype: FloatDType, low: float, high: float) -> float:
     number = check_real(name, value, 0, low_open=True)
     if not low <= number <= high:

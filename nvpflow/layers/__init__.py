@@ -11,6 +11,7 @@ from nvpflow.layers._act_norm import ActNorm
 from nvpflow.layers._additive_coupling import AdditiveCoupling
 from nvpflow.layers._affine_coupling import SCALE_BOUND, AffineCoupling, CouplingLayer
 from nvpflow.layers._bounded import Bounded
+from nvpflow.layers._circular_spline_coupling import CircularSplineCoupling
 from nvpflow.layers._coupling import ACTIVATIONS, Linear
 from nvpflow.layers._layer import Layer
 from nvpflow.layers._lu_linear import LULinear
@@ -27,6 +28,7 @@ __all__ = [
     "AdditiveCoupling",
     "AffineCoupling",
     "Bounded",
+    "CircularSplineCoupling",
     "CouplingLayer",
     "LULinear",
     "Layer",
@@ -38,7 +40,16 @@ __all__ = [
 
 LAYER_TYPES: dict[str, type[Layer]] = {
     layer_type._kind: layer_type
-    for layer_type in (AffineCoupling, ActNorm, SplineCoupling, AdditiveCoupling, Permutation, LULinear, Bounded)
+    for layer_type in (
+        AffineCoupling,
+        ActNorm,
+        SplineCoupling,
+        AdditiveCoupling,
+        Permutation,
+        LULinear,
+        Bounded,
+        CircularSplineCoupling,
+    )
 }
 # Names in a state dict of parameters outside of networks.
 STATE_NAMES = sorted({name for layer_type in LAYER_TYPES.values() for name in layer_type._state_names})

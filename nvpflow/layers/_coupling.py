@@ -99,15 +99,19 @@ class Coupling(Layer):
         """str: the activation of the networks."""
         return self._activation
 
+    def _full_inputs(self, columns: Ints) -> Ints:
+        """Indices of the inputs of a full-shape network for these columns, in the order of the core."""
+        return columns
+
     def _full_outputs(self, columns: Ints) -> Ints:
         """Indices of the outputs of a full-shape network for these columns, in the order of the core."""
         per_column = self._outputs_per_column
         return np.add.outer(columns * per_column, np.arange(per_column)).ravel()
 
     def _networks(self) -> list[tuple[Linear, ...]]:
-        n_identity = int(self._mask.sum())
-        n_outputs = (self.data_dim - n_identity) * self._outputs_per_column
-        widths = (n_identity + self.context_dim, *self._hidden_dim, n_outputs)
+        identity, transformed = np.flatnonzero(self._mask == 1), np.flatnonzero(self._mask == 0)
+        n_inputs, n_outputs = len(self._full_inputs(identity)), len(self._full_outputs(transformed))
+        widths = (n_inputs + self.context_dim, *self._hidden_dim, n_outputs)
         parameters, at, networks = self.parameters, 0, []
         for _ in self._network_names:
             maps = []
@@ -121,8 +125,9 @@ class Coupling(Layer):
 
     def _state_views(self) -> dict[str, StateView]:
         identity, transformed = np.flatnonzero(self._mask == 1), np.flatnonzero(self._mask == 0)
-        full = (self.data_dim + self.context_dim, *self._hidden_dim, self.data_dim * self._outputs_per_column)
-        inputs = np.concatenate([identity, np.arange(self.data_dim, full[0])])
+        n_inputs, n_outputs = (len(full(np.arange(self.data_dim))) for full in (self._full_inputs, self._full_outputs))
+        full = (n_inputs + self.context_dim, *self._hidden_dim, n_outputs)
+        inputs = np.concatenate([self._full_inputs(identity), np.arange(n_inputs, full[0])])
         views: dict[str, StateView] = {}
         for net_name, net in zip(self._network_names, self._networks()):
             for k, linear in enumerate(net):

@@ -22,7 +22,7 @@ from nvpflow.flow import Flow
 from nvpflow.missing._columns import split_layers
 from nvpflow.missing._patterns import Mask, patterns
 from nvpflow.missing._split_mixture import SplitMixture
-from nvpflow.mixture_base import MixtureBase
+from nvpflow.mixture_base import MixtureBase, mixture_of
 from nvpflow.supports._masses import lattice
 
 __all__ = ["Estimate", "Marginals"]
@@ -56,7 +56,7 @@ class Marginals:
     def __init__(self, flow: Flow) -> None:
         self.dim, self.context_dim = flow.data_dim, flow.context_dim
         layers, self.columns = split_layers(flow)
-        self.base = flow.base if flow.base is not None else _standard_normal(self.dim)
+        self.base = mixture_of(flow.base) or _standard_normal(self.dim)
         self.inner: Flow | None = None
         self.proposal: MixtureBase = self.base
         self.n_indicators: int = getattr(self.base, "n_indicators", 0)

@@ -41,7 +41,8 @@ def latent(
     """Histogram and QQ plot of every latent dimension, against the standard normal distribution.
 
     If the model is right, the latent points of data are standard normal. Over a mixture base, each dimension is first mapped
-    by its distribution function given the dimensions before it, which makes the points standard normal (Rosenblatt 1952).
+    by its distribution function given the dimensions before it, which makes the points standard normal (Rosenblatt 1952). So
+    are the angles over a `CircularBase`.
 
     In the QQ plot, the order statistics of a right model lie on the diagonal. With probability `level`, all that are drawn
     are inside the band. The band is exact for any number of points: its pointwise level is the same everywhere and is

@@ -11,6 +11,7 @@ import numpy as np
 from nvpflow._typing import ArrayLike, Floats, Ints, Seed
 from nvpflow._validation.arguments import check_int, seed_sequence
 from nvpflow.layers import ActNorm, AdditiveCoupling, Layer, LULinear
+from nvpflow.mixture_base import MixtureBase
 from nvpflow.plot._canvas import BLUE, INSIDE, RED, bin_edges, limits_of, panels, scatter, square_limits
 from nvpflow.plot._checks import AxesLike, Range
 from nvpflow.plot._model import Drawable, Model, check_model
@@ -184,8 +185,8 @@ def _stages(flow: Drawable, n: int, random_state: Seed) -> tuple[list[Stage], Fl
         title = "Gaussian"
     else:
         known = flow.rows(n) if base.context_dim else None
-        z, k = base.sample(n, random_state, known), base.n_components
-        title = f"mixture of {k} Gaussians" if k > 1 else "Gaussian"
+        z, k = base.sample(n, random_state, known), base.n_components if isinstance(base, MixtureBase) else 0
+        title = f"mixture of {k} Gaussians" if k > 1 else "Gaussian" if k else "uniform on circles"
     states = list(flow.trace(z))
     titles = [title] + [f"layer {i}" for i in range(1, len(states))]
     n_units = _count_units(layers)

@@ -19,6 +19,7 @@ from nvpflow.supports._kinds import REALS, Angle, Kind
 from nvpflow.supports._masses import log_masses
 from nvpflow.supports._spread import spread
 from nvpflow.supports._windings import into_turn, log_share, windings
+from nvpflow.supports._wrapped_mixture import WrappedMixture
 
 if TYPE_CHECKING:
     from nvpflow._training.dataset import Data
@@ -107,6 +108,10 @@ class Supports:
         origin: Floats | None,
         context: Floats | None,
     ) -> Floats:
+        wrapped = None if is_whole.any() else WrappedMixture.of(flow, self.turns)
+        if wrapped is not None:
+            return wrapped.log_prob(x if origin is None else x - origin)
+
         def log_prob(points: Floats, rows: slice) -> Floats:
             n, n_nodes, dim = points.shape
             flat = (points if origin is None else points - origin).reshape(-1, dim).astype(flow.dtype)

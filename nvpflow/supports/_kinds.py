@@ -147,10 +147,10 @@ class Integer:
 class Angle:
     """The support of a periodic column, for `FlowDensity(support=...)`: angles, hours of a day, days of a year.
 
-    The flow has a density f of real numbers, and the density of an angle t is the sum f(t - P) + f(t) + f(t + P), with the
-    period P and t in the turn around the mean direction c of the training samples. Training sees each angle as one of the two
-    numbers within P of c, which is t with the probability ``(1 + cos(pi (t - c) / P)) / 2``. So f falls smoothly to 0, and the
-    density of the angle has no seam.
+    The flow has a density f of real numbers, and the density of an angle t is the sum of f(t + k P) over k = -2, ..., 2, with
+    the period P and t in the turn around the mean direction c of the training samples. Training sees each angle as one of the
+    two numbers within P of c, which is t with the probability ``(1 + cos(pi (t - c) / P)) / 2``. So f falls smoothly to 0, and
+    the density of the angle has no seam.
 
     Parameters
     ----------

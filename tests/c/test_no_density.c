@@ -15,6 +15,9 @@ static const size_t hidden[1] = {4}, order[DIM] = {1, 0};
 /* Wide enough for the points of the tests that have a density, except for those far away. */
 static const double wide[2 * DIM] = {-100, 100, -100, (double)INFINITY}, scales[DIM] = {0, 30}, edges[DIM] = {1, 1};
 
+/* Of angles wide enough likewise. */
+static const double first[DIM] = {200, 0}, last[DIM] = {0, 200};
+
 #define CONDITIONER .mask = mask, .hidden = hidden, .n_hidden = 1
 static const nvp_layer_config layers[] = {
     NVP_LAYER_CONFIG(.type = NVP_AFFINE_COUPLING, CONDITIONER, .scale = NVP_SCALE_EXP),
@@ -23,6 +26,8 @@ static const nvp_layer_config layers[] = {
     NVP_LAYER_CONFIG(.type = NVP_AFFINE_COUPLING, CONDITIONER, .scale = NVP_SCALE_EXP, .shared_network = 1,
                      .activation = NVP_SILU),
     NVP_LAYER_CONFIG(.type = NVP_SPLINE_COUPLING, CONDITIONER, .n_bins = 4, .tail_bound = 3),
+    NVP_LAYER_CONFIG(.type = NVP_CIRCULAR_SPLINE_COUPLING, CONDITIONER, .n_bins = 4, .tail_bound = 3, .periods = first),
+    NVP_LAYER_CONFIG(.type = NVP_CIRCULAR_SPLINE_COUPLING, CONDITIONER, .n_bins = 4, .tail_bound = 3, .periods = last),
     NVP_LAYER_CONFIG(.type = NVP_ADDITIVE_COUPLING, CONDITIONER),
     NVP_LAYER_CONFIG(.type = NVP_PERMUTATION, .permutation = order),
     NVP_LAYER_CONFIG(.type = NVP_LU_LINEAR),

@@ -25,6 +25,17 @@ static vreal cosine(vreal v) {
     return c;
 }
 
+/* The angle of a point to the right, above, and to the left of the origin. */
+static vreal angle_right(vreal v) { return vturns(splat(1), v); }
+static vreal angle_above(vreal v) { return vturns(v, splat(1)); }
+static vreal angle_left(vreal v) { return vturns(splat(-1), v); }
+static long double turns(long double x, long double y) {
+    return atan2l(y, x) / 6.283185307179586476925286766559005768L;
+}
+static long double exact_right(long double x) { return turns(1, x); }
+static long double exact_above(long double x) { return turns(x, 1); }
+static long double exact_left(long double x) { return turns(-1, x); }
+
 static long double exact_sigmoid(long double x) { return 1 / (1 + expl(-x)); }
 static long double exact_sine(long double x) { return sinl(6.283185307179586476925286766559005768L * x); }
 static long double exact_cosine(long double x) { return cosl(6.283185307179586476925286766559005768L * x); }
@@ -107,6 +118,11 @@ static void test_limits(void) {
     CHECK(apply(vsigmoid_function, 0) == (real)0.5 && isnan(apply(vsigmoid_function, nan)));
     CHECK(apply(vlog_function, 1) == 0);
     CHECK(apply(sine, 0) == 0 && apply(cosine, 0) == 1 && apply(cosine, (real)0.5) == -1);
+    CHECK(isnan(apply(angle_right, nan)) && isnan(apply(angle_above, nan)) && isnan(apply(angle_left, nan)));
+    CHECK(apply(angle_right, 0) == 0 && apply(angle_above, 0) == (real)0.25 && apply(angle_left, 0) == (real)0.5);
+    CHECK(apply(angle_right, infinity) == (real)0.25 && apply(angle_right, -infinity) == (real)-0.25);
+    const vreal origin = vturns(splat(0), splat(0));
+    CHECK(memcmp(&origin, &(vreal){0}, sizeof origin) == 0);
     CHECK(isnan(apply(positive_part, nan)) && apply(positive_part, -1) == 0 && apply(positive_part, 2) == 2);
 }
 
@@ -145,6 +161,12 @@ static void test_errors(void) {
     /* Near their zeros only the absolute error counts: they are multiplied by numbers of the size of 1. */
     check_within("sine", sine, exact_sine, 0, 1, 0.01, 3);
     check_within("cosine", cosine, exact_cosine, 0, 1, 0.01, 3);
+    check_within("sine", sine, exact_sine, -1, 0, 0.01, 3);
+    check_within("cosine", cosine, exact_cosine, -1, 0, 0.01, 3);
+    check_within("angle", angle_right, exact_right, -4, 4, 0, 4);
+    check_within("angle", angle_above, exact_above, -4, 4, 0, 4);
+    check_within("angle", angle_left, exact_left, -4, 4, 0, 4);
+    check_within("angle", angle_right, exact_right, -1e6, 1e6, 0, 4);
 }
 
 static const named_test tests[] = {TEST(errors), TEST(limits), TEST(sums)};

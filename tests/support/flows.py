@@ -57,6 +57,14 @@ def spline(dim, hidden=(5, 4), mask=None, *, strength=5, **options):
     return strengthened(nvpflow.SplineCoupling(dim, hidden, mask, **options), strength)
 
 
+def circular(dim, hidden=(5, 4), mask=None, *, strength=5, **options):
+    """A circular spline coupling far from the identity. Every other column is an angle, of a period wide enough for samples of
+    N(0, I) times a few."""
+    periods = [80.0 if i % 2 == 0 else None for i in range(dim)]
+    options = {"activation": "silu", "n_bins": 5, "periods": periods, "dtype": "float64", "random_state": dim} | options
+    return strengthened(nvpflow.CircularSplineCoupling(dim, hidden, mask, **options), strength)
+
+
 def lu_linear(dim, dtype="float64", size=0.5):
     layer = nvpflow.LULinear(dim, dtype=dtype)
     layer.parameters[:] = size * np.random.RandomState(dim).normal(size=layer.n_parameters)
@@ -80,6 +88,8 @@ def one_of_each(dim, dtype="float64"):
         "additive": nvpflow.AdditiveCoupling(dim, (5, 4), mask, **options),
         "shared": nvpflow.CouplingLayer(dim, (5, 4), mask, networks="shared", **options),
         "shared exp": nvpflow.CouplingLayer(dim, 5, mask, networks="shared", scale="exp", **options),
+        "circular": circular(dim, mask=mask, dtype=dtype),
+        "circular, other columns": circular(dim, 6, 1 - mask, n_bins=2, tail_bound=0.7, dtype=dtype),
         "LU": lu_linear(dim, dtype),
         "permutation": nvpflow.Permutation(dim, dtype=dtype, random_state=1),
         "bounded": bounded(dim, dtype),
@@ -103,6 +113,7 @@ def make_model(context_dim=0, dtype="float64", n_components=0, conditional=False
             nvpflow.Permutation(3, [2, 0, 1], dtype=dtype),
             nvpflow.SplineCoupling(3, 6, [1, 1, 0], n_bins=5, tail_bound=3, activation="tanh", **options),
             nvpflow.AdditiveCoupling(3, (), [0, 0, 1], **options),
+            nvpflow.CircularSplineCoupling(3, 5, [0, 1, 0], n_bins=4, periods=[80, 70, 0], **options),
             nvpflow.LULinear(3, dtype=dtype),
             nvpflow.ActNorm(3, dtype=dtype),
             bounded(3, dtype),
