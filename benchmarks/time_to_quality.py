@@ -173,6 +173,7 @@ def draw_chart(curves, names, path):
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib import ticker
 
     n_columns = min(3, len(curves))
     n_rows = -(-len(curves) // n_columns)
@@ -196,6 +197,9 @@ def draw_chart(curves, names, path):
             panel.set_ylim(min(best) - 0.05 * (max(best) - min(best)) - 0.01, max(best) + 0.6 * (max(best) - min(best)) + 0.05)
         panel.set(xscale="log", title=f"{data}, n = {n}", xlabel="seconds of one core")
         panel.set_ylabel("held-out gap, nats" if DATA[data].sort == "density" else "held-out NLL, nats")
+        panel.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_formatter(ticker.NullFormatter())
         panel.grid(alpha=0.3)
     handles = {label: handle for panel in panels.flat for handle, label in zip(*panel.get_legend_handles_labels())}
     figure.legend(handles.values(), handles.keys(), loc="upper center", ncols=len(handles), frameon=False)
