@@ -62,6 +62,7 @@ from nvpflow.flow import Flow
 from nvpflow.layers import ACTIVATIONS, MAX_BINS, SCALE_BOUND
 from nvpflow.missing._completion import complete
 from nvpflow.missing._output import filled_like
+from nvpflow.queries._mixin import Queries
 from nvpflow.supports import Declared, Support, check_support
 from nvpflow.supports._encoding import count_rows
 from nvpflow.supports._fitted import Supports, check_unchanged, supports_for
@@ -93,7 +94,7 @@ class _Draws(NamedTuple):
     empty: Floats  # numbers (n, 0) where there are no others
 
 
-class FlowDensity(LatentPoints):
+class FlowDensity(Queries, LatentPoints):
     """Density estimation with a normalizing flow: spline couplings over a fitted mixture.
 
     By default `fit` starts with a mixture of normal distributions as the base density of the flow. Coupling layers start at
