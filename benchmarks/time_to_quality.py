@@ -177,7 +177,7 @@ def draw_chart(curves, names, path):
 
     n_columns = min(3, len(curves))
     n_rows = -(-len(curves) // n_columns)
-    figure, panels = plt.subplots(n_rows, n_columns, figsize=(5 * n_columns, 3.6 * n_rows + 0.6), squeeze=False)
+    figure, panels = plt.subplots(n_rows, n_columns, figsize=(5 * n_columns, 3.6 * n_rows + 1), squeeze=False)
     for panel in panels.flat[len(curves) :]:
         panel.set_axis_off()
     for panel, ((data, n), by_name) in zip(panels.flat, curves.items()):
@@ -202,8 +202,8 @@ def draw_chart(curves, names, path):
         panel.xaxis.set_minor_formatter(ticker.NullFormatter())
         panel.grid(alpha=0.3)
     handles = {label: handle for panel in panels.flat for handle, label in zip(*panel.get_legend_handles_labels())}
-    figure.legend(handles.values(), handles.keys(), loc="upper center", ncols=len(handles), frameon=False)
-    figure.tight_layout(rect=(0, 0, 1, 1 - 0.5 / figure.get_figheight()))
+    figure.legend(handles.values(), handles.keys(), loc="upper center", ncols=min(len(handles), 2 * n_columns), frameon=False)
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.9 / figure.get_figheight()))
     figure.savefig(path, dpi=120)
 
 
