@@ -173,10 +173,11 @@ def draw_chart(curves, names, path):
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib import ticker
 
     n_columns = min(3, len(curves))
     n_rows = -(-len(curves) // n_columns)
-    figure, panels = plt.subplots(n_rows, n_columns, figsize=(5 * n_columns, 3.6 * n_rows + 0.6), squeeze=False)
+    figure, panels = plt.subplots(n_rows, n_columns, figsize=(5 * n_columns, 3.6 * n_rows + 1), squeeze=False)
     for panel in panels.flat[len(curves) :]:
         panel.set_axis_off()
     for panel, ((data, n), by_name) in zip(panels.flat, curves.items()):
@@ -196,10 +197,13 @@ def draw_chart(curves, names, path):
             panel.set_ylim(min(best) - 0.05 * (max(best) - min(best)) - 0.01, max(best) + 0.6 * (max(best) - min(best)) + 0.05)
         panel.set(xscale="log", title=f"{data}, n = {n}", xlabel="seconds of one core")
         panel.set_ylabel("held-out gap, nats" if DATA[data].sort == "density" else "held-out NLL, nats")
+        panel.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_formatter(ticker.NullFormatter())
         panel.grid(alpha=0.3)
     handles = {label: handle for panel in panels.flat for handle, label in zip(*panel.get_legend_handles_labels())}
-    figure.legend(handles.values(), handles.keys(), loc="upper center", ncols=len(handles), frameon=False)
-    figure.tight_layout(rect=(0, 0, 1, 1 - 0.5 / figure.get_figheight()))
+    figure.legend(handles.values(), handles.keys(), loc="upper center", ncols=min(len(handles), 2 * n_columns), frameon=False)
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.9 / figure.get_figheight()))
     figure.savefig(path, dpi=120)
 
 
