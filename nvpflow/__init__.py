@@ -8,7 +8,7 @@
 """
 
 import importlib
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 try:
     from nvpflow import _core  # noqa: F401
@@ -43,6 +43,9 @@ from nvpflow.outliers import FlowOutlierDetector
 from nvpflow.real_nvp import RealNVP
 from nvpflow.supports import Angle, Category, Integer
 
+if TYPE_CHECKING:
+    from nvpflow.classifier import FlowClassifier
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -57,6 +60,7 @@ __all__ = [
     "ConvergenceWarning",
     "CouplingLayer",
     "Flow",
+    "FlowClassifier",
     "FlowDensity",
     "FlowEnsemble",
     "FlowOutlierDetector",
@@ -74,8 +78,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> ModuleType:
+LATER = {"FlowClassifier": "classifier"}
+
+
+def __getattr__(name: str) -> Any:
     """Import the modules that `import nvpflow` leaves out, to be quick, when they are first used."""
+    if name in LATER:
+        return getattr(importlib.import_module(f"nvpflow.{LATER[name]}"), name)
     if name in ("cli", "datasets", "plot", "progress"):
         return importlib.import_module(f"nvpflow.{name}")
     raise AttributeError(f"module 'nvpflow' has no attribute {name!r}")

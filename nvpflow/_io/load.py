@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,9 @@ from nvpflow.supports import restore_kinds, restore_support
 from nvpflow.supports._fitted import Supports
 from nvpflow.supports._frame import Frame
 
+if TYPE_CHECKING:
+    from nvpflow.classifier import FlowClassifier
+
 __all__ = ["load"]
 
 ARRAYS = (
@@ -42,10 +45,10 @@ ARRAYS = (
     *OF_CATEGORIES,
 )
 DENSITIES = {"FlowDensity": FlowDensity, "RealNVP": RealNVP}
-KINDS = ("Flow", "FlowEnsemble", *DENSITIES, "FlowOutlierDetector")
+KINDS = ("Flow", "FlowEnsemble", *DENSITIES, "FlowOutlierDetector", "FlowClassifier")
 
 
-def load(path: AnyPath | BinaryReader) -> Flow | FlowEnsemble | FlowDensity | FlowOutlierDetector:
+def load(path: AnyPath | BinaryReader) -> Flow | FlowEnsemble | FlowDensity | FlowOutlierDetector | FlowClassifier:
     """Read a model that `save` wrote. The name of the file does not matter.
 
     Files need not be trusted. Nothing in them is executed, and every size is checked before use. A flow is created only if
@@ -62,7 +65,7 @@ def load(path: AnyPath | BinaryReader) -> Flow | FlowEnsemble | FlowDensity | Fl
 
     Returns
     -------
-    Flow, FlowEnsemble, FlowDensity or FlowOutlierDetector
+    Flow, FlowEnsemble, FlowDensity, FlowOutlierDetector or FlowClassifier
 
     Raises
     ------
@@ -123,7 +126,11 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"its header holds {name}, which is no JSON")
 
 
-def _restore(header: dict[str, Any], file: Reader) -> Flow | FlowEnsemble | FlowDensity | FlowOutlierDetector:
+def _restore(header: dict[str, Any], file: Reader) -> Flow | FlowEnsemble | FlowDensity | FlowOutlierDetector | FlowClassifier:
+    if header["kind"] == "FlowClassifier":
+        from nvpflow._io.supervised import restore_classifier
+
+        return restore_classifier(header, file)
     unknown = set(file.names) - set(ARRAYS)
     if unknown:
         raise ValueError(f"it holds unknown arrays: {shown(sorted(unknown))}")
