@@ -45,6 +45,7 @@ from nvpflow.supports import Angle, Category, Integer
 
 if TYPE_CHECKING:
     from nvpflow.classifier import FlowClassifier
+    from nvpflow.regressor import FlowRegressor
 
 __version__ = "0.1.0"
 
@@ -64,6 +65,7 @@ __all__ = [
     "FlowDensity",
     "FlowEnsemble",
     "FlowOutlierDetector",
+    "FlowRegressor",
     "Integer",
     "LULinear",
     "Linear",
@@ -78,7 +80,7 @@ __all__ = [
 ]
 
 
-LATER = {"FlowClassifier": "classifier"}
+LATER = {"FlowClassifier": "classifier", "FlowRegressor": "regressor"}
 
 
 def __getattr__(name: str) -> Any:

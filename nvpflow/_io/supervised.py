@@ -1,26 +1,30 @@
-"""The file of a classifier: a header, arrays, and a file within the file for the density of each class."""
+"""The file of a classifier, a header, arrays, and a file within the file for each density; and the header of a regressor."""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from nvpflow._io.containers import Reader
 from nvpflow._io.random_state import plain_random_state, restore_random_state
-from nvpflow._validation.arguments import check_int, shown
+from nvpflow._validation.arguments import check_bool, check_int, shown
 from nvpflow.supports import Category, plain_support, restore_support
 from nvpflow.supports._category import plain_values, restore_values
 from nvpflow.supports._kinds import check_kind
 
 if TYPE_CHECKING:
     from nvpflow.classifier import FlowClassifier
+    from nvpflow.density import FlowDensity
+    from nvpflow.regressor import FlowRegressor
 
-__all__ = ["classifier_contents", "restore_classifier"]
+__all__ = ["classifier_contents", "regressor_header", "restore_classifier", "restore_regressor"]
 
 Arrays = dict[str, npt.NDArray[Any]]
+E = TypeVar("E", "FlowClassifier", "FlowRegressor")
+SUPPORTS = {"support", "context_support"}
 
 
 def classifier_contents(model: FlowClassifier) -> tuple[dict[str, Any], Arrays]:
@@ -87,22 +91,56 @@ def restore_classifier(header: dict[str, Any], file: Reader) -> FlowClassifier:
     return model
 
 
-def _plain_params(model: FlowClassifier) -> dict[str, Any]:
+def regressor_header(model: FlowRegressor) -> dict[str, Any]:
+    """What the header of a regressor has beside that of its density."""
+    header = {"kind": "FlowRegressor", "regressor": _plain_params(model), "is_flat": model._is_flat}
+    header["n_columns"] = model.n_features_in_
+    if model.levels_ is not None:
+        header["levels"] = model.levels_.tolist()
+    if hasattr(model, "feature_names_in_"):
+        header["regressor_names"] = [str(name) for name in model.feature_names_in_]
+    return header
+
+
+def restore_regressor(header: dict[str, Any], estimator: FlowDensity) -> FlowRegressor:
+    """Undo `regressor_header`, with the density of the file."""
+    from nvpflow.regressor import FlowRegressor
+
+    model = _with_params(FlowRegressor, header["regressor"])
+    estimator.random_state = model.random_state  # both share one generator, as after `fit`
+    n_columns, n_targets = check_int("n_columns", header["n_columns"], 1), estimator.n_features_in_
+    is_flat = check_bool("is_flat", header["is_flat"])
+    if estimator._count_context() != n_columns or (is_flat and n_targets != 1):
+        raise ValueError(f"the density must read {n_columns} columns, and have one target if y is flat")
+    fitted: dict[str, Any] = {"estimator_": estimator, "n_targets_": n_targets, "_is_flat": is_flat}
+    if "levels" in header:
+        fitted["levels_"] = levels = np.array(_list_of("levels", header["levels"], (int, float)), dtype=np.float64)
+        if not (len(levels) and (np.diff(levels) >= 0).all() and levels[0] >= 0 and levels[-1] <= 1):
+            raise ValueError("levels must be sorted and in [0, 1]")
+    names = header.get("regressor_names")
+    names = None if names is None else np.array(_list_of("regressor_names", names, (str,), n_columns), dtype=object)
+    model._keep(fitted | {"n_samples_seen_": estimator.n_samples_seen_}, n_columns, names)
+    return model
+
+
+def _plain_params(model: FlowClassifier | FlowRegressor) -> dict[str, Any]:
     """The parameters of the constructor, in types that JSON has."""
     model._check_parameters()
     params = model.get_params()
     params["dtype"] = np.dtype(params["dtype"]).name
     params["hidden_dim"] = np.asarray(params["hidden_dim"]).tolist()
-    params["support"] = plain_support("support", params["support"])
+    for name in SUPPORTS & params.keys():
+        params[name] = plain_support(name, params[name])
     params["random_state"] = plain_random_state(params["random_state"])
-    params["priors"] = None if params["priors"] is None else np.asarray(params["priors"], np.float64).tolist()
+    if params.get("priors") is not None:
+        params["priors"] = np.asarray(params["priors"], np.float64).tolist()
     return params
 
 
-def _with_params(kind: type[FlowClassifier], params: object) -> FlowClassifier:
+def _with_params(kind: type[E], params: object) -> E:
     if not isinstance(params, dict):
         raise TypeError(f"the parameters of {kind.__name__} must be an object, got {shown(params)}")
-    model = kind(**params | {"support": restore_support("support", params.get("support"))})
+    model = kind(**params | {name: restore_support(name, params[name]) for name in SUPPORTS & params.keys()})
     model.random_state = restore_random_state(model.random_state)
     model._check_parameters()
     return model
