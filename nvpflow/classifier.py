@@ -29,7 +29,7 @@ from nvpflow.supports._kinds import REALS
 
 __all__ = ["FlowClassifier"]
 
-WITHOUT = ("context_support", "warm_start")  # parameters of `FlowDensity`
+WITHOUT = ("context_support", "latent", "verbose", "warm_start")  # parameters of `FlowDensity`
 SUM_TOLERANCE = 1e-6
 
 
@@ -57,9 +57,9 @@ class FlowClassifier(Estimator):
     Parameters
     ----------
     *args, **parameters
-        Parameters of `FlowDensity`, but for `context_support` and `warm_start`. `support` and `missing` are those of the
-        columns of X. A `time_limit` is one of each fit. Members of an ensemble, and classes, are trained side by side with
-        `n_jobs`.
+        Parameters of `FlowDensity`, but for `context_support`, `latent`, `verbose` and `warm_start`. `support` and `missing`
+        are those of the columns of X. A `time_limit` is one of each fit. Members of an ensemble, and classes, are trained side
+        by side with `n_jobs`.
     priors : array_like, shape (C,), or None, default None
         The probability of each class, in the order of `classes_`. None: the shares of the training rows, by their weights.
     n_folds : int or None, default 5
@@ -172,7 +172,7 @@ class FlowClassifier(Estimator):
             As `FlowDensity.fit`, with the class.
         """
         checked = check_parameters(self, self._parameter_checks)
-        settings = Settings.of(checked | {"context_support": None, "warm_start": False})
+        settings = Settings.of(checked | {"context_support": None, "latent": "base", "verbose": 0, "warm_start": False})
         classes, codes = encode_labels(y, type(self).__name__)
         names = feature_names(X)
         columns, data = Columns.fit(settings, X, names, sample_weight, codes)

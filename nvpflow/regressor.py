@@ -29,7 +29,7 @@ from nvpflow.supports._tables import count_columns
 
 __all__ = ["FlowRegressor"]
 
-WITHOUT = ("missing", "warm_start")  # parameters of `FlowDensity`
+WITHOUT = ("latent", "missing", "warm_start")  # parameters of `FlowDensity`
 CRPS_LEVELS = (np.arange(200) + 0.5) / 200  # the score of a normal distribution is 0.1 % too low with them
 
 
@@ -39,7 +39,7 @@ class FlowRegressor(Estimator):
     Parameters
     ----------
     *args, **parameters
-        Parameters of `FlowDensity`, but for `missing` and `warm_start`. `support` is that of the targets, such as
+        Parameters of `FlowDensity`, but for `latent`, `missing` and `warm_start`. `support` is that of the targets, such as
         ``[(0, None)]`` for a positive one; `context_support` is that of the columns of X.
     n_folds : int or None, default None
         Conformal quantiles. Densities that are fitted to few rows are often too sure of themselves: their intervals hold fewer
@@ -167,7 +167,7 @@ class FlowRegressor(Estimator):
             As `FlowDensity.fit`, of which y is the X and X the context.
         """
         checked = check_parameters(self, self._parameter_checks)
-        settings = Settings.of(checked | {"missing": "error", "warm_start": False})
+        settings = Settings.of(checked | {"latent": "base", "missing": "error", "warm_start": False})
         check_callback(callback)
         target, is_flat = self._check_target(y)
         has_encoding = encoding_for(settings, X, feature_names(X)) is not None

@@ -33,7 +33,10 @@ def held_out_levels(fitted: FlowDensity, X: Any, y: Floats, sample_weight: Array
     """
     weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, np.float64)
     split_seed, *seeds = draw_seeds(fitted.random_state, 1 + n_folds)
-    folds = stratified_folds(y.astype(np.float64), np.zeros(len(y), np.intp), n_folds, split_seed)
+    read = fitted._check_context(X, len(y))
+    assert read is not None
+    rows = np.hstack([y.astype(np.float64), read])
+    folds = stratified_folds(rows, np.zeros(len(y), np.intp), n_folds, split_seed)
     folds[weight == 0] = -1
     levels = []
     for k in np.unique(folds[folds >= 0]):

@@ -173,6 +173,12 @@ def test_bad_targets(y, message):
     np.testing.assert_array_equal(model.predict_proba(X), before)
 
 
+def test_there_is_no_command_for_it(tmp_path, capsys):
+    make(n_folds=None).fit(X, Y).save(tmp_path / "model.npz")
+    assert nvpflow.cli.main(["info", str(tmp_path / "model.npz")]) == 1
+    assert "holds a FlowClassifier, for which there is no command" in capsys.readouterr().err
+
+
 def test_bad_parameters():
     for options, message in [
         (dict(priors=[0.5, 0.6, -0.1]), "priors must be >= 0 and have the sum 1"),

@@ -88,6 +88,9 @@ def test_conformal_quantiles():
     checked.save(content)
     twin = nvpflow.load(io.BytesIO(content.getvalue()))
     np.testing.assert_array_equal(twin.predict_quantiles(x), checked.predict_quantiles(x))
+    with pytest.warns(UserWarning, match="repeat few values"):  # a fold must not hold all targets of a value
+        repeated = make(n_folds=2).fit(x, np.arange(60) % 2)
+    assert repeated.levels_.shape == (60,)
     assert checked.set_params(n_folds=None).fit(x, y).levels_ is None
     with pytest.raises(ValueError, match="n_folds must be None, unless there is one target"):
         make(n_folds=2).fit(X, np.c_[Y, Y**2])
