@@ -14,8 +14,8 @@ from nvpflow._io.categories import restore_categories, restore_encoding
 from nvpflow._io.containers import Reader, open_container
 from nvpflow._io.encoding import describe
 from nvpflow._io.format import FORMAT_VERSION, HISTORY, NAMES, SEARCH, UNITS, decode_path
+from nvpflow._io.load_supervised import restore_classifier, restore_regressor
 from nvpflow._io.random_state import restore_random_state
-from nvpflow._io.supervised import restore_classifier, restore_regressor
 from nvpflow._training.history import validated
 from nvpflow._typing import AnyPath, BinaryReader, Floats, Names, Search
 from nvpflow._validation.arguments import check_bool, check_choice, check_int, check_real, shown
@@ -131,7 +131,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _restore(header: dict[str, Any], file: Reader) -> Model:
     if header["kind"] == "FlowClassifier":
-        return restore_classifier(header, file)
+        return restore_classifier(header, file, load)
     unknown = set(file.names) - set(ARRAYS)
     if unknown:
         raise ValueError(f"it holds unknown arrays: {shown(sorted(unknown))}")
