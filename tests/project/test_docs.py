@@ -62,6 +62,7 @@ OTHERS = {
     "RealNVP",
     "CouplingLayer",
     "NotFittedError",
+    "AccuracyWarning",
     "ConvergenceWarning",
     "TableError",
 }
