@@ -8,7 +8,7 @@
 """
 
 import importlib
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 try:
     from nvpflow import _core  # noqa: F401
@@ -47,6 +47,10 @@ from nvpflow.outliers import FlowOutlierDetector
 from nvpflow.real_nvp import RealNVP
 from nvpflow.supports import Angle, Category, Integer
 
+if TYPE_CHECKING:
+    from nvpflow.classifier import FlowClassifier
+    from nvpflow.regressor import FlowRegressor
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -64,9 +68,11 @@ __all__ = [
     "ConvergenceWarning",
     "CouplingLayer",
     "Flow",
+    "FlowClassifier",
     "FlowDensity",
     "FlowEnsemble",
     "FlowOutlierDetector",
+    "FlowRegressor",
     "Integer",
     "LULinear",
     "Linear",
@@ -82,8 +88,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> ModuleType:
+LATER = {"FlowClassifier": "classifier", "FlowRegressor": "regressor"}
+
+
+def __getattr__(name: str) -> Any:
     """Import the modules that `import nvpflow` leaves out, to be quick, when they are first used."""
+    if name in LATER:
+        return getattr(importlib.import_module(f"nvpflow.{LATER[name]}"), name)
     if name in ("cli", "datasets", "plot", "progress"):
         return importlib.import_module(f"nvpflow.{name}")
     raise AttributeError(f"module 'nvpflow' has no attribute {name!r}")

@@ -27,7 +27,7 @@ HEADINGS = "layer", "type", "columns", "networks", "parameters", "offset"
 MEMBER_HEADINGS = "flow", "base", "weight", "layers", "parameters"
 LEFT, MEMBER_LEFT = 4, 2  # the first columns hold words; the others hold numbers, aligned to the right
 WIDEST = 16  # entries of a mask to show, and half as many of a permutation
-FITTED = "n_features_in_", "n_samples_seen_", "n_iter_", "best_iter_", "offset_"
+FITTED = "n_features_in_", "n_samples_seen_", "n_iter_", "best_iter_", "offset_", "pool_", "shrinkage_"
 
 # Inherited or half transparent colours suit light and dark pages.
 TABLE_STYLE = "border-collapse: collapse; color: inherit; background: transparent"
@@ -84,8 +84,11 @@ def estimator_html(estimator: FlowDensity | FlowOutlierDetector) -> str:
     """The parameters of an estimator, changed ones in bold, and the results of its fit, in HTML."""
     changed = estimator._changed_params()
     content = _table([(name, repr(value)) for name, value in estimator.get_params().items()], bold=changed)
-    if not hasattr(estimator, "flow_"):
+    if not hasattr(estimator, "n_features_in_"):
         return _box(estimator, content, "not fitted")
+    if not hasattr(estimator, "flow_"):  # of several densities
+        results = [(name, _number(getattr(estimator, name))) for name in FITTED if hasattr(estimator, name)]
+        return _box(estimator, _fold("parameters", content) + _table(results))
     results = [(name, _number(getattr(estimator, name))) for name in FITTED if hasattr(estimator, name)]
     history = cast("dict[str, Floats]", estimator.history_)
     one = "member" not in history  # the last epoch of an ensemble is one of its last member
@@ -141,8 +144,8 @@ def _ensemble_totals(ensemble: FlowEnsemble) -> str:
     )
 
 
-def _number(value: float | npt.NDArray[Any]) -> str:
-    if isinstance(value, np.ndarray):
+def _number(value: float | tuple[float, ...] | npt.NDArray[Any]) -> str:
+    if isinstance(value, (tuple, np.ndarray)):
         return ", ".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
 

@@ -47,6 +47,7 @@ OPTIONAL_ATTRIBUTES = (
     "context_origin_",
     "context_range_",
     "feature_names_in_",
+    "levels_",
     "search_",
 )
 

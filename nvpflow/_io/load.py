@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from nvpflow._io.categories import restore_categories, restore_encoding
 from nvpflow._io.containers import Reader, open_container
 from nvpflow._io.encoding import describe
 from nvpflow._io.format import FORMAT_VERSION, HISTORY, NAMES, SEARCH, UNITS, decode_path
+from nvpflow._io.load_supervised import restore_classifier, restore_regressor
 from nvpflow._io.random_state import restore_random_state
 from nvpflow._training.history import validated
 from nvpflow._typing import AnyPath, BinaryReader, Floats, Names, Search
@@ -27,6 +28,10 @@ from nvpflow.real_nvp import RealNVP
 from nvpflow.supports import restore_kinds, restore_support
 from nvpflow.supports._fitted import Supports
 from nvpflow.supports._frame import Frame
+
+if TYPE_CHECKING:
+    from nvpflow.classifier import FlowClassifier
+    from nvpflow.regressor import FlowRegressor
 
 __all__ = ["load"]
 
@@ -42,10 +47,11 @@ ARRAYS = (
     *OF_CATEGORIES,
 )
 DENSITIES = {"FlowDensity": FlowDensity, "RealNVP": RealNVP}
-KINDS = ("Flow", "FlowEnsemble", *DENSITIES, "FlowOutlierDetector")
+Model: TypeAlias = "Flow | FlowEnsemble | FlowDensity | FlowOutlierDetector | FlowClassifier | FlowRegressor"
+KINDS = ("Flow", "FlowEnsemble", *DENSITIES, "FlowOutlierDetector", "FlowClassifier", "FlowRegressor")
 
 
-def load(path: AnyPath | BinaryReader) -> Flow | FlowEnsemble | FlowDensity | FlowOutlierDetector:
+def load(path: AnyPath | BinaryReader) -> Model:
     """Read a model that `save` wrote. The name of the file does not matter.
 
     Files need not be trusted. Nothing in them is executed, and every size is checked before use. A flow is created only if
@@ -62,7 +68,7 @@ def load(path: AnyPath | BinaryReader) -> Flow | FlowEnsemble | FlowDensity | Fl
 
     Returns
     -------
-    Flow, FlowEnsemble, FlowDensity or FlowOutlierDetector
+    Flow, FlowEnsemble, FlowDensity, FlowOutlierDetector, FlowClassifier or FlowRegressor
 
     Raises
     ------
@@ -123,7 +129,9 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"its header holds {name}, which is no JSON")
 
 
-def _restore(header: dict[str, Any], file: Reader) -> Flow | FlowEnsemble | FlowDensity | FlowOutlierDetector:
+def _restore(header: dict[str, Any], file: Reader) -> Model:
+    if header["kind"] == "FlowClassifier":
+        return restore_classifier(header, file, load)
     unknown = set(file.names) - set(ARRAYS)
     if unknown:
         raise ValueError(f"it holds unknown arrays: {shown(sorted(unknown))}")
@@ -137,6 +145,8 @@ def _restore(header: dict[str, Any], file: Reader) -> Flow | FlowEnsemble | Flow
     if is_alone and flow is not None:
         return flow
     model = _restore_estimator(header, flow, file)
+    if header["kind"] == "FlowRegressor":
+        return restore_regressor(header, model)
     return _restore_detector(header, model) if header["kind"] == "FlowOutlierDetector" else model
 
 

@@ -69,7 +69,7 @@ class SafeTensors:
         if name not in self.names:
             raise KeyError(name)
         found = self.archive.get_slice(name)
-        check_array(name, [found.get_dtype(), found.get_shape()], [f"F{8 * np.dtype(dtype).itemsize}", [n]])
+        check_array(name, [found.get_dtype(), found.get_shape()], [_name_of(np.dtype(dtype)), [n]])
         array: Floats = self.archive.get_tensor(name)
         self._check(name, array)
         return array
@@ -92,3 +92,8 @@ def _safetensors() -> ModuleType:
     except ImportError as error:
         raise ImportError(f".safetensors files need that package: pip install safetensors ({error})") from error
     return safetensors
+
+
+def _name_of(dtype: np.dtype[Any]) -> str:
+    """The name of a dtype in the format: F32, F64, U8."""
+    return f"{dtype.kind.upper()}{8 * dtype.itemsize}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import io
 import operator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from nvpflow._io.format import FORMAT_VERSION, NAMES, SEARCH, UNITS, decode_path
 from nvpflow._io.npz import write_npz
 from nvpflow._io.random_state import plain_random_state
 from nvpflow._io.safetensors import write_safetensors
+from nvpflow._io.supervised import classifier_contents, regressor_header
 from nvpflow._io.writing import write_file
 from nvpflow._training.history import every_epoch
 from nvpflow._typing import AnyPath, BinaryWriter
@@ -28,16 +29,21 @@ from nvpflow.supports import plain_support
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
+    from nvpflow.classifier import FlowClassifier
     from nvpflow.density import FlowDensity
     from nvpflow.ensemble import FlowEnsemble
     from nvpflow.flow import Flow
     from nvpflow.outliers import FlowOutlierDetector
+    from nvpflow.regressor import FlowRegressor
 
 __all__ = ["save"]
 
+Model: TypeAlias = "Flow | FlowEnsemble | FlowDensity | FlowOutlierDetector | FlowClassifier | FlowRegressor"
 
-def save(model: Flow | FlowEnsemble | FlowDensity | FlowOutlierDetector, path: AnyPath | BinaryWriter) -> None:
-    """Write a `Flow`, a `FlowEnsemble`, a fitted `FlowDensity` or a fitted `FlowOutlierDetector` to a file.
+
+def save(model: Model, path: AnyPath | BinaryWriter) -> None:
+    """Write a `Flow`, a `FlowEnsemble`, or a fitted estimator to a file: `FlowDensity`, `FlowOutlierDetector`,
+    `FlowClassifier` or `FlowRegressor`.
 
     A name that ends in .safetensors gives a file for the package safetensors. Any other name gives an .npz file. Neither
     contains a pickle. A file holds
@@ -47,7 +53,8 @@ def save(model: Flow | FlowEnsemble | FlowDensity | FlowOutlierDetector, path: A
     - "parameters", the flat array;
     - "description", the configuration of the flow as numbers, for `nvp_flow_load` of the C library, which reads .npz files;
       for an ensemble "descriptions" and "weights", for `nvp_ensemble_load`, and "parameters" are those of all members;
-    - the training curves of an estimator.
+    - the training curves of an estimator;
+    - for a classifier, in place of these: the .npz file of the density of each class, as bytes, in "density.0" and so on.
 
     Writing is atomic. The new file is written to the same directory and replaces the old one once it is on the disk. So the
     file is complete at any time, even if the program or the machine fails, and the directory must be writable. The new file
@@ -57,7 +64,7 @@ def save(model: Flow | FlowEnsemble | FlowDensity | FlowOutlierDetector, path: A
 
     Parameters
     ----------
-    model : Flow, FlowEnsemble, FlowDensity or FlowOutlierDetector
+    model : Flow, FlowEnsemble, FlowDensity, FlowOutlierDetector, FlowClassifier or FlowRegressor
     path : str, bytes, path-like or binary file object
         An object with a method `write`, such as an open file or ``io.BytesIO``, receives an .npz, from its position on.
 
@@ -155,12 +162,19 @@ def _contents(model: Any) -> tuple[dict[str, Any], Flow | FlowEnsemble | None, d
     kind: Any = next((kind for kind in type(model).__mro__ if "_file_kind" in vars(kind)), None)
     if kind is None:
         raise TypeError(
-            f"model must be a Flow, a FlowEnsemble, a FlowDensity or a FlowOutlierDetector, got {type(model).__name__}"
+            "model must be a Flow, a FlowEnsemble, a FlowDensity, a FlowOutlierDetector, a FlowClassifier or a FlowRegressor, "
+            f"got {type(model).__name__}"
         )
     name = kind._file_kind
+    if name == "FlowClassifier":
+        header, arrays = classifier_contents(_snapshot(model, kind))
+        return header, None, arrays
     if name in ("Flow", "FlowEnsemble"):
         return {"kind": name, **_config(model)}, model, {}
     model = _snapshot(model, kind)
+    if name == "FlowRegressor":
+        header, flow, arrays = _contents(model.estimator_)
+        return header | regressor_header(model), flow, arrays
     if name == "FlowOutlierDetector":
         header, flow, arrays = _contents(model.estimator_)
         offset = check_real("offset_", model.offset_)
@@ -203,7 +217,7 @@ def _epochs_of(model: FlowDensity) -> int | list[int]:
     return counts
 
 
-def _snapshot(model: FlowDensity | FlowOutlierDetector, kind: type[Any]) -> Any:
+def _snapshot(model: FlowDensity | FlowOutlierDetector | FlowClassifier | FlowRegressor, kind: type[Any]) -> Any:
     """Copy a fitted estimator, perhaps of a subclass, to the class itself.
 
     All attributes are of one moment, even if another thread is fitting it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 from nvpflow._typing import FloatDType
@@ -52,15 +52,18 @@ def check_parameters(estimator: Any, table: Mapping[str, Check]) -> dict[str, An
     return {"dtype": dtype} | {name: check(name, getattr(estimator, name), dtype) for name, check in table.items()}
 
 
-def with_parameters_of(parent: Callable[..., Any]) -> Callable[[Function], Function]:
-    """Give a function that passes ``**parameters`` to `parent` the signature of both, with its own defaults."""
+def with_parameters_of(parent: Callable[..., Any], without: Collection[str] = ()) -> Callable[[Function], Function]:
+    """Give a function that passes ``**parameters`` to `parent` the signature of both, with its own defaults.
+
+    Parameters of `parent` that `without` names are left out.
+    """
 
     def show(function: Function) -> Function:
         signature, parameters = inspect.signature(parent), inspect.signature(function).parameters
         own = {
             name: value for name, value in parameters.items() if value.kind not in (value.VAR_POSITIONAL, value.VAR_KEYWORD)
         }
-        both = {**signature.parameters, **own}
+        both = {name: value for name, value in {**signature.parameters, **own}.items() if name not in without}
         vars(function)["__signature__"] = signature.replace(parameters=list(both.values()))
         return function
 

@@ -122,13 +122,19 @@ def _load(path: str) -> Fitted:
     if stat.S_ISFIFO(os.stat(path).st_mode):
         with open(path, "rb") as stream:
             return _load_stream(stream, path)
-    return nvpflow.load(path)
+    return _checked(nvpflow.load(path), path)
 
 
 def _load_stream(stream: BinaryIO, source: str) -> Fitted:
     content = io.BytesIO(stream.read())
     content.name = source  # for messages
-    return nvpflow.load(content)
+    return _checked(nvpflow.load(content), source)
+
+
+def _checked(model: Any, source: str) -> Fitted:
+    if isinstance(model, (nvpflow.Flow, nvpflow.FlowEnsemble, nvpflow.FlowDensity, nvpflow.FlowOutlierDetector)):
+        return model
+    raise ValueError(f"{source} holds a {type(model).__name__}, for which there is no command: use nvpflow.load in Python")
 
 
 def load_beside(options: argparse.Namespace, table: str | None) -> Model:

@@ -41,7 +41,7 @@ def test_failed_save_keeps_old_file(models, tmp_path, monkeypatch):
     path = save_to(tmp_path, models["flow"], "npz")
     before = path.read_bytes()
     for model in ({}, nvpflow.ActNorm(2)):
-        with pytest.raises(TypeError, match=f"a FlowDensity or a FlowOutlierDetector, got {type(model).__name__}"):
+        with pytest.raises(TypeError, match=f"a FlowClassifier or a FlowRegressor, got {type(model).__name__}"):
             nvpflow.save(model, path)
     for kind in (nvpflow.FlowDensity, nvpflow.FlowOutlierDetector):
         with pytest.raises(nvpflow.NotFittedError, match=f"this {kind.__name__} is not fitted yet"):

@@ -59,11 +59,13 @@ PUBLIC = [getattr(nvpflow, name) for name in nvpflow.__all__]
 
 # The sections that numpydoc (PR: parameters, RT: returns, YD: yields, EX: examples, GL: order of the sections) misses.
 SECTIONS = {"GL06", "GL07", "SS01", "SS02", "PR01", "PR02", "PR03", "PR10", "RT01", "YD01"}
-# The constructors of two have the signature of another class at run time; a message has no parameters to speak of;
+# The constructors of some have the signature of another class at run time; a message has no parameters to speak of;
 # the page of an alias points to the other name.
 OTHERS = {
     "FlowOutlierDetector",
     "FlowDetector",
+    "FlowClassifier",
+    "FlowRegressor",
     "RealNVP",
     "CouplingLayer",
     "NotFittedError",

@@ -1,0 +1,135 @@
+"""The base of a flow, given the context of rows, as a mixture of normal distributions of each row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from nvpflow._typing import Floats
+from nvpflow.conditional_mixture_base import ConditionalMixtureBase
+from nvpflow.flow import Flow
+from nvpflow.supervised._normal_cdf import normal_cdf
+
+__all__ = ["Components"]
+
+LEAST_SHARE = 1e-9  # of a component that counts
+NEWTON_STEPS, GRID, REACH = 12, 257, 7.0  # REACH: standard deviations
+REFINED, MOST_LEVELS = range(2), 96  # turns, and the points that each adds
+TOLERANCE = 1e-7  # of a quantile, in shares of the distance between the ends of the mixture: the precision of float32
+TINY = 1e-30
+
+
+class Components(NamedTuple):
+    """A mixture of each of n rows.
+
+    Attributes
+    ----------
+    share : ndarray of float64, shape (n, K)
+    mean : ndarray of float64, shape (n, K, D)
+    deviation : ndarray of float64, shape (n, K)
+        In one dimension; empty, (n, 0), in more.
+    """
+
+    share: Floats
+    mean: Floats
+    deviation: Floats
+
+    @classmethod
+    def of(cls, flow: Flow, context: Floats) -> Self:
+        """Those of the base of a flow with the context (n, C), in float64."""
+        n, dim = len(context), flow.data_dim
+        if flow.base is None:
+            return cls(np.ones((n, 1)), np.zeros((n, 1, dim)), np.ones((n, 1 if dim == 1 else 0)))
+        base, p = flow.base, flow.base.precision_factors.astype(np.float64)
+        log_share, means = np.log(base.weights.astype(np.float64)), base.means.astype(np.float64)
+        known = p.shape[1] - dim
+        diagonal = np.diagonal(p, axis1=1, axis2=2)
+        if isinstance(base, ConditionalMixtureBase):
+            c = context.astype(np.float64)
+            distance = c[:, np.newaxis, :known] - means[:, :known]  # (n, K, known)
+            white = np.einsum("kij,nkj->nki", p[:, :known, :known], distance)
+            log_share = log_share + np.log(diagonal[:, :known]).sum(axis=1) - 0.5 * (white**2).sum(axis=2)
+            log_share = log_share + c[:, known:] @ base.indicator_logits.T.astype(np.float64)
+            shift = np.einsum("kij,nkj->nki", p[:, known:, :known], distance)
+            mean = means[:, known:] - np.einsum("kij,nkj->nki", np.linalg.inv(p[:, known:, known:]), shift)
+        else:
+            log_share, mean = np.broadcast_to(log_share, (n, len(log_share))), np.broadcast_to(means, (n, *means.shape))
+        share = np.exp(log_share - log_share.max(axis=1, keepdims=True))
+        share = share / share.sum(axis=1, keepdims=True)
+        deviation = np.broadcast_to(1 / diagonal[:, -1], share.shape) if dim == 1 else np.empty((n, 0))
+        return cls(share, mean, deviation)._without_small()
+
+    def _without_small(self) -> Self:
+        """As many components as the row that needs most of them has, the largest ones of each row."""
+        n_kept = int((self.share > LEAST_SHARE).sum(axis=1).max()) if len(self.share) else self.share.shape[1]
+        if n_kept == self.share.shape[1]:
+            return self
+        order = np.argsort(-self.share, axis=1, kind="stable")[:, :n_kept]
+        share = np.take_along_axis(self.share, order, axis=1)
+        share = share / share.sum(axis=1, keepdims=True)
+        deviation = np.take_along_axis(self.deviation, order, axis=1) if self.deviation.shape[1] else self.deviation
+        return type(self)(share, np.take_along_axis(self.mean, order[:, :, np.newaxis], axis=1), deviation)
+
+    def expectation(self) -> Floats:
+        """The mean (n, D) of each row."""
+        mean: Floats = np.einsum("nk,nkd->nd", self.share, self.mean)
+        return mean
+
+    def cdf(self, z: Floats) -> Floats:
+        """The distribution functions at z (n, Q), in one dimension."""
+        return self._sum_over(z, lambda white, _: normal_cdf(white))
+
+    def ends(self) -> tuple[Floats, Floats]:
+        """For each row, (n, 1), two numbers between which is all of its mass, but for 1e-9."""
+        present = self.share > LEAST_SHARE
+        low = np.where(present, self.mean[:, :, 0] - REACH * self.deviation, np.inf).min(axis=1, keepdims=True)
+        high = np.where(present, self.mean[:, :, 0] + REACH * self.deviation, -np.inf).max(axis=1, keepdims=True)
+        return low, high
+
+    def grid(self) -> tuple[Floats, Floats]:
+        """Points (n, GRID) between the ends, more of them where there is more mass, and the distribution functions there."""
+        low, high = self.ends()
+        z = low + (high - low) * np.linspace(0, 1, GRID - len(REFINED) * MOST_LEVELS)
+        at = self.cdf(z)
+        for _ in REFINED:
+            levels = normal_cdf(np.linspace(-4.5, 4.5, MOST_LEVELS))  # more of them in the tails
+            new = np.stack([np.interp(levels, f, points) for f, points in zip(at, z)]).reshape(-1, MOST_LEVELS)
+            z, at = np.concatenate([z, new], axis=1), np.concatenate([at, self.cdf(new)], axis=1)
+            order = np.argsort(z, axis=1, kind="stable")
+            z, at = np.take_along_axis(z, order, axis=1), np.take_along_axis(at, order, axis=1)
+        return z, np.maximum.accumulate(at, axis=1)  # which rounding may disturb
+
+    def ppf(self, levels: Floats) -> Floats:
+        """The quantiles (n, Q) at levels (Q,) in (0, 1), in one dimension, by Newton steps within cells of a grid."""
+        z, at = self.grid()
+        cell = np.stack([np.clip(np.searchsorted(row, levels) - 1, 0, GRID - 2) for row in at])
+        a, b, p, q = (np.take_along_axis(rows, cell + k, axis=1) for rows, k in ((z, 0), (z, 1), (at, 0), (at, 1)))
+        found = a + (b - a) * np.clip((levels - p) / np.maximum(q - p, TINY), 0, 1)
+        for _ in range(NEWTON_STEPS):
+            excess = self.cdf(found) - levels
+            a, b = np.where(excess < 0, found, a), np.where(excess < 0, b, found)
+            slope = self._sum_over(found, _density)
+            step = found - excess / np.maximum(slope, TINY)
+            moved = np.where((step >= a) & (step <= b), step, (a + b) / 2)
+            done = np.abs(moved - found).max() <= TOLERANCE * (z[:, -1] - z[:, 0]).min()
+            found = moved
+            if done:
+                break
+        return found
+
+    def _sum_over(self, z: Floats, function: Callable[[Floats, Floats], Floats]) -> Floats:
+        """The sum over components of their share times ``function((z - mean) / deviation, deviation)``."""
+        total = np.zeros(z.shape)
+        for share, mean, deviation in zip(self.share.T, self.mean[:, :, 0].T, self.deviation.T):
+            here = share > 0.01 * LEAST_SHARE
+            if here.any():
+                white = (z[here] - mean[here, None]) / deviation[here, None]
+                total[here] += share[here, None] * function(white, deviation[here, None])
+        return total
+
+
+def _density(white: Floats, deviation: Floats) -> Floats:
+    density: Floats = np.exp(-0.5 * white**2) / (deviation * np.sqrt(2 * np.pi))
+    return density

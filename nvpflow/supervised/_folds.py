@@ -1,0 +1,39 @@
+"""Folds for cross-fitting: each row is held out once, and every class stays in training."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nvpflow._typing import Floats, Ints
+
+__all__ = ["stratified_folds"]
+
+NEVER = -1  # the fold of rows that stay in training
+
+
+def stratified_folds(x: Floats, codes: Ints, n_folds: int, seed: int) -> Ints:
+    """The fold (n,) in which each row is held out.
+
+    Equal rows of a class are in one fold: a row that a model has seen would not be held out. A class with one distinct row has
+    none to spare, and its rows are `NEVER` held out.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n, D)
+    codes : ndarray of int, shape (n,)
+        Of the classes.
+    n_folds : int
+    seed : int
+    """
+    rng, folds, next_fold = np.random.default_rng(seed), np.full(len(x), NEVER), 0
+    for code in np.unique(codes):
+        rows = np.flatnonzero(codes == code)
+        groups = np.unique(x[rows], axis=0, return_inverse=True)[1].reshape(-1)
+        n_groups = int(groups.max()) + 1
+        if n_groups < 2:
+            continue
+        fold_of_group = np.empty(n_groups, dtype=np.intp)
+        fold_of_group[rng.permutation(n_groups)] = (next_fold + np.arange(n_groups)) % n_folds
+        folds[rows] = fold_of_group[groups]
+        next_fold += n_groups  # so that small classes do not fill the same folds
+    return folds

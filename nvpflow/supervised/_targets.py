@@ -1,0 +1,133 @@
+"""The distribution of targets given a context: means, quantiles and distribution functions of a fitted conditional density."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from nvpflow._typing import Floats
+from nvpflow.density import FlowDensity
+from nvpflow.ensemble import FlowEnsemble
+from nvpflow.flow import Flow
+from nvpflow.layers import Bounded
+from nvpflow.missing._columns import split_layers
+from nvpflow.supervised._components import GRID, Components
+
+__all__ = ["Targets"]
+
+CHUNK = 256  # rows at a time
+BISECTIONS = 45  # of the quantiles of an ensemble
+N_DRAWS = 1000  # for means of several targets
+
+
+class Targets:
+    """The conditional distributions p(y | x) of a fitted density.
+
+    With one target, a flow is a monotone map of a mixture of normal distributions given x. So its quantiles are the images of
+    those of the mixture, and the distribution function is that of the mixture at the latent point.
+
+    Parameters
+    ----------
+    density : FlowDensity
+        Fitted with a context.
+    context : ndarray, shape (n, C)
+        As `flow_` reads it.
+    """
+
+    def __init__(self, density: FlowDensity, context: Floats) -> None:
+        self.density, self.context = density, context
+        flow = density._fitted_flow()
+        self.flows = list(flow.flows) if isinstance(flow, FlowEnsemble) else [flow]
+        self.weights = np.asarray(flow.weights, np.float64) if isinstance(flow, FlowEnsemble) else np.ones(1)
+
+    def means(self, seed: int) -> Floats:
+        """The means (n, T). Those of several targets under trained layers are the means of N_DRAWS draws."""
+        if self.density.n_features_in_ > 1 and not all(_is_linear(flow) for flow in self.flows):
+            return self._drawn_means(seed)
+        parts = [sum(w * self._means_of(flow, rows) for w, flow in zip(self.weights, self.flows)) for rows in self._chunks()]
+        return np.concatenate(parts) if parts else np.empty((0, self.density.n_features_in_))
+
+    def _means_of(self, flow: Flow, rows: Floats) -> Any:
+        """The means of a member, in the units of the data."""
+        components, supports = Components.of(flow, rows), self.density._known_supports()
+        if _is_linear(flow) and supports is None:
+            return self._to_own(_forward(flow, components.expectation(), rows))
+        z, at = components.grid()
+        middle, mass = (z[:, 1:] + z[:, :-1]) / 2, np.diff(at, axis=1)
+        y = self._to_own(_forward(flow, middle.reshape(-1, 1), np.repeat(rows, GRID - 1, axis=0))).reshape(middle.shape)
+        return (np.sum(mass * y, axis=1) / mass.sum(axis=1))[:, np.newaxis]
+
+    def _drawn_means(self, seed: int) -> Floats:
+        flow, rng, parts = self.density._fitted_flow(), np.random.default_rng(seed), []
+        for rows in self._chunks():
+            y = flow.sample(N_DRAWS, rng, context=rows, per_context=True)
+            parts.append(self._to_own(y).astype(np.float64).mean(axis=1))
+        return np.concatenate(parts) if parts else np.empty((0, self.density.n_features_in_))
+
+    def quantiles(self, levels: Floats) -> Floats:
+        """The quantiles (n, Q) of one target at levels (Q,) in (0, 1)."""
+        parts = [self._quantiles_of(rows, levels) for rows in self._chunks()]
+        return np.concatenate(parts) if parts else np.empty((0, len(levels)))
+
+    def _quantiles_of(self, rows: Floats, levels: Floats) -> Floats:
+        of_members = [_flow_quantiles(flow, rows, levels) for flow in self.flows]
+        low, high = np.min(of_members, axis=0), np.max(of_members, axis=0)
+        if len(self.flows) > 1:  # the quantile of an average is between those of its members
+            for _ in range(BISECTIONS):
+                middle = (low + high) / 2
+                below = self._cdf_of(middle, rows) < levels
+                low, high = np.where(below, middle, low), np.where(below, high, middle)
+        found: Floats = self._to_own((low + high).reshape(-1, 1) / 2).reshape(low.shape).astype(np.float64)
+        return found
+
+    def _cdf_of(self, y: Floats, rows: Floats) -> Floats:
+        """The distribution functions at y (n, Q), in the units of the flows."""
+        members = zip(self.weights, self.flows)
+        total: Floats = np.sum([weight * _flow_cdf(flow, y, rows) for weight, flow in members], axis=0)
+        return total
+
+    def cdf(self, y: Floats) -> Floats:
+        """The distribution functions (n,) of one target at y (n, 1) as the flow reads it."""
+        parts, start = [], 0
+        for rows in self._chunks():
+            parts.append(self._cdf_of(y[start : start + len(rows)].astype(np.float64), rows)[:, 0])
+            start += len(rows)
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    def _chunks(self) -> Iterator[Floats]:
+        return (self.context[start : start + CHUNK] for start in range(0, len(self.context), CHUNK))
+
+    def _to_own(self, y: Floats) -> Floats:
+        return self.density._to_own_units(y).astype(np.float64)
+
+
+def _is_linear(flow: Flow) -> bool:
+    """Whether the flow maps a mixture by shifts and scales alone, so that the mean of its image is that of the mean."""
+    mixing, columns = split_layers(flow)
+    return not mixing and not any(isinstance(layer, Bounded) for layer in columns.layers)
+
+
+def _forward(flow: Flow, z: Floats, rows: Floats) -> Floats:
+    return flow.forward(z.astype(flow.dtype), rows)[0].astype(np.float64)
+
+
+def _rises(flow: Flow, rows: Floats) -> bool:
+    """Whether the map of one column grows with the latent point: it does for all contexts or for none."""
+    ends = _forward(flow, np.array([[-1.0], [1.0]]), np.repeat(rows[:1], 2, axis=0))
+    return bool(ends[1, 0] >= ends[0, 0])
+
+
+def _flow_quantiles(flow: Flow, rows: Floats, levels: Floats) -> Floats:
+    """The quantiles (n, Q) of one flow, in its units."""
+    z = Components.of(flow, rows).ppf(levels if _rises(flow, rows) else 1 - levels)
+    return _forward(flow, z.reshape(-1, 1), np.repeat(rows, len(levels), axis=0)).reshape(z.shape)
+
+
+def _flow_cdf(flow: Flow, y: Floats, rows: Floats) -> Floats:
+    """The distribution function of one flow at y (n, Q)."""
+    column = y.reshape(-1, 1).astype(flow.dtype)
+    z = flow.inverse(column, np.repeat(rows, y.shape[1], axis=0))[0].astype(np.float64).reshape(y.shape)
+    found = Components.of(flow, rows).cdf(z)
+    return found if _rises(flow, rows) else 1 - found
