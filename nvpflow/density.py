@@ -62,6 +62,7 @@ from nvpflow.flow import Flow
 from nvpflow.layers import ACTIVATIONS, MAX_BINS, SCALE_BOUND
 from nvpflow.missing._completion import complete
 from nvpflow.missing._output import filled_like
+from nvpflow.queries._mixin import Queries
 from nvpflow.supports import Declared, Support, check_support
 from nvpflow.supports._encoding import count_rows
 from nvpflow.supports._fitted import Supports, check_unchanged, supports_for
@@ -93,7 +94,7 @@ class _Draws(NamedTuple):
     empty: Floats  # numbers (n, 0) where there are no others
 
 
-class FlowDensity(LatentPoints):
+class FlowDensity(Queries, LatentPoints):
     """Density estimation with a normalizing flow: spline couplings over a fitted mixture.
 
     By default `fit` starts with a mixture of normal distributions as the base density of the flow. Coupling layers start at
@@ -783,6 +784,10 @@ class FlowDensity(LatentPoints):
         UserWarning
             If the marginal log-densities of some rows cannot be trusted, for fewer than 20 effective draws.
         """
+        if context is None and return_std is False and return_error is False:
+            found = self._log_density_of_plain(X)
+            if found is not None:
+                return found
         return_std, return_error = check_bool("return_std", return_std), check_bool("return_error", return_error)
         scores: Floats | tuple[Floats, ...] = self._all_scores(X, context, return_std, return_error)
         return scores

@@ -55,7 +55,15 @@ PUBLIC = [getattr(nvpflow, name) for name in nvpflow.__all__]
 SECTIONS = {"GL06", "GL07", "SS01", "SS02", "PR01", "PR02", "PR03", "PR10", "RT01", "YD01"}
 # The constructors of two have the signature of another class at run time; a message has no parameters to speak of;
 # the page of an alias points to the other name.
-OTHERS = {"FlowOutlierDetector", "RealNVP", "CouplingLayer", "NotFittedError", "ConvergenceWarning", "TableError"}
+OTHERS = {
+    "FlowOutlierDetector",
+    "RealNVP",
+    "CouplingLayer",
+    "NotFittedError",
+    "AccuracyWarning",
+    "ConvergenceWarning",
+    "TableError",
+}
 
 
 def documented():
