@@ -11,6 +11,8 @@ typedef vreal (*vector_function)(vreal);
 typedef long double (*exact_function)(long double);
 
 static vreal vexp_function(vreal v) { return vexp(v); }
+static vreal vexp2_function(vreal v) { return vexp2(v); }
+static vreal vlog1p_function(vreal v) { return vlog1p(v); }
 static vreal vtanh_function(vreal v) { return vtanh(v); }
 static vreal vsigmoid_function(vreal v) { return vsigmoid(v); }
 static vreal vlog_function(vreal v) { return vlog(v); }
@@ -107,6 +109,12 @@ static void test_limits(void) {
     CHECK(apply(vexp_function, (real)(NVP_PRECISION == 32 ? -103 : -745)) == SUBNORMAL);
     CHECK(apply(vexp_function, (real)(NVP_PRECISION == 32 ? -104.5 : -746)) == 0);
 
+    CHECK(apply(vexp2_function, 0) == 1 && apply(vexp2_function, -7) == (real)0x1p-7);
+    CHECK(apply(vexp2_function, -infinity) == SMALLEST_NORMAL && apply(vexp2_function, -LARGEST) == SMALLEST_NORMAL);
+    CHECK(isnan(apply(vexp2_function, nan)));
+    CHECK(apply(vlog1p_function, 0) == 0 && apply(vlog1p_function, SMALLEST_NORMAL) == SMALLEST_NORMAL);
+    CHECK(isnan(apply(vlog1p_function, nan)));
+
     CHECK(apply(vtanh_function, infinity) == 1 && apply(vtanh_function, -infinity) == -1);
     CHECK(apply(vtanh_function, LARGEST) == 1 && apply(vtanh_function, -LARGEST) == -1);
     CHECK(isnan(apply(vtanh_function, nan)));
@@ -152,6 +160,10 @@ static void test_errors(void) {
     check_within("exp", vexp_function, expl, -1, 1, 0, 2);
     check_within("exp", vexp_function, expl, -subnormal, -range, 0,
                  2); /* subnormal results: an ulp is what they have */
+    check_within("exp2", vexp2_function, exp2l, NVP_PRECISION == 32 ? -126 : -1022, 0, 0, 2);
+    check_within("exp2", vexp2_function, exp2l, -1, 0, 0, 2);
+    check_within("log1p", vlog1p_function, log1pl, 0, 1, 0, 2);
+    check_within("log1p", vlog1p_function, log1pl, 0, 1e-3, 0, 2);
     check_within("tanh", vtanh_function, tanhl, -12, 12, 0, 3);
     check_within("tanh", vtanh_function, tanhl, -0.7, 0.7, 0, 3);
     check_within("tanh", vtanh_function, tanhl, -1e-6, 1e-6, 0, 3);
