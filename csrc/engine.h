@@ -4,6 +4,7 @@
 #define NVP_ENGINE_H
 
 #include "adam.h"
+#include "expectation.h"
 #include "pass.h"
 
 struct nvp_engine {
@@ -26,6 +27,9 @@ struct nvp_engine {
     void (*update)(const nvp_update *update, size_t from, size_t n);
     /* The sum of squares of the gradient of these parameters. */
     double (*sum_of_squares)(const nvp_update *update, size_t from, size_t n);
+    /* Add the sums of an expectation step. */
+    nvp_status (*expect)(const nvp_expectation *expectation);
+    nvp_status (*find_nearest)(const nvp_nearest *nearest);
 };
 
 /* The engine of a precision for the widest instruction set of this machine, or for the one that NVPFLOW_ISA names.

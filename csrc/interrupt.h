@@ -5,7 +5,7 @@
 #include "nvpflow.h"
 #include <stdbool.h>
 
-typedef struct {
+typedef struct nvp_interrupt {
     nvp_poll poll; /* may be NULL */
     void *context;
     double polled_at; /* seconds */

@@ -442,7 +442,8 @@ typedef struct {
  * then for the rest of max_epochs, gives the same bits as one call. The caller owns the memory, aligned as by malloc,
  * and fills it with zeros before the first call. A copy of it resumes independently. All calls on a state must have the
  * same flow, data and options, except for pause_after. A resumed training continues from the parameters in the state,
- * not from the passed ones. A training that has diverged or run out of patience cannot be resumed. */
+ * not from the passed ones. A training that has diverged or run out of patience cannot be resumed. If the first call
+ * ends with an error, the next one begins anew. */
 NVP_API nvp_status nvp_train_state_size(const nvp_flow *flow, size_t *size);
 
 /* Fit the parameters in place: minimise the mean NLL of the training data, n >= 1. The loss of a minibatch of b samples

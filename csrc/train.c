@@ -127,6 +127,7 @@ static nvp_status choose_result(nvp_training *t, candidate initial, bool check, 
 /* The epochs of this call, after prepare. */
 static nvp_status train(nvp_training *t, void *initial_params, nvp_train_result *result) {
     const candidate initial = {initial_params, t->state.progress->epochs};
+    const bool resumes = t->state.progress->epochs > 0;
     nvp_status status = nvp_run_teams(t);
     if (status == NVP_OK)
         nvp_workspace_start_team(t->workspace, (double)t->data.n * (double)t->flow->n_params,
@@ -135,8 +136,10 @@ static nvp_status train(nvp_training *t, void *initial_params, nvp_train_result 
     nvp_workspace_stop_team(t->workspace);
     if (status == NVP_OK)
         status = chosen;
-    if (status != NVP_OK && status != NVP_INTERRUPTED)
+    if (status != NVP_OK && status != NVP_INTERRUPTED) {
         nvp_copy_row(t, t->params, initial.params);
+        t->state.progress->begun = resumes; /* the next call may have other parameters */
+    }
     return status;
 }
 

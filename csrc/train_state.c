@@ -32,6 +32,7 @@ void nvp_begin_train_state(const nvp_train_state *state, const nvp_flow *flow, c
     const size_t row = flow->n_params * flow->engine->real_size;
     *state->progress = (nvp_progress){
         .begun = true, .best_validation_nll = INFINITY, .best_train_nll = INFINITY, .improved_nll = INFINITY};
+    memset(state->m, 0, 2 * row); /* m and v: a call that failed may have left some */
     memcpy(state->average, params, row);
     memcpy(state->best, params, row);
 }

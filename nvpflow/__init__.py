@@ -38,6 +38,7 @@ from nvpflow.layers import (
     SplineCoupling,
 )
 from nvpflow.mixture_base import MixtureBase
+from nvpflow.normal_base import NormalBase
 from nvpflow.optim import Adam, TrainingState
 from nvpflow.outliers import FlowOutlierDetector
 from nvpflow.real_nvp import RealNVP
@@ -64,6 +65,7 @@ __all__ = [
     "LULinear",
     "Linear",
     "MixtureBase",
+    "NormalBase",
     "NotFittedError",
     "Permutation",
     "RealNVP",

@@ -48,6 +48,10 @@ class Base:
         """Create a base from the entries "base.<name>" of a flow's state dict, and remove them from it."""
         raise NotImplementedError
 
+    def _to_normal(self, points: Floats, context: Floats | None, *, backward: bool) -> tuple[Floats, Floats]:
+        """`to_normal` of checked points (n, D), or `from_normal`. Both results are in float64."""
+        raise NotImplementedError
+
     def _grad_log_prob(self, z: Floats, context: Floats | None = None) -> Floats:
         """Gradient of the log-density with respect to the latent points z, (n, D) like these. The context is (n, C)."""
         raise NotImplementedError
@@ -109,6 +113,74 @@ class Base:
             raise ValueError(f"z must have shape (n, {self.data_dim}), got {z.shape}")
         return self._flow().log_prob(z, context)
 
+    def to_normal(self, z: ArrayLike, context: ArrayLike | None = None) -> tuple[Floats, Floats]:
+        """Map latent points to points that are distributed as N(0, I), if z are draws from this density.
+
+        It is the Rosenblatt transform of the density, one column after the other::
+
+            y_d = Phi^-1(F(z_d | z_1, ..., z_(d-1), context)),     log p(z | context) = log N(y; 0, I) + log|det dy/dz|
+
+        with the conditional distribution functions F of the density, and Phi that of N(0, 1). It is smooth and increasing in
+        each column.
+
+        Parameters
+        ----------
+        z : array_like, shape (n, D)
+        context : array_like, shape (n, C)
+            Required if the density depends on a context.
+
+        Returns
+        -------
+        y : ndarray of float64, shape (n, D)
+            A row of z that is not finite stays as it is.
+        log_det : ndarray of float64, shape (n,)
+            log|det dy/dz|, in nats.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If z or context does not hold real numbers, or has a wrong shape.
+
+        References
+        ----------
+        Rosenblatt (1952), "Remarks on a multivariate transformation".
+        """
+        points, context = self._check_points("z", z, context)
+        return self._to_normal(points, context, backward=False)
+
+    def from_normal(self, y: ArrayLike, context: ArrayLike | None = None) -> tuple[Floats, Floats]:
+        """Map points of N(0, I) to latent points, undoing `to_normal`.
+
+        Parameters
+        ----------
+        y : array_like, shape (n, D)
+        context : array_like, shape (n, C)
+            Required if the density depends on a context.
+
+        Returns
+        -------
+        z : ndarray of float64, shape (n, D)
+        log_det : ndarray of float64, shape (n,)
+            log|det dz/dy|, in nats.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If y or context does not hold real numbers, or has a wrong shape.
+        """
+        points, context = self._check_points("y", y, context)
+        return self._to_normal(points, context, backward=True)
+
+    def _check_points(self, name: str, points: ArrayLike, context: ArrayLike | None) -> tuple[Floats, Floats | None]:
+        """Check points (n, D) and their context (n, C), as numbers of the dtype or in float64."""
+        checked = _check_table(name, points, None, self.data_dim)
+        if self.context_dim == 0 and context is None:
+            return checked, None
+        if self.context_dim == 0 or context is None:
+            needed = f"must have shape (n, {self.context_dim})" if self.context_dim else "must be None"
+            raise ValueError(f"context {needed}, got {'None' if context is None else 'one'}")
+        return checked, _check_table("context", context, len(checked), self.context_dim)
+
     def _flow(self) -> _core.Flow:
         return bare_flow(self.data_dim, self.dtype, self._fields(), self._parameters, self.context_dim)
 
@@ -131,7 +203,7 @@ class Base:
         """
         return {"type": self._kind, **{name: getattr(self, name) for name in self._arguments}}
 
-    def _fields(self) -> dict[str, Any]:
+    def _fields(self) -> dict[str, Any] | None:
         """The description that `encode_flow` reads: the kind and its fields."""
         _, fields = _core.BASE_KINDS[self._kind]
         return {"type": self._kind, **{name: getattr(self, name) for name, *_ in fields}}
@@ -165,8 +237,18 @@ class Base:
         return f"{type(self).__name__}({sizes}, dtype='{self.dtype}')"
 
 
+def _check_table(name: str, value: ArrayLike, n: int | None, columns: int) -> Floats:
+    array = as_array(name, value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}")
+    if array.ndim != 2 or array.shape[1] != columns or n not in (None, len(array)):
+        raise ValueError(f"{name} must have shape ({'n' if n is None else n}, {columns}), got {array.shape}")
+    with np.errstate(over="ignore"):  # longdouble may overflow
+        return array.astype(np.float64)
+
+
 def bare_flow(
-    data_dim: int, dtype: FloatDType, fields: Mapping[str, Any], parameters: Floats | None = None, context_dim: int = 0
+    data_dim: int, dtype: FloatDType, fields: Mapping[str, Any] | None, parameters: Floats | None = None, context_dim: int = 0
 ) -> _core.Flow:
     """Create a core flow over a base with these fields. Its only layer is the identity.
 

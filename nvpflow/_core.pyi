@@ -5,7 +5,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import disjoint_base
 
-from nvpflow._typing import ArrayLike, Floats
+from nvpflow._typing import ArrayLike, Floats, Ints
 
 _Data: TypeAlias = tuple[ArrayLike, ArrayLike | None, ArrayLike | None]
 
@@ -96,6 +96,37 @@ def incomplete_sums(
     squares: Floats,
     /,
 ) -> float: ...
+def em(
+    x: Floats,
+    weight: Floats | None,
+    classes: Ints | None,
+    log_weights: Floats | None,
+    class_shares: Floats | None,
+    weights: Floats,
+    means: Floats,
+    covariances: Floats,
+    prior: tuple[object, ...],
+    max_iter: int,
+    tolerance: float,
+    /,
+) -> float: ...
+def covariances(squares: Floats, shares: Floats, prior: tuple[object, ...], /) -> None: ...
+def kmeans(points: Floats, share: Floats, max_iter: int, centers: Floats, labels: Ints, /) -> None: ...
+def add_center(points: Floats, share: Floats, uniforms: Floats, distances: Floats, /) -> int: ...
+def cluster_moments(
+    points: Floats, share: Floats, labels: Ints, shares: Floats, means: Floats, squares: Floats, /
+) -> None: ...
+def rosenblatt(
+    backward: bool,
+    points: Floats,
+    given: Floats,
+    log_weights: Floats,
+    means: Floats,
+    factors: Floats,
+    found: Floats,
+    log_det: Floats,
+    /,
+) -> None: ...
 def adam_step(
     parameters: Floats,
     grad: Floats,

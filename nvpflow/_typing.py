@@ -47,6 +47,7 @@ Activation: TypeAlias = Literal["relu", "tanh", "silu"]
 Scale: TypeAlias = Literal["exp", "tanh"]
 CouplingKind: TypeAlias = Literal["spline", "affine", "additive"]
 Base: TypeAlias = Literal["auto", "normal", "mixture"]
+Latent: TypeAlias = Literal["base", "normal"]
 Missing: TypeAlias = Literal["error", "marginalize"]
 Schedule: TypeAlias = Literal["constant", "cosine"]
 

@@ -124,6 +124,9 @@ class ConditionalMixtureBase(MixtureBase):
         n = len(self._parameters) - self.n_components * self.n_indicators
         return self._parameters[n:].reshape(self.n_components, self.n_indicators)
 
+    def _logits_of_indicators(self) -> Floats:
+        return self.indicator_logits.astype(np.float64)
+
     def config(self) -> dict[str, Any]:
         config = super().config()
         return config | {"n_indicators": self.n_indicators} if self.n_indicators else config

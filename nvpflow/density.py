@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self, cast, overload
 import numpy as np
 
 from nvpflow._fitted import INCOMPLETE, NotFittedError
+from nvpflow._latent import LATENTS, LatentPoints, check_latent
 from nvpflow._sklearn.available import of_one_flow
 from nvpflow._sklearn.feature_names import check_feature_names
 from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed
-from nvpflow._sklearn.transformer import Transformer
 from nvpflow._training.build import reads
 from nvpflow._training.dataset import Data, check_data, count_given, refuse_context, warn_of_dependent_columns
 from nvpflow._training.fit import train
@@ -35,6 +35,7 @@ from nvpflow._typing import (
     Floats,
     History,
     Ints,
+    Latent,
     Missing,
     Schedule,
     Search,
@@ -92,7 +93,7 @@ class _Draws(NamedTuple):
     empty: Floats  # numbers (n, 0) where there are no others
 
 
-class FlowDensity(Transformer):
+class FlowDensity(LatentPoints):
     """Density estimation with a normalizing flow: spline couplings over a fitted mixture.
 
     By default `fit` starts with a mixture of normal distributions as the base density of the flow. Coupling layers start at
@@ -170,6 +171,11 @@ class FlowDensity(Transformer):
         which is right if the absence of a cell depends on nothing but the cells that are there; `score_samples` and what
         relies on it give the marginal log-density of the cells that are there. Rows without any value are left out in `fit`.
         `impute` fills missing cells in any case. A context must be complete.
+    latent : {"base", "normal"}, default "base"
+        The latent points of `transform` and `inverse_transform`. "base": those of `flow_`, which are distributed as its base
+        density, often a mixture. "normal": points of N(0, I), whatever the base. `MixtureBase.to_normal` maps one to the other
+        exactly, so fit, densities and samples are the same. Needs columns of real numbers, with bounds or without, and
+        ``n_models=1``. It may be changed after the fit.
     n_init : int, default 1
         Number of random starts. After a tenth of the epochs, or the first cycle, only the one with the lowest validation NLL
         continues. There is one start if no samples are held back, and for a warm start.
@@ -360,6 +366,7 @@ class FlowDensity(Transformer):
         support: Support = None,
         context_support: Support = None,
         missing: Missing = "error",
+        latent: Latent = "base",
         n_init: int = 1,  # over a mixture one is as good as any; over N(0, I) the second, whitened, suits correlated tables
         n_models: int = 1,
         max_iter: int | None = None,
@@ -391,6 +398,7 @@ class FlowDensity(Transformer):
         self.support = support
         self.context_support = context_support
         self.missing = missing
+        self.latent = latent
         self.n_init = n_init
         self.n_models = n_models
         self.max_iter = max_iter
@@ -423,6 +431,7 @@ class FlowDensity(Transformer):
         "support": allowed(check_support, or_none=True),
         "context_support": allowed(check_support, or_none=True),
         "missing": allowed(check_choice, ("error", "marginalize")),
+        "latent": allowed(check_choice, LATENTS),
         "n_init": allowed(check_int, 1),
         "n_models": allowed(check_int, 1),
         "max_iter": allowed(check_int, 1, or_none=True),
@@ -548,6 +557,7 @@ class FlowDensity(Transformer):
 
     def _fit_data(self, settings: Settings, prepared: Prepared, callback: Callback | None = None) -> Self:
         """Fit to checked samples."""
+        check_latent(settings, prepared)
         before = self if settings.warm_start and hasattr(self, "flow_") else None
         data, fitted = prepared.data, prepared.fitted_attributes()
         columns = prepared.n_features, prepared.names, prepared.context_names
@@ -643,6 +653,7 @@ class FlowDensity(Transformer):
             prepared = prepare(settings, X, context, sample_weight, fit_new)
         else:
             prepared = self._prepare_piece(settings, X, context, sample_weight)
+        check_latent(settings, prepared)
         if prepared.codes is not None and (prepared.codes < 0).any():  # of a first piece, whose categories nobody knew before
             raise ValueError(INCOMPLETE.format("partial_fit"))
         data, n_indicators = prepared.data, sum(prepared.blocks)
@@ -1011,59 +1022,6 @@ class FlowDensity(Transformer):
         is_whole[coding.others] = False if supports is None else supports.is_whole
         tables = [categories.columns(*one) for one in zip(numbers, codes.astype(np.intp))]
         return filled_like(X, missing[:, place], tables, is_whole, is_category)
-
-    @of_one_flow
-    def transform(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Any:  # an ndarray, or a frame
-        """Take data to the latent space, where samples of the fitted density are distributed as `flow_.base`.
-
-        By default that is a mixture of normal distributions. With ``base="normal"``, and by default with
-        ``validation_fraction=None``, it is N(0, I), and `flow_.base` is None.
-
-        Parameters
-        ----------
-        X : array_like of real numbers, shape (n, D)
-        context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
-            Needed by a model that was fitted with a context.
-
-        Returns
-        -------
-        Z : ndarray, shape (n, D)
-            Or a frame, as `set_output` says.
-
-        Raises
-        ------
-        NotFittedError, TypeError, ValueError
-            Also where a column holds categories.
-        """
-        self._refuse_categories("transform")
-        checked = self._check_samples(X)
-        flow = cast(Flow, self.flow_)
-        return self._output(flow.inverse(checked, self._check_context(context, len(checked)))[0], X)
-
-    @of_one_flow
-    def inverse_transform(self, Z: ArrayLike, *, context: ArrayLike | None = None) -> Floats:
-        """Take latent points to data, undoing `transform`.
-
-        Parameters
-        ----------
-        Z : array_like of real numbers, shape (n, D)
-        context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
-            Needed by a model that was fitted with a context.
-
-        Returns
-        -------
-        X : ndarray, shape (n, D)
-            In the dtype of the model, or in float64 if `origin_` is not 0.
-
-        Raises
-        ------
-        NotFittedError, TypeError, ValueError
-            Also where a column of X holds categories.
-        """
-        self._refuse_categories("inverse_transform")
-        Z = self._check_samples(Z, "Z")
-        flow = cast(Flow, self.flow_)
-        return self._to_own_units(flow.forward(Z, self._check_context(context, len(Z)))[0])
 
     def save(self, path: AnyPath | BinaryWriter) -> None:
         """Write the fitted model to a file that `nvpflow.load` reads; see `nvpflow.save`.

@@ -20,8 +20,8 @@ __all__ = ["FlowEnsemble", "log_prob_and_std", "log_sum_exp", "spread_of"]
 
 # What a `Flow` has and an average of densities cannot have: it has no layers, and no latent space of its own.
 OF_ONE_FLOW = frozenset({
-    "base", "config", "fit", "forward", "forward_vjp", "initialize_act_norms", "inverse", "inverse_vjp", "layers",
-    "load_state_dict", "nll_and_grad", "parameters", "state_dict", "trace",
+    "base", "base_density", "config", "fit", "forward", "forward_vjp", "initialize_act_norms", "inverse", "inverse_vjp",
+    "layers", "load_state_dict", "nll_and_grad", "parameters", "state_dict", "trace",
 })  # fmt: skip
 ROUNDING = 1e-6  # by which the sum of the weights may differ from 1
 

@@ -44,6 +44,7 @@ from nvpflow._warnings import warn_user
 from nvpflow.bases import BASE_TYPES, Base, base_from_config, base_from_state
 from nvpflow.layers import SCALE_BOUND, STATE_NAMES, ActNorm, AffineCoupling, Layer, layer_from_config
 from nvpflow.mixture_base import MixtureBase
+from nvpflow.normal_base import NormalBase
 from nvpflow.optim import TrainingState
 
 __all__ = ["ConvergenceWarning", "Flow"]
@@ -72,8 +73,8 @@ class Flow(_core.Flow):
         At least one. All have the same dtype and number of dimensions, and coupling layers have the same context_dim. The
         flow takes ownership: the layers' parameters become views of `parameters`. A layer cannot belong to a second flow,
         but a `copy` of it can.
-    base : MixtureBase or ConditionalMixtureBase, optional
-        Density of the latent points, the latter given the context. The flow takes ownership of it. Default: N(0, I).
+    base : MixtureBase, ConditionalMixtureBase or NormalBase, optional
+        Density of the latent points, the second one given the context. The flow takes ownership of it. Default: N(0, I).
 
     Attributes
     ----------
@@ -81,6 +82,8 @@ class Flow(_core.Flow):
         ``len(flow)`` is their number, ``flow[i]`` the i-th layer.
     base : MixtureBase or None
         None: N(0, I).
+    base_density : Base
+        `base`, or a `NormalBase` if that is None: an object with `sample` and `log_prob` in any case.
     parameters : ndarray, shape (n_parameters,)
         The parameters of all layers in order, then those of the base, as a writable view.
 
@@ -112,10 +115,11 @@ class Flow(_core.Flow):
 
     _file_kind = "Flow"
 
-    def __init__(self, layers: Sequence[Layer] | Layer, base: MixtureBase | None = None) -> None:
+    def __init__(self, layers: Sequence[Layer] | Layer, base: MixtureBase | NormalBase | None = None) -> None:
         layers = tuple(layers) if np.iterable(layers) else (layers,)
         _check_layers(layers)
         _check_base(base, layers)
+        base = None if isinstance(base, NormalBase) else base
         first = layers[0]
         context_dim = max(part.context_dim for part in (*layers, base) if part is not None)
         fields = [layer._fields() for layer in layers]
@@ -133,6 +137,14 @@ class Flow(_core.Flow):
     def base(self) -> MixtureBase | None:
         """MixtureBase or None: density of the latent points, None for N(0, I)."""
         return self._base
+
+    @property
+    def base_density(self) -> Base:
+        """Base: density of the latent points, with `sample`, `log_prob`, `to_normal` and `from_normal`.
+
+        It is `base`, or a `NormalBase` if that is None.
+        """
+        return NormalBase(self.data_dim, dtype=self.dtype) if self.base is None else self.base
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -248,7 +260,7 @@ class Flow(_core.Flow):
         z, log_det = self.inverse(x, context)
         with np.errstate(over="ignore", invalid="ignore"):
             known = None if context is None else as_array("context", context).astype(self.dtype)
-            grad_z = -z if self.base is None else self.base._grad_log_prob(z, known)
+            grad_z = self.base_density._grad_log_prob(z, known)
             vjp: Any = self.inverse_vjp  # one overload takes a context, the other does not
             grad: Floats = vjp(x, grad_z, np.ones_like(log_det), context)[0]
             grad[~np.isfinite(z).all(axis=1) | ~np.isfinite(log_det)] = np.nan
@@ -739,7 +751,7 @@ def _check_base(base: Base | None, layers: Sequence[Layer]) -> None:
     if base is None:
         return
     if not isinstance(base, Base):
-        names = ", a ".join(base_type.__name__ for base_type in BASE_TYPES.values())
+        names = ", a ".join(base_type.__name__ for base_type in (*BASE_TYPES.values(), NormalBase))
         raise TypeError(f"base must be a {names} or None, got {shown(base)}")
     if base._in_flow:
         raise ValueError("base already belongs to a flow: use base.copy()")

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nvpflow._base import Base
+from nvpflow._rosenblatt import rosenblatt
 from nvpflow._typing import ArrayLike, DTypeLike, FloatDType, Floats
 from nvpflow._validation.arguments import check_dtype
 from nvpflow._validation.arrays import as_array
@@ -141,6 +142,13 @@ class MixtureBase(Base):
         base._allocate(n_components, n_columns, check_dtype(dtype))
         base._load(state)
         return base
+
+    def _logits_of_indicators(self) -> Floats:
+        """How much each indicator at the end of the context adds to the logarithms of the weights, (K, I), in float64."""
+        return np.empty((self.n_components, 0))
+
+    def _to_normal(self, points: Floats, context: Floats | None, *, backward: bool) -> tuple[Floats, Floats]:
+        return rosenblatt(self, points, context, backward=backward)
 
     def _grad_log_prob(self, z: Floats, context: Floats | None = None) -> Floats:
         grad, p, log_weights = np.empty_like(z), self.precision_factors, np.log(self.weights)

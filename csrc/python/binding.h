@@ -109,6 +109,11 @@ void leave_python(Call *call);
 int end_call(Call *call, nvp_status status);
 int raise_status(nvp_status status);
 
+/* The same for a call without a flow: the GIL, the exceptions of what it calls, and Ctrl-C if it takes an interrupt. */
+struct nvp_interrupt;
+void release_gil(Call *call, struct nvp_interrupt *interrupt); /* `interrupt` may be NULL */
+int take_gil(Call *call, nvp_status status);                   /* as end_call */
+
 /* An uninitialised array in the dtype of the transform. */
 PyArrayObject *new_array(const TransformObject *self, int n_dims, npy_intp *shape);
 
@@ -127,5 +132,11 @@ static inline PyObject *pair(PyArrayObject *first, PyArrayObject *second) {
 
 PyObject *adam_step(PyObject *module, PyObject *args);
 PyObject *incomplete_sums(PyObject *module, PyObject *args);
+PyObject *em(PyObject *module, PyObject *args);
+PyObject *covariances(PyObject *module, PyObject *args);
+PyObject *kmeans(PyObject *module, PyObject *args);
+PyObject *add_center(PyObject *module, PyObject *args);
+PyObject *cluster_moments(PyObject *module, PyObject *args);
+PyObject *rosenblatt(PyObject *module, PyObject *args);
 
 #endif

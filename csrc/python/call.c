@@ -1,5 +1,6 @@
 /* The frame of every call into the library: the workspace, the GIL, Ctrl-C, statuses. */
 #include "binding.h"
+#include "../interrupt.h"
 
 int raise_status(nvp_status status) {
     switch (status) {
@@ -45,6 +46,25 @@ static int check_signals(void *context) {
 /* Python's list of threads begins with the newest one and ends with the main thread. */
 static int is_main_thread(void) { return PyThreadState_Next(PyThreadState_Get()) == NULL; }
 
+/* Only the main thread handles signals. Other threads must not take the GIL while a team works: when the interpreter
+ * exits, a thread that asks for the GIL ends at once, and the memory on its stack disappears. */
+static nvp_poll poll_of_thread(void) { return is_main_thread() ? check_signals : NULL; }
+
+void release_gil(Call *call, nvp_interrupt *interrupt) {
+    if (interrupt)
+        *interrupt = (nvp_interrupt){poll_of_thread(), call, nvp_seconds()};
+    call->exception = NULL;
+    call->thread = PyEval_SaveThread();
+}
+
+int take_gil(Call *call, nvp_status status) {
+    PyEval_RestoreThread(call->thread);
+    if (!call->exception)
+        return raise_status(status);
+    PyErr_SetRaisedException(call->exception);
+    return -1;
+}
+
 int begin_call(Call *call, TransformObject *self) {
     /* The kept workspace, or a new one while another thread uses that. */
     call->self = self;
@@ -57,9 +77,7 @@ int begin_call(Call *call, TransformObject *self) {
             return raise_status(status);
     }
     call->parameters = (PyArrayObject *)Py_NewRef(self->parameters);
-    /* Only the main thread handles signals. Other threads must not take the GIL while a team works: when the
-     * interpreter exits, a thread that asks for the GIL ends at once, and the memory on its stack disappears. */
-    nvp_workspace_set_poll(call->workspace, is_main_thread() ? check_signals : NULL, call);
+    nvp_workspace_set_poll(call->workspace, poll_of_thread(), call);
     nvp_workspace_set_threads(call->workspace, (size_t)self->n_threads);
     call->thread = PyEval_SaveThread();
     return 0;

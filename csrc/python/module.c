@@ -17,12 +17,31 @@ static PyMethodDef module_functions[] = {
     {"adam_step", adam_step, METH_VARARGS,
      "adam_step(parameters, grad, m, v, step, learning_rate, beta_1, beta_2, epsilon)\n--\n\n"
      "One step of Adam, in place."},
+    {"add_center", add_center, METH_VARARGS,
+     "add_center(points, share, uniforms, distances, /)\n--\n\n"
+     "Choose a point as one more centre of k-means. Update the distances in place. Return its number."},
+    {"cluster_moments", cluster_moments, METH_VARARGS,
+     "cluster_moments(points, share, labels, shares, means, squares, /)\n--\n\n"
+     "Write the shares, means and weighted mean squares of clusters into the last three arrays."},
     {"count_parameters", count_parameters, METH_O,
      "count_parameters(description)\n--\n\n"
      "The number of parameters of a flow, from the numbers of nvp_flow_decode."},
+    {"covariances", covariances, METH_VARARGS,
+     "covariances(squares, shares, prior, /)\n--\n\n"
+     "Replace the weighted mean squares of components by their covariances, in place."},
+    {"em", em, METH_VARARGS,
+     "em(x, weight, classes, log_weights, class_shares, weights, means, covariances, prior, max_iter, tolerance, /)"
+     "\n--\n\n"
+     "Fit a mixture by expectation-maximisation, in place. Return the mean NLL before the last step."},
+    {"kmeans", kmeans, METH_VARARGS,
+     "kmeans(points, share, max_iter, centers, labels, /)\n--\n\n"
+     "Move the centres, and write the labels of the points, in place."},
     {"incomplete_sums", incomplete_sums, METH_VARARGS,
      "incomplete_sums(x, share, log_weights, means, covariances, shares, shift, squares, /)\n--\n\n"
      "Add the expectations of rows with missing cells to the last three arrays. Return the sum of the NLL."},
+    {"rosenblatt", rosenblatt, METH_VARARGS,
+     "rosenblatt(backward, points, given, log_weights, means, factors, found, log_det, /)\n--\n\n"
+     "Map points of a mixture to points of N(0, I), or back, into the last two arrays."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
+from nvpflow import _core
 from nvpflow._training.statistics import LARGE_SHARE, MANY_ROWS, SPREAD_OF_NORMAL, quantiles
 from nvpflow._typing import Floats
 
@@ -32,6 +35,8 @@ ONE_VALUE = 4
 FACTOR_ITER, LEAST_UNIQUE = 8, 1e-3
 # Keeps covariances of any size positive definite in spite of rounding.
 LEAST_RELATIVE = 1e-12
+# In the order of the core.
+LIMITS = np.array([LEAST_RELATIVE, WIDEST_PRIOR, ENOUGH_ROWS, ONE_VALUE, ENOUGH_FOR_VALUES], float)
 
 
 class CovariancePrior:
@@ -62,7 +67,7 @@ class CovariancePrior:
         some = slice(None, None, max(1, len(x) // MANY_ROWS))
         self.shrinkage = _choose_shrinkage(x[some].astype(np.float64), None if weight is None else weight[some])
         resolution = LEAST_RESOLVED * np.finfo(x.dtype).eps
-        least = np.array([_least_deviation(column) for column in x[some].T])
+        least = np.array([_least_deviation(column) for column in x[some].T], np.float64)
         self.repeated, self.floor = least > resolution, np.maximum(least, resolution) ** 2
         self.any_repeated = bool(self.repeated.any())
 
@@ -79,57 +84,21 @@ class CovariancePrior:
             Weight of the prior, in samples per dimension. Infinite: all components have the same covariance, unless the prior
             is limited.
         """
-        k, dim = squares.shape[:2]
-        rows = shares * self.n / dim
-        pooled = squares.sum(axis=0) / shares.sum()
-        if self.any_repeated:
-            # A component with enough rows that holds one repeated value gets the floor, for any number of components.
-            variances = np.diagonal(squares, axis1=1, axis2=2) / shares[:, None]
-            broad = (variances > ONE_VALUE * self.floor) | ~self.repeated | (rows <= ENOUGH_FOR_VALUES)[:, None]
-            root = np.sqrt(shares.sum() / np.maximum(shares @ broad, np.finfo(float).tiny))
-            prior = self._prior(pooled * np.outer(root, root))
-            priors = prior * (broad[:, :, None] & broad[:, None, :])
-        else:
-            prior = self._prior(pooled)
-            priors = np.broadcast_to(prior, squares.shape)
-        covariances = priors.copy()
-        if k > 1:
-            limit = self._limit(prior, squares, shares, rows)[:, None, None]
-            own = (shares / (shares + prior_samples * dim / self.n))[:, None, None]  # how much of a covariance is its own
-            covariances = own / shares[:, None, None] * squares + (1 - own) * limit * priors
-        return self.regular(covariances)
+        covariances = np.array(squares, np.float64)
+        _core.covariances(covariances, np.asarray(shares, np.float64), self.for_core(prior_samples))
+        return covariances
+
+    def for_core(self, prior_samples: float) -> tuple[object, ...]:
+        """The prior as `_core.em` and `_core.covariances` read it."""
+        repeated = self.repeated.astype(np.float64) if self.any_repeated else None
+        structure = functools.partial(factor_model, n_factors=self.n_factors) if self.n_factors else None
+        return self.n, prior_samples, self.shrinkage, LIMITS, self.floor, repeated, structure
 
     def regular(self, covariances: Floats) -> Floats:
         """Covariances (K, D, D) with the floors, and positive definite."""
         i = np.arange(covariances.shape[1])
         covariances[:, i, i] = covariances[:, i, i] * (1 + LEAST_RELATIVE) + self.floor
         return covariances
-
-    def _prior(self, pooled: Floats) -> Floats:
-        """The pooled covariance (D, D) of components that do not hold one value, shrunk to its diagonal or a factor model."""
-        if self.n_factors:
-            return factor_model(pooled, self.n_factors)
-        prior: Floats = (1 - self.shrinkage) * pooled + self.shrinkage * np.diag(np.diag(pooled))
-        return prior
-
-    def _limit(self, prior: Floats, squares: Floats, shares: Floats, rows: Floats) -> Floats:
-        """Factors (K,) for the components' priors. They limit the width of a prior, so that large components do not blur
-        small ones."""
-        large = rows > ENOUGH_ROWS
-        if self.any_repeated or not large.any():
-            return np.ones(len(rows))
-        own = squares.reshape(len(rows), -1) @ _inverse(prior).ravel() / (shares * len(prior))
-        limit: Floats = np.where(large, np.minimum(1, WIDEST_PRIOR * own), 1)
-        return limit
-
-
-def _inverse(prior: Floats) -> Floats:
-    """The inverse of a covariance (D, D), or its pseudo-inverse if it is singular."""
-    try:
-        inverse: Floats = np.linalg.inv(prior)
-        return inverse if np.isfinite(inverse).all() else np.linalg.pinv(prior, hermitian=True)
-    except np.linalg.LinAlgError:
-        return np.linalg.pinv(prior, hermitian=True)
 
 
 def factor_model(covariance: Floats, n_factors: int) -> Floats:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from nvpflow import _core
 from nvpflow._base import bare_flow
 from nvpflow._training.covariances import PRIOR_SAMPLES, CovariancePrior
 from nvpflow._training.dataset import Data
 from nvpflow._training.kmeans import Clusters
 from nvpflow._training.statistics import effective_size, location_and_scale
 from nvpflow._typing import Floats
-from nvpflow.mixture_base import MixtureBase
+from nvpflow.mixture_base import MixtureBase, pack_factors
 
 __all__ = ["ColumnUnits", "Mixture", "Samples", "standardized"]
 
@@ -47,7 +48,8 @@ class Samples:
     """Samples x (n, D) of about unit deviation, with weights (n,) or None. The attribute n is their effective number."""
 
     def __init__(self, x: Floats, weight: Floats | None) -> None:
-        self.x, self.weight = np.ascontiguousarray(x), weight
+        self.x = np.ascontiguousarray(x)
+        self.weight = None if weight is None else np.asarray(weight, np.float64) / np.mean(weight, dtype=np.float64)
         self.n = effective_size(Data(x, None, weight))
         self.prior = CovariancePrior(self.x, weight, self.n)
 
@@ -59,84 +61,48 @@ def standardized(x: Floats, weight: Floats | None) -> tuple[Samples, ColumnUnits
 
 
 class Mixture:
-    """K components, fitted to samples.
-
-    A step needs the sums over the samples that also occur in the gradient of the log-likelihood, so it takes them from the
-    gradient, which the core computes: Xu and Jordan (1996), "On convergence properties of the EM algorithm for Gaussian
-    mixtures".
-    """
+    """K components, fitted to samples. The core takes the steps."""
 
     tables: Floats | None = None  # of categories, which it has none of
 
     def __init__(self, samples: Samples, k: int, prior_samples: float = PRIOR_SAMPLES) -> None:
         self.samples, self.k, self.dim, self.prior_samples = samples, k, samples.x.shape[1], prior_samples
-        self.lower = np.tril_indices(self.dim)
-        self.diagonal = np.flatnonzero(self.lower[0] == self.lower[1])
-        self.triangle = np.tril(np.ones((self.dim, self.dim)))
-        self.flow = bare_flow(self.dim, samples.x.dtype, {"type": MixtureBase._kind, "n_components": k})
+        self._flow: _core.Flow | None = None
+        self.weights: Floats = np.empty(0)
+        self.means: Floats = np.empty((0, self.dim))
+        self.covariances: Floats = np.empty((0, self.dim, self.dim))
 
     def start(self, clusters: Clusters) -> None:
         """Initialise the mixture from K clusters of a part of the samples."""
-        x, (labels, parts) = clusters.x, clusters.assign(self.k)
-        shares = np.maximum(parts.sum(axis=0, dtype=np.float64), 1 / len(x))
-        self.weights, self.means = shares / shares.sum(), parts.T @ x / shares[:, None]
-        offsets = x - self.means[labels]
-        squares = np.stack([(offsets * part).T @ offsets for part in parts.T[:, :, None]])
+        shares, self.means, squares = clusters.moments(self.k)
+        self.weights = shares / shares.sum()
         self.covariances = self.samples.prior.covariances(squares, shares, self.prior_samples)
 
     def fit(self, max_iter: int) -> float:
         """Take steps until one raises the likelihood by less than a factor of e. Return the Bayesian information criterion."""
-        before = np.inf
-        for _ in range(max_iter):
-            nll = self._step()
-            if before - nll < 1 / self.samples.n:
-                break
-            before = nll
-        n_parameters = self.k * (1 + self.dim + len(self.lower[0])) - 1
+        nll = self._steps(max_iter)
+        n_parameters = self.k * (1 + self.dim + self.dim * (self.dim + 1) // 2) - 1
         criterion: float = 2 * self.samples.n * nll + n_parameters * np.log(self.samples.n)
         return criterion
 
     def log_prob(self, x: Floats) -> Floats:
         """Log-density of points x (n, D), in nats, in float64. Minus infinity where it is not finite."""
-        self._set_parameters(np.linalg.inv(np.linalg.cholesky(self.covariances)))
+        if self._flow is None:  # one for all priors
+            self._flow = bare_flow(self.dim, self.samples.x.dtype, {"type": MixtureBase._kind, "n_components": self.k})
+        factors = pack_factors(np.linalg.inv(np.linalg.cholesky(self.covariances)))
+        self._flow.parameters[:] = np.concatenate([np.log(self.weights), self.means.ravel(), factors.ravel()])
         with np.errstate(invalid="ignore", over="ignore"):
-            log_prob = self.flow.log_prob(x.astype(self.samples.x.dtype, copy=False)).astype(np.float64)
+            log_prob = self._flow.log_prob(x.astype(self.samples.x.dtype, copy=False)).astype(np.float64)
         return np.where(np.isfinite(log_prob), log_prob, -np.inf)
 
-    def _step(self) -> float:
-        """Take one step of expectation and maximisation. Return the mean NLL before it."""
-        i, root = np.arange(self.dim), np.linalg.cholesky(self.covariances)
-        p = np.linalg.inv(root)
-        nll, grad_logits, grad_means, grad_factors = self._gradient(p)
-        shares = np.maximum(grad_logits + self.weights, np.finfo(self.samples.x.dtype).eps * self.weights)
-        # With o = x - mean and u = P o, and means over the samples weighted by responsibility: the gradient of a mean is
-        # that of P^T u; that of P is the lower triangle of -u o^T, with shares / P on the diagonal. It determines the lower
-        # triangle of u u^T = (u o^T) P^T, which is symmetric.
-        shift = np.einsum("kji,kj->ki", root, grad_means) / shares[:, None]  # the mean of u
-        products = np.zeros_like(p)
-        products[:, *self.lower] = -grad_factors
-        products[:, i, i] = (products[:, i, i] + shares[:, None]) / p[:, i, i]
-        white = products @ p.transpose(0, 2, 1) * (self.triangle / shares[:, None, None])
-        white -= shift[:, :, None] * shift[:, None, :]
-        # Variances of u. Rounding can make them negative if a component has moved far or has become flat.
-        variances, axes = np.linalg.eigh(white)
-        half = root @ axes * np.sqrt(np.maximum(variances, 0) * shares[:, None])[:, None]
-        self.weights, self.means = shares / shares.sum(), self.means + np.einsum("kij,kj->ki", root, shift)
-        self.covariances = self.samples.prior.covariances(half @ half.transpose(0, 2, 1), shares, self.prior_samples)
+    def _steps(self, max_iter: int) -> float:
+        """Take steps of expectation and maximisation, as `fit`. Return the mean NLL before the last one."""
+        samples = self.samples
+        mixture, prior = self._copies(), samples.prior.for_core(self.prior_samples)
+        nll = _core.em(samples.x, samples.weight, None, None, None, *mixture, prior, max_iter, 1 / samples.n)
+        self.weights, self.means, self.covariances = mixture
         return nll
 
-    def _gradient(self, p: Floats) -> tuple[float, Floats, Floats, Floats]:
-        """The mean NLL, and the gradients of the mean log-likelihood by logits (K,), means (K, D) and factors (K, .)."""
-        self._set_parameters(p)
-        nll, grad = self.flow.nll_and_grad(self.samples.x, None, self.samples.weight)
-        ascent, first = -grad.astype(np.float64), self.k * (1 + self.dim)
-        logits, means, factors = ascent[: self.k], ascent[self.k : first], ascent[first:]
-        return nll, logits, means.reshape(self.k, -1), factors.reshape(self.k, -1)
-
-    def _set_parameters(self, p: Floats) -> None:
-        """Set the parameters of the flow. `p` (K, D, D): the Cholesky factors of the precisions."""
-        parameters, i, first = self.flow.parameters, np.arange(self.dim), self.k * (1 + self.dim)
-        parameters[: self.k], parameters[self.k : first] = np.log(self.weights), self.means.ravel()
-        packed = p[:, *self.lower]
-        packed[:, self.diagonal] = np.log(p[:, i, i])
-        parameters[first:] = packed.ravel()
+    def _copies(self) -> tuple[Floats, Floats, Floats]:
+        """What the core changes in place; others may hold the arrays."""
+        return np.array(self.weights, float), np.array(self.means, float), np.array(self.covariances, float)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from enum import IntEnum
 
 import numpy as np
-import numpy.typing as npt
 
+from nvpflow import _core
 from nvpflow._training.statistics import LARGE_SHARE, MANY_ROWS
-from nvpflow._typing import Floats
+from nvpflow._typing import Floats, Ints
 
 __all__ = ["Clusters", "Marks", "ways_to_mark"]
 
@@ -33,48 +33,36 @@ class Clusters:
 
     def __init__(self, x: Floats, weight: Floats | None, rng: np.random.Generator, marks: Marks = Marks.NONE) -> None:
         some = rng.permutation(len(x))[:MANY_ROWS]
-        weight = np.ones(len(some)) if weight is None else weight[some]
-        self.x, self.share, self.rng = x[some], (weight / weight.sum()).astype(x.dtype), rng
-        self.points = np.hstack([self.x, _marked(self.x, marks)]) if marks else self.x
-        self.squares = np.einsum("nd,nd->n", self.points, self.points)[:, None]
-        self.centers = self.points[:1]
-        self.distance = self._distances(self.centers)[:, 0]
+        weight = np.ones(len(some)) if weight is None else weight[some].astype(np.float64)
+        self.x, self.share, self.rng = np.ascontiguousarray(x[some]), weight / weight.sum(), rng
+        self.points = np.ascontiguousarray(np.hstack([self.x, _marked(self.x, marks)])) if marks else self.x
+        self.chosen = [0]  # points that are the initial centres
+        offsets = (self.points - self.points[0]).astype(np.float64)
+        self.distances = np.einsum("nd,nd->n", offsets, offsets)  # squares of those from the nearest of them
 
-    def assign(self, k: int) -> tuple[npt.NDArray[np.intp], Floats]:
-        """Assign samples to K clusters.
+    def assign(self, k: int) -> Ints:
+        """Assign samples to K clusters. Return the labels, (n,)."""
+        while len(self.chosen) < k:
+            self.chosen.append(_core.add_center(self.points, self.share, self.rng.random(3), self.distances))
+        centers, labels = self.points[self.chosen[:k]].astype(np.float64), np.empty(len(self.x), np.int64)
+        _core.kmeans(self.points, self.share, CLUSTER_ITER, centers, labels)
+        return labels
+
+    def moments(self, k: int) -> tuple[Floats, Floats, Floats]:
+        """Find K clusters.
 
         Returns
         -------
-        labels : ndarray of int, shape (n,)
-        parts : ndarray, shape (n, K)
-            A sample's share of all weight in the column of its cluster, otherwise 0.
+        shares : ndarray, shape (K,)
+            Of all weight, positive.
+        means : ndarray, shape (K, D)
+        squares : ndarray, shape (K, D, D)
+            Mean squares about the means, times the shares.
         """
-        while len(self.centers) < k:
-            self._add_center()
-        centers, before = self.centers, None
-        for _ in range(CLUSTER_ITER):
-            labels = self._distances(centers).argmin(axis=1)
-            if before is not None and (labels == before).all():
-                break
-            before = labels
-            parts = np.eye(k, dtype=self.x.dtype)[labels] * self.share[:, None]
-            sums = parts.sum(axis=0)[:, None]
-            centers = np.where(sums > 0, parts.T @ self.points / np.maximum(sums, np.finfo(sums.dtype).tiny), centers)
-        return labels, parts
-
-    def _add_center(self) -> None:
-        """Add a sample as a centre, with a probability that grows with its distance from the other centres."""
-        spread = self.distance * self.share.astype(np.float64)
-        candidates = self.points[self.rng.choice(len(self.x), 3, p=spread / spread.sum() if spread.any() else None)]
-        distances = np.minimum(self.distance[:, None], self._distances(candidates))
-        best = (self.share @ distances).argmin()
-        self.centers, self.distance = np.vstack([self.centers, candidates[best]]), distances[:, best]
-
-    def _distances(self, centers: Floats) -> Floats:
-        """Squared distances, (n, K)."""
-        squares = self.squares - 2 * self.points @ centers.T
-        distances: Floats = np.maximum(squares + np.einsum("kd,kd->k", centers, centers), 0)
-        return distances
+        dim = self.x.shape[1]
+        moments = np.empty(k), np.empty((k, dim)), np.empty((k, dim, dim))
+        _core.cluster_moments(self.x, self.share, self.assign(k), *moments)
+        return moments
 
 
 def ways_to_mark(x: Floats) -> tuple[Marks, ...]:

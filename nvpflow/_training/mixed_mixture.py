@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nvpflow import _core
 from nvpflow._base import bare_flow
 from nvpflow._training.covariances import PRIOR_SAMPLES
 from nvpflow._training.em import Mixture, Samples
@@ -34,7 +35,9 @@ class Indicators:
     sizes : tuple of int
         The columns of each block.
     distinct : ndarray, shape (m, I)
-        Rows that differ, and `share` (m,), their shares of the samples.
+        Rows that differ.
+    classes : ndarray of int, shape (n,)
+        Which of these the rows are.
     marginal : ndarray, shape (I,)
         The share of each category in its block. Positive.
     """
@@ -42,13 +45,12 @@ class Indicators:
     def __init__(self, rows: Floats, sizes: tuple[int, ...], weight: Floats | None) -> None:
         self.rows, self.sizes = np.ascontiguousarray(rows), sizes
         weight = np.ones(len(rows)) if weight is None else weight
-        total = weight.sum(dtype=np.float64)
         # Equal rows are found by their categories: a number for each, of mixed radix.
         ends = np.cumsum(sizes)
         codes = np.stack([rows[:, end - size : end].argmax(axis=1) for size, end in zip(sizes, ends)], axis=1)
         _, first, inverse = np.unique(codes, axis=0, return_index=True, return_inverse=True)
         self.distinct = self.rows[first].astype(np.float64)
-        self.share = np.bincount(inverse.ravel(), weight) / total
+        self.classes = inverse.ravel().astype(np.int64, copy=False)
         counts = weight @ rows.astype(np.float64) + LEAST_SHARE
         self.marginal = counts / block_sums(counts[np.newaxis], sizes)[0]
 
@@ -76,11 +78,7 @@ class MixedMixture(Mixture):
 
     def __init__(self, samples: MixedSamples, k: int, prior_samples: float = PRIOR_SAMPLES) -> None:
         super().__init__(samples, k, prior_samples)
-        n_indicators = samples.indicators.rows.shape[1]
-        fields = {"type": ConditionalMixtureBase._kind, "n_components": k, "n_indicators": n_indicators}
-        self.flow = bare_flow(self.dim, samples.x.dtype, fields, context_dim=n_indicators)
         self.tables = np.tile(samples.indicators.marginal, (k, 1))
-        self._counts: Floats | None = None
 
     def start(self, clusters: Clusters) -> None:
         super().start(clusters)
@@ -88,37 +86,34 @@ class MixedMixture(Mixture):
 
     def log_prob(self, x: Floats, indicators: Floats | None = None) -> Floats:
         """Log-density of real columns x (n, D) given the indicators (n, I)."""
-        self._set_parameters(np.linalg.inv(np.linalg.cholesky(self.covariances)))
+        n_indicators = self.tables.shape[1]
+        fields = {"type": ConditionalMixtureBase._kind, "n_components": self.k, "n_indicators": n_indicators}
+        flow = bare_flow(self.dim, self.samples.x.dtype, fields, context_dim=n_indicators)
+        factors = pack_factors(np.linalg.inv(np.linalg.cholesky(self.covariances)))
+        parts = np.log(self.weights), self.means, factors, np.log(self.tables)
+        flow.parameters[:] = np.concatenate([part.ravel() for part in parts])
         with np.errstate(invalid="ignore", over="ignore"):
-            log_prob = self.flow.log_prob(x.astype(self.samples.x.dtype, copy=False), indicators).astype(np.float64)
+            log_prob = flow.log_prob(x.astype(self.samples.x.dtype, copy=False), indicators).astype(np.float64)
         return np.where(np.isfinite(log_prob), log_prob, -np.inf)
 
-    def _step(self) -> float:
-        nll = super()._step()
-        assert self._counts is not None
-        strength = min(max(self.prior_samples, LEAST_SAMPLES), MOST_SAMPLES) / self.samples.n
-        known = self.samples.indicators
-        counts = np.maximum(self._counts, 0) + strength * known.marginal
-        self.tables = counts / block_sums(counts, known.sizes)
+    def _steps(self, max_iter: int) -> float:
+        before = np.inf
+        for _ in range(max_iter):
+            nll = self._step()
+            if before - nll < 1 / self.samples.n:
+                break
+            before = nll
         return nll
 
-    def _gradient(self, p: Floats) -> tuple[float, Floats, Floats, Floats]:
-        """As of a mixture, with the sums of responsibilities: the gradient of the density given the categories lacks what they
-        say about the components, the shares given them alone."""
-        known = self.samples.indicators
-        self._set_parameters(p)
-        nll, grad = self.flow.nll_and_grad(self.samples.x, known.rows, self.samples.weight)
-        ends = np.cumsum([self.k, self.k * self.dim, self.k * len(self.lower[0])])
-        logits, means, factors, tables = np.split(-grad.astype(np.float64), ends)
-        log_shares = np.log(self.weights) + known.distinct @ np.log(self.tables).T
-        largest = log_shares.max(axis=1, keepdims=True)
-        shares = np.exp(log_shares - largest)
-        totals = shares.sum(axis=1, keepdims=True)
-        shares *= known.share[:, np.newaxis] / totals
-        self._counts = tables.reshape(self.k, -1) + shares.T @ known.distinct
-        nll -= float(known.share @ (largest + np.log(totals))[:, 0])  # of the categories
-        return nll, logits + shares.sum(axis=0) - self.weights, means.reshape(self.k, -1), factors.reshape(self.k, -1)
-
-    def _set_parameters(self, p: Floats) -> None:
-        parts = np.log(self.weights), self.means, pack_factors(p), np.log(self.tables)
-        self.flow.parameters[:] = np.concatenate([part.ravel() for part in parts])
+    def _step(self) -> float:
+        """Take one step, in which the categories of a sample change the weights of its components."""
+        samples, known = self.samples, self.samples.indicators
+        log_weights = np.log(self.weights) + known.distinct @ np.log(self.tables).T
+        class_shares = np.zeros(log_weights.shape)
+        mixture, prior = self._copies(), samples.prior.for_core(self.prior_samples)
+        nll = _core.em(samples.x, samples.weight, known.classes, log_weights, class_shares, *mixture, prior, 1, 0.0)
+        self.weights, self.means, self.covariances = mixture
+        strength = min(max(self.prior_samples, LEAST_SAMPLES), MOST_SAMPLES) / samples.n
+        counts = class_shares.T @ known.distinct + strength * known.marginal
+        self.tables = counts / block_sums(counts, known.sizes)
+        return nll

@@ -61,11 +61,8 @@ class IncompleteMixture:
 
     def start(self, clusters: Clusters, k: int) -> None:
         """Initialise the mixture from K clusters of completed rows."""
-        x, (labels, parts) = clusters.x, clusters.assign(k)
-        shares = np.maximum(parts.sum(axis=0, dtype=np.float64), 1 / len(x))
-        self.weights, self.means = shares / shares.sum(), parts.T @ x / shares[:, None]
-        offsets = x - self.means[labels]
-        squares = np.stack([(offsets * part).T @ offsets for part in parts.T[:, :, None]])
+        shares, self.means, squares = clusters.moments(k)
+        self.weights = shares / shares.sum()
         self.covariances = self.prior.covariances(squares, shares, PRIOR_SAMPLES)
 
     def fit(self, max_iter: int) -> float:

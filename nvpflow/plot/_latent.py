@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import erfc
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,6 @@ import numpy as np
 
 from nvpflow._typing import ArrayLike, Floats, Ints
 from nvpflow._validation.arguments import check_int, check_real, shown
-from nvpflow.mixture_base import MixtureBase
 from nvpflow.plot._canvas import BLUE, GREY, RED, count_bins, histogram, open_frame, panels
 from nvpflow.plot._checks import AxesLike, check_points
 from nvpflow.plot._model import Model, check_model
@@ -101,8 +99,7 @@ def latent(
     base = flow.one_flow.base
     if base is not None:
         known = flow.rows(len(Z)) if base.context_dim else None
-        columns = Z if known is None else np.hstack([known.astype(flow.dtype), Z])
-        Z = _rosenblatt(base, columns)[:, base.context_dim :]
+        Z, _ = base.to_normal(Z, None if known is None else known.astype(flow.dtype))
     count = 2 * len(dimensions)
     columns = min(count, 4)
     figure, axes = panels(axes, count, columns, width=3.3 * columns, gap=0.8)
@@ -157,29 +154,6 @@ def _quantiles(probabilities: Floats) -> Floats:
     """Quantiles of the standard normal distribution."""
     tiny = np.finfo(float).tiny
     return np.array([NORMAL.inv_cdf(p) for p in np.clip(probabilities, tiny, 1 - 2**-53)])
-
-
-def _rosenblatt(mixture: MixtureBase, Z: Floats) -> Floats:
-    """Map draws from a mixture to draws from N(0, I), shape (n, D), one dimension after the other. The context comes first.
-
-    P is lower triangular. So P (z - mean) of a component is the standardised residual of each dimension given those before it.
-    """
-    residuals = np.einsum("kij,nkj->nki", mixture.precision_factors, Z[:, None] - mixture.means)
-    log_scales = np.log(np.diagonal(mixture.precision_factors, axis1=1, axis2=2))
-    log_share, result = np.tile(np.log(mixture.weights), (len(Z), 1)), np.empty_like(Z)
-    for d in range(Z.shape[1]):
-        share = np.exp(log_share - log_share.max(axis=1, keepdims=True))
-        share /= share.sum(axis=1, keepdims=True)
-        # Use the smaller tail, whose probability keeps its digits.
-        tails = [(share * _tails(sign * residuals[:, :, d])).sum(axis=1) for sign in (1, -1)]
-        result[:, d] = np.where(tails[0] < tails[1], _quantiles(tails[0]), -_quantiles(tails[1]))
-        log_share += log_scales[:, d] - 0.5 * residuals[:, :, d] ** 2
-    return result
-
-
-def _tails(values: Floats) -> Floats:
-    """The standard normal distribution function of each value."""
-    return np.reshape([0.5 * erfc(-value / 2**0.5) for value in values.ravel()], values.shape)
 
 
 def _ranks(n: int) -> Ints:

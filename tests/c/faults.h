@@ -8,10 +8,9 @@
 extern long allocations_left; /* the one after these fails; -1: none does */
 extern size_t largest_allocation;
 
-extern long file_calls_left; /* the same for the calls that write a file */
-
-extern long threads_left;    /* the same for threads, */
-extern bool no_more_threads; /* and all after it fail, too */
-extern size_t n_threads_started;
+extern long file_calls_left; /* the same for the calls that read or write a file, */
+extern long threads_left;    /* and for threads */
+extern bool faults_last;     /* all after it fail as well */
+extern size_t n_faults, n_threads_started;
 
 #endif

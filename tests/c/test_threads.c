@@ -170,12 +170,12 @@ static void check_failing_threads(size_t width, const operation *operations, siz
         CHECK(run(&f, operations[i], 1, f.one) == NVP_OK);
         for (size_t j = 0; j < n_variants; j++) {
             bool failed = true;
-            no_more_threads = j % 2;
+            faults_last = j % 2;
             for (long k = 0; failed; k++) {
-                n_threads_started = 0;
+                n_threads_started = n_faults = 0;
                 threads_left = k;
                 CHECK(run(&f, operations[i], numbers[j / 2], f.many) == NVP_OK);
-                failed = threads_left < 0 || (no_more_threads && threads_left == 0);
+                failed = n_faults > 0;
                 if (!failed) /* all creations were had; not so where all of them came out even */
                     CHECK(n_threads_started > 0);
                 threads_left = -1;
@@ -183,6 +183,7 @@ static void check_failing_threads(size_t width, const operation *operations, siz
             }
         }
     }
+    faults_last = false;
     tear_down(&f);
 }
 

@@ -136,8 +136,13 @@ def test_mismatched_base():
             ValueError,
             "base and layers must agree in dtype: base has float32, layers have float64",
         ),
-        ([layer], "normal", TypeError, "base must be a MixtureBase, a ConditionalMixtureBase or None, got 'normal'"),
-        ([layer], [base], TypeError, "a ConditionalMixtureBase or None, got [MixtureBase(n_components=3"),
+        (
+            [layer],
+            "normal",
+            TypeError,
+            "base must be a MixtureBase, a ConditionalMixtureBase, a NormalBase or None, got 'normal'",
+        ),
+        ([layer], [base], TypeError, "a ConditionalMixtureBase, a NormalBase or None, got [MixtureBase(n_components=3"),
         ([layer, nvpflow.ActNorm(3)], base, ValueError, "layers must agree in data_dim"),
     ):
         with pytest.raises(error, match=re.escape(message)):

@@ -6,7 +6,7 @@ import scipy.stats
 
 import nvpflow
 from nvpflow import plot
-from nvpflow.plot._latent import _band, _ranks, _rosenblatt
+from nvpflow.plot._latent import _band, _ranks
 from support.figures import DATA, pixels
 
 
@@ -49,7 +49,7 @@ class TestLatent:
         flow = nvpflow.Flow([nvpflow.ActNorm(2, dtype="float64")], base=base)
         context = np.random.default_rng(0).normal(size=(4000, 1))
         z = flow.sample(4000, 0, context)
-        normal = _rosenblatt(base, np.hstack([context, z]))[:, 1:]
+        normal, _ = base.to_normal(z, context)
         assert all(scipy.stats.kstest(column, "norm").pvalue > 1e-3 for column in normal.T)
         assert abs(np.corrcoef(normal.T)[0, 1]) < 0.06
         assert "quantiles" in plot.latent(flow, z[:50], context=context[:50]).axes[1].get_title()
@@ -57,7 +57,7 @@ class TestLatent:
 
     def test_far_points_of_mixture(self):
         base = nvpflow.MixtureBase([1, 1], [[-1], [1]], [[[1]], [[1]]], dtype="float64")
-        normal = _rosenblatt(base, np.array([[-21.0], [-3.0], [0.0], [3.0], [21.0]]))[:, 0]
+        normal = base.to_normal([[-21.0], [-3.0], [0.0], [3.0], [21.0]])[0][:, 0]
         expected = scipy.stats.norm.ppf(0.5 * scipy.stats.norm.cdf([-2, -4]).sum())
         np.testing.assert_allclose(normal[[1, 2, 3]], [expected, 0, -expected], atol=1e-12)
         np.testing.assert_allclose(normal[[0, 4]], [-20.034, 20.034], atol=1e-3)  # half of the mass of one component

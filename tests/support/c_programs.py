@@ -14,6 +14,7 @@ CSRC, TESTS = ROOT / "csrc", ROOT / "tests" / "c"
 SOURCES = sorted(CSRC.glob("*.c"))
 SANITIZERS = ["-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 THREAD_SANITIZER = ["-O1", "-g1", "-fsanitize=thread"]
+MEMORY_SANITIZER = ["-O1", "-g1", "-fsanitize=memory", "-fno-sanitize-recover=all"]
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
 # HOOKS replace allocations and threads by functions that can fail. The programs are linked with these, BEHIND_HOOKS.
 HOOKS, BEHIND_HOOKS = ["-include", TESTS / "failing.h"], TESTS / "faults.c"
@@ -62,13 +63,18 @@ def run_tests(program, *arguments, before=(), **environment):
     assert re.search(r"^[1-9]\d* passed, 0 failed$", run.stdout, re.MULTILINE), run.stdout
 
 
+def copy_sources(directory):
+    return sorted(Path(shutil.copytree(CSRC, directory / "csrc")).glob("*.c"))
+
+
 def sources_without_vectors(directory):
     """Copy the library and disable vector extensions for every compiler, as for MSVC."""
-    copy = Path(shutil.copytree(CSRC, directory / "csrc"))
+    sources = copy_sources(directory)
+    copy = directory / "csrc"
     for path in (*copy.rglob("*.[ch]"), *copy.rglob("*.inc")):
         text = re.sub(r"defined\(__\w+__\)|__GNUC__ >= 12", "0", path.read_text())
         path.write_text(re.sub(r"#ifdef __(clang|aarch64)__", "#if 0", text))
-    return sorted(copy.glob("*.c"))
+    return sources
 
 
 def why_not(compiler, flags, directory, before=(), includes=""):

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
+from nvpflow import _core
 from nvpflow._training.covariances import LEAST_RELATIVE, PRIOR_SAMPLES
 from nvpflow._training.em import Mixture, Samples
+from nvpflow._training.kmeans import Clusters
 from support.awkward import blobs, joint_log_prob
 from support.marks import both_precisions, every_dim
 
@@ -47,7 +49,7 @@ def reference_step(x, weight, mixture, prior_share):
 @pytest.mark.parametrize("n_components", [1, 2, 7])
 @every_dim
 @both_precisions
-def test_em_step(dim, n_components, weighted, dtype):
+def test_em_step(dim, n_components, weighted, dtype, every_isa):
     rng = np.random.RandomState(1)
     x = (rng.normal(size=(500, dim)) * rng.uniform(0.5, 2, dim) + rng.normal(size=dim)).astype(dtype)
     weight = rng.uniform(0, 2, 500) if weighted else None
@@ -58,7 +60,7 @@ def test_em_step(dim, n_components, weighted, dtype):
     else:
         n = 500
     nll, *expected = reference_step(x.astype(float), weight, mixture, PRIOR_SAMPLES * dim / n)
-    found = mixture._step()
+    found = mixture._steps(1)
     tolerance = {"rtol": 1e-9, "atol": 1e-10} if dtype == "float64" else {"rtol": 1e-3, "atol": 1e-4}
     assert abs(found - nll) < (1e-10 if dtype == "float64" else 1e-4)
     for value, by_hand in zip((mixture.weights, mixture.means, mixture.covariances), expected):
@@ -70,11 +72,11 @@ def test_likelihood_is_monotone(n_components):
     x = blobs(600)[0]
     mixture = start_of(x, None, n_components)
     mixture.prior_samples = 0
-    curve = [mixture._step() for _ in range(60)]
+    curve = [mixture._steps(1) for _ in range(60)]
     assert (np.diff(curve) < 1e-10).all() and curve[-1] < curve[0]
     # With nothing but the prior all components have the pooled covariance.
     mixture.prior_samples = np.inf
-    mixture._step()
+    mixture._steps(1)
     np.testing.assert_allclose(mixture.covariances, mixture.covariances[:1].repeat(n_components, axis=0), rtol=1e-6)
 
 
@@ -85,7 +87,7 @@ def test_integer_weights(dtype):
     few, many = start_of(x, times.astype(float), 3), start_of(np.repeat(x, times, axis=0), None, 3)
     few.samples.prior = many.samples.prior
     for _ in range(3):
-        assert abs(few._step() - many._step()) < 1e-4
+        assert abs(few._steps(1) - many._steps(1)) < 1e-4
     tolerance = 1e-10 if dtype == "float64" else 1e-3
     for name in ("weights", "means", "covariances"):
         np.testing.assert_allclose(getattr(few, name), getattr(many, name), rtol=tolerance, atol=tolerance)
@@ -96,7 +98,7 @@ def test_far_component():
     mixture = start_of(x, None, 3)
     mixture.means[1] = 1e4
     for _ in range(5):
-        assert np.isfinite(mixture._step())
+        assert np.isfinite(mixture._steps(1))
     for value in (mixture.weights, mixture.means, mixture.covariances):
         assert np.isfinite(value).all()
     assert (np.linalg.eigvalsh(mixture.covariances) > 0).all()
@@ -111,9 +113,91 @@ def test_log_prob():
     assert found[-1] == -np.inf
 
 
-def test_maximum_steps(monkeypatch):
-    calls = []
-    monkeypatch.setattr(Mixture, "_step", lambda self: calls.append(1) or -float(len(calls)))  # each one is better
-    mixture = start_of(blobs(100)[0], None, 2)
-    mixture.fit(7)
-    assert len(calls) == 7
+@pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
+@pytest.mark.parametrize("k, dim", [(3, 2), (6, 8)])
+def test_step_of_scikit_learn(k, dim):
+    mixture_of = pytest.importorskip("sklearn.mixture")
+    x = np.random.default_rng(0).normal(size=(900, dim)) @ np.random.default_rng(1).normal(size=(dim, dim))
+    mixture = start_of(x, None, k)
+    mixture.prior_samples, mixture.samples.prior.floor[:] = 0, 0
+    start = {"weights_init": mixture.weights, "means_init": mixture.means}
+    start["precisions_init"] = np.linalg.inv(mixture.covariances)
+    other = mixture_of.GaussianMixture(k, max_iter=1, tol=1e9, reg_covar=0, **start).fit(x)
+    mixture._steps(1)
+    np.testing.assert_allclose(mixture.weights, other.weights_, rtol=1e-9)
+    np.testing.assert_allclose(mixture.means, other.means_, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(mixture.covariances, other.covariances_, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("max_iter", [1, 4, 200])
+def test_steps_end(max_iter):
+    """After max_iter steps, or if one gains less than 1 / n."""
+    x = blobs(600)[0]
+    one, all_ = start_of(x, None, 3), start_of(x, None, 3)
+    before = np.inf
+    for _ in range(max_iter):
+        nll = one._steps(1)
+        if before - nll < 1 / 600:
+            break
+        before = nll
+    assert all_._steps(max_iter) == nll
+    for name in ("weights", "means", "covariances"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(all_, name))
+
+
+@both_precisions
+def test_nearly_flat_component_is_resolved(dtype):
+    """Two columns that differ by a thousandth, in both precisions."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 1)).astype(dtype)
+    x = np.hstack([x, x + (1e-3 * rng.normal(size=(2000, 1))).astype(dtype)])
+    mixture = Mixture(Samples(x, None), 1, 0.0)
+    mixture.samples.prior.shrinkage = 0.0
+    mixture.start(Clusters(x, None, rng))
+    for _ in range(3):
+        mixture._steps(1)
+    np.testing.assert_allclose(np.linalg.eigvalsh(mixture.covariances[0])[0], 5e-7, rtol=0.1)
+
+
+def test_many_components_of_wide_samples():
+    """Of many components each is responsible for few samples, which are gathered."""
+    rng = np.random.default_rng(0)
+    x = 8 * rng.integers(3, size=(3000, 6)) + rng.normal(size=(3000, 6))
+    mixture = Mixture(Samples(x, None), 40)
+    mixture.start(Clusters(x, None, rng))
+    nll, *expected = reference_step(x, None, mixture, PRIOR_SAMPLES * 6 / 3000)
+    assert mixture._steps(1) == pytest.approx(nll, rel=1e-12)
+    np.testing.assert_allclose(mixture.weights, expected[0], rtol=1e-9)
+    np.testing.assert_allclose(mixture.means, expected[1], rtol=1e-9, atol=1e-9)
+
+
+def arguments():
+    x, prior = np.random.default_rng(0).normal(size=(20, 2)), Samples(np.ones((20, 2)), None).prior.for_core(1.0)
+    mixture = np.full(3, 1 / 3), np.zeros((3, 2)), np.array([np.eye(2)] * 3)
+    return [x, np.ones(20), np.arange(20) % 4, np.zeros((4, 3)), np.zeros((4, 3)), *mixture, prior, 1, 0.0]
+
+
+@pytest.mark.parametrize("place", range(8))
+def test_bad_arrays(place):
+    assert np.isfinite(_core.em(*arguments()))
+    for bad in (lambda array: array[:-1], lambda array: array.astype("f2"), lambda array: array[::-1]):
+        values = arguments()
+        values[place] = bad(values[place])
+        with pytest.raises(ValueError, match="must be contiguous arrays"):
+            _core.em(*values)
+
+
+def test_bad_values():
+    for place, bad in ((2, np.full(20, 4)), (2, np.full(20, -1)), (2, None), (4, None)):
+        values = arguments()
+        values[place] = bad
+        with pytest.raises(ValueError, match="must be contiguous arrays"):
+            _core.em(*values)
+    values = arguments()
+    values[1] = [1.0] * 20
+    with pytest.raises(TypeError, match="must be arrays or None"):
+        _core.em(*values)
+    values = arguments()
+    values[7] = np.array([-np.eye(2)] * 3)
+    with pytest.raises(ValueError, match="covariances must be positive definite"):
+        _core.em(*values)

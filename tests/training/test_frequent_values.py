@@ -23,7 +23,7 @@ def rated(n, seed):
 def test_clusters_hold_one_value(dtype):
     x = rated(3000, 0).astype(dtype)
     clusters = Clusters(x, None, np.random.default_rng(0), Marks.EACH)
-    labels, _ = clusters.assign(2 * VALUES)
+    labels = clusters.assign(2 * VALUES)
     values = [np.unique(clusters.x[labels == k, 0]) for k in range(2 * VALUES)]
     found = {float(value[0]) for value in values if len(value) == 1}
     assert found == set(range(VALUES))

@@ -1,0 +1,40 @@
+/* Expectation-maximisation for a mixture of normal distributions. */
+#ifndef NVP_EM_H
+#define NVP_EM_H
+
+#include "covariances.h"
+#include "interrupt.h"
+#include <stdint.h>
+
+/* n samples of `dim` columns, of about unit deviation. */
+typedef struct {
+    nvp_dtype dtype;
+    size_t n, dim;
+    const void *x;          /* (n, dim) */
+    const double *weight;   /* (n), with a mean of 1; NULL: all 1 */
+    const int64_t *classes; /* (n): of each sample, less than n_classes; NULL: there is one class */
+    size_t n_classes;       /* at least 1 */
+} nvp_em_samples;
+
+/* k components. */
+typedef struct {
+    size_t k;
+    double *weights;           /* (k) */
+    double *means;             /* (k, dim) */
+    double *covariances;       /* (k, dim, dim) */
+    const double *log_weights; /* (n_classes, k), within each class; NULL: those of `weights`, for one class */
+    double *class_shares;      /* (n_classes, k): receives the shares of the samples of each class; NULL: not wanted */
+} nvp_em_mixture;
+
+/* Take up to max_iter steps, until one raises the mean log-likelihood by less than `tolerance`. *nll: its negative, in
+ * nats, before the last step. Only one step if log_weights are given, which steps do not change.
+ *
+ * Errors: NVP_ERROR_ARGUMENT, a covariance is not positive definite; NVP_INTERRUPTED, by the interrupt or by the
+ * structure of the prior. The mixture is then as after the last complete step.
+ *
+ * Dempster, Laird and Rubin (1977), "Maximum likelihood from incomplete data via the EM algorithm", section 4.3. The
+ * covariances are those of nvp_covariances. */
+nvp_status nvp_em(const nvp_em_samples *samples, const nvp_covariance_prior *prior, size_t max_iter, double tolerance,
+                  nvp_interrupt *interrupt, nvp_em_mixture *mixture, double *nll);
+
+#endif

@@ -1,0 +1,165 @@
+/* nvpflow._core.em and covariances. */
+#include "binding.h"
+#include "../em.h"
+
+/* What the core calls while it fits: Ctrl-C and the structure of the prior. */
+typedef struct {
+    Call call;
+    nvp_covariance_prior prior;
+    PyObject *structure; /* callable, or NULL */
+} Fit;
+
+static int has_shape(PyArrayObject *array, npy_intp size, int writeable) {
+    return PyArray_TYPE(array) == NPY_DOUBLE && PyArray_SIZE(array) == size &&
+           (writeable ? PyArray_ISCARRAY(array) : PyArray_ISCARRAY_RO(array));
+}
+
+/* A new array with a copy of the numbers (dim, dim). */
+static PyArrayObject *copy_square(const double *numbers, size_t dim) {
+    npy_intp shape[2] = {(npy_intp)dim, (npy_intp)dim};
+    PyArrayObject *copy = (PyArrayObject *)PyArray_SimpleNew(2, shape, NPY_DOUBLE);
+    if (copy)
+        memcpy(PyArray_DATA(copy), numbers, dim * dim * sizeof *numbers);
+    return copy;
+}
+
+static bool call_structure(void *context, const double *pooled, double *prior) {
+    Fit *fit = context;
+    enter_python(&fit->call);
+    const size_t dim = fit->prior.dim;
+    PyArrayObject *argument = copy_square(pooled, dim), *result = NULL;
+    PyObject *returned = argument ? PyObject_CallOneArg(fit->structure, (PyObject *)argument) : NULL;
+    if (returned)
+        result = convert_array(NPY_DOUBLE, returned, "structure", (npy_intp)dim, (npy_intp)dim);
+    if (result)
+        memcpy(prior, PyArray_DATA(result), dim * dim * sizeof *prior);
+    const bool succeeded = result != NULL;
+    Py_XDECREF(argument);
+    Py_XDECREF(returned);
+    Py_XDECREF(result);
+    leave_python(&fit->call);
+    return succeeded;
+}
+
+/* The prior: (n, samples, shrinkage, limits, floor, repeated, structure). Its arrays belong to the tuple. */
+static int parse_prior(PyObject *tuple, Fit *fit) {
+    PyArrayObject *limits, *floor;
+    PyObject *repeated, *structure;
+    nvp_covariance_prior *prior = &fit->prior;
+    if (!PyArg_ParseTuple(tuple, "dddO!O!OO", &prior->n, &prior->samples, &prior->shrinkage, &PyArray_Type, &limits,
+                          &PyArray_Type, &floor, &repeated, &structure))
+        return -1;
+    const npy_intp dim = PyArray_SIZE(floor);
+    if (dim == 0 || !has_shape(floor, dim, 0) || !has_shape(limits, 5, 0) ||
+        (repeated != Py_None && (!PyArray_Check(repeated) || !has_shape((PyArrayObject *)repeated, dim, 0)))) {
+        PyErr_SetString(PyExc_ValueError,
+                        "limits (5), floor (dim) and repeated (dim) or None must be contiguous arrays "
+                        "of float64");
+        return -1;
+    }
+    const double *numbers = PyArray_DATA(limits);
+    prior->least_relative = numbers[0], prior->widest = numbers[1], prior->enough_rows = numbers[2];
+    prior->one_value = numbers[3], prior->enough_for_values = numbers[4];
+    prior->dim = (size_t)dim, prior->floor = PyArray_DATA(floor);
+    prior->repeated = repeated == Py_None ? NULL : PyArray_DATA((PyArrayObject *)repeated);
+    fit->structure = structure == Py_None ? NULL : structure;
+    prior->structure = fit->structure ? call_structure : NULL;
+    prior->context = fit;
+    return 0;
+}
+
+PyObject *covariances(PyObject *module, PyObject *args) {
+    (void)module;
+    PyArrayObject *squares, *shares;
+    PyObject *prior;
+    Fit fit = {0};
+    if (!PyArg_ParseTuple(args, "O!O!O!", &PyArray_Type, &squares, &PyArray_Type, &shares, &PyTuple_Type, &prior) ||
+        parse_prior(prior, &fit) < 0)
+        return NULL;
+    const npy_intp k = PyArray_SIZE(shares), dim = (npy_intp)fit.prior.dim;
+    if (k == 0 || !has_shape(shares, k, 0) || !has_shape(squares, k * dim * dim, 1)) {
+        PyErr_SetString(PyExc_ValueError, "squares (k, dim, dim) and shares (k) must be contiguous arrays of float64, "
+                                          "and squares writeable");
+        return NULL;
+    }
+    release_gil(&fit.call, NULL);
+    const nvp_status status = nvp_covariances(&fit.prior, (size_t)k, PyArray_DATA(shares), PyArray_DATA(squares));
+    if (take_gil(&fit.call, status) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* Optional arrays. */
+enum { WEIGHT, CLASSES, LOG_WEIGHTS, CLASS_SHARES, N_OPTIONAL };
+
+static int check_classes(PyArrayObject *classes, npy_intp n, npy_intp n_classes) {
+    if (PyArray_TYPE(classes) != NPY_INT64 || PyArray_SIZE(classes) != n || !PyArray_ISCARRAY_RO(classes))
+        return -1;
+    const int64_t *numbers = PyArray_DATA(classes);
+    for (npy_intp i = 0; i < n; i++)
+        if (numbers[i] < 0 || numbers[i] >= n_classes)
+            return -1;
+    return 0;
+}
+
+PyObject *em(PyObject *module, PyObject *args) {
+    (void)module;
+    PyArrayObject *x, *weights, *means, *covariances_;
+    PyObject *optional[N_OPTIONAL], *prior;
+    Py_ssize_t max_iter;
+    double tolerance, nll = NAN;
+    Fit fit = {0};
+    if (!PyArg_ParseTuple(args, "O!OOOOO!O!O!O!nd", &PyArray_Type, &x, &optional[WEIGHT], &optional[CLASSES],
+                          &optional[LOG_WEIGHTS], &optional[CLASS_SHARES], &PyArray_Type, &weights, &PyArray_Type,
+                          &means, &PyArray_Type, &covariances_, &PyTuple_Type, &prior, &max_iter, &tolerance) ||
+        parse_prior(prior, &fit) < 0)
+        return NULL;
+    PyArrayObject *arrays[N_OPTIONAL];
+    for (int i = 0; i < N_OPTIONAL; i++) {
+        if (optional[i] != Py_None && !PyArray_Check(optional[i])) {
+            PyErr_SetString(PyExc_TypeError, "weight, classes, log_weights and class_shares must be arrays or None");
+            return NULL;
+        }
+        arrays[i] = optional[i] == Py_None ? NULL : (PyArrayObject *)optional[i];
+    }
+    const npy_intp dim = (npy_intp)fit.prior.dim, k = PyArray_SIZE(weights), n = PyArray_SIZE(x) / dim;
+    const npy_intp n_classes = k && arrays[LOG_WEIGHTS] ? PyArray_SIZE(arrays[LOG_WEIGHTS]) / k : 1;
+    const int typenum = PyArray_TYPE(x), has_classes = arrays[CLASSES] != NULL;
+    if ((typenum != NPY_FLOAT && typenum != NPY_DOUBLE) || !PyArray_ISCARRAY_RO(x) || n == 0 ||
+        PyArray_SIZE(x) != n * dim || k == 0 || !has_shape(weights, k, 1) || !has_shape(means, k * dim, 1) ||
+        !has_shape(covariances_, k * dim * dim, 1) || (arrays[WEIGHT] && !has_shape(arrays[WEIGHT], n, 0)) ||
+        has_classes != (arrays[LOG_WEIGHTS] != NULL) || has_classes != (arrays[CLASS_SHARES] != NULL) ||
+        (has_classes &&
+         (!has_shape(arrays[LOG_WEIGHTS], n_classes * k, 0) || !has_shape(arrays[CLASS_SHARES], n_classes * k, 1) ||
+          check_classes(arrays[CLASSES], n, n_classes) < 0))) {
+        PyErr_SetString(
+            PyExc_ValueError,
+            "x (n, dim), of float32 or float64, weight (n) or None, weights (k), means (k, dim), covariances "
+            "(k, dim, dim), and either none or all of classes (n), numbers of int64 less than n_classes, "
+            "log_weights and class_shares (n_classes, k) must be contiguous arrays, else of float64");
+        return NULL;
+    }
+    const nvp_em_samples samples = {.dtype = typenum == NPY_FLOAT ? NVP_FLOAT32 : NVP_FLOAT64,
+                                    .n = (size_t)n,
+                                    .dim = (size_t)dim,
+                                    .x = PyArray_DATA(x),
+                                    .weight = data_or_null(arrays[WEIGHT]),
+                                    .classes = data_or_null(arrays[CLASSES]),
+                                    .n_classes = (size_t)n_classes};
+    nvp_em_mixture mixture = {.k = (size_t)k,
+                              .weights = PyArray_DATA(weights),
+                              .means = PyArray_DATA(means),
+                              .covariances = PyArray_DATA(covariances_),
+                              .log_weights = data_or_null(arrays[LOG_WEIGHTS]),
+                              .class_shares = data_or_null(arrays[CLASS_SHARES])};
+    nvp_interrupt interrupt;
+    release_gil(&fit.call, &interrupt);
+    const nvp_status status =
+        nvp_em(&samples, &fit.prior, max_iter > 0 ? (size_t)max_iter : 0, tolerance, &interrupt, &mixture, &nll);
+    if (status == NVP_ERROR_ARGUMENT) {
+        PyEval_RestoreThread(fit.call.thread);
+        PyErr_SetString(PyExc_ValueError, "covariances must be positive definite");
+        return NULL;
+    }
+    return take_gil(&fit.call, status) < 0 ? NULL : PyFloat_FromDouble(nll);
+}

@@ -1,0 +1,186 @@
+/* Expectation-maximisation and k-means: small cases by hand, errors, interruptions, and allocations that fail. */
+#include "check.h"
+#include "em.h"
+#include "faults.h"
+#include "kmeans.h"
+#include <math.h>
+#include <stdint.h>
+
+enum { DIM = 2, K = 2, N = 4 };
+
+/* Two pairs of points, so far apart that each belongs to one component. */
+static const double x[N * DIM] = {-50, 0, -48, 2, 50, 1, 50, 3}, floor_[DIM] = {0, 0};
+
+typedef struct {
+    double weights[K], means[K * DIM], covariances[K * DIM * DIM];
+} numbers;
+
+static numbers start(void) { return (numbers){{0.5, 0.5}, {-49, 0, 49, 0}, {1, 0, 0, 1, 1, 0, 0, 1}}; }
+
+static nvp_covariance_prior no_prior(void) {
+    return (nvp_covariance_prior){.dim = DIM, .n = N, .widest = 10, .enough_rows = 10, .floor = floor_};
+}
+
+static nvp_em_samples samples(void) {
+    return (nvp_em_samples){.dtype = NVP_FLOAT64, .n = N, .dim = DIM, .x = x, .n_classes = 1};
+}
+
+static nvp_status fit(const nvp_em_samples *of, const nvp_covariance_prior *prior, size_t max_iter, numbers *found,
+                      double *nll) {
+    nvp_em_mixture mixture = {
+        .k = K, .weights = found->weights, .means = found->means, .covariances = found->covariances};
+    nvp_interrupt interrupt = {0};
+    return nvp_em(of, prior, max_iter, 0, &interrupt, &mixture, nll);
+}
+
+static bool is_near(double a, double b) { return fabs(a - b) < 1e-12; }
+
+static void test_step(void) {
+    const nvp_em_samples of = samples();
+    const nvp_covariance_prior prior = no_prior();
+    numbers found = start();
+    double nll;
+    CHECK(fit(&of, &prior, 1, &found, &nll) == NVP_OK);
+    CHECK(is_near(found.weights[0], 0.5) && is_near(found.means[0], -49) && is_near(found.means[1], 1));
+    CHECK(is_near(found.means[2], 50) && is_near(found.means[3], 2));
+    CHECK(is_near(found.covariances[0], 1) && is_near(found.covariances[1], 1) && is_near(found.covariances[3], 1));
+    CHECK(is_near(found.covariances[4], 0) && is_near(found.covariances[7], 1));
+    /* Squares of the offsets: 1 + 0, 1 + 4, 1 + 1, 1 + 9. */
+    CHECK(is_near(nll, log(2 * 2 * 3.14159265358979323846) + 0.5 * 18.0 / 4));
+}
+
+static void test_float32_and_weights(void) {
+    float single[N * DIM];
+    const double weight[N] = {2, 0, 1, 1};
+    nvp_em_samples of = samples();
+    const nvp_covariance_prior prior = no_prior();
+    numbers found = start();
+    double nll;
+    for (int i = 0; i < N * DIM; i++)
+        single[i] = (float)x[i];
+    of.dtype = NVP_FLOAT32, of.x = single, of.weight = weight;
+    CHECK(fit(&of, &prior, 1, &found, &nll) == NVP_OK);
+    CHECK(is_near(found.means[0], -50) && fabs(found.means[1]) < 1e-6 && fabs(found.weights[0] - 0.5) < 1e-6);
+}
+
+/* In the first class only the second component is likely, although it is far away. */
+static void test_classes(void) {
+    const int64_t classes[N] = {0, 0, 1, 1};
+    const double log_weights[2 * K] = {-1e6, 0, -0.1, -3};
+    nvp_em_samples of = samples();
+    const nvp_covariance_prior prior = no_prior();
+    numbers found = start();
+    double class_shares[2 * K], nll;
+    nvp_em_mixture mixture = {K, found.weights, found.means, found.covariances, log_weights, class_shares};
+    nvp_interrupt interrupt = {0};
+    of.classes = classes, of.n_classes = 2;
+    CHECK(nvp_em(&of, &prior, 9, 0, &interrupt, &mixture, &nll) == NVP_OK);
+    CHECK(is_near(class_shares[0], 0) && is_near(class_shares[1], 0.5));
+    CHECK(is_near(class_shares[2], 0) && is_near(class_shares[3], 0.5));
+    CHECK(is_near(found.means[2], 0.5) && is_near(found.means[3], 1.5));
+}
+
+static int stop(void *context) {
+    ++*(int *)context;
+    return 1;
+}
+
+static bool refuse(void *context, const double *pooled, double *prior) {
+    (void)pooled, (void)prior;
+    ++*(int *)context;
+    return false;
+}
+
+/* Both leave the mixture as it was. */
+static void test_interruptions(void) {
+    const nvp_em_samples of = samples();
+    nvp_covariance_prior prior = no_prior();
+    numbers found = start();
+    const numbers before = start();
+    double nll;
+    int n = 0;
+    nvp_interrupt interrupt = {stop, &n, 0};
+    nvp_em_mixture mixture = {.k = K, .weights = found.weights, .means = found.means, .covariances = found.covariances};
+    CHECK(nvp_em(&of, &prior, 9, 0, &interrupt, &mixture, &nll) == NVP_INTERRUPTED && n == 1);
+    CHECK(!memcmp(&found, &before, sizeof found));
+    prior.structure = refuse, prior.context = &n;
+    CHECK(fit(&of, &prior, 9, &found, &nll) == NVP_INTERRUPTED && n == 2);
+    CHECK(!memcmp(&found, &before, sizeof found));
+}
+
+static void test_errors(void) {
+    nvp_em_samples of = samples();
+    nvp_covariance_prior prior = no_prior();
+    numbers found = start();
+    double nll;
+    found.covariances[0] = -1;
+    CHECK(fit(&of, &prior, 1, &found, &nll) == NVP_ERROR_ARGUMENT);
+    found.covariances[0] = NAN;
+    CHECK(fit(&of, &prior, 1, &found, &nll) == NVP_ERROR_ARGUMENT);
+    found = start(), of.n = 0;
+    CHECK(fit(&of, &prior, 1, &found, &nll) == NVP_ERROR_ARGUMENT);
+    of = samples(), prior.dim = 3;
+    CHECK(fit(&of, &prior, 1, &found, &nll) == NVP_ERROR_ARGUMENT);
+    prior.dim = of.dim = SIZE_MAX / 2;
+    CHECK(fit(&of, &prior, 1, &found, &nll) == NVP_ERROR_MEMORY);
+    CHECK(nvp_covariances(&prior, K, found.weights, found.covariances) == NVP_ERROR_MEMORY);
+    const double share[1] = {1};
+    nvp_points points = {NVP_FLOAT64, 0, DIM, x, share};
+    int64_t labels[1];
+    CHECK(nvp_kmeans(&points, 1, 1, found.means, labels) == NVP_ERROR_ARGUMENT);
+    points.n = 1, points.dim = SIZE_MAX / 4;
+    CHECK(nvp_kmeans(&points, 8, 1, found.means, labels) == NVP_ERROR_MEMORY);
+}
+
+static void test_kmeans(void) {
+    const double share[N] = {0.25, 0.25, 0.25, 0.25}, uniforms[NVP_CANDIDATES] = {0.6, 0.9, 0.99};
+    const nvp_points points = {NVP_FLOAT64, N, DIM, x, share};
+    double distances[N] = {0, 8, 10001, 10009}, centers[K * DIM] = {-50, 0}, shares[K], means[K * DIM],
+           squares[K * DIM * DIM];
+    int64_t labels[N];
+    size_t chosen = 0;
+    CHECK(nvp_add_center(&points, uniforms, distances, &chosen) == NVP_OK && chosen == 3);
+    CHECK(is_near(distances[1], 8) && is_near(distances[2], 4) && is_near(distances[3], 0));
+    centers[2] = x[chosen * DIM], centers[3] = x[chosen * DIM + 1];
+    CHECK(nvp_kmeans(&points, K, 10, centers, labels) == NVP_OK);
+    CHECK(labels[0] == 0 && labels[1] == 0 && labels[2] == 1 && labels[3] == 1);
+    CHECK(is_near(centers[0], -49) && is_near(centers[1], 1) && is_near(centers[2], 50) && is_near(centers[3], 2));
+    CHECK(nvp_cluster_moments(&points, K, labels, shares, means, squares) == NVP_OK);
+    CHECK(is_near(shares[0], 0.5) && is_near(means[3], 2) && is_near(squares[1], 0.5) && is_near(squares[2], 0.5));
+}
+
+/* Every allocation fails once. Return how many there are. */
+#define FAIL_EACH(call)                                                                                                \
+    do {                                                                                                               \
+        long n_allocations = -1;                                                                                       \
+        nvp_status status;                                                                                             \
+        do {                                                                                                           \
+            allocations_left = ++n_allocations;                                                                        \
+            status = (call);                                                                                           \
+            CHECK(status == (allocations_left < 0 ? NVP_ERROR_MEMORY : NVP_OK));                                       \
+        } while (status == NVP_ERROR_MEMORY && n_allocations < 20);                                                    \
+        CHECK(n_allocations > 0 && status == NVP_OK);                                                                  \
+        allocations_left = -1;                                                                                         \
+    } while (0)
+
+static void test_failing_allocations(void) {
+    const double share[N] = {0.25, 0.25, 0.25, 0.25}, uniforms[NVP_CANDIDATES] = {0};
+    const nvp_points points = {NVP_FLOAT64, N, DIM, x, share};
+    const nvp_em_samples of = samples();
+    const nvp_covariance_prior prior = no_prior();
+    numbers found = start();
+    double nll, distances[N] = {0, 8, 9, 9};
+    int64_t labels[N] = {0, 0, 1, 1};
+    size_t chosen;
+    FAIL_EACH(fit(&of, &prior, 1, &found, &nll));
+    FAIL_EACH(nvp_covariances(&prior, K, found.weights, found.covariances));
+    FAIL_EACH(nvp_kmeans(&points, K, 2, found.means, labels));
+    FAIL_EACH(nvp_add_center(&points, uniforms, distances, &chosen));
+    FAIL_EACH(nvp_cluster_moments(&points, K, labels, found.weights, found.means, found.covariances));
+}
+
+static const named_test tests[] = {
+    TEST(step),   TEST(float32_and_weights), TEST(classes), TEST(interruptions), TEST(errors),
+    TEST(kmeans), TEST(failing_allocations)};
+
+int main(int n_arguments, char **arguments) { return RUN_TESTS(tests, n_arguments, arguments); }

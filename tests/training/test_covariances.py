@@ -1,0 +1,105 @@
+"""Covariances of components: the core against plain NumPy."""
+
+import numpy as np
+import pytest
+
+from nvpflow import _core
+from nvpflow._training.covariances import CovariancePrior
+from support.covariances import reference_covariances
+from support.marks import every_dim
+
+
+def components(dim, k, seed=0, widths=(0.05, 1.0)):
+    """Mean squares times shares, of components of which some are much narrower than others."""
+    rng = np.random.default_rng(seed)
+    roots = rng.normal(size=(k, dim, dim)) * rng.choice(widths, size=k)[:, None, None]
+    shares = rng.dirichlet(np.ones(k))
+    return roots @ roots.transpose(0, 2, 1) * shares[:, None, None], shares
+
+
+def prior_of(dim, n=3000.0, seed=0):
+    return CovariancePrior(np.random.default_rng(seed).normal(size=(200, dim)), None, n)
+
+
+@pytest.mark.parametrize("samples", [0.0, 0.03, 1.0, np.inf])
+@pytest.mark.parametrize("k", [1, 2, 12])
+@every_dim
+def test_covariances(dim, k, samples):
+    prior, (squares, shares) = prior_of(dim), components(dim, k)
+    before = squares.copy()
+    found = prior.covariances(squares, shares, samples)
+    np.testing.assert_allclose(found, reference_covariances(prior, squares, shares, samples), rtol=1e-9, atol=1e-13)
+    np.testing.assert_array_equal(squares, before)
+
+
+def test_wide_prior_of_large_components_is_limited():
+    squares, shares = np.array([0.5 * 1e-4 * np.eye(2), 0.5 * np.eye(2)]), np.array([0.5, 0.5])
+    prior = prior_of(2)
+    found = prior.covariances(squares, shares, np.inf)
+    # 10 times its own width, and not the pooled 0.5.
+    np.testing.assert_allclose(np.diagonal(found[0]), 10 * 1e-4, rtol=1e-2)
+    np.testing.assert_allclose(np.diagonal(found[1]), 0.5, rtol=1e-2)
+
+
+@pytest.mark.parametrize("n", [200.0, 5000.0])
+def test_repeated_values(n):
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.integers(4, size=400), rng.normal(size=(400, 2))])
+    prior = CovariancePrior(x / x.std(axis=0), None, n)
+    assert prior.repeated.tolist() == [True, False, False]
+    squares, shares = components(3, 5, widths=(1.0,))
+    squares[1, 0] = squares[1, :, 0] = 0  # holds one value
+    found = prior.covariances(squares, shares, 0.3)
+    np.testing.assert_allclose(found, reference_covariances(prior, squares, shares, 0.3), rtol=1e-9)
+    if n == 5000:
+        assert found[1, 0, 0] == prior.floor[0]
+
+
+def test_factors():
+    prior, (squares, shares) = prior_of(9), components(9, 6)
+    plain = prior.covariances(squares, shares, 1.0)
+    prior.n_factors = 2
+    found = prior.covariances(squares, shares, 1.0)
+    np.testing.assert_allclose(found, reference_covariances(prior, squares, shares, 1.0), rtol=1e-9, atol=1e-13)
+    assert np.abs(found - plain).max() > 0.01
+
+
+def test_constant_column():
+    prior, (squares, shares) = prior_of(3), components(3, 4)
+    squares[:, 1] = squares[:, :, 1] = 0
+    found = prior.covariances(squares, shares, 1.0)
+    np.testing.assert_allclose(found, reference_covariances(prior, squares, shares, 1.0), rtol=1e-9, atol=1e-13)
+
+
+def test_failing_structure():
+    squares, shares = components(3, 4)
+    n, samples, shrinkage, limits, floor, *_ = prior_of(3).for_core(1.0)
+
+    def fail(pooled):
+        assert pooled.shape == (3, 3)
+        raise LookupError("no structure")
+
+    before = squares.copy()
+    with pytest.raises(LookupError, match="no structure"):
+        _core.covariances(squares, shares, (n, samples, shrinkage, limits, floor, None, fail))
+    with pytest.raises(ValueError, match=r"structure must have shape \(3, 3\)"):
+        _core.covariances(squares, shares, (n, samples, shrinkage, limits, floor, None, lambda pooled: pooled[:2]))
+    np.testing.assert_array_equal(squares, before)
+
+
+@pytest.mark.parametrize(
+    "place, bad", [(0, np.ones((4, 3, 2))), (0, np.ones((4, 3, 3), "f4")), (1, np.ones(3)), (1, np.ones(0))]
+)
+def test_bad_arrays(place, bad):
+    arguments = [*components(3, 4), prior_of(3).for_core(1.0)]
+    arguments[place] = bad
+    with pytest.raises(ValueError, match="squares .* and shares"):
+        _core.covariances(*arguments)
+
+
+@pytest.mark.parametrize("place, bad", [(3, np.ones(4)), (4, np.ones(0)), (5, np.ones(2)), (5, "no")])
+def test_bad_prior(place, bad):
+    prior = list(prior_of(3).for_core(1.0))
+    prior[place] = bad
+    with pytest.raises(ValueError, match="limits .* floor .* repeated"):
+        _core.covariances(*components(3, 4), tuple(prior))
