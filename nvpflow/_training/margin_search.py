@@ -16,10 +16,11 @@ from nvpflow._typing import Bools, FloatDType, Floats
 __all__ = ["search_margins"]
 
 # Rows at random that are read, and parts of which each is held out in turn: more of small samples, whose margins need them.
-MOST_ROWS, FEW_ROWS, PARTS_OF_FEW, PARTS = 3000, 500, 4, 2
+# Of a first and quick look, which ends most searches, there are fewer.
+MOST_ROWS, QUICK_ROWS, FEW_ROWS, PARTS_OF_FEW, PARTS = 3000, 600, 500, 4, 2
 FEWEST_ROWS, MOST_COLUMNS = 40, 60
 # Numbers of components of the mixtures that compete, before all numbers do.
-FEW_COMPONENTS = (1, 4, 12)
+FEW_COMPONENTS = (1, 8)
 # Standard errors by which margins must be better. Many components follow a curve whose margins say little: on spirals few of
 # them gained 0.1 to 0.2 nats by margins, and all lost 0.05.
 LEAST_GAIN_OF_FEW, LEAST_GAIN = 1.0, 2.0
@@ -45,16 +46,23 @@ def search_margins(data: Data, seed: int, dtype: FloatDType) -> Margins | None:
     some = data.rows(rng.permutation(n)[:MOST_ROWS])
     part = np.arange(len(some.x)) % (PARTS_OF_FEW if len(some.x) <= FEW_ROWS else PARTS)
     masks = [part == i for i in range(part.max() + 1)]
-    columns = _columns_that_gain(some, masks, dtype)
-    if not columns.any():
+    quick, quick_masks = some.rows(slice(QUICK_ROWS)), [mask[:QUICK_ROWS] for mask in masks[:PARTS]]
+    columns = _columns_that_gain(quick, quick_masks, dtype)
+    if not columns.any() or not _pay(quick, quick_masks, columns, dtype, seed, FEW_COMPONENTS, LEAST_GAIN_OF_FEW):
         return None
-    weight = None if some.weight is None else np.concatenate([some.weight[mask] for mask in masks])
-    for components, least in ((FEW_COMPONENTS, LEAST_GAIN_OF_FEW), (COMPONENTS, LEAST_GAIN)):
-        without, within = (_held_out(some, masks, which, dtype, seed, components) for which in (None, columns))
-        gain, error = mean_and_error(np.clip(within - without, -LARGEST_LOSS, LARGEST_LOSS), weight)
-        if not gain > least * error:
-            return None
+    if not _pay(some, masks, columns, dtype, seed, COMPONENTS, LEAST_GAIN):
+        return None
     return Margins.fit(data.x.astype(np.float64), data.weight, columns, dtype)
+
+
+def _pay(
+    data: Data, masks: list[Bools], columns: Bools, dtype: FloatDType, seed: int, components: tuple[int, ...], least: float
+) -> bool:
+    """Whether mixtures gain by margins of these columns, by so many standard errors."""
+    weight = None if data.weight is None else np.concatenate([data.weight[mask] for mask in masks])
+    without, within = (_held_out(data, masks, which, dtype, seed, components) for which in (None, columns))
+    gain, error = mean_and_error(np.clip(within - without, -LARGEST_LOSS, LARGEST_LOSS), weight)
+    return gain > least * error
 
 
 def _columns_that_gain(data: Data, masks: list[Bools], dtype: FloatDType) -> Bools:

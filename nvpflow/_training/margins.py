@@ -172,12 +172,16 @@ def _outputs(x_knots: Floats, values: Floats, derivatives: Floats) -> Floats:
 
 def _spline(raw: Floats, dtype: FloatDType) -> SplineCoupling:
     """The spline with these outputs (D, 3 K - 1) for all samples: the network reads nothing."""
-    dim, n_outputs = raw.shape
-    n_bins = (n_outputs + 1) // 3
+    layer = _straight_splines(len(raw), (raw.shape[1] + 1) // 3, dtype).copy()
+    layer.net[-1].bias[:] = raw.ravel()
+    return layer
+
+
+@cache
+def _straight_splines(dim: int, n_bins: int, dtype: FloatDType) -> SplineCoupling:
     mask = np.zeros(dim, int)
     layer = SplineCoupling(dim, 1, mask, activation="relu", n_bins=n_bins, tail_bound=1.0, dtype=dtype, random_state=0)
     layer.parameters[:] = 0
-    layer.net[-1].bias[:] = raw.ravel()
     return layer
 
 
