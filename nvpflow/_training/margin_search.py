@@ -50,19 +50,27 @@ def search_margins(data: Data, seed: int, dtype: FloatDType) -> Margins | None:
     columns = _columns_that_gain(quick, quick_masks, dtype)
     if not columns.any() or not _pay(quick, quick_masks, columns, dtype, seed, FEW_COMPONENTS, LEAST_GAIN_OF_FEW):
         return None
-    if not _pay(some, masks, columns, dtype, seed, COMPONENTS, LEAST_GAIN):
+    scores = _pay(some, masks, columns, dtype, seed, COMPONENTS, LEAST_GAIN)
+    if scores is None:
         return None
-    return Margins.fit(data.x.astype(np.float64), data.weight, columns, dtype)
+    margins = Margins.fit(data.x.astype(np.float64), data.weight, columns, dtype)
+    margins.scores = scores
+    return margins
 
 
 def _pay(
     data: Data, masks: list[Bools], columns: Bools, dtype: FloatDType, seed: int, components: tuple[int, ...], least: float
-) -> bool:
-    """Whether mixtures gain by margins of these columns, by so many standard errors."""
+) -> tuple[float, float] | None:
+    """Mean log-density of held-out samples by mixtures without and with margins of these columns, in nats.
+
+    None if they do not gain by so many standard errors.
+    """
     weight = None if data.weight is None else np.concatenate([data.weight[mask] for mask in masks])
     without, within = (_held_out(data, masks, which, dtype, seed, components) for which in (None, columns))
     gain, error = mean_and_error(np.clip(within - without, -LARGEST_LOSS, LARGEST_LOSS), weight)
-    return gain > least * error
+    if not gain > least * error:
+        return None
+    return float(np.average(without, weights=weight)), float(np.average(within, weights=weight))
 
 
 def _columns_that_gain(data: Data, masks: list[Bools], dtype: FloatDType) -> Bools:

@@ -49,7 +49,16 @@ class Margins:
     ----------
     stages : list of (centre, half, raw)
         For each spline what is subtracted before it (D,), what is divided by (D,), and its outputs (D, 3 K - 1).
+    dtype : numpy.dtype
+        Of the flow.
+
+    Attributes
+    ----------
+    scores : (float, float) or None
+        Mean log-density of held-out samples by mixtures without and with these margins, in nats.
     """
+
+    scores: tuple[float, float] | None = None
 
     def __init__(self, stages: list[Stage], dtype: FloatDType) -> None:
         self.stages, self.dtype = [(c, h, raw.astype(dtype).astype(np.float64)) for c, h, raw in stages], dtype

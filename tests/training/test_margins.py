@@ -150,3 +150,10 @@ def test_members_of_an_ensemble_share_an_origin():
     with pytest.warns(UserWarning, match="subtract the mean"):
         model = nvpflow.FlowDensity(random_state=0, n_models=2).fit(x)
     assert np.mean(log_density(x - [0, 0, 2.0**24]) - model.score_samples(x)) < 0.1
+
+
+def test_search_shows_both_averages(model):
+    scores = dict(zip(model.search_["candidate"].tolist(), model.search_["score"].tolist()))
+    without, within = scores["average of mixtures, columns as they are"], scores["average of mixtures, margins of 2 columns"]
+    assert within > without + 0.1
+    assert model.search_["weight"].sum() == pytest.approx(1)
