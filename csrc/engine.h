@@ -5,6 +5,7 @@
 
 #include "adam.h"
 #include "expectation.h"
+#include "normal_column.h"
 #include "pass.h"
 
 struct nvp_engine {
@@ -27,6 +28,9 @@ struct nvp_engine {
     void (*update)(const nvp_update *update, size_t from, size_t n);
     /* The sum of squares of the gradient of these parameters. */
     double (*sum_of_squares)(const nvp_update *update, size_t from, size_t n);
+    /* In 64-bit precision alone. The first one sets the shares to exp(logs) and returns their sum. */
+    double (*share_out)(const nvp_normal_column *column);
+    nvp_normal_sums (*sum_normals)(const nvp_normal_column *column, double x);
     /* Add the sums of an expectation step. */
     nvp_status (*expect)(const nvp_expectation *expectation);
     nvp_status (*find_nearest)(const nvp_nearest *nearest);

@@ -1,5 +1,6 @@
 #include "rosenblatt.h"
 #include "checked.h"
+#include "engine.h"
 #include "normal.h"
 #include <math.h>
 #include <stdlib.h>
@@ -11,15 +12,14 @@ static const double NEGLIGIBLE = 1e-20; /* what no sum of doubles notices, for a
 static const double RESOLUTION = 1e-14; /* of a root, in the smallest deviation of a component */
 enum { MOST_STEPS = 200 };
 
-/* What is known of one row before one of its columns. */
+/* What is known of one row before one of its columns. Numbers of components are filled up to whole vectors. */
 typedef struct {
     const nvp_normals *normals;
-    double *log_scales;    /* (k, columns): logarithms of the diagonals of the factors */
-    double *rests;         /* (k): the part of a whitened value that the columns before determine */
-    double *slopes;        /* (k): how fast it grows with the column */
-    double *centres;       /* (k) */
-    double *logs, *shares; /* (k): the components' shares given the columns before, the largest of which is 1 */
-    double total;          /* the sum of the shares */
+    const nvp_engine *engine;
+    nvp_normal_column column;
+    double total;                       /* the sum of the shares */
+    double *log_scales;                 /* (columns, n): logarithms of the diagonals of the factors */
+    double *centres, *slopes, *factors; /* (columns, n), (columns, n) and (columns, columns, n) */
 } row_state;
 
 /* A value's place on the axis of N(0, 1), and the logarithm of its slope. */
@@ -27,8 +27,8 @@ typedef struct {
     double normal, log_slope;
 } image;
 
-static double whitened(const row_state *at, size_t c, double x) {
-    return at->rests[c] + at->slopes[c] * (x - at->centres[c]);
+static double whitened(const nvp_normal_column *column, size_t c, double x) {
+    return column->rests[c] + column->slopes[c] * (x - column->centres[c]);
 }
 
 /* log(exp(a) + exp(b)) */
@@ -45,29 +45,23 @@ static image image_of(double log_below, double log_above, double log_density) {
 /* The same where probabilities or the density underflow: components whose share underflows may then count. */
 static image far_image(const row_state *at, double x) {
     double below = -INFINITY, above = -INFINITY, density = -INFINITY;
+    const nvp_normal_column *column = &at->column;
     for (size_t c = 0; c < at->normals->k; c++) {
-        const double white = whitened(at, c, x), log_share = at->logs[c] - log(at->total);
-        below = log_add(below, log_share - nvp_exponential_of_normal(-white));
-        above = log_add(above, log_share - nvp_exponential_of_normal(white));
-        density = log_add(density, log_share + log(at->slopes[c]) + nvp_normal_log_density(white));
+        const double u = whitened(column, c, x), log_share = column->logs[c] - log(at->total);
+        below = log_add(below, log_share - nvp_exponential_of_normal(-u));
+        above = log_add(above, log_share - nvp_exponential_of_normal(u));
+        density = log_add(density, log_share + log(column->slopes[c]) + nvp_normal_log_density(u));
     }
     return image_of(below, above, density);
 }
 
 static image to_normal(const row_state *at, double x) {
-    double below = 0, above = 0, density = 0;
-    for (size_t c = 0; c < at->normals->k; c++) {
-        if (at->shares[c] == 0)
-            continue;
-        const double white = whitened(at, c, x), tail = nvp_normal_cdf(-fabs(white));
-        below += at->shares[c] * (white < 0 ? tail : 1 - tail);
-        above += at->shares[c] * (white < 0 ? 1 - tail : tail);
-        density += at->shares[c] * at->slopes[c] * exp(-0.5 * white * white);
-    }
-    if (!(fmin(below, above) > LEAST && density > LEAST))
+    const nvp_normal_sums sums = at->engine->sum_normals(&at->column, x);
+    if (!(fmin(sums.below, sums.above) > LEAST && sums.density > LEAST))
         return far_image(at, x);
     const double log_total = log(at->total);
-    return image_of(log(below) - log_total, log(above) - log_total, log(density) - log_total - HALF_LOG_2_PI);
+    return image_of(log(sums.below) - log_total, log(sums.above) - log_total,
+                    log(sums.density) - log_total - HALF_LOG_2_PI);
 }
 
 /* The value with this place. It is between those of the components alone: Newton's method in an interval that shrinks,
@@ -75,12 +69,13 @@ static image to_normal(const row_state *at, double x) {
 static double from_normal(const row_state *at, double z) {
     const double least_share = NEGLIGIBLE * fmin(nvp_normal_cdf(z), nvp_normal_cdf(-z)) * at->total;
     double low = INFINITY, high = -INFINITY, x = 0, sum = 0, steepest = 0, before = INFINITY;
+    const nvp_normal_column *column = &at->column;
     for (size_t c = 0; c < at->normals->k; c++) {
-        if (at->shares[c] < least_share)
+        if (column->shares[c] < least_share)
             continue;
-        const double own = at->centres[c] + (z - at->rests[c]) / at->slopes[c];
-        low = fmin(low, own), high = fmax(high, own), steepest = fmax(steepest, at->slopes[c]);
-        x += at->shares[c] * own, sum += at->shares[c];
+        const double own = column->centres[c] + (z - column->rests[c]) / column->slopes[c];
+        low = fmin(low, own), high = fmax(high, own), steepest = fmax(steepest, column->slopes[c]);
+        x += column->shares[c] * own, sum += column->shares[c];
     }
     x = fmin(fmax(x / sum, low), high);
     for (int i = 0; i < MOST_STEPS && low < high; i++) {
@@ -102,31 +97,29 @@ static double from_normal(const row_state *at, double z) {
 }
 
 /* Prepare for a column of a row whose first columns are `values`. */
-static void enter_column(row_state *at, size_t column, const double *values) {
-    const size_t n_columns = at->normals->n_given + at->normals->dim;
-    double largest = -INFINITY;
-    for (size_t c = 0; c < at->normals->k; c++)
-        largest = fmax(largest, at->logs[c]);
-    at->total = 0;
-    for (size_t c = 0; c < at->normals->k; c++) {
-        at->logs[c] = largest > -INFINITY ? at->logs[c] - largest : 0; /* all are equally far away */
-        at->shares[c] = exp(at->logs[c]);
-        at->total += at->shares[c];
-        const double *mean = at->normals->means + c * n_columns;
-        const double *row = at->normals->factors + (c * n_columns + column) * n_columns;
-        double rest = 0;
-        for (size_t j = 0; j < column; j++)
-            rest += row[j] * (values[j] - mean[j]);
-        at->rests[c] = rest, at->slopes[c] = row[column], at->centres[c] = mean[column];
+static void enter_column(row_state *at, size_t i, const double *values) {
+    const size_t n_columns = at->normals->n_given + at->normals->dim, k = at->normals->k, n = at->column.n;
+    double *logs = at->column.logs, *rests = at->column.rests, largest = -INFINITY;
+    at->column.slopes = at->slopes + i * n, at->column.centres = at->centres + i * n;
+    for (size_t c = 0; c < k; c++)
+        largest = logs[c] > largest ? logs[c] : largest;
+    for (size_t c = 0; c < k; c++)
+        logs[c] = largest > -INFINITY ? logs[c] - largest : 0; /* or all are equally far away */
+    at->total = at->engine->share_out(&at->column);
+    memset(rests, 0, n * sizeof *rests);
+    for (size_t j = 0; j < i; j++) {
+        const double *factor = at->factors + (i * n_columns + j) * n, *centres = at->centres + j * n, value = values[j];
+        for (size_t c = 0; c < n; c++)
+            rests[c] += factor[c] * (value - centres[c]);
     }
 }
 
 /* Weigh the components by the value of the column. */
-static void leave_column(row_state *at, size_t column, double x) {
-    const size_t n_columns = at->normals->n_given + at->normals->dim;
+static void leave_column(row_state *at, size_t i, double x) {
+    const double *log_scales = at->log_scales + i * at->column.n;
     for (size_t c = 0; c < at->normals->k; c++) {
-        const double white = whitened(at, c, x);
-        at->logs[c] += at->log_scales[c * n_columns + column] - 0.5 * white * white;
+        const double u = whitened(&at->column, c, x);
+        at->column.logs[c] += log_scales[c] - 0.5 * u * u;
     }
 }
 
@@ -155,21 +148,39 @@ static bool is_finite(const double *values, size_t n) {
     return true;
 }
 
+/* Put the components side by side. Those that fill up have a slope of 1 and a share of 0. */
+static void lay_out(row_state *at) {
+    const nvp_normals *normals = at->normals;
+    const size_t n_columns = normals->n_given + normals->dim, n = at->column.n;
+    for (size_t c = 0; c < n; c++)
+        for (size_t i = 0; i < n_columns; i++) {
+            const double *row = c < normals->k ? normals->factors + (c * n_columns + i) * n_columns : NULL;
+            at->slopes[i * n + c] = row ? row[i] : 1;
+            at->log_scales[i * n + c] = row ? log(row[i]) : 0;
+            at->centres[i * n + c] = row ? normals->means[c * n_columns + i] : 0;
+            for (size_t j = 0; row && j < i; j++)
+                at->factors[(i * n_columns + j) * n + c] = row[j];
+        }
+}
+
 static double *allocate(row_state *at, const nvp_normals *normals, double **values) {
-    const size_t k = normals->k;
-    size_t n_columns, n = 0, n_factors;
-    if (!nvp_add(normals->n_given, normals->dim, &n_columns) || !nvp_add_product(k, n_columns, &n) ||
-        !nvp_multiply(n, n_columns, &n_factors) || !nvp_add_product(k, 5, &n) || !nvp_add(n, n_columns, &n) ||
-        n > SIZE_MAX / sizeof(double))
+    size_t n = normals->k, n_columns, size = 0, square;
+    if (!nvp_add(n, NVP_MOST_LANES - 1, &n) || !nvp_add(normals->n_given, normals->dim, &n_columns))
         return NULL;
-    double *numbers = calloc(n, sizeof *numbers);
+    n -= n % NVP_MOST_LANES;
+    if (!nvp_multiply(n_columns, n_columns, &square) || !nvp_add_product(square, n, &size) ||
+        !nvp_multiply(n_columns, 3, &square) || !nvp_add(square, 3, &square) || !nvp_add_product(square, n, &size) ||
+        !nvp_add(size, n_columns, &size) || size > SIZE_MAX / sizeof(double))
+        return NULL;
+    double *numbers = calloc(size, sizeof *numbers);
     if (!numbers)
         return NULL;
-    at->normals = normals, at->log_scales = numbers, at->rests = at->log_scales + k * n_columns;
-    at->slopes = at->rests + k, at->centres = at->slopes + k, at->logs = at->centres + k, at->shares = at->logs + k;
-    *values = at->shares + k;
-    for (size_t i = 0; i < k * n_columns; i++)
-        at->log_scales[i] = log(normals->factors[i * n_columns + i % n_columns]);
+    at->normals = normals, at->column.n = n;
+    at->factors = numbers, at->slopes = at->factors + n_columns * n_columns * n;
+    at->centres = at->slopes + n_columns * n, at->log_scales = at->centres + n_columns * n;
+    at->column.rests = at->log_scales + n_columns * n, at->column.logs = at->column.rests + n;
+    at->column.shares = at->column.logs + n, *values = at->column.shares + n;
+    lay_out(at);
     return numbers;
 }
 
@@ -178,7 +189,9 @@ nvp_status nvp_rosenblatt(const nvp_normals *normals, bool backward, size_t n, c
     const size_t k = normals->k, n_given = normals->n_given, dim = normals->dim;
     if (dim == 0 || k == 0)
         return NVP_ERROR_ARGUMENT;
-    row_state at = {0};
+    row_state at = {.engine = nvp_choose_engine(NVP_FLOAT64)};
+    if (!at.engine)
+        return NVP_ERROR_UNSUPPORTED;
     double *values, *numbers = allocate(&at, normals, &values);
     if (!numbers)
         return NVP_ERROR_MEMORY;
@@ -186,7 +199,8 @@ nvp_status nvp_rosenblatt(const nvp_normals *normals, bool backward, size_t n, c
         const double *point = points + row * dim;
         for (size_t i = 0; i < n_given; i++)
             values[i] = given[row * n_given + i];
-        memcpy(at.logs, normals->log_weights + (normals->weights_per_row ? row * k : 0), k * sizeof *at.logs);
+        for (size_t c = 0; c < at.column.n; c++)
+            at.column.logs[c] = c < k ? normals->log_weights[(normals->weights_per_row ? row * k : 0) + c] : -INFINITY;
         if (is_finite(point, dim) && is_finite(values, n_given)) {
             log_det[row] = map_row(&at, backward, values, point, found + row * dim);
         } else {

@@ -22,6 +22,7 @@ except ModuleNotFoundError as error:
     ) from None
 from nvpflow._io.load import load
 from nvpflow._io.save import save
+from nvpflow._warnings import AccuracyWarning
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.density import FlowDensity, NotFittedError
 from nvpflow.ensemble import FlowEnsemble
@@ -47,6 +48,7 @@ from nvpflow.supports import Angle, Category, Integer
 __version__ = "0.1.0"
 
 __all__ = [
+    "AccuracyWarning",
     "ActNorm",
     "Adam",
     "AdditiveCoupling",

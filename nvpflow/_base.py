@@ -52,6 +52,10 @@ class Base:
         """`to_normal` of checked points (n, D), or `from_normal`. Both results are in float64."""
         raise NotImplementedError
 
+    def _tempered(self, temperature: float) -> Base:
+        """A copy whose normal distributions have covariances that are `temperature` times as large, outside of any flow."""
+        raise NotImplementedError
+
     def _grad_log_prob(self, z: Floats, context: Floats | None = None) -> Floats:
         """Gradient of the log-density with respect to the latent points z, (n, D) like these. The context is (n, C)."""
         raise NotImplementedError

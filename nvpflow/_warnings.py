@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeAlias
 
-__all__ = ["KeptWarnings", "kept_warnings", "warn_user"]
+__all__ = ["AccuracyWarning", "KeptWarnings", "kept_warnings", "warn_user"]
 
 KeptWarnings: TypeAlias = list[tuple[str, type[Warning]]]
 _kept: ContextVar[KeptWarnings | None] = ContextVar("_kept", default=None)
@@ -39,3 +39,7 @@ def kept_warnings() -> Iterator[KeptWarnings]:
         yield kept
     finally:
         _kept.reset(token)
+
+
+class AccuracyWarning(UserWarning):
+    """A result of a fitted density that cannot be trusted: too few effective draws, or quadrature that did not converge."""

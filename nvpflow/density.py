@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Self, cast, overload
@@ -30,6 +31,7 @@ from nvpflow._typing import (
     BinaryWriter,
     Bools,
     Callback,
+    ConstantColumns,
     CouplingKind,
     DTypeLike,
     Floats,
@@ -62,6 +64,7 @@ from nvpflow.flow import Flow
 from nvpflow.layers import ACTIVATIONS, MAX_BINS, SCALE_BOUND
 from nvpflow.missing._completion import complete
 from nvpflow.missing._output import filled_like
+from nvpflow.queries._mixin import Queries
 from nvpflow.supports import Declared, Support, check_support
 from nvpflow.supports._encoding import count_rows
 from nvpflow.supports._fitted import Supports, check_unchanged, supports_for
@@ -93,7 +96,7 @@ class _Draws(NamedTuple):
     empty: Floats  # numbers (n, 0) where there are no others
 
 
-class FlowDensity(LatentPoints):
+class FlowDensity(Queries, LatentPoints):
     """Density estimation with a normalizing flow: spline couplings over a fitted mixture.
 
     By default `fit` starts with a mixture of normal distributions as the base density of the flow. Coupling layers start at
@@ -178,6 +181,11 @@ class FlowDensity(LatentPoints):
         density, often a mixture. "normal": points of N(0, I), whatever the base. `MixtureBase.to_normal` maps one to the other
         exactly, so fit, densities and samples are the same. Needs columns of real numbers, with bounds or without, and
         ``n_models=1``. It may be changed after the fit.
+    constant_columns : {"error", "narrow"}, default "error"
+        What to do with a column of real numbers that is constant in training, which has no density. "narrow": model a normal
+        distribution around the constant, independent of the other columns, whose standard deviation is a thousandth of the
+        constant, or 0.001 around 0; on the scale of the real line, if the column has bounds. Samples spread as narrowly, and
+        log-densities have the height of this peak, which is arbitrary. Not for later pieces of `partial_fit`.
     n_init : int, default 1
         Number of random starts. After a tenth of the epochs, or the first cycle, only the one with the lowest validation NLL
         continues. There is one start if no samples are held back, and for a warm start.
@@ -370,6 +378,7 @@ class FlowDensity(LatentPoints):
         context_support: Support = None,
         missing: Missing = "error",
         latent: Latent = "base",
+        constant_columns: ConstantColumns = "error",
         n_init: int = 1,  # over a mixture one is as good as any; over N(0, I) the second, whitened, suits correlated tables
         n_models: int = 1,
         max_iter: int | None = None,
@@ -402,6 +411,7 @@ class FlowDensity(LatentPoints):
         self.context_support = context_support
         self.missing = missing
         self.latent = latent
+        self.constant_columns = constant_columns
         self.n_init = n_init
         self.n_models = n_models
         self.max_iter = max_iter
@@ -435,6 +445,7 @@ class FlowDensity(LatentPoints):
         "context_support": allowed(check_support, or_none=True),
         "missing": allowed(check_choice, ("error", "marginalize")),
         "latent": allowed(check_choice, LATENTS),
+        "constant_columns": allowed(check_choice, ("error", "narrow")),
         "n_init": allowed(check_int, 1),
         "n_models": allowed(check_int, 1),
         "max_iter": allowed(check_int, 1, or_none=True),
@@ -487,8 +498,8 @@ class FlowDensity(LatentPoints):
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
-            At least 2 samples, finite, no constant column, no masked elements. Columns of categories may hold any hashable
-            values, in a frame, in an array of objects, or in a sequence of rows.
+            At least 2 samples, finite, no masked elements, and unless `constant_columns` allows it no constant column. Columns
+            of categories may hold any hashable values, in a frame, in an array of objects, or in a sequence of rows.
         y : ignored
             Except that floating-point numbers in two dimensions are an error: pass them as `context`.
         context : array_like of real numbers, shape (n, C), optional
@@ -535,7 +546,9 @@ class FlowDensity(LatentPoints):
         that have completed an epoch are left.
 
         `noise` and the number of components depend on the number of samples. With relative weights this is the effective
-        number, the exponential of the entropy of the weights' shares.
+        number, the exponential of the entropy of the weights' shares. If that is below D + 2, or half of the number of
+        samples, relative weights are mixed with equal ones, as little as is needed to reach it: weights that are nearly all
+        zero would give a density that is infinite for one sample and zero for the others.
 
         Equal rows count as often as they occur. A value that many rows of a column have has no finite density. The model puts
         a narrow peak there: its share of the probability is right, its height is arbitrary.
@@ -723,6 +736,7 @@ class FlowDensity(LatentPoints):
         X: ArrayLike,
         *,
         context: ArrayLike | None = None,
+        temperature: float = 1.0,
         return_std: Literal[False] = False,
         return_error: Literal[False] = False,
     ) -> Floats: ...
@@ -732,6 +746,7 @@ class FlowDensity(LatentPoints):
         X: ArrayLike,
         *,
         context: ArrayLike | None = None,
+        temperature: float = 1.0,
         return_std: Literal[True],
         return_error: Literal[False] = False,
     ) -> tuple[Floats, Floats]: ...
@@ -741,15 +756,28 @@ class FlowDensity(LatentPoints):
         X: ArrayLike,
         *,
         context: ArrayLike | None = None,
+        temperature: float = 1.0,
         return_std: Literal[False] = False,
         return_error: Literal[True],
     ) -> tuple[Floats, Floats]: ...
     @overload
     def score_samples(
-        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: Literal[True], return_error: Literal[True]
+        self,
+        X: ArrayLike,
+        *,
+        context: ArrayLike | None = None,
+        temperature: float = 1.0,
+        return_std: Literal[True],
+        return_error: Literal[True],
     ) -> tuple[Floats, Floats, Floats]: ...
     def score_samples(
-        self, X: ArrayLike, *, context: ArrayLike | None = None, return_std: bool = False, return_error: bool = False
+        self,
+        X: ArrayLike,
+        *,
+        context: ArrayLike | None = None,
+        temperature: float = 1.0,
+        return_std: bool = False,
+        return_error: bool = False,
     ) -> Floats | tuple[Floats, ...]:
         """Log-density of each sample.
 
@@ -759,6 +787,9 @@ class FlowDensity(LatentPoints):
             With ``missing="marginalize"`` cells may be missing: NaN, None, pandas' NA, polars' null or masked.
         context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
             Needed by a model that was fitted with a context.
+        temperature : float, default 1.0
+            T > 0: the density of the flow over a base with covariances T times as large, see `Flow.sample`. Probabilities of
+            categories stay as they are.
         return_std : bool, default False
             Also return how far the members of an ensemble disagree.
         return_error : bool, default False
@@ -786,8 +817,13 @@ class FlowDensity(LatentPoints):
         UserWarning
             If the marginal log-densities of some rows cannot be trusted, for fewer than 20 effective draws.
         """
+        is_plain = context is None and return_std is False and return_error is False
+        if is_plain and type(temperature) is float and temperature == 1:
+            found = self._log_density_of_plain(X)
+            if found is not None:
+                return found
         return_std, return_error = check_bool("return_std", return_std), check_bool("return_error", return_error)
-        scores: Floats | tuple[Floats, ...] = self._all_scores(X, context, return_std, return_error)
+        scores: Floats | tuple[Floats, ...] = self._at(temperature)._all_scores(X, context, return_std, return_error)
         return scores
 
     def score(
@@ -836,6 +872,7 @@ class FlowDensity(LatentPoints):
         *,
         context: ArrayLike | None = None,
         per_context: bool = False,
+        temperature: float = 1.0,
     ) -> Floats:
         """Draw samples from the fitted density.
 
@@ -855,6 +892,8 @@ class FlowDensity(LatentPoints):
             Needed by a model that was fitted with a context.
         per_context : bool, default False
             True: draw `n_samples` for each row of a context of shape (m, C).
+        temperature : float, default 1.0
+            T > 0: below 1 samples are nearer to the modes, above 1 farther out, see `Flow.sample`. Not of categories.
 
         Returns
         -------
@@ -868,8 +907,8 @@ class FlowDensity(LatentPoints):
         ------
         NotFittedError, TypeError, ValueError
         """
-        draws = self._check_draws(n_samples, random_state, context, per_context)
-        x = draws.empty if self.flow_ is None else self.flow_.sample(**draws.arguments)
+        draws, flow = self._check_draws(n_samples, random_state, context, per_context), self._at(temperature).flow_
+        x = draws.empty if flow is None else flow.sample(**draws.arguments)
         found: Floats = self._drawn(x, draws.codes, per_context)
         return found
 
@@ -880,6 +919,7 @@ class FlowDensity(LatentPoints):
         *,
         context: ArrayLike | None = None,
         per_context: bool = False,
+        temperature: float = 1.0,
     ) -> tuple[Floats, Floats]:  # or a frame and an array, as `set_output` says
         """Draw samples together with their log-densities, in one pass.
 
@@ -889,6 +929,7 @@ class FlowDensity(LatentPoints):
         random_state : int, Generator, RandomState or None
         context : array_like of real numbers, shape (n_samples, C), or (C,) or (1, C) for all samples the same
         per_context : bool, default False
+        temperature : float, default 1.0
             As in `sample`.
 
         Returns
@@ -896,27 +937,38 @@ class FlowDensity(LatentPoints):
         X : ndarray or frame, shape (n_samples, D), or (m, n_samples, D) with `per_context`
             The samples that `sample` draws.
         log_density : ndarray, shape (n_samples,) or (m, n_samples)
-            In nats.
+            In nats, at the temperature.
 
         Raises
         ------
         NotFittedError, TypeError, ValueError
         """
         draws = self._check_draws(n_samples, random_state, context, per_context)
+        flow = self._at(temperature).flow_
         supports, categories = self._known_supports(), self._known_categories()
-        if self.flow_ is None:
+        if flow is None:
             x, log_density = draws.empty, np.zeros(len(draws.empty))
         else:
-            x, log_density = self.flow_.sample_and_log_prob(**draws.arguments)
-        if supports is not None and supports.is_sum:
+            x, log_density = flow.sample_and_log_prob(**draws.arguments)
+        if flow is not None and supports is not None and supports.is_sum:
             n, rows = draws.arguments["n_samples"], draws.arguments["context"]
             rows = np.repeat(rows, n, axis=0) if per_context and rows is not None else rows
             points = self._to_own_units(x).astype(np.float64).reshape(-1, x.shape[-1])
-            masses = supports.log_masses(self._fitted_flow(), points, self.origin_, rows)
+            masses = supports.log_masses(flow, points, self.origin_, rows)
             log_density = masses.astype(log_density.dtype).reshape(log_density.shape)
         if categories is not None and draws.codes is not None:
             log_density = (log_density + categories.log_prob(draws.codes)).astype(self._flow_dtype())
         return self._drawn(x, draws.codes, per_context), log_density
+
+    def _at(self, temperature: object) -> FlowDensity:
+        """The fitted model at a temperature: itself at 1, else a copy with another flow."""
+        self._check_fitted()
+        temperature = check_real("temperature", temperature, 0, low_open=True)
+        if temperature == 1 or self.flow_ is None:
+            return self
+        twin = copy.copy(self)
+        twin.flow_ = self.flow_._at(temperature)
+        return twin
 
     def _check_draws(self, n_samples: int, random_state: Seed, context: ArrayLike | None, per_context: bool) -> _Draws:
         """The checked arguments of the flow's `sample`, and the categories of each sample."""

@@ -138,7 +138,12 @@ class FlowEnsemble:
         for flow in self._flows:
             flow.n_jobs = value
 
-    def log_prob(self, x: ArrayLike, context: ArrayLike | None = None) -> Floats:
+    def _at(self, temperature: object) -> FlowEnsemble:
+        """The ensemble at a temperature: itself at 1, else an average of copies over other bases."""
+        members = [flow._at(temperature) for flow in self._flows]
+        return self if members[0] is self._flows[0] else FlowEnsemble(members, self._weights)
+
+    def log_prob(self, x: ArrayLike, context: ArrayLike | None = None, *, temperature: float = 1.0) -> Floats:
         """Log-density of each sample, the logarithm of the average of the members' densities.
 
         Parameters
@@ -146,6 +151,8 @@ class FlowEnsemble:
         x : array_like of real numbers, shape (n, D)
         context : array_like of real numbers, shape (n, C)
             Required if the flows are conditional.
+        temperature : float, default 1.0
+            T > 0: that of every member, see `Flow.sample`.
 
         Returns
         -------
@@ -156,7 +163,7 @@ class FlowEnsemble:
         ------
         TypeError, ValueError
         """
-        return log_sum_exp(self._weighted(x, context))
+        return log_sum_exp(self._at(temperature)._weighted(x, context))
 
     def member_log_prob(self, x: ArrayLike, context: ArrayLike | None = None) -> Floats:
         """Log-densities of each sample by the members, without their weights.
@@ -255,6 +262,7 @@ class FlowEnsemble:
         context: ArrayLike | None = None,
         *,
         per_context: bool = False,
+        temperature: float = 1.0,
     ) -> Floats:
         """Draw samples: for each one first a member, by the weights, and then a sample of it.
 
@@ -268,6 +276,8 @@ class FlowEnsemble:
             Required if the flows are conditional.
         per_context : bool, default False
             True: draw `n_samples` for each row of a context of shape (m, C).
+        temperature : float, default 1.0
+            T > 0: that of every member, see `Flow.sample`.
 
         Returns
         -------
@@ -278,7 +288,8 @@ class FlowEnsemble:
         TypeError, ValueError
         """
         shape, context = arrange_draws(n_samples, self.context_dim, context, per_context)
-        return self._draw(int(np.prod(shape)), random_state, context).reshape(*shape, self.data_dim)
+        x = self._at(temperature)._draw(int(np.prod(shape)), random_state, context)
+        return x.reshape(*shape, self.data_dim)
 
     def sample_and_log_prob(
         self,
@@ -287,6 +298,7 @@ class FlowEnsemble:
         context: ArrayLike | None = None,
         *,
         per_context: bool = False,
+        temperature: float = 1.0,
     ) -> tuple[Floats, Floats]:
         """Draw samples together with their log-densities.
 
@@ -296,7 +308,8 @@ class FlowEnsemble:
         random_state : int, Generator, RandomState or None
         context : array_like, shape (n_samples, C), (C,) or (1, C)
         per_context : bool, default False
-            As in `sample`.
+        temperature : float, default 1.0
+            As in `sample`. Log-densities are those at this temperature.
 
         Returns
         -------
@@ -310,8 +323,9 @@ class FlowEnsemble:
         TypeError, ValueError
         """
         shape, context = arrange_draws(n_samples, self.context_dim, context, per_context)
-        x = self._draw(int(np.prod(shape)), random_state, context)
-        return x.reshape(*shape, self.data_dim), self.log_prob(x, context).reshape(shape)
+        at = self._at(temperature)
+        x = at._draw(int(np.prod(shape)), random_state, context)
+        return x.reshape(*shape, self.data_dim), at.log_prob(x, context).reshape(shape)
 
     def _draw(self, n: int, random_state: Seed, context: ArrayLike | None) -> Floats:
         """Draw n samples. Sample i depends on the seeds, its context, and the members of the samples before it."""

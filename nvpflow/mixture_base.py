@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Self
 
 import numpy as np
@@ -143,6 +144,16 @@ class MixtureBase(Base):
         base._load(state)
         return base
 
+    def _tempered(self, temperature: float) -> Self:
+        twin, first = self.copy(), self._n_columns - self.data_dim  # those before are the context's
+        row, column = np.tril_indices(self._n_columns)
+        with np.errstate(over="ignore"):
+            twin.factors[:, (row > column) & (row >= first)] /= np.sqrt(temperature)
+        twin.factors[:, (row == column) & (row >= first)] -= np.log(temperature) / 2
+        if not np.isfinite(twin.parameters).all():
+            raise ValueError(f"temperature must keep the base within the range of {self.dtype}, got {temperature}")
+        return twin
+
     def _logits_of_indicators(self) -> Floats:
         """How much each indicator at the end of the context adds to the logarithms of the weights, (K, I), in float64."""
         return np.empty((self.n_components, 0))
@@ -176,9 +187,17 @@ def shape_of_means(state: dict[str, ArrayLike], n_context: int = 0) -> tuple[int
 
 def pack_factors(factors: Floats) -> Floats:
     """Cholesky factors of precisions (K, D, D) as parameters (K, D (D + 1) / 2), with logarithms of the diagonals."""
-    packed, i = factors.copy(), np.arange(factors.shape[1])
-    packed[:, i, i] = np.log(packed[:, i, i])
-    return packed[:, *np.tril_indices(len(i))]
+    places, diagonal = _places_of_triangle(factors.shape[1])
+    packed: Floats = factors.reshape(len(factors), -1).take(places, axis=1)
+    packed[:, diagonal] = np.log(packed[:, diagonal])
+    return packed
+
+
+@functools.lru_cache(maxsize=16)  # fits pack hundreds of mixtures of the same columns
+def _places_of_triangle(dim: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Where the lower triangle is in a square (D, D), row by row, and where in the triangle the diagonal is."""
+    row, column = np.tril_indices(dim)
+    return row * dim + column, np.flatnonzero(row == column)
 
 
 def _check_mixture(weights: ArrayLike, means: ArrayLike, covariances: ArrayLike) -> tuple[Floats, Floats, Floats]:

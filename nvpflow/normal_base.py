@@ -9,6 +9,7 @@ import numpy as np
 from nvpflow._base import Base
 from nvpflow._typing import DTypeLike, Floats
 from nvpflow._validation.arguments import check_dtype, check_int
+from nvpflow.mixture_base import MixtureBase
 
 __all__ = ["NormalBase"]
 
@@ -51,6 +52,10 @@ class NormalBase(Base):
 
     def _to_normal(self, points: Floats, context: Floats | None, *, backward: bool) -> tuple[Floats, Floats]:
         return points.astype(np.float64), np.zeros(len(points))
+
+    def _tempered(self, temperature: float) -> MixtureBase:
+        covariance = temperature * np.eye(self.data_dim)
+        return MixtureBase([1], np.zeros((1, self.data_dim)), covariance[np.newaxis], dtype=self.dtype)
 
     def _grad_log_prob(self, z: Floats, context: Floats | None = None) -> Floats:
         return -z

@@ -322,6 +322,74 @@ class FlowOutlierDetector(Estimator):
         scores: npt.NDArray[np.float64] = found.astype(np.float64)
         return scores
 
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: Seed = None,
+        *,
+        context: ArrayLike | None = None,
+        per_context: bool = False,
+        temperature: float = 1.0,
+    ) -> Any:  # as FlowDensity.sample
+        """Draw samples from the fitted density, inliers and outliers.
+
+        Parameters
+        ----------
+        n_samples : int, default 1
+        random_state : int, Generator, RandomState or None
+        context : array_like of real numbers, shape (n_samples, C), or (C,) or (1, C) for all samples the same
+        per_context : bool, default False
+        temperature : float, default 1.0
+            As for `FlowDensity.sample`.
+
+        Returns
+        -------
+        X : ndarray or frame, shape (n_samples, D), or (m, n_samples, D) with `per_context`
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+        """
+        self._check_fitted()
+        options: dict[str, Any] = {"context": context, "per_context": per_context, "temperature": temperature}
+        return self.estimator_.sample(n_samples, random_state, **options)
+
+    def sample_and_log_prob(
+        self,
+        n_samples: int = 1,
+        random_state: Seed = None,
+        *,
+        context: ArrayLike | None = None,
+        per_context: bool = False,
+        temperature: float = 1.0,
+    ) -> tuple[Any, npt.NDArray[np.float64]]:
+        """Draw samples together with their log-densities, in one pass.
+
+        Parameters
+        ----------
+        n_samples : int, default 1
+        random_state : int, Generator, RandomState or None
+        context : array_like of real numbers, shape (n_samples, C), or (C,) or (1, C) for all samples the same
+        per_context : bool, default False
+        temperature : float, default 1.0
+            As for `FlowDensity.sample_and_log_prob`.
+
+        Returns
+        -------
+        X : ndarray or frame, shape (n_samples, D), or (m, n_samples, D) with `per_context`
+            The samples that `sample` draws.
+        log_density : ndarray of float64, shape (n_samples,) or (m, n_samples)
+            In nats.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+        """
+        self._check_fitted()
+        options: dict[str, Any] = {"context": context, "per_context": per_context, "temperature": temperature}
+        x, log_density = self.estimator_.sample_and_log_prob(n_samples, random_state, **options)
+        return x, log_density.astype(np.float64)
+
     def decision_function(self, X: ArrayLike, *, context: ArrayLike | None = None) -> npt.NDArray[np.float64]:
         """How far the log-density of each sample is above the threshold: negative for outliers.
 
@@ -395,6 +463,48 @@ class FlowOutlierDetector(Estimator):
             As `fit`.
         """
         return self.fit(X, y, context=context, sample_weight=sample_weight, callback=callback).predict(X, context=context)
+
+    def explain(self, X: ArrayLike, *, context: ArrayLike | None = None, level: float = 0.9) -> Any:
+        """How unusual each cell of a row is given the others, and what would be usual there.
+
+        Parameters
+        ----------
+        X : array_like of real numbers, shape (n, D)
+            Cells may be missing: what is usual there is found as well.
+        context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
+            Needed by a detector that was fitted with a context.
+        level : float in (0, 1), default 0.9
+            Of the intervals.
+
+        Returns
+        -------
+        explanation : pandas.DataFrame, or dict of ndarray without pandas
+            With n D entries: "row" and "column", the index of the frame, and "value", the cell; "log_density",
+            log p(value | other cells of the row), in nats; "p_value", the probability of values as far out to either side, or
+            as unlikely, which can be compared between columns; "typical", the conditional mean, or the most likely category;
+            "low" and "high", the central interval of this level, NaN for categories.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+
+        Warns
+        -----
+        AccuracyWarning
+            If conditional densities cannot be trusted.
+
+        Examples
+        --------
+        >>> import numpy as np, nvpflow
+        >>> X = np.random.default_rng(0).normal(size=(500, 2)) @ [[1, 2], [0, 1]]
+        >>> detector = nvpflow.FlowOutlierDetector(max_iter=50, random_state=0).fit(X)
+        >>> len(detector.explain([[0.0, 6.0]])["p_value"])
+        2
+        """
+        from nvpflow.queries._explain import explain
+
+        self._check_fitted()
+        return explain(self.estimator_, X, context, level)
 
     def save(self, path: AnyPath | BinaryWriter) -> None:
         """Write the fitted detector to a file for `nvpflow.load`. See `nvpflow.save`.

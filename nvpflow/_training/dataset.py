@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from nvpflow._training.degenerate import evened_out
 from nvpflow._training.origin import name_columns
 from nvpflow._training.statistics import FAR_OUT, location_and_scale
 from nvpflow._typing import ArrayLike, FloatDType, Floats, Ints, Names
@@ -68,7 +69,8 @@ def check_data(
     """Check the arguments of `fit` and convert them to Data, with sorted rows: the order of the rows does not matter.
 
     Every row counts, even if another one is equal. Rows of weight 0 are dropped. Weights in ratios of whole numbers are
-    counts, in lowest terms: a row of weight 3 becomes three rows. Other weights are relative and are scaled to a mean of 1.
+    counts, in lowest terms: a row of weight 3 becomes three rows. Other weights are relative and are scaled to a mean of 1;
+    if they are nearly all zero, and `minimum` is at least 2, they are evened out.
     X and context must be finite in `dtype`, that of the model, but keep their own precision, up to float64. The values of X
     must be in the declared supports. Codes of categories (n, K) become the last columns of the context; X may have no columns
     then. `missing`: cells of X may be NaN.
@@ -95,7 +97,8 @@ def check_data(
     if times is not None:
         return _sorted(Data(x, context).rows(np.repeat(np.arange(len(x)), times)))
     relative = (weight / weight.max())[weight > 0]  # their sum cannot overflow
-    return _sorted(Data(x, context).rows(weight > 0)._replace(weight=relative / relative.mean()))
+    data = Data(x, context).rows(weight > 0)._replace(weight=relative / relative.mean())
+    return _sorted(evened_out(data) if minimum >= 2 else data)
 
 
 def _without_columns(n: int, minimum: int) -> Floats:

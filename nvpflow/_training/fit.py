@@ -13,6 +13,7 @@ from nvpflow._training.context import ContextScaler
 from nvpflow._training.course import rates_to_try
 from nvpflow._training.dataset import Data
 from nvpflow._training.defaults import base_of
+from nvpflow._training.degenerate import with_narrow_columns
 from nvpflow._training.history import validated
 from nvpflow._training.limit import Limit
 from nvpflow._training.margin_search import search_margins
@@ -97,6 +98,7 @@ def make_starts(
     if supports is not None:
         log_slopes = (supports.log_slopes(training), supports.log_slopes(validation) if validation else np.empty(0))
         training, validation = supports.to_reals(training), validation and supports.to_reals(validation)
+    training, validation = with_narrow_columns(settings, training, validation, seed)
     training, validation = scaler.transform(training), validation and scaler.transform(validation)
     if before is None:
         starts = _new_starts(settings, training, validation, seed, may_have_margins and supports is None)

@@ -10,6 +10,7 @@ from nvpflow._training.build import new_flow, whole_flow
 from nvpflow._training.context import ContextScaler
 from nvpflow._training.dataset import Data
 from nvpflow._training.defaults import base_of, option
+from nvpflow._training.degenerate import with_narrow_columns
 from nvpflow._training.mixture_search import fit_mixture
 from nvpflow._training.noise import bandwidth
 from nvpflow._training.standardize import Units
@@ -77,6 +78,7 @@ class Stream:
         """Create a flow for the first piece, and set `origin`."""
         if self.supports is not None:
             data = self.supports.to_reals(self.supports.spread(data, np.random.default_rng(self.init_seed)))
+        data, _ = with_narrow_columns(settings, data, None, self.init_seed)
         data = self.scaler.transform(data)
         units, mixture = Units.of(data, settings.standardize, False, self.scaler.dtype), None
         if self.supports is not None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from nvpflow._typing import Activation, Base, CouplingKind, FloatDType, Latent, Missing, Schedule, Seed
+from nvpflow._typing import Activation, Base, ConstantColumns, CouplingKind, FloatDType, Latent, Missing, Schedule, Seed
 from nvpflow.supports import Kinds
 
 __all__ = ["Settings"]
@@ -29,6 +29,7 @@ class Settings:
     context_support: Kinds | None
     missing: Missing
     latent: Latent
+    constant_columns: ConstantColumns
     n_init: int
     n_models: int
     max_iter: int | None

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nvpflow._training.dataset import Data
     from nvpflow._training.settings import Settings
 
-__all__ = ["split", "split_for_members"]
+__all__ = ["lone_values", "split", "split_for_members"]
 
 
 # Of the rows without missing cells, the share that is held out at most. The others must train as well: they say most.
@@ -64,12 +64,12 @@ def _count_held_out(fraction: float, n: int, n_models: int) -> int:
 
 def _split_at(data: Data, order: Ints, n_held_out: int) -> tuple[Data, Data | None]:
     held_out, training = order[:n_held_out], order[n_held_out:]
-    needed = _lone_values(data.x, training, held_out)
+    needed = lone_values(data.x, training, held_out)
     held_out, training = held_out[~np.isin(held_out, needed)], np.append(training, needed)
     return data.rows(training), data.rows(held_out) if len(held_out) else None
 
 
-def _lone_values(x: Floats, training: Ints, held_out: Ints) -> Ints:
+def lone_values(x: Floats, training: Ints, held_out: Ints) -> Ints:
     """One of the rows `held_out` for each column that would be constant in training without it."""
     first = x[training[0]]
     constant = (x[training] == first).all(axis=0)

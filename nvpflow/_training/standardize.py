@@ -78,7 +78,7 @@ class Units:
         if len(constant):
             raise ValueError(
                 f"X must have no constant column, got one in column(s) {', '.join(map(str, constant[:10]))}: "
-                "a constant has no density"
+                "a constant has no density; constant_columns='narrow' allows it"
             )
         if not standardize:
             warn_of_coarse("X", mean, np.where(deviation > 0, deviation, np.inf), dtype)

@@ -41,6 +41,12 @@ class Columns:
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = layers
 
+    def split(self) -> tuple[Columns, Columns]:
+        """The layers before a last `Bounded`, which are affine, and this layer alone, or no layer."""
+        is_bounded = bool(self.layers) and isinstance(self.layers[-1], Bounded)
+        cut = len(self.layers) - is_bounded
+        return Columns(self.layers[:cut]), Columns(self.layers[cut:])
+
     def inverse(self, x: Floats, context: Floats | None) -> tuple[Floats, Floats]:
         """Map rows x (n, D), NaN where cells are missing, to y (n, D). Also return log|dy/dx| for each cell."""
         y, slopes = x.astype(np.float64), np.zeros(x.shape)

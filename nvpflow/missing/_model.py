@@ -24,12 +24,13 @@ MOST_POINTS = 2**15  # of whole numbers and angles, at once
 
 class Scores(NamedTuple):
     """Log-densities (n,), their standard deviations over the members of an ensemble, their standard errors by the draws of
-    importance sampling, all in nats, and which of them cannot be trusted."""
+    importance sampling, all in nats, which of them cannot be trusted, and the effective numbers of draws."""
 
     log_density: Floats
     std: Floats
     error: Floats
     doubtful: Mask
+    size: Floats
 
 
 class IncompleteModel:
@@ -72,9 +73,9 @@ class IncompleteModel:
             shares = np.where(np.isfinite(terms), np.exp(terms - total), 0.0)
         errors = np.stack([np.where(share > 0, one.error, 0.0) for one, share in zip(estimates, shares)])
         error = np.sqrt(((shares * errors) ** 2).sum(axis=0))
-        doubtful = np.any([(one.size < FEW) & (one.log_prob > -np.inf) for one in estimates], axis=0)
+        size = np.min([np.where(one.log_prob > -np.inf, one.size, np.inf) for one in estimates], axis=0)
         std = np.zeros(len(total)) if len(self.members) == 1 else spread_of(of_members)
-        return Scores(total, std, error, doubtful)
+        return Scores(total, std, error, size < FEW, size)
 
     def _lowest(self, x: Floats) -> Floats:
         """The rows in float64, as the flow reads them but for the origin; whole numbers at the low end of their cells."""

@@ -11,10 +11,11 @@ from nvpflow.layers import Bounded
 from nvpflow.missing._patterns import Mask
 from nvpflow.mixture_base import MixtureBase
 
-__all__ = ["SplitMixture", "probit"]
+__all__ = ["SplitMixture", "normal_cdf", "probit"]
 
 MOST_NUMBERS = 4_000_000  # in memory at a time, over all components
 LEAST_PLACE = 2.0**-53  # of a uniform number from 0 and 1
+FAR = 38.0  # standard deviations: the mass beyond is 1e-315
 
 
 class SplitMixture:
@@ -86,11 +87,11 @@ class SplitMixture:
             normals = uniforms[rows].copy()
             normals[:, :, 0] = within
             normals = probit(normals)
-            offsets = np.take_along_axis(self._centres(x[rows]), chosen[:, :, np.newaxis], axis=1)
+            offsets = np.take_along_axis(self.centres(x[rows]), chosen[:, :, np.newaxis], axis=1)
             found[rows] = offsets + np.einsum("nsij,nsj->nsi", self.roots[chosen], normals)
         return found
 
-    def _centres(self, x: Floats) -> Floats:
+    def centres(self, x: Floats) -> Floats:
         """Conditional means (n, K, m) of the components."""
         moved: Floats = self.absent_means + np.einsum("kij,nkj->nki", self.slopes, x[:, np.newaxis] - self.means)
         return moved
@@ -112,6 +113,12 @@ def probit(uniforms: Floats) -> Floats:
     inside = np.clip(uniforms, LEAST_PLACE, 1 - LEAST_PLACE)
     normals: Floats = _unit().inverse(inside.reshape(-1, 1))[0].reshape(uniforms.shape)
     return normals
+
+
+def normal_cdf(z: Floats) -> Floats:
+    """The standard normal distribution function of numbers, which may be infinite."""
+    probabilities: Floats = _unit().forward(np.clip(z, -FAR, FAR).reshape(-1, 1))[0].reshape(z.shape)
+    return probabilities
 
 
 @cache

@@ -105,7 +105,7 @@ class IncompleteTable:
             return self.model.score(x[found.row], self._context(found.codes), found.total)
         nothing = Estimate(np.zeros(len(found.row)), np.zeros(len(found.row)), np.full(len(found.row), np.inf))
         total = found.total(nothing)
-        return Scores(total.log_prob, np.zeros(len(rows)), total.error, np.zeros(len(rows), bool))
+        return Scores(total.log_prob, np.zeros(len(rows)), total.error, np.zeros(len(rows), bool), total.size)
 
     def draw(self, rows: Floats, context: Floats | None, n_draws: int, rng: np.random.Generator) -> Floats:
         """Draw the missing cells of rows (n, R + K) given the others. Return completed rows (n, n_draws, R + K)."""

@@ -44,7 +44,7 @@ KINDS = {
     "n_models": "int", "max_iter": "int none", "time_limit": "real none",
     "batch_size": "int none", "learning_rate": "real none", "schedule": "choice", "warmup": "warmup", "average": "share",
     "noise": "real", "validation_fraction": "share none", "n_iter_no_change": "int none", "tol": "real",
-    "warm_start": "bool", "support": "support none", "context_support": "support none", "missing": "choice", "latent": "choice", "dtype": "dtype", "n_jobs": "jobs none", "verbose": "int bool", "random_state": "seed none",
+    "warm_start": "bool", "support": "support none", "context_support": "support none", "missing": "choice", "latent": "choice", "constant_columns": "choice", "dtype": "dtype", "n_jobs": "jobs none", "verbose": "int bool", "random_state": "seed none",
 }  # fmt: skip
 CONFIGURATIONS = {
     "splines": {},

@@ -115,7 +115,7 @@ class TestFit:
         params = nvpflow.load(tmp_path / "m.npz").get_params()
         assert params == {
             "n_layers": 3, "hidden_dim": [8, 4], "activation": "tanh", "coupling": "affine", "scale_bound": 2.5,
-            "n_bins": 4, "tail_bound": 3.5, "base": "normal", "n_init": 3, "n_models": 2, "time_limit": 60.0, "warmup": 0.25, "average": 0.5, "standardize": False, "support": None, "context_support": None, "missing": "error", "latent": "base", "max_iter": 7, "batch_size": None, "learning_rate": 1e-3, "schedule": "constant",
+            "n_bins": 4, "tail_bound": 3.5, "base": "normal", "n_init": 3, "n_models": 2, "time_limit": 60.0, "warmup": 0.25, "average": 0.5, "standardize": False, "support": None, "context_support": None, "missing": "error", "latent": "base", "constant_columns": "error", "max_iter": 7, "batch_size": None, "learning_rate": 1e-3, "schedule": "constant",
             "noise": 0, "validation_fraction": 0.3, "n_iter_no_change": 3, "tol": 0.5,
             "dtype": "float64", "n_jobs": 1, "random_state": 9, "verbose": 0,
             "warm_start": False,  # of no use to a command that ends

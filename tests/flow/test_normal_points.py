@@ -35,7 +35,7 @@ def check_map(base, context=None):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n_components", [1, 12])
-def test_mixture(n_components, dtype):
+def test_mixture(n_components, dtype, every_isa):
     check_map(make_base(n_components, dtype))
 
 

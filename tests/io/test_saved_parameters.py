@@ -22,6 +22,7 @@ UNFIT = {
     "support": [1, "positive", {}, {"columns": 1}, [[1, 0]], ["some"], {"columns": [[1.5, None]]}, [{"integer": [2, 1]}]],
     "missing": ["ignore", None, True],
     "latent": ["any", None, True],
+    "constant_columns": ["allow", None, True],
     "n_init": [0, None, 1.0],
     "n_models": [0, None, 1.0, 10**30],
     "max_iter": [0, -1, 2.5, "10"],

@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,7 +65,9 @@ for name in sys.argv[1:]:
     try:
         importlib.import_module(name)
     except Exception as error:
-        sys.exit(f"{name}: {error!r}")
+        missing = isinstance(error, ModuleNotFoundError) and not error.name.startswith("nvpflow")
+        if not (missing and name.startswith("nvpflow.integrations.")):
+            sys.exit(f"{name}: {error!r}")
 """
 
 
@@ -73,6 +76,22 @@ def test_each_module_can_be_imported_first():
     names = [name for name in imports() if name not in ("nvpflow", "nvpflow.__main__")]
     done = subprocess.run([sys.executable, "-c", ALONE, *names], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("module", [name for name in imports() if re.fullmatch(r"nvpflow\.integrations\.[a-z]\w+", name)])
+def test_integrations_name_missing_clients(module):
+    """A finder that knows no other package stands for an environment without clients."""
+    extra = module.rpartition(".")[2]
+    program = f"""
+import sys, nvpflow, nvpflow.integrations
+sys.meta_path.insert(0, type("Nothing", (), {{"find_spec": lambda name, *rest: absent(name)}}))
+def absent(name):
+    if name.partition(".")[0] not in (*sys.stdlib_module_names, "nvpflow", "numpy"):
+        raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+import {module}
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert re.search(rf"{module} needs \w+, which is not installed: pip install nvpflow\[{extra}\]", done.stderr)
 
 
 def test_import_loads_only_numpy():

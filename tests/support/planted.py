@@ -76,7 +76,7 @@ BINDING = [
         "python/call.c", "        call->self->workspace = call->workspace;",
         "        nvp_workspace_destroy(call->self->workspace = call->workspace);",
         "AddressSanitizer: heap-use-after-free",
-        "import nvpflow; flow = nvpflow.ActNorm(2); [flow.log_prob([[1.0, 2.0]]) for _ in range(3)]",
+        "import nvpflow; flow = nvpflow.Flow([nvpflow.ActNorm(2)]); [flow.log_prob([[1.0, 2.0]]) for _ in range(3)]",
     ),
     Planted(
         "a sum that overflows",

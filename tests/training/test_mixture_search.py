@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import nvpflow
-from nvpflow._training.em import Mixture
 from nvpflow._training.mixture_search import MOST_ROWS, fit_mixture
 from support.awkward import AWKWARD, blobs, log_prob
 from support.marks import both_precisions
@@ -115,10 +114,10 @@ def test_random_awkward_data(dtype):
 
 
 def test_interruption(monkeypatch):
-    def interrupt(self):
+    def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Mixture, "_step", interrupt)
+    monkeypatch.setattr("nvpflow._core.em", interrupt)
     with pytest.raises(KeyboardInterrupt):
         fit_mixture(blobs(100)[0], None, 0)
 

@@ -1,5 +1,7 @@
 """Training of PyTorch's flows: minibatches, and early stopping on a tenth that is held back."""
 
+import contextlib
+import contextvars
 import copy
 
 import torch
@@ -10,6 +12,19 @@ torch.set_num_threads(1)
 MAX_STEPS, BATCH, LEARNING_RATE = 5000, 256, 1e-3
 # Every so many steps the held-back tenth is scored; after ten times in a row without a better score training stops.
 CHECK_EVERY, PATIENCE = 100, 10
+
+# Called with the log-density of every better flow, of the standardised samples.
+_watch = contextvars.ContextVar("watch", default=None)
+
+
+@contextlib.contextmanager
+def watched(watch):
+    """Let `watch` see the log-density that training would end with, after every check that finds a better one."""
+    token = _watch.set(watch)
+    try:
+        yield
+    finally:
+        _watch.reset(token)
 
 
 def early_stopping(make_flow, x, seed, context=None):
@@ -43,6 +58,8 @@ def trained(make_flow, x, seed, context=None):
                     nll = -_log_prob(flow, *validation).mean().item()
                 if nll < best:
                     best, best_step, best_state = nll, step, copy.deepcopy(flow.state_dict())
+                    if _watch.get():
+                        _watch.get()(scorer(flow))
     flow.load_state_dict(best_state)
     return flow
 

@@ -1,0 +1,59 @@
+"""pocoMC with its own flow and with ours: evidence against the exact one, effective samples, calls and seconds."""
+
+import time
+import warnings
+
+import numpy as np
+import pocomc
+import torch
+from evidence import PROBLEMS, WIDTH
+from report import Clock, options, table
+from scipy.stats import uniform
+
+from nvpflow.integrations.pocomc import FlowPreconditioner
+
+FLOWS = {
+    "nvpflow": lambda dim, seed: FlowPreconditioner(dim, random_state=seed),
+    "pocoMC's nsf6": None,
+}
+
+
+def run(problem, make, seed, chosen):
+    """The figures of one run."""
+    np.random.seed(seed)  # noqa: NPY002  # which pocoMC reads
+    torch.manual_seed(seed)
+    prior = pocomc.Prior([uniform(-WIDTH, 2 * WIDTH)] * problem.dim)
+    sampler = pocomc.Sampler(
+        prior, problem.log_likelihood, vectorize=True, random_state=seed, n_effective=chosen.effective, n_active=chosen.active
+    )
+    if make is not None:
+        sampler.flow = make(problem.dim, seed)
+    clock, begin = Clock(), time.perf_counter()
+    sampler.flow.fit = clock.around(sampler.flow.fit)
+    sampler.run(n_total=chosen.total, n_evidence=chosen.total, progress=False)
+    seconds = time.perf_counter() - begin
+    _, weights, *_ = sampler.posterior(trim_importance_weights=False)
+    return {
+        "log evidence, error": sampler.evidence()[0] - problem.log_evidence,
+        "its stated error": sampler.evidence()[1],
+        "effective samples": 1 / np.sum((weights / weights.sum()) ** 2),
+        "calls": sampler.calls,
+        "seconds": seconds,
+        "in fits": clock.seconds,
+    }
+
+
+def main():
+    chosen = options(__doc__, effective=512, active=256, total=2048)
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    for name, problem in PROBLEMS.items():
+        rows = {label: [] for label in FLOWS}
+        for seed in range(chosen.seeds):  # in turns, so that a busy machine slows down both
+            for label, make in FLOWS.items():
+                rows[label].append(run(problem, make, seed, chosen))
+        table(f"pocoMC, {name}", {label: {k: [r[k] for r in of] for k in of[0]} for label, of in rows.items()})
+
+
+if __name__ == "__main__":
+    main()

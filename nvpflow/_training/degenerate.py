@@ -1,0 +1,55 @@
+"""Samples that say too little for a density: weights that are nearly all zero, constant columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nvpflow._training.statistics import effective_size
+from nvpflow._typing import Floats
+
+if TYPE_CHECKING:
+    from nvpflow._training.dataset import Data
+    from nvpflow._training.settings import Settings
+
+__all__ = ["evened_out", "with_narrow_columns"]
+
+# The effective number of samples is at least this many more than the columns, or this share of all samples if that is less: no
+# fewer determine a covariance. Fewer would make a density that is infinite for one sample, and zero for all others.
+MORE_THAN_COLUMNS, SHARE_OF_ROWS = 2, 0.5
+BISECTIONS = 60
+# Of a constant, and that of 0: well above the resolution of float32.
+NARROW, NARROW_AT_ZERO = 1e-3, 1e-3
+
+
+def evened_out(data: Data) -> Data:
+    """Mix relative weights with equal ones, as little as is needed for a least effective number of samples."""
+    n, dim = data.x.shape
+    least = min(dim + MORE_THAN_COLUMNS, SHARE_OF_ROWS * n)
+    if data.weight is None or effective_size(data) >= least:
+        return data
+    low, high, weight = 0.0, 1.0, data.weight / data.weight.mean()
+    for _ in range(BISECTIONS):
+        share = (low + high) / 2
+        is_enough = effective_size(data._replace(weight=weight + share * (1 - weight))) >= least
+        low, high = (low, share) if is_enough else (share, high)
+    return data._replace(weight=weight + high * (1 - weight))
+
+
+def with_narrow_columns(settings: Settings, training: Data, validation: Data | None, seed: int) -> tuple[Data, Data | None]:
+    """Spread constant columns of samples on the real line over a narrow normal distribution, if the settings allow them."""
+    low, high = training.x.min(axis=0), training.x.max(axis=0)
+    is_constant = low == high
+    if settings.constant_columns == "error" or not is_constant.any():
+        return training, validation
+    constant = low[is_constant].astype(np.float64)
+    deviation = np.where(constant == 0, NARROW_AT_ZERO, NARROW * np.abs(constant))
+    rng = np.random.default_rng([seed, 2])
+
+    def spread(data: Data) -> Data:
+        x: Floats = data.x.astype(np.float64)
+        x[:, is_constant] += deviation * rng.standard_normal((len(x), len(deviation)))
+        return data._replace(x=x)
+
+    return spread(training), validation and spread(validation)

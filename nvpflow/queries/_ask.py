@@ -1,0 +1,46 @@
+"""What the methods of a model do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nvpflow._typing import ArrayLike, Floats
+from nvpflow.queries._given import read_given
+from nvpflow.queries.conditional import ConditionalDensity
+from nvpflow.supports._encoding import count_rows
+
+if TYPE_CHECKING:
+    from nvpflow._sklearn.transformer import Transformer
+
+__all__ = ["condition", "posterior"]
+
+
+def condition(model: Transformer, given: Any, columns: object | None, context: ArrayLike | None) -> ConditionalDensity:
+    """The density of some columns, given others, with as many rows as what is given or the context has."""
+    model._check_fitted()
+    read = read_given(model, given, columns)
+    if read.is_single and context is not None and np.ndim(context) == 2:  # type: ignore[arg-type]
+        n = count_rows(context, getattr(model, "context_feature_names_in_", None), model._count_context())
+        read = read._replace(rows=np.repeat(read.rows, n, axis=0), is_single=n == 1)
+    return ConditionalDensity(model, read, model._context_of_incomplete(context, len(read.rows)))
+
+
+def posterior(model: Transformer, X: Any, column: str | int, grid: ArrayLike, context: ArrayLike | None) -> Floats:
+    """The density of one column on a grid, normalised."""
+    if np.ndim(grid) != 1:  # type: ignore[arg-type]
+        raise ValueError(f"grid must have shape (G,), got {np.shape(grid)}")  # type: ignore[arg-type]
+    found = condition(model, X, [column], context)
+    p = np.atleast_2d(found.pdf(grid))
+    place = found._given.free[0]
+    is_discrete = place not in found._others or model._is_whole()[place]
+    if is_discrete:
+        total = p.sum(axis=1)
+    else:
+        points = np.asarray(grid, np.float64)
+        if not (np.diff(points) > 0).all():
+            raise ValueError("grid must be in increasing order")
+        total = ((p[:, 1:] + p[:, :-1]) / 2 * np.diff(points)).sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(total > 0, 1 / total, np.nan)[:, np.newaxis] * p

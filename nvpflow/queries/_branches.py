@@ -1,0 +1,223 @@
+"""What a fitted model says of its columns on the real line, given some of them.
+
+Categories that are not given, the cells of given whole numbers, the windings of given angles and the members of an ensemble
+make a density a sum. Its terms are branches.
+
+A row is on the real line once the layer of the supports is undone: numbers u, of which each member of an ensemble reads an
+affine function.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple
+
+import numpy as np
+
+from nvpflow._typing import Floats, Ints
+from nvpflow.layers import Bounded
+from nvpflow.missing._columns import Columns
+from nvpflow.missing._marginal import Marginals, _of, _with_context
+from nvpflow.missing._model import IncompleteModel
+from nvpflow.missing._patterns import Mask
+from nvpflow.missing._split_mixture import SplitMixture
+from nvpflow.missing._table import IncompleteTable
+from nvpflow.mixture_base import MixtureBase
+from nvpflow.queries._mixture_line import MixtureLine
+from nvpflow.queries._ragged import gather, starts_of
+from nvpflow.supports._masses import points_of
+
+__all__ = ["Branches", "RealModel"]
+
+N_SAMPLES, MARGIN = 5000, 0.2  # for the limits of a column, and how far beyond the samples they are, as a share of the range
+
+
+class Branches(NamedTuple):
+    """The terms of the densities of n rows, all with the same open columns.
+
+    Attributes
+    ----------
+    row : ndarray of int, shape (B,)
+        In increasing order; every row has a branch.
+    log_weight : ndarray, shape (B,)
+        -inf where the given cells of a row have no density.
+    u : ndarray, shape (B, R)
+        On the real line, NaN in open columns.
+    context : ndarray, shape (B, C), or None
+    n : int
+        The number of rows.
+    """
+
+    row: Ints
+    log_weight: Floats
+    u: Floats
+    context: Floats | None
+    n: int
+
+    def take(self, rows: Ints) -> Branches:
+        """Some of the rows, in this order, perhaps several times."""
+        index, row = gather(starts_of(self.row, self.n), len(self.row), rows)
+        context = None if self.context is None else self.context[index]
+        return Branches(row, self.log_weight[index], self.u[index], context, len(rows))
+
+    def given(self, column: int, values: Floats) -> Branches:
+        """The same with a further column, whose numbers (n,) are given."""
+        u = self.u.copy()
+        u[:, column] = values[self.row]
+        return self._replace(u=u)
+
+
+class _Member(NamedTuple):
+    """A flow on the real line, and the logarithm of its weight."""
+
+    marginals: Marginals
+    columns: Columns
+    log_weight: float
+
+
+class RealModel:
+    """A fitted model on the real line.
+
+    Parameters
+    ----------
+    model : IncompleteModel or IncompleteTable
+    """
+
+    def __init__(self, model: IncompleteModel | IncompleteTable) -> None:
+        self.model = model
+        self.table = model if isinstance(model, IncompleteTable) else None
+        numbers = model.model if isinstance(model, IncompleteTable) else model
+        assert numbers is not None
+        self.numbers: IncompleteModel = numbers
+        self.is_exact = numbers.is_exact
+        self.bounded = numbers.members[0].columns.split()[1]
+        self.members = []
+        for marginals, log_weight in zip(numbers.members, numbers.log_weights):
+            on_line = copy.copy(marginals)
+            on_line.columns = marginals.columns.split()[0]
+            self.members.append(_Member(on_line, on_line.columns, float(log_weight)))
+        self.n_numbers = numbers.members[0].dim
+        mixtures = (one.marginals.base if one.marginals.inner is None else one.marginals.proposal for one in self.members)
+        self.n_terms: int = sum(mixture.n_components for mixture in mixtures)  # of a branch
+        self._samples: Floats | None = None
+
+    def to_line(self, x: Floats, column: int) -> Floats:
+        """Numbers (n, 1) of a column on the real line."""
+        supports, origin = self.numbers.supports, np.broadcast_to(self.numbers.origin, self.n_numbers)[column]
+        if supports is None:
+            found: Floats = x - origin
+            return found
+        layer = supports._exact
+        one = Bounded(1, [layer.bounds[column]], [layer.scales[column]], [layer.edges[column]], dtype="float64")
+        moved: Floats = one.inverse(x + 0.5 * supports.is_whole[column] - origin)[0]
+        return moved
+
+    def limits(self, column: int) -> tuple[float, float]:
+        """Between which numbers on the line next to all of a column lies, over all rows: not known with a context."""
+        has_context = self.table is None and self.numbers.members[0].context_dim > 0
+        if has_context:
+            return np.inf, -np.inf
+        if self._samples is None:
+            self._samples = self.model.samples(N_SAMPLES)
+        u = self.to_line(self._samples[:, column : column + 1], column)
+        low, high = float(u.min()), float(u.max())
+        return low - MARGIN * (high - low), high + MARGIN * (high - low)
+
+    def branches(self, rows: Floats, context: Floats | None) -> Branches:
+        """The branches of rows (n, R + K), NaN where cells are open: the same cells of numbers in all rows."""
+        n, row, log_weight = len(rows), np.arange(len(rows)), np.zeros(len(rows))
+        x = rows
+        if self.table is not None:
+            x, codes = self.table._split(rows)
+            row, codes, log_weight = self._all_codes(codes)
+            x, context = x[row], self.table._context(codes)
+        missing = np.isnan(x[0]) if len(x) else np.zeros(x.shape[1], bool)
+        points, log_shares = points_of(self.numbers._lowest(x), *self.numbers._sums(missing))
+        n_points = points.shape[1]
+        with np.errstate(invalid="ignore"):
+            u, slopes = self.bounded.inverse((points - self.numbers.origin).reshape(-1, x.shape[1]), None)
+        log_weight = (log_weight[:, np.newaxis] + log_shares).ravel() + slopes[:, ~missing].sum(axis=1)
+        outside = ~(np.isfinite(u) | missing).all(axis=1)
+        log_weight[outside], u[outside] = -np.inf, np.where(missing, np.nan, 0.0)
+        context = None if context is None else np.repeat(context, n_points, axis=0)
+        return Branches(np.repeat(row, n_points), log_weight, u, context, n)
+
+    def _all_codes(self, codes: Ints) -> tuple[Ints, Ints, Floats]:
+        """All codes (B, K) that agree with those of rows (n, K), -1 where open; their rows, and their log-probabilities."""
+        assert self.table is not None
+        unique, inverse = np.unique(codes, axis=0, return_inverse=True)
+        parts, log_p = [], []
+        for one in unique:
+            full, is_drawn = self.table._combinations(one)
+            of_drawn = self.table.categories.log_prob(one[np.newaxis]) - np.log(len(full))
+            parts.append(full)
+            log_p.append(np.repeat(of_drawn, len(full)) if is_drawn else self.table.categories.log_prob(full))
+        chosen = inverse.ravel().tolist()
+        row = np.repeat(np.arange(len(codes)), [len(parts[i]) for i in chosen])
+        return row, np.concatenate([parts[i] for i in chosen]), np.concatenate([log_p[i] for i in chosen])
+
+    def log_density(self, branches: Branches) -> Floats:
+        """Log-densities (n,) on the real line of rows without open columns, in nats."""
+        terms = []
+        for member in self.members:
+            marginals, log_p = member.marginals, np.empty(0)
+            if marginals.inner is None:
+                log_p = marginals.log_prob(branches.u, branches.context).log_prob
+            else:
+                y, slopes = member.columns.inverse(branches.u, branches.context)
+                log_p = marginals._log_joint(y, branches.context) + slopes.sum(axis=1)
+            terms.append(log_p + branches.log_weight + member.log_weight)
+        found: Floats = np.logaddexp.reduce(terms, axis=0)
+        if len(found) == branches.n:
+            return found
+        sums: Floats = np.logaddexp.reduceat(found, starts_of(branches.row, branches.n))
+        return sums
+
+    def mixture_line(self, branches: Branches, free: int) -> MixtureLine:
+        """The distribution of the free column, with other open columns integrated out, by the mixtures of the members.
+
+        It is exact where there are no trained layers. Otherwise it is that of mixtures fitted to samples.
+        """
+        parts = [self._terms(member, branches, free) for member in self.members]
+        log_terms, means, stds = (np.concatenate(columns, axis=1) for columns in zip(*parts))
+        return MixtureLine.of_terms(branches.row, log_terms, means, stds, branches.n)
+
+    def _terms(self, member: _Member, branches: Branches, free: int) -> tuple[Floats, Floats, Floats]:
+        """Log-weights, means and standard deviations (B, K) of the components of a member."""
+        marginals, context = member.marginals, branches.context
+        if marginals.n_indicators and context is not None:
+            found: list[Floats] = []
+            for given, rows in marginals._by_indicators(context):
+                own = self._terms(
+                    member._replace(marginals=given),
+                    branches._replace(log_weight=branches.log_weight[rows], u=branches.u[rows], context=context[rows]),
+                    free,
+                )
+                found = found or [np.empty((len(context), part.shape[1])) for part in own]
+                for whole, part in zip(found, own):
+                    whole[rows] = part
+            return found[0], found[1], found[2]
+        y, slopes = member.columns.inverse(branches.u, context)
+        zeros, _ = member.columns.inverse(np.zeros_like(branches.u), context)
+        mixture = marginals.base if marginals.inner is None else marginals.proposal
+        missing = np.isnan(branches.u[0])
+        log_terms, means, stds = _conditional(mixture, y, missing, context, free)
+        scale = np.exp(slopes[:, free : free + 1])
+        log_terms = log_terms + (branches.log_weight + member.log_weight + slopes[:, ~missing].sum(axis=1))[:, np.newaxis]
+        return log_terms, (means - zeros[:, free : free + 1]) / scale, stds / scale
+
+
+def _conditional(
+    mixture: MixtureBase, y: Floats, missing: Mask, context: Floats | None, free: int
+) -> tuple[Floats, Floats, Floats]:
+    """Log-weights, means and standard deviations (B, K) of the free column of a mixture given the others."""
+    split, given = SplitMixture.of(mixture, _with_context(mixture, missing)), y[:, ~missing]
+    log_context: Floats = np.zeros(len(y))
+    if mixture.context_dim:
+        read = _of(context, mixture)
+        log_context = SplitMixture.of(mixture, _with_context(mixture, np.ones_like(missing))).log_prob(read)
+        given = np.hstack([read, given])
+    place = int(np.searchsorted(np.flatnonzero(missing), free))
+    log_terms = split.log_terms(given) - log_context[:, np.newaxis]
+    stds = np.sqrt((split.roots[:, place] ** 2).sum(axis=1))
+    return log_terms, split.centres(given)[:, :, place], np.broadcast_to(stds, log_terms.shape)

@@ -1,0 +1,168 @@
+"""The distribution of one column of numbers given others: in closed form, by quadrature, or by draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+
+from nvpflow._typing import Floats, Ints
+from nvpflow.missing._patterns import patterns
+from nvpflow.queries._branches import Branches, RealModel
+from nvpflow.queries._draw_line import DrawLine
+from nvpflow.queries._mixture_line import MixtureLine
+from nvpflow.queries._panel_line import PanelLine, integrate
+
+__all__ = ["Line", "Lines", "Method", "method_for", "panel_line"]
+
+Method: TypeAlias = Literal["exact", "quadrature", "importance"]
+MOST_TERMS = 4_000_000  # of components, in memory at a time
+ROWS_OF_PANELS = 4096  # to integrate at a time
+N_DRAWS = 1000  # for each row, where there are more than two open columns
+QUANTILES = np.array([1e-6, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1 - 1e-6])
+OUTER = 3  # panels on either side of these quantiles
+FAR = 3.0  # where the panels end, as a multiple of the reach of the mixture
+
+
+class Line(Protocol):
+    """Distributions of n rows on the line."""
+
+    @property
+    def log_total(self) -> Floats: ...
+    @property
+    def error(self) -> Floats: ...
+    @property
+    def size(self) -> Floats: ...
+    def pdf(self, u: Floats) -> Floats: ...
+    def cdf(self, u: Floats) -> Floats: ...
+    def ppf(self, q: Floats) -> Floats: ...
+    def expect(self, function: Callable[[Floats], Floats]) -> Floats: ...
+    def moments(self) -> tuple[Floats, Floats]: ...
+
+
+def method_for(model: RealModel, n_open: int) -> Method:
+    """How densities with so many open columns of numbers are computed."""
+    return "exact" if model.is_exact else "quadrature" if n_open <= 2 else "importance"
+
+
+class Lines:
+    """The distributions of the free column for rows (n, R + K), in which it is NaN. They are found one part after another.
+
+    Parameters
+    ----------
+    model : RealModel
+    rows : ndarray, shape (n, R + K)
+    context : ndarray, shape (n, C), or None
+    free : int
+        A column of numbers.
+    """
+
+    def __init__(self, model: RealModel, rows: Floats, context: Floats | None, free: int) -> None:
+        self.n, self.parts = len(rows), list[tuple[Ints, Line]]()
+        for _, at in patterns(np.isnan(rows[:, : model.n_numbers])):
+            self.parts.append((at, _line(model, rows[at], None if context is None else context[at], free)))
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether draws stand for densities."""
+        return any(isinstance(line, DrawLine) for _, line in self.parts)
+
+    @property
+    def log_total(self) -> Floats:
+        """Log-densities (n,) of what is given, on the line."""
+        return self._gather(lambda line, _: line.log_total)
+
+    @property
+    def error(self) -> Floats:
+        """Errors (n,) of probabilities."""
+        return self._gather(lambda line, _: line.error)
+
+    @property
+    def size(self) -> Floats:
+        """Effective numbers (n,) of draws."""
+        return self._gather(lambda line, _: line.size)
+
+    def pdf(self, u: Floats) -> Floats:
+        """Densities at points (n, G)."""
+        return self._gather(lambda line, rows: line.pdf(u[rows]), u.shape[1])
+
+    def cdf(self, u: Floats) -> Floats:
+        """Probabilities of numbers up to points (n, G)."""
+        return self._gather(lambda line, rows: line.cdf(u[rows]), u.shape[1])
+
+    def ppf(self, q: Floats) -> Floats:
+        """Quantiles of probabilities (n, G)."""
+        return self._gather(lambda line, rows: line.ppf(q[rows]), q.shape[1])
+
+    def expect(self, function: Callable[[Floats], Floats], width: int) -> Floats:
+        """Means (n, width) of a function."""
+        return self._gather(lambda line, _: line.expect(function), width)
+
+    def moments(self) -> tuple[Floats, Floats]:
+        """Means and standard deviations (n,)."""
+        found = self._gather(lambda line, _: np.stack(line.moments(), axis=1), 2)
+        return found[:, 0], found[:, 1]
+
+    def _gather(self, of_one: Callable[[Line, Ints], Floats], *shape: int) -> Floats:
+        found = np.empty((self.n, *shape))
+        for rows, line in self.parts:
+            found[rows] = of_one(line, rows)
+        return found
+
+
+def _line(model: RealModel, rows: Floats, context: Floats | None, free: int) -> Line:
+    """The line of rows with the same open columns of numbers."""
+    method = method_for(model, int(np.isnan(rows[0, : model.n_numbers]).sum()))
+    if method == "importance":
+        return _draws(model, rows, context, free)
+    step = max(1, MOST_TERMS // model.n_terms) if method == "exact" else ROWS_OF_PANELS
+    parts = []
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        parts.append(model.branches(rows[part], None if context is None else context[part]))
+    if method == "exact":
+        return MixtureLine.joined([model.mixture_line(branches, free) for branches in parts])
+    return PanelLine.joined([panel_line(model, branches, free) for branches in parts])
+
+
+def panel_line(model: RealModel, branches: Branches, free: int) -> PanelLine:
+    """Integrate over one free column, and over another one if there is one more that is open."""
+    others = [column for column in np.flatnonzero(np.isnan(branches.u[0])).tolist() if column != free]
+
+    def log_density(rows: Ints, u: Floats) -> Floats:
+        if not others:
+            return model.log_density(branches.take(rows).given(free, u))
+        found = np.empty(len(rows))
+        for start in range(0, len(rows), ROWS_OF_PANELS):
+            part = slice(start, start + ROWS_OF_PANELS)
+            found[part] = panel_line(model, branches.take(rows[part]).given(free, u[part]), others[0]).log_total
+        return found
+
+    return integrate(log_density, _edges(model.mixture_line(branches, free), model.limits(free)))
+
+
+def _edges(guide: MixtureLine, limits: tuple[float, float]) -> Floats:
+    """Where panels begin and end: between quantiles of a mixture, and beyond, as far as the density may reach."""
+    inner = guide.quantiles(QUANTILES)
+    unknown = ~np.isfinite(inner).all(axis=1)
+    inner[unknown] = np.linspace(*limits, len(QUANTILES) + 2)[1:-1]
+    reach = FAR * (inner[:, -1] - inner[:, 0])
+    low, high = np.minimum(inner[:, 0] - reach, limits[0]), np.maximum(inner[:, -1] + reach, limits[1])
+    steps = 1 - (1 - np.arange(OUTER) / OUTER) ** 2  # the nearer the narrower
+    below = low[:, np.newaxis] + (inner[:, :1] - low[:, np.newaxis]) * steps
+    above = high[:, np.newaxis] - (high[:, np.newaxis] - inner[:, -1:]) * steps
+    return np.concatenate([below, inner, above[:, ::-1]], axis=1)
+
+
+def _draws(model: RealModel, rows: Floats, context: Floats | None, free: int) -> DrawLine:
+    """Draws by importance resampling, the same in every call."""
+    rng, step, parts = np.random.default_rng(0), max(1, MOST_TERMS // (N_DRAWS * rows.shape[1])), []
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        full = model.model.draw(rows[part], None if context is None else context[part], N_DRAWS, rng)
+        parts.append(model.to_line(full[:, :, free].reshape(-1, 1), free).reshape(full.shape[:2]))
+    draws = np.concatenate(parts)
+    scores = model.model.score(rows, context)
+    draws[~np.isfinite(scores.log_density)] = np.nan
+    return DrawLine(np.sort(draws, axis=1), np.minimum(scores.size, N_DRAWS), scores.log_density)

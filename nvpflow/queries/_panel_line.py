@@ -1,0 +1,201 @@
+"""Adaptive quadrature of many densities on the line at once, and the distributions that it finds.
+
+Every row has panels, and a density is a Legendre series on each of them, through its values at Gauss-Legendre nodes. Panels
+whose last coefficients are not small are cut into halves: Trefethen (2019), "Approximation theory and approximation
+practice", chapter 19, for the quadrature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from nvpflow._typing import Floats, Ints
+from nvpflow.queries._ragged import find, starts_of
+
+__all__ = ["PanelLine", "integrate"]
+
+N_NODES = 10
+# The error of a panel, relative to the mass of its row, below which it is not cut; and how often panels are cut at most.
+GOOD_ERROR, MOST_CUTS = 1e-5, 14
+BISECTIONS = 40
+MOST_NUMBERS = 4_000_000  # coefficients in memory at a time
+LogDensity = Callable[[Ints, Floats], Floats]
+
+
+class PanelLine(NamedTuple):
+    """Densities of n rows on panels. Those of one row follow one another, from left to right, without gaps.
+
+    Attributes
+    ----------
+    row : ndarray of int, shape (P,)
+    left, right : ndarray, shape (P,)
+    series : ndarray, shape (P, N_NODES)
+        Coefficients of Legendre polynomials on the panel, taken to [-1, 1].
+    below : ndarray, shape (P,)
+        The probability of what is left of the panel.
+    log_total, error : ndarray, shape (n,)
+        The logarithm of the integral, and an estimate of the error of probabilities.
+    """
+
+    row: Ints
+    left: Floats
+    right: Floats
+    series: Floats
+    below: Floats
+    log_total: Floats
+    error: Floats
+
+    @property
+    def size(self) -> Floats:
+        """Effective numbers of draws: infinite, as nothing is drawn."""
+        return np.full(len(self.log_total), np.inf)
+
+    @classmethod
+    def joined(cls, parts: Sequence[PanelLine]) -> Self:
+        """Rows of several lines, one after another."""
+        offsets = np.cumsum([0, *(len(part.log_total) for part in parts)])[:-1]
+        row = np.concatenate([part.row + offset for part, offset in zip(parts, offsets)])
+        return cls(row, *(np.concatenate(columns) for columns in list(zip(*parts))[1:]))
+
+    def pdf(self, u: Floats) -> Floats:
+        """Densities at points u (n, G)."""
+        panel, t = self._place(u)
+        inside = (t >= -1) & (t <= 1)
+        t = np.where(inside, t, 0.0)
+        density = (self.series[panel] * np.polynomial.legendre.legvander(t, N_NODES - 1)).sum(axis=-1)
+        found: Floats = np.where(inside, np.maximum(density, 0.0), 0.0)
+        return np.where(~np.isfinite(self.log_total)[:, np.newaxis] | np.isnan(u), np.nan, found)
+
+    def cdf(self, u: Floats) -> Floats:
+        """Probabilities (n, G) of numbers up to u (n, G), which may be infinite."""
+        found, step = np.empty(u.shape), max(1, MOST_NUMBERS // (N_NODES * max(1, len(u))))
+        for start in range(0, u.shape[1], step):
+            part = slice(start, start + step)
+            panel, t = self._place(u[:, part])
+            half = 0.5 * (self.right - self.left)[panel]
+            inside = half * (self.series[panel] * _integrals(np.clip(t, -1, 1))).sum(axis=-1)
+            found[:, part] = np.clip(self.below[panel] + inside, 0.0, 1.0)
+        return np.where(np.isnan(u), np.nan, found)
+
+    def ppf(self, q: Floats) -> Floats:
+        """Quantiles (n, G) of probabilities q (n, G) from 0 to 1."""
+        rows = np.broadcast_to(np.arange(len(q))[:, np.newaxis], q.shape)
+        known = np.nan_to_num(q)
+        starts = starts_of(self.row, len(q))
+        below = np.clip(np.nan_to_num(self.below), 0.0, 1.0)
+        panel = find(self.row, below * (1 - 1e-9), starts, len(self.row), rows, known * (1 - 1e-9))
+        half = 0.5 * (self.right - self.left)[panel]
+        low, high = np.full(q.shape, -1.0), np.ones(q.shape)
+        target = (known - self.below[panel]) / half
+        for _ in range(BISECTIONS):
+            middle = 0.5 * (low + high)
+            is_left = (self.series[panel] * _integrals(middle)).sum(axis=-1) >= target
+            low, high = np.where(is_left, low, middle), np.where(is_left, middle, high)
+        found = self.left[panel] + half * (1 + 0.5 * (low + high))
+        found = np.where(q <= 0, -np.inf, np.where(q >= 1, np.inf, found))
+        return np.where(np.isnan(q) | ~np.isfinite(self.log_total)[:, np.newaxis], np.nan, found)
+
+    def expect(self, function: Callable[[Floats], Floats]) -> Floats:
+        """Means (n, F) of a function from numbers (P, N) to (P, N, F)."""
+        nodes, weights, _ = _rule()
+        half = 0.5 * (self.right - self.left)[:, np.newaxis]
+        values = function(self.left[:, np.newaxis] + half * (1 + nodes))
+        density = self.series @ np.polynomial.legendre.legvander(nodes, N_NODES - 1).T
+        sums = np.einsum("pnf,pn->pf", values, density * weights * half)
+        found: Floats = np.add.reduceat(sums, starts_of(self.row, len(self.log_total)), axis=0)
+        return found
+
+    def moments(self) -> tuple[Floats, Floats]:
+        """Means and standard deviations (n,)."""
+        first, second = self.expect(lambda u: np.stack([u, u * u], axis=-1)).T
+        return first, np.sqrt(np.maximum(second - first**2, 0.0))
+
+    def _place(self, u: Floats) -> tuple[Ints, Floats]:
+        """The panel of each point (n, G), and where in it, from -1 to 1."""
+        n = len(self.log_total)
+        starts = starts_of(self.row, n)
+        lowest, highest = self.left[starts], self.right[np.append(starts[1:], len(self.row)) - 1]
+        width = highest - lowest
+        keys = (self.left - lowest[self.row]) / width[self.row] * (1 - 1e-9)
+        rows = np.broadcast_to(np.arange(n)[:, np.newaxis], u.shape)
+        values = np.clip(np.nan_to_num((u - lowest[:, np.newaxis]) / width[:, np.newaxis]), 0, 1) * (1 - 1e-9)
+        panel = find(self.row, keys, starts, len(self.row), rows, values)
+        return panel, 2 * (u - self.left[panel]) / (self.right - self.left)[panel] - 1
+
+
+def integrate(log_density: LogDensity, edges: Floats) -> PanelLine:
+    """Find the distributions of n rows.
+
+    Parameters
+    ----------
+    log_density : callable
+        ``log_density(rows, u)`` gives the logarithms (m,) of the densities of rows (m,) at u (m,).
+    edges : ndarray, shape (n, B)
+        The first panels of each row, in increasing order.
+    """
+    n = len(edges)
+    nodes, _, to_series = _rule()
+    row = np.repeat(np.arange(n), edges.shape[1] - 1)
+    left, right = edges[:, :-1].ravel(), edges[:, 1:].ravel()
+    done: list[tuple[Any, ...]] = []
+    shift, total = np.zeros(n), np.zeros(n)
+    for cut in range(MOST_CUTS + 1):
+        half = 0.5 * (right - left)
+        u = left[:, np.newaxis] + half[:, np.newaxis] * (1 + nodes)
+        log_f = log_density(np.repeat(row, N_NODES), u.ravel()).reshape(u.shape)
+        if cut == 0:
+            shift = np.maximum.reduceat(log_f.max(axis=1), starts_of(row, n))
+            shift = np.where(np.isfinite(shift), shift, 0.0)
+        series = np.exp(np.minimum(log_f - shift[row][:, np.newaxis], 600.0)) @ to_series
+        masses, errors = 2 * half * series[:, 0], half * np.abs(series[:, -2:]).sum(axis=1)
+        goes_on = np.zeros(len(row), bool)
+        if cut < MOST_CUTS:
+            now = total + np.bincount(row, masses, n)
+            goes_on = errors > GOOD_ERROR * now[row]
+        done.append((row[~goes_on], left[~goes_on], right[~goes_on], errors[~goes_on], series[~goes_on]))
+        total += np.bincount(row[~goes_on], masses[~goes_on], n)
+        row, left, right = row[goes_on], left[goes_on], right[goes_on]
+        if not len(row):
+            break
+        middle = 0.5 * (left + right)
+        row, left, right = np.repeat(row, 2), np.stack([left, middle], 1).ravel(), np.stack([middle, right], 1).ravel()
+    return _sorted(done, shift, total)
+
+
+def _sorted(done: list[tuple[Any, ...]], shift: Floats, total: Floats) -> PanelLine:
+    """The panels of each row from left to right, with densities whose integral is 1."""
+    row, left, right, errors, series = (np.concatenate(parts) for parts in zip(*done))
+    order = np.lexsort((left, row))
+    row, left, right = row[order].astype(np.intp), left[order], right[order]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        series = series[order] / total[row][:, np.newaxis]
+        error = np.bincount(row, errors[order], len(total)) / total
+        log_total = shift + np.log(total)
+    masses = (right - left) * series[:, 0]
+    starts = starts_of(row, len(total))
+    sums = np.cumsum(np.nan_to_num(masses)) - np.nan_to_num(masses)
+    below = sums - sums[starts][row]
+    return PanelLine(row, left, right, series, below, log_total, error)
+
+
+@cache
+def _rule() -> tuple[Floats, Floats, Floats]:
+    """Gauss-Legendre nodes and weights, and the matrix (N, N) from values at the nodes to the coefficients of the series."""
+    nodes, weights = np.polynomial.legendre.leggauss(N_NODES)
+    degrees = np.arange(N_NODES)
+    to_series = weights[:, np.newaxis] * np.polynomial.legendre.legvander(nodes, N_NODES - 1) * (degrees + 0.5)
+    return nodes, weights, to_series
+
+
+def _integrals(t: Floats) -> Floats:
+    """Integrals from -1 to t (...) of the Legendre polynomials: (..., N_NODES)."""
+    p = np.polynomial.legendre.legvander(t, N_NODES)
+    found = np.empty((*t.shape, N_NODES))
+    found[..., 0] = t + 1
+    degrees = np.arange(1, N_NODES)
+    found[..., 1:] = (p[..., 2:] - p[..., : N_NODES - 1]) / (2 * degrees + 1)
+    return found

@@ -1,0 +1,405 @@
+"""The density of some columns given others."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nvpflow._typing import ArrayLike, Floats, Ints, Seed
+from nvpflow._validation.arguments import check_int, check_real, draw_seeds
+from nvpflow._warnings import AccuracyWarning, warn_user
+from nvpflow.missing._marginal import FEW
+from nvpflow.queries._branches import RealModel
+from nvpflow.queries._column import Column
+from nvpflow.queries._given import Given, check_columns, read_points
+from nvpflow.queries._lines import N_DRAWS, Lines, method_for
+from nvpflow.queries._ordered import OrderedCategory
+
+if TYPE_CHECKING:
+    from nvpflow._sklearn.transformer import Transformer
+
+__all__ = ["ConditionalDensity"]
+
+LARGE_ERROR = 1e-3  # of probabilities by quadrature: more cannot be trusted
+SPAN = (0.001, 0.999)
+
+
+class ConditionalDensity:
+    """The density of some columns of a fitted `FlowDensity`, given others: the result of `conditional` and `marginal`.
+
+    There is one density, or one for each of n given rows. Columns that are neither free nor given are integrated out. Arrays
+    below have their first axis, n, only if rows, or an array of values, were given.
+
+    Attributes
+    ----------
+    columns : list of str or int
+        The free columns, by name if the model has names.
+    method : {"exact", "quadrature", "importance"}
+        How distributions are computed. "exact": in closed form, where the model is a mixture of normal distributions without
+        trained layers. "quadrature": by adaptive quadrature, with up to two open columns of numbers, free ones or such that
+        are integrated out. "importance": by importance resampling, with more.
+    error : ndarray, shape (n,)
+        An estimate of the absolute error of probabilities, such as `cdf`: zeros if exact, the last coefficients of the series
+        that quadrature found, or the standard error of a probability of one half by the effective number of draws.
+    effective_size : ndarray, shape (n,)
+        The effective number of draws, infinite without draws.
+
+    Warns
+    -----
+    AccuracyWarning
+        In each method, where results cannot be trusted: an error of quadrature above 0.001, or less than 20 effective draws;
+        and where what is given has no density, so that results are NaN.
+
+    Notes
+    -----
+    Columns with a `support` stay in it. Whole numbers and categories have probabilities, `pdf` as well. Angles have circular
+    means and standard deviations; their `cdf` begins at the low end of the range, and their interval half a turn from the mean
+    direction, so that its first end may be above the second.
+
+    References
+    ----------
+    Sung (2004), "Gaussian mixture regression and classification", for the closed form; Trefethen (2019), "Approximation theory
+    and approximation practice", chapter 19, for quadrature; Rubin (1987), "The calculation of posterior distributions by data
+    augmentation: comment", for importance resampling.
+
+    Examples
+    --------
+    >>> import numpy as np, nvpflow
+    >>> X = np.random.default_rng(0).normal(size=(500, 2)) @ [[1, 2], [0, 1]]
+    >>> model = nvpflow.FlowDensity(max_iter=50, random_state=0).fit(X)
+    >>> given = model.conditional({0: [0.0, 1.0]})
+    >>> given.mean().shape, given.interval(0.9).shape
+    ((2,), (2, 2))
+    >>> model.conditional({0: 1.0}).cdf([1.0, 2.0, 3.0]).shape
+    (3,)
+    """
+
+    def __init__(self, model: Transformer, given: Given, context: Floats | None) -> None:
+        self._model, self._given, self._context = model, given, context
+        categories = model._known_categories()
+        self._others = list(range(model.n_features_in_)) if categories is None else list(categories.coding.others)
+        self._incomplete = model._incomplete_model()
+        has_numbers = getattr(model, "flow_", None) is not None
+        self._real = RealModel(self._incomplete) if has_numbers else None
+
+    @property
+    def columns(self) -> list[Any]:
+        """list of str or int: the free columns."""
+        names = getattr(self._model, "feature_names_in_", None)
+        return [column if names is None else names[column] for column in self._given.free]
+
+    def __repr__(self) -> str:
+        rows = "" if self._given.is_single else f" for {len(self._given.rows)} rows"
+        return f"<ConditionalDensity of {', '.join(map(str, self.columns))}{rows}, by {self.method}>"
+
+    @property
+    def method(self) -> str:
+        """str: "exact", "quadrature" or "importance"."""
+        if self._real is None:
+            return "exact"
+        return method_for(self._real, int(np.isnan(self._given.rows[:, : len(self._others)]).sum(axis=1).max(initial=0)))
+
+    @property
+    def error(self) -> Floats:
+        """ndarray, shape (n,): an estimate of the error of probabilities."""
+        return self._shown(self._quality[0])
+
+    @property
+    def effective_size(self) -> Floats:
+        """ndarray, shape (n,): the effective number of draws."""
+        return self._shown(self._quality[1])
+
+    @cached_property
+    def _quality(self) -> tuple[Floats, Floats, Floats]:
+        """Errors, effective sizes, and log-densities (n,) of what is given, up to the slope of the supports."""
+        rows, n = self._given.rows, len(self._given.rows)
+        numbers = [self._others.index(column) for column in self._given.free if column in self._others]
+        if self._real is not None and numbers and self.method != "importance":
+            lines = self._line(self._given.free[self._first_number()]).lines
+            return lines.error, lines.size, lines.log_total
+        scores = self._incomplete.score(rows, self._context)
+        size = np.where(np.isinf(scores.size), np.inf, np.minimum(scores.size, N_DRAWS))
+        error = np.where(np.isinf(size), 0.0, 0.5 / np.sqrt(np.maximum(size, 1.0)))
+        return error, size, np.asarray(scores.log_density, np.float64).reshape(n)
+
+    def _first_number(self) -> int:
+        return next(i for i, column in enumerate(self._given.free) if column in self._others)
+
+    def _free_categories(self) -> list[int]:
+        return [column for column in self._given.free if column not in self._others]
+
+    def _checked(self) -> Floats:
+        """Log-densities of what is given. Warn of those that cannot be trusted."""
+        error, size, log_given = self._quality
+        n_nowhere = int(np.count_nonzero(~np.isfinite(log_given)))
+        doubtful = (size < FEW) | (np.isinf(size) & (error > LARGE_ERROR))
+        n_doubtful = int(np.count_nonzero(doubtful & np.isfinite(log_given)))
+        if n_nowhere:
+            warn_user(f"what is given has no density in {n_nowhere} row(s): results are NaN there", AccuracyWarning)
+        if n_doubtful:
+            warn_user(
+                f"the conditional density of {n_doubtful} row(s) cannot be trusted: `error` and `effective_size` tell how far",
+                AccuracyWarning,
+            )
+        return log_given
+
+    @cached_property
+    def _columns_of(self) -> dict[int, Column]:
+        return {}
+
+    def _line(self, column: int) -> Column:
+        """The distributions of one free column of numbers."""
+        if column not in self._columns_of:
+            assert self._real is not None
+            place = self._others.index(column)
+            origin = float(np.broadcast_to(self._real.numbers.origin, len(self._others))[place])
+            lines = Lines(self._real, self._given.rows, self._context, place)
+            self._columns_of[column] = Column(lines, self._real.numbers.supports, origin, place)
+        return self._columns_of[column]
+
+    def _only(self, method: str) -> int:
+        if len(self._given.free) > 1:
+            raise ValueError(
+                f"{method} needs one free column, and there are {len(self._given.free)}: marginal(column) has one"
+            )
+        return self._given.free[0]
+
+    def _shown(self, values: Floats) -> Floats:
+        shown: Floats = values[0] if self._given.is_single else values  # a number of one density
+        return shown
+
+    def _grid(self, name: str, values: ArrayLike) -> tuple[Floats, tuple[int, ...]]:
+        """Numbers (G,) for all rows or (n, G), as (n, G), and the shape to return."""
+        array, n = np.asarray(values, dtype=np.float64), len(self._given.rows)
+        if array.ndim > 2 or (array.ndim == 2 and (len(array) != n or self._given.is_single)):
+            raise ValueError(f"{name} must have shape (G,) or ({n}, G), got {array.shape}")
+        grid = np.broadcast_to(np.atleast_1d(array), (n, array.shape[-1] if array.ndim else 1))
+        shape = array.shape if self._given.is_single else (n, *array.shape[-1:])
+        return grid, shape
+
+    def score_samples(self, X: ArrayLike) -> Floats:
+        """Log-density of points of the free columns.
+
+        Parameters
+        ----------
+        X : array_like or frame, shape (N, F), or (N,) for one free column
+            A point for each of the n given rows, or any number of points if there is one density.
+
+        Returns
+        -------
+        log_density : ndarray of float64, shape (N,)
+            In nats, with respect to counting measure in columns of whole numbers and categories.
+        """
+        points, n = read_points(self._model, X, self._given.free), len(self._given.rows)
+        if not self._given.is_single and len(points) != n:
+            raise ValueError(f"X must have a point for each of the {n} given rows, got {len(points)}")
+        rows = np.zeros(len(points), np.intp) if self._given.is_single else np.arange(n)
+        log_given = self._checked()
+        return self._log_density(points, rows) - self._log_norm(log_given)[rows]
+
+    def _log_density(self, points: Floats, rows: Ints) -> Floats:
+        """Log-densities of points (N, R + K) together with what is given in rows (N,)."""
+        full = np.where(np.isnan(points), self._given.rows[rows], points)
+        context = None if self._context is None else self._context[rows]
+        return np.asarray(self._incomplete.score(full, context).log_density, np.float64)
+
+    def _log_norm(self, log_given: Floats) -> Floats:
+        """Log-densities (n,) of what is given."""
+        if self.method == "quadrature":
+            return log_given
+        return np.asarray(self._incomplete.score(self._given.rows, self._context).log_density, np.float64)
+
+    def pdf(self, grid: ArrayLike | tuple[ArrayLike, ...]) -> Floats:
+        """Density on a grid.
+
+        Parameters
+        ----------
+        grid : array_like, shape (G,) or (n, G); or a tuple of F arrays, shapes (G_1,) to (G_F,), for F free columns
+            Values of the one free column, for all rows or for each; or those of each column of a product grid.
+
+        Returns
+        -------
+        pdf : ndarray, shape (n, G) or (n, G_1, ..., G_F)
+            Per unit of the columns. Of whole numbers and categories: probabilities.
+        """
+        free = self._given.free
+        log_given = self._checked()
+        if len(free) == 1 and free[0] in self._others and self.method != "importance":
+            values, shape = self._grid("grid", grid)  # type: ignore[arg-type]
+            return self._line(free[0]).pdf(values).reshape(shape)
+        grids: Any = (grid,) if len(free) == 1 else grid
+        if not isinstance(grids, tuple) or len(grids) != len(free):
+            raise ValueError(f"grid must be a tuple of {len(free)} arrays, one for each free column")
+        axes = [np.asarray(axis, dtype=object) for axis in grids]
+        if any(axis.ndim != 1 for axis in axes):
+            raise ValueError(f"grid must have arrays of one dimension, got shapes {[axis.shape for axis in axes]}")
+        points = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)
+        read, n = read_points(self._model, points, free), len(self._given.rows)
+        rows = np.repeat(np.arange(n), len(read))
+        with np.errstate(invalid="ignore"):
+            log_p = self._log_density(np.tile(read, (n, 1)), rows) - self._log_norm(log_given)[rows]
+        found: Floats = np.exp(log_p).reshape(n, *(len(axis) for axis in axes))
+        return self._shown(found)
+
+    def cdf(self, x: ArrayLike) -> Floats:
+        """Probability of values up to x, for one free column of ordered values.
+
+        Parameters
+        ----------
+        x : array_like, shape (G,) or (n, G), or a number
+
+        Returns
+        -------
+        cdf : ndarray, shape (n, G)
+        """
+        column, ordered = self._only("cdf"), self._ordered("cdf")
+        if ordered is not None:
+            one = np.ndim(x) == 0  # type: ignore[arg-type]  # of values of any type
+            found = ordered.cdf([x] if one else x)
+            return self._shown(found[:, 0] if one else found)
+        values, shape = self._grid("x", x)
+        self._checked()
+        return self._line(column).cdf(values).reshape(shape)
+
+    def ppf(self, q: ArrayLike) -> Floats:
+        """Quantiles, for one free column of ordered values: the inverse of `cdf`.
+
+        Parameters
+        ----------
+        q : array_like, shape (G,) or (n, G), or a number
+            From 0 to 1.
+
+        Returns
+        -------
+        ppf : ndarray, shape (n, G)
+        """
+        column, ordered = self._only("ppf"), self._ordered("ppf")
+        values, shape = self._grid("q", q)
+        if not ((values >= 0) & (values <= 1)).all():
+            raise ValueError("q must be from 0 to 1")
+        if ordered is not None:
+            found: Any = ordered.ppf(values).reshape(shape)
+            return found  # type: ignore[no-any-return]  # values of any type
+        self._checked()
+        return self._line(column).ppf(values).reshape(shape)
+
+    def mean(self) -> Floats:
+        """Means of the free columns.
+
+        Returns
+        -------
+        mean : ndarray, shape (n,), or (n, F) for F > 1 free columns
+            Circular means of angles.
+        """
+        return self._of_columns("mean", lambda column: column.moments()[0])
+
+    def std(self) -> Floats:
+        """Standard deviations of the free columns.
+
+        Returns
+        -------
+        std : ndarray, shape (n,), or (n, F) for F > 1 free columns
+            Circular ones of angles.
+        """
+        return self._of_columns("std", lambda column: column.moments()[1])
+
+    def interval(self, level: float) -> Floats:
+        """Central intervals of the free columns: each end leaves out (1 - level) / 2.
+
+        Parameters
+        ----------
+        level : float in (0, 1)
+
+        Returns
+        -------
+        ends : ndarray, shape (n, 2), or (n, F, 2) for F > 1 free columns
+            Intervals of each column by itself.
+        """
+        level = check_real("level", level, 0, 1, low_open=True)
+        return self._of_columns("interval", lambda column: column.interval(level))
+
+    def _of_columns(self, method: str, of_one: Any) -> Floats:
+        for column in self._free_categories():
+            raise self._category_error(method, column)
+        self._checked()
+        found = [of_one(self._line(column)) for column in self._given.free]
+        return self._shown(found[0] if len(found) == 1 else np.stack(found, axis=1))
+
+    def _ordered(self, method: str) -> OrderedCategory | None:
+        """The distribution of the only free column if it is a category, which must have an order."""
+        column = self._only(method)
+        if column in self._others:
+            return None
+        frame = getattr(self._model, "_frame", None)
+        declared = None if frame is None else frame.declared[column]
+        categories = self._model._known_categories()
+        if declared is None or not declared[1] or categories is None:
+            raise self._category_error(method, column)
+        values, seen = list(declared[0]), categories.coding.values[self._place_of(column)]
+        known = [value for value in values if value in seen]
+        return OrderedCategory(known, self.pdf(known).reshape(len(self._given.rows), -1))
+
+    def _place_of(self, column: int) -> int:
+        """The place of a category among the categories."""
+        return sum(other < column for other in range(self._model.n_features_in_) if other not in self._others)
+
+    def _category_error(self, method: str, column: int) -> ValueError:
+        names = getattr(self._model, "feature_names_in_", None)
+        label = column if names is None else repr(names[column])
+        return ValueError(
+            f"{method} needs columns of ordered values, and column {label} holds categories: pdf has their probabilities"
+        )
+
+    def sample(self, n_samples: int = 1, random_state: Seed = None) -> Any:
+        """Draw the free columns.
+
+        Parameters
+        ----------
+        n_samples : int, default 1
+            For each given row.
+        random_state : int, Generator, RandomState or None
+            None: the `random_state` of the estimator.
+
+        Returns
+        -------
+        X : ndarray or frame, shape (n_samples, F), or ndarray, shape (n, n_samples, F)
+            For one density as `FlowDensity.sample` returns samples, with the free columns alone.
+        """
+        n_samples, rows = check_int("n_samples", n_samples, 0), self._given.rows
+        self._checked()
+        (seed,) = draw_seeds(self._seed() if random_state is None else random_state, 1)
+        full = self._incomplete.draw(rows, self._context, max(n_samples, 1), np.random.default_rng(seed))[:, :n_samples]
+        flat = full.reshape(-1, full.shape[2])
+        numbers, codes = flat[:, : len(self._others)], np.nan_to_num(flat[:, len(self._others) :]).astype(np.intp)
+        has_codes = self._model._known_categories() is not None
+        numbers = np.where(np.isnan(numbers), 0.0, numbers)
+        table = self._model._data_output(numbers, codes if has_codes else None)
+        free = list(self._given.free)
+        if not self._given.is_single:
+            return np.asarray(table)[:, free].reshape(len(rows), n_samples, len(free))
+        if hasattr(table, "iloc"):
+            return table.iloc[:, free]
+        return table[:, free]
+
+    def _seed(self) -> Seed:
+        seed: Seed = vars(self._model).get("random_state")
+        return seed
+
+    def marginal(self, columns: object) -> ConditionalDensity:
+        """The density of some of the free columns, with the others integrated out.
+
+        Parameters
+        ----------
+        columns : str, int, or a sequence of them
+            Names or numbers of free columns.
+
+        Returns
+        -------
+        ConditionalDensity
+        """
+        free = check_columns(self._model, columns)
+        if not set(free) <= set(self._given.free):
+            raise ValueError(f"columns must be among the free ones {self.columns}, got {columns!r:.80}")
+        return ConditionalDensity(self._model, self._given._replace(free=free), self._context)
