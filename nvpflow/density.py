@@ -145,7 +145,9 @@ class FlowDensity(Queries, LatentPoints):
         as well, as a `ConditionalMixtureBase`. It becomes the base if it is a standard error better than the average of
         mixtures of the samples alone, unless the layers are a standard error better than it on the held-out samples. Then
         `history_` is not changed, and `best_iter_` is 0. "auto": "mixture" if samples are held back, and with a context if no
-        value has a large share of a column; else "normal".
+        value has a large share of a column; else "normal". Over a mixture of samples without a context, supports or missing
+        cells, skewed and bounded columns get margins: monotone maps that make each of them about normal, in front of all else.
+        Held-out samples must gain by them by two standard errors. The flow then ends with their layers.
     standardize : bool, default True
         Train in units of standard deviations, and end the flow with layers that lead back to the units of the data: an
         `ActNorm` and, in every second start over a normal base, an `LULinear` that removes correlations. The context is
@@ -264,10 +266,11 @@ class FlowDensity(Queries, LatentPoints):
     search_ : dict
         Only over a mixture, if samples were held back. The densities that competed: "candidate", ndarray of
         str; "score", the mean log-density of the samples that the candidate was held out from, in nats; "validation_score",
-        the same of the validation samples alone; "weight", the share in the fitted density. After the mixtures come other
-        starts and learning rates that were tried, and the flow, which are judged on the validation samples alone. Last come
-        the mixtures that read the context, if they competed; their names end with "given the context". Of an ensemble, the
-        candidates of its members, "member 0: ..." and so on.
+        the same of the validation samples alone; "weight", the share in the fitted density. After the mixtures come, if there
+        are margins, averages of mixtures without and with them, fitted to at most 3000 samples and judged on those held out in
+        turn. Then come other starts and learning rates that were tried, and the flow, which are judged on the validation
+        samples alone. Last come the mixtures that read the context, if they competed; their names end with "given the
+        context". Of an ensemble, the candidates of its members, "member 0: ..." and so on.
     n_samples_seen_ : int
         Rows of positive weight given to `fit` and to `partial_fit` since.
     n_features_in_ : int

@@ -16,6 +16,7 @@ from nvpflow._training.defaults import base_of
 from nvpflow._training.degenerate import with_narrow_columns
 from nvpflow._training.history import validated
 from nvpflow._training.limit import Limit
+from nvpflow._training.margin_search import search_margins
 from nvpflow._training.mixture_search import MOST_SEARCHES, fit_mixture
 from nvpflow._training.rival import adopt_better_rival
 from nvpflow._training.search import mixtures_of
@@ -72,7 +73,8 @@ def train(
     limit = Limit(settings.time_limit)
     training, validation = split(settings, data, split_seed, incomplete)
     scaler = ContextScaler(training, settings.standardize, settings.dtype, data.context, sum(blocks))
-    starts = make_starts(settings, training, validation, scaler, init_seed, before, supports, blocks)
+    has_margins = incomplete is None
+    starts = make_starts(settings, training, validation, scaler, init_seed, before, supports, blocks, has_margins)
     try:
         with watched(callback, starts[0].max_iter, settings.verbose) as watch:
             train_best(starts, watch, shuffle_seed, limit, with_rival=before is None)
@@ -89,28 +91,29 @@ def make_starts(
     before: FlowDensity | None = None,
     supports: Supports | None = None,
     blocks: tuple[int, ...] = (),
+    may_have_margins: bool = True,
 ) -> list[Start]:
     """Create the starts of one flow: new ones, or a warm start from a fitted model with one flow."""
-    log_slopes = None
+    log_slopes = np.zeros(len(training.x)), np.zeros(0 if validation is None else len(validation.x))
     if supports is not None:
         log_slopes = (supports.log_slopes(training), supports.log_slopes(validation) if validation else np.empty(0))
         training, validation = supports.to_reals(training), validation and supports.to_reals(validation)
     training, validation = with_narrow_columns(settings, training, validation, seed)
     training, validation = scaler.transform(training), validation and scaler.transform(validation)
     if before is None:
-        starts = _new_starts(settings, training, validation, seed)
+        starts = _new_starts(settings, training, validation, seed, may_have_margins and supports is None)
     else:
         units, flow, mixture = find_warm_start(before, settings, training, scaler, seed, blocks)
         inner = _standardized(units, training), validation and _standardized(units, validation)
         starts = [Start(settings, *inner, units, flow, mixture, seed)]
         if mixture is not None and training.context is None:
             starts[0].known = mixtures_of(getattr(before, "search_", None), mixture.n_components)
-    if supports is not None and log_slopes is not None:
-        for start in starts:
-            start.log_slopes = log_slopes
-            start.units.origin = supports.origin_within(start.units.origin)
     for start in starts:
-        start.blocks = blocks
+        start.blocks, slopes = blocks, start.units.log_slopes
+        of_validation = log_slopes[1] if validation is None else log_slopes[1] + slopes(validation.x)
+        start.log_slopes = log_slopes[0] + slopes(training.x), of_validation
+        if supports is not None:
+            start.units.origin = supports.origin_within(start.units.origin)
     return starts
 
 
@@ -133,13 +136,15 @@ def learned(
     }
 
 
-def _new_starts(settings: Settings, training: Data, validation: Data | None, seed: int) -> list[Start]:
+def _new_starts(settings: Settings, training: Data, validation: Data | None, seed: int, may_have_margins: bool) -> list[Start]:
     """Create the starts. There is only one without held-out samples, which would choose between several."""
-    base, starts = base_of(settings, training, validation is not None), []
+    base, starts, margins = base_of(settings, training, validation is not None), [], None
+    if may_have_margins and base == "mixture" and settings.standardize and training.context is None and validation is not None:
+        margins = search_margins(training, seed, settings.dtype)
     others = draw_seeds(np.random.SeedSequence(seed), settings.n_init - 1) if validation else []
     for i, start_seed in enumerate([seed, *others]):
         # Over N(0, I), some tables are better fitted with whitening and others without: starts alternate.
-        units = Units.of(training, settings.standardize, base == "normal" and i % 2 == 1, settings.dtype)
+        units = Units.of(training, settings.standardize, base == "normal" and i % 2 == 1, settings.dtype, 0, margins)
         inner = _standardized(units, training)
         mixture = _mixture(inner, start_seed, validation is not None) if base == "mixture" else None
         held_out = validation and _standardized(units, validation)

@@ -20,7 +20,18 @@ from nvpflow._training.statistics import mean_and_error
 from nvpflow._typing import Floats, Search
 from nvpflow.mixture_base import MixtureBase
 
-__all__ = ["Stack", "count_parts", "parts_in_turn", "share_of_distinct", "stack_mixtures", "stack_of"]
+__all__ = [
+    "LARGEST_LOSS",
+    "Stack",
+    "count_parts",
+    "fit_growing",
+    "log_average",
+    "parts_in_turn",
+    "share_of_distinct",
+    "shares_of",
+    "stack_mixtures",
+    "stack_of",
+]
 
 # Parts of the samples: a small sample needs more of them, in a large one not all are held out in turn.
 FEW_ROWS, MANY_PARTS, FEW_PARTS, MOST_ROWS_IN_TURN = 500, 10, 5, 20_000
@@ -142,7 +153,7 @@ def stack_of(
     """
     parts = [candidates(mask, [seed, i]) for i, mask in enumerate(masks)]
     weight = None if data.weight is None else np.concatenate([data.weight[mask] for mask in masks])
-    log_probs = _fit(parts, weight)
+    log_probs = fit_growing(parts, weight)
     shares = _choose(log_probs, weight)
     for part in parts:
         part.fit_to_all(shares)
@@ -156,7 +167,7 @@ def stack_of(
     base = _average(bases)
     slopes = np.concatenate([log_slopes[mask] for mask in masks])
     search = _search(log_probs, shares, weight, slopes, len(validation.x), log_det)
-    in_turn = _log_average(log_probs, shares) - log_det
+    in_turn = log_average(log_probs, shares) - log_det
     return Stack(base, held_out, _gain_of_average(base, bases, seed), search, in_turn, weight, lean)
 
 
@@ -168,7 +179,7 @@ def parts_in_turn(n_training: int, n_validation: int, n_parts: int, seed: int) -
     return [part == i for i in range(in_turn)]
 
 
-def _fit(parts: list[Candidates], weight: Floats | None) -> dict[str, Floats]:
+def fit_growing(parts: list[Candidates], weight: Floats | None) -> dict[str, Floats]:
     """Fit mixtures of growing numbers of components to all parts, until they improve no more.
 
     Return log-densities of what was held out, by candidate.
@@ -220,20 +231,20 @@ def _choose(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, fl
     # Either all parts together have fewer rows, or there is only one, in random order.
     log_probs = {name: values[:MOST_ROWS] for name, values in log_probs.items()}
     weight = None if weight is None else weight[:MOST_ROWS]
-    shares = _shares(log_probs, weight)
+    shares = shares_of(log_probs, weight)
     normal = max(
         (name for name in log_probs if name.startswith(NORMAL)), key=lambda name: np.average(log_probs[name], weights=weight)
     )
-    gain = np.clip(_log_average(log_probs, shares) - log_probs[normal], -LARGEST_LOSS, LARGEST_LOSS)
+    gain = np.clip(log_average(log_probs, shares) - log_probs[normal], -LARGEST_LOSS, LARGEST_LOSS)
     mean, error = mean_and_error(gain, weight)
     if not mean > error:
         return {normal: 1.0}
     least = dict.fromkeys(log_probs, min(LEAST_SHARE, max(shares.values())))
     least[BROAD] = LEAST_SAMPLES / len(log_probs[BROAD])
-    return _shares({name: values for name, values in log_probs.items() if shares[name] >= least[name]}, weight)
+    return shares_of({name: values for name, values in log_probs.items() if shares[name] >= least[name]}, weight)
 
 
-def _shares(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, float]:
+def shares_of(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, float]:
     """Shares that maximise the likelihood of an average of densities, by expectation-maximisation."""
     values = np.array(list(log_probs.values()))
     best = values.max(axis=0)
@@ -247,7 +258,7 @@ def _shares(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, fl
     return dict(zip(log_probs, (shares / shares.sum()).tolist()))
 
 
-def _log_average(log_probs: dict[str, Floats], shares: dict[str, float]) -> Floats:
+def log_average(log_probs: dict[str, Floats], shares: dict[str, float]) -> Floats:
     """Log-density of the average, (n,)."""
     values = np.array([log_probs[name] for name in shares])
     best = np.maximum(values.max(axis=0), LOWEST)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from nvpflow._training.margins import Margins
 from nvpflow._training.origin import origin_of, warn_of_coarse
 from nvpflow._training.statistics import effective_size, location_and_scale, moments
 from nvpflow._typing import FloatDType, Floats
@@ -36,7 +37,11 @@ class Units:
         Adds a function of the standardised context. None: adds nothing.
     origin : ndarray of float64, shape (D,), or 0.0
         The layers map z to x - origin.
+    margins : Margins or None
+        x is what they make of mean + deviation * ...
     """
+
+    margins: Margins | None = None
 
     def __init__(
         self,
@@ -54,11 +59,19 @@ class Units:
         self.regression, self.origin, self.dtype = regression, origin, dtype
 
     @classmethod
-    def of(cls, data: Data, standardize: bool, whiten: bool, dtype: FloatDType, n_apart: int = 0) -> Self:
+    def of(
+        cls,
+        data: Data,
+        standardize: bool,
+        whiten: bool,
+        dtype: FloatDType,
+        n_apart: int = 0,
+        margins: Margins | None = None,
+    ) -> Self:
         """Find the units of data with a standardised context, for flows of this dtype.
 
         `whiten`: include the Cholesky factor of the correlations. `n_apart`: the last columns of the context that the
-        regression does not read.
+        regression does not read. `margins`: of the columns, which come first.
         """
         x, (mean, deviation, _) = data.x, location_and_scale(data.x, data.weight)
         constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0))
@@ -73,11 +86,16 @@ class Units:
         whitens = whiten and x.shape[1] > 1
         if not whitens:  # otherwise the start without whitening has warned already
             warn_of_coarse("X", mean, deviation, dtype)
-        units = cls(mean, deviation, origin=origin_of(mean, deviation, dtype), dtype=dtype)
+        origin = origin_of(mean, deviation, dtype)
+        if margins is not None:
+            data = data._replace(x=margins.inverse(data.x)[0])
+            mean, deviation, _ = location_and_scale(data.x, data.weight)
+        units = cls(mean, deviation, origin=origin, dtype=dtype)
         if data.context is not None:
             units._regress(data, data.context, data.context.shape[1] - n_apart)
         if whitens:
             units._whiten(data)
+        units.margins = margins
         return units
 
     def _regress(self, data: Data, context: Floats, n_read: int) -> None:
@@ -104,14 +122,19 @@ class Units:
         """Map samples x (n, D) to z (n, D), given the standardised context."""
         if self.in_place:
             return x.astype(self.dtype, copy=False)
+        x = x if self.margins is None else self.margins.inverse(x)[0]
         z = (x - self.mean) / self.deviation
         if self.regression is not None:
             z = self.regression.inverse(z, context)[0]
         return (z if self.factor is None else np.linalg.solve(self.factor, z.T).T).astype(self.dtype)
 
+    def log_slopes(self, x: Floats) -> Floats:
+        """What to add to `log_det` at samples x (n, D), in nats, (n,): zeros without margins."""
+        return np.zeros(len(x)) if self.margins is None else -self.margins.inverse(x)[1]
+
     @property
     def log_det(self) -> float:
-        """log|det dx/dz|, in nats."""
+        """log|det dx/dz|, in nats, without `log_slopes`."""
         if self.in_place:
             return 0.0
         of_factor = 0.0 if self.factor is None else np.log(np.diag(self.factor)).sum()
@@ -130,8 +153,9 @@ class Units:
         if self.in_place:
             return []
         scale = ActNorm(len(self.mean), dtype=self.dtype)
-        scale.log_scale[:], scale.bias[:] = np.log(self.deviation), self.mean - self.origin
+        scale.log_scale[:], scale.bias[:] = np.log(self.deviation), self.mean - (0.0 if self.margins else self.origin)
         layers: list[Layer] = [scale] if self.regression is None else [self.regression.copy(), scale]
+        layers += [] if self.margins is None else self.margins.layers(self.origin)
         if self.factor is None:
             return layers
         rotation = LULinear(len(self.mean), dtype=self.dtype)
@@ -148,7 +172,9 @@ class Units:
             return None
         if not layers:
             return cls(dtype=dtype)
-        *others, scale = layers
+        margins = Margins.from_layers(layers, origin, dtype)
+        within = origin if margins is None else 0.0
+        *others, scale = layers if margins is None else layers[: -margins.n_layers]
         last = others[-1] if others else None
         regression = last.copy() if isinstance(last, AdditiveCoupling) else None
         others = others[:-1] if regression else others
@@ -160,7 +186,9 @@ class Units:
             lu = layer.lu.astype(np.float64)
             factor = (np.tril(lu, -1) + np.eye(len(lu))) * np.exp(np.diag(lu))
         deviation = np.exp(scale.log_scale.astype(np.float64))
-        return cls(scale.bias.astype(np.float64) + origin, deviation, factor, regression, origin, dtype=dtype)
+        units = cls(scale.bias.astype(np.float64) + within, deviation, factor, regression, origin, dtype=dtype)
+        units.margins = margins
+        return units
 
 
 def _ridge(z: Floats, context: Floats, data: Data) -> Floats:

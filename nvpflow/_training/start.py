@@ -239,6 +239,11 @@ class Start:
         if not is_better:
             self.base, self._without_layers = stack.base, stack.held_out + stack.gain
         self.search = stack.search
+        margins = self.units.margins
+        if margins is not None and margins.scores is not None:
+            ways = "columns as they are", f"margins of {margins.columns.sum()} columns"
+            for way, score in zip(ways, margins.scores):
+                self.search = with_candidate(self.search, f"average of mixtures, {way}", score, False)
         for loser in self.losers:
             self.search = with_candidate(self.search, loser.name(loser.n_epochs), loser.score(loser.log_prob_of_flow()), False)
         self.search = with_candidate(self.search, self.name(), self.score(log_prob), is_better)

@@ -19,6 +19,7 @@ __all__ = [
     "MANY_ROWS",
     "SPREAD_OF_NORMAL",
     "effective_size",
+    "effective_size_of",
     "holds_values",
     "location_and_scale",
     "mean_and_error",
@@ -43,7 +44,12 @@ def effective_size(data: Data) -> float:
     Source: Martino, Elvira and Louzada (2017), "Effective sample size for importance sampling based on discrepancy measures".
     By the size of Kish, (sum w)^2 / sum w^2, 700 samples and one of weight 300, such as a repeated row, would count as 11.
     """
-    return len(data.x) if data.weight is None else _size(data.weight)
+    return effective_size_of(data.x, data.weight)
+
+
+def effective_size_of(x: Floats, weight: Floats | None) -> float:
+    """`effective_size` of samples x (n, D) with weights (n,) or None."""
+    return len(x) if weight is None else _size(weight)
 
 
 def _size(weight: Floats) -> float:

@@ -12,6 +12,7 @@ from nvpflow._training.build import coupling_of
 from nvpflow._training.conditional_stacking import fit_conditional_mixture
 from nvpflow._training.context import ContextScaler, read_standardized
 from nvpflow._training.dataset import Data
+from nvpflow._training.margins import Margins
 from nvpflow._training.mixture_search import COMPONENTS, fit_mixture
 from nvpflow._training.standardize import Units
 from nvpflow._training.statistics import effective_size
@@ -50,6 +51,7 @@ class _Candidate:
             if not np.isfinite(z).all():
                 return -np.inf
             value = -self.flow.nll(z, data.context, data.weight) - self.units.log_det
+            value -= float(np.average(self.units.log_slopes(data.x), weights=data.weight))
         return value if np.isfinite(value) else -np.inf
 
 
@@ -119,8 +121,12 @@ def _moved(
     model: FlowDensity, settings: Settings, kept: _Candidate, training: Data, seed: int, blocks: tuple[int, ...]
 ) -> _Candidate:
     """The candidate in the units of the new samples."""
-    units = Units.of(training, True, kept.units.factor is not None, kept.units.dtype)
-    layers, base, n_new = kept.flow.layers, mixture_of(kept.flow.base), units.n_parameters
+    margins = kept.units.margins
+    if margins is not None:
+        margins = Margins.fit(training.x.astype(np.float64), training.weight, margins.columns, kept.units.dtype)
+    units = Units.of(training, True, kept.units.factor is not None, kept.units.dtype, 0, margins)
+    layers, base = kept.flow.layers, mixture_of(kept.flow.base)
+    n_new = units.n_parameters + (0 if margins is None else margins.n_parameters)
     if hasattr(model, "_context_units"):  # models from old files have none
         mean, scale = model._context_units
         whole = cast(Flow, model.flow_).copy()

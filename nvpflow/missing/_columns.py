@@ -9,7 +9,7 @@ import numpy as np
 from nvpflow._training.warm_start import are_identity
 from nvpflow._typing import Floats
 from nvpflow.flow import Flow
-from nvpflow.layers import ActNorm, AdditiveCoupling, Bounded, Layer
+from nvpflow.layers import ActNorm, AdditiveCoupling, Bounded, Layer, SplineCoupling
 from nvpflow.layers._coupling import Coupling
 
 __all__ = ["Columns", "split_layers"]
@@ -27,7 +27,12 @@ def split_layers(flow: Flow) -> tuple[list[Layer], Columns]:
 def _acts_on_columns(layer: Layer) -> bool:
     """Whether a layer changes each column without a look at the others. It may read the context."""
     shifts = isinstance(layer, AdditiveCoupling) and not layer.mask.any()
-    return shifts or isinstance(layer, (ActNorm, Bounded))
+    return shifts or _is_margin(layer) or isinstance(layer, (ActNorm, Bounded))
+
+
+def _is_margin(layer: Layer) -> bool:
+    """Whether a layer is one of `Margins`: splines that are the same for all samples."""
+    return isinstance(layer, SplineCoupling) and not layer.mask.any() and not layer.context_dim
 
 
 class Columns:
@@ -51,6 +56,8 @@ class Columns:
                 y, slopes = (y - layer.bias) * np.exp(-scale), slopes - scale
             elif isinstance(layer, Bounded):
                 _unbind(layer, y, slopes)
+            elif isinstance(layer, SplineCoupling):
+                _unbend(layer, y, slopes)
             else:
                 y = y + _shift(layer, x, context, inverse=True)
         return y, slopes
@@ -63,6 +70,8 @@ class Columns:
                 x = x * np.exp(layer.log_scale.astype(np.float64)) + layer.bias
             elif isinstance(layer, Bounded):
                 x = _exact(layer).forward(x)[0]
+            elif isinstance(layer, SplineCoupling):
+                x = _exact_spline(layer).forward(x)[0]
             else:
                 x = x + _shift(layer, x, context, inverse=False)
         return x
@@ -79,6 +88,23 @@ def _unbind(layer: Bounded, y: Floats, slopes: Floats) -> None:
         column = Bounded(1, [bounds], [scale], [edge], dtype="float64")
         z, log_det = column.inverse(y[here, i : i + 1])
         y[here, i], slopes[here, i] = z[:, 0], slopes[here, i] + log_det
+
+
+def _exact_spline(layer: SplineCoupling) -> SplineCoupling:
+    exact = SplineCoupling._from_config(layer.config(), "float64")
+    exact.parameters[:] = layer.parameters
+    return exact
+
+
+def _unbend(layer: SplineCoupling, y: Floats, slopes: Floats) -> None:
+    """Undo splines for the cells that are not missing, in place. In the tails they are the identity, with a slope of 1."""
+    exact = _exact_spline(layer)
+    for i in range(y.shape[1]):
+        here = ~np.isnan(y[:, i])
+        alone = np.full((int(here.sum()), y.shape[1]), 2 * layer.tail_bound)
+        alone[:, i] = y[here, i]
+        z, log_det = exact.inverse(alone)
+        y[here, i], slopes[here, i] = z[:, i], slopes[here, i] + log_det
 
 
 def _shift(layer: Layer, x: Floats, context: Floats | None, *, inverse: bool) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 
 from nvpflow._typing import ArrayLike, Floats, Ints, Seed
 from nvpflow._validation.arguments import check_int, seed_sequence
-from nvpflow.layers import ActNorm, AdditiveCoupling, Layer, LULinear
+from nvpflow.layers import ActNorm, AdditiveCoupling, Layer, LULinear, SplineCoupling
 from nvpflow.mixture_base import MixtureBase
 from nvpflow.plot._canvas import BLUE, INSIDE, RED, bin_edges, limits_of, panels, scatter, square_limits
 from nvpflow.plot._checks import AxesLike, Range
@@ -229,7 +229,7 @@ def _heights(column: Floats, limits: Range) -> Ints:
 
 def _count_units(layers: Sequence[Layer]) -> int:
     """The number of layers at the end that only change to the units of the data: an act norm and, before it, an LU map and a
-    shift that depends on the context alone."""
+    shift that depends on the context alone, or the margins of the columns."""
     if len(layers) < 2 or not isinstance(layers[-1], ActNorm):
         return 0
     count = 1
@@ -239,7 +239,8 @@ def _count_units(layers: Sequence[Layer]) -> int:
 
 
 def _changes_units(layer: Layer) -> bool:
-    return isinstance(layer, LULinear) or (isinstance(layer, AdditiveCoupling) and not layer.mask.any())
+    on_columns = isinstance(layer, (AdditiveCoupling, SplineCoupling)) and not layer.mask.any()
+    return isinstance(layer, (LULinear, ActNorm)) or on_columns
 
 
 def origin_colours(z: Floats) -> Floats:

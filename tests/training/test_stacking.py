@@ -65,14 +65,14 @@ def test_shares_maximise_the_likelihood(weighted):
         return -np.average(np.log(shares @ np.exp(log_probs)), weights=weight)
 
     best = minimize(loss, np.zeros(4), method="BFGS").fun
-    shares = np.array(list(stacking._shares(dict(enumerate(log_probs)), weight).values()))
+    shares = np.array(list(stacking.shares_of(dict(enumerate(log_probs)), weight).values()))
     assert abs(shares.sum() - 1) < 1e-12 and (shares >= 0).all()
     assert loss(np.log(np.maximum(shares, 1e-300))) < best + 1e-4
 
 
 def test_points_without_a_density():
     log_probs = {"a": np.array([-1.0, -np.inf, -np.inf]), "b": np.array([-2.0, -1.0, -np.inf])}
-    shares = stacking._shares(log_probs, None)
+    shares = stacking.shares_of(log_probs, None)
     assert shares["a"] + shares["b"] == pytest.approx(1) and shares["b"] > 0.5
 
 

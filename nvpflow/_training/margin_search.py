@@ -1,0 +1,126 @@
+"""Whether margins pay: mixtures of what they leave compete with mixtures of the samples, on rows that neither has seen."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nvpflow._training.dataset import Data
+from nvpflow._training.em import ColumnUnits
+from nvpflow._training.margins import Margins
+from nvpflow._training.mixture_candidates import Candidates
+from nvpflow._training.mixture_search import COMPONENTS
+from nvpflow._training.stacking import LARGEST_LOSS, fit_growing, log_average, share_of_distinct, shares_of
+from nvpflow._training.statistics import holds_values, mean_and_error
+from nvpflow._typing import Bools, FloatDType, Floats
+
+__all__ = ["search_margins"]
+
+# Rows at random that are read, and parts of which each is held out in turn: more of small samples, whose margins need them.
+# Of a first and quick look, which ends most searches, there are fewer.
+MOST_ROWS, QUICK_ROWS, FEW_ROWS, PARTS_OF_FEW, PARTS = 3000, 600, 500, 4, 2
+FEWEST_ROWS, MOST_COLUMNS = 40, 60
+# Numbers of components of the mixtures that compete, before all numbers do.
+FEW_COMPONENTS = (1, 8)
+# Standard errors by which margins must be better. Many components follow a curve whose margins say little: on spirals few of
+# them gained 0.1 to 0.2 nats by margins, and all lost 0.05.
+LEAST_GAIN_OF_FEW, LEAST_GAIN = 1.0, 2.0
+# A column is left as it is unless its own density gains this much, in nats.
+LEAST_OF_COLUMN = 0.01
+
+
+def search_margins(data: Data, seed: int, dtype: FloatDType) -> Margins | None:
+    """Fit margins of the columns that gain by them. None if mixtures are not better for it.
+
+    Parameters
+    ----------
+    data : Data, n >= 2
+        Without a context.
+    seed : int
+    dtype : numpy.dtype
+        Of the flow.
+    """
+    n, dim = data.x.shape
+    if n < FEWEST_ROWS or dim > MOST_COLUMNS:
+        return None
+    rng = np.random.default_rng(seed)
+    some = data.rows(rng.permutation(n)[:MOST_ROWS])
+    part = np.arange(len(some.x)) % (PARTS_OF_FEW if len(some.x) <= FEW_ROWS else PARTS)
+    masks = [part == i for i in range(part.max() + 1)]
+    quick, quick_masks = some.rows(slice(QUICK_ROWS)), [mask[:QUICK_ROWS] for mask in masks[:PARTS]]
+    columns = _columns_that_gain(quick, quick_masks, dtype)
+    if not columns.any() or not _pay(quick, quick_masks, columns, dtype, seed, FEW_COMPONENTS, LEAST_GAIN_OF_FEW):
+        return None
+    scores = _pay(some, masks, columns, dtype, seed, COMPONENTS, LEAST_GAIN)
+    if scores is None:
+        return None
+    margins = Margins.fit(data.x.astype(np.float64), data.weight, columns, dtype)
+    margins.scores = scores
+    return margins
+
+
+def _pay(
+    data: Data, masks: list[Bools], columns: Bools, dtype: FloatDType, seed: int, components: tuple[int, ...], least: float
+) -> tuple[float, float] | None:
+    """Mean log-density of held-out samples by mixtures without and with margins of these columns, in nats.
+
+    None if they do not gain by so many standard errors.
+    """
+    weight = None if data.weight is None else np.concatenate([data.weight[mask] for mask in masks])
+    without, within = (_held_out(data, masks, which, dtype, seed, components) for which in (None, columns))
+    gain, error = mean_and_error(np.clip(within - without, -LARGEST_LOSS, LARGEST_LOSS), weight)
+    if not gain > least * error:
+        return None
+    return float(np.average(without, weights=weight)), float(np.average(within, weights=weight))
+
+
+def _columns_that_gain(data: Data, masks: list[Bools], dtype: FloatDType) -> Bools:
+    """The columns (D,) of which a normal distribution after the map is better than before."""
+    gains = [_gains(data.rows(~mask), data.rows(mask), dtype) for mask in masks]
+    weight = None if data.weight is None else np.concatenate([data.weight[mask] for mask in masks])
+    found = [mean_and_error(gain, weight) for gain in np.concatenate(gains).T]
+    return np.array([gain > max(LEAST_GAIN * error, LEAST_OF_COLUMN) for gain, error in found])
+
+
+def _gains(training: Data, held_out: Data, dtype: FloatDType) -> Floats:
+    """How much the log-density of each held-out value gains by a map of its column (m, D)."""
+    gains = []
+    for x, points in zip(training.x.T[:, :, np.newaxis], held_out.x.T[:, :, np.newaxis]):
+        if holds_values(x):
+            gains.append(np.zeros(len(points)))
+            continue
+        margins = Margins.fit(x.astype(np.float64), training.weight, np.array([True]), dtype)
+        y, log_det = margins.inverse(points)
+        after = _normal(margins.inverse(x)[0], training.weight, y) + log_det
+        gains.append(np.clip(after - _normal(x, training.weight, points), -LARGEST_LOSS, LARGEST_LOSS))
+    return np.array(gains).T
+
+
+def _normal(x: Floats, weight: Floats | None, points: Floats) -> Floats:
+    """Log-density (m,) of points (m, 1) by the normal distribution of samples x (n, 1), less a constant."""
+    units = ColumnUnits(x, weight)
+    z: Floats = (points - units.mean)[:, 0] / units.deviation
+    log_prob: Floats = -0.5 * z**2 - np.log(units.deviation[0])
+    return log_prob
+
+
+def _held_out(
+    data: Data, masks: list[Bools], columns: Bools | None, dtype: FloatDType, seed: int, components: tuple[int, ...]
+) -> Floats:
+    """Log-density of the samples, part by part, by an average of mixtures fitted to the other parts.
+
+    `columns`: those that get margins first, if any. `components`: the numbers of components that compete.
+    """
+    distinct, parts, slopes = share_of_distinct(data.x), [], []
+    for i, mask in enumerate(masks):
+        x, slope = data.x, np.zeros(len(data.x))
+        if columns is not None:
+            training = data.rows(~mask)
+            x, slope = Margins.fit(training.x.astype(np.float64), training.weight, columns, dtype).inverse(x)
+        units = ColumnUnits(x, data.weight)
+        part = Candidates(Data(units.standardize(x).astype(dtype), None, data.weight), units, mask, distinct, [seed, i])
+        part.components = components
+        parts.append(part)
+        slopes.append(slope[mask] - units.log_det)
+    weight = None if data.weight is None else np.concatenate([data.weight[mask] for mask in masks])
+    log_probs = fit_growing(parts, weight)
+    return log_average(log_probs, shares_of(log_probs, weight)) + np.concatenate(slopes)
