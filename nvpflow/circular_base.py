@@ -110,6 +110,11 @@ class CircularBase(Base):
         y, log_det = layer.inverse(np.where(finite[:, np.newaxis], within, 0))
         return np.where(finite[:, np.newaxis], y, points), np.where(finite, log_det, 0)
 
+    def _tempered(self, temperature: float) -> Base:
+        if all(self._periods):
+            return self.copy()
+        raise ValueError(f"temperature must be 1 over a CircularBase with columns of real numbers, got {temperature}")
+
     def _grad_log_prob(self, z: Floats, context: Floats | None = None) -> Floats:
         return np.where(np.array(self._periods) > 0, 0, -z).astype(z.dtype)
 

@@ -8,7 +8,7 @@ import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self, SupportsIndex, TypeAlias, cast, overload
+from typing import Any, Self, SupportsIndex, TypeAlias, overload
 
 import numpy as np
 
@@ -180,7 +180,7 @@ class Flow(_core.Flow):
         if temperature == 1:
             return self
         base = self.base_density._tempered(temperature)
-        twin = Flow([layer.copy() for layer in self.layers], cast(MixtureBase, base))
+        twin = Flow([layer.copy() for layer in self.layers], base)
         twin.n_jobs = self.n_jobs
         return twin
 

@@ -14,9 +14,10 @@ from typing import Self, TypeAlias
 
 import numpy as np
 
+from nvpflow._normal import normal_cdf, probit
 from nvpflow._training.statistics import effective_size_of, location_and_scale
 from nvpflow._typing import Bools, FloatDType, Floats
-from nvpflow.layers import ActNorm, Bounded, Layer, SplineCoupling
+from nvpflow.layers import ActNorm, Layer, SplineCoupling
 
 __all__ = ["Margins"]
 
@@ -138,17 +139,17 @@ def _knots(x: Floats, weight: Floats | None, n: float, k: int) -> tuple[Floats, 
     order = np.argsort(x)
     sample, share = x[order], np.full(len(x), 1 / len(x)) if weight is None else weight[order] / weight.sum()
     rank = np.cumsum(share) - share / 2
-    most = _probit(np.array([1 - 0.5 / n]))[0]
+    most = probit(np.array([1 - 0.5 / n]))[0]
     y = np.linspace(-most, most, k + 1)
     around = y[:, np.newaxis] + (y[1] - y[0]) * np.array(SMOOTHING)
-    place = np.interp(_normal_cdf(around), rank, sample).mean(axis=1)
+    place = np.interp(normal_cdf(around), rank, sample).mean(axis=1)
     m = max(1, min(END_GAPS, len(x) // ROWS_PER_GAP))
     place[0], place[-1] = sample[0] - (sample[m] - sample[0]) / m / 2, sample[-1] + (sample[-1] - sample[-1 - m]) / m / 2
     beyond = BEYOND_OF_BIN * np.diff(place)[[0, -1]] + BEYOND_OF_RANGE * (place[-1] - place[0])
     x_knots = _spaced(np.concatenate([[place[0] - beyond[0]], place, [place[-1] + beyond[1]]]))
     if not np.allclose(x_knots[1:-1], place, rtol=0, atol=1e-9 * (x_knots[-1] - x_knots[0])):
         inner = np.clip(np.interp(x_knots[2:-2], sample, rank), 0.5 / n, 1 - 0.5 / n)
-        y[1:-1] = np.maximum.accumulate(_probit(inner))
+        y[1:-1] = np.maximum.accumulate(probit(inner))
     steep = np.diff(y)[[0, -1]] / np.diff(x_knots)[[1, -2]] * beyond
     below, above = np.clip(steep, LOWEST_BEYOND, HIGHEST_BEYOND)
     values = _spaced(np.concatenate([[y[0] - below], y, [y[-1] + above]]))
@@ -192,19 +193,3 @@ def _straight_splines(dim: int, n_bins: int, dtype: FloatDType) -> SplineCouplin
     layer = SplineCoupling(dim, 1, mask, activation="relu", n_bins=n_bins, tail_bound=1.0, dtype=dtype, random_state=0)
     layer.parameters[:] = 0
     return layer
-
-
-@cache
-def _unit() -> Bounded:
-    """The layer that is the normal distribution function."""
-    return Bounded(1, [(0, 1)], dtype="float64")
-
-
-def _probit(p: Floats) -> Floats:
-    found: Floats = _unit().inverse(p.reshape(-1, 1))[0].reshape(p.shape)
-    return found
-
-
-def _normal_cdf(z: Floats) -> Floats:
-    found: Floats = _unit().forward(z.reshape(-1, 1))[0].reshape(z.shape)
-    return found

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from nvpflow._typing import Floats
+from nvpflow.bases import Base
 from nvpflow.flow import Flow
-from nvpflow.mixture_base import MixtureBase
 
 __all__ = ["log_prob_vjp", "refuse_context_gradient"]
 
@@ -53,7 +53,7 @@ def refuse_context_gradient(flow: Flow) -> None:
         )
 
 
-def _grad_of_base(base: MixtureBase, z: Floats, grad: Floats, context: Floats | None) -> Floats:
+def _grad_of_base(base: Base, z: Floats, grad: Floats, context: Floats | None) -> Floats:
     """The gradient of sum(grad * log p(z)) with respect to the parameters of the base: (n_parameters,).
 
     The core has that of a mean with weights >= 0, so positive and negative entries of `grad` take one pass each.

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 
+from nvpflow._normal import probit
 from nvpflow._typing import Floats, Ints
-from nvpflow.layers import Bounded
 from nvpflow.missing._patterns import Mask
 from nvpflow.mixture_base import MixtureBase
 
-__all__ = ["SplitMixture", "normal_cdf", "probit"]
+__all__ = ["SplitMixture"]
 
 MOST_NUMBERS = 4_000_000  # in memory at a time, over all components
-LEAST_PLACE = 2.0**-53  # of a uniform number from 0 and 1
-FAR = 38.0  # standard deviations: the mass beyond is 1e-315
 
 
 class SplitMixture:
@@ -106,22 +102,3 @@ def _places(shares: Floats, places: Floats) -> tuple[Ints, Floats]:
     share = np.maximum(np.take_along_axis(shares, chosen, axis=1), np.finfo(float).tiny)
     below = np.take_along_axis(sums, chosen, axis=1) - share
     return chosen, (places - below) / share
-
-
-def probit(uniforms: Floats) -> Floats:
-    """Standard normal numbers of uniform ones in (0, 1)."""
-    inside = np.clip(uniforms, LEAST_PLACE, 1 - LEAST_PLACE)
-    normals: Floats = _unit().inverse(inside.reshape(-1, 1))[0].reshape(uniforms.shape)
-    return normals
-
-
-def normal_cdf(z: Floats) -> Floats:
-    """The standard normal distribution function of numbers, which may be infinite."""
-    probabilities: Floats = _unit().forward(np.clip(z, -FAR, FAR).reshape(-1, 1))[0].reshape(z.shape)
-    return probabilities
-
-
-@cache
-def _unit() -> Bounded:
-    """The layer that is the normal distribution function."""
-    return Bounded(1, [(0, 1)], dtype="float64")

@@ -7,8 +7,8 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from nvpflow._normal import normal_cdf, probit
 from nvpflow._typing import Floats, Ints
-from nvpflow.missing._split_mixture import normal_cdf, probit
 from nvpflow.queries._ragged import gather, starts_of
 from nvpflow.queries._solve import solve_quantiles
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from nvpflow._normal import probit
 from nvpflow._typing import Floats, Ints
-from nvpflow.missing._split_mixture import probit
 
 __all__ = ["solve_quantiles"]
 

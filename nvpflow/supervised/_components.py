@@ -7,10 +7,11 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from nvpflow._normal import normal_cdf
 from nvpflow._typing import Floats
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.flow import Flow
-from nvpflow.supervised._normal_cdf import normal_cdf
+from nvpflow.mixture_base import mixture_of
 
 __all__ = ["Components"]
 
@@ -39,10 +40,10 @@ class Components(NamedTuple):
     @classmethod
     def of(cls, flow: Flow, context: Floats) -> Self:
         """Those of the base of a flow with the context (n, C), in float64."""
-        n, dim = len(context), flow.data_dim
-        if flow.base is None:
+        n, dim, base = len(context), flow.data_dim, mixture_of(flow.base)
+        if base is None:
             return cls(np.ones((n, 1)), np.zeros((n, 1, dim)), np.ones((n, 1 if dim == 1 else 0)))
-        base, p = flow.base, flow.base.precision_factors.astype(np.float64)
+        p = base.precision_factors.astype(np.float64)
         log_share, means = np.log(base.weights.astype(np.float64)), base.means.astype(np.float64)
         known = p.shape[1] - dim
         diagonal = np.diagonal(p, axis1=1, axis2=2)

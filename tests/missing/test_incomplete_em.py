@@ -5,10 +5,11 @@ import pytest
 
 import nvpflow
 from nvpflow import _core
+from nvpflow._normal import probit
 from nvpflow._training.covariances import CovariancePrior
 from nvpflow.missing._em import IncompleteMixture, fit_incomplete
 from nvpflow.missing._patterns import patterns
-from nvpflow.missing._split_mixture import SplitMixture, probit
+from nvpflow.missing._split_mixture import SplitMixture
 
 COVARIANCE = np.array([[1.0, 0.7, -0.3], [0.7, 2.0, 0.2], [-0.3, 0.2, 0.5]])
 MIXTURE = ([0.4, 0.6], [[0.0, 1.0, -1.0], [2.0, -1.0, 0.0]], [COVARIANCE, np.eye(3)])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import nvpflow
-from nvpflow.supervised._normal_cdf import normal_cdf
+from nvpflow._normal import normal_cdf
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(-2, 2, size=(400, 2))
