@@ -150,10 +150,8 @@ def test_mean_of_log_densities_is_a_sum_in_double_precision():
 
 def test_circular_base():
     """Uniform angles have no temperature; normal columns beside them cannot have one."""
-    angles = nvpflow.Flow(
-        [nvpflow.CircularSplineCoupling(2, [1, 1], 8, dtype="float64", random_state=0)],
-        nvpflow.CircularBase([1, 1], dtype="float64"),
-    )
+    layer = nvpflow.CircularSplineCoupling(2, 8, mask=[0, 1], periods=[1, 1], dtype="float64", random_state=0)
+    angles = nvpflow.Flow([layer], nvpflow.CircularBase([1, 1], dtype="float64"))
     np.testing.assert_array_equal(angles.log_prob(POINTS[:, :2], temperature=2), angles.log_prob(POINTS[:, :2]))
     mixed = nvpflow.Flow([nvpflow.Permutation(2)], nvpflow.CircularBase([1, None]))
     with pytest.raises(ValueError, match="temperature must be 1 over a CircularBase"):
