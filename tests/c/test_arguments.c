@@ -14,7 +14,7 @@ static const size_t order[DIM] = {1, 0};
 static void test_passes_without_arrays(void) {
     nvp_flow *f = make_flow(NVP_FLOAT64, CONTEXT);
     nvp_workspace *w = make_workspace();
-    double p[100], x[N * DIM] = {0.5}, c[N * CONTEXT] = {0}, out[2 * N * DIM], ld[N], g[100], nll;
+    double p[100] = {0}, x[N * DIM] = {0.5}, c[N * CONTEXT] = {0}, out[2 * N * DIM], ld[N], g[100], nll;
     CHECK(nvp_flow_n_parameters(f) <= 100);
     nvp_flow_initialize(f, 1, p);
 

@@ -58,14 +58,13 @@ static void test_training_options(void) {
     nvp_workspace *w = make_workspace();
     for (int dtype = 0; dtype < 2; dtype++) {
         nvp_flow *f = make_flow((nvp_dtype)dtype, 0);
-        double params[100], start[100], numbers[2 * DIM] = {0};
+        double params[100] = {0}, start[100], numbers[2 * DIM] = {0};
         float singles[DIM] = {0};
         const nvp_data data = NVP_DATA(.n = 2, .x = numbers);
-        nvp_train_result result, as_before;
+        const nvp_train_result as_before = NVP_TRAIN_RESULT(.epochs = 77, .validation_nll = 7);
+        nvp_train_result result = as_before;
         nvp_flow_initialize(f, 1, params);
         memcpy(start, params, sizeof params);
-        result.epochs = 77, result.validation_nll = 7;
-        as_before = result;
 #define EXPECT(status, ...)                                                                                            \
     do {                                                                                                               \
         nvp_train_options o = NVP_TRAIN_OPTIONS(.max_epochs = 1, .learning_rate = 1e-2);                               \
@@ -139,7 +138,7 @@ typedef struct {
 static void test_other_struct_sizes(void) {
     nvp_flow *f = make_flow(NVP_FLOAT64, 0);
     nvp_workspace *w = make_workspace();
-    double p[100], before[100], m[100] = {0}, v[100] = {0}, nll, x[N * DIM] = {0.5, -0.5, 1};
+    double p[100] = {0}, before[100], m[100] = {0}, v[100] = {0}, nll, x[N * DIM] = {0.5, -0.5, 1};
     const size_t n = nvp_flow_n_parameters(f);
     nvp_flow_initialize(f, 1, p);
     memcpy(before, p, sizeof p);
@@ -202,7 +201,7 @@ static void test_other_layer_sizes(void) {
 static void test_other_result_sizes(void) {
     nvp_flow *f = make_flow(NVP_FLOAT64, 0);
     nvp_workspace *w = make_workspace();
-    double p[100], x[N * DIM] = {0.5, -0.5, 1};
+    double p[100] = {0}, x[N * DIM] = {0.5, -0.5, 1};
     nvp_flow_initialize(f, 1, p);
     later_result result = {NVP_TRAIN_RESULT(), 5};
     result.known.size = sizeof result;

@@ -82,6 +82,6 @@ BINDING = [
         "a sum that overflows",
         "python/adam.c", "(size_t)step : 0,", "(size_t)(step + PY_SSIZE_T_MAX) : 0,",
         "runtime error: signed integer overflow",
-        "import nvpflow, numpy; nvpflow.Adam().step(numpy.ones(3), numpy.ones(3))",
+        "import nvpflow, numpy; nvpflow.Adam(numpy.ones(3)).step(numpy.ones(3))",
     ),
 ]  # fmt: skip
