@@ -40,9 +40,9 @@ WIDE_WITH_CONTEXT, FEWEST_PARTS = 8, 3  # likewise of mixtures of context and sa
 # Of a mixture in the stack: less gained nothing, and cost time in every density. The broad normals need the share of half a
 # sample.
 LEAST_SHARE, LEAST_SAMPLES = 0.05, 0.5
-# Gains of the weakest prior over the one before, in nats, from which a weaker one competes: in samples whose values repeat, and
-# in others. Smooth densities gain less, and take no more time. With 0 for values that repeat, log-normal columns rounded to
-# 0.01 lost up to 0.08 nats; with 0.01, those rounded to 0.1 gained up to 4 nats less.
+# Gains of the weakest prior over the one before, in nats, from which a weaker one competes: in samples whose values repeat,
+# and in others. Smooth densities gain less, and take no more time. With 0 for values that repeat, log-normal columns rounded
+# to 0.01 lost up to 0.08 nats; with 0.01, those rounded to 0.1 gained up to 4 nats less.
 LEAST_OF_REPEATED, LEAST_OF_PRIOR = 0.003, 0.02
 LARGEST_LOSS = 10.0  # that counts where candidates are compared: one sample far out does not outweigh all others
 LOWEST = -1e300  # log-density of a sample without one, so that differences are not NaN
