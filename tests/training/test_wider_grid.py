@@ -8,7 +8,7 @@ from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
 from nvpflow._training.mixture_candidates import PRIORS, WEAKER_PRIORS, Candidates, components_of
 from nvpflow._training.search import mixtures_of
-from nvpflow._training.stacking import fit_growing, share_of_distinct
+from nvpflow._training.stacking import _wants_weaker, fit_growing, share_of_distinct
 
 COMPONENTS = (1, 4, 8)
 
@@ -55,6 +55,20 @@ def test_weaker_priors_and_more_components_where_the_last_win():
     priors, names = priors_of(ridges())
     assert priors[:5] == (*PRIORS, WEAKER_PRIORS[0])
     assert max(numbers_of(names)) >= 24
+
+
+@pytest.mark.parametrize(
+    "gain, is_repeated, wanted", [(0.01, False, False), (0.03, False, True), (0.001, True, False), (0.01, True, True)]
+)
+def test_gain_from_which_a_weaker_prior_competes(gain, is_repeated, wanted):
+    part = parts_of(smooth(100))[0]
+    part.samples.prior.any_repeated = is_repeated
+    name = list(part.fit(4))[-1]
+    assert part.has_weakest_prior(name)
+    log_probs = {part.stronger(name): np.zeros(50), name: np.full(50, gain)}
+    assert _wants_weaker(part, name, log_probs, None) == wanted
+    noisy = {part.stronger(name): np.zeros(50), name: gain + np.resize([-1.0, 1.0], 50)}
+    assert not _wants_weaker(part, name, noisy, None)
 
 
 def test_repeated_values_begin_with_a_weaker_prior():
