@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of a component that no sample belongs to: it vanishes step by step, and would underflow after fifty. */
+static const double LEAST_SHARE = 1e-200;
 static const double HALF_LOG_2_PI = 0.91893853320467274178;
 
 /* The memory of a call, one allocation: Cholesky factors of the covariances and of the precisions (k, dim, dim), sums
@@ -86,7 +88,7 @@ static void set_shares(const nvp_em_samples *samples, const nvp_em_mixture *mixt
         m->shares[c] = 0;
         for (size_t group = 0; group < samples->n_classes; group++)
             m->shares[c] += m->class_shares[group * mixture->k + c];
-        m->shares[c] = fmax(m->shares[c], resolution * mixture->weights[c]);
+        m->shares[c] = fmax(m->shares[c], fmax(resolution * mixture->weights[c], LEAST_SHARE));
     }
 }
 

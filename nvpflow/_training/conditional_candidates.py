@@ -47,6 +47,7 @@ class ConditionalCandidates(Candidates):
     """
 
     most_rows, components, priors = MOST_ROWS, COMPONENTS, PRIORS
+    more_components, weaker_priors = (), ()
 
     def __init__(
         self,

@@ -119,6 +119,8 @@ def _held_out(
         units = ColumnUnits(x, data.weight)
         part = Candidates(Data(units.standardize(x).astype(dtype), None, data.weight), units, mask, distinct, [seed, i])
         part.components = components
+        if components == FEW_COMPONENTS:
+            part.more_components = ()
         parts.append(part)
         slopes.append(slope[mask] - units.log_det)
     weight = None if data.weight is None else np.concatenate([data.weight[mask] for mask in masks])

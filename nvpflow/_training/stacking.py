@@ -40,6 +40,10 @@ WIDE_WITH_CONTEXT, FEWEST_PARTS = 8, 3  # likewise of mixtures of context and sa
 # Of a mixture in the stack: less gained nothing, and cost time in every density. The broad normals need the share of half a
 # sample.
 LEAST_SHARE, LEAST_SAMPLES = 0.05, 0.5
+# Gains of the weakest prior over the one before, in nats, from which a weaker one competes: in samples whose values repeat,
+# and in others. Smooth densities gain less, and take no more time. With 0 for values that repeat, log-normal columns rounded
+# to 0.01 lost up to 0.08 nats; with 0.01, those rounded to 0.1 gained up to 4 nats less.
+LEAST_OF_REPEATED, LEAST_OF_PRIOR = 0.003, 0.02
 LARGEST_LOSS = 10.0  # that counts where candidates are compared: one sample far out does not outweigh all others
 LOWEST = -1e300  # log-density of a sample without one, so that differences are not NaN
 EXPECTATION_STEPS = 300  # for the shares
@@ -197,18 +201,44 @@ def fit_growing(parts: list[Candidates], weight: Floats | None) -> dict[str, Flo
         part.take_structure(normal)
     since, among = 0, parts[0].among
     most = max((components_of(name) for name in among or ()), default=0)
-    for k in parts[0].components[1:]:
+    numbers = _first_grid(parts, most)
+    for k in numbers:  # which may become more
         if among is not None and k > most:
             if not _is_clearly_better(parts[0], k):
                 break
             among = None  # the samples have changed
             for part in parts:
                 part.among = None
-        score, _ = highest([list(part.fit(k)) for part in parts])
+        score, name = highest([list(part.fit(k)) for part in parts])
         best, since = (score, 0) if score > best else (best, since + 1)
         if since == PATIENCE and among is None:
             break
+        if since == 0 and _wants_weaker(parts[0], name, log_probs, weight):
+            for part in parts:
+                part.add_prior()
+        if since == 0 and k == numbers[-1]:
+            numbers += [more for more in parts[0].more_components if more > k][:1]
     return log_probs
+
+
+def _first_grid(parts: list[Candidates], most: int) -> list[int]:
+    """The numbers of components to try first, with `most` among them. Also set the first priors, the same for all parts."""
+    among = parts[0].among or ()
+    are_repeated = any(part.samples.prior.any_repeated for part in parts)
+    n_more = max(int(are_repeated), *(parts[0].count_weaker(name) for name in among), 0)
+    for part in parts:
+        for _ in range(n_more):
+            part.add_prior()
+    return [*parts[0].components[1:], *(k for k in parts[0].more_components if k <= most)]
+
+
+def _wants_weaker(part: Candidates, name: str, log_probs: dict[str, Floats], weight: Floats | None) -> bool:
+    """Whether the best mixture has the weakest prior, and is clearly better than with the one before."""
+    if not part.weaker_priors or not part.has_weakest_prior(name) or part.stronger(name) not in log_probs:
+        return False
+    gain = log_probs[name] - log_probs[part.stronger(name)]
+    mean, error = mean_and_error(np.clip(gain, -LARGEST_LOSS, LARGEST_LOSS), weight)
+    return mean > max(error, LEAST_OF_REPEATED if part.samples.prior.any_repeated else LEAST_OF_PRIOR)
 
 
 def _is_clearly_better(part: Candidates, k: int) -> bool:

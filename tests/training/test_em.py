@@ -201,3 +201,15 @@ def test_bad_values():
     values[7] = np.array([-np.eye(2)] * 3)
     with pytest.raises(ValueError, match="covariances must be positive definite"):
         _core.em(*values)
+
+
+@both_precisions
+def test_component_without_samples_stays_finite(dtype):
+    x = blobs(200)[0].astype(dtype)
+    mixture = start_of(x, None, 2)
+    mixture.means[1] = 1e4  # so that it vanishes
+    for _ in range(12):
+        mixture._steps(6)
+    for values in (mixture.weights, mixture.means, mixture.covariances):
+        assert np.isfinite(values).all()
+    assert 0 < mixture.weights[1] < 1e-100
