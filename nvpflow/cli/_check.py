@@ -48,8 +48,9 @@ def _check(options: argparse.Namespace) -> None:
     rows = _rows(options, model)
     train = None if options.train is None else _rows(argparse.Namespace(**vars(options) | {"data": options.train}), model)
     names = model.names or [str(column + 1) for column in range(model.data_dim)]
-    given = (None, None) if train is None else (train.x, train.context)
-    print(check_density(model.estimator, rows.x, rows.context, *given, options.random_state, names))
+    x_train, context_train = (None, None) if train is None else (train.x, train.context)
+    report = check_density(model.estimator, rows.x, rows.context, x_train, context_train, options.random_state, names=names)
+    print(report)
 
 
 def _rows(options: argparse.Namespace, model: Model) -> Rows:
