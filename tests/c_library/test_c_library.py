@@ -43,7 +43,8 @@ def library(request, library_variant):
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_c_program(name, library, tmp_path):
-    briefly = ["--", "briefly"] if name == "test_threads" and library.variant != "plain" else []
+    at_length = {"test_threads": "plain", "test_every_failure": "sanitized"}
+    briefly = ["--", "briefly"] if at_length.get(name, library.variant) != library.variant else []
     run_tests(library.link(TESTS / f"{name}.c", tmp_path / name), *briefly)
 
 
