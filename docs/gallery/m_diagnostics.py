@@ -2,9 +2,9 @@
 Is the fit good?
 ================
 
-A check on held-out rows: the ranks of their values among samples of the model, with bands that hold those of a right model, the
-coverage of intervals, and log-likelihoods beside those of simple models. The held-out rows of this example are spread a little wider than
-the training rows in one column.
+A check on held-out rows: the ranks of their values among samples of the model, with bands that hold those of a right model,
+the coverage of intervals, and log-likelihoods beside those of simple models. The held-out rows of this example are spread a
+little wider than the training rows in one column.
 """
 
 import numpy as np
