@@ -59,6 +59,7 @@ from nvpflow._validation.arguments import (
     draw_seeds,
 )
 from nvpflow._validation.weights import check_weights
+from nvpflow.diagnostics._mixin import Diagnostics
 from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import Flow
 from nvpflow.layers import ACTIVATIONS, MAX_BINS, SCALE_BOUND
@@ -96,7 +97,7 @@ class _Draws(NamedTuple):
     empty: Floats  # numbers (n, 0) where there are no others
 
 
-class FlowDensity(Queries, LatentPoints):
+class FlowDensity(Diagnostics, Queries, LatentPoints):
     """Density estimation with a normalizing flow: spline couplings over a fitted mixture.
 
     By default `fit` starts with a mixture of normal distributions as the base density of the flow. Coupling layers start at

@@ -13,16 +13,29 @@ it is the last value of a cell, ``figure.savefig(path)`` writes it, and it needs
     latent      do the latent points follow the base density? any dimension
     training    training curves
     explanation why a row is an outlier
+    diagnostics the report of `FlowDensity.check`
 
 A model is a `Flow`, a `FlowEnsemble`, a fitted `FlowDensity` or a fitted `FlowOutlierDetector`. evolution, animation and
 latent need one flow.
 """
 
 from nvpflow.plot._density import contours, density
+from nvpflow.plot._diagnostics import diagnostics
 from nvpflow.plot._explanation import explanation
 from nvpflow.plot._latent import latent
 from nvpflow.plot._layers import animation, evolution
 from nvpflow.plot._samples import corner, samples
 from nvpflow.plot._training import training
 
-__all__ = ["animation", "contours", "corner", "density", "evolution", "explanation", "latent", "samples", "training"]
+__all__ = [
+    "animation",
+    "contours",
+    "corner",
+    "density",
+    "diagnostics",
+    "evolution",
+    "explanation",
+    "latent",
+    "samples",
+    "training",
+]

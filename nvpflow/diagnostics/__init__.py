@@ -1,0 +1,1 @@
+"""Is a fitted density right? Checks on held-out rows, as numbers and sentences."""
