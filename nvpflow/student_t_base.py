@@ -120,7 +120,8 @@ class StudentTBase(Base):
         root = np.sqrt(self.df)
         s = np.abs(z) / root
         least = np.minimum(s, 1 / np.maximum(s, 1))  # s or 1/s, whose square cannot overflow
-        return (-np.sign(z) * (self.df + 1) / root * least / (1 + least**2)).astype(z.dtype)
+        slope: Floats = -np.sign(z) * (self.df + 1) / root * least / (1 + least**2)
+        return slope.astype(z.dtype)
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{df:.4g}" for df in self.df[:6]) + ", ..." * (self.data_dim > 6)
