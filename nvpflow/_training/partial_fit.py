@@ -21,7 +21,6 @@ from nvpflow._warnings import warn_user
 from nvpflow.bases import FittedBase
 from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.layers import ActNorm
-from nvpflow.mixture_base import MixtureBase
 from nvpflow.optim import Adam
 from nvpflow.student_t_base import StudentTBase
 
@@ -166,7 +165,7 @@ class Stream:
         adam.parameters = flow.parameters
         # Over a mixture use the small rate, even with a context. The rate does not fall to 0 here, as it does in `fit`: in the
         # first piece after a fit, 5e-3 cost up to 1 nat, 1e-3 up to 0.05.
-        adam.learning_rate = option(settings, "learning_rate", isinstance(flow.base, MixtureBase))
+        adam.learning_rate = option(settings, "learning_rate", flow.base is not None)
         if flow.base is not None and flow.base.context_dim and settings.learning_rate is None:
             adam.learning_rate = RATE_OVER_CONDITIONAL
         return adam
