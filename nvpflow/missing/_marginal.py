@@ -19,10 +19,10 @@ from nvpflow._training.mixture_search import fit_mixture
 from nvpflow._typing import Floats, Ints
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.flow import Flow
+from nvpflow.layers import Permutation
 from nvpflow.missing._columns import split_layers
 from nvpflow.missing._patterns import Mask, patterns
 from nvpflow.missing._split_mixture import SplitMixture
-from nvpflow.layers import Permutation
 from nvpflow.mixture_base import MixtureBase, mixture_of
 from nvpflow.student_t_base import StudentTBase
 from nvpflow.supports._masses import lattice

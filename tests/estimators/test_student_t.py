@@ -108,3 +108,34 @@ def test_pieces():
     for start in range(0, 1000, 250):
         model.partial_fit(x[start : start + 250])
     assert gap(model, x, log_t(x, 2)) < 0.1
+
+
+def test_a_column_given_others():
+    x = np.random.default_rng(0).standard_t(3, (1000, 2))
+    model = fitted(x, max_iter=10)
+    grid = np.array([-30.0, -3, 0, 1, 30])
+    given = model.conditional({0: 2.0})
+    alone = model.score_samples(np.column_stack([np.full(5, 2.0), grid])) - model.marginal([0]).score_samples([[2.0]])
+    np.testing.assert_allclose(given.score_samples(grid[:, np.newaxis]), alone, atol=0.03)
+    angles = np.pi * ((np.arange(4000) + 0.5) / 4000 - 0.5)  # the first column, integrated as its tangent
+    rows = np.column_stack([np.tile(np.tan(angles), 5), np.repeat(grid, 4000)])
+    joint = np.exp(model.score_samples(rows)).reshape(5, 4000) / np.cos(angles) ** 2 * np.pi
+    found = model.marginal([1]).score_samples(grid[:, np.newaxis])
+    np.testing.assert_allclose(found, np.log(joint.mean(axis=1)), atol=0.05)
+    assert given.cdf([0.0])[0] == pytest.approx(0.5, abs=0.05)
+
+
+def test_missing_cells():
+    x = np.random.default_rng(0).standard_t(3, (400, 2))
+    x[::5, 1] = np.nan
+    model = fitted(x, max_iter=10, missing="marginalize")
+    whole = x[~np.isnan(x).any(axis=1)]
+    assert gap(model, whole, log_t(whole)) < 0.05
+    only_first = np.column_stack([whole[:, 0], np.full(len(whole), np.nan)])
+    assert gap(model, only_first, log_t(whole[:, :1])) < 0.05
+
+
+def test_a_regressor_refuses_the_base():
+    x = np.random.default_rng(0).standard_t(3, (50, 2))
+    with pytest.raises(ValueError, match="base must not be 'student_t' in a FlowRegressor"):
+        nvpflow.FlowRegressor(base="student_t").fit(x[:, :1], x[:, 1])
