@@ -24,4 +24,5 @@ const nvp_base_traits nvp_base_kinds[NVP_N_BASE_KINDS] = {
     [NVP_MIXTURE] = {"mixture", 2, {N_COMPONENTS}, false, NULL},
     [NVP_CONDITIONAL_MIXTURE] = {"conditional_mixture", NVP_FIRST_WITH_KIND, {N_COMPONENTS, N_INDICATORS}, true, NULL},
     [NVP_CIRCULAR] = {"circular", NVP_FIRST_WITH_KIND, {PERIODS}, false, circular_is_valid},
+    [NVP_STUDENT_T] = {.name = "student_t", .version = NVP_FIRST_WITH_KIND},
 };

@@ -150,6 +150,8 @@ typedef enum {
     NVP_CONDITIONAL_MIXTURE, /* a mixture of context and z together, given the context, C >= 1: Sung (2004), "Gaussian
                               * mixture regression and classification" */
     NVP_CIRCULAR,            /* uniform on the circle of each column of angles, N(0, 1) in the others */
+    NVP_STUDENT_T,           /* independent columns with heavy tails; Jaini, Kobyzev, Yu and Brubaker (2020), "Tails of
+                              * Lipschitz triangular flows" */
     NVP_N_BASE_KINDS
 } nvp_base_kind;
 
@@ -194,7 +196,8 @@ NVP_API void nvp_flow_destroy(nvp_flow *flow); /* does nothing for NULL */
  *
  * - mixture and conditional mixture: n_components,
  * - conditional mixture, from version 4 on: n_indicators,
- * - circular base: its D periods.
+ * - circular base: its D periods,
+ * - Student's t: none.
  *
  * NVP_ERROR_ARGUMENT or NVP_ERROR_SIZE if the numbers do not describe a flow. They need not be trusted: the memory used
  * is bounded by a multiple of theirs. */
@@ -251,7 +254,8 @@ NVP_API const char *nvp_flow_isa(const nvp_flow *flow); /* "avx512", "avx2", "ne
  *
  * The base comes last. A mixture of K normal distributions has K logits of the weights, the means (K, D), and for each
  * component the lower triangle of P, row by row, with log diag P on the diagonal. The precision is P^T P. A conditional
- * mixture has the same for C + D columns, the context before z. N(0, I) and the circular base have none.
+ * mixture has the same for C + D columns, the context before z. Student's t has D numbers q: a
+ * column has 1/2 + exp(q) degrees of freedom, at most 1/2 + 10^6. N(0, I) and the circular base have none.
  */
 NVP_API size_t nvp_flow_n_parameters(const nvp_flow *flow);
 NVP_API size_t nvp_flow_layer_offset(const nvp_flow *flow, size_t layer); /* that of the base for layer >= L */
@@ -259,7 +263,8 @@ NVP_API size_t nvp_flow_base_offset(const nvp_flow *flow);
 
 /* Set initial parameters. Linear maps are uniform in +-1/sqrt(fan_in), where fan_in counts all D + C columns, as in
  * torch.nn.Linear for full-shape networks. The last map is multiplied by 0.3, except in couplings with NVP_SCALE_EXP.
- * Act norms and LU maps are the identity. A mixture has equal weights, means from N(0, I), and identities as P. */
+ * Act norms and LU maps are the identity. A mixture has equal weights, means from N(0, I), and identities as P;
+ * Student's t has 5 degrees of freedom. */
 NVP_API void nvp_flow_initialize(const nvp_flow *flow, uint64_t seed, void *params);
 
 /* Scratch memory of the compute functions. It grows as a call needs, and is kept for the next call. A workspace serves

@@ -45,6 +45,7 @@ from nvpflow.normal_base import NormalBase
 from nvpflow.optim import Adam, TrainingState
 from nvpflow.outliers import FlowOutlierDetector
 from nvpflow.real_nvp import RealNVP
+from nvpflow.student_t_base import StudentTBase
 from nvpflow.supports import Angle, Category, Integer
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ __all__ = [
     "Permutation",
     "RealNVP",
     "SplineCoupling",
+    "StudentTBase",
     "TrainingState",
     "load",
     "save",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from nvpflow._io.state_dict import checked_state
 from nvpflow._typing import ArrayLike, DTypeLike, FloatDType, Floats, Seed
 from nvpflow._validation.arguments import check_dtype, check_int, draw_seeds
 from nvpflow._validation.arrays import as_array
+
+if TYPE_CHECKING:
+    from nvpflow.layers import Layer
 
 __all__ = ["Base", "bare_flow"]
 
@@ -56,6 +59,10 @@ class Base:
     def _tempered(self, temperature: float) -> Base:
         """A copy whose normal distributions have covariances that are `temperature` times as large, outside of any flow."""
         raise NotImplementedError
+
+    def _layers_at(self, temperature: float) -> list[Layer]:
+        """Layers above `_tempered`, for a base that has no member of its family at a temperature."""
+        return []
 
     def _grad_log_prob(self, z: Floats, context: Floats | None = None) -> Floats:
         """Gradient of the log-density with respect to the latent points z, (n, D) like these. The context is (n, C)."""
@@ -218,7 +225,7 @@ class Base:
         self._parameters = parameters
 
     def state_dict(self) -> dict[str, Floats]:
-        """Copy the parameters by name: "logits", "means" and "factors" of a mixture.
+        """Copy the parameters by name: "logits", "means" and "factors" of a mixture, "log_excess" of a `StudentTBase`.
 
         Returns
         -------

@@ -127,6 +127,7 @@ def rosenblatt(
     log_det: Floats,
     /,
 ) -> None: ...
+def student_t(backward: bool, points: Floats, log_excess: Floats, found: Floats, log_det: Floats, /) -> None: ...
 def adam_step(
     parameters: Floats,
     grad: Floats,

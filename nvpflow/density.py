@@ -137,18 +137,21 @@ class FlowDensity(Diagnostics, Queries, LatentPoints):
     tail_bound : float or None, default None
         For ``coupling="spline"``: the splines cover this many standard deviations to either side and are the identity beyond.
         None: 3 over a mixture, 5 over a normal base or with a context.
-    base : {"auto", "normal", "mixture"}, default "auto"
-        The base density. "normal": N(0, I). "mixture": a `MixtureBase` that expectation-maximisation fits to the standardised
-        samples, with the number of components that minimises the BIC. If samples are held back, the flow then competes with an
-        average of many mixtures, fitted to parts of the samples and weighted by the likelihood of what was held out. The
-        flow is kept if its held-out likelihood is one standard error better; otherwise its layers become identities, and the
-        average is the base. With a context, an average of mixtures of context and samples, given the context, competes
-        as well, as a `ConditionalMixtureBase`. It becomes the base if it is a standard error better than the average of
-        mixtures of the samples alone, unless the layers are a standard error better than it on the held-out samples. Then
-        `history_` is not changed, and `best_iter_` is 0. "auto": "mixture" if samples are held back, and with a context if no
-        value has a large share of a column; else "normal". Over a mixture of samples without a context, supports or missing
-        cells, skewed and bounded columns get margins: monotone maps that make each of them about normal, in front of all else.
-        Held-out samples must gain by them by two standard errors. The flow then ends with their layers.
+    base : {"auto", "normal", "mixture", "student_t"}, default "auto"
+        The base density. "normal": N(0, I). "student_t": a `StudentTBase`, for heavy tails, whose degrees of freedom are
+        trained; samples are standardised by the locations and scales of t distributions instead of standard deviations, and by
+        their scatter matrix where that has a higher likelihood. Layers stay if they improve the held-out likelihood by one
+        standard error. "mixture": a `MixtureBase` that expectation-maximisation fits to the standardised samples, with the
+        number of components that minimises the BIC. If samples are held back, the flow then competes with an average of many
+        mixtures, fitted to parts of the samples and weighted by the likelihood of what was held out. The flow is kept if its
+        held-out likelihood is one standard error better; otherwise its layers become identities, and the average is the base.
+        With a context, an average of mixtures of context and samples, given the context, competes as well, as a
+        `ConditionalMixtureBase`. It becomes the base if it is a standard error better than the average of mixtures of the
+        samples alone, unless the layers are a standard error better than it on the held-out samples. Then `history_` is not
+        changed, and `best_iter_` is 0. "auto": "mixture" if samples are held back, and with a context if no value has a large
+        share of a column; else "normal". Over a mixture of samples without a context, supports or missing cells, skewed and
+        bounded columns get margins: monotone maps that make each of them about normal, in front of all else. Held-out samples
+        must gain by them by two standard errors. The flow then ends with their layers.
     standardize : bool, default True
         Train in units of standard deviations, and end the flow with layers that lead back to the units of the data: an
         `ActNorm` and, in every second start over a normal base, an `LULinear` that removes correlations. The context is
@@ -440,7 +443,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints):
         "scale_bound": allowed(check_scale_bound, or_none=True, in_dtype=True),
         "n_bins": allowed(check_int, 2, MAX_BINS, or_none=True),
         "tail_bound": allowed(check_tail_bound, or_none=True, in_dtype=True),
-        "base": allowed(check_choice, ("auto", "normal", "mixture")),
+        "base": allowed(check_choice, ("auto", "normal", "mixture", "student_t")),
         "standardize": allowed(check_bool),
         "support": allowed(check_support, or_none=True),
         "context_support": allowed(check_support, or_none=True),

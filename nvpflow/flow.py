@@ -62,7 +62,7 @@ class Flow(_core.Flow):
 
     `forward` maps latent points z to data x, beginning with the first layer. `inverse` maps x to z. The density is::
 
-        log p(x) = log p(z) + log|det dz/dx|,     p(z) = N(z; 0, I), a mixture, or uniform on circles.
+        log p(x) = log p(z) + log|det dz/dx|,     p(z) = N(z; 0, I), a mixture, Student t, or uniform on circles.
 
     A flow of coupling layers with a context, or over a `ConditionalMixtureBase`, is conditional. Its density is
     log p(x | context), and every method needs the context, one row for each sample.
@@ -73,15 +73,15 @@ class Flow(_core.Flow):
         At least one. All have the same dtype and number of dimensions, and coupling layers have the same context_dim. The
         flow takes ownership: the layers' parameters become views of `parameters`. A layer cannot belong to a second flow,
         but a `copy` of it can.
-    base : MixtureBase, ConditionalMixtureBase, CircularBase or NormalBase, optional
-        Density of the latent points, the second one given the context, the third for columns of angles. The flow takes
-        ownership of it. Default: N(0, I).
+    base : MixtureBase, ConditionalMixtureBase, CircularBase, StudentTBase or NormalBase, optional
+        Density of the latent points, the second one given the context, the third for columns of angles, the fourth with heavy
+        tails. The flow takes ownership of it. Default: N(0, I).
 
     Attributes
     ----------
     layers : tuple
         ``len(flow)`` is their number, ``flow[i]`` the i-th layer.
-    base : MixtureBase, ConditionalMixtureBase, CircularBase or None
+    base : MixtureBase, ConditionalMixtureBase, CircularBase, StudentTBase or None
         None: N(0, I).
     base_density : Base
         `base`, or a `NormalBase` if that is None: an object with `sample` and `log_prob` in any case.
@@ -136,7 +136,7 @@ class Flow(_core.Flow):
 
     @property
     def base(self) -> Base | None:
-        """MixtureBase, CircularBase or None: density of the latent points, None for N(0, I)."""
+        """MixtureBase, CircularBase, StudentTBase or None: density of the latent points, None for N(0, I)."""
         return self._base
 
     @property
@@ -179,8 +179,8 @@ class Flow(_core.Flow):
         temperature = check_real("temperature", temperature, 0, low_open=True)
         if temperature == 1:
             return self
-        base = self.base_density._tempered(temperature)
-        twin = Flow([layer.copy() for layer in self.layers], base)
+        base, above = self.base_density._tempered(temperature), self.base_density._layers_at(temperature)
+        twin = Flow([*above, *(layer.copy() for layer in self.layers)], base)
         twin.n_jobs = self.n_jobs
         return twin
 

@@ -38,7 +38,7 @@ class RealNVP(FlowDensity):
     n_layers, hidden_dim
         As in `FlowDensity`.
     coupling : {"spline", "affine", "additive"}, default "affine"
-    base : {"auto", "normal", "mixture"}, default "normal"
+    base : {"auto", "normal", "mixture", "student_t"}, default "normal"
     **parameters
         The other parameters of `FlowDensity`, with the same defaults.
 

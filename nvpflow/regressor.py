@@ -168,6 +168,8 @@ class FlowRegressor(Estimator):
         """
         checked = check_parameters(self, self._parameter_checks)
         settings = Settings.of(checked | {"latent": "base", "missing": "error", "warm_start": False})
+        if settings.base == "student_t":
+            raise ValueError("base must not be 'student_t' in a FlowRegressor: use FlowDensity with X as the context")
         check_callback(callback)
         target, is_flat = self._check_target(y)
         has_encoding = encoding_for(settings, X, feature_names(X)) is not None

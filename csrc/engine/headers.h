@@ -6,6 +6,7 @@
 #include "../plan.h"
 #include "../reals.h"
 #include "../rng.h"
+#include "../student_t.h"
 #include "targets.h"
 #if defined(NVP_HAVE_X86_TARGETS) || defined(__SSE2__)
 #include <immintrin.h>

@@ -9,6 +9,7 @@ import numpy as np
 
 from nvpflow._training.defaults import option
 from nvpflow._validation.arguments import alternating_mask
+from nvpflow.bases import FittedBase
 from nvpflow.flow import Flow
 from nvpflow.layers import AdditiveCoupling, AffineCoupling, Layer, SplineCoupling
 from nvpflow.layers._coupling import Coupling
@@ -40,10 +41,11 @@ def coupling_of(settings: Settings, over_mixture: bool, context_dim: int) -> tup
     return AffineCoupling, {"scale": "tanh", "scale_bound": settings.scale_bound}
 
 
-def new_flow(settings: Settings, data: Data, seed: int, base: MixtureBase | None = None) -> Flow:
+def new_flow(settings: Settings, data: Data, seed: int, base: FittedBase | None = None) -> Flow:
     """Create a flow with initial parameters for these samples and their context, both standardised."""
     dim, context_dim = data.x.shape[1], 0 if data.context is None else data.context.shape[1]
-    kind, options = coupling_of(settings, base is not None, context_dim)
+    mixture = base if isinstance(base, MixtureBase) else None
+    kind, options = coupling_of(settings, mixture is not None, context_dim)
     options |= {"activation": settings.activation, "context_dim": context_dim, "dtype": settings.dtype}
     layers: list[Coupling] = []
     for i in range(settings.n_layers):
@@ -57,8 +59,8 @@ def new_flow(settings: Settings, data: Data, seed: int, base: MixtureBase | None
     return flow
 
 
-def _scale_last_maps(layers: Sequence[Coupling], settings: Settings, base: MixtureBase | None) -> None:
-    """Scale the last maps. Over a mixture, which is a good model already, the layers start at the identity."""
+def _scale_last_maps(layers: Sequence[Coupling], settings: Settings, base: FittedBase | None) -> None:
+    """Scale the last maps. Over a fitted base, which is a good model already, the layers start at the identity."""
     unbounded = settings.coupling == "affine" and settings.scale_bound is None
     factor = 0 if base is not None else LAST_MAP if unbounded and settings.standardize else 1
     for layer in layers:
@@ -70,7 +72,7 @@ def _scale_last_maps(layers: Sequence[Coupling], settings: Settings, base: Mixtu
 def whole_flow(
     settings: Settings,
     layers: Sequence[Layer],
-    base: MixtureBase | None,
+    base: FittedBase | None,
     units: Units,
     scaler: ContextScaler,
     supports: Supports | None = None,

@@ -24,7 +24,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 def base_of(settings: Settings, data: Data, validated: bool) -> str:
-    """Choose the base density: "normal" or "mixture". `validated`: samples are held back, to judge the layers.
+    """Choose the base density: "normal", "mixture" or "student_t". `validated`: samples are held back, to judge the layers.
 
     If many samples share a value, a mixture of all samples gives this value a component of its own. The share of the value
     may depend on the context, but smooth layers cannot move probability between such components. So with a context and such

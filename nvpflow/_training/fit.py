@@ -14,6 +14,7 @@ from nvpflow._training.course import rates_to_try
 from nvpflow._training.dataset import Data
 from nvpflow._training.defaults import base_of
 from nvpflow._training.degenerate import with_narrow_columns
+from nvpflow._training.heavy_tails import STUDENT_T, heavy_tailed_units, student_t_of
 from nvpflow._training.history import validated
 from nvpflow._training.limit import Limit
 from nvpflow._training.margin_search import search_margins
@@ -145,12 +146,15 @@ def _new_starts(settings: Settings, training: Data, validation: Data | None, see
     for i, start_seed in enumerate([seed, *others]):
         # Over N(0, I), some tables are better fitted with whitening and others without: starts alternate.
         units = Units.of(training, settings.standardize, base == "normal" and i % 2 == 1, settings.dtype, 0, margins)
+        if base == STUDENT_T:
+            heavy_tailed_units(units, training)
         inner = _standardized(units, training)
         mixture = _mixture(inner, start_seed, validation is not None) if base == "mixture" else None
         held_out = validation and _standardized(units, validation)
         slower = None
         for rate in _rates(settings, training, held_out, mixture):
-            flow = new_flow(settings, inner, start_seed, mixture and mixture.copy())
+            student = student_t_of(inner.x, inner.weight) if base == STUDENT_T else None
+            flow = new_flow(settings, inner, start_seed, student or (mixture and mixture.copy()))
             slower = Start(settings, inner, held_out, units, flow, mixture, start_seed, rate=rate, slower=slower)
             slower.given = training, validation
             starts.append(slower)

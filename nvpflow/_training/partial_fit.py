@@ -11,15 +11,18 @@ from nvpflow._training.context import ContextScaler
 from nvpflow._training.dataset import Data
 from nvpflow._training.defaults import base_of, option
 from nvpflow._training.degenerate import with_narrow_columns
+from nvpflow._training.heavy_tails import STUDENT_T, heavy_tailed_units, student_t_noise, student_t_of
 from nvpflow._training.mixture_search import fit_mixture
 from nvpflow._training.noise import bandwidth
 from nvpflow._training.standardize import Units
 from nvpflow._typing import ArrayLike, FloatDType, Floats
 from nvpflow._validation.arguments import draw_seeds
 from nvpflow._warnings import warn_user
+from nvpflow.bases import FittedBase
 from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.layers import ActNorm
 from nvpflow.optim import Adam
+from nvpflow.student_t_base import StudentTBase
 
 if TYPE_CHECKING:
     from nvpflow._training.settings import Settings
@@ -80,15 +83,19 @@ class Stream:
             data = self.supports.to_reals(self.supports.spread(data, np.random.default_rng(self.init_seed)))
         data, _ = with_narrow_columns(settings, data, None, self.init_seed)
         data = self.scaler.transform(data)
-        units, mixture = Units.of(data, settings.standardize, False, self.scaler.dtype), None
+        units = Units.of(data, settings.standardize, False, self.scaler.dtype)
+        base: FittedBase | None = None
         if self.supports is not None:
             units.origin = self.supports.origin_within(units.origin)
             self.origin = self.origin + self.supports.origin
         self.origin = self.origin + units.origin
-        if base_of(settings, data, validated=False) == "mixture":
-            mixture = fit_mixture(units.standardize(data.x, data.context), data.weight, self.init_seed)
-        flow = new_flow(settings, data, self.init_seed, mixture)
-        return whole_flow(settings, flow.layers, mixture, units, self.scaler, self.supports)
+        kind = base_of(settings, data, validated=False)
+        if kind == STUDENT_T:
+            base = student_t_of(heavy_tailed_units(units, data).standardize(data.x, data.context), data.weight)
+        elif kind == "mixture":
+            base = fit_mixture(units.standardize(data.x, data.context), data.weight, self.init_seed)
+        flow = new_flow(settings, data, self.init_seed, base)
+        return whole_flow(settings, flow.layers, base, units, self.scaler, self.supports)
 
     def update(self, settings: Settings, flow: Flow, data: Data, n_seen: int) -> float:
         """Train for one epoch on the data, in minibatches, from the present parameters of the flow.
@@ -118,7 +125,8 @@ class Stream:
 
     def _update(self, settings: Settings, flow: Flow, data: Data, n_seen: int, origin: Floats) -> float:
         """`update` for a flow of numbers on the whole real line."""
-        batch_size, noise = settings.batch_size or len(data.x), bandwidth(settings.noise, data, n_seen)
+        batch_size = settings.batch_size or len(data.x)
+        noise = (student_t_noise if isinstance(flow.base, StudentTBase) else bandwidth)(settings.noise, data, n_seen)
         adam = self._bind_adam(settings, flow)
         self.scaler = self.scaler.covering(data.context)
         data = self.scaler.transform(data._replace(x=(data.x - origin).astype(flow.dtype)))

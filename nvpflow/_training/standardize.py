@@ -108,6 +108,17 @@ class Units:
         self.deviation = self.deviation * left
         self.regression = _linear_shift(slopes / left, self.dtype)
 
+    def rescale(self, location: Floats, scale: Floats) -> None:
+        """Take (z - location) / scale for z, in units without a factor."""
+        self.mean, self.deviation = self.mean + self.deviation * location, self.deviation * scale
+        if self.regression is not None:
+            last = self.regression.net[-1]
+            last.weight[:] = last.weight / scale[:, np.newaxis]
+
+    def rotate(self, location: Floats, factor: Floats) -> None:
+        """Take factor^-1 (z - location) for z, in units without a factor."""
+        self.mean, self.factor = self.mean + self.deviation * location, factor
+
     def _whiten(self, data: Data) -> None:
         z = self.standardize(data.x, data.context).astype(np.float64)
         n, dim = z.shape

@@ -11,6 +11,7 @@ from nvpflow._training.callbacks import wants_stop
 from nvpflow._training.conditional_stacking import stack_conditional_mixtures
 from nvpflow._training.course import Contest, cycle_ends, has_course
 from nvpflow._training.defaults import option
+from nvpflow._training.heavy_tails import student_t_noise
 from nvpflow._training.noise import bandwidth
 from nvpflow._training.options import TrainingOptions
 from nvpflow._training.search import with_candidate
@@ -18,10 +19,12 @@ from nvpflow._training.stacking import Stack, stack_mixtures
 from nvpflow._training.statistics import effective_size, mean_and_error
 from nvpflow._typing import Callback, Floats, Search
 from nvpflow._warnings import kept_warnings
+from nvpflow.bases import FittedBase, fitted_base
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.flow import Flow
-from nvpflow.mixture_base import MixtureBase, mixture_of
+from nvpflow.mixture_base import MixtureBase
 from nvpflow.optim import TrainingState
+from nvpflow.student_t_base import StudentTBase
 
 if TYPE_CHECKING:
     from nvpflow._training.dataset import Data
@@ -82,9 +85,13 @@ class Start:
         rate: float | None = None,
         slower: Start | None = None,
     ) -> None:
-        self.settings, self.units, self.flow, self.base = settings, units, flow, mixture_of(flow.base)
+        self.settings, self.units, self.flow = settings, units, flow
+        self.base: FittedBase | None = fitted_base(flow.base)
         self.training, self.validation = training, validation
-        self.noise = bandwidth(settings.noise, training, effective_size(training), mixture)
+        if isinstance(self.base, StudentTBase):
+            self.noise = student_t_noise(settings.noise, training, effective_size(training))
+        else:
+            self.noise = bandwidth(settings.noise, training, effective_size(training), mixture)
         self.state, self.best_iter = TrainingState(), 0
         # log|det dx/dy|, in nats, of samples x, training and validation, that training sees as y; see `Supports`.
         n_held_out = 0 if validation is None else len(validation.x)
@@ -103,7 +110,7 @@ class Start:
         self.mixture, self.seed = mixture and mixture.copy(), seed
         self.stack: Stack | None = None  # of mixtures, which competes with the flow
         self.given: tuple[Data, Data | None] | None = None  # training and validation, if known before they were standardised
-        if mixture:
+        if self.base is not None:
             self.before = flow.parameters.copy()
 
     def _max_iter(self) -> int:
@@ -124,7 +131,7 @@ class Start:
 
     def _over_full_mixture(self) -> bool:
         """Whether the base is a mixture that reads the context, if there is one."""
-        return self.flow.base is not None and self.flow.base.context_dim == self.flow.context_dim
+        return isinstance(self.flow.base, MixtureBase) and self.flow.base.context_dim == self.flow.context_dim
 
     def _validate_every(self) -> int:
         return max(1, self.max_iter // VALIDATIONS) if self.settings.n_iter_no_change is None else 1
@@ -227,11 +234,13 @@ class Start:
         return float(np.min(curve[np.isfinite(curve)], initial=np.inf))
 
     def judge_layers(self) -> None:
-        """Keep layers over a mixture only if they clearly are better than mixtures alone on held-out samples.
+        """Keep layers over a fitted base only if they clearly are better than such bases alone on held-out samples.
 
-        Otherwise reset the layers to the identity, and change the base to an average of mixtures, of the samples alone or
+        Otherwise reset the layers to the identity, and change a mixture to an average of mixtures, of the samples alone or
         given the context, like the base.
         """
+        if isinstance(self.base, StudentTBase) and self.validation is not None:
+            self._judge_against_start()
         if self.mixture is None or self.validation is None:
             return
         log_prob, stack = self.log_prob_of_flow(), self.stack_of_mixtures()
@@ -247,6 +256,13 @@ class Start:
         for loser in self.losers:
             self.search = with_candidate(self.search, loser.name(loser.n_epochs), loser.score(loser.log_prob_of_flow()), False)
         self.search = with_candidate(self.search, self.name(), self.score(log_prob), is_better)
+
+    def _judge_against_start(self) -> None:
+        """Keep layers over a Student t base only if they are better than the base alone, as it was fitted at the start."""
+        trained, log_prob, best_iter = self.flow.parameters.copy(), self.log_prob_of_flow(), self.best_iter
+        self.reset_layers()
+        if best_iter and self._is_better(log_prob, self.log_prob_of_flow()):
+            self.flow.parameters[:], self.best_iter = trained, best_iter
 
     def name(self, n_epochs: int | None = None) -> str:
         """The name among the densities that competed. With the number of epochs: of one that did not get more."""
@@ -279,13 +295,17 @@ class Start:
         The validation samples have the log-density `log_prob` by the flow, and `held_out` by mixtures that have not seen
         them. That of the base is higher by `gain`.
         """
-        assert self.validation is not None
-        with np.errstate(invalid="ignore"):  # for samples without a density
-            mean, error = mean_and_error(log_prob - held_out, self.validation.weight)
-        is_better = self.best_iter > 0 and mean > gain + LEAST_GAIN * error
+        is_better = self.best_iter > 0 and self._is_better(log_prob, held_out, gain)
         if not is_better:
             self.reset_layers()
         return is_better
+
+    def _is_better(self, log_prob: Floats, other: Floats, gain: float = 0.0) -> bool:
+        """Whether log-densities of the validation samples are clearly higher than others, plus `gain`."""
+        assert self.validation is not None
+        with np.errstate(invalid="ignore"):  # for samples without a density
+            mean, error = mean_and_error(log_prob - other, self.validation.weight)
+        return mean > gain + LEAST_GAIN * error
 
     def reset_layers(self) -> None:
         """Let the layers be the identity."""

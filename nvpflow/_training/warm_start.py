@@ -12,17 +12,19 @@ from nvpflow._training.build import coupling_of
 from nvpflow._training.conditional_stacking import fit_conditional_mixture
 from nvpflow._training.context import ContextScaler, read_standardized
 from nvpflow._training.dataset import Data
+from nvpflow._training.heavy_tails import STUDENT_T, heavy_tailed_units
 from nvpflow._training.margins import Margins
 from nvpflow._training.mixture_search import COMPONENTS, fit_mixture
 from nvpflow._training.standardize import Units
 from nvpflow._training.statistics import effective_size
 from nvpflow._typing import Floats
-from nvpflow.bases import Base
+from nvpflow.bases import Base, FittedBase, fitted_base
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.flow import Flow
 from nvpflow.layers import AdditiveCoupling, AffineCoupling, Layer, SplineCoupling
 from nvpflow.layers._coupling import Coupling
-from nvpflow.mixture_base import MixtureBase, mixture_of
+from nvpflow.mixture_base import MixtureBase
+from nvpflow.student_t_base import StudentTBase
 
 if TYPE_CHECKING:
     from nvpflow._training.settings import Settings
@@ -100,7 +102,7 @@ def find_warm_start(
     units = Units.from_layers(whole.layers[n_layers:], settings.standardize, conditional, settings.dtype, origin)
     if units is None:
         raise ValueError("warm_start needs a flow as fit makes it, got another flow_")
-    kept = _candidate(settings, units, whole.layers[:n_layers], mixture_of(whole.base), 0)
+    kept = _candidate(settings, units, whole.layers[:n_layers], fitted_base(whole.base), 0)
     if not settings.standardize:
         return kept.units, kept.flow, kept.mixture
     moved = _moved(model, settings, kept, training, seed, blocks)
@@ -111,10 +113,11 @@ def find_warm_start(
     return best.units, best.flow, best.mixture
 
 
-def _candidate(settings: Settings, units: Units, layers: Sequence[Layer], base: MixtureBase | None, n_new: int) -> _Candidate:
+def _candidate(settings: Settings, units: Units, layers: Sequence[Layer], base: FittedBase | None, n_new: int) -> _Candidate:
     flow = Flow([layer.copy() for layer in layers], base and base.copy())
     flow.n_jobs = settings.n_jobs
-    return _Candidate(units, flow, mixture_of(flow.base) if are_identity(layers) else None, n_new)
+    mixture = flow.base if isinstance(flow.base, MixtureBase) and are_identity(layers) else None
+    return _Candidate(units, flow, mixture, n_new)
 
 
 def _moved(
@@ -124,14 +127,17 @@ def _moved(
     margins = kept.units.margins
     if margins is not None:
         margins = Margins.fit(training.x.astype(np.float64), training.weight, margins.columns, kept.units.dtype)
-    units = Units.of(training, True, kept.units.factor is not None, kept.units.dtype, 0, margins)
-    layers, base = kept.flow.layers, mixture_of(kept.flow.base)
+    whitens = kept.units.factor is not None and not isinstance(kept.flow.base, StudentTBase)
+    units = Units.of(training, True, whitens, kept.units.dtype, 0, margins)
+    layers, base = kept.flow.layers, fitted_base(kept.flow.base)
+    if isinstance(base, StudentTBase):
+        heavy_tailed_units(units, training, rotate=kept.units.factor is not None)
     n_new = units.n_parameters + (0 if margins is None else margins.n_parameters)
     if hasattr(model, "_context_units"):  # models from old files have none
         mean, scale = model._context_units
         whole = cast(Flow, model.flow_).copy()
         read_standardized(whole, mean - model.context_origin_, scale)
-        layers, base = whole.layers[: len(layers)], mixture_of(whole.base)
+        layers, base = whole.layers[: len(layers)], fitted_base(whole.base)
         n_new += 2 * len(mean)
     if kept.mixture:
         base = _fitted_again(kept.mixture, training._replace(x=units.standardize(training.x, training.context)), seed, blocks)
@@ -180,12 +186,12 @@ def _check_unchanged(before: dict[str, Any], after: dict[str, Any]) -> None:
 def _expected_shape(settings: Settings, data: Data, base: Base | None) -> dict[str, Any]:
     """The shape of the flow that `fit` would create for the data over the base, under names of the estimator's parameters."""
     context_dim = 0 if data.context is None else data.context.shape[1]
-    _, options = coupling_of(settings, base is not None, context_dim)
+    _, options = coupling_of(settings, isinstance(base, MixtureBase), context_dim)
     return {
         "features": data.x.shape[1],
         "columns of context": context_dim,
         "dtype": settings.dtype.name,
-        "base": settings.base if settings.base != "auto" else "mixture" if base else "normal",
+        "base": settings.base if settings.base != "auto" else "mixture" if isinstance(base, MixtureBase) else "normal",
         "standardize": settings.standardize,
         "n_layers": settings.n_layers,
         "hidden_dim": _widths(settings.hidden_dim),
@@ -208,7 +214,7 @@ def _fitted_shape(flow: Flow, n_layers: int) -> dict[str, Any]:
         "features": flow.data_dim,
         "columns of context": flow.context_dim,
         "dtype": str(flow.dtype),
-        "base": "mixture" if flow.base else "normal",
+        "base": STUDENT_T if isinstance(flow.base, StudentTBase) else "mixture" if flow.base else "normal",
         "standardize": len(flow.layers) > n_layers,
         "n_layers": n_layers,
         "hidden_dim": _widths(config["hidden_dim"]),

@@ -85,7 +85,7 @@ def add_fit(commands: Commands) -> None:
         ("scale_bound", or_none("none", real(0, low_open=True)), "bound of the scale of affine layers, or none"),
         ("n_bins", or_none("auto", integer(2)), "bins of the splines, or auto"),
         ("tail_bound", or_none("auto", real(0, low_open=True)), "reach of the splines, in standard deviations, or auto"),
-        ("base", ("auto", "normal", "mixture"), "density of latent points: one normal distribution, or a mixture"),
+        ("base", ("auto", "normal", "mixture", "student_t"), "density of latent points: normal, a mixture, or heavy-tailed"),
         ("missing", ("error", "marginalize"), "what to do where cells are missing, such as empty ones: marginalize over them"),
         ("standardize", bool, "train in units of the data's standard deviations"),
         ("n_init", positive, "random starts; after a tenth of the epochs, or a first cycle, the best one goes on"),

@@ -197,10 +197,10 @@ class FlowModule(torch.nn.Module):
         ------
         TypeError, ValueError
         NotImplementedError
-            If the base is a mixture: the choice of a component has no derivative.
+            If the base is not N(0, I). The choice of a mixture's component has no derivative.
         """
         if self._flow.base is not None:
-            raise NotImplementedError("rsample needs the base N(0, I): the components of a mixture are chosen at random")
+            raise NotImplementedError("rsample needs the base N(0, I): draws of other bases have no derivatives")
         n_samples = check_int("n_samples", n_samples, 0)
         z = torch.randn(n_samples, self._flow.data_dim, dtype=torch_dtype(self._flow.dtype), generator=generator)
         x, _ = self.forward(z, self._rows(n_samples, context))

@@ -19,10 +19,12 @@ from nvpflow._training.mixture_search import fit_mixture
 from nvpflow._typing import Floats, Ints
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.flow import Flow
+from nvpflow.layers import Permutation
 from nvpflow.missing._columns import split_layers
 from nvpflow.missing._patterns import Mask, patterns
 from nvpflow.missing._split_mixture import SplitMixture
 from nvpflow.mixture_base import MixtureBase, mixture_of
+from nvpflow.student_t_base import StudentTBase
 from nvpflow.supports._masses import lattice
 
 __all__ = ["Estimate", "Marginals"]
@@ -56,7 +58,12 @@ class Marginals:
     def __init__(self, flow: Flow) -> None:
         self.dim, self.context_dim = flow.data_dim, flow.context_dim
         layers, self.columns = split_layers(flow)
-        self.base = mixture_of(flow.base) or _standard_normal(self.dim)
+        if isinstance(flow.base, StudentTBase):
+            # Integrated by draws even without layers. A mixture, fitted to samples, has the wide components that tails need.
+            layers = layers or [Permutation(self.dim, np.arange(self.dim), dtype=flow.dtype)]
+            self.base = fit_mixture(flow.base.sample(N_SAMPLES, 0).astype(np.float64), seed=0)
+        else:
+            self.base = mixture_of(flow.base) or _standard_normal(self.dim)
         self.inner: Flow | None = None
         self.proposal: MixtureBase = self.base
         self.n_indicators: int = getattr(self.base, "n_indicators", 0)

@@ -140,13 +140,13 @@ def test_mismatched_base():
             [layer],
             "normal",
             TypeError,
-            "base must be a MixtureBase, a ConditionalMixtureBase, a CircularBase, a NormalBase or None, got 'normal'",
+            "a ConditionalMixtureBase, a CircularBase, a StudentTBase, a NormalBase or None, got 'normal'",
         ),
         (
             [layer],
             [base],
             TypeError,
-            "a ConditionalMixtureBase, a CircularBase, a NormalBase or None, got [MixtureBase(n_components=3",
+            "a CircularBase, a StudentTBase, a NormalBase or None, got [MixtureBase(n_components=3",
         ),
         ([layer, nvpflow.ActNorm(3)], base, ValueError, "layers must agree in data_dim"),
     ):
@@ -194,7 +194,11 @@ def test_config():
     assert "base" not in nvpflow.Flow([nvpflow.ActNorm(2)]).config()
     assert nvpflow.Flow.from_config(config | {"base": None}).base is None
     for change, error, message in (
-        ({"type": "other"}, ValueError, "base type must be one of 'mixture', 'conditional_mixture', 'circular', got 'other'"),
+        (
+            {"type": "other"},
+            ValueError,
+            "base type must be one of 'mixture', 'conditional_mixture', 'circular', 'student_t', got 'other'",
+        ),
         ({"n_components": 0}, ValueError, "n_components must be at least 1, got 0"),
         ({"n_components": 1.5}, TypeError, "n_components must be an integer, got 1.5"),
         ({"data_dim": 4}, ValueError, "base and layers must agree in data_dim: base has 4, layers have 3"),
