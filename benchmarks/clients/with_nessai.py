@@ -4,12 +4,14 @@ import logging
 import tempfile
 import time
 import warnings
+from unittest import mock
 
 import numpy as np
 import torch
 from evidence import PROBLEMS, WIDTH
 from nessai.flowsampler import FlowSampler
 from nessai.model import Model
+from nessai.proposal import FlowProposal
 from report import Clock, options, table
 
 from nvpflow.integrations.nessai import NessaiProposal
@@ -44,9 +46,8 @@ def run(problem, parameters, seed, chosen):
             Posterior(problem), output=folder, resume=False, seed=seed, nlive=chosen.live, plot=False, proposal_plots=False,
             **{name: dict(value) if isinstance(value, dict) else value for name, value in parameters.items()},
         )  # fmt: skip
-        proposal = sampler.ns._flow_proposal
-        proposal.train = clock.around(proposal.train)
-        sampler.run(plot=False, save=False)
+        with mock.patch.object(FlowProposal, "train", clock.around(FlowProposal.train)):
+            sampler.run(plot=False, save=False)
         seconds = time.perf_counter() - begin
     return {
         "log evidence, error": sampler.ns.log_evidence - problem.log_evidence,
