@@ -36,7 +36,7 @@ class Variant(NamedTuple):
         return c.link_program(self.compiler, self.flags, objects, c.TESTS / f"{name}.c", self.directory / name)
 
     def arguments(self, name):
-        return ["--", "briefly"] if name == "test_threads" else []
+        return ["--", "briefly"] if name in ("test_threads", "test_every_failure") else []
 
 
 def check_planted(variant, objects):

@@ -239,7 +239,8 @@ def _count_units(layers: Sequence[Layer]) -> int:
 
 
 def _changes_units(layer: Layer) -> bool:
-    on_columns = isinstance(layer, (AdditiveCoupling, SplineCoupling)) and not layer.mask.any()
+    # In one dimension every coupling has such a mask.
+    on_columns = isinstance(layer, (AdditiveCoupling, SplineCoupling)) and layer.data_dim > 1 and not layer.mask.any()
     return isinstance(layer, (LULinear, ActNorm)) or on_columns
 
 

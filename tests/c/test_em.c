@@ -157,7 +157,7 @@ static void test_kmeans(void) {
         do {                                                                                                           \
             allocations_left = ++n_allocations;                                                                        \
             status = (call);                                                                                           \
-            CHECK(status == (allocations_left < 0 ? NVP_ERROR_MEMORY : NVP_OK));                                       \
+            CHECK(allocations_left < 0 ? status == NVP_ERROR_MEMORY : status == NVP_OK);                               \
         } while (status == NVP_ERROR_MEMORY && n_allocations < 20);                                                    \
         CHECK(n_allocations > 0 && status == NVP_OK);                                                                  \
         allocations_left = -1;                                                                                         \

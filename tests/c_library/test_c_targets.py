@@ -48,7 +48,8 @@ def run(request, tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("name", [name for name in PROGRAMS if name != "test_threads"])
+# Threads and failures take an emulator minutes.
+@pytest.mark.parametrize("name", [name for name in PROGRAMS if name not in ("test_threads", "test_every_failure")])
 def test_c_program(run, name):
     run(name, *QUICK.get(name, []))
 
