@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 import numpy as np
 import numpy.typing as npt
 
+from nvpflow._outlier_folds import HeldOut, fit_folds, needs_folds, select
 from nvpflow._sklearn.estimator import Estimator
 from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed, with_parameters_of
@@ -51,9 +52,10 @@ class FlowOutlierDetector(Estimator):
     *args, **parameters
         Parameters of `FlowDensity`.
     contamination : "auto" or float in (0, 0.5], default "auto"
-        A float is the share of the training samples, by their weights, that count as outliers. With "auto", outliers lie
-        outside of the region of highest density that holds 95 % of the fitted distribution; the share of the training samples
-        may differ. In both cases the flow is fitted to all samples, including outliers.
+        A float is the share of the training samples, by their weights, that count as outliers. From 20 samples on, but with
+        fewer than 100 for each column, their held-out log-densities count, by fits to four fifths of them each, see the notes.
+        With "auto", outliers lie outside of the region of highest density that holds 95 % of the fitted distribution; the
+        share of the training samples may differ. In all cases the flow is fitted to all samples, including outliers.
 
     Attributes
     ----------
@@ -72,6 +74,12 @@ class FlowOutlierDetector(Estimator):
     -----
     With a context, the density is that of a sample given its context, and there is one threshold for all contexts. "auto"
     leaves 5 % outside on average over the contexts of the training samples.
+
+    A density is too high at the samples that it was fitted to. A threshold at their log-densities calls too many fresh
+    samples outliers, and far too many where columns are many for the samples. So five folds are held out there, for five fits
+    more, each with its own `time_limit`; the callback sees the fit to all samples alone. `predict` of the training samples
+    then finds fewer outliers than the share. `fit_predict` labels each by the fit that has not seen it. Probabilities of
+    categories are always those of all samples.
 
     Log-densities of rows with different missing cells cannot be compared: each column has a unit of its own. With
     ``missing="marginalize"`` each pattern of missing cells has a threshold of its own, for `predict` and `decision_function`.
@@ -191,8 +199,20 @@ class FlowOutlierDetector(Estimator):
             If training diverged and the best parameters were kept, or if more samples than the share of outliers have no
             density.
         """
-        settings = Settings.of(self._check_parameters())
         refuse_context(y)
+        self._fit(X, context, sample_weight, callback)
+        return self
+
+    def _fit(
+        self,
+        X: ArrayLike,
+        context: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        callback: Callback | None = None,
+        may_fold: bool = True,
+    ) -> HeldOut | None:
+        """Fit, and return the densities of folds, if `may_fold` and they set the threshold."""
+        settings = Settings.of(self._check_parameters())
         check_callback(callback)
         parameters = {name: getattr(self, name) for name in FlowDensity._defaults()}
         fitted = settings.warm_start and hasattr(self, "estimator_")
@@ -201,19 +221,24 @@ class FlowOutlierDetector(Estimator):
         before = getattr(estimator, "flow_", None)
         try:
             estimator._fit_data(settings, prepared, callback)
+            folds = may_fold and not isinstance(self.contamination, str) and needs_folds(prepared)
+            held_out = fit_folds(estimator, settings, prepared) if folds else None
         except BaseException:  # an interruption leaves the best parameters so far
             if getattr(estimator, "flow_", None) is not before:
-                self._keep_with_threshold(estimator, prepared)
+                self._keep_with_threshold(estimator, prepared, None)
             raise
-        self._keep_with_threshold(estimator, prepared)
-        return self
+        self._keep_with_threshold(estimator, prepared, held_out)
+        return held_out
 
-    def _keep_with_threshold(self, estimator: FlowDensity, prepared: Prepared) -> None:
+    def _keep_with_threshold(self, estimator: FlowDensity, prepared: Prepared, held_out: HeldOut | None) -> None:
         """Keep the fitted density of the data, and the threshold that suits it."""
         if prepared.has_missing and not isinstance(self.contamination, str):
-            offset = self._threshold_of_incomplete(estimator, prepared, float(self.contamination))
+            offset = self._threshold_of_incomplete(estimator, prepared, held_out, float(self.contamination))
         else:
-            offset = _threshold(*self._scores_for_threshold(estimator, prepared))
+            scores, share, weight = self._scores_for_threshold(estimator, prepared)
+            for rows, fold in _by_fold(held_out):
+                scores[rows] = self._scores_for_threshold(fold, select(prepared, rows))[0]
+            offset = _threshold(scores, share, weight)
         fitted = {"estimator_": estimator, "offset_": offset}
         self._keep(fitted, prepared.n_features, prepared.names, prepared.context_names)
 
@@ -239,7 +264,9 @@ class FlowOutlierDetector(Estimator):
             scores = supports.log_masses(flow, x, estimator.origin_, contexts)
         return scores + prepared.log_prob(), share, weight
 
-    def _threshold_of_incomplete(self, estimator: FlowDensity, prepared: Prepared, share: float) -> np.float64:
+    def _threshold_of_incomplete(
+        self, estimator: FlowDensity, prepared: Prepared, held_out: HeldOut | None, share: float
+    ) -> np.float64:
         """The threshold of complete rows below which this share of samples lies, some of which have missing cells.
 
         What counts is the share of the fitted distribution that is less likely than a sample, with the same cells missing.
@@ -250,7 +277,10 @@ class FlowOutlierDetector(Estimator):
                 "rows with missing cells suits all contexts"
             )
         model, rows = estimator._incomplete_model(), prepared.rows()
-        level = float(_threshold(levels(model, rows), share, prepared.data.weight))
+        found = levels(model, rows)
+        for out, fold in _by_fold(held_out):
+            found[out] = levels(fold._incomplete_model(), rows[out])
+        level = float(_threshold(found, share, prepared.data.weight))
         return np.float64(thresholds(model, np.zeros((1, rows.shape[1]), bool), level)[0])
 
     def _thresholds_of(self, X: ArrayLike, context: ArrayLike | None) -> Floats:
@@ -440,7 +470,7 @@ class FlowOutlierDetector(Estimator):
         sample_weight: ArrayLike | None = None,
         callback: Callback | None = None,
     ) -> Ints:
-        """`fit`, then `predict` of the same samples.
+        """`fit`, then `predict` of the same samples, by held-out densities where these set the threshold: see the notes.
 
         Parameters
         ----------
@@ -462,7 +492,24 @@ class FlowOutlierDetector(Estimator):
         TypeError, ValueError
             As `fit`.
         """
-        return self.fit(X, y, context=context, sample_weight=sample_weight, callback=callback).predict(X, context=context)
+        refuse_context(y)
+        held_out = self._fit(X, context, sample_weight, callback)
+        labels = self.predict(X, context=context)
+        if held_out is not None:
+            folds = held_out.folds_of(self.estimator_._check_incomplete(X))
+            for k in np.unique(folds[folds >= 0]):
+                labels[folds == k] = self._with(held_out.estimators[k], X).predict(X, context=context)[folds == k]
+        return labels
+
+    def _with(self, estimator: FlowDensity, X: ArrayLike) -> Self:
+        """This detector with another density, at the same level where cells are missing."""
+        twin = copy.copy(self)
+        twin.estimator_ = estimator
+        if self._takes_missing(X):
+            complete = np.zeros((1, self.n_features_in_), bool)
+            level = levels_of(self._incomplete_model(), complete[0], np.array([self.offset_]))[0]
+            twin.offset_ = thresholds(twin._incomplete_model(), complete, level)[0]
+        return twin
 
     def explain(self, X: ArrayLike, *, context: ArrayLike | None = None, level: float = 0.9) -> Any:
         """How unusual each cell of a row is given the others, and what would be usual there.
@@ -525,6 +572,14 @@ class FlowOutlierDetector(Estimator):
         from nvpflow._io.save import save
 
         save(self, path)
+
+
+def _by_fold(held_out: HeldOut | None) -> list[tuple[Ints, FlowDensity]]:
+    """The held-out rows of each fold, and the density that has not seen them."""
+    if held_out is None:
+        return []
+    pairs = [(np.flatnonzero(held_out.folds == k), fold) for k, fold in enumerate(held_out.estimators)]
+    return [(rows, fold) for rows, fold in pairs if len(rows)]
 
 
 def _draw_contexts(data: Data, seed: int) -> Floats | None:

@@ -115,7 +115,8 @@ class FlowDetector(BaseDetector):
         n_folds = None if self.cv is None else check_int("cv", self.cv, 2)
         parameters = {name: getattr(self, name) for name in FlowDensity._defaults()} | {"contamination": self._share()}
         is_warm = self.warm_start and hasattr(self, "detector_")
-        detector = (copy.copy(self.detector_) if is_warm else FlowOutlierDetector()).set_params(**parameters).fit(X)
+        detector = (copy.copy(self.detector_) if is_warm else FlowOutlierDetector()).set_params(**parameters)
+        detector._fit(X, may_fold=False)  # `cv` has folds
         scores = _scores(detector, X)
         if n_folds is not None:
             _score_held_out(scores, X, min(n_folds, len(scores)), parameters)
@@ -163,5 +164,6 @@ def _score_held_out(scores: npt.NDArray[np.float64], X: Any, n_folds: int, param
         needed = lone_values(values, training, fold)
         held_out, training = fold[~np.isin(fold, needed)], np.append(training, needed)
         if len(held_out):
-            detector = FlowOutlierDetector(**parameters).fit(_safe_indexing(X, training))
+            detector = FlowOutlierDetector(**parameters)
+            detector._fit(_safe_indexing(X, training), may_fold=False)
             scores[held_out] = _scores(detector, _safe_indexing(X, held_out))

@@ -1,9 +1,5 @@
 """nvpflow.integrations.aspire: a run against an exact evidence, found by its entry point; files, and errors."""
 
-import sys
-import tomllib
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -22,23 +18,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of aspire's own imports
 X = np.random.default_rng(0).normal(size=(400, 2)) * [1, 0.3] + [1, -1]
 
 
-@pytest.fixture
-def installed(tmp_path, monkeypatch):
-    """The entry points of pyproject.toml, as an installation would have them."""
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    folder = tmp_path / "nvpflow_entry-0.dist-info"
-    folder.mkdir()
-    lines = [
-        line
-        for group, names in project["entry-points"].items()
-        for line in (f"[{group}]", *(f"{k} = {v}" for k, v in names.items()))
-    ]
-    (folder / "entry_points.txt").write_text("\n".join(lines))
-    (folder / "METADATA").write_text("Name: nvpflow-entry\nVersion: 0\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    assert str(tmp_path) in sys.path
-
-
 @pytest.fixture(scope="module")
 def flow():
     flow = AspireFlow(2, max_iter=20, random_state=0)
@@ -46,7 +25,7 @@ def flow():
     return flow
 
 
-def test_evidence(installed):
+def test_evidence(entry_points):
     """A normal likelihood under a uniform prior on a box, by importance sampling from the flow."""
     FlowClass, xp = get_flow_wrapper("nvpflow")
     assert FlowClass is AspireFlow and xp.asarray([1.0]).shape == (1,)

@@ -1,0 +1,84 @@
+"""Held-out densities for the threshold of `FlowOutlierDetector`: each training sample is scored by a fit to other ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from nvpflow._training.prepare import Prepared
+from nvpflow._training.settings import Settings
+from nvpflow._training.split import lone_values
+from nvpflow._typing import Floats, Ints
+from nvpflow._validation.arguments import draw_seeds
+from nvpflow._warnings import kept_warnings
+from nvpflow.density import FlowDensity
+from nvpflow.supervised._folds import stratified_folds
+
+__all__ = ["HeldOut", "fit_folds", "needs_folds", "select"]
+
+N_FOLDS = 5
+ROWS_PER_COLUMN = 100  # with fewer training samples for each column, these are held out for the threshold
+FEWEST_ROWS = 20  # of which less than four fifths are too few for a density
+
+
+class HeldOut(NamedTuple):
+    """Densities, and which of them has not seen a sample.
+
+    Attributes
+    ----------
+    estimators : list of FlowDensity
+    folds : ndarray of int, shape (n,)
+        For each training sample; negative where all have seen it.
+    rows : ndarray, shape (n, D)
+        The training samples.
+    """
+
+    estimators: list[FlowDensity]
+    folds: Ints
+    rows: Floats
+
+    def folds_of(self, rows: Floats) -> Ints:
+        """The folds (m,) of training samples (m, D) in any order; negative for other ones."""
+        known = dict(zip(_keys(self.rows), self.folds))
+        return np.array([known.get(key, -1) for key in _keys(rows)], np.intp)
+
+
+def needs_folds(prepared: Prepared) -> bool:
+    """Whether samples are so few for their columns that a density is too high where it was fitted."""
+    n, n_columns = prepared.rows().shape
+    return FEWEST_ROWS <= n < ROWS_PER_COLUMN * n_columns and bool(prepared.data.x.shape[1])
+
+
+def fit_folds(estimator: FlowDensity, settings: Settings, prepared: Prepared) -> HeldOut:
+    """Fit a density to all samples but those of a fold, for each fold.
+
+    Equal samples are in one fold. One without which a column would be constant is in all fits.
+    """
+    rows = prepared.rows()
+    split_seed, *seeds = draw_seeds(estimator.random_state, 1 + N_FOLDS)
+    folds, estimators = stratified_folds(rows, np.zeros(len(rows), np.intp), N_FOLDS, split_seed), []
+    for k in range(N_FOLDS):
+        given, out = np.flatnonzero(folds != k), np.flatnonzero(folds == k)
+        needed = lone_values(rows, given, out) if len(out) else out
+        folds[needed] = -1
+        given = np.sort(np.append(given, needed))
+        fold = FlowDensity(**estimator.get_params()).set_params(random_state=seeds[k], verbose=0, warm_start=False)
+        own = dataclasses.replace(settings, random_state=seeds[k], verbose=0, warm_start=False)
+        with kept_warnings():  # the fit to all samples has given them
+            estimators.append(fold._fit_data(own, select(prepared, given)))
+    return HeldOut(estimators, folds, rows)
+
+
+def select(prepared: Prepared, rows: Ints) -> Prepared:
+    """Some rows of what was prepared."""
+    codes = None if prepared.codes is None else prepared.codes[rows]
+    return prepared._replace(data=prepared.data.rows(rows), codes=codes, n_given=len(rows))
+
+
+def _keys(rows: Floats) -> list[bytes]:
+    """Bytes that are equal for equal rows (n, D), in any dtype."""
+    values = rows.astype(np.float64) + 0.0  # of -0 as well
+    values[np.isnan(values)] = np.nan
+    return [row.tobytes() for row in values]

@@ -1,0 +1,89 @@
+"""FlowOutlierDetector with few samples for its columns: held-out samples set the threshold, and have the labels."""
+
+import numpy as np
+import pytest
+
+import nvpflow
+import nvpflow.outliers
+from support.estimators import make
+
+rng = np.random.default_rng(0)
+MIXING = np.linalg.qr(rng.normal(size=(8, 8)))[0] * np.geomspace(0.1, 3, 8)
+X, FRESH = rng.normal(size=(160, 8)) @ MIXING, rng.normal(size=(2000, 8)) @ MIXING
+
+
+def detector(**options):
+    parameters = {"contamination": 0.1, "max_iter": 10, "n_layers": 2, "base": "auto", "dtype": "float64"} | options
+    return make(nvpflow.FlowOutlierDetector, **parameters)
+
+
+def by_training_scores(model, x, **options):
+    """The log-density that a tenth of the training samples are below."""
+    return np.quantile(model.score_samples(x, **options), 0.1)
+
+
+def test_share_of_fresh_samples():
+    model = detector(validation_fraction=None, noise=0, max_iter=60, hidden_dim=32).fit(X)  # which overfits
+    scores = model.score_samples(FRESH)
+    assert 0.04 < (model.predict(FRESH) == -1).mean() < 0.16
+    assert (scores < by_training_scores(model, X)).mean() > 0.25  # what it would be
+
+
+def test_labels_of_training_samples():
+    """They are those of held-out samples: the share is right, and planted outliers are among them."""
+    x = np.r_[X[:150], rng.normal(size=(8, 8)) * 1.5]
+    order = np.random.default_rng(1).permutation(len(x))
+    model = detector(contamination=0.1)
+    labels = model.fit_predict(x)
+    assert (labels == -1).sum() == round(0.1 * len(x)) and (labels[150:] == -1).sum() >= 6
+    assert (model.predict(x) == -1).sum() < 0.1 * len(x)
+    np.testing.assert_array_equal(detector().fit_predict(x[order]), labels[order])
+
+
+def test_few_columns_and_auto_keep_training_scores():
+    x = X[:, :1]
+    model = detector().fit(x)
+    assert model.offset_ == pytest.approx(by_training_scores(model, x), abs=0.2)
+    assert (model.predict(x) == -1).sum() == 16
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nvpflow.outliers, "fit_folds", None)  # is not called
+        detector().fit(x)
+        detector(contamination="auto").fit(X)
+        detector().fit(X[:19])
+
+
+@pytest.mark.parametrize("kind", ["missing", "context", "weights", "categories"])
+def test_kinds_of_input(kind):
+    x, given = X[:, :3].copy(), {}
+    options = {"support": {2: "category"}} if kind == "categories" else {}
+    if kind == "missing":
+        x[::7, 1] = np.nan
+        options["missing"] = "marginalize"
+    elif kind == "context":
+        given["context"] = X[:, 5:]
+    elif kind == "weights":
+        given["sample_weight"] = np.linspace(0, 2, len(x)) ** 0.5
+    else:
+        x[:, 2] = x[:, 2] > 0
+    labels = detector(**options).fit_predict(x, **given)
+    weight = given.get("sample_weight", np.ones(len(x)))
+    assert np.average(labels == -1, weights=weight) == pytest.approx(0.1, abs=0.03)
+    model = detector(**options).fit(x, **given)
+    given.pop("sample_weight", None)
+    if kind != "missing":  # where it is not a quantile of complete rows
+        assert model.offset_ < by_training_scores(model, x, **given)
+
+
+def test_repeatable():
+    assert detector().fit(X).offset_ == detector(n_jobs=2).fit(X[::-1]).offset_
+
+
+def test_interrupted_folds_leave_a_fitted_detector(monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(nvpflow.outliers, "fit_folds", interrupt)
+    model = detector()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X)
+    assert (model.predict(X) == -1).sum() == 16
