@@ -218,7 +218,7 @@ class TestBase:
     @pytest.mark.parametrize("fit", ["fit", "partial_fit"])
     def test_unknown_base(self, fit):
         model = make(base="gaussian")
-        with pytest.raises(ValueError, match="base must be one of 'auto', 'normal', 'mixture', got 'gaussian'"):
+        with pytest.raises(ValueError, match="base must be one of 'auto', 'normal', 'mixture', 'student_t', got 'gaussian'"):
             getattr(model, fit)(X)
         assert not hasattr(model, "flow_")
 

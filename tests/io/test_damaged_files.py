@@ -58,7 +58,7 @@ HEADERS = {
     "base of no dict": ((("flow", "base"), 3), "is damaged"),
     "base type": (
         (("flow", "base", "type"), "tree"),
-        "base type must be one of 'mixture', 'conditional_mixture', 'circular', got 'tree'",
+        "base type must be one of 'mixture', 'conditional_mixture', ",
     ),
     "base dimensions": ((("flow", "base", "data_dim"), 2), "base and layers must agree in data_dim, got 2 and [3]"),
     "no components": ((("flow", "base", "n_components"), 0), "n_components must be at least 1, got 0"),

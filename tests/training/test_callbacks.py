@@ -195,7 +195,7 @@ class TestExceptions:
         before = signal.signal(signal.SIGALRM, handle)
         try:
             with pytest.raises(OfOnesOwn) as caught:
-                signal.setitimer(signal.ITIMER_REAL, 0.05)
+                signal.setitimer(signal.ITIMER_REAL, 0.2)
                 if call == "fit":
                     flow.fit(POINTS, max_iter=10**7)
                 else:
