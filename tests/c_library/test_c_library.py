@@ -99,7 +99,8 @@ def test_score_example(score, context_dim, n_components, dtype, tolerance, tmp_p
     run = score(tmp_path / "flow.npz", "\n".join(",".join(map(repr, row)) for row in table.tolist()) + "\n")
     assert (run.returncode, run.stderr) == (0, "")
     expected = flow.log_prob(table[:, :3], table[:, 3:] if context_dim else None)
-    np.testing.assert_allclose(np.array(run.stdout.split(), float), expected, rtol=tolerance / 10, atol=tolerance)
+    steep = 1e-5 if dtype == "float32" and context_dim else 0  # the layers of this one amplify rounding
+    np.testing.assert_allclose(np.array(run.stdout.split(), float), expected, rtol=steep, atol=tolerance)
 
 
 def test_score_example_with_estimator(score, tmp_path):

@@ -63,11 +63,13 @@ def test_python_matches_c(test_save, tmp_path):
         x = 4 * np.sin(np.arange(20 * flow.data_dim)).reshape(20, -1)
         context = np.cos(np.arange(20 * flow.context_dim)).reshape(20, -1) if flow.context_dim else None
         expected = np.loadtxt(tmp_path / f"random-{i}.txt")
-        # Random parameters make steep layers, which amplify the rounding of the one compiler and of the other.
-        most, median = (2e-2, 1e-3) if flow.dtype == np.float32 else (1e-9, 1e-9)
+        tolerance = 1e-3 if flow.dtype == np.float32 else 1e-9
         found = flow.log_prob(x, context)
-        np.testing.assert_allclose(found, expected, rtol=most, atol=most)
-        np.testing.assert_allclose(np.median(found), np.median(expected), rtol=median, atol=median)
+        np.testing.assert_allclose(np.median(found), np.median(expected), rtol=tolerance, atol=tolerance)
+        # Where the rotation of a circle is steep, it amplifies the rounding of the one compiler and of the other.
+        if flow.dtype == np.float32 and any(layer.config()["type"] == "circular_spline_coupling" for layer in flow.layers):
+            tolerance = 2e-2
+        np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
     assert types == set(nvpflow.layers.LAYER_TYPES) and dtypes == {"float32", "float64"} and bases == {0, 1, 2, 3}
 
 
