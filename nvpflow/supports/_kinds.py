@@ -69,7 +69,7 @@ class Integer:
     """The support of a column of whole numbers, for `FlowDensity(support=...)`.
 
     The flow has a density of real numbers, and the probability of k is its share of the cell [k, k + 1). Training sees the
-    numbers of a cell spread evenly over it (dequantisation).
+    numbers of a cell spread over it (dequantisation), such that the density of the column has no steps between cells.
 
     Parameters
     ----------
