@@ -13,7 +13,7 @@ from nvpflow._typing import Floats
 from nvpflow._validation.arguments import check_bounds, check_choice, check_int, check_real, shown
 from nvpflow.supports._category import Category, restore_values
 
-__all__ = ["REALS", "Angle", "AnyKind", "Integer", "Interval", "Kind", "check_kind", "number"]
+__all__ = ["MOST", "REALS", "Angle", "AnyKind", "Integer", "Interval", "Kind", "check_kind", "number"]
 
 MOST = 2**53  # a float64 represents every whole number up to this
 
@@ -246,6 +246,8 @@ SHORT: dict[str, AnyKind] = {
 
 def number(value: float) -> str:
     """The shortest text of a number that is read as the same number, for messages."""
+    if abs(value) < 1e19 and value == int(value):
+        return str(int(value))
     short = f"{value:g}"
     return short if float(short) == value else repr(float(value))
 
