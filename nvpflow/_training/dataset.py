@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -140,9 +141,21 @@ def _as_counts(weight: Floats) -> npt.NDArray[np.intp] | None:
 
 
 def _sorted(data: Data) -> Data:
-    columns = [data.x, data.context, None if data.weight is None else data.weight[:, None]]
-    rows = np.hstack([column for column in columns if column is not None])
-    return data.rows(np.lexsort(rows.T[::-1]))
+    weight = None if data.weight is None else data.weight[:, None]
+    return data.rows(_order([column for part in (data.x, data.context, weight) if part is not None for column in part.T]))
+
+
+def _order(columns: Sequence[Floats]) -> Ints:
+    """The order of rows by the first column, then by the second, ...: what ``np.lexsort`` gives, of which most rows need only
+    the first column."""
+    order = np.argsort(columns[0])
+    first = columns[0][order]
+    tied = (first[1:] == first[:-1]) | np.isnan(first[:-1])  # NaN comes last
+    places = np.flatnonzero(np.append(tied, False) | np.append(False, tied))
+    if len(places):
+        rows = np.sort(order[places])
+        order[places] = rows[np.lexsort([column[rows] for column in columns[::-1]])]
+    return order
 
 
 def warn_of_dependent_columns(data: Data, dtype: FloatDType, names: Names | None = None) -> None:
