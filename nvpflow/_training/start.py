@@ -103,7 +103,9 @@ class Start:
         self.cycles = self._cycles(mixture)
         self.max_iter = self.cycles[-1] if self.cycles else self._max_iter()
         self.ended, self.was_stopped = "", False  # why training in cycles has ended; whether the callback stopped it
-        self.slower = slower
+        self.slower, self.has_faster = slower, False
+        if slower is not None:
+            slower.has_faster = True
         self.known: set[str] | None = None  # mixtures that are good, from a fit before: only these compete
         self.losers: list[Start] = []  # other starts that were tried, for the record of densities that competed
         self._contest: Contest | None = None
@@ -183,7 +185,8 @@ class Start:
         assert self.validation is not None
         if self._contest is None:
             stack = self.stack_of_mixtures()
-            self._contest = Contest(self.validation, self._log_prob(self.mixture), stack.held_out + stack.gain)
+            before, to_beat = self._log_prob(self.mixture), stack.held_out + stack.gain
+            self._contest = Contest(self.validation, before, to_beat, self.has_faster)
         n, first = len(self.training.x), self.n_epochs
         end, *left = [end for end in self.cycles if end > first]
         n_steps = first * -(-n // min(n, self.settings.batch_size or n))

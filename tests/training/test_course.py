@@ -40,9 +40,9 @@ class TestCycles:
 class TestContest:
     weight = None
 
-    def contest(self, before, to_beat):
+    def contest(self, before, to_beat, has_faster=False):
         zeros = np.zeros(100)
-        return Contest(Data(zeros[:, None], None, self.weight), zeros + before, zeros + to_beat), zeros
+        return Contest(Data(zeros[:, None], None, self.weight), zeros + before, zeros + to_beat, has_faster), zeros
 
     def test_no_gain(self):
         contest, zeros = self.contest(0.0, -1.0)
@@ -59,15 +59,16 @@ class TestContest:
         assert contest.end(zeros + 0.1, 3) == OUT_OF_REACH
         assert contest.end(zeros + 0.5, 3) == ""  # a gain of 0.4 three times would be enough
 
-    def test_gains_may_double_after_the_first_cycle_alone(self):
-        contest, zeros = self.contest(0.0, 1.0)
+    def test_gains_may_double_with_a_larger_rate(self):
+        assert self.contest(0.0, 1.0)[0].end(np.full(100, 0.2), 3) == OUT_OF_REACH
+        contest, zeros = self.contest(0.0, 1.0, has_faster=True)
         assert contest.end(zeros + 0.2, 3) == ""
         assert contest.end(zeros + 0.4, 2) == OUT_OF_REACH
 
     def test_has_to_lead_by_an_error(self):
         noise = np.tile([-1.0, 1.0], 50)  # an error of 0.1
-        assert self.contest(noise, 0.0)[0].end(noise + 0.04, 1) == ""
-        assert self.contest(noise, 0.0)[0].end(noise + 0.03, 1) == OUT_OF_REACH
+        assert self.contest(noise, 0.0)[0].end(noise + 0.06, 1) == ""
+        assert self.contest(noise, 0.0)[0].end(noise + 0.04, 1) == OUT_OF_REACH
 
     def test_samples_without_a_density(self):
         contest, zeros = self.contest(0.0, -1.0)
