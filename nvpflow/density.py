@@ -23,6 +23,7 @@ from nvpflow._training.origin import name_columns
 from nvpflow._training.partial_fit import Stream
 from nvpflow._training.prepare import Prepared, prepare, read_table, without_codes
 from nvpflow._training.settings import Settings
+from nvpflow._training.statistics import blocks
 from nvpflow._typing import (
     Activation,
     AnyPath,
@@ -600,7 +601,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints):
             if "flow_" in fitted:
                 self._keep(fitted, *columns)
             raise
-        if not np.isfinite(fitted["flow_"].nll(*reads(fitted, data))):
+        if not all(np.isfinite(fitted["flow_"].nll(*reads(fitted, data.rows(rows)))) for rows in blocks(len(data.x))):
             raise ValueError(NO_DENSITY.format("after training"))
         self._keep(fitted, *columns)
         return self
