@@ -75,8 +75,8 @@ class MixtureLine(NamedTuple):
         """Rows of several lines, one after another."""
         offsets = np.cumsum([0, *(len(part.log_total) for part in parts)])[:-1]
         row = np.concatenate([part.row + offset for part, offset in zip(parts, offsets)])
-        columns = ([getattr(part, name) for part in parts] for name in ("weights", "means", "stds", "log_total", "bend"))
-        return cls(row, *(np.concatenate(column) for column in columns), parts[0].bends)
+        weights, means, stds, log_total, bend = (np.concatenate(values) for values in list(zip(*parts))[1:6])
+        return cls(row, weights, means, stds, log_total, bend, parts[0].bends)
 
     @property
     def error(self) -> Floats:
@@ -91,8 +91,8 @@ class MixtureLine(NamedTuple):
     def take(self, rows: Ints) -> MixtureLine:
         """Some of the rows, in this order, perhaps several times."""
         index, row = gather(starts_of(self.row, len(self.log_total)), len(self.row), rows)
-        parts = (values[index] for values in (self.weights, self.means, self.stds))
-        return MixtureLine(row, *parts, self.log_total[rows], self.bend[index], self.bends)
+        of = self.weights[index], self.means[index], self.stds[index]
+        return MixtureLine(row, *of, self.log_total[rows], self.bend[index], self.bends)
 
     def pdf(self, u: Floats) -> Floats:
         """Densities at points u (n, G)."""

@@ -95,7 +95,7 @@ class PanelLine(NamedTuple):
         return np.where(np.isnan(q) | ~np.isfinite(self.log_total)[:, np.newaxis], np.nan, found)
 
     def _solve(self, panel: Ints, target: Floats) -> Floats:
-        """Where in panels, from -1 to 1, the integrals of their series are `target`: Newton steps within shrinking brackets."""
+        """Where in panels, from -1 to 1, the integrals of their series are `target`: Newton steps in shrinking brackets."""
         series = self.series[panel]
         low, high = np.full(target.shape, -1.0), np.ones(target.shape)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -124,7 +124,7 @@ class PanelLine(NamedTuple):
         """Means and standard deviations (n,)."""
         half, middle, n = 0.5 * (self.right - self.left), 0.5 * (self.right + self.left), len(self.log_total)
         c0, c1, c2 = self.series[:, :3].T  # the integrals of the series times t and t^2 over [-1, 1] have no others
-        mean = np.bincount(self.row, half * (2 * middle * c0 + half * 2 / 3 * c1), n)
+        mean = np.bincount(self.row, half * (2 * middle * c0 + half * 2 / 3 * c1), n).astype(np.float64)
         away = middle - mean[self.row]
         squares = 2 * away**2 * c0 + 4 / 3 * away * half * c1 + half**2 * (2 / 3 * c0 + 4 / 15 * c2)
         return mean, np.sqrt(np.maximum(np.bincount(self.row, half * squares, n), 0.0))

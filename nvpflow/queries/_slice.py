@@ -55,5 +55,6 @@ class _Part:
         v, slopes = (u, None) if self.bend is None else self.bend.inverse(u)
         y = self.y[index]
         y[:, self.free] = self.zero[index] + np.exp(self.log_scale[index]) * v
-        log_p = self.marginals.log_joint(y, None if self.context is None else self.context[index]) + self.log_weight[index]
+        context = None if self.context is None else self.context[index]
+        log_p: Floats = self.marginals.log_joint(y, context) + self.log_weight[index]
         return log_p if slopes is None else log_p + np.log(slopes)

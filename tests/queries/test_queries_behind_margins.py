@@ -45,4 +45,3 @@ def test_rows_behind_margins_have_the_results_of_each_row_alone(skewed):
     given = np.array([0.1, 1.0, 4.0])
     together = skewed.conditional({0: given}).interval(0.9)
     np.testing.assert_allclose(together, [skewed.conditional({0: one}).interval(0.9) for one in given], rtol=1e-6)
-
