@@ -11,6 +11,7 @@ import numpy as np
 
 from nvpflow._fitted import INCOMPLETE, NotFittedError
 from nvpflow._latent import LATENTS, LatentPoints, check_latent
+from nvpflow._lazy import is_lazy
 from nvpflow._sklearn.available import of_one_flow
 from nvpflow._sklearn.feature_names import check_feature_names
 from nvpflow._sklearn.metadata_routing import RequestMethod
@@ -827,7 +828,13 @@ class FlowDensity(Diagnostics, Queries, LatentPoints):
             if found is not None:
                 return found
         return_std, return_error = check_bool("return_std", return_std), check_bool("return_error", return_error)
-        scores: Floats | tuple[Floats, ...] = self._at(temperature)._all_scores(X, context, return_std, return_error)
+        model = self._at(temperature)
+        if is_lazy(X):
+            from nvpflow.scale.dask import lazy_scores
+
+            lazy: Any = lazy_scores(model, X, context, return_std=return_std, return_error=return_error)
+            return lazy
+        scores: Floats | tuple[Floats, ...] = model._all_scores(X, context, return_std, return_error)
         return scores
 
     def score(
@@ -860,6 +867,11 @@ class FlowDensity(Diagnostics, Queries, LatentPoints):
         NotFittedError, TypeError, ValueError
         """
         refuse_context(y)
+        if is_lazy(X):
+            from nvpflow.scale.dask import lazy_score
+
+            lazy: Any = lazy_score(self, X, context, sample_weight)
+            return lazy
         supports = self._known_supports()
         has_sums = supports is not None and supports.is_sum
         if self._known_categories() is not None or has_sums or self._takes_missing(X):
@@ -911,6 +923,11 @@ class FlowDensity(Diagnostics, Queries, LatentPoints):
         ------
         NotFittedError, TypeError, ValueError
         """
+        if is_lazy(context):
+            from nvpflow.scale.dask import lazy_samples
+
+            lazy: Any = lazy_samples(self, n_samples, random_state, context, per_context=per_context, temperature=temperature)
+            return lazy
         draws, flow = self._check_draws(n_samples, random_state, context, per_context), self._at(temperature).flow_
         x = draws.empty if flow is None else flow.sample(**draws.arguments)
         found: Floats = self._drawn(x, draws.codes, per_context)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 import numpy as np
 import numpy.typing as npt
 
+from nvpflow._lazy import is_lazy
 from nvpflow._outlier_folds import HeldOut, fit_folds, needs_folds, select
 from nvpflow._sklearn.estimator import Estimator
 from nvpflow._sklearn.metadata_routing import RequestMethod
@@ -346,6 +347,11 @@ class FlowOutlierDetector(Estimator):
         NotFittedError, TypeError, ValueError
         """
         return_std, return_error = check_bool("return_std", return_std), check_bool("return_error", return_error)
+        if is_lazy(X):
+            from nvpflow.scale.dask import lazy_scores
+
+            lazy: Any = lazy_scores(self, X, context, return_std=return_std, return_error=return_error)
+            return lazy
         found = self._all_scores(X, context, return_std, return_error)
         if isinstance(found, tuple):
             return tuple(array.astype(np.float64) for array in found)
@@ -439,6 +445,11 @@ class FlowOutlierDetector(Estimator):
         ------
         NotFittedError, TypeError, ValueError
         """
+        if is_lazy(X):
+            from nvpflow.scale.dask import lazy_rows
+
+            lazy: Any = lazy_rows(self, "decision_function", X, context, ("decision",), np.dtype(np.float64), {})
+            return lazy
         scores = self.score_samples(X, context=context)
         return scores - (self._thresholds_of(X, context) if self._takes_missing(X) else self.offset_)
 
@@ -459,6 +470,11 @@ class FlowOutlierDetector(Estimator):
         ------
         NotFittedError, TypeError, ValueError
         """
+        if is_lazy(X):
+            from nvpflow.scale.dask import lazy_rows
+
+            lazy: Any = lazy_rows(self, "predict", X, context, ("label",), np.dtype(np.intp), {})
+            return lazy
         return np.where(self.decision_function(X, context=context) >= 0, 1, -1)  # a NaN would be an outlier
 
     def fit_predict(
