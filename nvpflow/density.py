@@ -561,8 +561,22 @@ class FlowDensity(Diagnostics, Queries, LatentPoints):
         settings = self._settings()
         refuse_context(y)
         check_callback(callback)
+        if is_lazy(X):
+            self._fit_lazy(X, context, sample_weight, callback)
+            return self
         before = self if settings.warm_start and hasattr(self, "flow_") else None
         return self._fit_data(settings, prepare(settings, X, context, sample_weight, fit_new, before), callback)
+
+    def _fit_lazy(
+        self, X: Any, context: ArrayLike | None, sample_weight: ArrayLike | None, callback: Callback | None
+    ) -> Any:
+        """Fit to an array or a frame of Dask. Return rows that were drawn at random, or all if they are few."""
+        from nvpflow.scale._dask_fit import fit_lazy
+
+        for name, value in (("context", context), ("sample_weight", sample_weight)):
+            if value is not None:
+                raise ValueError(f"{name} must be None for an X of Dask, got a {type(value).__name__}")
+        return fit_lazy(self, X, callback)
 
     def _count_flows(self) -> int:
         """The number of flows: of the fitted model, or else those that `fit` will train."""

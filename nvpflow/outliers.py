@@ -215,6 +215,8 @@ class FlowOutlierDetector(Estimator):
         """Fit, and return the densities of folds, if `may_fold` and they set the threshold."""
         settings = Settings.of(self._check_parameters())
         check_callback(callback)
+        if is_lazy(X):
+            return self._fit_lazy(settings, X, context, sample_weight, callback)
         parameters = {name: getattr(self, name) for name in FlowDensity._defaults()}
         fitted = settings.warm_start and hasattr(self, "estimator_")
         estimator = copy.copy(self.estimator_).set_params(**parameters) if fitted else FlowDensity(**parameters)
@@ -230,6 +232,19 @@ class FlowOutlierDetector(Estimator):
             raise
         self._keep_with_threshold(estimator, prepared, held_out)
         return held_out
+
+    def _fit_lazy(
+        self,
+        settings: Settings,
+        X: Any,
+        context: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        callback: Callback | None,
+    ) -> None:
+        """Fit to an array or a frame of Dask. Some rows set the threshold, which were drawn at random, or all if they are few."""
+        estimator = FlowDensity(**{name: getattr(self, name) for name in FlowDensity._defaults()})
+        rows = estimator._fit_lazy(X, context, sample_weight, callback)
+        self._keep_with_threshold(estimator, prepare(settings, rows, None, None, fit_new), None)
 
     def _keep_with_threshold(self, estimator: FlowDensity, prepared: Prepared, held_out: HeldOut | None) -> None:
         """Keep the fitted density of the data, and the threshold that suits it."""
