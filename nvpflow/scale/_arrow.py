@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nvpflow._typing import Floats
-from nvpflow.scale._source import RowSource, Stream, rows_per_batch
+from nvpflow.scale._source import NO_CATEGORIES, RowSource, Stream, rows_per_batch
 
 __all__ = ["DatasetSource", "TableSource", "import_arrow", "spooled"]
 
@@ -57,13 +57,11 @@ class _ArrowSource(RowSource):
 
 def _float_type(name: str, kind: Any) -> type[np.floating[Any]]:
     types = import_arrow().types
-    if kind in ("float", "halffloat", "int8", "int16", "uint8", "uint16", "bool"):
+    if kind in ("float", "halffloat", "int8", "int16", "uint8", "uint16"):
         return np.float32
     if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
         return np.float64
-    raise TypeError(
-        f"column {name!r} of X must hold real numbers, got {kind!s:.100}: categories and texts are not possible out of core"
-    )
+    raise TypeError(f"column {name!r} of X must hold real numbers, got {kind!s:.100}: {NO_CATEGORIES}")
 
 
 class DatasetSource(_ArrowSource):

@@ -12,7 +12,7 @@ from nvpflow._sklearn.feature_names import feature_names
 from nvpflow._typing import Floats, Names
 from nvpflow._validation.arguments import shown
 from nvpflow._validation.arrays import as_array
-from nvpflow.scale._source import RowSource, Stream, as_floats, rows_per_batch
+from nvpflow.scale._source import NO_CATEGORIES, RowSource, Stream, as_floats, rows_per_batch
 
 __all__ = ["ArraySource", "CallableSource"]
 
@@ -81,7 +81,7 @@ def _numbers(part: Any) -> Floats:
     if array.ndim != 2:
         raise ValueError(f"X must give batches of shape (m, D), got {array.shape}")
     if array.dtype == object:
-        raise TypeError("X must have columns of real numbers, got objects, such as texts: categories are not possible out of core")
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"X must have columns of real numbers, got dtype {array.dtype}")
+        raise TypeError(f"X must have columns of real numbers, got objects, such as texts: {NO_CATEGORIES}")
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"X must have columns of real numbers, got dtype {array.dtype}: {NO_CATEGORIES}")
     return as_floats(array)

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from nvpflow._typing import Floats, Ints, Names
 
-__all__ = ["RowSource", "Stream", "as_floats", "rows_per_batch"]
+__all__ = ["NO_CATEGORIES", "NamedRows", "RowSource", "Stream", "as_floats", "rows_per_batch"]
 
+NO_CATEGORIES = "categories, such as texts and truth values, need a table in memory"
 # Numbers in a batch, and in the reservoir that shuffles: of 8 bytes each, 4 MB and 64 MB.
 NUMBERS_PER_BATCH, NUMBERS_IN_RESERVOIR = 2**19, 2**23
 # Streams that are read in turn in a shuffled pass. More mix better, and hold more buffers of their readers.
@@ -32,6 +33,19 @@ class Stream(NamedTuple):
 
     first: int
     open: Callable[[], Iterator[Floats]]
+
+
+class NamedRows:
+    """Rows (m, D) with the names of their columns, for what reads frames."""
+
+    def __init__(self, rows: Floats, names: Names) -> None:
+        self._rows, self.columns, self.shape = rows, names, rows.shape
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.array(self._rows, dtype) if copy else np.asarray(self._rows, dtype)
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
 
 def rows_per_batch(n_features: int) -> int:
@@ -59,9 +73,13 @@ class RowSource(ABC):
         """The streams, which together have every row once, in the same order each time they are opened."""
 
     def batches(self, rng: np.random.Generator | None = None) -> Iterator[Floats]:
-        """All rows once, as C-contiguous arrays (m, D) of float32 or float64: in their order, or shuffled if `rng` is given."""
+        """All rows once, as C-contiguous arrays (m, D) of float32 or float64: in order, or shuffled if `rng` is given."""
         for _, rows in self.numbered(rng):
             yield rows
+
+    def with_names(self, rows: Floats) -> Floats | NamedRows:
+        """Rows of this source, with the names of the columns if they have some."""
+        return rows if self.names is None else NamedRows(rows, self.names)
 
     def numbered(self, rng: np.random.Generator | None = None) -> Iterator[tuple[Ints, Floats]]:
         """As `batches`, each with the numbers (m,) of its rows, which are the same in every pass."""
