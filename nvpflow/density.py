@@ -500,6 +500,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         context: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         callback: Callback | None = None,
+        comm: Any = None,
     ) -> Self:
         """Fit the flow to samples.
 
@@ -569,6 +570,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         settings = self._settings()
         refuse_context(y)
         check_callback(callback)
+        if comm is not None:
+            return self._fit_on_ranks(X, comm, context, sample_weight, callback)
         if is_lazy(X):
             self._fit_lazy(X, context, sample_weight, callback)
             return self
@@ -576,6 +579,18 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             return self._fit_source(X, context, sample_weight, callback)
         before = self if settings.warm_start and hasattr(self, "flow_") else None
         return self._fit_data(settings, prepare(settings, X, context, sample_weight, fit_new, before), callback)
+
+    def _fit_on_ranks(
+        self, X: Any, comm: Any, context: ArrayLike | None, sample_weight: ArrayLike | None, callback: Callback | None
+    ) -> Self:
+        """Fit to the rows of all ranks of an MPI job."""
+        from nvpflow.scale.mpi import fit_on_ranks
+
+        for name, value in (("context", context), ("sample_weight", sample_weight)):
+            if value is not None:
+                raise ValueError(f"{name} must be None with comm, got a {type(value).__name__}")
+        fit_on_ranks(self, X, comm, callback)
+        return self
 
     def _fit_lazy(
         self, X: Any, context: ArrayLike | None, sample_weight: ArrayLike | None, callback: Callback | None

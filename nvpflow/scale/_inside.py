@@ -75,3 +75,12 @@ class Training:
                 numbers, rows = numbers[trains], rows[trains]
             if len(rows):
                 yield numbers, self._inside.standardize(rows, int(numbers[0]) ^ self._seed)
+
+    def numbers(self) -> Ints:
+        """The numbers of the rows among those of all members."""
+        numbers = self._first + np.arange(self.source.n_rows or 0)
+        return numbers if self._last_held_out < 0 else numbers[hashes(numbers, self._seed) > np.uint64(self._last_held_out)]
+
+    def take(self, numbers: Ints) -> Floats:
+        """The rows with these numbers, of a source in memory."""
+        return self._inside.standardize(self.source.take(numbers - self._first), int(numbers[0]) ^ self._seed)

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+import pickle
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nvpflow._sklearn.feature_names import feature_names
+from nvpflow._typing import Callback, Floats, Ints
 from nvpflow._validation.arguments import shown
+from nvpflow._validation.arrays import as_array
+from nvpflow.scale._fit import fit_from
 from nvpflow.scale._group import Group
+from nvpflow.scale._source import RowSource, Stream, as_floats, rows_per_batch
+from nvpflow.scale._sources import as_source, is_source
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
 
-__all__ = ["Ranks", "RankError"]
+    from nvpflow.density import FlowDensity
+
+__all__ = ["RankError", "Ranks", "fit_on_ranks"]
 
 # What members do together. All must do the same: the header of each operation tells when one does something else.
 FAIL, SUM, GATHER, BROADCAST, FINISH = range(5)
@@ -74,8 +84,9 @@ class Ranks(Group):
         return rows
 
     def broadcast(self, value: Any) -> Any:
+        content = pickle.dumps(value) if self.rank == 0 else None  # an error here comes before the others wait
         self._meet(BROADCAST)
-        return self._comm.bcast(value)
+        return pickle.loads(self._comm.bcast(content))
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -121,6 +132,57 @@ class Ranks(Group):
         found = self._messages(message)
         words = [f"rank {rank} of {self.size} raised {text}" for rank, text in enumerate(found) if text]
         raise RankError("; ".join(words))
+
+
+class OwnRows(RowSource):
+    """Rows in the memory of a rank, which may be none: an array (n, D) or a frame."""
+
+    in_memory = True
+
+    def __init__(self, X: Any) -> None:
+        rows = as_array("X", X)
+        if rows.dtype.kind not in "fiub":
+            raise TypeError(f"X must have columns of real numbers, got dtype {rows.dtype}")
+        if rows.ndim != 2 or rows.shape[1] == 0:
+            raise ValueError(f"X must have shape (n, D), with D at least 1, got {rows.shape}")
+        self.n_rows, self.n_features = rows.shape
+        self.names, self._rows = feature_names(X), as_floats(rows)
+
+    def streams(self) -> list[Stream]:
+        size = rows_per_batch(self.n_features)
+        return [Stream(start, self._opened(start, start + size)) for start in range(0, len(self._rows), size)]
+
+    def take(self, numbers: Ints) -> Floats:
+        return self._rows[numbers]
+
+    def _opened(self, start: int, stop: int) -> Callable[[], Iterator[Floats]]:
+        return lambda: iter([self._rows[start:stop]])
+
+
+def fit_on_ranks(model: FlowDensity, X: Any, comm: Any, callback: Callback | None = None) -> None:
+    """Fit a model to the rows of all ranks, as `FlowDensity.fit` says."""
+    group = Ranks(comm)
+    with group.together():
+        source = as_source(X) if is_source(X) else OwnRows(X)
+        _check_alike(group, model, source)
+        twin = copy.copy(model)
+        twin.verbose = model.verbose if group.rank == 0 else 0
+        try:
+            fit_from(twin, source, group, callback=callback)
+        except KeyboardInterrupt:
+            model.__dict__ = vars(twin) | {"verbose": model.verbose}
+            raise
+    model.__dict__ = vars(twin) | {"verbose": model.verbose}
+
+
+def _check_alike(group: Ranks, model: FlowDensity, source: RowSource) -> None:
+    """Raise a ValueError on all ranks if they do not fit the same model to the same columns."""
+    own = {name: value for name, value in model.get_params().items() if name not in ("n_jobs", "random_state", "verbose")}
+    names = None if source.names is None else list(source.names)
+    mine = {"the number of columns of X": source.n_features, "the names of the columns of X": names} | own
+    for what, value in group.broadcast(mine).items():
+        if group.any(repr(mine[what]) != repr(value)):
+            raise ValueError(f"{what} must be the same on all ranks, got {shown(mine[what])} on rank {group.rank} and {shown(value)} on rank 0")
 
 
 class _Mismatch(RuntimeError):
