@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
@@ -75,3 +76,12 @@ class Training:
                 numbers, rows = numbers[trains], rows[trains]
             if len(rows):
                 yield numbers, self._inside.standardize(rows, int(numbers[0]) ^ self._seed)
+
+    def some(self, share: float, seed: int) -> Iterator[tuple[Ints, Floats]]:
+        """A share of the rows at random, the same in every call, without reading all of them."""
+        left = math.ceil(share * (self.source.n_rows or 0))
+        for numbers, rows in self.batches(np.random.default_rng([seed, 1])):
+            yield numbers[:left], rows[:left]
+            left -= len(rows[:left])
+            if left <= 0:
+                break
