@@ -12,7 +12,7 @@ import numpy as np
 from nvpflow._typing import Floats
 from nvpflow.scale._source import NO_CATEGORIES, RowSource, Stream, rows_per_batch
 
-__all__ = ["DatasetSource", "TableSource", "import_arrow", "spooled"]
+__all__ = ["DatasetSource", "TableSource", "check_columns", "csv_dataset", "import_arrow", "spooled", "spooled_dataset"]
 
 # Rows of a row group of a temporary file: small ones mix well.
 ROWS_PER_GROUP = 2**17
@@ -22,6 +22,7 @@ def import_arrow() -> Any:
     """pyarrow with its modules dataset and parquet."""
     try:
         import pyarrow
+        import pyarrow.csv
         import pyarrow.dataset
         import pyarrow.parquet
     except ImportError as error:
@@ -29,30 +30,42 @@ def import_arrow() -> Any:
     return pyarrow
 
 
-class _ArrowSource(RowSource):
-    """Columns of numbers of a schema, all or those named."""
+class _Columns:
+    """Columns of numbers of a schema, all or those named.
+
+    Attributes
+    ----------
+    names : list of str
+    dtype : numpy.dtype
+        That holds all of them.
+    """
 
     def __init__(self, schema: Any, columns: Sequence[str] | None) -> None:
-        names = list(schema.names if columns is None else columns)
-        for name in names:
+        self.names: list[str] = list(schema.names if columns is None else columns)
+        for name in self.names:
             found = len(schema.get_all_field_indices(name))
             if found != 1:
                 raise ValueError(f"X must have one column {name!r}, got {found or 'none'}")
-        if not names:
+        if not self.names:
             raise ValueError("X must have at least one column, got none")
-        kinds = [schema.field(name).type for name in names]
-        self.names, self.n_features = np.array(names, dtype=object), len(names)
-        self._dtype = np.result_type(*(_float_type(name, kind) for name, kind in zip(names, kinds)))
+        self.dtype: np.dtype[Any] = np.result_type(*(_float_type(name, schema.field(name).type) for name in self.names))
 
-    def _rows(self, batch: Any) -> Floats:
+    def rows(self, batch: Any) -> Floats:
         """The rows of a record batch or table, NaN where a cell is missing."""
-        arrow, rows = import_arrow(), np.empty((batch.num_rows, self.n_features), self._dtype)
-        wanted = arrow.from_numpy_dtype(self._dtype)
-        for place, name in enumerate(self.names if self.names is not None else ()):
+        rows, wanted = np.empty((batch.num_rows, len(self.names)), self.dtype), import_arrow().from_numpy_dtype(self.dtype)
+        for place, name in enumerate(self.names):
             column = batch.column(name)
             column = column if column.type == wanted else column.cast(wanted, safe=False)
             rows[:, place] = column.to_numpy(**({} if hasattr(column, "chunks") else {"zero_copy_only": False}))
         return rows
+
+
+class _ArrowSource(RowSource):
+    """A source with columns of a schema."""
+
+    def __init__(self, columns: _Columns) -> None:
+        self._columns, self.n_features = columns, len(columns.names)
+        self.names = np.array(columns.names, dtype=object)
 
 
 def _float_type(name: str, kind: Any) -> type[np.floating[Any]]:
@@ -68,7 +81,7 @@ class DatasetSource(_ArrowSource):
     """A pyarrow data set of Parquet files, whose row groups are streams. `files` is kept as long as the source."""
 
     def __init__(self, dataset: Any, columns: Sequence[str] | None = None, files: object = None) -> None:
-        super().__init__(dataset.schema, columns)
+        super().__init__(_Columns(dataset.schema, columns))
         self._files, self._streams, first = files, [], 0
         for fragment in dataset.get_fragments():
             for group in fragment.split_by_row_group():
@@ -82,13 +95,18 @@ class DatasetSource(_ArrowSource):
         return self._streams
 
     def _reader(self, group: Any, schema: Any) -> Callable[[], Iterator[Floats]]:
-        names, size = [str(name) for name in self.names] if self.names is not None else [], rows_per_batch(self.n_features)
+        columns, size = self._columns, rows_per_batch(self.n_features)
 
         def read() -> Iterator[Floats]:
             for batch in group.to_batches(
-                schema=schema, columns=names, batch_size=size, batch_readahead=1, fragment_readahead=1, use_threads=False
+                schema=schema,
+                columns=columns.names,
+                batch_size=size,
+                batch_readahead=1,
+                fragment_readahead=1,
+                use_threads=False,
             ):
-                yield self._rows(batch)
+                yield columns.rows(batch)
 
         return read
 
@@ -97,7 +115,7 @@ class TableSource(_ArrowSource):
     """A pyarrow table or record batch."""
 
     def __init__(self, table: Any, columns: Sequence[str] | None = None) -> None:
-        super().__init__(table.schema, columns)
+        super().__init__(_Columns(table.schema, columns))
         self._table, self.n_rows = table, table.num_rows
 
     def streams(self) -> Sequence[Stream]:
@@ -106,9 +124,14 @@ class TableSource(_ArrowSource):
 
     def _reader(self, start: int, size: int) -> Callable[[], Iterator[Floats]]:
         def read() -> Iterator[Floats]:
-            yield self._rows(self._table.slice(start, size))
+            yield self._columns.rows(self._table.slice(start, size))
 
         return read
+
+
+def check_columns(schema: Any, columns: Sequence[str] | None) -> list[str]:
+    """The names of the columns to read. An error where they do not hold numbers, before anything is computed or written."""
+    return _Columns(schema, columns).names
 
 
 def spooled(write: Callable[[str], object], columns: Sequence[str] | None = None) -> DatasetSource:
@@ -117,3 +140,54 @@ def spooled(write: Callable[[str], object], columns: Sequence[str] | None = None
     path = Path(folder.name, "rows.parquet")
     write(str(path))
     return DatasetSource(import_arrow().dataset.dataset(str(path), format="parquet"), columns, folder)
+
+
+def spooled_dataset(dataset: Any, columns: Sequence[str] | None) -> DatasetSource:
+    """The source of a data set of other files than Parquet, copied to a temporary Parquet file."""
+    arrow = import_arrow()
+    names = check_columns(dataset.schema, columns)
+
+    def write(path: str) -> None:
+        scanner = dataset.scanner(columns=names, batch_readahead=1, fragment_readahead=1)
+        with arrow.parquet.ParquetWriter(path, scanner.projected_schema) as writer:
+            for batch in scanner.to_batches():
+                writer.write_batch(batch, row_group_size=ROWS_PER_GROUP)
+
+    try:
+        return spooled(write, columns)
+    except arrow.ArrowException as error:
+        raise ValueError(f"X must have columns of numbers: {error}") from error
+
+
+def csv_dataset(where: str | list[str], delimiter: str) -> Any:
+    """A data set of CSV files, whose columns are those of numbers in the first block, as float64.
+
+    The first line has names unless all of its cells are numbers.
+    """
+    arrow = import_arrow()
+    parse = arrow.csv.ParseOptions(delimiter=delimiter)
+
+    def of(**options: Any) -> Any:
+        form = arrow.dataset.CsvFileFormat(parse_options=parse, **options)
+        return arrow.dataset.dataset(where, format=form)
+
+    found, read = of(), None
+    are_numbers = [_is_number(name) for name in found.schema.names]
+    if all(are_numbers):
+        read = arrow.csv.ReadOptions(autogenerate_column_names=True)
+        found = of(read_options=read)
+    elif any(are_numbers):
+        raise ValueError(
+            f"X must have a first line of names or of numbers, got both in {', '.join(map(repr, found.schema.names))!s:.200}"
+        )
+    types = {field.name: arrow.float64() for field in found.schema if arrow.types.is_integer(field.type)}
+    convert = arrow.csv.ConvertOptions(column_types=types)  # later numbers of a column may have a fraction
+    return of(convert_options=convert, **({} if read is None else {"read_options": read}))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

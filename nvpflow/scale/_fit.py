@@ -63,9 +63,10 @@ def fit_from(
     Returns
     -------
     FlowDensity
-        The model itself, with the same bits on every member, and with `refinement_`: "kind", "mixture", "layers" or "none";
-        "n_rows", "n_sample" and "n_held_out"; "n_passes" of the mixture; "n_steps" of the layers; and "gain", the held-out
-        mean log-density of the refined density less that of the ordinary fit, in nats, with its standard "error".
+        The model itself, with the same bits on every member, and with a dict `refinement_`. Its "kind" is "mixture", "layers"
+        or "none"; "n_rows", "n_sample" and "n_held_out" count rows, "n_passes" passes of the mixture over all rows and
+        "n_steps" those of the layers. "gain" is the held-out mean log-density of the refined density less that of the
+        ordinary fit, in nats, and "error" its standard error; both are 0 if the refined density was not kept.
 
     Raises
     ------
@@ -161,7 +162,7 @@ def _refined(
         found["kind"] = "mixture"
         search = model.search_
         prior = weakest_prior(search["candidate"][search["weight"] > 0])
-        passes = Passes(settings, flow.base, sample, prior, n_rows, group)
+        passes = Passes(settings, flow.base, sample, prior, n_rows, group, seed)
         _run_passes(passes, flow, training, held_out, group, end)
         found["n_passes"] = passes.n_passes
     elif best > 0:

@@ -12,7 +12,7 @@ import numpy as np
 from nvpflow import _core
 from nvpflow._training.covariances import CovariancePrior
 from nvpflow._training.em import ColumnUnits
-from nvpflow._typing import Floats
+from nvpflow._typing import Floats, Ints
 from nvpflow.mixture_base import MixtureBase
 from nvpflow.scale._progress import watched_rows
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Passes"]
 
-# Passes at most, and the gain of a pass in nats from which another one follows.
-MOST_PASSES, LEAST_GAIN = 20, 2e-4
+# Passes at most, and the gain of a pass in nats from which another one follows. Where there are more than twice as many rows
+# as FIRST_ROWS, so many at random have passes of their own first: these do most of the work.
+MOST_PASSES, LEAST_GAIN, FIRST_ROWS = 20, 2e-4, 2**20
 # The prior of the covariances, in samples per dimension, is the weakest of those in the fit to the sample, and no stronger
 # than this: each component has more rows now.
 STRONGEST_PRIOR = 0.3
@@ -43,10 +44,18 @@ class Passes:
         That of the fit to the sample, in samples per dimension.
     n_rows : int
         That train, of all members.
+
+    Attributes
+    ----------
+    n_passes, n_first_passes : int
+        Over all rows, and over the first ones.
     """
 
-    def __init__(self, settings: Settings, base: MixtureBase, sample: Floats, prior: float, n_rows: int, group: Group) -> None:
-        self._settings, self._group, self.n_rows, self.n_passes = settings, group, n_rows, 0
+    def __init__(
+        self, settings: Settings, base: MixtureBase, sample: Floats, prior: float, n_rows: int, group: Group, seed: int
+    ) -> None:
+        self._settings, self._group, self._n_rows, self._seed = settings, group, n_rows, seed
+        self.n_passes = self.n_first_passes = 0
         self._units = ColumnUnits(sample, None)
         z = self._units.standardize(sample)
         self._is_single = z.dtype == np.float32
@@ -59,35 +68,45 @@ class Passes:
         )
 
     def run(self, training: Training) -> Iterator[MixtureBase]:
-        """Yield the mixture after each pass that has gained enough to go on, and after the last one."""
-        before = np.inf
-        while self.n_passes < MOST_PASSES:
-            nll = self._step(training)
-            self.n_passes += 1
+        """Yield the mixture after each pass, as long as passes gain."""
+        if self._n_rows > 2 * FIRST_ROWS:
+            share = FIRST_ROWS / self._n_rows
+            for _ in self._gaining(lambda: self._step(training.some(share, self._seed), "mixture, first rows", None)):
+                self.n_first_passes += 1
+                yield self._units.base(*self._mixture)
+        for n in self._gaining(lambda: self._step(training.batches(), "mixture, all rows", training.source.n_rows)):
+            self.n_passes = n
             yield self._units.base(*self._mixture)
+
+    def _gaining(self, step: Callable[[], float]) -> Iterator[int]:
+        """Take steps until one has gained little. Yield how many there were, after each."""
+        before = np.inf
+        for n in range(1, MOST_PASSES + 1):
+            nll = step()
+            yield n
             if before - nll < LEAST_GAIN:
                 break
             before = nll
 
-    def _step(self, training: Training) -> float:
-        """Take one step. Return the mean NLL before it."""
+    def _step(self, batches: Iterator[tuple[Ints, Floats]], what: str, n_read: int | None) -> float:
+        """Take one step on the rows of all members. Return the mean NLL before it."""
         sums = [np.zeros_like(part) for part in self._mixture]
-        nll = np.zeros(1)
-        what, settings = f"mixture, pass {self.n_passes + 1}", self._settings
-        with watched_rows(what, training.source.n_rows, settings.verbose) as show, _mapper(settings.n_jobs) as run:
-            for _, rows in training.batches():
+        nll, n_jobs, n = np.zeros(1), self._settings.n_jobs, np.zeros(1)
+        with watched_rows(what, n_read, self._settings.verbose) as show, _mapper(n_jobs) as run:
+            for _, rows in batches:
                 z = self._units.standardize(rows).astype(np.float32 if self._is_single else np.float64, copy=False)
                 tasks = [np.ascontiguousarray(z[i : i + ROWS_PER_TASK]) for i in range(0, len(z), ROWS_PER_TASK)]
                 for part in run(self._sums_of, tasks):
                     for total, one in zip([nll, *sums], part):
                         total += one
+                n += len(rows)
                 show(len(rows))
-        parts = [nll, *sums]
+        parts = [nll, n, *sums]
         joined = self._group.sum(np.concatenate([part.ravel() for part in parts]))
         split = np.split(joined, np.cumsum([part.size for part in parts])[:-1])
-        nll, *sums = (one.reshape(part.shape) for one, part in zip(split, parts))
-        _core.em_step(self.n_rows, self._is_single, self._prior, *self._mixture, *sums)
-        return float(nll[0]) / self.n_rows
+        nll, n, *sums = (one.reshape(part.shape) for one, part in zip(split, parts))
+        _core.em_step(int(n[0]), self._is_single, self._prior, *self._mixture, *sums)
+        return float(nll[0] / n[0])
 
     def _sums_of(self, z: Floats) -> list[Floats]:
         sums = [np.zeros_like(part) for part in self._mixture]

@@ -12,7 +12,7 @@ import numpy as np
 
 from nvpflow._typing import PathLike
 from nvpflow._validation.arguments import shown
-from nvpflow.scale._arrow import ROWS_PER_GROUP, DatasetSource, TableSource, import_arrow, spooled
+from nvpflow.scale._arrow import DatasetSource, TableSource, check_columns, csv_dataset, import_arrow, spooled, spooled_dataset
 from nvpflow.scale._memory import ArraySource, CallableSource
 from nvpflow.scale._source import RowSource
 
@@ -88,7 +88,8 @@ def as_source(X: Any, columns: Sequence[str] | None = None) -> RowSource:
     if kind == "duckdb":
         return _of_relation(X, columns)
     if kind == "polars query":
-        return spooled(X.sink_parquet, columns)
+        names = check_columns(X.head(0).collect().to_arrow().schema, columns)
+        return spooled(X.select(names).sink_parquet)
     if hasattr(X, "read_next_batch"):
         raise TypeError(
             f"X must be readable more than once, got a {type(X).__name__}: give a callable that returns one, or a table"
@@ -131,39 +132,40 @@ def _expanded(path: PathLike) -> list[str]:
 
 
 def _of_paths(paths: list[str], columns: Sequence[str] | None) -> RowSource:
-    suffixes = sorted({Path(path).suffix.lower() for path in paths if not os.path.isdir(path)})
-    if suffixes == [".npy"] and len(paths) == 1 and columns is None:
-        return ArraySource(np.load(paths[0], mmap_mode="r"))
+    if len(paths) == 1 and Path(paths[0]).suffix.lower() == ".npy":
+        if columns is not None:
+            raise ValueError("columns must be None for an NPY file, whose columns have no names")
+        array = np.load(paths[0], mmap_mode="r", allow_pickle=False)
+        return ArraySource(array)
+    return _of_dataset(dataset_of(paths), columns)
+
+
+def dataset_of(paths: Sequence[PathLike]) -> Any:
+    """The pyarrow data set of Parquet, CSV or Arrow files, folders of Parquet files, or patterns."""
+    found = [path for one in paths for path in _expanded(one)]
+    suffixes = sorted({Path(path).suffix.lower() for path in found if not os.path.isdir(path)})
     kinds = {FORMATS.get(suffix) for suffix in suffixes} or {"parquet"}
     if len(kinds) > 1 or None in kinds:
         raise ValueError(f"X must be files of one kind, Parquet, CSV or Arrow, or one NPY file, got {', '.join(suffixes)}")
     (kind,) = kinds
-    form = kind
-    arrow = import_arrow()
-    if suffixes == [".tsv"]:
-        form = arrow.dataset.CsvFileFormat(parse_options=arrow.csv.ParseOptions(delimiter="\t"))
+    arrow, where = import_arrow(), found if len(found) > 1 else found[0]
     try:
-        dataset = arrow.dataset.dataset(paths if len(paths) > 1 else paths[0], format=form, partitioning="hive")
-        return _of_dataset(dataset, columns)
+        if kind == "csv":
+            return csv_dataset(where, "\t" if suffixes == [".tsv"] else ",")
+        return arrow.dataset.dataset(where, format=kind, partitioning="hive")
     except arrow.ArrowException as error:
-        raise ValueError(f"X must be a whole {kind} file, got {paths[0]}: {error}") from error
+        raise ValueError(f"X must be a whole {kind} file, got {found[0]}: {error}") from error
 
 
 def _of_dataset(dataset: Any, columns: Sequence[str] | None) -> RowSource:
     if getattr(getattr(dataset, "format", None), "default_extname", "") == "parquet":
         return DatasetSource(dataset, columns)
-    arrow = import_arrow()
-
-    def write(path: str) -> None:
-        scanner = dataset.scanner(columns=columns, batch_readahead=1, fragment_readahead=1)
-        with arrow.parquet.ParquetWriter(path, scanner.projected_schema) as writer:
-            for batch in scanner.to_batches():
-                writer.write_batch(batch, row_group_size=ROWS_PER_GROUP)
-
-    return spooled(write, columns)
+    return spooled_dataset(dataset, columns)
 
 
 def _of_relation(relation: Any, columns: Sequence[str] | None) -> RowSource:
     if not hasattr(relation, "write_parquet"):
         raise TypeError(f"X must be a DuckDB relation, got a {type(relation).__name__}")
-    return spooled(relation.write_parquet, columns)
+    names = check_columns(relation.limit(0).to_arrow_table().schema, columns)
+    quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
+    return spooled(relation.project(quoted).write_parquet)
