@@ -165,7 +165,7 @@ class Supports:
         if not self.is_whole.any():
             return even
         x = even.x.copy()
-        for column in np.flatnonzero(self.is_whole):
+        for column in np.flatnonzero(self.is_whole).tolist():
             values = data.x[:, column].astype(np.float64)
             moved = smooth_places(values, x[:, column] - values, data.weight, *self._maps(column))
             x[:, column] = values + moved
