@@ -34,11 +34,11 @@ MOST_STEPS, STEPS_TIMES_PARAMETERS, LEAST_STEPS = 5000, 90_000_000, 480
 FEW_SAMPLES, MANY_SAMPLES = 10_000, 300_000
 # A cycle has to gain this many standard errors for another one to follow.
 LEAST_GAIN = 0.5
-# Layers are taken to be out of reach if they would not lead mixtures by a standard error were each of the cycles that are left
-# to gain so many times as much as the last one: more where a larger learning rate is yet to come. The closest winner needed two
-# thirds of it (a checkerboard of 10,000 samples), in 168 fits to the half "choose" of benchmarks/quality with 1000 and 10,000
-# samples, each trained through all cycles and then judged by other rules. Fits became 10 % shorter, in the geometric mean, than
-# with 2 and no lead; no fit lost more than 0.003 nats, and none of 54 to the half "report" changed.
+# Layers are taken to be out of reach if they would not lead mixtures by a standard error were each of the cycles that are
+# left to gain so many times as much as the last one: more where a larger learning rate is yet to come. The closest winner
+# needed two thirds of it (a checkerboard of 10,000 samples), in 168 fits to the half "choose" of benchmarks/quality with 1000
+# and 10,000 samples, each trained through all cycles and then judged by other rules. Fits became 10 % shorter, in the
+# geometric mean, than with 2 and no lead; no fit lost more than 0.003 nats, and none of 54 to the half "report" changed.
 LEAST_LEAD, MOST_GAIN, MOST_GAIN_WITH_FASTER = 1.0, 0.75, 1.5
 # Why training has ended, as `search_` says it.
 NO_GAIN, OUT_OF_REACH = "until a cycle gained nothing", "until mixtures were out of reach"

@@ -191,6 +191,8 @@ def _are_dependent(data: Data, least: float) -> Bools:
     location, scale, far_out = location_and_scale(data.x, data.weight)
     z = (data.x - location) / np.where(scale > 0, scale, 1)
     near = (np.abs(z[:, far_out]) <= 2 * FAR_OUT).all(axis=1)  # a row far out in two columns would make them look dependent
+    if near.sum() <= z.shape[1]:
+        return np.zeros(z.shape[1], bool)  # any columns of so few rows are dependent
     z, weight = z[near], np.ones(len(z))[near] if data.weight is None else data.weight[near]
     share = weight / weight.sum()
     z -= share @ z

@@ -16,7 +16,7 @@ from nvpflow._training.mixture_search import COMPONENTS
 from nvpflow._typing import Floats
 from nvpflow.mixture_base import MixtureBase
 
-__all__ = ["BROAD", "NORMAL", "Candidates", "components_of"]
+__all__ = ["BROAD", "NORMAL", "Candidates", "components_of", "weakest_prior"]
 
 # Priors of the covariances, in samples per dimension; each number of components is fitted with one after the other. With an
 # infinite one the components share a covariance, so that many of them are a kernel density estimate. A weak one suits tables,
@@ -218,6 +218,12 @@ def _others(held_out: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_] | slice:
 def components_of(name: str) -> int:
     """The number of components of a candidate that is a mixture of several."""
     return int(name.removeprefix("mixture of ").split(",")[0])
+
+
+def weakest_prior(names: Iterable[str]) -> float:
+    """The weakest of the priors of candidates by these names: infinite where none says one."""
+    known = [prior for prior in (*PRIORS, *WEAKER_PRIORS) if any(f", {_words(prior)}" in f"{name}," for name in names)]
+    return min(known, default=np.inf)
 
 
 def _name(k: int, prior: float) -> str:
