@@ -17,6 +17,7 @@ from nvpflow._typing import Floats
 from nvpflow.cli._arguments import (
     N_SAMPLES,
     SEED,
+    TABLE_OUT,
     Commands,
     add_command,
     add_context,
@@ -40,8 +41,6 @@ from nvpflow.cli._streams import say
 from nvpflow.cli._support import add_support, context_support_of, support_of
 from nvpflow.cli.tables import write_table
 from nvpflow.layers import ACTIVATIONS
-
-TABLE_OUT = 'CSV, or what ends in .npy, .parquet or .tsv; "-": standard output (-)'
 
 
 def add_fit(commands: Commands) -> None:

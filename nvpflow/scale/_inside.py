@@ -12,6 +12,7 @@ from nvpflow._training.dataset import Data
 from nvpflow._typing import Floats, Ints
 from nvpflow.flow import Flow
 from nvpflow.scale._numbers import hashes
+from nvpflow.scale._source import rows_per_batch
 
 if TYPE_CHECKING:
     from nvpflow._training.settings import Settings
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from nvpflow.scale._source import RowSource
 
 __all__ = ["Inside", "Training"]
+
+OF_SHARES = 0x1B873593CC9E2D51  # another sequence of hashes than that of held-out rows
 
 
 class Inside:
@@ -77,11 +80,30 @@ class Training:
             if len(rows):
                 yield numbers, self._inside.standardize(rows, int(numbers[0]) ^ self._seed)
 
+    def numbers(self) -> Ints:
+        """The numbers of the rows among those of all members."""
+        numbers = self._first + np.arange(self.source.n_rows or 0)
+        return numbers if self._last_held_out < 0 else numbers[hashes(numbers, self._seed) > np.uint64(self._last_held_out)]
+
+    def take(self, numbers: Ints) -> Floats:
+        """The rows with these numbers, of a source in memory."""
+        return self._inside.standardize(self.source.take(numbers - self._first), int(numbers[0]) ^ self._seed)
+
     def some(self, share: float, seed: int) -> Iterator[tuple[Ints, Floats]]:
         """A share of the rows at random, the same in every call, without reading all of them."""
+        if self.source.in_memory:
+            yield from self._some_of_all(share, seed)
+            return
         left = math.ceil(share * (self.source.n_rows or 0))
         for numbers, rows in self.batches(np.random.default_rng([seed, 1])):
             yield numbers[:left], rows[:left]
             left -= len(rows[:left])
             if left <= 0:
                 break
+
+    def _some_of_all(self, share: float, seed: int) -> Iterator[tuple[Ints, Floats]]:
+        """The same for rows in memory: those of all members do not depend on the number of members."""
+        numbers = self.numbers()
+        chosen = numbers[hashes(numbers, seed ^ OF_SHARES) <= np.uint64(min(share * 2.0**64, 2.0**64 - 2048))]
+        for start in range(0, len(chosen), size := rows_per_batch(self.source.n_features)):
+            yield chosen[start : start + size], self.take(chosen[start : start + size])

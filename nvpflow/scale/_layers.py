@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from nvpflow._typing import Floats, Ints
 from nvpflow.flow import Flow
 from nvpflow.mixture_base import MixtureBase
 from nvpflow.optim import Adam
-from nvpflow.scale._numbers import normals
+from nvpflow.scale._numbers import hashes, normals
 from nvpflow.scale._progress import watched_rows
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ __all__ = ["Cycles"]
 # of rows, as those of a fit in memory do.
 FIRST_CYCLE, MOST_STEPS, FEW_ROWS = 2000, 5000, 10_000
 WARMUP = 100  # steps
+OTHER_HASHES = 0x2545F4914F6CDD1D  # than those of rows to hold out
 # A cycle has to gain this many standard errors, and this many nats, for another one to follow.
 LEAST_ERRORS, LEAST_GAIN = 0.5, 5e-4
 
@@ -69,7 +71,8 @@ class Cycles:
         base = flow.base if isinstance(flow.base, MixtureBase) else None
         noise = bandwidth(self._settings.noise, Data(sample), self._n_rows, base)
         best, before, total = flow.parameters.copy(), held_out.log_prob(flow), 0.0
-        batches = self._batches(noise)
+        is_shared = not self._group.any(not self._training.source.in_memory)
+        batches = self._shared_batches(noise) if is_shared else self._batches(noise)
         length = min(FIRST_CYCLE, self._most_steps)
         while length > 0 and self._cycle(batches, length):
             current = flow.parameters.copy()
@@ -92,10 +95,10 @@ class Cycles:
         batch = self._settings.batch_size or 1
         with watched_rows(what, length * batch, self._settings.verbose) as show:
             for step in range(length):
-                sums = self._group.sum(self._sums(next(batches) if self._own_batch else None))
+                sums = self._group.sum(self._sums(next(batches)))
                 if not np.isfinite(sums).all():
                     return False
-                grad, n, late = sums[:size], sums[-2], sums[-1] > 0
+                grad, n, late = sums[:size], max(1.0, sums[-2]), sums[-1] > 0
                 warm = min(1.0, (self.n_steps + 1) / WARMUP)
                 self._adam.learning_rate = max(1e-12, self._rate * warm * 0.5 * (1 + math.cos(math.pi * step / length)))
                 self._adam.step(grad / n)
@@ -106,10 +109,10 @@ class Cycles:
                     break
         return True
 
-    def _sums(self, z: Floats | None) -> Floats:
+    def _sums(self, z: Floats) -> Floats:
         """The sums over the own rows of gradients and NLL, their number, and whether time is up."""
         late = float(time.monotonic() > self._end)
-        if z is None:
+        if not len(z):
             return np.concatenate([np.zeros(self._flow.n_parameters), [0.0, 0.0, late]])
         nll, grad = self._flow.nll_and_grad(z)
         return np.concatenate([grad.astype(np.float64) * len(z), [nll * len(z), len(z), late]])
@@ -117,6 +120,8 @@ class Cycles:
     def _batches(self, noise: Floats) -> Iterator[Floats]:
         """Minibatches of the own rows, without end: each pass is shuffled anew."""
         epoch, size, held = 0, self._own_batch, np.empty((0, self._flow.data_dim), self._flow.dtype)
+        while size == 0:
+            yield held
         while True:
             rng = np.random.default_rng([self._seed, epoch, self._group.rank])
             for numbers, z in self._training.batches(rng):
@@ -126,6 +131,20 @@ class Cycles:
                     yield held[start : start + size]
                 held = held[full:]
             epoch += 1
+
+    def _shared_batches(self, noise: Floats) -> Iterator[Floats]:
+        """The own rows of minibatches that hold the same rows for any number of members: a hash of its number says in which
+        one a row is. Their sizes vary like those of random draws."""
+        numbers, n_batches = self._training.numbers(), max(1, round(self._n_rows / (self._settings.batch_size or 1)))
+        for epoch in itertools.count():
+            drawn = hashes(numbers, self._seed ^ (OTHER_HASHES * (epoch + 1) % 2**62))
+            place = (drawn >> np.uint64(32)) * np.uint64(n_batches) >> np.uint64(32)
+            order = np.argsort(place, kind="stable")
+            ends = np.searchsorted(place[order], np.arange(n_batches + 1, dtype=np.uint64))
+            for first, last in itertools.pairwise(ends):
+                own = numbers[order[first:last]]
+                z = self._training.take(own) if len(own) else np.empty((0, self._flow.data_dim), self._flow.dtype)
+                yield self._noisy(own, z, noise, epoch)
 
     def _noisy(self, numbers: Ints, z: Floats, noise: Floats, epoch: int) -> Floats:
         if not noise.any():

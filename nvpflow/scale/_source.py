@@ -67,6 +67,11 @@ class RowSource(ABC):
     n_features: int
     names: Names | None = None
     n_rows: int | None = None
+    in_memory: bool = False  # whether `take` has rows at once, wherever they are
+
+    def take(self, numbers: Ints) -> Floats:
+        """The rows (m, D) with these numbers (m,), of a source in memory."""
+        raise NotImplementedError
 
     @abstractmethod
     def streams(self) -> Sequence[Stream]:
