@@ -592,9 +592,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         fit_on_ranks(self, X, comm, callback)
         return self
 
-    def _fit_lazy(
-        self, X: Any, context: ArrayLike | None, sample_weight: ArrayLike | None, callback: Callback | None
-    ) -> Any:
+    def _fit_lazy(self, X: Any, context: ArrayLike | None, sample_weight: ArrayLike | None, callback: Callback | None) -> Any:
         """Fit to an array or a frame of Dask. Return rows that were drawn at random, or all if they are few."""
         from nvpflow.scale._dask_fit import fit_lazy
 
@@ -871,7 +869,9 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         if is_lazy(X):
             from nvpflow.scale.dask import lazy_scores
 
-            lazy: Any = lazy_scores(model, X, context, return_std=return_std, return_error=return_error)
+            lazy: Floats | tuple[Floats, ...] = lazy_scores(
+                model, X, context, return_std=return_std, return_error=return_error
+            )
             return lazy
         if is_source(X):
             refuse_with_source(context=context, return_std=return_std or None, return_error=return_error or None)
@@ -912,7 +912,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         if is_lazy(X):
             from nvpflow.scale.dask import lazy_score
 
-            lazy: Any = lazy_score(self, X, context, sample_weight)
+            lazy: float = lazy_score(self, X, context, sample_weight)
             return lazy
         if is_source(X):
             refuse_with_source(context=context, sample_weight=sample_weight)
@@ -971,7 +971,9 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         if is_lazy(context):
             from nvpflow.scale.dask import lazy_samples
 
-            lazy: Any = lazy_samples(self, n_samples, random_state, context, per_context=per_context, temperature=temperature)
+            lazy: Floats = lazy_samples(
+                self, n_samples, random_state, context, per_context=per_context, temperature=temperature
+            )
             return lazy
         draws, flow = self._check_draws(n_samples, random_state, context, per_context), self._at(temperature).flow_
         x = draws.empty if flow is None else flow.sample(**draws.arguments)
