@@ -530,6 +530,10 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             after epochs without validation. It stops the training by raising StopIteration, which `fit` catches. What it
             returns is ignored. The epochs of an ensemble's members are counted on, and StopIteration stops all: the members
             trained so far are kept.
+        comm : mpi4py.MPI.Comm, optional
+            Each rank of this communicator calls `fit` with rows of its own and equal parameters, and all of them get the same
+            model, with the same bits: that of all rows, in the order of the ranks, but for rounding. Without context and
+            weights. If a rank raises, all others raise a ``nvpflow.scale.mpi.RankError``, a RuntimeError.
 
         Returns
         -------
@@ -556,6 +560,9 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
 
         Notes
         -----
+        Arrays and frames of Dask are fitted by its workers; with more than 100,000 rows without context, weights, categories
+        and missing cells, see the page "More rows, more processes" of the documentation.
+
         Ctrl-C raises KeyboardInterrupt and leaves a fitted model with the best parameters so far. Of an ensemble, the members
         that have completed an epoch are left.
 
@@ -843,6 +850,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             In nats, per unit of the data's own units, so that it may be positive; -inf where there is no density, as outside
             of the `support`. Given the context, if there is one. That of a row with missing cells is the marginal log-density
             of the columns that are there, 0 if there are none: rows with different missing cells have different units.
+            Of an array or a frame of Dask: a lazy array or series, and so are the others.
         std : ndarray, shape (n,)
             Only with `return_std`: the standard deviation over the members of their log-densities, in nats. 0 for one member,
             and where no member has a density; inf where some have one and others have none.
@@ -903,6 +911,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         -------
         float
             -inf if a sample has no density.
+            Of an array or a frame of Dask: a lazy array without dimensions.
 
         Raises
         ------
@@ -963,6 +972,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             says so, with the columns of `feature_names_in_`, or else x0, x1, ...; after fitting to a frame of pandas or polars
             with a `support` or categories, a frame with its columns and their types. With categories otherwise an ndarray of
             objects, or of numbers after fitting to an array of numbers. With `per_context` always an ndarray.
+            With a context of Dask: a lazy array in its chunks, each of which has a seed of its own. `nvpflow.scale.dask.sample`
+            draws lazily without a context.
 
         Raises
         ------

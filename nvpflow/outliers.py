@@ -355,6 +355,7 @@ class FlowOutlierDetector(Estimator):
         -------
         scores : ndarray of float64, shape (n,)
             In nats; -inf where there is no density.
+            Of an array or a frame of Dask: a lazy array or series.
         std, error : ndarray of float64, shape (n,)
             Only with `return_std` and `return_error`, as `FlowDensity.score_samples` returns them, in nats.
 
@@ -456,6 +457,7 @@ class FlowOutlierDetector(Estimator):
         decision : ndarray of float64, shape (n,)
             The scores of `score_samples` less `offset_`, in nats; -inf where there is no density. In rows with missing cells
             the threshold is another one, see the notes of the class.
+            Of an array or a frame of Dask: a lazy array or series.
 
         Raises
         ------
@@ -483,6 +485,7 @@ class FlowOutlierDetector(Estimator):
         Returns
         -------
         labels : ndarray of int, shape (n,)
+            Of an array or a frame of Dask: a lazy array or series.
 
         Raises
         ------
