@@ -25,6 +25,7 @@ from nvpflow._training.origin import name_columns
 from nvpflow._training.partial_fit import Stream
 from nvpflow._training.prepare import Prepared, prepare, read_table, without_codes
 from nvpflow._training.settings import Settings
+from nvpflow._training.statistics import blocks
 from nvpflow._typing import (
     Activation,
     AnyPath,
@@ -300,11 +301,12 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
     -----
     The probability of whole numbers is the integral of a density over their unit cells, by a lattice rule with 17 evaluations
     for each row and one such column, 67 for two, 257 for three and 521 for more. There is no randomness. The root mean square
-    error of log-probabilities was below 0.001 nats. In training, whole numbers are spread evenly over their cells; `history_`
-    has the NLL of the spread numbers, which bounds that of the probabilities from above. A gradient is not defined there.
+    error of log-probabilities was below 0.001 nats. In training, whole numbers are spread over their cells, such that the
+    density of a column has no steps; `history_` has the NLL of the spread numbers. A gradient is not defined there.
 
-    The density of an angle is the sum of the flow's density over three numbers that stand for it, so q columns of angles take
-    3^q evaluations for each row. `history_` bounds their NLL likewise.
+    The density of an angle is the sum of the flow's density over five numbers that stand for it, so q columns of angles take
+    5^q evaluations for each row, but for mixtures with four angles or more, where small terms are left out. `history_` bounds
+    their NLL from above.
 
     With categories c and other columns x, the density is ``p(c) p(x | c)``. p(c) is exact, an average of three models with the
     weights that maximise the likelihood of rows that are left out: the shares of the combinations that occur, a tree in which
@@ -644,7 +646,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             if "flow_" in fitted:
                 self._keep(fitted, *columns)
             raise
-        if not np.isfinite(fitted["flow_"].nll(*reads(fitted, data))):
+        if not all(np.isfinite(fitted["flow_"].nll(*reads(fitted, data.rows(rows)))) for rows in blocks(len(data.x))):
             raise ValueError(NO_DENSITY.format("after training"))
         self._keep(fitted, *columns)
         return self

@@ -41,26 +41,26 @@ static bool call_structure(void *context, const double *pooled, double *prior) {
     return succeeded;
 }
 
-/* The prior: (n, samples, shrinkage, limits, floor, repeated, structure). Its arrays belong to the tuple. */
+/* The prior: (n, samples, shrinkage, limits, floor, added, repeated, structure). Its arrays belong to the tuple. */
 static int parse_prior(PyObject *tuple, Fit *fit) {
-    PyArrayObject *limits, *floor;
+    PyArrayObject *limits, *floor, *added;
     PyObject *repeated, *structure;
     nvp_covariance_prior *prior = &fit->prior;
-    if (!PyArg_ParseTuple(tuple, "dddO!O!OO", &prior->n, &prior->samples, &prior->shrinkage, &PyArray_Type, &limits,
-                          &PyArray_Type, &floor, &repeated, &structure))
+    if (!PyArg_ParseTuple(tuple, "dddO!O!O!OO", &prior->n, &prior->samples, &prior->shrinkage, &PyArray_Type, &limits,
+                          &PyArray_Type, &floor, &PyArray_Type, &added, &repeated, &structure))
         return -1;
     const npy_intp dim = PyArray_SIZE(floor);
-    if (dim == 0 || !has_shape(floor, dim, 0) || !has_shape(limits, 5, 0) ||
+    if (dim == 0 || !has_shape(floor, dim, 0) || !has_shape(added, dim, 0) || !has_shape(limits, 5, 0) ||
         (repeated != Py_None && (!PyArray_Check(repeated) || !has_shape((PyArrayObject *)repeated, dim, 0)))) {
         PyErr_SetString(PyExc_ValueError,
-                        "limits (5), floor (dim) and repeated (dim) or None must be contiguous arrays "
-                        "of float64");
+                        "limits (5), floor (dim), added (dim) and repeated (dim) or None must be contiguous "
+                        "arrays of float64");
         return -1;
     }
     const double *numbers = PyArray_DATA(limits);
     prior->least_relative = numbers[0], prior->widest = numbers[1], prior->enough_rows = numbers[2];
     prior->one_value = numbers[3], prior->enough_for_values = numbers[4];
-    prior->dim = (size_t)dim, prior->floor = PyArray_DATA(floor);
+    prior->dim = (size_t)dim, prior->floor = PyArray_DATA(floor), prior->added = PyArray_DATA(added);
     prior->repeated = repeated == Py_None ? NULL : PyArray_DATA((PyArrayObject *)repeated);
     fit->structure = structure == Py_None ? NULL : structure;
     prior->structure = fit->structure ? call_structure : NULL;

@@ -16,6 +16,7 @@ from nvpflow.cli._streams import show_warnings
 __all__ = [
     "N_SAMPLES",
     "SEED",
+    "TABLE_OUT",
     "Commands",
     "add_command",
     "add_context",
@@ -29,6 +30,8 @@ __all__ = [
     "epochs",
     "fit_model",
     "integer",
+    "named_values",
+    "numbers",
     "or_none",
     "real",
 ]
@@ -94,6 +97,7 @@ def or_none(word: str, convert: Callable[[str], T]) -> Callable[[str], T | None]
 
 
 SEED = integer(0, 2**32 - 2)
+TABLE_OUT = 'CSV, or what ends in .npy, .parquet or .tsv; "-": standard output (-)'
 N_SAMPLES = integer(1, 2**48)  # small enough that the request for memory fails cleanly
 
 
@@ -170,18 +174,28 @@ def columns(text: str) -> list[str]:
     return names
 
 
-def _values(text: str) -> list[float] | dict[str, str]:
-    """Numbers in order, or texts by the names of their columns."""
+def named_values(text: str) -> dict[str, str]:
+    """A type for argparse: texts by the names of their columns."""
     parts = text.split(",")
-    if all("=" in part for part in parts):
-        named = {name.strip(): value.strip() for name, _, value in (part.partition("=") for part in parts)}
-        if len(named) < len(parts):
-            raise argparse.ArgumentTypeError(f"must name each column once, got {text!r}")
-        return named
-    values = [_parse(float, part, "numbers with commas between them") for part in parts]
+    if not all("=" in part for part in parts):
+        raise argparse.ArgumentTypeError(f"must be columns and their values, as in x=1,y=2, got {text!r:.60}")
+    named = {name.strip(): value.strip() for name, _, value in (part.partition("=") for part in parts)}
+    if len(named) < len(parts):
+        raise argparse.ArgumentTypeError(f"must name each column once, got {text!r}")
+    return named
+
+
+def numbers(text: str) -> list[float]:
+    """A type for argparse: finite numbers."""
+    values = [_parse(float, part, "numbers with commas between them") for part in text.split(",")]
     if not np.isfinite(values).all():
         raise argparse.ArgumentTypeError(f"must be finite, got {text}")
     return values
+
+
+def _values(text: str) -> list[float] | dict[str, str]:
+    """Numbers in order, or texts by the names of their columns."""
+    return named_values(text) if "=" in text else numbers(text)
 
 
 def _delimiter(text: str) -> str:

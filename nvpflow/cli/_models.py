@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from nvpflow._typing import Floats
 from nvpflow.cli._arguments import (
     N_SAMPLES,
     SEED,
+    TABLE_OUT,
     Commands,
     add_command,
     add_context,
@@ -39,8 +41,6 @@ from nvpflow.cli._streams import say
 from nvpflow.cli._support import add_support, context_support_of, support_of
 from nvpflow.cli.tables import write_table
 from nvpflow.layers import ACTIVATIONS
-
-TABLE_OUT = 'CSV, or what ends in .npy, .parquet or .tsv; "-": standard output (-)'
 
 
 def add_fit(commands: Commands) -> None:
@@ -148,7 +148,7 @@ def _contamination(text: str) -> float | str:
 
 
 def _fit(options: argparse.Namespace) -> None:
-    check_place(options.output, *options.data)
+    check_place(options.output, *filter(os.path.exists, options.data))
     is_streamed = is_large(options.data)
     options.data = options.data if is_streamed else options.data[0]
     given = vars(options)
@@ -207,7 +207,7 @@ def add_score(commands: Commands) -> None:
 
 
 def _score(options: argparse.Namespace) -> None:
-    check_place(options.output, options.model, *options.data)
+    check_place(options.output, options.model, *filter(os.path.exists, options.data))
     model = load_beside(options, options.data[0])
     threshold = model.threshold
     if options.labels and threshold is None:
