@@ -562,7 +562,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
 
         Notes
         -----
-        Arrays and frames of Dask are fitted by its workers; with more than 100,000 rows without context, weights, categories
+        Arrays and frames of Dask are fitted by its workers; with more than 300,000 rows without context, weights, categories
         and missing cells, see the page "More rows, more processes" of the documentation.
 
         Ctrl-C raises KeyboardInterrupt and leaves a fitted model with the best parameters so far. Of an ensemble, the members

@@ -38,13 +38,14 @@ if TYPE_CHECKING:
 
 __all__ = ["fit_lazy"]
 
-# Rows of the ordinary fit, and of those that judge the rounds. With fewer rows the ordinary fit is all.
-SAMPLE_ROWS, HELD_OUT_ROWS = 100_000, 50_000
-# Steps of each worker in a round. Two workers took 300 steps in rounds of 25 and 100 in a thirtieth of the time of 300 sums of
-# gradients, each of which waits for the scheduler, with the same held-out likelihood or a higher one.
+# Rows of the ordinary fit, up to which its steps grow, and of those that judge the rounds. With fewer rows the ordinary fit is
+# all: on 130,000 rows of bent columns in ten dimensions, one to 100,000 of them and rounds were 0.017 nats worse.
+SAMPLE_ROWS, HELD_OUT_ROWS = 300_000, 50_000
+# Steps of each worker in a round. Two workers took 300 steps in rounds of 25, 50 and 100 in at most a twentieth of the time of
+# 300 sums of gradients, each of which waits for the scheduler, with the same held-out likelihood or a higher one.
 STEPS_PER_ROUND = 100
-# Rounds of the first cycle of the learning rate; each one is twice as long as that before, until one has gained too little. The
-# first does not count: it brings a trained flow back to where it was.
+# Rounds of the first cycle of the learning rate; each one is twice as long as that before, until one has gained too little.
+# The first does not count: it brings a trained flow back to where it was.
 FIRST_CYCLE, LEAST_GAIN = 8, 0.5
 # As in an ordinary fit.
 MOST_STEPS, FEW_ROWS, MANY_ROWS = 5000, 10_000, 300_000
@@ -209,7 +210,8 @@ class _Rounds:
         if not found:
             return None
         states, nlls = zip(*found)
-        return (np.sum(states, axis=0, dtype=np.float64) / len(states)).astype(state.dtype), float(np.mean(nlls))
+        mean: Any = np.mean(states, axis=0, dtype=np.float64)
+        return mean.astype(state.dtype), float(np.mean(nlls))
 
     def _ends(self, parameters: Floats, train_nll: float, watch: Callback | None) -> bool:
         """Note a round. Whether it is the last one."""
