@@ -3,6 +3,8 @@
     pip install ".[scale]"
     python benchmarks/scale.py memory [--rows 10000000]       # peak memory of a fit from Parquet, in a process of its own
     python benchmarks/scale.py likelihood [--rows 300000]     # held-out likelihood beside the plain fit's, and rows a second
+    python benchmarks/scale.py dask [--rows 150000]           # the same by two workers of Dask, and scores
+    python benchmarks/scale.py mpi [--rows 150000]            # the same by two ranks, and steps of 1, 2 and 4 ranks
 
 The rows are written to a temporary folder (TMPDIR), which is removed in the end: 8 bytes for each number. "memory" prints the
 peak of the resident set before and after the fit, the rows that were fitted a second, and how much the passes over all rows
@@ -27,6 +29,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 import nvpflow
+from scale_engines import add_parts, run_part
 
 COLUMNS, ROWS_PER_FILE = 10, 1_000_000
 SEEDS = range(5)
@@ -138,8 +141,11 @@ def main():
     part.add_argument("folder")
     part.add_argument("--density", choices=sorted(DENSITIES), default="bananas")
     part.add_argument("--n-jobs", type=int, default=1)
+    add_parts(parts)
     options = parser.parse_args()
-    if options.part == "memory":
+    if options.part in ("dask", "mpi", "rank"):
+        run_part(options, DENSITIES)
+    elif options.part == "memory":
         measure_memory(options)
     elif options.part == "likelihood":
         compare_likelihood(options)
