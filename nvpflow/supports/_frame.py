@@ -79,14 +79,16 @@ class Frame(NamedTuple):
             return self._build_polars(columns, names, is_whole)
         import pandas
 
-        found = {}
-        for name, column, dtype, declared, whole in zip(names, columns, self.dtypes, self.declared, is_whole):
+        found = {}  # by number, as names may repeat
+        for i, (column, dtype, declared, whole) in enumerate(zip(columns, self.dtypes, self.declared, is_whole)):
             if isinstance(column, list):
-                found[name] = _series(pandas, column, dtype, declared)
+                found[i] = _series(pandas, column, dtype, declared)
                 continue
             numbers = _converted(column, dtype.lower(), whole)
-            found[name] = pandas.Series(numbers, dtype=dtype if _is_nullable(dtype, numbers.dtype) else None)
-        return pandas.DataFrame(found)
+            found[i] = pandas.Series(numbers, dtype=dtype if _is_nullable(dtype, numbers.dtype) else None)
+        frame = pandas.DataFrame(found)
+        frame.columns = list(names)
+        return frame
 
     def _build_polars(self, columns: Sequence[Any], names: Names | Sequence[str], is_whole: npt.NDArray[np.bool_]) -> Any:
         import polars
