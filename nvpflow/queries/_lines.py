@@ -18,7 +18,7 @@ from nvpflow.queries._slice import Slice
 __all__ = ["Line", "Lines", "Method", "method_for", "panel_line"]
 
 Method: TypeAlias = Literal["exact", "quadrature", "importance"]
-MOST_TERMS = 4_000_000  # of components, in memory at a time
+MOST_TERMS = 400_000  # of components at a time: arrays stay in the cache
 ROWS_OF_PANELS = 4096  # to integrate at a time
 QUANTILES = np.array([1e-6, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1 - 1e-6])
 INNER_ERROR = 10 * GOOD_ERROR  # of integrals over another column: their errors are of either sign, and average out
