@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 
 import nvpflow
-from nvpflow._typing import Floats, Ints
+from nvpflow._typing import Ints
 from nvpflow.cli._streams import show_warnings
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "add_model",
     "add_table",
     "add_table_options",
+    "add_tables",
     "columns",
     "count_of",
     "epochs",
@@ -100,11 +101,22 @@ TABLE_OUT = 'CSV, or what ends in .npy, .parquet or .tsv; "-": standard output (
 N_SAMPLES = integer(1, 2**48)  # small enough that the request for memory fails cleanly
 
 
-def add_table(
-    parser: argparse.ArgumentParser,
-    default: str = "those of the model, by their names, or all but the context",
-    **options: Any,
-) -> None:
+ALL_OTHERS = "those of the model, by their names, or all but the context"
+
+
+def add_tables(parser: argparse.ArgumentParser, default: str = ALL_OTHERS) -> None:
+    """Add the table that a command reads, which may be several files, or a folder of them."""
+    parser.add_argument(
+        "data",
+        metavar="TABLE",
+        nargs="+",
+        help="CSV, NPY or Parquet file; several Parquet files, a folder of them, or a file of more than 256 MB are read in "
+        'batches; "-": standard input',
+    )
+    add_table_options(parser, "columns to use", default)
+
+
+def add_table(parser: argparse.ArgumentParser, default: str = ALL_OTHERS, **options: Any) -> None:
     """Add the table that a command reads."""
     parser.add_argument("data", metavar="TABLE", help='CSV, NPY or Parquet file; "-": standard input', **options)
     add_table_options(parser, "columns to use", default)
@@ -197,9 +209,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help='file that fit wrote; "-": standard input')
 
 
-def fit_model(
-    model: nvpflow.FlowDensity | nvpflow.FlowOutlierDetector, data: Floats, verbose: int = 1, **options: Any
-) -> float:
+def fit_model(model: nvpflow.FlowDensity | nvpflow.FlowOutlierDetector, data: Any, verbose: int = 1, **options: Any) -> float:
     """Fit with progress on standard error, and return the time in seconds."""
     start = time.perf_counter()
     with show_warnings():  # after the progress

@@ -9,7 +9,7 @@
 enum { DIM = 2, K = 2, N = 4 };
 
 /* Two pairs of points, so far apart that each belongs to one component. */
-static const double x[N * DIM] = {-50, 0, -48, 2, 50, 1, 50, 3}, floor_[DIM] = {0, 0};
+static const double x[N * DIM] = {-50, 0, -48, 2, 50, 1, 50, 3}, none[DIM] = {0, 0};
 
 typedef struct {
     double weights[K], means[K * DIM], covariances[K * DIM * DIM];
@@ -18,7 +18,7 @@ typedef struct {
 static numbers start(void) { return (numbers){{0.5, 0.5}, {-49, 0, 49, 0}, {1, 0, 0, 1, 1, 0, 0, 1}}; }
 
 static nvp_covariance_prior no_prior(void) {
-    return (nvp_covariance_prior){.dim = DIM, .n = N, .widest = 10, .enough_rows = 10, .floor = floor_};
+    return (nvp_covariance_prior){.dim = DIM, .n = N, .widest = 10, .enough_rows = 10, .floor = none, .added = none};
 }
 
 static nvp_em_samples samples(void) {

@@ -42,7 +42,7 @@ def reference_step(x, weight, mixture, prior_share):
     prior = (1 - shrinkage) * pooled + shrinkage * np.diag(np.diag(pooled))
     covariances = (scatters + prior_share * prior) / (shares + prior_share)[:, None, None] if len(means) > 1 else prior[None]
     diagonals = np.array([np.diag(np.diag(covariance)) for covariance in covariances])
-    return -(share @ total), shares, means, covariances + LEAST_RELATIVE * diagonals + np.diag(mixture.samples.prior.floor)
+    return -(share @ total), shares, means, covariances + LEAST_RELATIVE * diagonals + np.diag(mixture.samples.prior.added)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -119,7 +119,8 @@ def test_step_of_scikit_learn(k, dim):
     mixture_of = pytest.importorskip("sklearn.mixture")
     x = np.random.default_rng(0).normal(size=(900, dim)) @ np.random.default_rng(1).normal(size=(dim, dim))
     mixture = start_of(x, None, k)
-    mixture.prior_samples, mixture.samples.prior.floor[:] = 0, 0
+    prior = mixture.samples.prior
+    mixture.prior_samples, prior.floor[:], prior.added[:] = 0, 0, 0
     start = {"weights_init": mixture.weights, "means_init": mixture.means}
     start["precisions_init"] = np.linalg.inv(mixture.covariances)
     other = mixture_of.GaussianMixture(k, max_iter=1, tol=1e9, reg_covar=0, **start).fit(x)
