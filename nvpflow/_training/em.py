@@ -17,6 +17,10 @@ __all__ = ["ColumnUnits", "Mixture", "Samples", "standardized"]
 
 # Squares and sums of numbers up to this fit into float32.
 LARGEST_SINGLE = 1e6
+NOT_DEFINITE = (
+    "X holds values too far apart for a mixture: covariances are not positive definite in float64. Leave out rows that are far "
+    "from all others, or take logarithms of columns that span many orders of magnitude"
+)
 
 
 class ColumnUnits:
@@ -107,7 +111,11 @@ class Mixture:
         """Take steps of expectation and maximisation, as `fit`. Return the mean NLL before the last one."""
         samples = self.samples
         mixture, prior = self._copies(), samples.prior.for_core(self.prior_samples)
-        nll = _core.em(samples.x, samples.weight, None, None, None, *mixture, prior, max_iter, max(least_gain, 1 / samples.n))
+        least_gain = max(least_gain, 1 / samples.n)
+        try:
+            nll = _core.em(samples.x, samples.weight, None, None, None, *mixture, prior, max_iter, least_gain)
+        except ValueError as error:
+            raise ValueError(NOT_DEFINITE) from error
         self.weights, self.means, self.covariances = mixture
         return nll
 

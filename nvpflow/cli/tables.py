@@ -26,7 +26,7 @@ from nvpflow._typing import DTypeLike, Floats, PathLike
 from nvpflow.cli._table_columns import Columns, Table, TableError, Wanted
 from nvpflow.cli._table_text import read_text
 
-__all__ = ["Columns", "TableError", "read_columns", "read_mixed", "read_table", "write_table", "writing_table"]
+__all__ = ["Columns", "TableError", "read_columns", "read_mixed", "read_table", "write_table"]
 
 CHUNK = 10_000  # values to format at once
 # With this many significant digits, reading gives the same float.

@@ -121,13 +121,23 @@ def _are_paths(X: Any) -> bool:
 
 
 def _expanded(path: PathLike) -> list[str]:
-    """The paths that a pattern stands for, or else the path itself."""
+    """The paths that a pattern stands for, the Parquet files of a folder, or else the path itself."""
     text = os.fspath(path)
+    if os.path.isdir(text):
+        return _parquet_files(text)
     if os.path.exists(text):
         return [text]
     found = sorted(glob.glob(text, recursive=True))
     if not found:
         raise FileNotFoundError(f"X must be {EXPECTED}; there is no file {text!r:.200}")
+    return found
+
+
+def _parquet_files(folder: str) -> list[str]:
+    every = glob.iglob(os.path.join(glob.escape(folder), "**", "*"), recursive=True)
+    found = sorted(path for path in every if FORMATS.get(Path(path).suffix.lower()) == "parquet" and os.path.isfile(path))
+    if not found:
+        raise IsADirectoryError(f"{folder}: Is a directory, without Parquet files")
     return found
 
 

@@ -42,10 +42,11 @@ def test_many_columns(saved, put, capsys):
 def test_overflow(put, capsys):
     """Scores of what a float32 cannot square are -inf; the warnings of NumPy on the way say nothing to a user."""
     rows = np.random.default_rng(0).normal(size=(40, 2))
+    usual = put("\n".join(f"{x},{y}" for x, y in rows.tolist()))
+    model, scores = usual.with_name("model.npz"), usual.with_name("scores.csv")
+    assert main("fit", usual, "-o", model, "--contamination", 0.1, "--max-iter", 2, "--n-layers", 1, "-q") == 0
     rows[3], rows[4] = [1e30, 3e38], [-1e30, 1]
     path = put("\n".join(f"{x},{y}" for x, y in rows.tolist()))
-    model, scores = path.with_name("model.npz"), path.with_name("scores.csv")
-    assert main("fit", path, "-o", model, "--contamination", 0.1, "--max-iter", 2, "--n-layers", 1, "-q") == 0
     assert main("score", model, path, "--labels", "-o", scores) == 0
     said = capsys.readouterr().err.splitlines()
     assert all(line.startswith("nvpflow: warning: ") and "encountered in" not in line for line in said), said
