@@ -28,6 +28,8 @@ const char *nvp_status_string(nvp_status status) {
         return "a forked process has no threads of the call that it was forked in";
     case NVP_ERROR_ENSEMBLE:
         return "the file holds an ensemble of flows, which nvp_ensemble_load reads";
+    case NVP_ERROR_CATEGORIES:
+        return "the file holds a model with columns of categories, whose probabilities this library does not compute";
     }
     return "unknown status";
 }

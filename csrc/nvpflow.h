@@ -66,7 +66,8 @@ typedef enum {
     NVP_ERROR_FORMAT,      /* a file has another format, or is damaged */
     NVP_INTERRUPTED,       /* the poll function or a callback asked to stop */
     NVP_ERROR_FORKED,      /* the poll function or a callback returned in a forked process, which has no threads */
-    NVP_ERROR_ENSEMBLE     /* a file holds an ensemble, where one flow is expected: nvp_ensemble_load reads it */
+    NVP_ERROR_ENSEMBLE,    /* a file holds an ensemble, where one flow is expected: nvp_ensemble_load reads it */
+    NVP_ERROR_CATEGORIES   /* a file holds a model with columns of categories, which C does not compute */
 } nvp_status;
 
 /* Version of the library, "major.minor.patch". */
@@ -364,7 +365,7 @@ typedef struct nvp_model nvp_model;
  * are: "columns" has three numbers for each column, 0 for reals, 1 for whole numbers or 2 for angles, and the least and
  * the largest value; "origin" what the flows see samples less of; "context_origin" the same of the context, and
  * "context_range" (2, C) the values to which it is clipped. Columns of categories have probabilities that this library
- * does not compute: NVP_ERROR_FORMAT. */
+ * does not compute: NVP_ERROR_CATEGORIES. */
 NVP_API nvp_status nvp_model_load(const char *path, nvp_model **model);
 NVP_API nvp_status nvp_model_load_bytes(const void *bytes, size_t n, nvp_model **model);
 NVP_API void nvp_model_destroy(nvp_model *model); /* does nothing for NULL */

@@ -15,7 +15,7 @@ RNG = np.random.default_rng(0)
 ANGLE = RNG.vonmises(0, 2, N) % TURN
 X = np.column_stack([ANGLE, np.cos(ANGLE) + 0.3 * RNG.normal(size=N), (ANGLE + RNG.vonmises(0, 3, N)) % TURN])
 COUNTS = np.column_stack([RNG.poisson(3, N), RNG.binomial(9, 0.3, N), -RNG.poisson(np.exp(X[:, 1]))])
-FORMAT = 6  # NVP_ERROR_FORMAT
+FORMAT, CATEGORIES = 6, 10  # NVP_ERROR_FORMAT, NVP_ERROR_CATEGORIES
 
 
 @pytest.fixture(scope="module")
@@ -137,4 +137,4 @@ def test_damaged_files(changed, program, tmp_path):
 
 def test_categories_are_refused(program, tmp_path):
     fit(COUNTS[:, :2], ["category", "integer"]).save(tmp_path / "model.npz")
-    assert status_of(program, tmp_path) == FORMAT
+    assert status_of(program, tmp_path) == CATEGORIES
