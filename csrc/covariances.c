@@ -104,8 +104,10 @@ static void combine(const nvp_covariance_prior *prior, double own, double others
             const double mask = broad ? broad[i] * broad[j] : 1;
             squares[i * dim + j] = own * squares[i * dim + j] + others * mask * shared[i * dim + j];
         }
-    for (size_t i = 0; i < dim; i++)
-        squares[i * dim + i] = squares[i * dim + i] * (1 + prior->least_relative) + prior->floor[i];
+    for (size_t i = 0; i < dim; i++) {
+        const double variance = squares[i * dim + i] * (1 + prior->least_relative) + prior->added[i];
+        squares[i * dim + i] = fmax(variance, prior->floor[i]);
+    }
 }
 
 nvp_status nvp_covariances(const nvp_covariance_prior *prior, size_t k, const double *shares, double *squares) {

@@ -22,7 +22,8 @@ typedef struct {
     /* With more than `enough_for_values` samples per dimension, a component holds one value in a repeated column if its
      * variance there is at most `one_value` times the floor. The prior then has no variance there. */
     double one_value, enough_for_values;
-    const double *floor;     /* (dim): what a variance grows by */
+    const double *floor;     /* (dim): the least variances */
+    const double *added;     /* (dim): what a variance grows by */
     const double *repeated;  /* (dim): 1 for columns with many equal values, else 0; NULL: there are none */
     nvp_structure structure; /* NULL: shrinkage */
     void *context;           /* of `structure` */

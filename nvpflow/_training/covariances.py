@@ -29,6 +29,10 @@ SHRINKAGES, FOLDS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7
 # that gap. In other columns the floor is LEAST_RESOLVED times the resolution of the dtype.
 REPEATED = 0.1
 LEAST_OF_SPREAD, LEAST_OF_GAP, OF_ROUNDING, LEAST_RESOLVED = 1e-3, 0.1, 3**-0.5, 8
+# Where values are rounded, the floor holds for each column alone, and variances grow by this share of it, so that components
+# stay thin across what ties rounded columns to each other. In other columns they grow by all of it. With all of it everywhere
+# the default lost 2.3 nats on concrete, 1.1 on weather reports and 0.15 on diabetes.
+ADDED_TO_ROUNDED = 0.01
 # A component holds one value in such a column if its variance there is at most this many times the floor.
 ONE_VALUE = 4
 # Steps of a factor analysis, and the smallest share of a column's variance that is not from the factors.
@@ -60,6 +64,8 @@ class CovariancePrior:
         Columns with many equal values.
     floor : ndarray, shape (D,)
         The minimum variances.
+    added : ndarray, shape (D,)
+        What variances grow by.
     """
 
     def __init__(self, x: Floats, weight: Floats | None, n: float) -> None:
@@ -67,8 +73,9 @@ class CovariancePrior:
         some = slice(None, None, max(1, len(x) // MANY_ROWS))
         self.shrinkage = _choose_shrinkage(x[some].astype(np.float64), None if weight is None else weight[some])
         resolution = LEAST_RESOLVED * np.finfo(x.dtype).eps
-        least = np.array([_least_deviation(column) for column in x[some].T], np.float64)
+        least, is_rounded = np.array([_least_deviation(column) for column in x[some].T], np.float64).T
         self.repeated, self.floor = least > resolution, np.maximum(least, resolution) ** 2
+        self.added = np.maximum(np.where(is_rounded > 0, ADDED_TO_ROUNDED, 1) * self.floor, resolution**2)
         self.any_repeated = bool(self.repeated.any())
 
     def covariances(self, squares: Floats, shares: Floats, prior_samples: float = PRIOR_SAMPLES) -> Floats:
@@ -92,12 +99,12 @@ class CovariancePrior:
         """The prior as `_core.em` and `_core.covariances` read it."""
         repeated = self.repeated.astype(np.float64) if self.any_repeated else None
         structure = functools.partial(factor_model, n_factors=self.n_factors) if self.n_factors else None
-        return self.n, prior_samples, self.shrinkage, LIMITS, self.floor, repeated, structure
+        return self.n, prior_samples, self.shrinkage, LIMITS, self.floor, self.added, repeated, structure
 
     def regular(self, covariances: Floats) -> Floats:
         """Covariances (K, D, D) with the floors, and positive definite."""
         i = np.arange(covariances.shape[1])
-        covariances[:, i, i] = covariances[:, i, i] * (1 + LEAST_RELATIVE) + self.floor
+        covariances[:, i, i] = np.maximum(covariances[:, i, i] * (1 + LEAST_RELATIVE) + self.added, self.floor)
         return covariances
 
 
@@ -135,17 +142,17 @@ def shrunk_to_identity(x: Floats, weight: Floats | None, n: float) -> Floats:
     return shrunk
 
 
-def _least_deviation(column: Floats) -> float:
-    """The floor of a component's deviation if values repeat, otherwise 0."""
+def _least_deviation(column: Floats) -> tuple[float, bool]:
+    """The floor of a component's deviation if values repeat, otherwise 0, and whether they are rounded."""
     values, times = np.unique(column, return_counts=True)
     if len(values) < 2 or len(values) > (1 - REPEATED) * len(column):
-        return 0.0
+        return 0.0, False
     gap = np.median(np.diff(values))
     if times.max() < LARGE_SHARE * len(column):
-        return float(OF_ROUNDING * gap)
+        return float(OF_ROUNDING * gap), True
     low, high = quantiles(values[:, None], (0.05, 0.95))[:, 0]
     least: float = min(LEAST_OF_SPREAD * (high - low) / SPREAD_OF_NORMAL, LEAST_OF_GAP * gap)
-    return least
+    return least, False
 
 
 def _choose_shrinkage(x: Floats, weight: Floats | None) -> float:

@@ -9,7 +9,7 @@ from nvpflow._base import bare_flow
 from nvpflow._training.covariances import PRIOR_SAMPLES, CovariancePrior
 from nvpflow._training.dataset import Data
 from nvpflow._training.kmeans import Clusters
-from nvpflow._training.statistics import effective_size, location_and_scale
+from nvpflow._training.statistics import blocks, effective_size, location_and_scale
 from nvpflow._typing import Floats
 from nvpflow.mixture_base import MixtureBase, pack_factors
 
@@ -29,8 +29,13 @@ class ColumnUnits:
 
     def standardize(self, x: Floats) -> Floats:
         """In the dtype of the samples, or in float64 where float32 is too small."""
-        z: Floats = (x - self.mean) / self.deviation
-        return z if np.abs(z).max() > LARGEST_SINGLE else z.astype(self.dtype)
+        z = np.empty(x.shape, self.dtype)
+        for rows in blocks(len(x)):
+            part = (x[rows] - self.mean) / self.deviation
+            if np.abs(part).max() > LARGEST_SINGLE:
+                return np.asarray((x - self.mean) / self.deviation)
+            z[rows] = part
+        return z
 
     @property
     def log_det(self) -> float:
@@ -78,9 +83,12 @@ class Mixture:
         self.weights = shares / shares.sum()
         self.covariances = self.samples.prior.covariances(squares, shares, self.prior_samples)
 
-    def fit(self, max_iter: int) -> float:
-        """Take steps until one raises the likelihood by less than a factor of e. Return the Bayesian information criterion."""
-        nll = self._steps(max_iter)
+    def fit(self, max_iter: int, least_gain: float = 0.0) -> float:
+        """Take steps until one raises the likelihood by less than a factor of e. Return the Bayesian information criterion.
+
+        `least_gain`: end also if a step raises the mean log-likelihood by less than this, in nats.
+        """
+        nll = self._steps(max_iter, least_gain)
         n_parameters = self.k * (1 + self.dim + self.dim * (self.dim + 1) // 2) - 1
         criterion: float = 2 * self.samples.n * nll + n_parameters * np.log(self.samples.n)
         return criterion
@@ -95,11 +103,11 @@ class Mixture:
             log_prob = self._flow.log_prob(x.astype(self.samples.x.dtype, copy=False)).astype(np.float64)
         return np.where(np.isfinite(log_prob), log_prob, -np.inf)
 
-    def _steps(self, max_iter: int) -> float:
+    def _steps(self, max_iter: int, least_gain: float = 0.0) -> float:
         """Take steps of expectation and maximisation, as `fit`. Return the mean NLL before the last one."""
         samples = self.samples
         mixture, prior = self._copies(), samples.prior.for_core(self.prior_samples)
-        nll = _core.em(samples.x, samples.weight, None, None, None, *mixture, prior, max_iter, 1 / samples.n)
+        nll = _core.em(samples.x, samples.weight, None, None, None, *mixture, prior, max_iter, max(least_gain, 1 / samples.n))
         self.weights, self.means, self.covariances = mixture
         return nll
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nvpflow._typing import ArrayLike, Floats, Ints, Seed
+from nvpflow._typing import ArrayLike, Bools, Floats, Ints, Seed
 from nvpflow._validation.arguments import check_int, check_real, draw_seeds
 from nvpflow._warnings import AccuracyWarning, warn_user
 from nvpflow.missing._marginal import FEW
 from nvpflow.queries._branches import RealModel
 from nvpflow.queries._column import Column
 from nvpflow.queries._given import Given, check_columns, read_points
-from nvpflow.queries._lines import N_DRAWS, Lines, method_for
+from nvpflow.queries._levels import conformal_levels, conformal_shares
+from nvpflow.queries._lines import Lines, method_for
 from nvpflow.queries._ordered import OrderedCategory
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["ConditionalDensity"]
 
 LARGE_ERROR = 1e-3  # of probabilities by quadrature: more cannot be trusted
-SPAN = (0.001, 0.999)
+LEAST_HELD_OUT = 30  # rows that check quantiles
 
 
 class ConditionalDensity:
@@ -58,6 +60,8 @@ class ConditionalDensity:
     means and standard deviations; their `cdf` begins at the low end of the range, and their interval half a turn from the mean
     direction, so that its first end may be above the second.
 
+    Quantiles say what the model says, which need not be calibrated: `calibrated` checks them by held-out rows.
+
     References
     ----------
     Sung (2004), "Gaussian mixture regression and classification", for the closed form; Trefethen (2019), "Approximation theory
@@ -83,6 +87,7 @@ class ConditionalDensity:
         self._incomplete = model._incomplete_model()
         has_numbers = getattr(model, "flow_", None) is not None
         self._real = RealModel(self._incomplete) if has_numbers else None
+        self._levels: Floats | None = None  # of held-out rows, sorted
 
     @property
     def columns(self) -> list[Any]:
@@ -116,11 +121,11 @@ class ConditionalDensity:
         """Errors, effective sizes, and log-densities (n,) of what is given, up to the slope of the supports."""
         rows, n = self._given.rows, len(self._given.rows)
         numbers = [self._others.index(column) for column in self._given.free if column in self._others]
-        if self._real is not None and numbers and self.method != "importance":
+        if self._real is not None and numbers:
             lines = self._line(self._given.free[self._first_number()]).lines
             return lines.error, lines.size, lines.log_total
         scores = self._incomplete.score(rows, self._context)
-        size = np.where(np.isinf(scores.size), np.inf, np.minimum(scores.size, N_DRAWS))
+        size = scores.size
         error = np.where(np.isinf(size), 0.0, 0.5 / np.sqrt(np.maximum(size, 1.0)))
         return error, size, np.asarray(scores.log_density, np.float64).reshape(n)
 
@@ -226,9 +231,15 @@ class ConditionalDensity:
         """
         free = self._given.free
         log_given = self._checked()
-        if len(free) == 1 and free[0] in self._others and self.method != "importance":
+        if len(free) == 1 and free[0] in self._others:
             values, shape = self._grid("grid", grid)  # type: ignore[arg-type]
-            return self._line(free[0]).pdf(values).reshape(shape)
+            drawn = self._line(free[0]).lines.drawn
+            if not drawn.any():
+                return self._line(free[0]).pdf(values).reshape(shape)
+            found = np.empty(values.shape)
+            found[~drawn] = self._of_rows(~drawn)._line(free[0]).pdf(values[~drawn])
+            found[drawn] = self._of_rows(drawn)._integrated_pdf(values[drawn])
+            return found.reshape(shape)
         grids: Any = (grid,) if len(free) == 1 else grid
         if not isinstance(grids, tuple) or len(grids) != len(free):
             raise ValueError(f"grid must be a tuple of {len(free)} arrays, one for each free column")
@@ -240,8 +251,23 @@ class ConditionalDensity:
         rows = np.repeat(np.arange(n), len(read))
         with np.errstate(invalid="ignore"):
             log_p = self._log_density(np.tile(read, (n, 1)), rows) - self._log_norm(log_given)[rows]
-        found: Floats = np.exp(log_p).reshape(n, *(len(axis) for axis in axes))
-        return self._shown(found)
+        product: Floats = np.exp(log_p).reshape(n, *(len(axis) for axis in axes))
+        return self._shown(product)
+
+    def _of_rows(self, rows: Bools) -> ConditionalDensity:
+        """Those of some rows."""
+        context = None if self._context is None else self._context[rows]
+        return ConditionalDensity(self._model, self._given._replace(rows=self._given.rows[rows]), context)
+
+    def _integrated_pdf(self, values: Floats) -> Floats:
+        """Densities of the one free column at values (n, G), each with the other open columns integrated out."""
+        width = values.shape[1]
+        full = np.repeat(self._given.rows, width, axis=0)
+        full[:, self._others.index(self._given.free[0])] = values.ravel()
+        context = None if self._context is None else np.repeat(self._context, width, axis=0)
+        log_p = np.asarray(self._incomplete.score(full, context).log_density, np.float64).reshape(values.shape)
+        with np.errstate(invalid="ignore"):
+            return np.exp(log_p - self._log_norm(np.empty(0))[:, np.newaxis])
 
     def cdf(self, x: ArrayLike) -> Floats:
         """Probability of values up to x, for one free column of ordered values.
@@ -261,7 +287,8 @@ class ConditionalDensity:
             return self._shown(found[:, 0] if one else found)
         values, shape = self._grid("x", x)
         self._checked()
-        return self._line(column).cdf(values).reshape(shape)
+        below = self._line(column).cdf(values).reshape(shape)
+        return below if self._levels is None else conformal_shares(self._levels, below)
 
     def ppf(self, q: ArrayLike) -> Floats:
         """Quantiles, for one free column of ordered values: the inverse of `cdf`.
@@ -283,6 +310,7 @@ class ConditionalDensity:
             found: Any = ordered.ppf(values).reshape(shape)
             return found  # type: ignore[no-any-return]  # values of any type
         self._checked()
+        values = values if self._levels is None else conformal_levels(self._levels, values)
         return self._line(column).ppf(values).reshape(shape)
 
     def mean(self) -> Floats:
@@ -318,6 +346,8 @@ class ConditionalDensity:
             Intervals of each column by itself.
         """
         level = check_real("level", level, 0, 1, low_open=True)
+        if self._levels is not None:
+            return self.ppf([0.5 - level / 2, 0.5 + level / 2])
         return self._of_columns("interval", lambda column: column.interval(level))
 
     def _of_columns(self, method: str, of_one: Any) -> Floats:
@@ -326,6 +356,57 @@ class ConditionalDensity:
         self._checked()
         found = [of_one(self._line(column)) for column in self._given.free]
         return self._shown(found[0] if len(found) == 1 else np.stack(found, axis=1))
+
+    def calibrated(self, X: ArrayLike, *, context: ArrayLike | None = None) -> ConditionalDensity:
+        """The same with quantiles that hold as many rows as they say: rows that were not in the fit check them.
+
+        `cdf`, `ppf` and `interval` of the result take the levels at which the quantiles of the model held the right share of
+        these rows (conformal prediction). Its densities, means, deviations and samples are those of the model.
+
+        Parameters
+        ----------
+        X : array_like or frame, shape (m, D)
+            Held-out rows of all columns. What is open here is not read but for the one free column, which must hold real
+            numbers.
+        context : array_like of real numbers, shape (m, C), or (C,) or (1, C) for all rows the same
+            Needed by a model that was fitted with a context.
+
+        Returns
+        -------
+        ConditionalDensity
+
+        Raises
+        ------
+        TypeError, ValueError
+            Also if there are fewer than 30 rows, which have too few levels.
+
+        Examples
+        --------
+        >>> import numpy as np, nvpflow
+        >>> X = np.random.default_rng(0).normal(size=(700, 2)) @ [[1, 2], [0, 1]]
+        >>> model = nvpflow.FlowDensity(max_iter=50, random_state=0).fit(X[:500])
+        >>> model.conditional({0: 1.0}).calibrated(X[500:]).interval(0.9).shape
+        (2,)
+        """
+        column = self._only("calibrated")
+        if column not in self._others or self._line(column).kind.turn or self._line(column).kind.is_whole:
+            raise ValueError("calibrated needs a free column of real numbers, not of categories, angles or whole numbers")
+        is_open = np.isnan(self._given.rows)
+        if (is_open != is_open[:1]).any():
+            raise ValueError("calibrated needs rows of which the same columns are given, got missing cells in some of them")
+        rows = self._model._check_incomplete(X).astype(np.float64)
+        truth = rows[:, self._others.index(column)]
+        known = ~np.isnan(truth)
+        if known.sum() < LEAST_HELD_OUT:
+            raise ValueError(f"X must have at least {LEAST_HELD_OUT} rows with values of the free column, got {known.sum()}")
+        given = self._model._context_of_incomplete(context, len(rows))
+        held_out = Given(np.where(is_open[0], np.nan, rows)[known], (column,), False)
+        levels = ConditionalDensity(self._model, held_out, None if given is None else given[known]).cdf(truth[known, None])[
+            :, 0
+        ]
+        found = copy.copy(self)
+        found._levels = np.sort(levels[np.isfinite(levels)])
+        return found
 
     def _ordered(self, method: str) -> OrderedCategory | None:
         """The distribution of the only free column if it is a category, which must have an order."""
@@ -349,7 +430,8 @@ class ConditionalDensity:
         names = getattr(self._model, "feature_names_in_", None)
         label = column if names is None else repr(names[column])
         return ValueError(
-            f"{method} needs columns of ordered values, and column {label} holds categories: pdf has their probabilities"
+            f"{method} needs columns of ordered values, and column {label} holds categories: pdf has their probabilities, and "
+            "marginal(columns) is the density of others"
         )
 
     def sample(self, n_samples: int = 1, random_state: Seed = None) -> Any:

@@ -27,7 +27,7 @@ def reference_covariances(prior, squares, shares, prior_samples):
         limit = _limit(prior, of_all, squares, shares, rows)[:, None, None]
         covariances = own / shares[:, None, None] * squares + (1 - own) * limit * priors
     i = np.arange(dim)
-    covariances[:, i, i] = covariances[:, i, i] * (1 + c.LEAST_RELATIVE) + prior.floor
+    covariances[:, i, i] = np.maximum(covariances[:, i, i] * (1 + c.LEAST_RELATIVE) + prior.added, prior.floor)
     return covariances
 
 

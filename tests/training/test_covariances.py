@@ -55,6 +55,20 @@ def test_repeated_values(n):
         assert found[1, 0, 0] == prior.floor[0]
 
 
+def test_rounded_columns_may_be_tied_to_each_other():
+    x = np.random.default_rng(0).normal(size=(400, 1)).round(2)
+    x = np.column_stack([x, x, np.arange(400) / 200])
+    prior = CovariancePrior(x, None, 400.0)
+    assert prior.repeated.tolist() == [True, True, False]
+    tied, one_value = np.ones((3, 3)) + np.diag([0, 0, 1.0]), np.diag([0, 0, 1.0])
+    for found in [prior.covariances(np.array([tied, one_value]) / 2, np.array([0.5, 0.5]), 0.0), prior.regular(tied[None])]:
+        np.testing.assert_allclose(found[0], tied, atol=prior.floor[0])
+        across = np.array([1, -1]) / 2**0.5
+        assert 0 < across @ found[0][:2, :2] @ across < 0.02 * prior.floor[0]
+    of_one_value = prior.covariances(np.array([tied, one_value]) / 2, np.array([0.5, 0.5]), 0.0)[1]
+    np.testing.assert_array_equal(np.diag(of_one_value)[:2], prior.floor[:2])
+
+
 def test_factors():
     prior, (squares, shares) = prior_of(9), components(9, 6)
     plain = prior.covariances(squares, shares, 1.0)
@@ -73,7 +87,7 @@ def test_constant_column():
 
 def test_failing_structure():
     squares, shares = components(3, 4)
-    n, samples, shrinkage, limits, floor, *_ = prior_of(3).for_core(1.0)
+    n, samples, shrinkage, limits, floor, added, *_ = prior_of(3).for_core(1.0)
 
     def fail(pooled):
         assert pooled.shape == (3, 3)
@@ -81,9 +95,9 @@ def test_failing_structure():
 
     before = squares.copy()
     with pytest.raises(LookupError, match="no structure"):
-        _core.covariances(squares, shares, (n, samples, shrinkage, limits, floor, None, fail))
+        _core.covariances(squares, shares, (n, samples, shrinkage, limits, floor, added, None, fail))
     with pytest.raises(ValueError, match=r"structure must have shape \(3, 3\)"):
-        _core.covariances(squares, shares, (n, samples, shrinkage, limits, floor, None, lambda pooled: pooled[:2]))
+        _core.covariances(squares, shares, (n, samples, shrinkage, limits, floor, added, None, lambda pooled: pooled[:2]))
     np.testing.assert_array_equal(squares, before)
 
 
@@ -97,7 +111,7 @@ def test_bad_arrays(place, bad):
         _core.covariances(*arguments)
 
 
-@pytest.mark.parametrize("place, bad", [(3, np.ones(4)), (4, np.ones(0)), (5, np.ones(2)), (5, "no")])
+@pytest.mark.parametrize("place, bad", [(3, np.ones(4)), (4, np.ones(0)), (5, np.ones(2)), (6, np.ones(2)), (6, "no")])
 def test_bad_prior(place, bad):
     prior = list(prior_of(3).for_core(1.0))
     prior[place] = bad
