@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nvpflow._typing import ArrayLike, Floats, Seed
+from nvpflow._validation.arrays import as_array
 from nvpflow.density import FlowDensity
 
 __all__ = ["NormalFlow"]
@@ -38,17 +39,17 @@ class NormalFlow:
 
     def fit(self, x: ArrayLike, weights: ArrayLike | None = None) -> None:
         """Fit to samples (n, D) with weights (n,)."""
-        self._check("x", x)
+        self.check("x", x)
         self.model.fit(x, sample_weight=weights)
 
     def to_latent(self, x: ArrayLike) -> tuple[Floats, Floats]:
         """Latent points (n, D) of data, and log|det dz/dx| (n,)."""
-        found: tuple[Floats, Floats] = self.model.transform(self._check("x", x), return_log_det=True)
+        found: tuple[Floats, Floats] = self.model.transform(self.check("x", x), return_log_det=True)
         return found
 
     def to_data(self, z: ArrayLike) -> tuple[Floats, Floats]:
         """Data (n, D) of latent points, and log|det dx/dz| (n,). NaN and -inf in rows that are not finite."""
-        points = self._check("z", z)
+        points = self.check("z", z)
         x, log_det = np.full(points.shape, np.nan), np.full(len(points), -np.inf)
         good = np.isfinite(points).all(axis=1)
         if good.any():
@@ -57,14 +58,17 @@ class NormalFlow:
 
     def log_prob(self, x: ArrayLike) -> Floats:
         """Log-densities (n,) of data, in nats."""
-        return self.model.score_samples(self._check("x", x))
+        return self.model.score_samples(self.check("x", x))
 
     def sample_and_log_prob(self, n_samples: int, random_state: Seed) -> tuple[Floats, Floats]:
         """Samples (n, D) and their log-densities (n,)."""
         return self.model.sample_and_log_prob(n_samples, random_state)
 
-    def _check(self, name: str, points: ArrayLike) -> Floats:
-        array: Floats = np.asarray(points)
+    def check(self, name: str, points: ArrayLike) -> Floats:
+        """Points as an array (n, D) of real numbers."""
+        array: Floats = as_array(name, points)
         if array.ndim != 2 or array.shape[1] != self.data_dim:
             raise ValueError(f"{name} must have shape (n, {self.data_dim}), got {array.shape}")
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}")
         return array

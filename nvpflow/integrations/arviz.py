@@ -78,7 +78,7 @@ def to_arviz(
 
 def _drawn(model: Any, n_samples: int, n_chains: int, context: ArrayLike | None, random_state: Seed) -> Chains:
     """Draws of a model, and their log-densities."""
-    if not callable(getattr(model, "sample_and_log_prob", None)):
+    if isinstance(model, type) or not callable(getattr(model, "sample_and_log_prob", None)):
         raise TypeError(f"source must be a result of nvpflow.monte_carlo or a fitted model, got {shown(model)}")
     shape = check_int("n_chains", n_chains, 1), check_int("n_samples", n_samples, 1)
     (seed,) = draw_seeds(random_state, 1)

@@ -12,6 +12,7 @@ import numpy as np
 
 from nvpflow._typing import Floats
 from nvpflow._validation.arguments import check_int, shown
+from nvpflow._validation.arrays import as_array
 from nvpflow.flow import Flow
 from nvpflow.integrations._log_prob import log_prob_vjp, refuse_context_gradient
 from nvpflow.integrations._missing import not_installed
@@ -88,9 +89,17 @@ class JaxFlow:
         Returns
         -------
         Flow
+
+        Raises
+        ------
+        TypeError, ValueError
+            If parameters are tracers, or have another shape.
         """
         twin = self._flow.copy()
-        twin.parameters[:] = np.asarray(parameters)
+        given = as_array("parameters", parameters)
+        if given.shape != twin.parameters.shape:
+            raise ValueError(f"parameters must have shape {twin.parameters.shape}, got {given.shape}")
+        twin.parameters[:] = given
         return twin
 
     def forward(self, parameters: Any, z: Any, context: Any = None) -> tuple[Any, Any]:

@@ -172,7 +172,7 @@ class NessaiFlowModel:
         alt_dist : torch.distributions.Distribution, optional
             What the latent points were drawn from, if not from N(0, I).
         """
-        points = self.sample_latent_distribution(N) if z is None else _double(z)
+        points = self.sample_latent_distribution(N) if z is None else _double(self._flow.check("z", z))
         of_latent = _log_normal(points)
         if z is not None and alt_dist is not None:
             of_latent = _double(alt_dist.log_prob(torch.from_numpy(points).type(torch.get_default_dtype())))
@@ -181,7 +181,7 @@ class NessaiFlowModel:
 
     def base_distribution_log_prob(self, z: torch.Tensor) -> torch.Tensor:
         """Log-densities (n,) of latent points (n, D), in nats."""
-        return torch.from_numpy(_log_normal(_double(z)))
+        return torch.from_numpy(_log_normal(_double(self._flow.check("z", z))))
 
 
 class NessaiProposal(FlowProposal):

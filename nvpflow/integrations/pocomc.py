@@ -17,7 +17,7 @@ try:
 except ModuleNotFoundError as error:
     raise not_installed("pocomc", error) from None
 
-from nvpflow.integrations._tensors import as_floats, draw_seed
+from nvpflow.integrations._tensors import as_floats, check_place, draw_seed
 
 __all__ = ["FlowPreconditioner"]
 
@@ -94,7 +94,7 @@ class FlowPreconditioner:
         TypeError, ValueError
             If x has another number of dimensions, is not on the CPU, or cannot be fitted. The flow is unchanged then.
         """
-        known = None if weights is None else as_floats("weights", weights.reshape(-1, 1), 1)[:, 0]
+        known = None if weights is None else as_floats("weights", check_place("weights", weights).reshape(-1, 1), 1)[:, 0]
         self._flow.fit(as_floats("x", x, self.n_dim), known)
         history = self.model.history_
         return {"loss": list(history["train_nll"]), "val_loss": list(history.get("validation_nll", ()))}

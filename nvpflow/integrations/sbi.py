@@ -19,6 +19,7 @@ try:
 except ModuleNotFoundError as error:
     raise not_installed("sbi", error) from None
 
+from nvpflow.integrations._tensors import check_place
 from nvpflow.integrations.torch import FlowModule
 
 __all__ = ["FlowEstimator", "flow_estimator"]
@@ -78,6 +79,8 @@ def flow_estimator(
     n_layers = check_int("n_layers", n_layers, 1)
 
     def build(theta: torch.Tensor, x: torch.Tensor) -> FlowEstimator:
+        if len(check_place("theta", theta)) != len(check_place("x", x)):
+            raise ValueError(f"theta and x must have the same number of rows, got {len(theta)} and {len(x)}")
         centre, scale = x.mean(dim=0), x.std(dim=0).clamp_min(1e-6)
         net = torch.nn.Identity() if embedding_net is None else embedding_net
         with torch.no_grad():
@@ -222,7 +225,7 @@ class FlowEstimator(ConditionalDensityEstimator):
         ------
         TypeError, ValueError
         """
-        self._check_condition_shape(condition)
+        self._check_condition_shape(check_place("condition", condition))
         self._check_input_shape(input)
         input, condition, n = self._broadcast_and_align(input, condition)
         rows = condition.reshape(-1, *self.condition_shape)
@@ -268,7 +271,7 @@ class FlowEstimator(ConditionalDensityEstimator):
         ------
         TypeError, ValueError
         """
-        self._check_condition_shape(condition)
+        self._check_condition_shape(check_place("condition", condition))
         with torch.no_grad():
             context = self._context(condition.reshape(-1, *self.condition_shape))
             return self.net.distribution(context).sample(sample_shape) + self.origin

@@ -17,7 +17,7 @@ try:
 except ModuleNotFoundError as error:
     raise not_installed("torch", error) from None
 
-from nvpflow.integrations._tensors import check_tensor, draw_seed, flat, torch_dtype
+from nvpflow.integrations._tensors import check_place, check_tensor, draw_seed, flat, torch_dtype
 
 __all__ = ["FlowDistribution", "FlowModule"]
 
@@ -363,6 +363,7 @@ class FlowDistribution(torch.distributions.Distribution):
         TypeError, ValueError
             As `FlowModule.log_prob`.
         """
+        check_place("value", value)
         if self._validate_args:
             self._validate_sample(value)
         shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)

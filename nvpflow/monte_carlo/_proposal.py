@@ -29,7 +29,7 @@ class Draws(NamedTuple):
 
 def draw(model: Sampler, n: int, seed: int, context: ArrayLike | None, temperature: float) -> Draws:
     """Draw n samples of `model` with their log-densities."""
-    if not callable(getattr(model, "sample_and_log_prob", None)):
+    if isinstance(model, type) or not callable(getattr(model, "sample_and_log_prob", None)):
         raise TypeError(f"model must be a FlowDensity, a Flow or a FlowEnsemble, got {shown(model)}")
     shape = () if context is None else as_array("context", context).shape
     if len(shape) == 2 and shape[0] != 1:

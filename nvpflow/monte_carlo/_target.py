@@ -9,6 +9,7 @@ import numpy as np
 
 from nvpflow._typing import ArrayLike, Floats
 from nvpflow._validation.arguments import check_int, shown
+from nvpflow._validation.arrays import as_array
 
 __all__ = ["LogProb", "evaluate"]
 
@@ -37,13 +38,12 @@ def evaluate(log_prob: LogProb, x: Floats, batch_size: int | None) -> Floats:
 def _batch(log_prob: LogProb, x: Floats) -> Floats:
     """What the target says of a batch, on a copy that it may change."""
     returned: Any = log_prob(x.copy())
-    try:
-        values = np.asarray(returned, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"log_prob must return real numbers of shape ({len(x)},), got {shown(returned)}") from None
+    values = as_array("what log_prob returns", returned)
+    if values.dtype.kind not in "fiub":
+        raise TypeError(f"log_prob must return real numbers of shape ({len(x)},), got {shown(returned)}")
     if values.shape != (len(x),):
         raise ValueError(
             f"log_prob must return shape ({len(x)},) for points of shape {x.shape}, got {values.shape}: a function f of one "
             "point becomes one of many as lambda x: np.array([f(point) for point in x])"
         )
-    return values
+    return values.astype(np.float64)

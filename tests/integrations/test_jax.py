@@ -129,6 +129,10 @@ class TestJaxFlow:
             for function in (flow.log_prob, jax.jit(flow.inverse)):
                 with pytest.raises(error, match=match):
                     function(*wrong)
+        with pytest.raises(ValueError, match=r"parameters must have shape \(\d+,\), got \(1,\)"):
+            flow.flow(parameters[:1])
+        with pytest.raises(TypeError, match="parameters must be an array of real numbers, got a .*Tracer"):
+            jax.jit(lambda p: flow.flow(p).log_prob(x))(parameters)
         with pytest.raises(ValueError, match="context must be an array"):
             make(2)[1].log_prob(*make(2)[2][:2])
         with pytest.raises(TypeError, match="flow must be a nvpflow.Flow"):

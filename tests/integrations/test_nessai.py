@@ -1,6 +1,7 @@
 """nvpflow.integrations.nessai: runs of the sampler against an exact evidence, maps, files, and errors."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -122,6 +123,16 @@ def test_resume(tmp_path):
 def test_errors(flow, tmp_path):
     with pytest.raises(ValueError, match=r"x must have shape \(n, 2\), got \(4, 3\)"):
         flow.log_prob(np.zeros((4, 3)))
+    for points in (np.zeros(2), np.zeros((4, 3))):
+        for method in (lambda z: flow.sample_and_log_prob(z=z), flow.base_distribution_log_prob, flow.inverse):
+            with pytest.raises(ValueError, match=rf"z must have shape \(n, 2\), got {re.escape(str(points.shape))}"):
+                method(points)
+    with pytest.raises(TypeError, match="x must be an array of real numbers, got a Tensor: .* meta"):
+        flow.log_prob(torch.empty(4, 2, device="meta"))
+    with pytest.raises(TypeError, match="x must be an array of real numbers, got a Tensor: .* requires grad"):
+        flow.train(torch.zeros(4, 2, requires_grad=True))
+    with pytest.raises(TypeError, match="x must be an array of real numbers, got dtype complex128"):
+        flow.log_prob(np.zeros((4, 2), complex))
     with pytest.raises(TypeError, match="flow_config\\['n_inputs'\\] must be an integer, got None"):
         NessaiFlowModel({})
     with pytest.raises(TypeError, match="n_neurons"):

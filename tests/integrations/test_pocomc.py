@@ -83,6 +83,12 @@ def test_errors(flow):
         flow.log_prob(torch.zeros(4, 2, requires_grad=True))
     with pytest.raises(TypeError, match="on the CPU, where nvpflow computes, got one on meta"):
         flow.log_prob(torch.zeros(4, 2, device="meta"))
+    for weights in ([1.0, 1.0], np.ones(2)):
+        with pytest.raises(TypeError, match="weights must be a torch.Tensor, got"):
+            flow.fit(torch.zeros(2, 2), weights)
+    with pytest.raises(TypeError, match="weights must be a dense tensor on the CPU"):
+        flow.fit(torch.zeros(2, 2), torch.ones(2, device="meta"))
+    np.testing.assert_array_equal(flow.log_prob(torch.zeros(4, 2, dtype=torch.bfloat16)), flow.log_prob(torch.zeros(4, 2)))
     with pytest.raises(nvpflow.NotFittedError):
         FlowPreconditioner(2).forward(U)
     with pytest.raises(ValueError, match="must not have n_models"):

@@ -103,11 +103,18 @@ class TestFlowEstimator:
         assert torch.isfinite(flow_estimator(n_layers=2)(theta, x).loss(theta, x)).all()
 
     def test_errors(self, estimator):
-        from nvpflow.integrations.sbi import FlowEstimator
+        from nvpflow.integrations.sbi import FlowEstimator, flow_estimator
 
         theta, x = simulate(40)
         with pytest.raises(ValueError, match="match"):
             estimator.log_prob(theta, x[:, :1])
+        for method in (lambda: estimator.log_prob(theta, x.to("meta")), lambda: estimator.sample((3,), x.to("meta"))):
+            with pytest.raises(TypeError, match="condition must be a dense tensor on the CPU"):
+                method()
+        with pytest.raises(ValueError, match="theta and x must have the same number of rows, got 40 and 3"):
+            flow_estimator()(theta, x[:3])
+        with pytest.raises(TypeError, match="theta must be a dense tensor on the CPU"):
+            flow_estimator()(theta.to("meta"), x)
         for model, match in (
             (nvpflow.FlowDensity(max_iter=2, n_models=2).fit(theta, context=x), "one flow of real columns"),
             (nvpflow.FlowDensity(max_iter=2).fit(theta), "fitted with a context"),

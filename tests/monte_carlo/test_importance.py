@@ -116,9 +116,9 @@ def test_resample(result):
 
 
 def test_text(result):
-    assert "4000 samples in 2 dimensions" in str(result) and "Pareto k gives no reason for doubt. What the model does not reach" in str(
+    assert "4000 samples in 2 dimensions" in str(
         result
-    )
+    ) and "Pareto k gives no reason for doubt. What the model does not reach" in str(result)
 
 
 @pytest.mark.parametrize(
@@ -153,6 +153,8 @@ def test_narrow_proposals_warn(rough):
         (lambda x: 0.0, ValueError, r"log_prob must return shape \(50,\) for points of shape \(50, 2\), got \(\): a function f of one"),
         (lambda x: x, ValueError, r"must return shape \(50,\) .* got \(50, 2\)"),
         (lambda x: ["a"] * len(x), TypeError, "log_prob must return real numbers"),
+        (lambda x: log_prob(x) + 0j, TypeError, "log_prob must return real numbers"),
+        (lambda x: None, TypeError, "what log_prob returns must be an array of real numbers, got a NoneType"),
         (lambda x: np.full(len(x), np.nan), ValueError, r"or -inf where there is no density, got nan at \["),
         (lambda x: np.full(len(x), np.inf), ValueError, "got inf at"),
         (lambda x: np.full(len(x), -np.inf), ValueError, "got -inf at all 50"),
@@ -166,6 +168,8 @@ def test_bad_targets(model, target, error, message):
 def test_errors(model, result):
     with pytest.raises(TypeError, match="model must be a FlowDensity, a Flow or a FlowEnsemble, got 'flow'"):
         importance_sample("flow", log_prob)
+    with pytest.raises(TypeError, match="model must be a FlowDensity, a Flow or a FlowEnsemble, got <class"):
+        importance_sample(nvpflow.FlowDensity, log_prob)
     with pytest.raises(nvpflow.NotFittedError):
         importance_sample(nvpflow.FlowDensity(), log_prob)
     with pytest.raises(ValueError, match="n_samples must be at least 2, got 1"):
