@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 from collections.abc import Sequence
@@ -121,10 +122,10 @@ def _are_paths(X: Any) -> bool:
 
 
 def _expanded(path: PathLike) -> list[str]:
-    """The paths that a pattern stands for, the Parquet files of a folder, or else the path itself."""
+    """The files of a folder, the paths that a pattern stands for, or else the path itself."""
     text = os.fspath(path)
     if os.path.isdir(text):
-        return _parquet_files(text)
+        return _files_of(text)
     if os.path.exists(text):
         return [text]
     found = sorted(glob.glob(text, recursive=True))
@@ -133,11 +134,12 @@ def _expanded(path: PathLike) -> list[str]:
     return found
 
 
-def _parquet_files(folder: str) -> list[str]:
-    every = glob.iglob(os.path.join(glob.escape(folder), "**", "*"), recursive=True)
-    found = sorted(path for path in every if FORMATS.get(Path(path).suffix.lower()) == "parquet" and os.path.isfile(path))
+def _files_of(folder: str) -> list[str]:
+    """The Parquet files in a folder and those below, without hidden ones."""
+    files = (path.relative_to(folder) for path in Path(folder).rglob("*") if path.suffix.lower() in (".parquet", ".pq"))
+    found = sorted(str(Path(folder, file)) for file in files if not any(part[0] in "._" for part in file.parts))
     if not found:
-        raise IsADirectoryError(f"{folder}: Is a directory, without Parquet files")
+        raise IsADirectoryError(errno.EISDIR, "Is a directory without Parquet files", folder)
     return found
 
 
@@ -153,8 +155,8 @@ def _of_paths(paths: list[str], columns: Sequence[str] | None) -> RowSource:
 def dataset_of(paths: Sequence[PathLike]) -> Any:
     """The pyarrow data set of Parquet, CSV or Arrow files, folders of Parquet files, or patterns."""
     found = [path for one in paths for path in _expanded(one)]
-    suffixes = sorted({Path(path).suffix.lower() for path in found if not os.path.isdir(path)})
-    kinds = {FORMATS.get(suffix) for suffix in suffixes} or {"parquet"}
+    suffixes = sorted({Path(path).suffix.lower() for path in found})
+    kinds = {FORMATS.get(suffix) for suffix in suffixes}
     if len(kinds) > 1 or None in kinds:
         raise ValueError(f"X must be files of one kind, Parquet, CSV or Arrow, or one NPY file, got {', '.join(suffixes)}")
     (kind,) = kinds

@@ -144,6 +144,17 @@ def test_some_columns(tmp_path):
         assert list(source.names) == ["c", "a"]
 
 
+def test_folders_below_a_folder(tmp_path):
+    for i, part in enumerate(np.split(X, 2)):
+        folder = tmp_path / f"part={i}"
+        folder.mkdir()
+        parquet.write_table(pyarrow.table({"a": part[:, 0]}), folder / "x.parquet")
+    (tmp_path / "notes.txt").touch()
+    source = as_source(tmp_path)
+    assert list(source.names) == ["a", "part"]
+    assert np.array_equal(np.concatenate(list(source.batches())), np.c_[X[:, 0], np.repeat([0, 1], N // 2)])
+
+
 def test_whole_numbers_before_fractions_in_csv(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("a,b\n" + "1,2\n" * 300_000 + "1.5,2\n")
@@ -201,6 +212,11 @@ def test_errors_of_files(tmp_path):
     for name, words in cases.items():
         with pytest.raises(ValueError, match=words):
             as_source(tmp_path / name)
+    (tmp_path / "_hidden").mkdir()
+    (tmp_path / "a.parquet").rename(tmp_path / "_hidden" / "a.parquet")
+    with pytest.raises(IsADirectoryError, match="Is a directory without Parquet files"):
+        as_source(tmp_path)
+    (tmp_path / "a.parquet").touch()
     with pytest.raises(ValueError, match="X must be files of one kind"):
         as_source([tmp_path / "a.csv", tmp_path / "a.parquet"])
     with pytest.raises(ValueError, match="X must have one column 'z', got none"):
