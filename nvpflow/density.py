@@ -276,8 +276,9 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         the same of the validation samples alone; "weight", the share in the fitted density. After the mixtures come, if there
         are margins, averages of mixtures without and with them, fitted to at most 3000 samples and judged on those held out in
         turn. Then come other starts and learning rates that were tried, and the flow, which are judged on the validation
-        samples alone. Last come the mixtures that read the context, if they competed; their names end with "given the
-        context". Of an ensemble, the candidates of its members, "member 0: ..." and so on.
+        samples alone; the name of the flow says why its training ended. Last come the mixtures that read the context, if they
+        competed; their names end with "given the context". Mixtures are judged on at most 20,000 samples. Of an ensemble, the
+        candidates of its members, "member 0: ..." and so on.
     refinement_ : dict
         Only after a fit in batches; not in files: what the passes over all rows have changed. See `nvpflow.scale.fit_from`.
     n_samples_seen_ : int
