@@ -975,8 +975,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             says so, with the columns of `feature_names_in_`, or else x0, x1, ...; after fitting to a frame of pandas or polars
             with a `support` or categories, a frame with its columns and their types. With categories otherwise an ndarray of
             objects, or of numbers after fitting to an array of numbers. With `per_context` always an ndarray.
-            With a context of Dask: a lazy array in its chunks, each of which has a seed of its own. `nvpflow.scale.dask.sample`
-            draws lazily without a context.
+            With a context of Dask: a lazy array in its chunks, each of which has a seed of its own. Without a context
+            `nvpflow.scale.dask.sample` draws lazily.
 
         Raises
         ------

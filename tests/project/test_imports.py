@@ -66,7 +66,7 @@ for name in sys.argv[1:]:
         importlib.import_module(name)
     except Exception as error:
         missing = isinstance(error, ModuleNotFoundError) and not error.name.startswith("nvpflow")
-        if not (missing and name.startswith("nvpflow.integrations.")):
+        if not (missing and name.startswith(("nvpflow.integrations.", "nvpflow.scale."))):
             sys.exit(f"{name}: {error!r}")
 """
 
