@@ -336,7 +336,9 @@ static nvp_status load_context_range(span file, size_t n, double **range) {
 
 static nvp_status load_units(span file, nvp_model *model) {
     const size_t dim = nvp_ensemble_dim(model->ensemble), context_dim = nvp_ensemble_context_dim(model->ensemble);
-    nvp_status status = has_member(file, "categories.codes.npy") ? NVP_ERROR_FORMAT : load_columns(file, model);
+    /* A flow may have columns without a number in the file, of a context that no network reads. */
+    const bool is_damaged = dim > file.size || context_dim > file.size || has_member(file, "categories.codes.npy");
+    nvp_status status = is_damaged ? NVP_ERROR_FORMAT : load_columns(file, model);
     if (status == NVP_OK)
         status = load_optional(file, "origin.npy", dim, 0, &model->origin);
     if (status == NVP_OK)
