@@ -34,8 +34,8 @@ __all__ = [
 MOST_COUNTED_ROWS, MOST_COPIES = 1_000_000, 10
 # A column has no density of its own if other columns determine it up to this share of its standard deviation.
 LEAST_RESIDUAL, SAME = {"float32": 1e-6, "float64": 1e-9}, 1e-6
-# A first look at so many rows, or up to twice as many, finds columns of which others leave up to LOOK times that share: all rows
-# leave at least what these leave, times the root of their share of all rows.
+# A first look at so many rows, or up to twice as many, finds columns of which others leave up to LOOK times that share. All
+# rows leave at least what these leave, times the root of their share of all rows.
 ROWS_OF_LOOK, LOOK = 20_000, 100
 MANY_ROWS = 100  # rows per column from which distinct rows are not counted
 
