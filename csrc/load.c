@@ -336,7 +336,12 @@ static nvp_status load_context_range(span file, size_t n, double **range) {
 
 static nvp_status load_units(span file, nvp_model *model) {
     const size_t dim = nvp_ensemble_dim(model->ensemble), context_dim = nvp_ensemble_context_dim(model->ensemble);
-    nvp_status status = has_member(file, "categories.codes.npy") ? NVP_ERROR_CATEGORIES : load_columns(file, model);
+    if (has_member(file, "categories.codes.npy"))
+        return NVP_ERROR_CATEGORIES;
+    /* A flow may have columns without a number in the file, of a context that no network reads. */
+    if (dim > file.size || context_dim > file.size)
+        return NVP_ERROR_FORMAT;
+    nvp_status status = load_columns(file, model);
     if (status == NVP_OK)
         status = load_optional(file, "origin.npy", dim, 0, &model->origin);
     if (status == NVP_OK)

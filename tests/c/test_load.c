@@ -226,6 +226,24 @@ static void test_numbers(void) {
     check_many_columns();
 }
 
+/* A context that no network reads has no weights in the file, and no room in a model. */
+static void test_context_without_weights(void) {
+    static const unsigned char mask[] = {1};
+    const nvp_layer_config layer = NVP_LAYER_CONFIG(.type = NVP_ADDITIVE_COUPLING, .mask = mask);
+    nvp_flow *flow;
+    nvp_model *model;
+    void *bytes;
+    size_t n;
+    CHECK(nvp_flow_create(&flow, NVP_FLOAT64, 1, (size_t)1 << 24, NULL, 1, &layer) == NVP_OK);
+    CHECK(nvp_flow_n_parameters(flow) == 0);
+    CHECK(nvp_flow_save_bytes(flow, "", &bytes, &n) == NVP_OK);
+    largest_allocation = 0;
+    CHECK(nvp_model_load_bytes(bytes, n, &model) == NVP_ERROR_FORMAT && !model);
+    CHECK(largest_allocation < 100 * n);
+    nvp_free(bytes);
+    nvp_flow_destroy(flow);
+}
+
 static void check_failing_allocations(const char *path) {
     nvp_flow *flow;
     void *params;
@@ -262,7 +280,7 @@ static void test_files(void) {
     }
 }
 
-static const named_test tests[] = {TEST(files), TEST(numbers)};
+static const named_test tests[] = {TEST(files), TEST(numbers), TEST(context_without_weights)};
 
 /* The files stand behind "--". */
 int main(int n_arguments, char **arguments) {

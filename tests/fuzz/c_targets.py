@@ -41,7 +41,13 @@ def fuzz(name, program, seconds, seed, found):
     """Run a target. `found` is a directory for new inputs. Return how many inputs it ran; an AssertionError shows a fault."""
     found.mkdir(parents=True, exist_ok=True)
     options = [f"-max_total_time={seconds}", f"-max_len={MOST_BYTES[name]}", f"-seed={seed}", "-print_final_stats=1"]
-    options += ["-timeout=20", "-rss_limit_mb=1000", f"-artifact_prefix={found}/", f"-dict={FOLDER / 'load.dict'}"]
+    options += [
+        "-timeout=20",
+        "-rss_limit_mb=1000",
+        "-malloc_limit_mb=200",
+        f"-artifact_prefix={found}/",
+        f"-dict={FOLDER / 'load.dict'}",
+    ]
     run = subprocess.run(
         [program, *options, found, FOLDER / "corpus" / name], capture_output=True, text=True, errors="replace"
     )

@@ -1,4 +1,4 @@
-/* Fuzzes nvp_flow_load_bytes and nvp_ensemble_load_bytes: a status, or a model that works.
+/* Fuzzes nvp_flow_load_bytes, nvp_ensemble_load_bytes and nvp_model_load_bytes: a status, or a model that works.
  *
  * Most files with a changed byte would fail their checksums. So after most mutations these are made right again, and
  * half of the mutations change a number of an array. */
@@ -40,7 +40,22 @@ static void ensemble_works(const nvp_ensemble *ensemble, const void *params) {
     nvp_ensemble_destroy(twin);
 }
 
+/* In units of the data. Three angles are 125 evaluations for each row. */
+static void model_works(const nvp_model *model) {
+    const nvp_ensemble *ensemble = nvp_model_ensemble(model);
+    const size_t dim = nvp_ensemble_dim(ensemble), n_context = nvp_ensemble_context_dim(ensemble);
+    double x[N * MOST_COLUMNS], context[N * MOST_COLUMNS], log_prob[N];
+    if (dim > 3 || !is_small(dim, n_context, nvp_ensemble_n_parameters(ensemble)))
+        return;
+    fill_rows(NVP_FLOAT64, dim, false, x);
+    fill_rows(NVP_FLOAT64, n_context, true, context);
+    MUST(nvp_model_log_prob(model, N, x, n_context ? context : NULL, log_prob, the_workspace()) == NVP_OK);
+    check_log_prob(NVP_FLOAT64, log_prob);
+    MUST(nvp_model_sample(model, 1, N, n_context ? context : NULL, x, the_workspace()) == NVP_OK);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
+    nvp_model *model;
     nvp_flow *flow;
     nvp_ensemble *ensemble;
     void *params;
@@ -54,6 +69,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
         ensemble_works(ensemble, params);
     nvp_ensemble_destroy(ensemble);
     nvp_free(params);
+    check_status(nvp_model_load_bytes(bytes, size, &model), model, model);
+    if (model)
+        model_works(model);
+    nvp_model_destroy(model);
     return 0;
 }
 

@@ -45,13 +45,24 @@ def packed(description):
     return bytes(1) + b"".join(parts)
 
 
+READ = ("description", "descriptions", "parameters", "weights", "columns", "origin", "context_origin", "context_range")
+
+
 def save_small(model, path):
-    """Save a model without the header, which the C library does not read."""
+    """Save a model with no more than what the C library reads."""
     model.save(path)
     with np.load(path) as arrays:
-        arrays = dict(arrays)
-    del arrays["header"]
+        arrays = {name: arrays[name] for name in READ if name in arrays}
     np.savez(path, **arrays)
+
+
+def fitted():
+    """A model of an angle, whole numbers and a real column, given a context."""
+    rng = np.random.default_rng(0)
+    rows = np.column_stack([rng.uniform(0, 6, 30), rng.poisson(3, 30), rng.normal(size=30)])
+    options = {"n_layers": 1, "hidden_dim": 1, "max_iter": 1, "base": "normal", "random_state": 0}
+    model = nvpflow.FlowDensity(support=[nvpflow.Angle(), nvpflow.Integer(0), None], **options)
+    return model.fit(rows, context=rng.normal(size=(30, 1)))
 
 
 def main():
@@ -62,6 +73,7 @@ def main():
         (CORPUS / "decode" / name).write_bytes(packed(describe(flow.config())))
     ensemble = nvpflow.FlowEnsemble([flows()["affine"], flows()["exponential"]], [0.25, 0.75])
     save_small(ensemble, CORPUS / "load" / "ensemble.npz")
+    save_small(fitted(), CORPUS / "load" / "fitted.npz")
 
 
 if __name__ == "__main__":

@@ -165,7 +165,9 @@ def test_damaged_encodings(tmp_path):
 def framed(tmp_path_factory):
     """Header and arrays of a model of a frame with a column of texts and one of bools."""
     pandas = pytest.importorskip("pandas")
-    X = pandas.DataFrame({"x": np.linspace(0, 1, 30), "of": pandas.Categorical(["u", "v"] * 15), "is": [True, False, True] * 10})
+    X = pandas.DataFrame(
+        {"x": np.linspace(0, 1, 30), "of": pandas.Categorical(["u", "v"] * 15), "is": [True, False, True] * 10}
+    )
     path = tmp_path_factory.mktemp("frames") / "model.npz"
     nvpflow.FlowDensity(n_layers=1, hidden_dim=2, max_iter=1, random_state=0).fit(X).save(path)
     return contents(path)
