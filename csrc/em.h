@@ -37,4 +37,24 @@ typedef struct {
 nvp_status nvp_em(const nvp_em_samples *samples, const nvp_covariance_prior *prior, size_t max_iter, double tolerance,
                   nvp_interrupt *interrupt, nvp_em_mixture *mixture, double *nll);
 
+/* The sums of an expectation step, with u = P (x - mean) and P the lower Cholesky factor of a precision: of
+ * responsibilities, these times u, these times u u^T (its lower triangle), and the negative log-likelihood. */
+typedef struct {
+    double *shares;   /* (k) */
+    double *shift;    /* (k, dim) */
+    double *products; /* (k, dim, dim) */
+    double nll;
+} nvp_em_sums;
+
+/* Add the sums of these samples of one class, which may be a part of all: sums over parts are those over all samples.
+ *
+ * Errors: NVP_ERROR_ARGUMENT, a covariance is not positive definite; NVP_INTERRUPTED. */
+nvp_status nvp_em_add_sums(const nvp_em_samples *samples, const nvp_em_mixture *mixture, nvp_interrupt *interrupt,
+                           nvp_em_sums *sums);
+
+/* The maximisation step after which nvp_em would be, from the sums over n samples under this mixture. `dtype`: of the
+ * samples. Errors: as nvp_em. */
+nvp_status nvp_em_step(nvp_dtype dtype, size_t n, const nvp_em_sums *sums, const nvp_covariance_prior *prior,
+                       nvp_em_mixture *mixture);
+
 #endif

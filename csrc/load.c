@@ -1,8 +1,11 @@
-/* Read a flow or an ensemble from an .npz file: a zip archive (PKWARE, APPNOTE.TXT 6.3) of arrays in NumPy's format
- * (numpy.lib.format, version 1.0). Only the form that numpy.savez writes is accepted: members are not compressed, so
- * none is larger than the file. */
+/* Read a flow, an ensemble or a model from an .npz file: a zip archive (PKWARE, APPNOTE.TXT 6.3) of arrays in NumPy's
+ * format (numpy.lib.format, version 1.0). Only the form that numpy.savez writes is accepted: members are not
+ * compressed, so none is larger than the file. */
 #include "bytes.h"
+#include "cells.h"
+#include "checked.h"
 #include "ensemble.h"
+#include "model.h"
 #include "reals.h"
 #include <math.h>
 #include <stdio.h>
@@ -267,6 +270,100 @@ nvp_status nvp_ensemble_load_bytes(const void *bytes, size_t n, nvp_ensemble **e
     return status;
 }
 
+/* -- a model -- */
+
+/* Read n numbers without NaN, or where the file has none, let all be `otherwise`. The caller frees *numbers. */
+static nvp_status load_optional(span file, const char *name, size_t n, double otherwise, double **numbers) {
+    size_t found = n;
+    if (has_member(file, name)) {
+        const nvp_status status = load_numbers(file, name, numbers, &found);
+        if (status != NVP_OK)
+            return status;
+    } else if ((*numbers = calloc(n + 1, sizeof **numbers)))
+        for (size_t i = 0; i < n; i++)
+            (*numbers)[i] = otherwise;
+    else
+        return NVP_ERROR_MEMORY;
+    for (size_t i = 0; i < n && found == n; i++)
+        if (isnan((*numbers)[i]))
+            return NVP_ERROR_FORMAT;
+    return found == n ? NVP_OK : NVP_ERROR_FORMAT;
+}
+
+/* A column from its three numbers. */
+static bool read_column(const double *numbers, nvp_column *column) {
+    if (!(numbers[0] >= 0 && numbers[0] < NVP_N_COLUMN_KINDS) || numbers[0] != floor(numbers[0]))
+        return false;
+    *column = (nvp_column){(nvp_column_kind)numbers[0], numbers[1], numbers[2]};
+    if (column->kind == NVP_COLUMN_ANGLE)
+        return isfinite(column->low) && isfinite(column->high) && isfinite(column->high - column->low) &&
+               column->low < column->high;
+    return column->low <= column->high;
+}
+
+static nvp_status load_columns(span file, nvp_model *model) {
+    double *numbers = NULL;
+    size_t n;
+    const size_t dim = nvp_ensemble_dim(model->ensemble);
+    const bool has_columns = has_member(file, "columns.npy");
+    if (!nvp_multiply(dim, 3, &n))
+        return NVP_ERROR_SIZE;
+    nvp_status status = load_optional(file, "columns.npy", n, 0, &numbers);
+    if (status == NVP_OK && !(model->columns = calloc(dim, sizeof *model->columns)))
+        status = NVP_ERROR_MEMORY;
+    for (size_t d = 0; d < dim && status == NVP_OK; d++) {
+        nvp_column *column = &model->columns[d];
+        *column = (nvp_column){NVP_COLUMN_REAL, -(double)INFINITY, (double)INFINITY};
+        if (has_columns && !read_column(numbers + 3 * d, column))
+            status = NVP_ERROR_FORMAT;
+        model->n_angles += column->kind == NVP_COLUMN_ANGLE;
+        model->n_whole += column->kind == NVP_COLUMN_WHOLE;
+    }
+    free(numbers);
+    return status;
+}
+
+/* The limits of a context, and without any in the file infinite ones. */
+static nvp_status load_context_range(span file, size_t n, double **range) {
+    size_t size;
+    if (!nvp_multiply(n, 2, &size))
+        return NVP_ERROR_SIZE;
+    const nvp_status status = load_optional(file, "context_range.npy", size, (double)INFINITY, range);
+    for (size_t i = 0; i < n && status == NVP_OK && !has_member(file, "context_range.npy"); i++)
+        (*range)[i] = -(double)INFINITY;
+    return status;
+}
+
+static nvp_status load_units(span file, nvp_model *model) {
+    const size_t dim = nvp_ensemble_dim(model->ensemble), context_dim = nvp_ensemble_context_dim(model->ensemble);
+    nvp_status status = has_member(file, "categories.codes.npy") ? NVP_ERROR_FORMAT : load_columns(file, model);
+    if (status == NVP_OK)
+        status = load_optional(file, "origin.npy", dim, 0, &model->origin);
+    if (status == NVP_OK)
+        status = load_optional(file, "context_origin.npy", context_dim, 0, &model->context_origin);
+    if (status == NVP_OK)
+        status = load_context_range(file, context_dim, &model->context_range);
+    return status == NVP_OK ? nvp_cell_points(model->n_whole, &model->cell_points, &model->cell_log_weights) : status;
+}
+
+nvp_status nvp_model_load_bytes(const void *bytes, size_t n, nvp_model **model) {
+    if (!model)
+        return NVP_ERROR_ARGUMENT;
+    nvp_model *found = *model = NULL;
+    if (n && !bytes)
+        return NVP_ERROR_ARGUMENT;
+    if (!(found = calloc(1, sizeof *found)))
+        return NVP_ERROR_MEMORY;
+    nvp_status status = nvp_ensemble_load_bytes(bytes, n, &found->ensemble, &found->params);
+    if (status == NVP_OK)
+        status = load_units((span){bytes, n}, found);
+    if (status == NVP_OK)
+        *model = found;
+    else
+        nvp_model_destroy(found);
+    return status;
+}
+
 /* -- files -- */
 
 /* Read an open file to its end. The caller frees *bytes, even after a failure. Read in pieces, because ftell does not
@@ -320,6 +417,19 @@ nvp_status nvp_ensemble_load(const char *path, nvp_ensemble **ensemble, void **p
     nvp_status status = read_file(path, &bytes, &n);
     if (status == NVP_OK)
         status = nvp_ensemble_load_bytes(bytes, n, ensemble, params);
+    free(bytes);
+    return status;
+}
+
+nvp_status nvp_model_load(const char *path, nvp_model **model) {
+    unsigned char *bytes = NULL;
+    size_t n = 0;
+    if (!path || !model)
+        return NVP_ERROR_ARGUMENT;
+    *model = NULL;
+    nvp_status status = read_file(path, &bytes, &n);
+    if (status == NVP_OK)
+        status = nvp_model_load_bytes(bytes, n, model);
     free(bytes);
     return status;
 }

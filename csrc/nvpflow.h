@@ -355,6 +355,36 @@ NVP_API nvp_status nvp_ensemble_log_prob(const nvp_ensemble *ensemble, const voi
 NVP_API nvp_status nvp_ensemble_sample(const nvp_ensemble *ensemble, const void *params, uint64_t seed, size_t n,
                                        const void *context, void *x, void *log_prob, nvp_workspace *workspace);
 
+/* A fitted estimator, FlowDensity or FlowOutlierDetector of the Python package: an ensemble of flows, and what is known
+ * of the columns. It is immutable and owns its parameters. Many threads can share it. */
+typedef struct nvp_model nvp_model;
+
+/* Read a model from an .npz file that `save` has written, with the guarantees of nvp_flow_load. A file of a flow or of
+ * an ensemble is a model of real columns. Beside the members that nvp_ensemble_load reads, these are read, where they
+ * are: "columns" has three numbers for each column, 0 for reals, 1 for whole numbers or 2 for angles, and the least and
+ * the largest value; "origin" what the flows see samples less of; "context_origin" the same of the context, and
+ * "context_range" (2, C) the values to which it is clipped. Columns of categories have probabilities that this library
+ * does not compute: NVP_ERROR_FORMAT. */
+NVP_API nvp_status nvp_model_load(const char *path, nvp_model **model);
+NVP_API nvp_status nvp_model_load_bytes(const void *bytes, size_t n, nvp_model **model);
+NVP_API void nvp_model_destroy(nvp_model *model); /* does nothing for NULL */
+
+NVP_API const nvp_ensemble *nvp_model_ensemble(const nvp_model *model); /* which the model owns */
+NVP_API const void *nvp_model_parameters(const nvp_model *model);       /* of the ensemble */
+
+/* x (n, D), context (n, C) -> log p(x) (n) in the units of the data, like `score_samples` in Python: angles may lie in
+ * any turn, the probability of whole numbers is integrated over their cells, and values outside of the support of a
+ * column have -infinity. The sum over the windings of q angles takes 5^q evaluations for each row, the integral 17, 67,
+ * 257 or 521 for one, two, three or more columns of whole numbers. Categories and angles of a context are given as the
+ * flows read them: as indicators, and as cosine and sine. */
+NVP_API nvp_status nvp_model_log_prob(const nvp_model *model, size_t n, const double *x, const double *context,
+                                      double *log_prob, nvp_workspace *workspace);
+
+/* Draw x (n, D), given context (n, C), in the units of the data and within the supports. Sample i depends only on the
+ * seed, its context and i. */
+NVP_API nvp_status nvp_model_sample(const nvp_model *model, uint64_t seed, size_t n, const double *context, double *x,
+                                    nvp_workspace *workspace);
+
 /* Training or validation samples. */
 typedef struct {
     size_t size;

@@ -16,6 +16,7 @@ void nvp_workspace_destroy(nvp_workspace *workspace) {
         return;
     nvp_scratch_free(&workspace->scratch);
     nvp_scratch_free(&workspace->members);
+    nvp_scratch_free(&workspace->model);
     free(workspace);
 }
 

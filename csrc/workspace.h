@@ -10,6 +10,7 @@
 struct nvp_workspace {
     nvp_scratch scratch;
     nvp_scratch members; /* what an ensemble keeps while its members compute */
+    nvp_scratch model;   /* what a model keeps while its ensemble computes */
     nvp_interrupt interrupt;
     size_t n_threads; /* upper bound for a call */
     nvp_team *team;   /* of the present call; NULL: the caller alone */

@@ -1,4 +1,4 @@
-/* Scores points with a model that nvpflow has saved, a flow or an ensemble of flows.
+/* Scores points with a model that nvpflow has saved: a fitted estimator, a flow or an ensemble of flows.
  *
  *     score model.npz < points.csv
  *
@@ -12,26 +12,11 @@
 enum { CHUNK = 1024 }; /* rows that are scored at a time */
 
 typedef struct {
-    nvp_ensemble *model; /* of one flow or several */
+    nvp_model *model;
     nvp_workspace *workspace;
-    void *params, *x, *context, *log_prob;
+    double *x, *context, *log_prob;
     size_t dim, context_dim;
 } scorer;
-
-/* Numbers in the precision of the model. */
-static void put(const scorer *s, void *array, size_t i, double value) {
-    if (nvp_ensemble_dtype(s->model) == NVP_FLOAT32)
-        ((float *)array)[i] = (float)value;
-    else
-        ((double *)array)[i] = value;
-}
-
-static void print(const scorer *s, size_t i) {
-    if (nvp_ensemble_dtype(s->model) == NVP_FLOAT32)
-        printf("%.9g\n", (double)((float *)s->log_prob)[i]);
-    else
-        printf("%.17g\n", ((double *)s->log_prob)[i]);
-}
 
 /* One row of the table. 1: there it is; 0: the end; -1: it is not what it should be. */
 static int read_row(const scorer *s, size_t row) {
@@ -44,9 +29,9 @@ static int read_row(const scorer *s, size_t row) {
         if (found != 1 || !isfinite(value))
             return -1;
         if (i < s->dim)
-            put(s, s->x, row * s->dim + i, value);
+            s->x[row * s->dim + i] = value;
         else
-            put(s, s->context, row * s->context_dim + i - s->dim, value);
+            s->context[row * s->context_dim + i - s->dim] = value;
         int next = getchar();
         if (next == '\r')
             next = getchar();
@@ -67,14 +52,13 @@ static int score(const scorer *s) {
                     s->dim + s->context_dim);
             return EXIT_FAILURE;
         }
-        const nvp_status status =
-            nvp_ensemble_log_prob(s->model, s->params, n, s->x, s->context, s->log_prob, s->workspace);
+        const nvp_status status = nvp_model_log_prob(s->model, n, s->x, s->context, s->log_prob, s->workspace);
         if (status != NVP_OK) {
             fprintf(stderr, "%s\n", nvp_status_string(status));
             return EXIT_FAILURE;
         }
         for (size_t i = 0; i < n; i++)
-            print(s, i);
+            printf("%.17g\n", s->log_prob[i]);
         n_before += n;
     }
     return EXIT_SUCCESS;
@@ -86,11 +70,12 @@ int main(int n_arguments, char **arguments) {
         fprintf(stderr, "usage: %s model.npz < points.csv\n", arguments[0]);
         return EXIT_FAILURE;
     }
-    nvp_status status = nvp_ensemble_load(arguments[1], &s.model, &s.params);
+    nvp_status status = nvp_model_load(arguments[1], &s.model);
     if (status == NVP_OK)
         status = nvp_workspace_create(&s.workspace);
     if (status == NVP_OK) {
-        s.dim = nvp_ensemble_dim(s.model), s.context_dim = nvp_ensemble_context_dim(s.model);
+        const nvp_ensemble *flows = nvp_model_ensemble(s.model);
+        s.dim = nvp_ensemble_dim(flows), s.context_dim = nvp_ensemble_context_dim(flows);
         s.x = calloc(CHUNK * sizeof(double), s.dim);
         s.context = s.context_dim ? calloc(CHUNK * sizeof(double), s.context_dim) : NULL;
         s.log_prob = calloc(CHUNK, sizeof(double));
@@ -103,8 +88,7 @@ int main(int n_arguments, char **arguments) {
     free(s.x);
     free(s.context);
     free(s.log_prob);
-    nvp_free(s.params);
     nvp_workspace_destroy(s.workspace);
-    nvp_ensemble_destroy(s.model);
+    nvp_model_destroy(s.model);
     return code;
 }

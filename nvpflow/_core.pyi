@@ -110,6 +110,28 @@ def em(
     tolerance: float,
     /,
 ) -> float: ...
+def em_sums(
+    x: Floats,
+    weights: Floats,
+    means: Floats,
+    covariances: Floats,
+    shares: Floats,
+    shift: Floats,
+    products: Floats,
+    /,
+) -> float: ...
+def em_step(
+    n: int,
+    is_single: bool,
+    prior: tuple[object, ...],
+    weights: Floats,
+    means: Floats,
+    covariances: Floats,
+    shares: Floats,
+    shift: Floats,
+    products: Floats,
+    /,
+) -> None: ...
 def covariances(squares: Floats, shares: Floats, prior: tuple[object, ...], /) -> None: ...
 def kmeans(points: Floats, share: Floats, max_iter: int, centers: Floats, labels: Ints, /) -> None: ...
 def add_center(points: Floats, share: Floats, uniforms: Floats, distances: Floats, /) -> int: ...

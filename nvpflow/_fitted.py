@@ -48,6 +48,7 @@ OPTIONAL_ATTRIBUTES = (
     "context_range_",
     "feature_names_in_",
     "levels_",
+    "refinement_",
     "search_",
 )
 

@@ -11,10 +11,12 @@ import numpy as np
 
 from nvpflow._fitted import INCOMPLETE, NotFittedError
 from nvpflow._latent import LATENTS, LatentPoints, check_latent
+from nvpflow._lazy import is_lazy
 from nvpflow._sklearn.available import of_one_flow
 from nvpflow._sklearn.feature_names import check_feature_names
 from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed
+from nvpflow._streamed import Streamed, is_source, refuse_with_source
 from nvpflow._training.build import reads
 from nvpflow._training.dataset import Data, check_data, count_given, refuse_context, warn_of_dependent_columns
 from nvpflow._training.fit import train
@@ -23,6 +25,7 @@ from nvpflow._training.origin import name_columns
 from nvpflow._training.partial_fit import Stream
 from nvpflow._training.prepare import Prepared, prepare, read_table, without_codes
 from nvpflow._training.settings import Settings
+from nvpflow._training.statistics import blocks
 from nvpflow._typing import (
     Activation,
     AnyPath,
@@ -97,7 +100,7 @@ class _Draws(NamedTuple):
     empty: Floats  # numbers (n, 0) where there are no others
 
 
-class FlowDensity(Diagnostics, Queries, LatentPoints):
+class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
     """Density estimation with a normalizing flow: spline couplings over a fitted mixture.
 
     By default `fit` starts with a mixture of normal distributions as the base density of the flow. Coupling layers start at
@@ -275,6 +278,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints):
         turn. Then come other starts and learning rates that were tried, and the flow, which are judged on the validation
         samples alone. Last come the mixtures that read the context, if they competed; their names end with "given the
         context". Of an ensemble, the candidates of its members, "member 0: ..." and so on.
+    refinement_ : dict
+        Only after a fit in batches; not in files: what the passes over all rows have changed. See `nvpflow.scale.fit_from`.
     n_samples_seen_ : int
         Rows of positive weight given to `fit` and to `partial_fit` since.
     n_features_in_ : int
@@ -296,11 +301,12 @@ class FlowDensity(Diagnostics, Queries, LatentPoints):
     -----
     The probability of whole numbers is the integral of a density over their unit cells, by a lattice rule with 17 evaluations
     for each row and one such column, 67 for two, 257 for three and 521 for more. There is no randomness. The root mean square
-    error of log-probabilities was below 0.001 nats. In training, whole numbers are spread evenly over their cells; `history_`
-    has the NLL of the spread numbers, which bounds that of the probabilities from above. A gradient is not defined there.
+    error of log-probabilities was below 0.001 nats. In training, whole numbers are spread over their cells, such that the
+    density of a column has no steps; `history_` has the NLL of the spread numbers. A gradient is not defined there.
 
-    The density of an angle is the sum of the flow's density over three numbers that stand for it, so q columns of angles take
-    3^q evaluations for each row. `history_` bounds their NLL likewise.
+    The density of an angle is the sum of the flow's density over five numbers that stand for it, so q columns of angles take
+    5^q evaluations for each row, but for mixtures with four angles or more, where small terms are left out. `history_` bounds
+    their NLL from above.
 
     With categories c and other columns x, the density is ``p(c) p(x | c)``. p(c) is exact, an average of three models with the
     weights that maximise the likelihood of rows that are left out: the shares of the combinations that occur, a tree in which
@@ -496,14 +502,20 @@ class FlowDensity(Diagnostics, Queries, LatentPoints):
         context: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         callback: Callback | None = None,
+        comm: Any = None,
     ) -> Self:
         """Fit the flow to samples.
 
         Parameters
         ----------
-        X : array_like of real numbers, shape (n, D)
+        X : array_like of real numbers, shape (n, D), or what is read in batches
             At least 2 samples, finite, no masked elements, and unless `constant_columns` allows it no constant column. Columns
-            of categories may hold any hashable values, in a frame, in an array of objects, or in a sequence of rows.
+            of categories may hold any hashable values, in a frame, in an array of objects, or in a sequence of rows. Tables
+            that are larger than memory are read in batches, in passes: the path of a Parquet, CSV or NPY file, a folder of
+            Parquet files or a pattern, a pyarrow data set, a polars LazyFrame, a DuckDB relation, a memory-mapped array or a
+            pyarrow table of more than 256 MB, or a callable that returns an iterator of arrays (m, D). See
+            `nvpflow.scale.as_source`, and `nvpflow.scale.fit_from` for how they are fitted. Their columns are numbers without
+            missing cells, and there is no context and no weight.
         y : ignored
             Except that floating-point numbers in two dimensions are an error: pass them as `context`.
         context : array_like of real numbers, shape (n, C), optional
@@ -560,8 +572,38 @@ class FlowDensity(Diagnostics, Queries, LatentPoints):
         settings = self._settings()
         refuse_context(y)
         check_callback(callback)
+        if comm is not None:
+            return self._fit_on_ranks(X, comm, context, sample_weight, callback)
+        if is_lazy(X):
+            self._fit_lazy(X, context, sample_weight, callback)
+            return self
+        if is_source(X):
+            return self._fit_source(X, context, sample_weight, callback)
         before = self if settings.warm_start and hasattr(self, "flow_") else None
         return self._fit_data(settings, prepare(settings, X, context, sample_weight, fit_new, before), callback)
+
+    def _fit_on_ranks(
+        self, X: Any, comm: Any, context: ArrayLike | None, sample_weight: ArrayLike | None, callback: Callback | None
+    ) -> Self:
+        """Fit to the rows of all ranks of an MPI job."""
+        from nvpflow.scale.mpi import fit_on_ranks
+
+        for name, value in (("context", context), ("sample_weight", sample_weight)):
+            if value is not None:
+                raise ValueError(f"{name} must be None with comm, got a {type(value).__name__}")
+        fit_on_ranks(self, X, comm, callback)
+        return self
+
+    def _fit_lazy(
+        self, X: Any, context: ArrayLike | None, sample_weight: ArrayLike | None, callback: Callback | None
+    ) -> Any:
+        """Fit to an array or a frame of Dask. Return rows that were drawn at random, or all if they are few."""
+        from nvpflow.scale._dask_fit import fit_lazy
+
+        for name, value in (("context", context), ("sample_weight", sample_weight)):
+            if value is not None:
+                raise ValueError(f"{name} must be None for an X of Dask, got a {type(value).__name__}")
+        return fit_lazy(self, X, callback)
 
     def _count_flows(self) -> int:
         """The number of flows: of the fitted model, or else those that `fit` will train."""
@@ -599,7 +641,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints):
             if "flow_" in fitted:
                 self._keep(fitted, *columns)
             raise
-        if not np.isfinite(fitted["flow_"].nll(*reads(fitted, data))):
+        if not all(np.isfinite(fitted["flow_"].nll(*reads(fitted, data.rows(rows)))) for rows in blocks(len(data.x))):
             raise ValueError(NO_DENSITY.format("after training"))
         self._keep(fitted, *columns)
         return self
@@ -787,7 +829,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints):
 
         Parameters
         ----------
-        X : array_like of real numbers, shape (n, D)
+        X : array_like of real numbers, shape (n, D), or what `fit` reads in batches
             With ``missing="marginalize"`` cells may be missing: NaN, None, pandas' NA, polars' null or masked.
         context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
             Needed by a model that was fitted with a context.
@@ -827,7 +869,16 @@ class FlowDensity(Diagnostics, Queries, LatentPoints):
             if found is not None:
                 return found
         return_std, return_error = check_bool("return_std", return_std), check_bool("return_error", return_error)
-        scores: Floats | tuple[Floats, ...] = self._at(temperature)._all_scores(X, context, return_std, return_error)
+        model = self._at(temperature)
+        if is_lazy(X):
+            from nvpflow.scale.dask import lazy_scores
+
+            lazy: Any = lazy_scores(model, X, context, return_std=return_std, return_error=return_error)
+            return lazy
+        if is_source(X):
+            refuse_with_source(context=context, return_std=return_std or None, return_error=return_error or None)
+            return model._scores_of_source(X)
+        scores: Floats | tuple[Floats, ...] = model._all_scores(X, context, return_std, return_error)
         return scores
 
     def score(
@@ -842,7 +893,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints):
 
         Parameters
         ----------
-        X : array_like of real numbers, shape (n, D), n >= 1
+        X : array_like of real numbers, shape (n, D), n >= 1, or what `fit` reads in batches
         y : ignored
             Except that floating-point numbers in two dimensions are an error: pass them as `context`.
         context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
@@ -860,6 +911,14 @@ class FlowDensity(Diagnostics, Queries, LatentPoints):
         NotFittedError, TypeError, ValueError
         """
         refuse_context(y)
+        if is_lazy(X):
+            from nvpflow.scale.dask import lazy_score
+
+            lazy: Any = lazy_score(self, X, context, sample_weight)
+            return lazy
+        if is_source(X):
+            refuse_with_source(context=context, sample_weight=sample_weight)
+            return self._score_of_source(X)
         supports = self._known_supports()
         has_sums = supports is not None and supports.is_sum
         if self._known_categories() is not None or has_sums or self._takes_missing(X):
@@ -911,6 +970,11 @@ class FlowDensity(Diagnostics, Queries, LatentPoints):
         ------
         NotFittedError, TypeError, ValueError
         """
+        if is_lazy(context):
+            from nvpflow.scale.dask import lazy_samples
+
+            lazy: Any = lazy_samples(self, n_samples, random_state, context, per_context=per_context, temperature=temperature)
+            return lazy
         draws, flow = self._check_draws(n_samples, random_state, context, per_context), self._at(temperature).flow_
         x = draws.empty if flow is None else flow.sample(**draws.arguments)
         found: Floats = self._drawn(x, draws.codes, per_context)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 import numpy as np
 import numpy.typing as npt
 
+from nvpflow._lazy import is_lazy
 from nvpflow._outlier_folds import HeldOut, fit_folds, needs_folds, select
 from nvpflow._sklearn.estimator import Estimator
 from nvpflow._sklearn.metadata_routing import RequestMethod
@@ -214,6 +215,8 @@ class FlowOutlierDetector(Estimator):
         """Fit, and return the densities of folds, if `may_fold` and they set the threshold."""
         settings = Settings.of(self._check_parameters())
         check_callback(callback)
+        if is_lazy(X):
+            return self._fit_lazy(settings, X, context, sample_weight, callback)
         parameters = {name: getattr(self, name) for name in FlowDensity._defaults()}
         fitted = settings.warm_start and hasattr(self, "estimator_")
         estimator = copy.copy(self.estimator_).set_params(**parameters) if fitted else FlowDensity(**parameters)
@@ -229,6 +232,19 @@ class FlowOutlierDetector(Estimator):
             raise
         self._keep_with_threshold(estimator, prepared, held_out)
         return held_out
+
+    def _fit_lazy(
+        self,
+        settings: Settings,
+        X: Any,
+        context: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        callback: Callback | None,
+    ) -> None:
+        """Fit to an array or a frame of Dask. Some rows set the threshold, which were drawn at random, or all if they are few."""
+        estimator = FlowDensity(**{name: getattr(self, name) for name in FlowDensity._defaults()})
+        rows = estimator._fit_lazy(X, context, sample_weight, callback)
+        self._keep_with_threshold(estimator, prepare(settings, rows, None, None, fit_new), None)
 
     def _keep_with_threshold(self, estimator: FlowDensity, prepared: Prepared, held_out: HeldOut | None) -> None:
         """Keep the fitted density of the data, and the threshold that suits it."""
@@ -346,6 +362,11 @@ class FlowOutlierDetector(Estimator):
         NotFittedError, TypeError, ValueError
         """
         return_std, return_error = check_bool("return_std", return_std), check_bool("return_error", return_error)
+        if is_lazy(X):
+            from nvpflow.scale.dask import lazy_scores
+
+            lazy: Any = lazy_scores(self, X, context, return_std=return_std, return_error=return_error)
+            return lazy
         found = self._all_scores(X, context, return_std, return_error)
         if isinstance(found, tuple):
             return tuple(array.astype(np.float64) for array in found)
@@ -439,6 +460,11 @@ class FlowOutlierDetector(Estimator):
         ------
         NotFittedError, TypeError, ValueError
         """
+        if is_lazy(X):
+            from nvpflow.scale.dask import lazy_rows
+
+            lazy: Any = lazy_rows(self, "decision_function", X, context, ("decision",), np.dtype(np.float64), {})
+            return lazy
         scores = self.score_samples(X, context=context)
         return scores - (self._thresholds_of(X, context) if self._takes_missing(X) else self.offset_)
 
@@ -459,6 +485,11 @@ class FlowOutlierDetector(Estimator):
         ------
         NotFittedError, TypeError, ValueError
         """
+        if is_lazy(X):
+            from nvpflow.scale.dask import lazy_rows
+
+            lazy: Any = lazy_rows(self, "predict", X, context, ("label",), np.dtype(np.intp), {})
+            return lazy
         return np.where(self.decision_function(X, context=context) >= 0, 1, -1)  # a NaN would be an outlier
 
     def fit_predict(

@@ -47,7 +47,7 @@ def progress(n_epochs: int, verbose: int = 1, file: TextIO | None = None) -> Ite
     epoch 4/20: training NLL 1.0000
     """
     file = sys.stderr if file is None else file
-    bar = _bar(n_epochs, file) if verbose else None
+    bar = progress_bar(n_epochs, file) if verbose else None
     parts = 10 * verbose
 
     validation = np.nan  # the latest: not every epoch is validated
@@ -73,7 +73,7 @@ def _scores(train_nll: float, validation_nll: float) -> str:
     return f"training NLL {train_nll:.4f}{validation}"
 
 
-def _bar(n_epochs: int, file: TextIO) -> Any:
+def progress_bar(total: int | None, file: TextIO, unit: str = " epochs", **options: Any) -> Any:
     """A tqdm bar, or None outside of terminals and notebooks, or without tqdm."""
     if not (_is_terminal(file) or _in_notebook()):
         return None
@@ -83,7 +83,7 @@ def _bar(n_epochs: int, file: TextIO) -> Any:
             from tqdm.auto import tqdm
     except ImportError:
         return None
-    return tqdm(total=n_epochs, unit=" epochs", dynamic_ncols=True, file=file)
+    return tqdm(total=total, unit=unit, dynamic_ncols=True, file=file, **options)
 
 
 def _is_terminal(file: TextIO) -> bool:

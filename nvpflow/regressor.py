@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -15,14 +15,15 @@ from nvpflow._training.dataset import check_numbers
 from nvpflow._training.prepare import encoding_for
 from nvpflow._training.settings import Settings
 from nvpflow._typing import AnyPath, ArrayLike, BinaryWriter, Callback, DTypeLike, Floats, Seed
-from nvpflow._validation.arguments import check_callback, check_dtype, check_int, check_real, draw_seeds
+from nvpflow._validation.arguments import check_callback, check_dtype, check_int, check_real, draw_seeds, shown
 from nvpflow._validation.arrays import as_array
 from nvpflow._validation.weights import check_weights
 from nvpflow._warnings import kept_warnings, warn_user
 from nvpflow.density import FlowDensity
 from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import Flow
-from nvpflow.supervised._conformal import conformal_levels, held_out_levels
+from nvpflow.queries._levels import conformal_levels
+from nvpflow.supervised._conformal import auto_levels, held_out_levels
 from nvpflow.supervised._labels import as_target, flattened
 from nvpflow.supervised._targets import Targets
 from nvpflow.supports._tables import count_columns
@@ -33,6 +34,14 @@ WITHOUT = ("latent", "missing", "warm_start")  # parameters of `FlowDensity`
 CRPS_LEVELS = (np.arange(200) + 0.5) / 200  # the score of a normal distribution is 0.1 % too low with them
 
 
+def _check_folds(name: str, value: Any) -> Any:
+    if isinstance(value, str) and value == "auto":
+        return value
+    if isinstance(value, str):
+        raise ValueError(f"{name} must be a number of folds, 'auto' or None, got {shown(value)}")
+    return check_int(name, value, 2)
+
+
 class FlowRegressor(Estimator):
     """Regression by the density of y given X: means, quantiles, intervals and samples of a conditional `FlowDensity`.
 
@@ -41,12 +50,14 @@ class FlowRegressor(Estimator):
     *args, **parameters
         Parameters of `FlowDensity`, but for `latent`, `missing` and `warm_start`. `support` is that of the targets, such as
         ``[(0, None)]`` for a positive one; `context_support` is that of the columns of X.
-    n_folds : int or None, default None
+    n_folds : int, None or "auto", default "auto"
         Conformal quantiles. Densities that are fitted to few rows are often too sure of themselves: their intervals hold fewer
-        fresh rows than they say. With n_folds, each row is held out in one of as many folds, for ``n_folds + 1`` fits in all,
-        and `predict_quantiles`, `predict_interval` and `crps` use the levels at which quantiles held as many of the held-out
-        rows as they should. Means, densities and samples stay as they are. It needs one target of real numbers. None: the
-        quantiles of the density.
+        fresh rows than they say. Averages of densities may be too careful. With n_folds, each row is held out in one of as
+        many folds, for ``n_folds + 1`` fits in all, and `predict_quantiles`, `predict_interval` and `crps` use the levels at
+        which quantiles held as many of the held-out rows as they should. Means, densities and samples stay as they are. It
+        needs one target of real numbers. "auto": 5 folds of which as many are held out as have 1000 rows together, so that
+        there is one further fit from 5000 rows on; none for fewer than 30 rows, several targets and whole numbers. None: the
+        quantiles of the density, for one fit.
 
     Attributes
     ----------
@@ -54,8 +65,8 @@ class FlowRegressor(Estimator):
         The fitted density of y, with X as its context. `flow_`, `n_iter_` and `history_` are taken from it.
     n_targets_ : int
         T, the number of targets.
-    levels_ : ndarray of float64, shape (m,)
-        Only with `n_folds`: the sorted levels of held-out targets, each the probability of a smaller target by the density
+    levels_ : ndarray of float64, shape (m,), or None
+        None without folds. The sorted levels of held-out targets, each the probability of a smaller target by the density
         that has not seen it. They are uniform for a calibrated model.
     n_samples_seen_ : int
         Rows of positive weight given to `fit`.
@@ -105,7 +116,7 @@ class FlowRegressor(Estimator):
     _is_flat: bool  # whether y was one-dimensional
 
     @with_parameters_of(FlowDensity.__init__, WITHOUT)
-    def __init__(self, *args: Any, n_folds: int | None = None, **parameters: Any) -> None:
+    def __init__(self, *args: Any, n_folds: int | Literal["auto"] | None = "auto", **parameters: Any) -> None:
         for name in WITHOUT:
             if name in parameters:
                 raise TypeError(f"{type(self).__name__} has no parameter {name!r}")
@@ -115,7 +126,7 @@ class FlowRegressor(Estimator):
 
     _parameter_checks: ClassVar[dict[str, Check]] = {
         name: check for name, check in FlowDensity._parameter_checks.items() if name not in WITHOUT
-    } | {"n_folds": allowed(check_int, 2, or_none=True)}
+    } | {"n_folds": allowed(_check_folds, or_none=True)}
 
     _estimator_type = "regressor"
     _file_kind = "FlowRegressor"
@@ -183,11 +194,14 @@ class FlowRegressor(Estimator):
             raise ValueError(
                 "support must not be an Angle, which has no mean and no quantiles: use FlowDensity with a context"
             )
-        if checked["n_folds"] and (target.shape[1] > 1 or any(kind.is_whole for kind in _kinds_of(settings))):
-            raise ValueError("n_folds must be None, unless there is one target of real numbers")
+        has_levels = target.shape[1] == 1 and not any(kind.is_whole for kind in _kinds_of(settings))
+        if checked["n_folds"] not in (None, "auto") and not has_levels:
+            raise ValueError("n_folds must be None or 'auto', unless there is one target of real numbers")
         estimator.fit(target, context=rows, sample_weight=sample_weight, callback=callback)
         fitted = {"estimator_": estimator, "n_targets_": target.shape[1], "_is_flat": is_flat}
-        if checked["n_folds"]:
+        if checked["n_folds"] == "auto" and has_levels:
+            fitted["levels_"] = auto_levels(estimator, rows, target, sample_weight)
+        elif checked["n_folds"] != "auto" and checked["n_folds"]:
             fitted["levels_"] = held_out_levels(estimator, rows, target, sample_weight, checked["n_folds"])
         self._keep(fitted | {"n_samples_seen_": estimator.n_samples_seen_}, n_columns, feature_names(X))
         return self

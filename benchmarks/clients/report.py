@@ -2,6 +2,7 @@
 
 import argparse
 import platform
+import sys
 import time
 from pathlib import Path
 
@@ -17,10 +18,12 @@ def processor():
         return platform.processor() or platform.machine()
 
 
-def options(description, **defaults):
-    """The command line: --seeds, and an option for each of `defaults`, which are whole numbers."""
+def options(description, problems=None, **defaults):
+    """The command line: --seeds, --problems if there are some, and an option for each of `defaults`, which are whole numbers."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--seeds", type=int, default=3)
+    if problems is not None:
+        parser.add_argument("--problems", nargs="+", choices=list(problems), default=list(problems))
     for name, value in defaults.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
     return parser.parse_args()
@@ -53,6 +56,11 @@ def spread(values):
     """The median, and the range in brackets."""
     values = np.asarray(values, dtype=float)
     return f"{np.median(values):.4g} [{values.min():.4g}, {values.max():.4g}]"
+
+
+def say(*words):
+    """Tell how far it is, beside the tables."""
+    print(*words, file=sys.stderr, flush=True)
 
 
 def table(title, rows):

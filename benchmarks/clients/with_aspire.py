@@ -44,11 +44,12 @@ def run(problem, backend, seed, chosen):
 
 
 def main():
-    chosen = options(__doc__, train=2000, draws=5000)
+    chosen = options(__doc__, PROBLEMS, train=2000, draws=5000)
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     torch.set_num_threads(1)
-    for name, problem in PROBLEMS.items():
+    for name in chosen.problems:
+        problem = PROBLEMS[name]
         rows = {label: [] for label in FLOWS}
         for seed in range(chosen.seeds):
             for label, backend in FLOWS.items():

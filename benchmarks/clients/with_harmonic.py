@@ -58,9 +58,10 @@ def run(problem, fit, seed, chosen):
 
 
 def main():
-    chosen = options(__doc__, train=2000, draws=5000, epochs=50)
+    chosen = options(__doc__, PROBLEMS, train=2000, draws=5000, epochs=50)
     warnings.simplefilter("ignore")
-    for name, problem in PROBLEMS.items():
+    for name in chosen.problems:
+        problem = PROBLEMS[name]
         rows = {label: [] for label in MODELS}
         for seed in range(chosen.seeds):
             for label, fit in MODELS.items():

@@ -12,7 +12,7 @@ from evidence import PROBLEMS, WIDTH
 from nessai.flowsampler import FlowSampler
 from nessai.model import Model
 from nessai.proposal import FlowProposal
-from report import Clock, options, table
+from report import Clock, options, say, table
 
 from nvpflow.integrations.nessai import NessaiProposal
 
@@ -59,15 +59,17 @@ def run(problem, parameters, seed, chosen):
 
 
 def main():
-    chosen = options(__doc__, live=500)
+    chosen = options(__doc__, PROBLEMS, live=500)
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     torch.set_num_threads(1)
-    for name, problem in PROBLEMS.items():
+    for name in chosen.problems:
+        problem = PROBLEMS[name]
         rows = {label: [] for label in PROPOSALS}
         for seed in range(chosen.seeds):
             for label, parameters in PROPOSALS.items():
                 rows[label].append(run(problem, parameters, seed, chosen))
+                say(name, seed, label, rows[label][-1])
         table(f"nessai, {name}", {label: {k: [r[k] for r in of] for k in of[0]} for label, of in rows.items()})
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pocomc
 import torch
 from evidence import PROBLEMS, WIDTH
-from report import Clock, options, table
+from report import Clock, options, say, table
 from scipy.stats import uniform
 
 from nvpflow.integrations.pocomc import FlowPreconditioner
@@ -44,14 +44,16 @@ def run(problem, make, seed, chosen):
 
 
 def main():
-    chosen = options(__doc__, effective=512, active=256, total=2048)
+    chosen = options(__doc__, PROBLEMS, effective=512, active=256, total=2048)
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    for name, problem in PROBLEMS.items():
+    for name in chosen.problems:
+        problem = PROBLEMS[name]
         rows = {label: [] for label in FLOWS}
         for seed in range(chosen.seeds):  # in turns, so that a busy machine slows down both
             for label, make in FLOWS.items():
                 rows[label].append(run(problem, make, seed, chosen))
+                say(name, seed, label, rows[label][-1])
         table(f"pocoMC, {name}", {label: {k: [r[k] for r in of] for k in of[0]} for label, of in rows.items()})
 
 

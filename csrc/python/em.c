@@ -1,4 +1,4 @@
-/* nvpflow._core.em and covariances. */
+/* nvpflow._core.em, em_sums, em_step and covariances. */
 #include "binding.h"
 #include "../em.h"
 
@@ -102,6 +102,14 @@ static int check_classes(PyArrayObject *classes, npy_intp n, npy_intp n_classes)
     return 0;
 }
 
+static int raise_not_definite(Call *call, nvp_status status) {
+    if (status != NVP_ERROR_ARGUMENT)
+        return take_gil(call, status);
+    PyEval_RestoreThread(call->thread);
+    PyErr_SetString(PyExc_ValueError, "covariances must be positive definite");
+    return -1;
+}
+
 PyObject *em(PyObject *module, PyObject *args) {
     (void)module;
     PyArrayObject *x, *weights, *means, *covariances_;
@@ -156,10 +164,94 @@ PyObject *em(PyObject *module, PyObject *args) {
     release_gil(&fit.call, &interrupt);
     const nvp_status status =
         nvp_em(&samples, &fit.prior, max_iter > 0 ? (size_t)max_iter : 0, tolerance, &interrupt, &mixture, &nll);
-    if (status == NVP_ERROR_ARGUMENT) {
-        PyEval_RestoreThread(fit.call.thread);
-        PyErr_SetString(PyExc_ValueError, "covariances must be positive definite");
+    return raise_not_definite(&fit.call, status) < 0 ? NULL : PyFloat_FromDouble(nll);
+}
+
+/* The arrays of a mixture and of sums, all of float64. */
+enum { WEIGHTS, MEANS, COVARIANCES, SHARES, SHIFT, PRODUCTS, N_SUMMED };
+
+/* Whether they fit to each other: k components of `dim` columns. `from`: the first of those that are changed; `to`: one
+ * after the last. */
+static int are_sums(PyArrayObject *const arrays[N_SUMMED], npy_intp dim, int from, int to) {
+    const npy_intp k = PyArray_SIZE(arrays[WEIGHTS]);
+    const npy_intp per_component[N_SUMMED] = {1, dim, dim * dim, 1, dim, dim * dim};
+    for (int i = 0; i < N_SUMMED; i++)
+        if (!has_shape(arrays[i], k * per_component[i], i >= from && i < to))
+            return 0;
+    return k > 0 && dim > 0;
+}
+
+static void raise_of_sums(void) {
+    PyErr_SetString(PyExc_ValueError,
+                    "weights (k), means (k, dim), covariances (k, dim, dim), shares (k), shift (k, dim) and products "
+                    "(k, dim, dim) must be contiguous arrays of float64, writeable where they are changed, and x (n, "
+                    "dim) one of float32 or float64");
+}
+
+static nvp_em_mixture mixture_of(PyArrayObject *const arrays[N_SUMMED]) {
+    return (nvp_em_mixture){.k = (size_t)PyArray_SIZE(arrays[WEIGHTS]),
+                            .weights = PyArray_DATA(arrays[WEIGHTS]),
+                            .means = PyArray_DATA(arrays[MEANS]),
+                            .covariances = PyArray_DATA(arrays[COVARIANCES])};
+}
+
+static nvp_em_sums sums_of(PyArrayObject *const arrays[N_SUMMED]) {
+    return (nvp_em_sums){.shares = PyArray_DATA(arrays[SHARES]),
+                         .shift = PyArray_DATA(arrays[SHIFT]),
+                         .products = PyArray_DATA(arrays[PRODUCTS])};
+}
+
+PyObject *em_sums(PyObject *module, PyObject *args) {
+    (void)module;
+    PyArrayObject *x, *arrays[N_SUMMED];
+    PyTypeObject *type = &PyArray_Type;
+    if (!PyArg_ParseTuple(args, "O!O!O!O!O!O!O!", type, &x, type, &arrays[WEIGHTS], type, &arrays[MEANS], type,
+                          &arrays[COVARIANCES], type, &arrays[SHARES], type, &arrays[SHIFT], type, &arrays[PRODUCTS]))
+        return NULL;
+    const int typenum = PyArray_TYPE(x);
+    const npy_intp dim = PyArray_NDIM(x) == 2 ? PyArray_DIM(x, 1) : 0;
+    if ((typenum != NPY_FLOAT && typenum != NPY_DOUBLE) || !PyArray_ISCARRAY_RO(x) || PyArray_SIZE(x) == 0 ||
+        !are_sums(arrays, dim, SHARES, N_SUMMED)) {
+        raise_of_sums();
         return NULL;
     }
-    return take_gil(&fit.call, status) < 0 ? NULL : PyFloat_FromDouble(nll);
+    const nvp_em_samples samples = {.dtype = typenum == NPY_FLOAT ? NVP_FLOAT32 : NVP_FLOAT64,
+                                    .n = (size_t)PyArray_DIM(x, 0),
+                                    .dim = (size_t)dim,
+                                    .x = PyArray_DATA(x),
+                                    .n_classes = 1};
+    const nvp_em_mixture mixture = mixture_of(arrays);
+    nvp_em_sums sums = sums_of(arrays);
+    Call call = {0};
+    nvp_interrupt interrupt;
+    release_gil(&call, &interrupt);
+    const nvp_status status = nvp_em_add_sums(&samples, &mixture, &interrupt, &sums);
+    return raise_not_definite(&call, status) < 0 ? NULL : PyFloat_FromDouble(sums.nll);
+}
+
+PyObject *em_step(PyObject *module, PyObject *args) {
+    (void)module;
+    PyArrayObject *arrays[N_SUMMED];
+    PyObject *prior;
+    PyTypeObject *type = &PyArray_Type;
+    Py_ssize_t n;
+    int is_single;
+    Fit fit = {0};
+    if (!PyArg_ParseTuple(args, "npO!O!O!O!O!O!O!", &n, &is_single, &PyTuple_Type, &prior, type, &arrays[WEIGHTS], type,
+                          &arrays[MEANS], type, &arrays[COVARIANCES], type, &arrays[SHARES], type, &arrays[SHIFT], type,
+                          &arrays[PRODUCTS]) ||
+        parse_prior(prior, &fit) < 0)
+        return NULL;
+    if (n < 1 || !are_sums(arrays, (npy_intp)fit.prior.dim, WEIGHTS, SHARES)) {
+        raise_of_sums();
+        return NULL;
+    }
+    nvp_em_mixture mixture = mixture_of(arrays);
+    const nvp_em_sums sums = sums_of(arrays);
+    release_gil(&fit.call, NULL);
+    const nvp_status status =
+        nvp_em_step(is_single ? NVP_FLOAT32 : NVP_FLOAT64, (size_t)n, &sums, &fit.prior, &mixture);
+    if (raise_not_definite(&fit.call, status) < 0)
+        return NULL;
+    Py_RETURN_NONE;
 }

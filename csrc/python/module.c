@@ -33,6 +33,12 @@ static PyMethodDef module_functions[] = {
      "em(x, weight, classes, log_weights, class_shares, weights, means, covariances, prior, max_iter, tolerance, /)"
      "\n--\n\n"
      "Fit a mixture by expectation-maximisation, in place. Return the mean NLL before the last step."},
+    {"em_step", em_step, METH_VARARGS,
+     "em_step(n, is_single, prior, weights, means, covariances, shares, shift, products, /)\n--\n\n"
+     "Change a mixture, in place, by the maximisation step for sums over n samples, of float32 if is_single."},
+    {"em_sums", em_sums, METH_VARARGS,
+     "em_sums(x, weights, means, covariances, shares, shift, products, /)\n--\n\n"
+     "Add the sums of the expectation step to the last three arrays. Return the sum of the NLL."},
     {"kmeans", kmeans, METH_VARARGS,
      "kmeans(points, share, max_iter, centers, labels, /)\n--\n\n"
      "Move the centres, and write the labels of the points, in place."},

@@ -45,6 +45,7 @@ ARRAYS = (
     *(f"search.{name}" for name in SEARCH),
     *UNITS,
     *OF_CATEGORIES,
+    "columns",  # for the C library; the header says the same
 )
 DENSITIES = {"FlowDensity": FlowDensity, "RealNVP": RealNVP}
 Model: TypeAlias = "Flow | FlowEnsemble | FlowDensity | FlowOutlierDetector | FlowClassifier | FlowRegressor"

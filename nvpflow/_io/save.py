@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from nvpflow.flow import Flow
     from nvpflow.outliers import FlowOutlierDetector
     from nvpflow.regressor import FlowRegressor
+    from nvpflow.supports._kinds import Kind
 
 __all__ = ["save"]
 
@@ -53,7 +54,9 @@ def save(model: Model, path: AnyPath | BinaryWriter) -> None:
     - "parameters", the flat array;
     - "description", the configuration of the flow as numbers, for `nvp_flow_load` of the C library, which reads .npz files;
       for an ensemble "descriptions" and "weights", for `nvp_ensemble_load`, and "parameters" are those of all members;
-    - the training curves of an estimator;
+    - of an estimator its training curves, and for `nvp_model_load` of the C library, where they are not the default, "origin",
+      "context_origin", "context_range", and "columns", three numbers for each column that is no category: 0 for reals, 1 for
+      whole numbers or 2 for angles, and the least and the largest value;
     - for a classifier, in place of these: the .npz file of the density of each class, as bytes, in "density.0" and so on.
 
     Writing is atomic. The new file is written to the same directory and replaces the old one once it is on the disk. So the
@@ -188,6 +191,7 @@ def _contents(model: Any) -> tuple[dict[str, Any], Flow | FlowEnsemble | None, d
         supports = model._known_supports()
         if supports is not None:
             header["columns"] = [kind._plain() for kind in supports.kinds]
+            arrays["columns"] = np.array([_numbers_of(kind) for kind in supports.kinds]).ravel()
         if hasattr(model, "_frame"):
             header["frame"] = model._frame.plain()
         categories, encoding = model._known_categories(), model._known_encoding()
@@ -206,6 +210,12 @@ def _contents(model: Any) -> tuple[dict[str, Any], Flow | FlowEnsemble | None, d
         if hasattr(model, f"{name}_"):
             header[name] = [str(text) for text in getattr(model, f"{name}_")]
     return header, flow, arrays
+
+
+def _numbers_of(kind: Kind) -> tuple[float, float, float]:
+    """A column as numbers for the C library: its kind, its least and its largest value."""
+    number = 2 if kind.turn else 1 if kind.is_whole else 0
+    return number, -np.inf if kind.low is None else kind.low, np.inf if kind.high is None else kind.high
 
 
 def _epochs_of(model: FlowDensity) -> int | list[int]:

@@ -22,6 +22,9 @@ __all__ = ["ConditionalCandidates"]
 # Fewer than for samples without a context: the mixtures have more columns, and take longer. On curves and branches the
 # averages were as good as with all numbers and priors, within 0.01 nats, in two thirds of the time.
 MOST_ROWS, COMPONENTS, PRIORS = 3000, (1, 2, 3, 4, 6, 8, 12, 20, 32, 48), (np.inf, 0.3, 0.01)
+# Beside categories alone the mixtures have the columns of samples, as without a context, and as many candidates. On tables of
+# categories and up to four other columns, gaps of 10,000 rows fell by a tenth in the mean, by a quarter at most, and of 1000
+# rows by a twentieth, in 1.1 and 1.5 times the time.
 
 
 class ConditionalCandidates(Candidates):
@@ -60,6 +63,9 @@ class ConditionalCandidates(Candidates):
         blocks: tuple[int, ...],
     ) -> None:
         self.n_real, self.blocks = n_real, blocks
+        if not n_real:
+            self.most_rows, self.components = Candidates.most_rows, Candidates.components
+            self.priors, self.more_components = Candidates.priors, Candidates.more_components
         self.log_contexts: dict[str, Floats] = {}
         super().__init__(data, units, held_out, distinct, seed)
 

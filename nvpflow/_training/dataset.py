@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from nvpflow._training.degenerate import evened_out
 from nvpflow._training.origin import name_columns
 from nvpflow._training.statistics import FAR_OUT, location_and_scale
-from nvpflow._typing import ArrayLike, FloatDType, Floats, Ints, Names
+from nvpflow._typing import ArrayLike, Bools, FloatDType, Floats, Ints, Names
 from nvpflow._validation.arguments import FLOAT64
 from nvpflow._validation.arrays import as_array, check_samples, without_masks
 from nvpflow._validation.weights import check_weights
@@ -33,6 +34,9 @@ __all__ = [
 MOST_COUNTED_ROWS, MOST_COPIES = 1_000_000, 10
 # A column has no density of its own if other columns determine it up to this share of its standard deviation.
 LEAST_RESIDUAL, SAME = {"float32": 1e-6, "float64": 1e-9}, 1e-6
+# A first look at so many rows, or up to twice as many, finds columns of which others leave up to LOOK times that share: all rows
+# leave at least what these leave, times the root of their share of all rows.
+ROWS_OF_LOOK, LOOK = 20_000, 100
 MANY_ROWS = 100  # rows per column from which distinct rows are not counted
 
 
@@ -140,9 +144,21 @@ def _as_counts(weight: Floats) -> npt.NDArray[np.intp] | None:
 
 
 def _sorted(data: Data) -> Data:
-    columns = [data.x, data.context, None if data.weight is None else data.weight[:, None]]
-    rows = np.hstack([column for column in columns if column is not None])
-    return data.rows(np.lexsort(rows.T[::-1]))
+    weight = None if data.weight is None else data.weight[:, None]
+    return data.rows(_order([column for part in (data.x, data.context, weight) if part is not None for column in part.T]))
+
+
+def _order(columns: Sequence[Floats]) -> Ints:
+    """The order of rows by the first column, then by the second, ...: what ``np.lexsort`` gives, of which most rows need only
+    the first column."""
+    order = np.argsort(columns[0])
+    first = columns[0][order]
+    tied = (first[1:] == first[:-1]) | np.isnan(first[:-1])  # NaN comes last
+    places = np.flatnonzero(np.append(tied, False) | np.append(False, tied))
+    if len(places):
+        rows = np.sort(order[places])
+        order[places] = rows[np.lexsort([column[rows] for column in columns[::-1]])]
+    return order
 
 
 def warn_of_dependent_columns(data: Data, dtype: FloatDType, names: Names | None = None) -> None:
@@ -157,21 +173,33 @@ def warn_of_dependent_columns(data: Data, dtype: FloatDType, names: Names | None
             "depend on each other. More rows, or fewer columns, make a better density"
         )
         return
-    location, scale, far_out = location_and_scale(data.x, data.weight)
-    z = (data.x - location) / np.where(scale > 0, scale, 1)
-    near = (np.abs(z[:, far_out]) <= 2 * FAR_OUT).all(axis=1)  # a row far out in two columns would make them look dependent
-    z, weight = z[near], np.ones(n)[near] if data.weight is None else data.weight[near]
-    share = weight / weight.sum()
-    z -= share @ z
-    residuals = np.abs(np.diag(np.linalg.qr(z * np.sqrt(share)[:, None], mode="r")))
-    own = np.sqrt(share @ z**2)
-    dependent = (residuals < LEAST_RESIDUAL[dtype.name] * own) & (own > SAME)
+    least = LEAST_RESIDUAL[dtype.name]
+    some = data.rows(slice(None, None, max(1, n // ROWS_OF_LOOK)))
+    if n > len(some.x) and not (_are_dependent(some, LOOK * least) | (some.x.min(axis=0) == some.x.max(axis=0))).any():
+        return
+    dependent = _are_dependent(data, least)
     if dependent.any():
         warn_user(
             f"column(s) {name_columns(dependent, names)} of X are linear combinations of the columns before them, but for "
             "rounding: the samples lie in a plane, where a density has no upper limit and its value says little. Leave these "
             "columns out"
         )
+
+
+def _are_dependent(data: Data, least: float) -> Bools:
+    """The columns (D,) that those before determine, up to this share of their own standard deviation."""
+    location, scale, far_out = location_and_scale(data.x, data.weight)
+    z = (data.x - location) / np.where(scale > 0, scale, 1)
+    near = (np.abs(z[:, far_out]) <= 2 * FAR_OUT).all(axis=1)  # a row far out in two columns would make them look dependent
+    if near.sum() <= z.shape[1]:
+        return np.zeros(z.shape[1], bool)  # any columns of so few rows are dependent
+    z, weight = z[near], np.ones(len(z))[near] if data.weight is None else data.weight[near]
+    share = weight / weight.sum()
+    z -= share @ z
+    residuals = np.abs(np.diag(np.linalg.qr(z * np.sqrt(share)[:, None], mode="r")))
+    own = np.sqrt(share @ z**2)
+    dependent: Bools = (residuals < least * own) & (own > SAME)
+    return dependent
 
 
 def check_numbers(name: str, X: ArrayLike, dtype: FloatDType, minimum: int = 1, *, missing: bool = False) -> Floats:

@@ -9,7 +9,7 @@ from nvpflow._base import bare_flow
 from nvpflow._training.covariances import PRIOR_SAMPLES, CovariancePrior
 from nvpflow._training.dataset import Data
 from nvpflow._training.kmeans import Clusters
-from nvpflow._training.statistics import effective_size, location_and_scale
+from nvpflow._training.statistics import blocks, effective_size, location_and_scale
 from nvpflow._typing import Floats
 from nvpflow.mixture_base import MixtureBase, pack_factors
 
@@ -29,8 +29,13 @@ class ColumnUnits:
 
     def standardize(self, x: Floats) -> Floats:
         """In the dtype of the samples, or in float64 where float32 is too small."""
-        z: Floats = (x - self.mean) / self.deviation
-        return z if np.abs(z).max() > LARGEST_SINGLE else z.astype(self.dtype)
+        z = np.empty(x.shape, self.dtype)
+        for rows in blocks(len(x)):
+            part = (x[rows] - self.mean) / self.deviation
+            if np.abs(part).max() > LARGEST_SINGLE:
+                return np.asarray((x - self.mean) / self.deviation)
+            z[rows] = part
+        return z
 
     @property
     def log_det(self) -> float:

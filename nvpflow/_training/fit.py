@@ -76,6 +76,7 @@ def train(
     scaler = ContextScaler(training, settings.standardize, settings.dtype, data.context, sum(blocks))
     has_margins = incomplete is None
     starts = make_starts(settings, training, validation, scaler, init_seed, before, supports, blocks, has_margins)
+    del training, validation  # the starts have them in the units of training
     try:
         with watched(callback, starts[0].max_iter, settings.verbose) as watch:
             train_best(starts, watch, shuffle_seed, limit, with_rival=before is None)
@@ -156,7 +157,8 @@ def _new_starts(settings: Settings, training: Data, validation: Data | None, see
             student = student_t_of(inner.x, inner.weight) if base == STUDENT_T else None
             flow = new_flow(settings, inner, start_seed, student or (mixture and mixture.copy()))
             slower = Start(settings, inner, held_out, units, flow, mixture, start_seed, rate=rate, slower=slower)
-            slower.given = training, validation
+            if training.context is not None:  # which the rival reads
+                slower.given = training, validation
             starts.append(slower)
     return starts
 

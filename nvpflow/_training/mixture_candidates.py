@@ -16,7 +16,7 @@ from nvpflow._training.mixture_search import COMPONENTS
 from nvpflow._typing import Floats
 from nvpflow.mixture_base import MixtureBase
 
-__all__ = ["BROAD", "NORMAL", "Candidates", "components_of"]
+__all__ = ["BROAD", "NORMAL", "Candidates", "components_of", "weakest_prior"]
 
 # Priors of the covariances, in samples per dimension; each number of components is fitted with one after the other. With an
 # infinite one the components share a covariance, so that many of them are a kernel density estimate. A weak one suits tables,
@@ -73,8 +73,11 @@ class Candidates:
         Those that follow, one by one, if the last ones are the best.
     among : collection of str or None
         The only mixtures of several components to fit. None: all.
+    judged : ndarray of int
+        The rows that the candidates are judged on: at most MOST_ROWS of those that are held out, which are in random order if
+        there are more.
     log_probs : dict of str to ndarray
-        Log-densities of the samples that were held out, in nats, in standardised units, by candidate.
+        Log-densities of these samples, in nats, in standardised units, by candidate.
     """
 
     most_rows: int = MOST_ROWS
@@ -87,7 +90,8 @@ class Candidates:
     def __init__(
         self, data: Data, units: ColumnUnits, held_out: npt.NDArray[np.bool_], distinct: float, seed: list[int]
     ) -> None:
-        self.all, self.held_out, self.units = data.rows(~held_out), data.rows(held_out), units
+        self.judged = np.flatnonzero(held_out)[:MOST_ROWS]
+        self.all, self.held_out, self.units = data.rows(_others(held_out)), data.rows(self.judged), units
         some = self.all.rows(slice(self.most_rows))
         self.samples = self._new_samples(some)
         rng = np.random.default_rng(seed)
@@ -214,9 +218,21 @@ def _take_steps(mixture: Mixture) -> None:
         mixture.fit(MORE_STEPS, LEAST_OF_STEP)
 
 
+def _others(held_out: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_] | slice:
+    """The rows that are not held out. If they come first it is a slice, which copies nothing."""
+    n = len(held_out) - np.count_nonzero(held_out)
+    return ~held_out if held_out[:n].any() else slice(n)
+
+
 def components_of(name: str) -> int:
     """The number of components of a candidate that is a mixture of several."""
     return int(name.removeprefix("mixture of ").split(",")[0])
+
+
+def weakest_prior(names: Iterable[str]) -> float:
+    """The weakest of the priors of candidates by these names: infinite where none says one."""
+    known = [prior for prior in (*PRIORS, *WEAKER_PRIORS) if any(f", {_words(prior)}" in f"{name}," for name in names)]
+    return min(known, default=np.inf)
 
 
 def _name(k: int, prior: float) -> str:

@@ -17,6 +17,7 @@ __all__ = ["lone_values", "split", "split_for_members"]
 
 # Of the rows without missing cells, the share that is held out at most. The others must train as well: they say most.
 MOST_OF_COMPLETE = 0.5
+FEW = 1000  # rows, which tell of most columns that they are not constant
 
 
 def split(settings: Settings, data: Data, seed: int, incomplete: Bools | None = None) -> tuple[Data, Data | None]:
@@ -72,6 +73,7 @@ def _split_at(data: Data, order: Ints, n_held_out: int) -> tuple[Data, Data | No
 def lone_values(x: Floats, training: Ints, held_out: Ints) -> Ints:
     """One of the rows `held_out` for each column that would be constant in training without it."""
     first = x[training[0]]
-    constant = (x[training] == first).all(axis=0)
+    constant = (x[training[:FEW]] == first).all(axis=0)
+    constant[constant] = (x[np.ix_(training, constant)] == first[constant]).all(axis=0)
     differs = x[held_out][:, constant] != first[constant]
     return np.unique(held_out[differs.argmax(axis=0)[differs.any(axis=0)]])

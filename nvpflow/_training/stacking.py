@@ -64,7 +64,7 @@ class Stack(NamedTuple):
     search : dict
         As `FlowDensity.search_`, without the flow, less `log_slopes`.
     in_turn : ndarray, shape (h,)
-        Log-density of all samples that were held out, part by part, by the average of the mixtures that had not seen them.
+        Log-density of all samples by which mixtures were judged, part by part, by the average of those that had not seen them.
     weight : ndarray, shape (h,), or None
         Of these samples.
     lean : MixtureBase
@@ -106,16 +106,15 @@ def stack_mixtures(
     """
     data = training.and_those(validation)
     units = ColumnUnits(data.x, data.weight)
-    standardized = Data(units.standardize(data.x), None, data.weight)
     distinct = share_of_distinct(data.x)
+    data = Data(units.standardize(data.x), None, data.weight)
 
     def candidates(mask: npt.NDArray[np.bool_], seeds: list[int]) -> Candidates:
-        part = Candidates(standardized, units, mask, distinct, seeds)
+        part = Candidates(data, units, mask, distinct, seeds)
         part.among = among
         return part
 
-    n_parts = count_parts(data, n_context)
-    masks = parts_in_turn(len(training.x), len(validation.x), n_parts, seed)
+    masks = parts_in_turn(len(training.x), len(validation.x), count_parts(data, n_context), seed)
     return stack_of(candidates, masks, data, validation._replace(context=None), seed, log_slopes, units.log_det)
 
 
@@ -149,14 +148,15 @@ def stack_of(
     masks : list of ndarray of bool, shape (n + m,)
         Of the samples that are held out, the first one of the validation samples.
     data, validation : Data
-        All samples, and the last of them. Candidates that read a context need it here.
+        All samples, and the last of them, of which candidates read what they need of a context.
     seed, log_slopes
         As of `stack_mixtures`.
     log_det : float
         What to subtract from log-densities of standardised samples.
     """
     parts = [candidates(mask, [seed, i]) for i, mask in enumerate(masks)]
-    weight = None if data.weight is None else np.concatenate([data.weight[mask] for mask in masks])
+    judged = [part.judged for part in parts]
+    weight = None if data.weight is None else np.concatenate([data.weight[rows] for rows in judged])
     log_probs = fit_growing(parts, weight)
     shares = _choose(log_probs, weight)
     for part in parts:
@@ -169,8 +169,8 @@ def stack_of(
         parts[0].fit_simple()
     bases = [part.average(shares) for part in parts]
     base = _average(bases)
-    slopes = np.concatenate([log_slopes[mask] for mask in masks])
-    search = _search(log_probs, shares, weight, slopes, len(validation.x), log_det)
+    slopes = np.concatenate([log_slopes[rows] for rows in judged])
+    search = _search(log_probs, shares, weight, slopes, len(judged[0]), log_det)
     in_turn = log_average(log_probs, shares) - log_det
     return Stack(base, held_out, _gain_of_average(base, bases, seed), search, in_turn, weight, lean)
 
@@ -258,9 +258,6 @@ def _score(log_probs: dict[str, Floats], name: str, weight: Floats | None) -> fl
 
 def _choose(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, float]:
     """The mixtures of the stack and their shares; a normal distribution alone if it is as good within a standard error."""
-    # Either all parts together have fewer rows, or there is only one, in random order.
-    log_probs = {name: values[:MOST_ROWS] for name, values in log_probs.items()}
-    weight = None if weight is None else weight[:MOST_ROWS]
     shares = shares_of(log_probs, weight)
     normal = max(
         (name for name in log_probs if name.startswith(NORMAL)), key=lambda name: np.average(log_probs[name], weights=weight)

@@ -13,7 +13,7 @@ import numpy as np
 
 from nvpflow._training.margins import Margins
 from nvpflow._training.origin import origin_of, warn_of_coarse
-from nvpflow._training.statistics import effective_size, location_and_scale, moments
+from nvpflow._training.statistics import blocks, effective_size, location_and_scale, moments
 from nvpflow._typing import FloatDType, Floats
 from nvpflow.layers import ActNorm, AdditiveCoupling, Layer, LULinear
 
@@ -133,11 +133,18 @@ class Units:
         """Map samples x (n, D) to z (n, D), given the standardised context."""
         if self.in_place:
             return x.astype(self.dtype, copy=False)
+        z = np.empty(x.shape, self.dtype)
+        for rows in blocks(len(x)):
+            z[rows] = self._standardize(x[rows], None if context is None else context[rows])
+        return z
+
+    def _standardize(self, x: Floats, context: Floats | None) -> Floats:
+        """As `standardize`, of few rows, in float64."""
         x = x if self.margins is None else self.margins.inverse(x)[0]
         z = (x - self.mean) / self.deviation
         if self.regression is not None:
             z = self.regression.inverse(z, context)[0]
-        return (z if self.factor is None else np.linalg.solve(self.factor, z.T).T).astype(self.dtype)
+        return z if self.factor is None else np.linalg.solve(self.factor, z.T).T
 
     def log_slopes(self, x: Floats) -> Floats:
         """What to add to `log_det` at samples x (n, D), in nats, (n,): zeros without margins."""

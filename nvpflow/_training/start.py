@@ -9,7 +9,7 @@ import numpy as np
 
 from nvpflow._training.callbacks import wants_stop
 from nvpflow._training.conditional_stacking import stack_conditional_mixtures
-from nvpflow._training.course import Contest, cycle_ends, has_course
+from nvpflow._training.course import LAST_CYCLE, STOPPED, Contest, cycle_ends, has_course
 from nvpflow._training.defaults import option
 from nvpflow._training.heavy_tails import student_t_noise
 from nvpflow._training.noise import bandwidth
@@ -102,7 +102,10 @@ class Start:
         self.rate = option(settings, "learning_rate", self._over_full_mixture()) if rate is None else rate
         self.cycles = self._cycles(mixture)
         self.max_iter = self.cycles[-1] if self.cycles else self._max_iter()
-        self.pays, self.slower = bool(self.cycles), slower
+        self.ended, self.was_stopped = "", False  # why training in cycles has ended; whether the callback stopped it
+        self.slower, self.has_faster = slower, False
+        if slower is not None:
+            slower.has_faster = True
         self.known: set[str] | None = None  # mixtures that are good, from a fit before: only these compete
         self.losers: list[Start] = []  # other starts that were tried, for the record of densities that competed
         self._contest: Contest | None = None
@@ -167,17 +170,23 @@ class Start:
             self._run_cycle(seed, callback, limit)
 
     @property
+    def pays(self) -> bool:
+        """Whether another cycle of training may pay."""
+        return bool(self.cycles) and not self.ended
+
+    @property
     def n_epochs(self) -> int:
         """The number of epochs so far."""
         return len(self.history.get("train_nll", ()))
 
     def _run_cycle(self, seed: int, callback: Callback | None, limit: Limit | None) -> None:
-        """Run the next cycle, and set `pays`: whether to run another one."""
+        """Run the next cycle, and set `ended`: why there should be no other one."""
         assert self.mixture is not None
         assert self.validation is not None
         if self._contest is None:
             stack = self.stack_of_mixtures()
-            self._contest = Contest(self.validation, self._log_prob(self.mixture), stack.held_out + stack.gain)
+            before, to_beat = self._log_prob(self.mixture), stack.held_out + stack.gain
+            self._contest = Contest(self.validation, before, to_beat, self.has_faster)
         n, first = len(self.training.x), self.n_epochs
         end, *left = [end for end in self.cycles if end > first]
         n_steps = first * -(-n // min(n, self.settings.batch_size or n))
@@ -186,7 +195,10 @@ class Start:
         self.run(seed, callback, limit, max_iter=end, warmup=n_steps or self.settings.warmup, validate_every=every)
         # If mixtures were better in a fit before, layers have to get there at once.
         n_left = min(len(left), 1) if self.known else len(left)
-        self.pays = self.n_epochs == end and n_left > 0 and self._contest.goes_on(self.log_prob_of_flow(), n_left)
+        if self.n_epochs < end or self.was_stopped:
+            self.ended = STOPPED
+        else:
+            self.ended = self._contest.end(self.log_prob_of_flow(), n_left) if n_left else LAST_CYCLE
 
     def run(
         self, seed: int, callback: Callback | None, limit: Limit | None = None, pause_after: int | None = None, **cycle: Any
@@ -198,7 +210,11 @@ class Start:
         part: dict[str, Any] = {}
 
         def in_own_units(epoch: int, train_nll: float, validation_nll: float) -> object:
-            return callback and callback(epoch, train_nll + train_shift, validation_nll + validation_shift)
+            try:
+                return callback and callback(epoch, train_nll + train_shift, validation_nll + validation_shift)
+            except StopIteration:
+                self.was_stopped = True
+                raise
 
         try:
             flow._fit(
@@ -267,8 +283,11 @@ class Start:
     def name(self, n_epochs: int | None = None) -> str:
         """The name among the densities that competed. With the number of epochs: of one that did not get more."""
         assert self.mixture is not None
-        trial = "" if n_epochs is None else f", learning rate {self.rate:g}, for {n_epochs} epochs"
-        return f"flow over a mixture of {self.mixture.n_components}{trial}"
+        if n_epochs is None:
+            course = f", {self.ended}" if self.ended else ""
+        else:
+            course = f", learning rate {self.rate:g}, for {n_epochs} epochs"
+        return f"flow over a mixture of {self.mixture.n_components}{course}"
 
     def stack_of_mixtures(self) -> Stack:
         """The average of mixtures without layers, which is fitted once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ __all__ = [
     "LARGE_SHARE",
     "MANY_ROWS",
     "SPREAD_OF_NORMAL",
+    "blocks",
     "effective_size",
     "effective_size_of",
     "holds_values",
@@ -36,6 +37,13 @@ FAR_OUT, SPREAD_OF_NORMAL, QUANTILES_FROM = 8.0, 3.29, 10_000
 LARGE_SHARE, MANY_ROWS = 0.05, 3000
 
 LEAST_FOR_ERROR = 5  # fewer samples do not tell a standard error
+# Rows of a block, and rows from which sums of squares are taken block by block, which rounds them in another way.
+BLOCK, MANY_FOR_MOMENTS = 16_384, 131_072
+
+
+def blocks(n: int) -> Iterator[slice]:
+    """Slices of n rows, for intermediate results that would take more memory than the rows."""
+    return (slice(first, first + BLOCK) for first in range(0, n, BLOCK))
 
 
 def effective_size(data: Data) -> float:
@@ -60,17 +68,27 @@ def _size(weight: Floats) -> float:
 
 def moments(x: Floats, weight: Floats | None = None) -> tuple[Floats, Floats]:
     """Mean and standard deviation of each column, in float64."""
-    largest = np.abs(x).max(axis=0).astype(np.float64)
+    largest = np.max([np.abs(x[rows]).max(axis=0) for rows in blocks(len(x))], axis=0).astype(np.float64)
     extreme = (largest > 1e100) | ((largest < 1e-100) & (largest > 0))
     # Scale by powers of two, which is exact, so that squares neither overflow nor underflow.
     unit = np.where(extreme, 2.0 ** np.floor(np.log2(np.where(extreme, largest, 1))), 1.0)
     z = x / unit if extreme.any() else x
-    if weight is None:
+    if len(x) > MANY_FOR_MOMENTS:
+        mean = _mean_of_blocks(z, weight, lambda part: part)
+        deviation = np.sqrt(_mean_of_blocks(z, weight, lambda part: (part - mean) ** 2))
+    elif weight is None:
         mean, deviation = z.mean(axis=0, dtype=np.float64), z.std(axis=0, dtype=np.float64)
     else:
         mean = np.average(z, axis=0, weights=weight)
         deviation = np.sqrt(np.average((z - mean) ** 2, axis=0, weights=weight))
     return mean * unit, deviation * unit
+
+
+def _mean_of_blocks(x: Floats, weight: Floats | None, function: Callable[[Floats], Floats]) -> Floats:
+    """The weighted mean (D,) of a function of rows x (n, D), in float64."""
+    share = np.full(len(x), 1 / len(x)) if weight is None else weight / weight.sum(dtype=np.float64)
+    mean: Floats = np.sum([share[rows] @ function(x[rows].astype(np.float64)) for rows in blocks(len(x))], axis=0)
+    return mean
 
 
 def location_and_scale(x: Floats, weight: Floats | None = None) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:

@@ -12,6 +12,11 @@ from nvpflow._typing import FloatDType, Floats
 
 __all__ = ["as_array", "check_samples", "column_label", "without_masks"]
 
+TIMES = (
+    ". Convert times to numbers first, such as days since the first one; hours of a day or days of a year can be declared as an "
+    "Angle. Or leave the column out"
+)
+
 
 def as_array(name: str, x: object) -> npt.NDArray[Any]:
     """Convert `x` to an ndarray of any dtype and shape. The binding calls this for inputs that are not ndarrays.
@@ -34,6 +39,7 @@ def as_array(name: str, x: object) -> npt.NDArray[Any]:
         raise ValueError(f"{name} must have no masked elements: fill them, or leave their rows out")
     if hasattr(x, "nnz") and hasattr(x, "toarray"):
         raise TypeError(f"{name} must be dense, got a sparse {type(x).__name__}: use {name}.toarray()")
+    _refuse_times_of_polars(name, x)
     try:
         # NumPy would wrap an object that supports only DLPack in an array of objects.
         if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
@@ -61,9 +67,9 @@ def check_samples(
     if X.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: {name} must be an array of real numbers, got dtype {X.dtype}")
     if X.dtype == object:
-        X = _numbers(name, X)
+        X = _numbers(name, X, source)
     if X.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must be an array of real numbers, got dtype {X.dtype}")
+        raise TypeError(f"{name} must be an array of real numbers, got dtype {X.dtype}" + TIMES * (X.dtype.kind in "mM"))
     if X.ndim != 2:
         raise ValueError(
             f"{name} must have shape (n, D), got {X.shape}. Reshape your data: {name}.reshape(-1, 1) makes one "
@@ -113,7 +119,7 @@ def _has_masked_elements(x: object) -> bool:
     return any(isinstance(a, np.ndarray) and type(a) is not np.ndarray and np.ma.is_masked(a) for a in arrays)
 
 
-def _numbers(name: str, X: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _numbers(name: str, X: npt.NDArray[Any], source: object) -> npt.NDArray[np.float64]:
     """Convert an array of objects, as frames give it for nullable or mixed columns, to float64. Missing values become NaN."""
     pandas = sys.modules.get("pandas")
     if pandas is not None:
@@ -122,4 +128,31 @@ def _numbers(name: str, X: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         return X.astype(np.float64)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{name} must be an array of real numbers: {error}") from error
+        said = str(error).rstrip(".")
+        raise kind(f"{name} must be an array of real numbers: {said}{_first_object(name, X, source)}") from error
+
+
+def _first_object(name: str, X: npt.NDArray[Any], source: object) -> str:
+    """Where the first value is that is no number, and what to do about it, in words."""
+    for index, value in np.ndenumerate(X):
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            if len(index) != 2:
+                return ""
+            where = f", got {value!r:.60} in column {column_label(source, index[1])}, row {index[0]}"
+            if any(hasattr(value, part) for part in ("year", "total_seconds", "utcoffset")):
+                return where + TIMES
+            parameter = "support" if name == "X" else f"{name}_support"
+            return where + f". Declare the column as 'category' in {parameter}, or leave it out" * isinstance(value, str)
+    return ""
+
+
+def _refuse_times_of_polars(name: str, x: object) -> None:
+    """Raise a TypeError if x is a frame with columns of times, which NumPy would read as numbers of microseconds."""
+    polars = sys.modules.get("polars")
+    if polars is None or not isinstance(x, polars.DataFrame):
+        return
+    for column, dtype in x.schema.items():
+        if dtype.is_temporal():
+            raise TypeError(f"{name} must be an array of real numbers, got {dtype} in column {column!r:.50}" + TIMES)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import nvpflow
-from nvpflow.cli import _check, _models, _moons, _plot
+from nvpflow.cli import _ask, _check, _models, _moons, _plot
 from nvpflow.cli._streams import discard_output, message_of, open_closed_streams, say, show_warnings
 
 __all__ = ["main"]
@@ -23,6 +23,8 @@ examples:
   nvpflow fit data.csv -o model.npz               # learn the density of a table
   nvpflow score model.npz new.csv -o scores.csv   # log-density of every row
   nvpflow check model.npz new.csv                 # does the model fit these rows?
+  nvpflow explain model.npz new.csv               # which cells are unusual?
+  nvpflow condition model.npz --given x=1,y=2     # the other columns, given these
   nvpflow impute model.npz data.csv > full.csv    # fill empty cells
   nvpflow sample model.npz -n 1000 > samples.csv  # new rows
   nvpflow plot model.npz data.csv -o model.png    # density and data
@@ -101,6 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     _models.add_fit(commands)
     _models.add_score(commands)
     _check.add_check(commands)
+    _ask.add_explain(commands)
+    _ask.add_condition(commands)
     _models.add_impute(commands)
     _models.add_sample(commands)
     _plot.add_plot(commands)

@@ -10,12 +10,13 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 
 import nvpflow
-from nvpflow._typing import Floats, Ints
+from nvpflow._typing import Ints
 from nvpflow.cli._streams import show_warnings
 
 __all__ = [
     "N_SAMPLES",
     "SEED",
+    "TABLE_OUT",
     "Commands",
     "add_command",
     "add_context",
@@ -23,11 +24,14 @@ __all__ = [
     "add_model",
     "add_table",
     "add_table_options",
+    "add_tables",
     "columns",
     "count_of",
     "epochs",
     "fit_model",
     "integer",
+    "named_values",
+    "numbers",
     "or_none",
     "real",
 ]
@@ -93,14 +97,26 @@ def or_none(word: str, convert: Callable[[str], T]) -> Callable[[str], T | None]
 
 
 SEED = integer(0, 2**32 - 2)
+TABLE_OUT = 'CSV, or what ends in .npy, .parquet or .tsv; "-": standard output (-)'
 N_SAMPLES = integer(1, 2**48)  # small enough that the request for memory fails cleanly
 
 
-def add_table(
-    parser: argparse.ArgumentParser,
-    default: str = "those of the model, by their names, or all but the context",
-    **options: Any,
-) -> None:
+ALL_OTHERS = "those of the model, by their names, or all but the context"
+
+
+def add_tables(parser: argparse.ArgumentParser, default: str = ALL_OTHERS) -> None:
+    """Add the table that a command reads, which may be several files, or a folder of them."""
+    parser.add_argument(
+        "data",
+        metavar="TABLE",
+        nargs="+",
+        help="CSV, NPY or Parquet file; several Parquet files, a folder of them, or a file of more than 256 MB are read in "
+        'batches; "-": standard input',
+    )
+    add_table_options(parser, "columns to use", default)
+
+
+def add_table(parser: argparse.ArgumentParser, default: str = ALL_OTHERS, **options: Any) -> None:
     """Add the table that a command reads."""
     parser.add_argument("data", metavar="TABLE", help='CSV, NPY or Parquet file; "-": standard input', **options)
     add_table_options(parser, "columns to use", default)
@@ -158,18 +174,28 @@ def columns(text: str) -> list[str]:
     return names
 
 
-def _values(text: str) -> list[float] | dict[str, str]:
-    """Numbers in order, or texts by the names of their columns."""
+def named_values(text: str) -> dict[str, str]:
+    """A type for argparse: texts by the names of their columns."""
     parts = text.split(",")
-    if all("=" in part for part in parts):
-        named = {name.strip(): value.strip() for name, _, value in (part.partition("=") for part in parts)}
-        if len(named) < len(parts):
-            raise argparse.ArgumentTypeError(f"must name each column once, got {text!r}")
-        return named
-    values = [_parse(float, part, "numbers with commas between them") for part in parts]
+    if not all("=" in part for part in parts):
+        raise argparse.ArgumentTypeError(f"must be columns and their values, as in x=1,y=2, got {text!r:.60}")
+    named = {name.strip(): value.strip() for name, _, value in (part.partition("=") for part in parts)}
+    if len(named) < len(parts):
+        raise argparse.ArgumentTypeError(f"must name each column once, got {text!r}")
+    return named
+
+
+def numbers(text: str) -> list[float]:
+    """A type for argparse: finite numbers."""
+    values = [_parse(float, part, "numbers with commas between them") for part in text.split(",")]
     if not np.isfinite(values).all():
         raise argparse.ArgumentTypeError(f"must be finite, got {text}")
     return values
+
+
+def _values(text: str) -> list[float] | dict[str, str]:
+    """Numbers in order, or texts by the names of their columns."""
+    return named_values(text) if "=" in text else numbers(text)
 
 
 def _delimiter(text: str) -> str:
@@ -183,9 +209,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help='file that fit wrote; "-": standard input')
 
 
-def fit_model(
-    model: nvpflow.FlowDensity | nvpflow.FlowOutlierDetector, data: Floats, verbose: int = 1, **options: Any
-) -> float:
+def fit_model(model: nvpflow.FlowDensity | nvpflow.FlowOutlierDetector, data: Any, verbose: int = 1, **options: Any) -> float:
     """Fit with progress on standard error, and return the time in seconds."""
     start = time.perf_counter()
     with show_warnings():  # after the progress

@@ -16,6 +16,7 @@ from nvpflow._typing import Floats
 from nvpflow.cli._arguments import (
     N_SAMPLES,
     SEED,
+    TABLE_OUT,
     Commands,
     add_command,
     add_context,
@@ -23,6 +24,7 @@ from nvpflow.cli._arguments import (
     add_model,
     add_table,
     add_table_options,
+    add_tables,
     columns,
     count_of,
     epochs,
@@ -32,13 +34,12 @@ from nvpflow.cli._arguments import (
     real,
 )
 from nvpflow.cli._files import Model, check_place, load_beside, load_model, save_model
+from nvpflow.cli._large import fit_source, is_large, score_source
 from nvpflow.cli._rows import context_rows, context_value, read_context, read_rows, read_training_rows
 from nvpflow.cli._streams import say
 from nvpflow.cli._support import add_support, context_support_of, support_of
 from nvpflow.cli.tables import write_table
 from nvpflow.layers import ACTIVATIONS
-
-TABLE_OUT = 'CSV, or what ends in .npy, .parquet or .tsv; "-": standard output (-)'
 
 
 def add_fit(commands: Commands) -> None:
@@ -57,11 +58,12 @@ def add_fit(commands: Commands) -> None:
             "nvpflow fit data.csv -o detector.npz --contamination auto",
             "nvpflow fit data.csv -o model.npz --missing marginalize",
             "nvpflow fit data.parquet -o model.npz --n-layers 16 --hidden-dim 128,128 --n-jobs -1",
+            "nvpflow fit folder/*.parquet -o model.npz  # larger than memory",
             "zcat data.csv.gz | nvpflow fit - -o model.npz -v",
         ],
         help="fit a model to a table",
     )
-    add_table(parser, "all but context and weight")
+    add_tables(parser, "all but context and weight")
     parser.add_argument("-o", "--output", required=True, metavar="MODEL", help='file to write; "-": standard output')
     parser.add_argument(
         "--weight", type=columns, metavar="COLUMN", help="column of the table with the weights of its rows (none)"
@@ -145,17 +147,19 @@ def _contamination(text: str) -> float | str:
 
 
 def _fit(options: argparse.Namespace) -> None:
-    check_place(options.output, options.data)
+    check_place(options.output, *options.data)
+    is_streamed = is_large(options.data)
+    options.data = options.data if is_streamed else options.data[0]
     given = vars(options)
     kind = nvpflow.FlowOutlierDetector if "contamination" in given else nvpflow.FlowDensity
     known = kind().get_params().keys() - {"verbose", "support", "context_support"}
     model = kind(**{name: given[name] for name in known if name in given})
-    rows = read_training_rows(options, model.dtype)
+    source, rows = fit_source(options, model.dtype) if is_streamed else (None, read_training_rows(options, model.dtype))
     model.set_params(support=support_of(options, rows), context_support=context_support_of(options, rows))
     shown = not options.quiet and (options.verbose or sys.stderr.isatty())
     more = {"context": rows.context, "sample_weight": rows.weight}
     more = {name: value for name, value in more.items() if value is not None}
-    seconds = fit_model(model, rows.x, verbose=int(shown), **more)
+    seconds = fit_model(model, rows.x if source is None else source, verbose=int(shown), **more)
     for name, names in (("feature_names_in_", rows.names), ("context_feature_names_in_", rows.context_names)):
         if names is not None:
             setattr(model, name, np.array(names, dtype=object))
@@ -163,7 +167,7 @@ def _fit(options: argparse.Namespace) -> None:
     density._name_categories(rows.names)
     save_model(model, options.output)
     if not options.quiet:
-        size = f"{len(rows.x)} rows, {count_of(rows.x.shape[1], 'column')}"
+        size = f"{density.n_samples_seen_ if is_streamed else len(rows.x)} rows, {count_of(rows.x.shape[1], 'column')}"
         if rows.context is not None:
             size += f" given {count_of(rows.context.shape[1], 'column')} of context"
         say(f"{size}, {seconds:.2f} s: {_summary(density)}")
@@ -180,13 +184,14 @@ def add_score(commands: Commands) -> None:
             "nvpflow score model.npz data.csv",
             "nvpflow score model.npz data.csv -o scores.csv",
             "nvpflow score model.npz data.csv --mean",
+            "nvpflow score model.npz folder/*.parquet -o scores.parquet  # larger than memory",
             "nvpflow score model.npz data.csv --columns 1,2 --context 3",
             "nvpflow score detector.npz data.csv --labels",
         ],
         help="log-density of the rows of a table",
     )
     add_model(parser)
-    add_table(parser)
+    add_tables(parser)
     add_context(parser)
     parser.add_argument("-o", "--output", default="-", metavar="TABLE", help=TABLE_OUT)
     shape = parser.add_mutually_exclusive_group()
@@ -201,14 +206,17 @@ def add_score(commands: Commands) -> None:
 
 
 def _score(options: argparse.Namespace) -> None:
-    check_place(options.output, options.model, options.data)
-    model = load_beside(options, options.data)
+    check_place(options.output, options.model, *options.data)
+    model = load_beside(options, options.data[0])
     threshold = model.threshold
     if options.labels and threshold is None:
         raise ValueError("--labels needs an outlier detector, which fit makes with --contamination")
-    rows = read_rows(options, model, missing=model.takes_missing)
     if model.flow is not None:
         model.flow.n_jobs = options.n_jobs
+    if is_large(options.data):
+        return score_source(options, model, int(sys.stderr.isatty()))
+    options.data = options.data[0]
+    rows = read_rows(options, model, missing=model.takes_missing)
     log_density = model.log_prob(rows.x, rows.context)
     _check_scores(log_density, options.data)
     if options.mean:

@@ -15,7 +15,7 @@ from nvpflow.cli._arguments import count_of
 from nvpflow.cli._files import Model
 from nvpflow.cli.tables import Columns, TableError, read_mixed
 
-__all__ = ["Rows", "context_rows", "context_value", "read_context", "read_rows", "read_training_rows"]
+__all__ = ["Rows", "context_rows", "context_value", "read_columns_of", "read_context", "read_rows", "read_training_rows"]
 
 TEXTS = ": --category names columns of texts"
 
@@ -77,6 +77,23 @@ def read_rows(options: argparse.Namespace, model: Model, *, missing: bool = Fals
     ((context, names_of_context),) = others
     _check_width("the context", model.context_dim, context, options.data, "--context")
     return Rows(x, names, context, names_of_context)
+
+
+def read_columns_of(options: argparse.Namespace, model: Model, places: Sequence[int]) -> tuple[Any, Any]:
+    """Read some of the columns of a model, by name if both table and model have names, and the context if the model has one.
+
+    Cells may be missing.
+    """
+    names = None if model.names is None else [model.names[place] for place in places]
+    known = {i: model.categories[place] for i, place in enumerate(places) if place in model.categories}
+    groups = [Columns(options.columns, names, categories=tuple(known), missing=True)]
+    if model.context_dim and options.context_values is None:
+        groups.append(_context_columns(options, model))
+    elif options.context is not None:
+        raise ValueError("the model is not conditional: --context cannot be given")
+    (x, _), *others = _read(options.data, groups, options, model.dtype, [known, model.context_categories])
+    _check_width("what is given of the model", len(places), x, options.data, "--columns")
+    return x, others[0][0] if others else None
 
 
 def context_rows(value: Any, n: int) -> Any:

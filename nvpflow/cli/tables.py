@@ -13,7 +13,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -26,7 +26,7 @@ from nvpflow._typing import DTypeLike, Floats, PathLike
 from nvpflow.cli._table_columns import Columns, Table, TableError, Wanted
 from nvpflow.cli._table_text import read_text
 
-__all__ = ["Columns", "TableError", "read_columns", "read_mixed", "read_table", "write_table"]
+__all__ = ["Columns", "TableError", "read_columns", "read_mixed", "read_table", "write_table", "writing_table"]
 
 CHUNK = 10_000  # values to format at once
 # With this many significant digits, reading gives the same float.
@@ -237,6 +237,75 @@ def write_table(path: PathLike, values: npt.NDArray[Any], names: Sequence[str] |
     else:
         with open(path, "w", encoding="utf-8", newline="") as file:
             _write_text(file, values, names, "\t" if suffix == ".tsv" else ",")
+
+
+@contextmanager
+def writing_table(path: PathLike, names: Sequence[str], n: int | None) -> Iterator[Callable[[Floats], None]]:
+    """A function that writes parts (m, D) of a table of numbers, one after the other. The formats are those of `write_table`.
+
+    `n`: the number of all rows, which an NPY file has to know.
+    """
+    try:
+        with _writing(path, names, n) as write:
+            yield write
+    except BaseException:  # no part of a table
+        if os.fspath(path) != "-" and os.path.isfile(path):
+            os.remove(path)
+        raise
+
+
+@contextmanager
+def _writing(path: PathLike, names: Sequence[str], n: int | None) -> Iterator[Callable[[Floats], None]]:
+    suffix = Path(path).suffix.lower()
+    if os.fspath(path) == "-":
+        yield _text_writer(_standard_stream("stdout", "standard output"), names, ",")
+    elif suffix in (".parquet", ".pq"):
+        with _parquet_writer(path, names) as write:
+            yield write
+    elif suffix == ".npy":
+        if n is None:
+            raise TableError(f"{os.fspath(path)} cannot be written in parts: write a .parquet or a .csv")
+        yield _npy_writer(path, n)
+    else:
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            yield _text_writer(file, names, "\t" if suffix == ".tsv" else ",")
+
+
+def _text_writer(file: TextIO, names: Sequence[str], delimiter: str) -> Callable[[Floats], None]:
+    csv.writer(file, delimiter=delimiter, lineterminator="\n").writerow(names)
+    return lambda part: _write_text(file, part, None, delimiter)
+
+
+@contextmanager
+def _parquet_writer(path: PathLike, names: Sequence[str]) -> Iterator[Callable[[Floats], None]]:
+    arrow, parquet = _pyarrow()
+    writers: list[Any] = []
+
+    def write(part: Floats) -> None:
+        table = arrow.table([np.ascontiguousarray(column) for column in part.T], names=list(names))
+        if not writers:
+            writers.append(parquet.ParquetWriter(path, table.schema))
+        writers[0].write_table(table)
+
+    try:
+        yield write
+    finally:
+        for writer in writers:
+            writer.close()
+
+
+def _npy_writer(path: PathLike, n: int) -> Callable[[Floats], None]:
+    arrays: list[npt.NDArray[Any]] = []
+    start = 0
+
+    def write(part: Floats) -> None:
+        nonlocal start
+        if not arrays:
+            arrays.append(np.lib.format.open_memmap(path, "w+", part.dtype, (n, part.shape[1])))
+        arrays[0][start : start + len(part)] = part
+        start += len(part)
+
+    return write
 
 
 @contextmanager

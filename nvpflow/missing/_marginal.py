@@ -121,6 +121,17 @@ class Marginals:
             return _exact(self._log_joint(y, context))
         return self._integrated(y, missing, context)
 
+    def log_joint(self, y: Floats, context: Floats | None) -> Floats:
+        """Log-densities (n,) of complete rows y (n, D), behind the layers that act on each column by itself."""
+        if self.inner is not None:
+            return self._log_joint(y, context)
+        if self.n_indicators and context is not None:
+            found = np.empty(len(y))
+            for given, rows in self._by_indicators(context):
+                found[rows] = given.log_joint(y[rows], context[rows])
+            return found
+        return _log_marginal(self.base, y, np.zeros(self.dim, bool), context)
+
     def _log_joint(self, y: Floats, context: Floats | None) -> Floats:
         assert self.inner is not None
         rows = None if context is None else context.astype(self.inner.dtype)

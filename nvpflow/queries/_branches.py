@@ -10,10 +10,11 @@ affine function.
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
+from nvpflow._training.margins import Margins
 from nvpflow._typing import Floats, Ints
 from nvpflow.layers import Bounded
 from nvpflow.missing._columns import Columns
@@ -23,11 +24,12 @@ from nvpflow.missing._patterns import Mask
 from nvpflow.missing._split_mixture import SplitMixture
 from nvpflow.missing._table import IncompleteTable
 from nvpflow.mixture_base import MixtureBase
+from nvpflow.queries._bend import Bend, unbent
 from nvpflow.queries._mixture_line import MixtureLine
 from nvpflow.queries._ragged import gather, starts_of
 from nvpflow.supports._masses import points_of
 
-__all__ = ["Branches", "RealModel"]
+__all__ = ["Branches", "Member", "RealModel"]
 
 N_SAMPLES, MARGIN = 5000, 0.2  # for the limits of a column, and how far beyond the samples they are, as a share of the range
 
@@ -67,12 +69,26 @@ class Branches(NamedTuple):
         return self._replace(u=u)
 
 
-class _Member(NamedTuple):
-    """A flow on the real line, and the logarithm of its weight."""
+class Member(NamedTuple):
+    """A flow on the real line, and the logarithm of its weight. Without the margins its columns are `affine`."""
 
     marginals: Marginals
     columns: Columns
+    affine: Columns
+    margins: Margins | None
     log_weight: float
+
+    @classmethod
+    def of(cls, marginals: Marginals, log_weight: float) -> Self:
+        return cls(marginals, marginals.columns, *unbent(marginals.columns), log_weight)
+
+    def line(self, branches: Branches, free: int) -> tuple[Floats, Floats]:
+        """For each branch (B,) the a and log b with which the flow reads the free column as ``a + b v``, behind its margin."""
+        zeros, log_scales = self.affine.inverse(np.zeros_like(branches.u), branches.context)
+        return zeros[:, free], log_scales[:, free]
+
+    def bend(self, free: int) -> Bend | None:
+        return None if self.margins is None else Bend(self.margins, free)
 
 
 class RealModel:
@@ -95,7 +111,7 @@ class RealModel:
         for marginals, log_weight in zip(numbers.members, numbers.log_weights):
             on_line = copy.copy(marginals)
             on_line.columns = marginals.columns.split()[0]
-            self.members.append(_Member(on_line, on_line.columns, float(log_weight)))
+            self.members.append(Member.of(on_line, float(log_weight)))
         self.n_numbers = numbers.members[0].dim
         mixtures = (one.marginals.base if one.marginals.inner is None else one.marginals.proposal for one in self.members)
         self.n_terms: int = sum(mixture.n_components for mixture in mixtures)  # of a branch
@@ -156,23 +172,6 @@ class RealModel:
         row = np.repeat(np.arange(len(codes)), [len(parts[i]) for i in chosen])
         return row, np.concatenate([parts[i] for i in chosen]), np.concatenate([log_p[i] for i in chosen])
 
-    def log_density(self, branches: Branches) -> Floats:
-        """Log-densities (n,) on the real line of rows without open columns, in nats."""
-        terms = []
-        for member in self.members:
-            marginals, log_p = member.marginals, np.empty(0)
-            if marginals.inner is None:
-                log_p = marginals.log_prob(branches.u, branches.context).log_prob
-            else:
-                y, slopes = member.columns.inverse(branches.u, branches.context)
-                log_p = marginals._log_joint(y, branches.context) + slopes.sum(axis=1)
-            terms.append(log_p + branches.log_weight + member.log_weight)
-        found: Floats = np.logaddexp.reduce(terms, axis=0)
-        if len(found) == branches.n:
-            return found
-        sums: Floats = np.logaddexp.reduceat(found, starts_of(branches.row, branches.n))
-        return sums
-
     def mixture_line(self, branches: Branches, free: int) -> MixtureLine:
         """The distribution of the free column, with other open columns integrated out, by the mixtures of the members.
 
@@ -180,10 +179,15 @@ class RealModel:
         """
         parts = [self._terms(member, branches, free) for member in self.members]
         log_terms, means, stds = (np.concatenate(columns, axis=1) for columns in zip(*parts))
-        return MixtureLine.of_terms(branches.row, log_terms, means, stds, branches.n)
+        line = MixtureLine.of_terms(branches.row, log_terms, means, stds, branches.n)
+        bends = [member.bend(free) for member in self.members]
+        if not any(bends):
+            return line
+        of_term = np.repeat(np.arange(len(parts)), [part[0].shape[1] for part in parts])
+        return line._replace(bend=of_term[line.bend], bends=tuple(bends))
 
-    def _terms(self, member: _Member, branches: Branches, free: int) -> tuple[Floats, Floats, Floats]:
-        """Log-weights, means and standard deviations (B, K) of the components of a member."""
+    def _terms(self, member: Member, branches: Branches, free: int) -> tuple[Floats, Floats, Floats]:
+        """Log-weights, means and standard deviations (B, K) of the components of a member, behind the margin of the column."""
         marginals, context = member.marginals, branches.context
         if marginals.n_indicators and context is not None:
             found: list[Floats] = []
@@ -198,13 +202,13 @@ class RealModel:
                     whole[rows] = part
             return found[0], found[1], found[2]
         y, slopes = member.columns.inverse(branches.u, context)
-        zeros, _ = member.columns.inverse(np.zeros_like(branches.u), context)
+        zero, log_scale = member.line(branches, free)
         mixture = marginals.base if marginals.inner is None else marginals.proposal
         missing = np.isnan(branches.u[0])
         log_terms, means, stds = _conditional(mixture, y, missing, context, free)
-        scale = np.exp(slopes[:, free : free + 1])
+        scale = np.exp(log_scale)[:, np.newaxis]
         log_terms = log_terms + (branches.log_weight + member.log_weight + slopes[:, ~missing].sum(axis=1))[:, np.newaxis]
-        return log_terms, (means - zeros[:, free : free + 1]) / scale, stds / scale
+        return log_terms, (means - zero[:, np.newaxis]) / scale, stds / scale
 
 
 def _conditional(

@@ -15,24 +15,18 @@ from nvpflow.queries.conditional import ConditionalDensity
 if TYPE_CHECKING:
     from nvpflow.density import FlowDensity
 
-__all__ = ["explain"]
+__all__ = ["FIELDS", "explain", "explanations"]
 
 FIELDS = ("value", "log_density", "p_value", "typical", "low", "high")
 
 
 def explain(model: FlowDensity, X: ArrayLike, context: ArrayLike | None, level: float) -> Any:
     """A frame, or a dict of arrays, with an entry for each row and column."""
-    level = check_real("level", level, 0, 1, low_open=True)
-    rows = model._check_incomplete(X).astype(np.float64)
-    given = model._context_of_incomplete(context, len(rows))
-    names = getattr(model, "feature_names_in_", np.arange(model.n_features_in_))
-    columns = [_explain_column(model, rows, given, column, level) for column in range(model.n_features_in_)]
-    n, dim = len(rows), len(columns)
-    fields: dict[str, Any] = {"row": np.repeat(np.arange(n), dim), "column": np.tile(names, n)}
-    for field in FIELDS:
-        parts = [column[field] for column in columns]
-        dtype = object if any(np.asarray(part).dtype == object for part in parts) else np.float64
-        fields[field] = np.stack([np.asarray(part, dtype) for part in parts], axis=1).ravel()
+    found = explanations(model, X, context, level)
+    dim = model.n_features_in_
+    names = getattr(model, "feature_names_in_", np.arange(dim))
+    n = len(found["p_value"]) // dim
+    fields: dict[str, Any] = {"row": np.repeat(np.arange(n), dim), "column": np.tile(names, n)} | found
     if importlib.util.find_spec("pandas") is None:
         return fields
     import pandas
@@ -41,6 +35,20 @@ def explain(model: FlowDensity, X: ArrayLike, context: ArrayLike | None, level: 
     if isinstance(X, pandas.DataFrame) and index is not None:
         fields["row"] = np.repeat(np.asarray(index), dim)
     return pandas.DataFrame(fields).set_index(["row", "column"])
+
+
+def explanations(model: FlowDensity, X: ArrayLike, context: ArrayLike | None, level: float) -> dict[str, Any]:
+    """The fields, each (n D,): the cells of one row after those of the other."""
+    level = check_real("level", level, 0, 1, low_open=True)
+    rows = model._check_incomplete(X).astype(np.float64)
+    given = model._context_of_incomplete(context, len(rows))
+    columns = [_explain_column(model, rows, given, column, level) for column in range(model.n_features_in_)]
+    fields: dict[str, Any] = {}
+    for field in FIELDS:
+        parts = [column[field] for column in columns]
+        dtype = object if any(np.asarray(part).dtype == object for part in parts) else np.float64
+        fields[field] = np.stack([np.asarray(part, dtype) for part in parts], axis=1).ravel()
+    return fields
 
 
 def _explain_column(model: FlowDensity, rows: Floats, context: Floats | None, column: int, level: float) -> dict[str, Any]:

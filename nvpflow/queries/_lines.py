@@ -12,7 +12,8 @@ from nvpflow.missing._patterns import patterns
 from nvpflow.queries._branches import Branches, RealModel
 from nvpflow.queries._draw_line import DrawLine
 from nvpflow.queries._mixture_line import MixtureLine
-from nvpflow.queries._panel_line import PanelLine, integrate
+from nvpflow.queries._panel_line import GOOD_ERROR, PanelLine, integrate
+from nvpflow.queries._slice import Slice
 
 __all__ = ["Line", "Lines", "Method", "method_for", "panel_line"]
 
@@ -21,7 +22,8 @@ MOST_TERMS = 4_000_000  # of components, in memory at a time
 ROWS_OF_PANELS = 4096  # to integrate at a time
 N_DRAWS = 1000  # for each row, where there are more than two open columns
 QUANTILES = np.array([1e-6, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1 - 1e-6])
-OUTER = 3  # panels on either side of these quantiles
+INNER_ERROR = 10 * GOOD_ERROR  # of integrals over another column: their errors are of either sign, and average out
+OUTER = 2  # panels on either side of these quantiles
 FAR = 3.0  # where the panels end, as a multiple of the reach of the mixture
 
 
@@ -59,14 +61,17 @@ class Lines:
     """
 
     def __init__(self, model: RealModel, rows: Floats, context: Floats | None, free: int) -> None:
-        self.n, self.parts = len(rows), list[tuple[Ints, Line]]()
-        for _, at in patterns(np.isnan(rows[:, : model.n_numbers])):
-            self.parts.append((at, _line(model, rows[at], None if context is None else context[at], free)))
+        self.n, self.parts = len(rows), list[tuple[Ints, Line, JointDensity | None]]()
+        for missing, at in patterns(np.isnan(rows[:, : model.n_numbers])):
+            given = None if context is None else context[at]
+            method = method_for(model, int(missing.sum()))
+            joint = JointDensity(model, rows[at], given, free) if method == "quadrature" and missing.sum() == 1 else None
+            self.parts.append((at, _line(model, rows[at], given, free, method), joint))
 
     @property
     def is_drawn(self) -> bool:
         """Whether draws stand for densities."""
-        return any(isinstance(line, DrawLine) for _, line in self.parts)
+        return any(isinstance(line, DrawLine) for _, line, _ in self.parts)
 
     @property
     def log_total(self) -> Floats:
@@ -85,7 +90,10 @@ class Lines:
 
     def pdf(self, u: Floats) -> Floats:
         """Densities at points (n, G)."""
-        return self._gather(lambda line, rows: line.pdf(u[rows]), u.shape[1])
+        found = np.empty(u.shape)
+        for rows, line, joint in self.parts:
+            found[rows] = line.pdf(u[rows]) if joint is None else joint.pdf(u[rows], line.log_total)
+        return found
 
     def cdf(self, u: Floats) -> Floats:
         """Probabilities of numbers up to points (n, G)."""
@@ -106,14 +114,32 @@ class Lines:
 
     def _gather(self, of_one: Callable[[Line, Ints], Floats], *shape: int) -> Floats:
         found = np.empty((self.n, *shape))
-        for rows, line in self.parts:
+        for rows, line, _ in self.parts:
             found[rows] = of_one(line, rows)
         return found
 
 
-def _line(model: RealModel, rows: Floats, context: Floats | None, free: int) -> Line:
+class JointDensity:
+    """Densities of the free column from the joint density itself, without the error of a series."""
+
+    def __init__(self, model: RealModel, rows: Floats, context: Floats | None, free: int) -> None:
+        self.model, self.rows, self.context, self.free = model, rows, context, free
+
+    def pdf(self, u: Floats, log_total: Floats) -> Floats:
+        """Densities at points u (n, G), given the logarithms (n,) of the integrals."""
+        found, step = np.empty(u.shape), max(1, ROWS_OF_PANELS * len(QUANTILES) // max(1, u.shape[1]))
+        for start in range(0, len(u), step):
+            part = slice(start, start + step)
+            branches = self.model.branches(self.rows[part], None if self.context is None else self.context[part])
+            at = np.repeat(np.arange(branches.n), u.shape[1])
+            log_p = Slice(self.model, branches, self.free)(at, u[part].ravel()).reshape(u[part].shape)
+            with np.errstate(invalid="ignore"):
+                found[part] = np.exp(log_p - log_total[part, np.newaxis])
+        return np.where(np.isfinite(log_total)[:, np.newaxis], found, np.nan)
+
+
+def _line(model: RealModel, rows: Floats, context: Floats | None, free: int, method: Method) -> Line:
     """The line of rows with the same open columns of numbers."""
-    method = method_for(model, int(np.isnan(rows[0, : model.n_numbers]).sum()))
     if method == "importance":
         return _draws(model, rows, context, free)
     step = max(1, MOST_TERMS // model.n_terms) if method == "exact" else ROWS_OF_PANELS
@@ -126,20 +152,26 @@ def _line(model: RealModel, rows: Floats, context: Floats | None, free: int) -> 
     return PanelLine.joined([panel_line(model, branches, free) for branches in parts])
 
 
-def panel_line(model: RealModel, branches: Branches, free: int) -> PanelLine:
+def panel_line(model: RealModel, branches: Branches, free: int, good_error: float = GOOD_ERROR) -> PanelLine:
     """Integrate over one free column, and over another one if there is one more that is open."""
     others = [column for column in np.flatnonzero(np.isnan(branches.u[0])).tolist() if column != free]
+    log_density = Nested(model, branches, free, others[0]) if others else Slice(model, branches, free)
+    return integrate(log_density, _edges(model.mixture_line(branches, free), model.limits(free)), good_error)
 
-    def log_density(rows: Ints, u: Floats) -> Floats:
-        if not others:
-            return model.log_density(branches.take(rows).given(free, u))
+
+class Nested:
+    """The same as `Slice` where another column is open, over which it integrates."""
+
+    def __init__(self, model: RealModel, branches: Branches, free: int, other: int) -> None:
+        self.model, self.branches, self.free, self.other = model, branches, free, other
+
+    def __call__(self, rows: Ints, u: Floats) -> Floats:
         found = np.empty(len(rows))
         for start in range(0, len(rows), ROWS_OF_PANELS):
             part = slice(start, start + ROWS_OF_PANELS)
-            found[part] = panel_line(model, branches.take(rows[part]).given(free, u[part]), others[0]).log_total
+            inner = self.branches.take(rows[part]).given(self.free, u[part])
+            found[part] = panel_line(self.model, inner, self.other, INNER_ERROR).log_total
         return found
-
-    return integrate(log_density, _edges(model.mixture_line(branches, free), model.limits(free)))
 
 
 def _edges(guide: MixtureLine, limits: tuple[float, float]) -> Floats:

@@ -16,12 +16,13 @@ import numpy as np
 from nvpflow._typing import Floats, Ints
 from nvpflow.queries._ragged import find, starts_of
 
-__all__ = ["PanelLine", "integrate"]
+__all__ = ["GOOD_ERROR", "PanelLine", "integrate"]
 
-N_NODES = 10
-# The error of a panel, relative to the mass of its row, below which it is not cut; and how often panels are cut at most.
-GOOD_ERROR, MOST_CUTS = 1e-5, 14
-BISECTIONS = 40
+# The error of probabilities that a panel may have, and how often panels are cut at most. Six models of splines and of affine
+# layers with ReLU networks, whose densities have kinks, needed 350 to 450 densities for each row, and the integrals of 99 % of
+# the rows were right to 1.2e-4; with 10 nodes and a seventh of this error 860 to 1070 densities, to 6e-5.
+N_NODES, GOOD_ERROR, MOST_CUTS = 8, 1e-5, 14
+STEPS, RESOLUTION = 60, 1e-12  # of a quantile in its panel
 MOST_NUMBERS = 4_000_000  # coefficients in memory at a time
 LogDensity = Callable[[Ints, Floats], Floats]
 
@@ -66,8 +67,7 @@ class PanelLine(NamedTuple):
         panel, t = self._place(u)
         inside = (t >= -1) & (t <= 1)
         t = np.where(inside, t, 0.0)
-        density = (self.series[panel] * np.polynomial.legendre.legvander(t, N_NODES - 1)).sum(axis=-1)
-        found: Floats = np.where(inside, np.maximum(density, 0.0), 0.0)
+        found: Floats = np.where(inside, np.maximum(_values(self.series[panel], t), 0.0), 0.0)
         return np.where(~np.isfinite(self.log_total)[:, np.newaxis] | np.isnan(u), np.nan, found)
 
     def cdf(self, u: Floats) -> Floats:
@@ -89,15 +89,26 @@ class PanelLine(NamedTuple):
         below = np.clip(np.nan_to_num(self.below), 0.0, 1.0)
         panel = find(self.row, below * (1 - 1e-9), starts, len(self.row), rows, known * (1 - 1e-9))
         half = 0.5 * (self.right - self.left)[panel]
-        low, high = np.full(q.shape, -1.0), np.ones(q.shape)
-        target = (known - self.below[panel]) / half
-        for _ in range(BISECTIONS):
-            middle = 0.5 * (low + high)
-            is_left = (self.series[panel] * _integrals(middle)).sum(axis=-1) >= target
-            low, high = np.where(is_left, low, middle), np.where(is_left, middle, high)
-        found = self.left[panel] + half * (1 + 0.5 * (low + high))
+        t = self._solve(panel, (known - self.below[panel]) / half)
+        found = self.left[panel] + half * (1 + t)
         found = np.where(q <= 0, -np.inf, np.where(q >= 1, np.inf, found))
         return np.where(np.isnan(q) | ~np.isfinite(self.log_total)[:, np.newaxis], np.nan, found)
+
+    def _solve(self, panel: Ints, target: Floats) -> Floats:
+        """Where in panels, from -1 to 1, the integrals of their series are `target`: Newton steps in shrinking brackets."""
+        series = self.series[panel]
+        low, high = np.full(target.shape, -1.0), np.ones(target.shape)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            t = np.clip(np.nan_to_num(target / series[..., 0] - 1), -1.0, 1.0)
+            for _ in range(STEPS):
+                excess = (series * _integrals(t)).sum(axis=-1) - target
+                low, high = np.where(excess < 0, t, low), np.where(excess < 0, high, t)
+                step = t - excess / _values(series, t)
+                step = np.where((step > low) & (step < high), step, 0.5 * (low + high))
+                moved, t = np.abs(step - t).max(initial=0.0), step
+                if moved < RESOLUTION:
+                    break
+        return t
 
     def expect(self, function: Callable[[Floats], Floats]) -> Floats:
         """Means (n, F) of a function from numbers (P, N) to (P, N, F)."""
@@ -111,8 +122,12 @@ class PanelLine(NamedTuple):
 
     def moments(self) -> tuple[Floats, Floats]:
         """Means and standard deviations (n,)."""
-        first, second = self.expect(lambda u: np.stack([u, u * u], axis=-1)).T
-        return first, np.sqrt(np.maximum(second - first**2, 0.0))
+        half, middle, n = 0.5 * (self.right - self.left), 0.5 * (self.right + self.left), len(self.log_total)
+        c0, c1, c2 = self.series[:, :3].T  # the integrals of the series times t and t^2 over [-1, 1] have no others
+        mean = np.bincount(self.row, half * (2 * middle * c0 + half * 2 / 3 * c1), n).astype(np.float64)
+        away = middle - mean[self.row]
+        squares = 2 * away**2 * c0 + 4 / 3 * away * half * c1 + half**2 * (2 / 3 * c0 + 4 / 15 * c2)
+        return mean, np.sqrt(np.maximum(np.bincount(self.row, half * squares, n), 0.0))
 
     def _place(self, u: Floats) -> tuple[Ints, Floats]:
         """The panel of each point (n, G), and where in it, from -1 to 1."""
@@ -127,7 +142,7 @@ class PanelLine(NamedTuple):
         return panel, 2 * (u - self.left[panel]) / (self.right - self.left)[panel] - 1
 
 
-def integrate(log_density: LogDensity, edges: Floats) -> PanelLine:
+def integrate(log_density: LogDensity, edges: Floats, good_error: float = GOOD_ERROR) -> PanelLine:
     """Find the distributions of n rows.
 
     Parameters
@@ -136,10 +151,13 @@ def integrate(log_density: LogDensity, edges: Floats) -> PanelLine:
         ``log_density(rows, u)`` gives the logarithms (m,) of the densities of rows (m,) at u (m,).
     edges : ndarray, shape (n, B)
         The first panels of each row, in increasing order.
+    good_error : float
+        Of probabilities: panels with a larger error are cut.
     """
     n = len(edges)
     nodes, _, to_series = _rule()
     row = np.repeat(np.arange(n), edges.shape[1] - 1)
+    key = np.arange(len(row)) << MOST_CUTS  # of the order of panels: halves share that of the whole but for a bit
     left, right = edges[:, :-1].ravel(), edges[:, 1:].ravel()
     done: list[tuple[Any, ...]] = []
     shift, total = np.zeros(n), np.zeros(n)
@@ -151,26 +169,28 @@ def integrate(log_density: LogDensity, edges: Floats) -> PanelLine:
             shift = np.maximum.reduceat(log_f.max(axis=1), starts_of(row, n))
             shift = np.where(np.isfinite(shift), shift, 0.0)
         series = np.exp(np.minimum(log_f - shift[row][:, np.newaxis], 600.0)) @ to_series
-        masses, errors = 2 * half * series[:, 0], half * np.abs(series[:, -2:]).sum(axis=1)
+        # Twice what the integrals of the last two terms are at most: those of polynomials are about 1 / (2 k + 1).
+        masses, errors = 2 * half * series[:, 0], half * (np.abs(series[:, -2:]) / (N_NODES - 1)).sum(axis=1)
         goes_on = np.zeros(len(row), bool)
         if cut < MOST_CUTS:
             now = total + np.bincount(row, masses, n)
-            goes_on = errors > GOOD_ERROR * now[row]
-        done.append((row[~goes_on], left[~goes_on], right[~goes_on], errors[~goes_on], series[~goes_on]))
+            goes_on = errors > good_error * now[row]
+        done.append(tuple(part[~goes_on] for part in (key, row, left, right, errors, series)))
         total += np.bincount(row[~goes_on], masses[~goes_on], n)
-        row, left, right = row[goes_on], left[goes_on], right[goes_on]
+        key, row, left, right = key[goes_on], row[goes_on], left[goes_on], right[goes_on]
         if not len(row):
             break
         middle = 0.5 * (left + right)
+        key = np.stack([key, key + (1 << (MOST_CUTS - 1 - cut))], 1).ravel()
         row, left, right = np.repeat(row, 2), np.stack([left, middle], 1).ravel(), np.stack([middle, right], 1).ravel()
     return _sorted(done, shift, total)
 
 
 def _sorted(done: list[tuple[Any, ...]], shift: Floats, total: Floats) -> PanelLine:
     """The panels of each row from left to right, with densities whose integral is 1."""
-    row, left, right, errors, series = (np.concatenate(parts) for parts in zip(*done))
-    order = np.lexsort((left, row))
-    row, left, right = row[order].astype(np.intp), left[order], right[order]
+    key, row, left, right, errors, series = (np.concatenate(parts) for parts in zip(*done))
+    order = np.argsort(key, kind="stable")  # of runs that are in order
+    row, left, right = row[order], left[order], right[order]
     with np.errstate(divide="ignore", invalid="ignore"):
         series = series[order] / total[row][:, np.newaxis]
         error = np.bincount(row, errors[order], len(total)) / total
@@ -189,6 +209,12 @@ def _rule() -> tuple[Floats, Floats, Floats]:
     degrees = np.arange(N_NODES)
     to_series = weights[:, np.newaxis] * np.polynomial.legendre.legvander(nodes, N_NODES - 1) * (degrees + 0.5)
     return nodes, weights, to_series
+
+
+def _values(series: Floats, t: Floats) -> Floats:
+    """Series (..., N_NODES) at t (...)."""
+    found: Floats = (series * np.polynomial.legendre.legvander(t, N_NODES - 1)).sum(axis=-1)
+    return found
 
 
 def _integrals(t: Floats) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from nvpflow.missing._marginal import FEW
 from nvpflow.queries._branches import RealModel
 from nvpflow.queries._column import Column
 from nvpflow.queries._given import Given, check_columns, read_points
+from nvpflow.queries._levels import conformal_levels, conformal_shares
 from nvpflow.queries._lines import N_DRAWS, Lines, method_for
 from nvpflow.queries._ordered import OrderedCategory
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["ConditionalDensity"]
 
 LARGE_ERROR = 1e-3  # of probabilities by quadrature: more cannot be trusted
-SPAN = (0.001, 0.999)
+LEAST_HELD_OUT = 30  # rows that check quantiles
 
 
 class ConditionalDensity:
@@ -58,6 +60,8 @@ class ConditionalDensity:
     means and standard deviations; their `cdf` begins at the low end of the range, and their interval half a turn from the mean
     direction, so that its first end may be above the second.
 
+    Quantiles say what the model says, which need not be calibrated: `calibrated` checks them by held-out rows.
+
     References
     ----------
     Sung (2004), "Gaussian mixture regression and classification", for the closed form; Trefethen (2019), "Approximation theory
@@ -83,6 +87,7 @@ class ConditionalDensity:
         self._incomplete = model._incomplete_model()
         has_numbers = getattr(model, "flow_", None) is not None
         self._real = RealModel(self._incomplete) if has_numbers else None
+        self._levels: Floats | None = None  # of held-out rows, sorted
 
     @property
     def columns(self) -> list[Any]:
@@ -261,7 +266,8 @@ class ConditionalDensity:
             return self._shown(found[:, 0] if one else found)
         values, shape = self._grid("x", x)
         self._checked()
-        return self._line(column).cdf(values).reshape(shape)
+        below = self._line(column).cdf(values).reshape(shape)
+        return below if self._levels is None else conformal_shares(self._levels, below)
 
     def ppf(self, q: ArrayLike) -> Floats:
         """Quantiles, for one free column of ordered values: the inverse of `cdf`.
@@ -283,6 +289,7 @@ class ConditionalDensity:
             found: Any = ordered.ppf(values).reshape(shape)
             return found  # type: ignore[no-any-return]  # values of any type
         self._checked()
+        values = values if self._levels is None else conformal_levels(self._levels, values)
         return self._line(column).ppf(values).reshape(shape)
 
     def mean(self) -> Floats:
@@ -318,6 +325,8 @@ class ConditionalDensity:
             Intervals of each column by itself.
         """
         level = check_real("level", level, 0, 1, low_open=True)
+        if self._levels is not None:
+            return self.ppf([0.5 - level / 2, 0.5 + level / 2])
         return self._of_columns("interval", lambda column: column.interval(level))
 
     def _of_columns(self, method: str, of_one: Any) -> Floats:
@@ -326,6 +335,57 @@ class ConditionalDensity:
         self._checked()
         found = [of_one(self._line(column)) for column in self._given.free]
         return self._shown(found[0] if len(found) == 1 else np.stack(found, axis=1))
+
+    def calibrated(self, X: ArrayLike, *, context: ArrayLike | None = None) -> ConditionalDensity:
+        """The same with quantiles that hold as many rows as they say: rows that were not in the fit check them.
+
+        `cdf`, `ppf` and `interval` of the result take the levels at which the quantiles of the model held the right share of
+        these rows (conformal prediction). Its densities, means, deviations and samples are those of the model.
+
+        Parameters
+        ----------
+        X : array_like or frame, shape (m, D)
+            Held-out rows of all columns. What is open here is not read but for the one free column, which must hold real
+            numbers.
+        context : array_like of real numbers, shape (m, C), or (C,) or (1, C) for all rows the same
+            Needed by a model that was fitted with a context.
+
+        Returns
+        -------
+        ConditionalDensity
+
+        Raises
+        ------
+        TypeError, ValueError
+            Also if there are fewer than 30 rows, which have too few levels.
+
+        Examples
+        --------
+        >>> import numpy as np, nvpflow
+        >>> X = np.random.default_rng(0).normal(size=(700, 2)) @ [[1, 2], [0, 1]]
+        >>> model = nvpflow.FlowDensity(max_iter=50, random_state=0).fit(X[:500])
+        >>> model.conditional({0: 1.0}).calibrated(X[500:]).interval(0.9).shape
+        (2,)
+        """
+        column = self._only("calibrated")
+        if column not in self._others or self._line(column).kind.turn or self._line(column).kind.is_whole:
+            raise ValueError("calibrated needs a free column of real numbers, not of categories, angles or whole numbers")
+        is_open = np.isnan(self._given.rows)
+        if (is_open != is_open[:1]).any():
+            raise ValueError("calibrated needs rows of which the same columns are given, got missing cells in some of them")
+        rows = self._model._check_incomplete(X).astype(np.float64)
+        truth = rows[:, self._others.index(column)]
+        known = ~np.isnan(truth)
+        if known.sum() < LEAST_HELD_OUT:
+            raise ValueError(f"X must have at least {LEAST_HELD_OUT} rows with values of the free column, got {known.sum()}")
+        given = self._model._context_of_incomplete(context, len(rows))
+        held_out = Given(np.where(is_open[0], np.nan, rows)[known], (column,), False)
+        levels = ConditionalDensity(self._model, held_out, None if given is None else given[known]).cdf(truth[known, None])[
+            :, 0
+        ]
+        found = copy.copy(self)
+        found._levels = np.sort(levels[np.isfinite(levels)])
+        return found
 
     def _ordered(self, method: str) -> OrderedCategory | None:
         """The distribution of the only free column if it is a category, which must have an order."""

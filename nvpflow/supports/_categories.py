@@ -101,8 +101,9 @@ class Categories:
         columns = self.columns(x, codes)
         values = [value for of_column in self.coding.values for value in of_column]
         if not self.coding.is_object and all(isinstance(value, (int, float)) for value in values):
-            dtype = x.dtype if np.array_equal(np.asarray(values, x.dtype), values) else np.float64
-            return np.stack([np.asarray(column, dtype) for column in columns], axis=1)
+            for dtype in (x.dtype, np.dtype(np.float64)):
+                if np.asarray(values, dtype).tolist() == values:  # Python compares whole and real numbers exactly
+                    return np.stack([np.asarray(column, dtype) for column in columns], axis=1)
         table = np.empty((len(codes), len(columns)), dtype=object)
         for place, column in enumerate(columns):
             table[:, place] = column.tolist() if isinstance(column, np.ndarray) else column

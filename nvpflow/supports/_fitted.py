@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from nvpflow.flow import Flow
 from nvpflow.layers import Bounded
 from nvpflow.supports._kinds import REALS, Angle, Kind
 from nvpflow.supports._masses import log_masses
+from nvpflow.supports._smooth import smooth_places
 from nvpflow.supports._spread import spread
 from nvpflow.supports._windings import into_turn, log_share, windings
 from nvpflow.supports._wrapped_mixture import WrappedMixture
@@ -152,8 +154,32 @@ class Supports:
         return np.where(self.is_free, origin, 0.0)
 
     def spread(self, data: Data, rng: np.random.Generator) -> Data:
-        """Spread whole numbers over their cells; see `_spread`."""
-        return spread(self.kinds, data, rng)
+        """Spread whole numbers over their cells, and choose windings of angles; see `_spread` and `_smooth`."""
+        even = spread(self.kinds, data, rng)
+        if not self.is_whole.any():
+            return even
+        x = even.x.copy()
+        for column in np.flatnonzero(self.is_whole):
+            values = data.x[:, column].astype(np.float64)
+            moved = smooth_places(values, x[:, column] - values, data.weight, *self._maps(column))
+            x[:, column] = values + moved
+        return even._replace(x=x)
+
+    def _maps(self, column: int) -> tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]:
+        """From the numbers of a column to those that training sees, with infinite bounds, and back."""
+        origin, layer = self.origin[column], self._exact
+        alone = Bounded(1, [layer.bounds[column]], [layer.scales[column]], [layer.edges[column]], dtype=FLOAT64)
+        low, high = alone.low[0], alone.high[0]
+
+        def to_reals(x: Floats) -> Floats:
+            y = alone.inverse((x - origin)[:, np.newaxis])[0][:, 0]
+            return np.where(x - origin <= low, -np.inf, np.where(x - origin >= high, np.inf, y))
+
+        def from_reals(y: Floats) -> Floats:
+            moved: Floats = alone.forward(y[:, np.newaxis])[0][:, 0] + origin
+            return moved
+
+        return to_reals, from_reals
 
     def to_reals(self, data: Data) -> Data:
         """The samples, after `spread`, as training sees them, in float64."""
@@ -256,8 +282,8 @@ def supports_for(
         kind._centred(x, data.weight) if isinstance(kind, Angle) else kind
         for kind, x in zip(declared.of_columns(data.x.shape[1]), data.x.T)
     )
-    data = spread(kinds, data, np.random.default_rng(seed))
-    return Supports.of(kinds, declared.names, data, dtype), data
+    supports = Supports.of(kinds, declared.names, spread(kinds, data, np.random.default_rng(seed)), dtype)
+    return supports, supports.spread(data, np.random.default_rng(seed))
 
 
 def check_unchanged(supports: Supports | None, declared: Declared | None, n_columns: int, what: str) -> None:

@@ -67,37 +67,38 @@ class Frame(NamedTuple):
         declared = rest[0] if rest else [None] * n_columns
         if not isinstance(declared, list) or len(declared) != n_columns or len(rest) > 1:
             raise ValueError(f"frame must have the categories of {n_columns} columns, got {shown(declared)}")
-        of_columns = tuple(of and _restore_declared(of) for of in declared)
+        of_columns = tuple(None if of is None else _restore_declared(of) for of in declared)
         return cls(check_choice("library of the frame", library, LIBRARIES), tuple(dtypes), of_columns)
 
     def build(self, columns: Sequence[Any], names: Names | Sequence[str], is_whole: npt.NDArray[np.bool_]) -> Any:
-        """A frame of columns with their types: arrays of numbers, integers where `is_whole`, or lists of values."""
+        """A frame of columns with their types: arrays of numbers, integers where `is_whole`, or lists of values.
+
+        A type that does not hold the values of its column gives way to another.
+        """
         if self.library == "polars":
             return self._build_polars(columns, names, is_whole)
         import pandas
 
-        found = {}
-        for name, column, dtype, declared, whole in zip(names, columns, self.dtypes, self.declared, is_whole):
+        found = {}  # by number, as names may repeat
+        for i, (column, dtype, declared, whole) in enumerate(zip(columns, self.dtypes, self.declared, is_whole)):
             if isinstance(column, list):
-                found[name] = _series(pandas, column, dtype, declared)
+                found[i] = _series(pandas, column, dtype, declared)
                 continue
             numbers = _converted(column, dtype.lower(), whole)
-            found[name] = pandas.Series(numbers, dtype=dtype if _is_nullable(dtype, numbers.dtype) else None)
-        return pandas.DataFrame(found)
+            found[i] = pandas.Series(numbers, dtype=dtype if _is_nullable(dtype, numbers.dtype) else None)
+        frame = pandas.DataFrame(found)
+        frame.columns = list(names)
+        return frame
 
     def _build_polars(self, columns: Sequence[Any], names: Names | Sequence[str], is_whole: npt.NDArray[np.bool_]) -> Any:
         import polars
 
         found = []
         for name, column, dtype, declared, whole in zip(names, columns, self.dtypes, self.declared, is_whole):
-            if not isinstance(column, list):
-                found.append(polars.Series(name, _converted(column, dtype.lower(), whole)))
-            elif declared is not None:
-                found.append(polars.Series(name, column, dtype=polars.Enum(list(declared[0]))))
+            if isinstance(column, list):
+                found.append(_polars_series(polars, name, column, dtype, declared))
             else:
-                kind = dtype.partition("(")[0]
-                known = kind in OF_CATEGORIES["polars"] or kind.lower() in NUMBERS
-                found.append(polars.Series(name, column, dtype=getattr(polars, kind) if known else None))
+                found.append(polars.Series(name, _converted(column, dtype.lower(), whole)))
         return polars.DataFrame(found)
 
 
@@ -118,11 +119,27 @@ def _restore_declared(value: Any) -> tuple[tuple[Any, ...], bool]:
 
 def _series(pandas: Any, column: list[Any], dtype: str, declared: tuple[tuple[Any, ...], bool] | None) -> Any:
     """A series of categories."""
-    if declared is not None:
+    if declared is not None and set(column) <= set(declared[0]):
         values, ordered = declared
         return pandas.Series(pandas.Categorical(column, categories=list(values), ordered=ordered))
     known = dtype in OF_CATEGORIES["pandas"] or dtype.lower() in NUMBERS
-    return pandas.Series(column, dtype=dtype if known else None)
+    try:
+        return pandas.Series(column, dtype=dtype if known else None)
+    except (ImportError, OverflowError, TypeError, ValueError):
+        return pandas.Series(column)
+
+
+def _polars_series(
+    polars: Any, name: str, column: list[Any], dtype: str, declared: tuple[tuple[Any, ...], bool] | None
+) -> Any:
+    """The same for polars."""
+    kind = dtype.partition("(")[0]
+    known = kind in OF_CATEGORIES["polars"] or (kind != kind.lower() and kind.lower() in NUMBERS)
+    try:
+        wanted = polars.Enum(list(declared[0])) if declared is not None else getattr(polars, kind) if known else None
+        return polars.Series(name, column, dtype=wanted)
+    except (OverflowError, TypeError, ValueError, polars.exceptions.PolarsError):
+        return polars.Series(name, column, strict=False)
 
 
 def _converted(column: Floats, dtype: str, whole: bool) -> npt.NDArray[Any]:

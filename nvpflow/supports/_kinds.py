@@ -13,7 +13,7 @@ from nvpflow._typing import Floats
 from nvpflow._validation.arguments import check_bounds, check_choice, check_int, check_real, shown
 from nvpflow.supports._category import Category, restore_values
 
-__all__ = ["REALS", "Angle", "AnyKind", "Integer", "Interval", "Kind", "check_kind", "number"]
+__all__ = ["MOST", "REALS", "Angle", "AnyKind", "Integer", "Interval", "Kind", "check_kind", "number"]
 
 MOST = 2**53  # a float64 represents every whole number up to this
 
@@ -69,7 +69,7 @@ class Integer:
     """The support of a column of whole numbers, for `FlowDensity(support=...)`.
 
     The flow has a density of real numbers, and the probability of k is its share of the cell [k, k + 1). Training sees the
-    numbers of a cell spread evenly over it (dequantisation).
+    numbers of a cell spread over it (dequantisation), such that the density of the column has no steps between cells.
 
     Parameters
     ----------
@@ -246,6 +246,8 @@ SHORT: dict[str, AnyKind] = {
 
 def number(value: float) -> str:
     """The shortest text of a number that is read as the same number, for messages."""
+    if abs(value) < 1e19 and value == int(value):
+        return str(int(value))
     short = f"{value:g}"
     return short if float(short) == value else repr(float(value))
 

@@ -18,6 +18,7 @@ __all__ = ["N_NODES", "lattice", "log_masses", "n_points", "nodes", "points_of"]
 # nats for one column, 2e-5 for two, 1e-4 for three and 3e-4 for four.
 N_NODES = (1, 17, 67, 257, 521)
 MOST_POINTS = 2**17  # to evaluate at once
+TIE = 1e-9  # relative difference between errors that are equal but for rounding; csrc/cells.c builds the same lattice
 
 
 def log_masses(
@@ -97,7 +98,8 @@ def _generator(dim: int, n: int) -> Floats:
         candidates = np.arange(1, n // 2 + 1 if n > 2 else 2)
         x = np.outer(candidates, points) % n / n
         kernels = 1 + 2 * np.pi**2 * (x * x - x + 1 / 6)  # the second Bernoulli polynomial
-        best = int(np.argmin(kernels @ product))
+        errors = kernels @ product
+        best = int(np.flatnonzero(errors <= errors.min() * (1 + TIE))[0])  # rounding must not choose
         found.append(candidates[best])
         product = product * kernels[best]
     return np.array(found, dtype=np.float64)

@@ -11,7 +11,7 @@ from nvpflow._typing import Floats, Names
 from nvpflow._validation.arguments import check_int, shown
 from nvpflow.supports._category import Category
 from nvpflow.supports._frame import Frame
-from nvpflow.supports._kinds import REALS, AnyKind, Kind, check_kind, number
+from nvpflow.supports._kinds import MOST, REALS, AnyKind, Integer, Kind, check_kind, number
 from nvpflow.supports._tables import category_columns
 
 __all__ = ["Declared", "Kinds", "Support", "check_support", "plain_support", "restore_kinds", "restore_support"]
@@ -91,7 +91,10 @@ class Declared:
                 if column in kinds:
                     raise ValueError(f"{self.parameter} must name each column once, got column {self.label(column)} twice")
                 kinds[column] = kind
-        return tuple(kinds.get(i, Category() if i in self._categories else REALS) for i in range(n_columns))
+        found = (kinds.get(i, Category() if i in self._categories else REALS) for i in range(n_columns))
+        if self.frame is None or len(self.frame.dtypes) != n_columns:
+            return tuple(found)
+        return tuple(_within_type(kind, dtype) for kind, dtype in zip(found, self.frame.dtypes))
 
     def of_columns(self, n_columns: int) -> tuple[Kind, ...]:
         """The kind of each of the columns, none of which are categories."""
@@ -151,10 +154,18 @@ class Declared:
             if len(outside):
                 row = outside[0]
                 value = number(x[row, column])
+                beyond = kind.is_whole and bool(abs(values[row]) >= MOST)
                 raise ValueError(
                     f"column {self.label(column)} of X must be in {kind}, its support, got {value} in row {row}"
                     + f", and {len(outside) - 1} more" * (len(outside) > 1)
+                    + ": subtract an offset first, or declare identifiers as 'category' or leave them out" * beyond
                 )
+
+
+def _within_type(kind: AnyKind, dtype: str) -> AnyKind:
+    """The kind of a column of a frame: whole numbers of an unsigned type begin at 0, so that samples fit into it."""
+    is_unsigned = isinstance(kind, Integer) and kind.low is None and dtype.lower().startswith("uint")
+    return Integer(0, kind.high) if is_unsigned and isinstance(kind, Integer) else kind
 
 
 def plain_support(name: str, value: object) -> Any:

@@ -185,6 +185,19 @@ static nvp_status ensemble_files(world *w) {
     return status;
 }
 
+static nvp_status models(world *w) {
+    void *bytes = NULL;
+    nvp_model *model = NULL;
+    size_t n = 0;
+    nvp_status status = nvp_ensemble_save_bytes(w->ensemble, w->both, &bytes, &n);
+    if (status == NVP_OK)
+        status = nvp_model_load_bytes(bytes, n, &model);
+    CHECK((model != NULL) == (status == NVP_OK));
+    nvp_model_destroy(model);
+    nvp_free(bytes);
+    return status;
+}
+
 /* Functions of rows, with a workspace of their own. */
 #define OF_ROWS(name, ...)                                                                                             \
     static nvp_status name(world *w) {                                                                                 \
@@ -279,6 +292,7 @@ static const operation operations[] = {
     {"save_bytes", save_bytes, true, false, false},
     {"ensemble_create", make_ensemble, true, false, false},
     {"ensemble_save and load", ensemble_files, true, false, false},
+    {"model_load", models, true, false, false},
     {"forward", forward, true, false, true},
     {"inverse", inverse, true, false, true},
     {"log_prob", log_prob, true, false, true},

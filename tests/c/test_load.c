@@ -148,6 +148,21 @@ static void check_third_version(const double *second, size_t n) {
     nvp_flow_destroy(flow);
 }
 
+/* A flow of more columns than there is memory for is still a short list of numbers. */
+static void check_many_columns(void) {
+    static const double act_norm[] = {1, 0, 0x1p52, 0, 1, 1};
+    enum { N = sizeof act_norm / sizeof *act_norm };
+    double *encoded;
+    size_t n;
+    nvp_flow *flow;
+    CHECK(nvp_flow_decode(&flow, N, act_norm) == NVP_OK);
+    CHECK(nvp_flow_encode(flow, &n, &encoded) == NVP_OK && n == N);
+    CHECK(n == N && memcmp(encoded, act_norm, sizeof act_norm) == 0);
+    CHECK(largest_allocation < 100 * 30 * sizeof *act_norm);
+    nvp_free(encoded);
+    nvp_flow_destroy(flow);
+}
+
 /* The numbers behind the checksums: no list of them leads to more memory than a multiple of its own. */
 static void test_numbers(void) {
     enum { N = 30, ROUNDS = 100000 };
@@ -208,6 +223,7 @@ static void test_numbers(void) {
     }
     CHECK(n_good > 0 && n_good < ROUNDS / 2);
     CHECK(largest_allocation < 100 * sizeof numbers);
+    check_many_columns();
 }
 
 static void check_failing_allocations(const char *path) {

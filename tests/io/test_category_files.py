@@ -159,3 +159,39 @@ def test_damaged_encodings(tmp_path):
         encoding = header["context_encoding"] | {name: value}
         with pytest.raises(ValueError, match="is damaged"):
             nvpflow.load(write(path, header | {"context_encoding": encoding}, arrays))
+
+
+@pytest.fixture(scope="module")
+def framed(tmp_path_factory):
+    """Header and arrays of a model of a frame with a column of texts and one of bools."""
+    pandas = pytest.importorskip("pandas")
+    X = pandas.DataFrame({"x": np.linspace(0, 1, 30), "of": pandas.Categorical(["u", "v"] * 15), "is": [True, False, True] * 10})
+    path = tmp_path_factory.mktemp("frames") / "model.npz"
+    nvpflow.FlowDensity(n_layers=1, hidden_dim=2, max_iter=1, random_state=0).fit(X).save(path)
+    return contents(path)
+
+
+@pytest.mark.parametrize("library, dtypes, declared", [
+    ("pandas", ["float64", "boolean", "Int8"], [None, None, None]),
+    ("pandas", ["9223372036854775808", "int8", "category"], [None, None, None]),
+    ("pandas", ["float64", "category", "bool"], [None, [["u"], False], [[], True]]),
+    ("polars", ["Float64", "int8", "Int8"], [None, None, None]),
+    ("polars", ["x", "Enum", "Boolean"], [None, [["w"], False], [[True], False]]),
+])  # fmt: skip
+def test_types_that_do_not_hold_the_values_give_way(framed, library, dtypes, declared, tmp_path):
+    pytest.importorskip(library)
+    header, arrays = framed
+    model = nvpflow.load(write(tmp_path / "model.npz", header | {"frame": [library, dtypes, declared]}, arrays))
+    model.save(tmp_path / "again.npz")
+    sample = nvpflow.load(tmp_path / "again.npz").sample(40, random_state=0)
+    assert type(sample).__module__.startswith(library)
+    assert {str(value) for value in sample["of"]} == {"u", "v"}
+    assert {bool(value) for value in sample["is"]} == {True, False}
+
+
+@pytest.mark.parametrize("declared", [0, "", [], [["u", "v"]], [["u", "v"], None], {"u": 1}])
+def test_damaged_declared_categories(framed, declared, tmp_path):
+    header, arrays = framed
+    frame = ["pandas", ["float64", "category", "bool"], [None, declared, None]]
+    with pytest.raises(ValueError, match="is damaged"):
+        nvpflow.load(write(tmp_path / "model.npz", header | {"frame": frame}, arrays))

@@ -60,7 +60,7 @@ PUBLIC = [getattr(nvpflow, name) for name in nvpflow.__all__]
 # The sections that numpydoc (PR: parameters, RT: returns, YD: yields, EX: examples, GL: order of the sections) misses.
 SECTIONS = {"GL06", "GL07", "SS01", "SS02", "PR01", "PR02", "PR03", "PR10", "RT01", "YD01"}
 # The constructors of some have the signature of another class at run time; a message has no parameters to speak of;
-# the page of an alias points to the other name.
+# the page of an alias points to the other name; results are not made by users.
 OTHERS = {
     "FlowOutlierDetector",
     "FlowDetector",
@@ -72,6 +72,8 @@ OTHERS = {
     "AccuracyWarning",
     "ConvergenceWarning",
     "TableError",
+    "ImportanceResult",
+    "MetropolisResult",
 }
 
 
@@ -82,6 +84,7 @@ def documented():
         "nvpflow",
         "nvpflow.cli",
         "nvpflow.datasets",
+        "nvpflow.monte_carlo",
         "nvpflow.plot",
         "nvpflow.progress",
         "nvpflow.cli.tables",

@@ -102,14 +102,17 @@ def test_import_loads_only_numpy():
     assert roots <= {"numpy", "nvpflow", *sys.stdlib_module_names}
 
 
-@pytest.mark.parametrize("lazy", ["json", "zipfile", "argparse", "html", "csv", "numpy.random", "nvpflow.cli", "nvpflow.plot"])
+@pytest.mark.parametrize(
+    "lazy",
+    ["json", "zipfile", "argparse", "html", "csv", "numpy.random", "nvpflow.cli", "nvpflow.monte_carlo", "nvpflow.plot"],
+)
 def test_lazy_imports(lazy):
     code = f"import sys, numpy; known = {lazy!r} in sys.modules; import nvpflow; print(known or {lazy!r} not in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
 
 
-@pytest.mark.parametrize("name", ["cli", "datasets", "plot", "progress"])
+@pytest.mark.parametrize("name", ["cli", "datasets", "monte_carlo", "plot", "progress"])
 def test_modules_imported_on_first_use(name):
     if name == "plot":
         pytest.importorskip("matplotlib")

@@ -5,6 +5,7 @@ import pytest
 
 import nvpflow
 from nvpflow import FlowDensity
+from nvpflow.queries._slice import Slice
 from support.samples import moons as draw_moons
 
 MEAN, COVARIANCE = np.array([1.0, -2.0, 0.5]), np.array([[2.0, 1.2, 0.3], [1.2, 1.5, -0.4], [0.3, -0.4, 0.8]])
@@ -97,6 +98,21 @@ def test_quadrature_agrees_with_sums_of_the_joint_density(layered):
     np.testing.assert_allclose(found.cdf(found.ppf(q)), [q, q], atol=1e-6)
     assert (found.error < 1e-3).all()
     np.testing.assert_allclose(found.score_samples([0.1, 0.2]), np.log(np.diagonal(found.pdf([0.1, 0.2]))), atol=1e-3)
+
+
+def test_densities_by_quadrature_are_joint_ones_over_an_integral(layered):
+    grid = np.linspace(-1, 2, 7)
+    found = layered.conditional({0: [0.3, 1.2]})
+    for given, density in zip([0.3, 1.2], found.pdf(grid)):
+        joint = layered.score_samples(np.c_[np.full(len(grid), given), grid]).astype(float)
+        np.testing.assert_allclose(np.ptp(np.log(density) - joint), 0, atol=1e-5)
+
+
+def test_quadrature_needs_few_densities(layered, moons, monkeypatch):
+    counts, compute = [], Slice.__call__
+    monkeypatch.setattr(Slice, "__call__", lambda self, rows, u: counts.append(len(rows)) or compute(self, rows, u))
+    layered.conditional({0: moons[:200, 0]}).interval(0.9)
+    assert 100 < sum(counts) / 200 < 550
 
 
 def test_marginal_of_a_flow_in_two_dimensions_integrates_the_other_column(layered):

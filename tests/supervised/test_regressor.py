@@ -12,7 +12,7 @@ from nvpflow._normal import normal_cdf
 RNG = np.random.default_rng(0)
 X = RNG.uniform(-2, 2, size=(400, 2))
 Y = np.sin(2 * X[:, 0]) + 0.3 * np.exp(X[:, 1] / 2) * RNG.normal(size=400)
-SMALL = dict(n_layers=2, hidden_dim=8, max_iter=20, base="normal", random_state=0)
+SMALL = dict(n_layers=2, hidden_dim=8, max_iter=20, base="normal", n_folds=None, random_state=0)
 LEVELS = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
 MODELS = {
     "mixture": dict(base="auto"),
@@ -92,8 +92,37 @@ def test_conformal_quantiles():
         repeated = make(n_folds=2).fit(x, np.arange(60) % 2)
     assert repeated.levels_.shape == (60,)
     assert checked.set_params(n_folds=None).fit(x, y).levels_ is None
-    with pytest.raises(ValueError, match="n_folds must be None, unless there is one target"):
+    with pytest.raises(ValueError, match="n_folds must be None or .auto., unless there is one target"):
         make(n_folds=2).fit(X, np.c_[Y, Y**2])
+
+
+def test_folds_by_default():
+    """As many as give enough levels; none where quantiles cannot be checked."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(1400, 1))
+    y = x[:, 0] + rng.normal(size=1400)
+    options = dict(max_iter=2, n_layers=1, n_folds="auto")
+    few, some, many = (make(**options).fit(x[:n], y[:n]) for n in (29, 100, 1400))
+    assert few.levels_ is None and some.levels_.shape == (100,) and many.levels_.shape == (1120,)
+    np.testing.assert_array_equal(some.levels_, make(**options | dict(n_folds=5)).fit(x[:100], y[:100]).levels_)
+    assert make(**options).fit(x, np.c_[y, y**2]).levels_ is None
+    assert make(**options, support=["integer"]).fit(x[:100], np.rint(y[:100])).levels_ is None
+    content = io.BytesIO()
+    some.save(content)
+    twin = nvpflow.load(io.BytesIO(content.getvalue()))
+    assert twin.n_folds == "auto"
+    np.testing.assert_array_equal(twin.levels_, some.levels_)
+    with pytest.raises(ValueError, match="n_folds must be a number of folds, 'auto' or None, got 'some'"):
+        make(n_folds="some").fit(x, y)
+
+
+def test_a_fold_without_different_targets_has_no_levels():
+    x, y = X[:40], np.zeros(40)
+    y[7] = 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of repeated values
+        model = make(n_folds="auto").fit(x, y)
+    assert model.levels_.shape == (32,)
 
 
 def test_positive_and_whole_targets():

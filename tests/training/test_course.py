@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import make_moons
 
 import nvpflow
-from nvpflow._training.course import Contest, cycle_ends
+from nvpflow._training.course import LAST_CYCLE, NO_GAIN, OUT_OF_REACH, STOPPED, Contest, cycle_ends
 from nvpflow._training.dataset import Data
 from nvpflow._training.start import Start
 
@@ -40,28 +40,39 @@ class TestCycles:
 class TestContest:
     weight = None
 
-    def contest(self, before, to_beat):
+    def contest(self, before, to_beat, has_faster=False):
         zeros = np.zeros(100)
-        return Contest(Data(zeros[:, None], None, self.weight), zeros + before, zeros + to_beat), zeros
+        return Contest(Data(zeros[:, None], None, self.weight), zeros + before, zeros + to_beat, has_faster), zeros
 
     def test_no_gain(self):
         contest, zeros = self.contest(0.0, -1.0)
-        assert not contest.goes_on(zeros, 3)
+        assert contest.end(zeros, 3) == NO_GAIN
 
     def test_noise_is_no_gain(self):
         contest, _ = self.contest(0.0, -1.0)
         noise = np.tile([-1.0, 1.02], 50)
-        assert not contest.goes_on(noise, 3)
-        assert contest.goes_on(noise + 0.2, 3)
+        assert contest.end(noise, 3) == NO_GAIN
+        assert contest.end(noise + 0.2, 3) == ""
 
-    def test_hopeless(self):
+    def test_out_of_reach(self):
         contest, zeros = self.contest(0.0, 1.0)
-        assert not contest.goes_on(zeros + 0.1, 3)
-        assert contest.goes_on(zeros + 0.5, 3)  # a gain of 0.4 three times would be enough
+        assert contest.end(zeros + 0.1, 3) == OUT_OF_REACH
+        assert contest.end(zeros + 0.5, 3) == ""  # a gain of 0.4 three times would be enough
+
+    def test_gains_may_double_with_a_larger_rate(self):
+        assert self.contest(0.0, 1.0)[0].end(np.full(100, 0.2), 3) == OUT_OF_REACH
+        contest, zeros = self.contest(0.0, 1.0, has_faster=True)
+        assert contest.end(zeros + 0.2, 3) == ""
+        assert contest.end(zeros + 0.4, 2) == OUT_OF_REACH
+
+    def test_has_to_lead_by_an_error(self):
+        noise = np.tile([-1.0, 1.0], 50)  # an error of 0.1
+        assert self.contest(noise, 0.0)[0].end(noise + 0.06, 1) == ""
+        assert self.contest(noise, 0.0)[0].end(noise + 0.04, 1) == OUT_OF_REACH
 
     def test_samples_without_a_density(self):
         contest, zeros = self.contest(0.0, -1.0)
-        assert not contest.goes_on(np.append(-np.inf, zeros[1:]), 3)
+        assert contest.end(np.append(-np.inf, zeros[1:]), 3) == NO_GAIN
 
 
 class TestWeightedContest(TestContest):
@@ -74,12 +85,14 @@ class TestFits:
         assert model.n_iter_ < 200
         assert model.best_iter_ == 0
         assert model.flow_.base.n_components > 8  # the average of mixtures
+        assert model.search_["candidate"][-1].endswith((NO_GAIN, OUT_OF_REACH))
 
     def test_good_fit_is_longer(self):
         model = nvpflow.FlowDensity(random_state=0).fit(checkerboard(1000))
         assert model.n_iter_ > 300
         assert model.best_iter_ > 0
         assert model.history_["validation_epoch"][-1] == model.n_iter_ == len(model.history_["train_nll"])
+        assert model.search_["candidate"][-1].endswith((NO_GAIN, LAST_CYCLE))
 
     def test_rates_are_recorded(self):
         search = nvpflow.FlowDensity(random_state=0).fit(checkerboard(1000)).search_
@@ -113,6 +126,16 @@ class TestFits:
         assert [epoch for epoch, _, _ in told] == list(range(1, model.n_iter_ + 1))
         np.testing.assert_array_equal([nll for _, nll, _ in told], model.history_["train_nll"])
 
+    @pytest.mark.parametrize("last", [60, 144])  # within a cycle, and where one ends
+    def test_callback_stops_for_good(self, last):
+        def stop(epoch, *_):
+            if epoch == last:
+                raise StopIteration
+
+        model = nvpflow.FlowDensity(random_state=0).fit(checkerboard(1000), callback=stop)
+        assert model.n_iter_ == last
+        assert model.search_["candidate"][-1].endswith(STOPPED)
+
     def test_given_rate_is_the_only_one(self, monkeypatch):
         rates = []
         run = Start.run
@@ -123,3 +146,4 @@ class TestFits:
     def test_time_limit(self):
         model = nvpflow.FlowDensity(time_limit=1e-6, random_state=0).fit(checkerboard(1000))
         assert 1 <= model.n_iter_ <= 2
+        assert model.search_["candidate"][-1].endswith(STOPPED)

@@ -83,6 +83,13 @@ def test_dependent_columns_warn(column, names, dtype):
     assert len(caught) == 1 and caught[0].filename == __file__
 
 
+def test_rows_far_out_may_leave_fewer_than_columns():
+    x = rng(2).normal(size=(30, 25))
+    x[np.arange(10), np.arange(10)] = 1e9  # ten rows far out, each in another column
+    model = nvpflow.FlowDensity(max_iter=1, random_state=0).fit(x)
+    assert np.isfinite(model.score_samples(x)).all()
+
+
 def test_warning_has_column_names():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=["a", "b", "c"]).assign(copy=X[:, 1])

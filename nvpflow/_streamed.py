@@ -1,0 +1,56 @@
+"""What the estimators do with tables that are read in batches. `nvpflow.scale` reads them, and is imported when one comes."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+
+from nvpflow._typing import Callback, Floats
+
+__all__ = ["Streamed", "is_source", "refuse_with_source"]
+
+
+def is_source(X: object) -> bool:
+    """Whether X is read in batches."""
+    if type(X) is np.ndarray:
+        return False
+    from nvpflow.scale import _sources
+
+    return _sources.is_source(X)
+
+
+def refuse_with_source(**arguments: object) -> None:
+    """Raise a ValueError for the first argument that is not None, where X is read in batches."""
+    for name, value in arguments.items():
+        if value is not None:
+            raise ValueError(
+                f"{name} needs a table in memory, and X is read in batches: leave it out, or pass an array or a frame"
+            )
+
+
+class Streamed:
+    """The methods of `FlowDensity` on tables that are read in batches."""
+
+    def _fit_source(self, X: Any, context: object, sample_weight: object, callback: Callback | None) -> Self:
+        from nvpflow.scale import as_source, fit_from
+
+        refuse_with_source(context=context, sample_weight=sample_weight)
+        model: Any = self
+        fitted: Self = fit_from(model, as_source(X), callback=callback)
+        return fitted
+
+    def _scores_of_source(self, X: Any) -> Floats:
+        from nvpflow.scale import as_source, score_batches
+
+        model: Any = self
+        return np.concatenate(list(score_batches(model, as_source(X))))
+
+    def _score_of_source(self, X: Any) -> float:
+        from nvpflow.scale import as_source, score_batches
+
+        model: Any = self
+        total, n = 0.0, 0
+        for scores in score_batches(model, as_source(X)):
+            total, n = total + float(scores.sum(dtype=np.float64)), n + len(scores)
+        return total / n

@@ -1,0 +1,193 @@
+"""Sources that pyarrow reads: Parquet files, data sets, tables; and what is written to a temporary Parquet file first."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nvpflow._typing import Floats
+from nvpflow.scale._source import NO_CATEGORIES, RowSource, Stream, rows_per_batch
+
+__all__ = ["DatasetSource", "TableSource", "check_columns", "csv_dataset", "import_arrow", "spooled", "spooled_dataset"]
+
+# Rows of a row group of a temporary file: small ones mix well.
+ROWS_PER_GROUP = 2**17
+
+
+def import_arrow() -> Any:
+    """pyarrow with its modules dataset and parquet."""
+    try:
+        import pyarrow
+        import pyarrow.csv
+        import pyarrow.dataset
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ImportError(f"this needs pyarrow: pip install 'nvpflow[scale]' ({error})") from error
+    return pyarrow
+
+
+class _Columns:
+    """Columns of numbers of a schema, all or those named.
+
+    Attributes
+    ----------
+    names : list of str
+    dtype : numpy.dtype
+        That holds all of them.
+    """
+
+    def __init__(self, schema: Any, columns: Sequence[str] | None) -> None:
+        self.names: list[str] = list(schema.names if columns is None else columns)
+        for name in self.names:
+            found = len(schema.get_all_field_indices(name))
+            if found != 1:
+                raise ValueError(f"X must have one column {name!r}, got {found or 'none'}")
+        if not self.names:
+            raise ValueError("X must have at least one column, got none")
+        self.dtype: np.dtype[Any] = np.result_type(*(_float_type(name, schema.field(name).type) for name in self.names))
+
+    def rows(self, batch: Any) -> Floats:
+        """The rows of a record batch or table, NaN where a cell is missing."""
+        rows, wanted = np.empty((batch.num_rows, len(self.names)), self.dtype), import_arrow().from_numpy_dtype(self.dtype)
+        for place, name in enumerate(self.names):
+            column = batch.column(name)
+            column = column if column.type == wanted else column.cast(wanted, safe=False)
+            rows[:, place] = column.to_numpy(**({} if hasattr(column, "chunks") else {"zero_copy_only": False}))
+        return rows
+
+
+class _ArrowSource(RowSource):
+    """A source with columns of a schema."""
+
+    def __init__(self, columns: _Columns) -> None:
+        self._columns, self.n_features = columns, len(columns.names)
+        self.names = np.array(columns.names, dtype=object)
+
+
+def _float_type(name: str, kind: Any) -> type[np.floating[Any]]:
+    types = import_arrow().types
+    if kind in ("float", "halffloat", "int8", "int16", "uint8", "uint16"):
+        return np.float32
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+        return np.float64
+    raise TypeError(f"column {name!r} of X must hold real numbers, got {kind!s:.100}: {NO_CATEGORIES}")
+
+
+class DatasetSource(_ArrowSource):
+    """A pyarrow data set of Parquet files, whose row groups are streams. `files` is kept as long as the source."""
+
+    def __init__(self, dataset: Any, columns: Sequence[str] | None = None, files: object = None) -> None:
+        super().__init__(_Columns(dataset.schema, columns))
+        self._files, self._streams, first = files, [], 0
+        for fragment in dataset.get_fragments():
+            for group in fragment.split_by_row_group():
+                n = group.row_groups[0].num_rows
+                if n:
+                    self._streams.append(Stream(first, self._reader(group, dataset.schema)))
+                first += n
+        self.n_rows = first
+
+    def streams(self) -> Sequence[Stream]:
+        return self._streams
+
+    def _reader(self, group: Any, schema: Any) -> Callable[[], Iterator[Floats]]:
+        columns, size = self._columns, rows_per_batch(self.n_features)
+
+        def read() -> Iterator[Floats]:
+            for batch in group.to_batches(
+                schema=schema,
+                columns=columns.names,
+                batch_size=size,
+                batch_readahead=1,
+                fragment_readahead=1,
+                use_threads=False,
+            ):
+                yield columns.rows(batch)
+
+        return read
+
+
+class TableSource(_ArrowSource):
+    """A pyarrow table or record batch."""
+
+    def __init__(self, table: Any, columns: Sequence[str] | None = None) -> None:
+        super().__init__(_Columns(table.schema, columns))
+        self._table, self.n_rows = table, table.num_rows
+
+    def streams(self) -> Sequence[Stream]:
+        size, n = rows_per_batch(self.n_features), self._table.num_rows
+        return [Stream(start, self._reader(start, size)) for start in range(0, n, size)]
+
+    def _reader(self, start: int, size: int) -> Callable[[], Iterator[Floats]]:
+        def read() -> Iterator[Floats]:
+            yield self._columns.rows(self._table.slice(start, size))
+
+        return read
+
+
+def check_columns(schema: Any, columns: Sequence[str] | None) -> list[str]:
+    """The names of the columns to read. An error where they do not hold numbers, before anything is computed or written."""
+    return _Columns(schema, columns).names
+
+
+def spooled(write: Callable[[str], object], columns: Sequence[str] | None = None) -> DatasetSource:
+    """The source of a temporary Parquet file, which `write` writes and which lasts as long as the source."""
+    folder = tempfile.TemporaryDirectory(prefix="nvpflow-")
+    path = Path(folder.name, "rows.parquet")
+    write(str(path))
+    return DatasetSource(import_arrow().dataset.dataset(str(path), format="parquet"), columns, folder)
+
+
+def spooled_dataset(dataset: Any, columns: Sequence[str] | None) -> DatasetSource:
+    """The source of a data set of other files than Parquet, copied to a temporary Parquet file."""
+    arrow = import_arrow()
+    names = check_columns(dataset.schema, columns)
+
+    def write(path: str) -> None:
+        scanner = dataset.scanner(columns=names, batch_readahead=1, fragment_readahead=1)
+        with arrow.parquet.ParquetWriter(path, scanner.projected_schema) as writer:
+            for batch in scanner.to_batches():
+                writer.write_batch(batch, row_group_size=ROWS_PER_GROUP)
+
+    try:
+        return spooled(write, columns)
+    except arrow.ArrowException as error:
+        raise ValueError(f"X must have columns of numbers: {error}") from error
+
+
+def csv_dataset(where: str | list[str], delimiter: str) -> Any:
+    """A data set of CSV files, whose columns are those of numbers in the first block, as float64.
+
+    The first line has names unless all of its cells are numbers.
+    """
+    arrow = import_arrow()
+    parse = arrow.csv.ParseOptions(delimiter=delimiter)
+
+    def of(**options: Any) -> Any:
+        form = arrow.dataset.CsvFileFormat(parse_options=parse, **options)
+        return arrow.dataset.dataset(where, format=form)
+
+    found, read = of(), None
+    are_numbers = [_is_number(name) for name in found.schema.names]
+    if all(are_numbers):
+        read = arrow.csv.ReadOptions(autogenerate_column_names=True)
+        found = of(read_options=read)
+    elif any(are_numbers):
+        raise ValueError(
+            f"X must have a first line of names or of numbers, got both in {', '.join(map(repr, found.schema.names))!s:.200}"
+        )
+    types = {field.name: arrow.float64() for field in found.schema if arrow.types.is_integer(field.type)}
+    convert = arrow.csv.ConvertOptions(column_types=types)  # later numbers of a column may have a fraction
+    return of(convert_options=convert, **({} if read is None else {"read_options": read}))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

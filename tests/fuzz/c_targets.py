@@ -1,0 +1,49 @@
+"""The fuzz targets in C: libFuzzer with AddressSanitizer and UndefinedBehaviorSanitizer, which come with clang."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from support import c_programs as c
+
+FOLDER = Path(__file__).resolve().parent
+TARGETS = ("load", "decode")
+SANITIZERS = ["-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+MOST_BYTES = {"load": 4096, "decode": 600}
+
+
+def why_not(directory):
+    """The reason why there are no targets here, or None."""
+    if not shutil.which("clang"):
+        return "no clang found"
+    return c.why_not("clang", [*SANITIZERS, "-fsanitize=fuzzer-no-link"], directory)
+
+
+def build(directory):
+    """Compile the library, as compilers without vectors do, which is far quicker to compile. Return {target: program}."""
+    sources = c.sources_without_vectors(directory)
+    # The kernels are watched, but do not guide the fuzzer: their branches are about numbers, not about what is accepted.
+    guided = [path for path in sources if not path.name.startswith("engine_")]
+    kernels = [path for path in sources if path not in guided]
+    flags = [*SANITIZERS, "-fsanitize=fuzzer-no-link"]
+    objects = c.compile_library("clang", flags, directory / "guided", guided)
+    objects += c.compile_library("clang", SANITIZERS, directory / "kernels", kernels)
+    programs = {}
+    for name in TARGETS:
+        programs[name] = directory / f"fuzz_{name}"
+        source, library = FOLDER / f"fuzz_{name}.c", [*objects, "-lm", "-pthread"]
+        c.compile_c("clang", *flags, "-fsanitize=fuzzer", *c.WARNINGS, f"-I{c.CSRC}", source, *library, "-o", programs[name])
+    return programs
+
+
+def fuzz(name, program, seconds, seed, found):
+    """Run a target. `found` is a directory for new inputs. Return how many inputs it ran; an AssertionError shows a fault."""
+    found.mkdir(parents=True, exist_ok=True)
+    options = [f"-max_total_time={seconds}", f"-max_len={MOST_BYTES[name]}", f"-seed={seed}", "-print_final_stats=1"]
+    options += ["-timeout=20", "-rss_limit_mb=1000", f"-artifact_prefix={found}/", f"-dict={FOLDER / 'load.dict'}"]
+    run = subprocess.run(
+        [program, *options, found, FOLDER / "corpus" / name], capture_output=True, text=True, errors="replace"
+    )
+    assert run.returncode == 0, f"{name}: exit status {run.returncode}, the input is in {found}\n{run.stderr[-4000:]}"
+    return int(re.search(r"number_of_executed_units: +(\d+)", run.stderr)[1])
