@@ -212,16 +212,16 @@ class Candidates:
         )
 
 
-def _take_steps(mixture: Mixture) -> None:
-    mixture.fit(STEPS)
-    if not mixture.samples.prior.any_repeated:
-        mixture.fit(MORE_STEPS, LEAST_OF_STEP)
-
-
 def _others(held_out: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_] | slice:
     """The rows that are not held out. If they come first it is a slice, which copies nothing."""
     n = len(held_out) - np.count_nonzero(held_out)
     return ~held_out if held_out[:n].any() else slice(n)
+
+
+def _take_steps(mixture: Mixture) -> None:
+    mixture.fit(STEPS)
+    if not mixture.samples.prior.any_repeated:
+        mixture.fit(MORE_STEPS, LEAST_OF_STEP)
 
 
 def components_of(name: str) -> int:
