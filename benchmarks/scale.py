@@ -3,6 +3,8 @@
     pip install ".[scale]"
     python benchmarks/scale.py memory [--rows 10000000]       # peak memory of a fit from Parquet, in a process of its own
     python benchmarks/scale.py likelihood [--rows 300000]     # held-out likelihood beside the plain fit's, and rows a second
+    python benchmarks/scale.py dask [--rows 150000]           # the same by two workers of Dask, and scores
+    python benchmarks/scale.py mpi [--rows 150000]            # the same by two ranks, and steps of 1, 2 and 4 ranks
 
 The rows are written to a temporary folder (TMPDIR), which is removed in the end: 8 bytes for each number. "memory" prints the
 peak of the resident set before and after the fit, the rows that were fitted a second, and how much the passes over all rows
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,6 +29,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 import nvpflow
+from scale_engines import add_parts, run_part
 
 COLUMNS, ROWS_PER_FILE = 10, 1_000_000
 SEEDS = range(5)
@@ -70,18 +74,19 @@ def write_parquet(folder, density, n, seed):
 
 def peak():
     """The peak of the resident set of this process, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024) / 1000
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def fit_folder(folder, density, n_jobs):
     """Fit to the files of a folder; what the process that is measured runs."""
-    import pyarrow.dataset  # noqa: F401 - part of what a process takes before it fits
+    import pyarrow.dataset  # part of what a process takes before it fits
 
     before, start = peak(), time.perf_counter()
     model = nvpflow.FlowDensity(random_state=0, n_jobs=n_jobs, verbose=1).fit(folder)
     seconds = time.perf_counter() - start
     test = DENSITIES[density](50_000, np.random.default_rng(10_000))
-    found = {"before": before, "peak": peak(), "seconds": seconds, "score": model.score_samples(test).mean(dtype=float)}
+    table = pyarrow.table(list(np.ascontiguousarray(test.T)), names=model.feature_names_in_.tolist())
+    found = {"before": before, "peak": peak(), "seconds": seconds, "score": model.score(table)}
     print(json.dumps(found | model.refinement_))
 
 
@@ -112,7 +117,9 @@ def compare_likelihood(options):
                     start = time.perf_counter()
                     model = nvpflow.FlowDensity(random_state=seed, n_jobs=options.n_jobs).fit(rows)
                     seconds.append(time.perf_counter() - start)
-                    scores.append(model.score_samples(np.asarray(test)).mean(dtype=float))
+                    with warnings.catch_warnings():  # the array has no names
+                        warnings.simplefilter("ignore")
+                        scores.append(model.score(test))
             differences.append(scores[1] - scores[0])
             speeds.append(seconds[0] / seconds[1])
             print(
@@ -134,8 +141,11 @@ def main():
     part.add_argument("folder")
     part.add_argument("--density", choices=sorted(DENSITIES), default="bananas")
     part.add_argument("--n-jobs", type=int, default=1)
+    add_parts(parts)
     options = parser.parse_args()
-    if options.part == "memory":
+    if options.part in ("dask", "mpi", "rank"):
+        run_part(options, DENSITIES)
+    elif options.part == "memory":
         measure_memory(options)
     elif options.part == "likelihood":
         compare_likelihood(options)

@@ -97,6 +97,6 @@ def __getattr__(name: str) -> Any:
     """Import the modules that `import nvpflow` leaves out, to be quick, when they are first used."""
     if name in LATER:
         return getattr(importlib.import_module(f"nvpflow.{LATER[name]}"), name)
-    if name in ("cli", "datasets", "monte_carlo", "plot", "progress"):
+    if name in ("cli", "datasets", "monte_carlo", "plot", "progress", "scale"):
         return importlib.import_module(f"nvpflow.{name}")
     raise AttributeError(f"module 'nvpflow' has no attribute {name!r}")

@@ -533,6 +533,10 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             after epochs without validation. It stops the training by raising StopIteration, which `fit` catches. What it
             returns is ignored. The epochs of an ensemble's members are counted on, and StopIteration stops all: the members
             trained so far are kept.
+        comm : mpi4py.MPI.Comm, optional
+            Each rank of this communicator calls `fit` with rows of its own and equal parameters, and all of them get the same
+            model, with the same bits: that of all rows, in the order of the ranks, but for rounding. Without context and
+            weights. If a rank raises, all others raise a ``nvpflow.scale.mpi.RankError``, a RuntimeError.
 
         Returns
         -------
@@ -559,6 +563,9 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
 
         Notes
         -----
+        Arrays and frames of Dask are fitted by its workers; with more than 300,000 rows without context, weights, categories
+        and missing cells, see the page "More rows, more processes" of the documentation.
+
         Ctrl-C raises KeyboardInterrupt and leaves a fitted model with the best parameters so far. Of an ensemble, the members
         that have completed an epoch are left.
 
@@ -595,9 +602,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         fit_on_ranks(self, X, comm, callback)
         return self
 
-    def _fit_lazy(
-        self, X: Any, context: ArrayLike | None, sample_weight: ArrayLike | None, callback: Callback | None
-    ) -> Any:
+    def _fit_lazy(self, X: Any, context: ArrayLike | None, sample_weight: ArrayLike | None, callback: Callback | None) -> Any:
         """Fit to an array or a frame of Dask. Return rows that were drawn at random, or all if they are few."""
         from nvpflow.scale._dask_fit import fit_lazy
 
@@ -848,6 +853,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             In nats, per unit of the data's own units, so that it may be positive; -inf where there is no density, as outside
             of the `support`. Given the context, if there is one. That of a row with missing cells is the marginal log-density
             of the columns that are there, 0 if there are none: rows with different missing cells have different units.
+            Of an array or a frame of Dask: a lazy array or series, and so are the others.
         std : ndarray, shape (n,)
             Only with `return_std`: the standard deviation over the members of their log-densities, in nats. 0 for one member,
             and where no member has a density; inf where some have one and others have none.
@@ -874,7 +880,9 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         if is_lazy(X):
             from nvpflow.scale.dask import lazy_scores
 
-            lazy: Any = lazy_scores(model, X, context, return_std=return_std, return_error=return_error)
+            lazy: Floats | tuple[Floats, ...] = lazy_scores(
+                model, X, context, return_std=return_std, return_error=return_error
+            )
             return lazy
         if is_source(X):
             refuse_with_source(context=context, return_std=return_std or None, return_error=return_error or None)
@@ -906,6 +914,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         -------
         float
             -inf if a sample has no density.
+            Of an array or a frame of Dask: a lazy array without dimensions.
 
         Raises
         ------
@@ -915,7 +924,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         if is_lazy(X):
             from nvpflow.scale.dask import lazy_score
 
-            lazy: Any = lazy_score(self, X, context, sample_weight)
+            lazy: float = lazy_score(self, X, context, sample_weight)
             return lazy
         if is_source(X):
             refuse_with_source(context=context, sample_weight=sample_weight)
@@ -966,6 +975,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             says so, with the columns of `feature_names_in_`, or else x0, x1, ...; after fitting to a frame of pandas or polars
             with a `support` or categories, a frame with its columns and their types. With categories otherwise an ndarray of
             objects, or of numbers after fitting to an array of numbers. With `per_context` always an ndarray.
+            With a context of Dask: a lazy array in its chunks, each of which has a seed of its own. `nvpflow.scale.dask.sample`
+            draws lazily without a context.
 
         Raises
         ------
@@ -974,7 +985,9 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         if is_lazy(context):
             from nvpflow.scale.dask import lazy_samples
 
-            lazy: Any = lazy_samples(self, n_samples, random_state, context, per_context=per_context, temperature=temperature)
+            lazy: Floats = lazy_samples(
+                self, n_samples, random_state, context, per_context=per_context, temperature=temperature
+            )
             return lazy
         draws, flow = self._check_draws(n_samples, random_state, context, per_context), self._at(temperature).flow_
         x = draws.empty if flow is None else flow.sample(**draws.arguments)

@@ -216,7 +216,8 @@ class FlowOutlierDetector(Estimator):
         settings = Settings.of(self._check_parameters())
         check_callback(callback)
         if is_lazy(X):
-            return self._fit_lazy(settings, X, context, sample_weight, callback)
+            self._fit_lazy(settings, X, context, sample_weight, callback)
+            return None
         parameters = {name: getattr(self, name) for name in FlowDensity._defaults()}
         fitted = settings.warm_start and hasattr(self, "estimator_")
         estimator = copy.copy(self.estimator_).set_params(**parameters) if fitted else FlowDensity(**parameters)
@@ -241,7 +242,7 @@ class FlowOutlierDetector(Estimator):
         sample_weight: ArrayLike | None,
         callback: Callback | None,
     ) -> None:
-        """Fit to an array or a frame of Dask. Some rows set the threshold, which were drawn at random, or all if they are few."""
+        """Fit to an array or a frame of Dask. Rows that were drawn at random set the threshold, or all if they are few."""
         estimator = FlowDensity(**{name: getattr(self, name) for name in FlowDensity._defaults()})
         rows = estimator._fit_lazy(X, context, sample_weight, callback)
         self._keep_with_threshold(estimator, prepare(settings, rows, None, None, fit_new), None)
@@ -354,6 +355,7 @@ class FlowOutlierDetector(Estimator):
         -------
         scores : ndarray of float64, shape (n,)
             In nats; -inf where there is no density.
+            Of an array or a frame of Dask: a lazy array or series.
         std, error : ndarray of float64, shape (n,)
             Only with `return_std` and `return_error`, as `FlowDensity.score_samples` returns them, in nats.
 
@@ -365,7 +367,7 @@ class FlowOutlierDetector(Estimator):
         if is_lazy(X):
             from nvpflow.scale.dask import lazy_scores
 
-            lazy: Any = lazy_scores(self, X, context, return_std=return_std, return_error=return_error)
+            lazy: npt.NDArray[np.float64] = lazy_scores(self, X, context, return_std=return_std, return_error=return_error)
             return lazy
         found = self._all_scores(X, context, return_std, return_error)
         if isinstance(found, tuple):
@@ -455,6 +457,7 @@ class FlowOutlierDetector(Estimator):
         decision : ndarray of float64, shape (n,)
             The scores of `score_samples` less `offset_`, in nats; -inf where there is no density. In rows with missing cells
             the threshold is another one, see the notes of the class.
+            Of an array or a frame of Dask: a lazy array or series.
 
         Raises
         ------
@@ -463,7 +466,9 @@ class FlowOutlierDetector(Estimator):
         if is_lazy(X):
             from nvpflow.scale.dask import lazy_rows
 
-            lazy: Any = lazy_rows(self, "decision_function", X, context, ("decision",), np.dtype(np.float64), {})
+            lazy: npt.NDArray[np.float64] = lazy_rows(
+                self, "decision_function", X, context, ("decision",), np.dtype(np.float64), {}
+            )
             return lazy
         scores = self.score_samples(X, context=context)
         return scores - (self._thresholds_of(X, context) if self._takes_missing(X) else self.offset_)
@@ -480,6 +485,7 @@ class FlowOutlierDetector(Estimator):
         Returns
         -------
         labels : ndarray of int, shape (n,)
+            Of an array or a frame of Dask: a lazy array or series.
 
         Raises
         ------
@@ -488,7 +494,7 @@ class FlowOutlierDetector(Estimator):
         if is_lazy(X):
             from nvpflow.scale.dask import lazy_rows
 
-            lazy: Any = lazy_rows(self, "predict", X, context, ("label",), np.dtype(np.intp), {})
+            lazy: Ints = lazy_rows(self, "predict", X, context, ("label",), np.dtype(np.intp), {})
             return lazy
         return np.where(self.decision_function(X, context=context) >= 0, 1, -1)  # a NaN would be an outlier
 

@@ -31,7 +31,7 @@ REPEATED = 0.1
 LEAST_OF_SPREAD, LEAST_OF_GAP, OF_ROUNDING, LEAST_RESOLVED = 1e-3, 0.1, 3**-0.5, 8
 # Where values are rounded, the floor holds for each column alone, and variances grow by this share of it, so that components
 # stay thin across what ties rounded columns to each other. In other columns they grow by all of it. With all of it everywhere
-# the default lost 2 nats on concrete, 1.1 on weather reports and 0.6 on prices of shares.
+# the default lost 2.3 nats on concrete, 1.1 on weather reports and 0.15 on diabetes.
 ADDED_TO_ROUNDED = 0.01
 # A component holds one value in such a column if its variance there is at most this many times the floor.
 ONE_VALUE = 4

@@ -83,9 +83,12 @@ class Mixture:
         self.weights = shares / shares.sum()
         self.covariances = self.samples.prior.covariances(squares, shares, self.prior_samples)
 
-    def fit(self, max_iter: int) -> float:
-        """Take steps until one raises the likelihood by less than a factor of e. Return the Bayesian information criterion."""
-        nll = self._steps(max_iter)
+    def fit(self, max_iter: int, least_gain: float = 0.0) -> float:
+        """Take steps until one raises the likelihood by less than a factor of e. Return the Bayesian information criterion.
+
+        `least_gain`: end also if a step raises the mean log-likelihood by less than this, in nats.
+        """
+        nll = self._steps(max_iter, least_gain)
         n_parameters = self.k * (1 + self.dim + self.dim * (self.dim + 1) // 2) - 1
         criterion: float = 2 * self.samples.n * nll + n_parameters * np.log(self.samples.n)
         return criterion
@@ -100,11 +103,11 @@ class Mixture:
             log_prob = self._flow.log_prob(x.astype(self.samples.x.dtype, copy=False)).astype(np.float64)
         return np.where(np.isfinite(log_prob), log_prob, -np.inf)
 
-    def _steps(self, max_iter: int) -> float:
+    def _steps(self, max_iter: int, least_gain: float = 0.0) -> float:
         """Take steps of expectation and maximisation, as `fit`. Return the mean NLL before the last one."""
         samples = self.samples
         mixture, prior = self._copies(), samples.prior.for_core(self.prior_samples)
-        nll = _core.em(samples.x, samples.weight, None, None, None, *mixture, prior, max_iter, 1 / samples.n)
+        nll = _core.em(samples.x, samples.weight, None, None, None, *mixture, prior, max_iter, max(least_gain, 1 / samples.n))
         self.weights, self.means, self.covariances = mixture
         return nll
 

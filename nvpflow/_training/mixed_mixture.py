@@ -96,11 +96,11 @@ class MixedMixture(Mixture):
             log_prob = flow.log_prob(x.astype(self.samples.x.dtype, copy=False), indicators).astype(np.float64)
         return np.where(np.isfinite(log_prob), log_prob, -np.inf)
 
-    def _steps(self, max_iter: int) -> float:
+    def _steps(self, max_iter: int, least_gain: float = 0.0) -> float:
         before = np.inf
         for _ in range(max_iter):
             nll = self._step()
-            if before - nll < 1 / self.samples.n:
+            if before - nll < max(least_gain, 1 / self.samples.n):
                 break
             before = nll
         return nll

@@ -13,8 +13,8 @@ from nvpflow._typing import FloatDType, Floats
 __all__ = ["as_array", "check_samples", "column_label", "without_masks"]
 
 TIMES = (
-    ". Convert times to numbers first, such as days since the first one; hours of a day or days of a year can be declared as an "
-    "Angle. Or leave the column out"
+    ". Convert times to numbers first, such as days since the first one; hours of a day or days of a year can be declared as "
+    "an Angle. Or leave the column out"
 )
 
 

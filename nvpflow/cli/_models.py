@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -147,7 +148,7 @@ def _contamination(text: str) -> float | str:
 
 
 def _fit(options: argparse.Namespace) -> None:
-    check_place(options.output, *options.data)
+    check_place(options.output, *filter(os.path.exists, options.data))
     is_streamed = is_large(options.data)
     options.data = options.data if is_streamed else options.data[0]
     given = vars(options)
@@ -206,7 +207,7 @@ def add_score(commands: Commands) -> None:
 
 
 def _score(options: argparse.Namespace) -> None:
-    check_place(options.output, options.model, *options.data)
+    check_place(options.output, options.model, *filter(os.path.exists, options.data))
     model = load_beside(options, options.data[0])
     threshold = model.threshold
     if options.labels and threshold is None:

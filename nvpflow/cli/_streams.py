@@ -51,11 +51,15 @@ def message_of(error: Warning | Exception | str) -> str:
 
 @contextmanager
 def show_warnings() -> Iterator[None]:
-    """Show warnings on standard error afterwards, each in one line, except those for programmers."""
+    """Show warnings on standard error afterwards, each in one line, except those for programmers.
+
+    Those are also NumPy's of numbers that overflow: where that matters, the package has an error or a warning of its own.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for category in (DeprecationWarning, ImportWarning, PendingDeprecationWarning, ResourceWarning):
             warnings.simplefilter("ignore", category)
+        warnings.filterwarnings("ignore", ".* encountered in ", RuntimeWarning)
         yield
     for warning in caught:
         say(f"nvpflow: warning: {message_of(warning.message)}")

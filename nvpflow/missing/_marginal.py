@@ -169,6 +169,32 @@ class Marginals:
         rows = None if context is None else np.repeat(context, drawn.shape[1], axis=0)
         return self._log_joint(full.reshape(-1, self.dim), rows).reshape(drawn.shape[:2])
 
+    def weighted_draws(
+        self, y: Floats, missing: Mask, context: Floats | None, n_points: int, n_shifts: int
+    ) -> tuple[Floats, Floats]:
+        """Draws (n, N, m) of the missing columns of rows y (n, D), behind the layers that act on each column by itself.
+
+        Also return the logarithms (n, N) of weights whose sum is the marginal density of the row there. The points are those
+        of a lattice with so many random shifts, the same ones in every call.
+        """
+        if self.n_indicators and context is not None:
+            n, m = n_points * n_shifts, int(missing.sum())
+            found = np.empty((len(y), n, m)), np.empty((len(y), n))
+            for part, rows in self._by_indicators(context):
+                found[0][rows], found[1][rows] = part.weighted_draws(y[rows], missing, context[rows], n_points, n_shifts)
+            return found
+        m = int(missing.sum())
+        shifts = _shifts(y[:, ~missing], n_shifts * m, m)
+        points = ((lattice(m, n_points) + shifts[:, :, np.newaxis]) % 1).reshape(len(y), -1, m)
+        if self.inner is None:
+            drawn, _ = _Proposal(self.base, missing, wide=False).draw(y, points, context)
+            log_p = np.repeat(_log_marginal(self.base, y, missing, context)[:, np.newaxis], points.shape[1], axis=1)
+        else:
+            proposal = _Proposal(self.proposal, missing)
+            drawn, log_q = proposal.draw(y, points, context)
+            log_p = self._log_p(proposal, y, drawn, context) - log_q
+        return drawn, log_p - np.log(points.shape[1])
+
     def draw(self, x: Floats, context: Floats | None, n_draws: int, rng: np.random.Generator) -> Floats:
         """Draw the missing cells of rows x (n, D) given the others. Return completed rows (n, n_draws, D)."""
         if self.n_indicators and context is not None:

@@ -19,7 +19,7 @@ from nvpflow.monte_carlo.psis import largest_k, samples_for, smooth
 
 __all__ = ["BLIND", "REMEDY", "ImportanceResult", "importance_sample"]
 
-BLIND = "What it does not reach, a far mode or tail, would not be noticed."
+BLIND = "What the model does not reach, a far mode or tail, would not be noticed."
 REMEDY = "fit the model to more samples, raise the temperature, or take a base with heavy tails"
 
 
@@ -73,7 +73,7 @@ class ImportanceResult:
 
     @property
     def is_reliable(self) -> bool:
-        """bool: whether `pareto_k` is below min(1 - 1 / log10(n), 0.7), so that estimates and their errors can be trusted."""
+        """bool: whether `pareto_k` is below min(1 - 1 / log10(n), 0.7), and so gives no reason for doubt."""
         return self.pareto_k < largest_k(len(self.samples))
 
     def expectation(self, function: Callable[[Floats], ArrayLike] | None = None) -> tuple[Floats, Floats]:
@@ -186,7 +186,7 @@ class ImportanceResult:
         """What k means, in words."""
         k = self.pareto_k
         if self.is_reliable:
-            return f"Estimates are reliable where the model has samples. {BLIND}"
+            return f"Pareto k gives no reason for doubt. {BLIND}"
         if math.isnan(k):
             return "Pareto k is unknown: too few samples have different weights. Draw more, at least 25."
         if k >= 1:

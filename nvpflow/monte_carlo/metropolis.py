@@ -123,7 +123,7 @@ class MetropolisResult:
 
     def _verdict(self) -> str:
         if self.has_converged:
-            return f"The chains agree where the model has samples. {BLIND}"
+            return f"The chains agree. {BLIND}"
         least = min(self.ess_bulk.min(), self.ess_tail.min())
         return (
             f"Not converged: the largest R-hat is {self.r_hat.max():.4f}, where {LARGEST_R_HAT} is the limit, and the least "

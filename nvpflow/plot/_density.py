@@ -65,7 +65,7 @@ def density(
     resolution : int, default 400
         The number of pixels along the first axis.
     names : sequence of str, optional
-        Names of the columns.
+        Names of the columns. Default: those of the frame that the model was fitted to.
     context : array_like of real numbers, shape (C,) or (1, C), optional
         For a conditional model: the context whose density is drawn.
     axes : matplotlib Axes, or 2 of them with `exact` in two dimensions, optional
@@ -95,11 +95,16 @@ def density(
         raise TypeError(f"exact must be callable, got {exact!r}")
     dim = flow.data_dim
     data = None if data is None else check_points("data", data, dim, finite=True)
-    names, limits = check_names(names, dim), _limits(flow, limits, data)
+    names, limits = check_names(_names_of(model) if names is None else names, dim), _limits(flow, limits, data)
     resolution = check_int("resolution", resolution, 2)
     if dim == 1:
         return draw_curve(flow, exact, data, limits[0], resolution, names[0], axes)
     return _draw_images(flow, exact, data, limits, resolution, names, axes)
+
+
+def _names_of(model: object) -> list[str] | None:
+    names = getattr(model, "feature_names_in_", None)
+    return None if names is None else [str(name) for name in names]
 
 
 def _draw_images(
@@ -169,7 +174,7 @@ def contours(
     resolution : int, default 300
         The number of grid points along the first axis.
     names : sequence of str, optional
-        Names of the columns.
+        Names of the columns. Default: those of the frame that the model was fitted to.
     context : array_like of real numbers, shape (C,) or (1, C), optional
         For a conditional model: the context whose density is drawn.
     axes : matplotlib Axes, optional
@@ -201,7 +206,7 @@ def contours(
     flow = check_model(model, context)
     dim = flow.data_dim
     data = None if data is None else check_points("data", data, dim, finite=True)
-    mass, names = check_shares("mass", mass), check_names(names, dim)
+    mass, names = check_shares("mass", mass), check_names(_names_of(model) if names is None else names, dim)
     limits = _limits(flow, limits, data)
     resolution = check_int("resolution", resolution, 2)
     levels, colours = _levels(flow, mass), _shades(len(mass))

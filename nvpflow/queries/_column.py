@@ -14,7 +14,7 @@ from nvpflow.supports._windings import N_WINDINGS, into_turn
 __all__ = ["Column"]
 
 MOST_CELLS = 4096  # of whole numbers that are summed one by one, for a mean
-BISECTIONS = 45
+MOST_STEPS, GOOD_EXCESS = 60, 1e-10  # of quantiles of angles, in probability
 EXTREME = 1e-9  # the probability beyond the cells of whole numbers that are summed
 
 
@@ -148,14 +148,22 @@ class Column:
         return found
 
     def _angles(self, q: Floats, low: float | Floats, high: float | Floats) -> Floats:
-        """Quantiles of angles, counted from low."""
+        """Quantiles of angles, counted from low: Newton steps within brackets that shrink, or halves of these."""
         left, right = np.broadcast_to(low, q.shape).astype(float), np.broadcast_to(high, q.shape).astype(float)
-        target = self._turned(left) + q
-        for _ in range(BISECTIONS):
-            middle = 0.5 * (left + right)
-            is_left = self._turned(middle) >= target
-            left, right = np.where(is_left, left, middle), np.where(is_left, middle, right)
-        return np.where(np.isnan(target), np.nan, 0.5 * (left + right))
+        first = self._turned(left)
+        target, x, before = first + q, left + q * (right - left), np.where((q > 0) & (q < 1), np.inf, 0.0)
+        for _ in range(MOST_STEPS):
+            excess = self._turned(x) - target
+            left, right = np.where(excess < 0, x, left), np.where(excess < 0, right, x)
+            density: Floats = np.sum([self.lines.pdf(u) for u in self._windings(x)], axis=0)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                step = x - excess / density
+                is_good = (step >= left) & (step <= right) & (np.abs(excess) <= 0.5 * before)
+                before = np.where(before > GOOD_EXCESS, np.abs(excess), 0.0)
+                x = np.where(before <= GOOD_EXCESS, x, np.where(is_good, step, 0.5 * (left + right)))
+            if not (before > GOOD_EXCESS).any():
+                break
+        return np.where(np.isnan(target), np.nan, x)
 
     def _to_line(self, x: Floats) -> Floats:
         """Numbers as numbers on the line, infinite outside of the support and on its ends."""

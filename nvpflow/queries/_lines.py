@@ -7,10 +7,10 @@ from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 
-from nvpflow._typing import Floats, Ints
+from nvpflow._typing import Bools, Floats, Ints
 from nvpflow.missing._patterns import patterns
 from nvpflow.queries._branches import Branches, RealModel
-from nvpflow.queries._draw_line import DrawLine
+from nvpflow.queries._draw_line import DrawLine, draw_line
 from nvpflow.queries._mixture_line import MixtureLine
 from nvpflow.queries._panel_line import GOOD_ERROR, PanelLine, integrate
 from nvpflow.queries._slice import Slice
@@ -18,9 +18,8 @@ from nvpflow.queries._slice import Slice
 __all__ = ["Line", "Lines", "Method", "method_for", "panel_line"]
 
 Method: TypeAlias = Literal["exact", "quadrature", "importance"]
-MOST_TERMS = 4_000_000  # of components, in memory at a time
+MOST_TERMS = 400_000  # of components at a time: arrays stay in the cache
 ROWS_OF_PANELS = 4096  # to integrate at a time
-N_DRAWS = 1000  # for each row, where there are more than two open columns
 QUANTILES = np.array([1e-6, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1 - 1e-6])
 INNER_ERROR = 10 * GOOD_ERROR  # of integrals over another column: their errors are of either sign, and average out
 OUTER = 2  # panels on either side of these quantiles
@@ -69,9 +68,12 @@ class Lines:
             self.parts.append((at, _line(model, rows[at], given, free, method), joint))
 
     @property
-    def is_drawn(self) -> bool:
-        """Whether draws stand for densities."""
-        return any(isinstance(line, DrawLine) for _, line, _ in self.parts)
+    def drawn(self) -> Bools:
+        """In which rows (n,) draws stand for the density."""
+        found = np.zeros(self.n, bool)
+        for rows, line, _ in self.parts:
+            found[rows] = isinstance(line, DrawLine)
+        return found
 
     @property
     def log_total(self) -> Floats:
@@ -140,8 +142,6 @@ class JointDensity:
 
 def _line(model: RealModel, rows: Floats, context: Floats | None, free: int, method: Method) -> Line:
     """The line of rows with the same open columns of numbers."""
-    if method == "importance":
-        return _draws(model, rows, context, free)
     step = max(1, MOST_TERMS // model.n_terms) if method == "exact" else ROWS_OF_PANELS
     parts = []
     for start in range(0, len(rows), step):
@@ -149,6 +149,8 @@ def _line(model: RealModel, rows: Floats, context: Floats | None, free: int, met
         parts.append(model.branches(rows[part], None if context is None else context[part]))
     if method == "exact":
         return MixtureLine.joined([model.mixture_line(branches, free) for branches in parts])
+    if method == "importance":
+        return DrawLine.joined([draw_line(model, branches, free) for branches in parts])
     return PanelLine.joined([panel_line(model, branches, free) for branches in parts])
 
 
@@ -185,16 +187,3 @@ def _edges(guide: MixtureLine, limits: tuple[float, float]) -> Floats:
     below = low[:, np.newaxis] + (inner[:, :1] - low[:, np.newaxis]) * steps
     above = high[:, np.newaxis] - (high[:, np.newaxis] - inner[:, -1:]) * steps
     return np.concatenate([below, inner, above[:, ::-1]], axis=1)
-
-
-def _draws(model: RealModel, rows: Floats, context: Floats | None, free: int) -> DrawLine:
-    """Draws by importance resampling, the same in every call."""
-    rng, step, parts = np.random.default_rng(0), max(1, MOST_TERMS // (N_DRAWS * rows.shape[1])), []
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
-        full = model.model.draw(rows[part], None if context is None else context[part], N_DRAWS, rng)
-        parts.append(model.to_line(full[:, :, free].reshape(-1, 1), free).reshape(full.shape[:2]))
-    draws = np.concatenate(parts)
-    scores = model.model.score(rows, context)
-    draws[~np.isfinite(scores.log_density)] = np.nan
-    return DrawLine(np.sort(draws, axis=1), np.minimum(scores.size, N_DRAWS), scores.log_density)

@@ -20,7 +20,7 @@ __all__ = ["MixtureLine"]
 
 LEAST_SHARE = np.log(1e-8)  # of a component among those of its row, beside the largest: others are left out
 REACH = 9.0  # standard deviations: the mass beyond is 1e-19
-MOST_NUMBERS = 2_000_000  # in memory at a time
+MOST_NUMBERS = 100_000  # at a time: arrays stay in the cache
 HERMITE_NODES = 48
 N_PLACES = 6
 

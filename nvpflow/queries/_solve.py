@@ -12,6 +12,7 @@ from nvpflow._typing import Floats, Ints
 __all__ = ["solve_quantiles"]
 
 MOST_STEPS, PRECISION = 100, 1e-9
+LAST_STEP = 1e-4  # errors of probabilities, relative to the smaller tail, from which one step leaves their square
 
 
 def solve_quantiles(
@@ -49,4 +50,7 @@ def solve_quantiles(
         inside = (step > low[active]) & (step < high[active]) & (np.abs(value) <= 0.5 * before[active])
         before[active] = np.abs(value)
         u[active] = np.where(inside, step, 0.5 * (low[active] + high[active]))
+        active = active[~(inside & (np.abs(value) <= LAST_STEP * np.minimum(q[active], 1 - q[active])))]
+        if not len(active):
+            break
     return u

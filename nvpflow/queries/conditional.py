@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nvpflow._typing import ArrayLike, Floats, Ints, Seed
+from nvpflow._typing import ArrayLike, Bools, Floats, Ints, Seed
 from nvpflow._validation.arguments import check_int, check_real, draw_seeds
 from nvpflow._warnings import AccuracyWarning, warn_user
 from nvpflow.missing._marginal import FEW
@@ -16,7 +16,7 @@ from nvpflow.queries._branches import RealModel
 from nvpflow.queries._column import Column
 from nvpflow.queries._given import Given, check_columns, read_points
 from nvpflow.queries._levels import conformal_levels, conformal_shares
-from nvpflow.queries._lines import N_DRAWS, Lines, method_for
+from nvpflow.queries._lines import Lines, method_for
 from nvpflow.queries._ordered import OrderedCategory
 
 if TYPE_CHECKING:
@@ -121,11 +121,11 @@ class ConditionalDensity:
         """Errors, effective sizes, and log-densities (n,) of what is given, up to the slope of the supports."""
         rows, n = self._given.rows, len(self._given.rows)
         numbers = [self._others.index(column) for column in self._given.free if column in self._others]
-        if self._real is not None and numbers and self.method != "importance":
+        if self._real is not None and numbers:
             lines = self._line(self._given.free[self._first_number()]).lines
             return lines.error, lines.size, lines.log_total
         scores = self._incomplete.score(rows, self._context)
-        size = np.where(np.isinf(scores.size), np.inf, np.minimum(scores.size, N_DRAWS))
+        size = scores.size
         error = np.where(np.isinf(size), 0.0, 0.5 / np.sqrt(np.maximum(size, 1.0)))
         return error, size, np.asarray(scores.log_density, np.float64).reshape(n)
 
@@ -231,9 +231,15 @@ class ConditionalDensity:
         """
         free = self._given.free
         log_given = self._checked()
-        if len(free) == 1 and free[0] in self._others and self.method != "importance":
+        if len(free) == 1 and free[0] in self._others:
             values, shape = self._grid("grid", grid)  # type: ignore[arg-type]
-            return self._line(free[0]).pdf(values).reshape(shape)
+            drawn = self._line(free[0]).lines.drawn
+            if not drawn.any():
+                return self._line(free[0]).pdf(values).reshape(shape)
+            found = np.empty(values.shape)
+            found[~drawn] = self._of_rows(~drawn)._line(free[0]).pdf(values[~drawn])
+            found[drawn] = self._of_rows(drawn)._integrated_pdf(values[drawn])
+            return found.reshape(shape)
         grids: Any = (grid,) if len(free) == 1 else grid
         if not isinstance(grids, tuple) or len(grids) != len(free):
             raise ValueError(f"grid must be a tuple of {len(free)} arrays, one for each free column")
@@ -245,8 +251,23 @@ class ConditionalDensity:
         rows = np.repeat(np.arange(n), len(read))
         with np.errstate(invalid="ignore"):
             log_p = self._log_density(np.tile(read, (n, 1)), rows) - self._log_norm(log_given)[rows]
-        found: Floats = np.exp(log_p).reshape(n, *(len(axis) for axis in axes))
-        return self._shown(found)
+        product: Floats = np.exp(log_p).reshape(n, *(len(axis) for axis in axes))
+        return self._shown(product)
+
+    def _of_rows(self, rows: Bools) -> ConditionalDensity:
+        """Those of some rows."""
+        context = None if self._context is None else self._context[rows]
+        return ConditionalDensity(self._model, self._given._replace(rows=self._given.rows[rows]), context)
+
+    def _integrated_pdf(self, values: Floats) -> Floats:
+        """Densities of the one free column at values (n, G), each with the other open columns integrated out."""
+        width = values.shape[1]
+        full = np.repeat(self._given.rows, width, axis=0)
+        full[:, self._others.index(self._given.free[0])] = values.ravel()
+        context = None if self._context is None else np.repeat(self._context, width, axis=0)
+        log_p = np.asarray(self._incomplete.score(full, context).log_density, np.float64).reshape(values.shape)
+        with np.errstate(invalid="ignore"):
+            return np.exp(log_p - self._log_norm(np.empty(0))[:, np.newaxis])
 
     def cdf(self, x: ArrayLike) -> Floats:
         """Probability of values up to x, for one free column of ordered values.
@@ -409,7 +430,8 @@ class ConditionalDensity:
         names = getattr(self._model, "feature_names_in_", None)
         label = column if names is None else repr(names[column])
         return ValueError(
-            f"{method} needs columns of ordered values, and column {label} holds categories: pdf has their probabilities"
+            f"{method} needs columns of ordered values, and column {label} holds categories: pdf has their probabilities, and "
+            "marginal(columns) is the density of others"
         )
 
     def sample(self, n_samples: int = 1, random_state: Seed = None) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -78,11 +80,11 @@ def _float_type(name: str, kind: Any) -> type[np.floating[Any]]:
 
 
 class DatasetSource(_ArrowSource):
-    """A pyarrow data set of Parquet files, whose row groups are streams. `files` is kept as long as the source."""
+    """A pyarrow data set of Parquet files, whose row groups are streams."""
 
-    def __init__(self, dataset: Any, columns: Sequence[str] | None = None, files: object = None) -> None:
+    def __init__(self, dataset: Any, columns: Sequence[str] | None = None) -> None:
         super().__init__(_Columns(dataset.schema, columns))
-        self._files, self._streams, first = files, [], 0
+        first, self._streams = 0, list[Stream]()
         for fragment in dataset.get_fragments():
             for group in fragment.split_by_row_group():
                 n = group.row_groups[0].num_rows
@@ -134,12 +136,18 @@ def check_columns(schema: Any, columns: Sequence[str] | None) -> list[str]:
     return _Columns(schema, columns).names
 
 
-def spooled(write: Callable[[str], object], columns: Sequence[str] | None = None) -> DatasetSource:
+def spooled(write: Callable[[str], object]) -> DatasetSource:
     """The source of a temporary Parquet file, which `write` writes and which lasts as long as the source."""
-    folder = tempfile.TemporaryDirectory(prefix="nvpflow-")
-    path = Path(folder.name, "rows.parquet")
-    write(str(path))
-    return DatasetSource(import_arrow().dataset.dataset(str(path), format="parquet"), columns, folder)
+    folder = tempfile.mkdtemp(prefix="nvpflow-")
+    try:
+        path = str(Path(folder, "rows.parquet"))
+        write(path)
+        source = DatasetSource(import_arrow().dataset.dataset(path, format="parquet"))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(source, shutil.rmtree, folder, ignore_errors=True)
+    return source
 
 
 def spooled_dataset(dataset: Any, columns: Sequence[str] | None) -> DatasetSource:
@@ -154,7 +162,7 @@ def spooled_dataset(dataset: Any, columns: Sequence[str] | None) -> DatasetSourc
                 writer.write_batch(batch, row_group_size=ROWS_PER_GROUP)
 
     try:
-        return spooled(write, columns)
+        return spooled(write)
     except arrow.ArrowException as error:
         raise ValueError(f"X must have columns of numbers: {error}") from error
 

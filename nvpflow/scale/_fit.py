@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -179,21 +179,24 @@ def _refined(
 
 
 def _run_passes(passes: Passes, flow: Flow, training: Training, held_out: HeldOut, group: Group, end: float) -> None:
-    """Let the base of the flow be the mixture that is best on the held-out rows, until passes make it worse or a time."""
-    base, best, n_worse = flow.parameters[flow._base_offset :], held_out.log_prob(flow), 0
-    kept = base.copy()
+    """Let the base of the flow be the mixture that is best on the held-out rows, until a time."""
+    parameters, best = flow.parameters[flow._base_offset :], held_out.log_prob(flow)
+    kept = cast(MixtureBase, flow.base).copy()
     try:
-        for mixture in passes.run(training):
-            base[:] = mixture.parameters
-            now = held_out.log_prob(flow)
-            if held_out.gain(now, best).exceeds(0.0):
-                kept, best, n_worse = base.copy(), now, 0
-            else:
-                n_worse += 1
-            if group.any(n_worse > MOST_WORSE or time.monotonic() > end):
-                break
+        for over in (passes.over_some, passes.over_all):
+            n_worse = 0
+            passes.start(kept)
+            for mixture in over(training):
+                parameters[:] = mixture.parameters
+                now = held_out.log_prob(flow)
+                if held_out.gain(now, best).exceeds(0.0):
+                    kept, best, n_worse = mixture, now, 0
+                else:
+                    n_worse += 1
+                if group.any(n_worse > MOST_WORSE or time.monotonic() > end):
+                    break
     except ValueError as error:
         if "positive definite" not in str(error):
             raise
         warn_user(f"the passes ended early: {error}", ConvergenceWarning)
-    base[:] = kept
+    parameters[:] = kept.parameters

@@ -60,20 +60,28 @@ class Passes:
         z = self._units.standardize(sample)
         self._is_single = z.dtype == np.float32
         self._prior = CovariancePrior(np.ascontiguousarray(z), None, float(n_rows)).for_core(min(prior, STRONGEST_PRIOR))
+        self._mixture: tuple[Floats, ...] = ()
+        self.start(base)
+
+    def start(self, base: MixtureBase) -> None:
+        """Let the next pass begin with this mixture."""
         scale = self._units.deviation
-        self._mixture: tuple[Floats, ...] = (
+        self._mixture = (
             base.weights,
             (base.means.astype(np.float64) - self._units.mean) / scale,
             base.covariances / np.outer(scale, scale),
         )
 
-    def run(self, training: Training) -> Iterator[MixtureBase]:
-        """Yield the mixture after each pass, as long as passes gain."""
+    def over_some(self, training: Training) -> Iterator[MixtureBase]:
+        """Yield the mixture after each pass over the first rows, as long as passes gain. None where there are few rows."""
         if self._n_rows > 2 * FIRST_ROWS:
             share = FIRST_ROWS / self._n_rows
-            for _ in self._gaining(lambda: self._step(training.some(share, self._seed), "mixture, first rows", None)):
-                self.n_first_passes += 1
+            for n in self._gaining(lambda: self._step(training.some(share, self._seed), "mixture, first rows", None)):
+                self.n_first_passes = n
                 yield self._units.base(*self._mixture)
+
+    def over_all(self, training: Training) -> Iterator[MixtureBase]:
+        """The same over all rows."""
         for n in self._gaining(lambda: self._step(training.batches(), "mixture, all rows", training.source.n_rows)):
             self.n_passes = n
             yield self._units.base(*self._mixture)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cloudpickle
 import dask.array
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nvpflow.density import FlowDensity
     from nvpflow.outliers import FlowOutlierDetector
 
-    Model = FlowDensity | FlowOutlierDetector
+    Model: TypeAlias = FlowDensity | FlowOutlierDetector
 
 __all__ = ["lazy_rows", "lazy_samples", "lazy_score", "lazy_scores", "sample"]
 
@@ -43,7 +43,8 @@ def sample(
         Fitted without a context. With one, ``model.sample(n, context=context)`` takes the context as an array of Dask.
     n_samples : int
     random_state : int, Generator, RandomState or None
-        As in `FlowDensity.sample`. Each chunk has a seed of its own, so the samples depend on `chunks`, but not on the scheduler.
+        As in `FlowDensity.sample`. Each chunk has a seed of its own, so the samples depend on `chunks`, but not on the
+        scheduler.
     chunks : int or str, default "auto"
         Rows of a chunk, or its size, such as "64 MiB"; "auto": about as large as the configuration of Dask says.
     temperature : float, default 1.0
@@ -81,7 +82,7 @@ def sample(
 
 
 def lazy_rows(
-    model: Model, method: str, X: Any, context: Any, names: tuple[str, ...], dtype: object, options: dict[str, Any]
+    model: Model, method: str, X: Any, context: Any, names: tuple[str, ...], dtype: Any, options: dict[str, Any]
 ) -> Any:
     """The results of a method for the rows of X: a number for each row and name.
 
@@ -159,9 +160,7 @@ def _shared(model: Model) -> Any:
     return delayed(pickle.loads)(content, dask_key_name=f"{type(model).__name__}-{tokenize(content)}")
 
 
-def _of_array(
-    model: Model, method: str, X: Any, context: Any, n_results: int, dtype: object, options: dict[str, Any]
-) -> Any:
+def _of_array(model: Model, method: str, X: Any, context: Any, n_results: int, dtype: Any, options: dict[str, Any]) -> Any:
     model._check_fitted()
     if X.ndim != 2:
         raise ValueError(f"X must have shape (n, D), got {X.shape}")
@@ -178,7 +177,7 @@ def _of_array(
 
 
 def _of_frame(
-    model: Model, method: str, X: Any, context: Any, names: tuple[str, ...], dtype: object, options: dict[str, Any]
+    model: Model, method: str, X: Any, context: Any, names: tuple[str, ...], dtype: Any, options: dict[str, Any]
 ) -> Any:
     import pandas
 
@@ -186,7 +185,8 @@ def _of_frame(
     check_feature_names(model, X._meta)
     if len(X.columns) != model.n_features_in_:
         raise ValueError(
-            f"X has {len(X.columns)} features, but {type(model).__name__} is expecting {model.n_features_in_} features as input"
+            f"X has {len(X.columns)} features, but {type(model).__name__} is expecting {model.n_features_in_} features as "
+            "input"
         )
     meta = pandas.DataFrame({name: np.empty(0, dtype) for name in names}, index=X._meta.index)
     rows = _context_of_rows(X, context)
@@ -281,7 +281,11 @@ def _results(
     """Results (n, n_results) of a method for a block of rows, which may be empty."""
     if not len(rows):
         return np.empty((0, n_results), dtype)
-    found = getattr(model, method)(rows, context=context, **options) if context is not None else getattr(model, method)(rows, **options)
+    found = (
+        getattr(model, method)(rows, context=context, **options)
+        if context is not None
+        else getattr(model, method)(rows, **options)
+    )
     table: Floats = np.stack(found if isinstance(found, tuple) else (found,), axis=-1).astype(dtype, copy=False)
     return table
 

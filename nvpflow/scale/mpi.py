@@ -182,7 +182,10 @@ def _check_alike(group: Ranks, model: FlowDensity, source: RowSource) -> None:
     mine = {"the number of columns of X": source.n_features, "the names of the columns of X": names} | own
     for what, value in group.broadcast(mine).items():
         if group.any(repr(mine[what]) != repr(value)):
-            raise ValueError(f"{what} must be the same on all ranks, got {shown(mine[what])} on rank {group.rank} and {shown(value)} on rank 0")
+            raise ValueError(
+                f"{what} must be the same on all ranks, got {shown(value)} on rank 0 and {shown(mine[what])} on rank "
+                f"{group.rank}"
+            )
 
 
 class _Mismatch(RuntimeError):
@@ -190,4 +193,6 @@ class _Mismatch(RuntimeError):
 
 
 def _mismatch() -> _Mismatch:
-    return _Mismatch("the ranks do not do the same: all of them must call fit with the same parameters, and equal shapes of rows")
+    return _Mismatch(
+        "the ranks do not do the same: all of them must call fit with the same parameters, and equal shapes of rows"
+    )

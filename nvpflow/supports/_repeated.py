@@ -16,6 +16,7 @@ __all__ = ["warn_of_repeated_values"]
 # A column repeats few values if it has FEW_VALUES at most, of MANY_ROWS each in the mean, or if values with OFTEN of the rows
 # each have together MOSTLY of them. Columns that are rounded, such as lengths in tenths or ages in years, have more values.
 FEW_VALUES, MANY_ROWS, OFTEN, MOSTLY = 20, 10, 0.1, 0.5
+LEAST_ROWS = 2 * MANY_ROWS  # fewer say nothing
 MOST_ROWS = 20_000  # to look at
 
 
@@ -24,7 +25,9 @@ def warn_of_repeated_values(data: Data, declared: Declared | None, names: Names 
 
     Values on a bound of the support do not count: they have a treatment and a warning of their own.
     """
-    n_columns = data.x.shape[1]
+    n_rows, n_columns = data.x.shape
+    if n_rows < LEAST_ROWS:
+        return
     kinds = declared.of_columns(n_columns) if declared else (REALS,) * n_columns
     repeats = np.array([_repeats(x, kind, data.weight) for x, kind in zip(data.x.T, kinds)])
     if repeats.any():
@@ -44,7 +47,7 @@ def _repeats(x: Floats, kind: Kind, weight: Floats | None) -> bool:
     inside = ~np.isin(x, kind.cells)
     x, weight = x[inside], None if weight is None else weight[inside]
     values, place, times = np.unique(x, return_inverse=True, return_counts=True)
-    if len(values) < 2 or len(x) < 2 * MANY_ROWS:
+    if len(values) < 2 or len(x) < LEAST_ROWS:
         return False
     if len(values) <= min(FEW_VALUES, len(x) / MANY_ROWS):
         return True

@@ -20,8 +20,8 @@ __all__ = ["spread"]
 def spread(kinds: Sequence[Kind], data: Data, rng: np.random.Generator) -> Data:
     """Spread the whole numbers of a column evenly over their cells, in random order, and choose a winding of each angle.
 
-    The m rows with the number k get k + 1/2m, k + 3/2m, ..., so that no cell is fuller at one end by chance; `smooth_places` then
-    moves them.
+    The m rows with the number k get k + 1/2m, k + 3/2m, ..., so that no cell is fuller at one end by chance; `smooth_places`
+    then moves them.
     """
     if not any(kind.is_whole or kind.turn for kind in kinds):
         return data

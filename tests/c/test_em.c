@@ -132,6 +132,53 @@ static void test_errors(void) {
     CHECK(nvp_kmeans(&points, 8, 1, found.means, labels) == NVP_ERROR_MEMORY);
 }
 
+static nvp_status add_sums(const nvp_em_samples *of, numbers *found, nvp_em_sums *sums) {
+    const nvp_em_mixture mixture = {
+        .k = K, .weights = found->weights, .means = found->means, .covariances = found->covariances};
+    nvp_interrupt interrupt = {0};
+    return nvp_em_add_sums(of, &mixture, &interrupt, sums);
+}
+
+/* A step from sums over two parts is one on all samples. */
+static void test_parts(void) {
+    nvp_em_samples part = samples();
+    const nvp_covariance_prior prior = no_prior();
+    numbers found = start(), expected = start();
+    double nll, shares[K] = {0}, shift[K * DIM] = {0}, products[K * DIM * DIM] = {0};
+    nvp_em_sums sums = {shares, shift, products, 0};
+    const nvp_em_samples all = samples();
+    CHECK(fit(&all, &prior, 1, &expected, &nll) == NVP_OK);
+    part.n = 1;
+    CHECK(add_sums(&part, &found, &sums) == NVP_OK);
+    part.n = N - 1, part.x = x + DIM;
+    CHECK(add_sums(&part, &found, &sums) == NVP_OK && is_near(sums.nll / N, nll));
+    nvp_em_mixture mixture = {.k = K, .weights = found.weights, .means = found.means, .covariances = found.covariances};
+    CHECK(nvp_em_step(NVP_FLOAT64, N, &sums, &prior, &mixture) == NVP_OK);
+    for (int i = 0; i < K * DIM * DIM; i++)
+        CHECK(is_near(found.covariances[i], expected.covariances[i]) &&
+              is_near(found.means[i % 4], expected.means[i % 4]));
+}
+
+static void test_errors_of_parts(void) {
+    nvp_em_samples of = samples();
+    nvp_covariance_prior prior = no_prior();
+    numbers found = start();
+    double shares[K] = {2, 2}, shift[K * DIM] = {0}, products[K * DIM * DIM] = {2, 0, 0, 2, 2, 0, 0, 2};
+    nvp_em_sums sums = {shares, shift, products, 0};
+    nvp_em_mixture mixture = {.k = K, .weights = found.weights, .means = found.means, .covariances = found.covariances};
+    CHECK(nvp_em_step(NVP_FLOAT64, 0, &sums, &prior, &mixture) == NVP_ERROR_ARGUMENT);
+    of.n = 0;
+    CHECK(add_sums(&of, &found, &sums) == NVP_ERROR_ARGUMENT);
+    of = samples(), of.n_classes = 2;
+    CHECK(add_sums(&of, &found, &sums) == NVP_ERROR_ARGUMENT);
+    of = samples(), of.dim = prior.dim = SIZE_MAX / 2;
+    CHECK(add_sums(&of, &found, &sums) == NVP_ERROR_MEMORY);
+    CHECK(nvp_em_step(NVP_FLOAT64, N, &sums, &prior, &mixture) == NVP_ERROR_MEMORY);
+    of = samples(), prior = no_prior(), found.covariances[0] = -1;
+    CHECK(add_sums(&of, &found, &sums) == NVP_ERROR_ARGUMENT);
+    CHECK(nvp_em_step(NVP_FLOAT64, N, &sums, &prior, &mixture) == NVP_ERROR_ARGUMENT);
+}
+
 static void test_kmeans(void) {
     const double share[N] = {0.25, 0.25, 0.25, 0.25}, uniforms[NVP_CANDIDATES] = {0.6, 0.9, 0.99};
     const nvp_points points = {NVP_FLOAT64, N, DIM, x, share};
@@ -172,7 +219,13 @@ static void test_failing_allocations(void) {
     double nll, distances[N] = {0, 8, 9, 9};
     int64_t labels[N] = {0, 0, 1, 1};
     size_t chosen;
+    double shares_of[K] = {2, 2}, shift[K * DIM] = {0}, products[K * DIM * DIM] = {2, 0, 0, 2, 2, 0, 0, 2};
+    nvp_em_sums sums = {shares_of, shift, products, 0};
+    nvp_em_mixture mixture = {.k = K, .weights = found.weights, .means = found.means, .covariances = found.covariances};
     FAIL_EACH(fit(&of, &prior, 1, &found, &nll));
+    found = start();
+    FAIL_EACH(add_sums(&of, &found, &sums));
+    FAIL_EACH(nvp_em_step(NVP_FLOAT64, N, &sums, &prior, &mixture));
     FAIL_EACH(nvp_covariances(&prior, K, found.weights, found.covariances));
     FAIL_EACH(nvp_kmeans(&points, K, 2, found.means, labels));
     FAIL_EACH(nvp_add_center(&points, uniforms, distances, &chosen));
@@ -180,7 +233,7 @@ static void test_failing_allocations(void) {
 }
 
 static const named_test tests[] = {
-    TEST(step),   TEST(float32_and_weights), TEST(classes), TEST(interruptions), TEST(errors),
-    TEST(kmeans), TEST(failing_allocations)};
+    TEST(step),  TEST(float32_and_weights), TEST(classes), TEST(interruptions),      TEST(errors),
+    TEST(parts), TEST(errors_of_parts),     TEST(kmeans),  TEST(failing_allocations)};
 
 int main(int n_arguments, char **arguments) { return RUN_TESTS(tests, n_arguments, arguments); }

@@ -138,5 +138,3 @@ def test_damaged_files(changed, program, tmp_path):
 def test_categories_are_refused(program, tmp_path):
     fit(COUNTS[:, :2], ["category", "integer"]).save(tmp_path / "model.npz")
     assert status_of(program, tmp_path) == FORMAT
-
-

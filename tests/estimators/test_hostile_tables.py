@@ -66,7 +66,9 @@ def test_whole_numbers_beyond_the_resolution(number):
 
 @pytest.mark.parametrize("library", [pd, pl], ids=["pandas", "polars"])
 def test_unsigned_columns_stay_unsigned(library):
-    frame = library.DataFrame({"a": ["u", "v"] * (N // 2), "n": COUNTS.astype(np.uint8), "x": X, "k": COUNTS[::-1].astype(np.uint8)})
+    frame = library.DataFrame(
+        {"a": ["u", "v"] * (N // 2), "n": COUNTS.astype(np.uint8), "x": X, "k": COUNTS[::-1].astype(np.uint8)}
+    )
     fitted = model({"n": "integer", "k": nvpflow.Integer(None, 99)}).fit(frame)
     samples = fitted.sample(2000, random_state=0)
     assert list(samples.dtypes) == list(frame.dtypes)

@@ -1,4 +1,4 @@
-"""Where training sees whole numbers in their cells."""
+"""What training sees of whole numbers and of half-lines."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from scipy import stats
 import nvpflow
 from nvpflow._training.dataset import Data
 from nvpflow.supports._fitted import supports_for
+from nvpflow.supports._kinds import check_kind
 from nvpflow.supports._parameter import Declared
 from nvpflow.supports._smooth import smooth_places
 
@@ -79,3 +80,28 @@ def test_weights_are_shares():
 def test_cells_beyond_the_resolution_keep_even_places():
     values = np.full(1000, 5.0)
     np.testing.assert_array_equal(smooth_places(values, EVEN, None, np.zeros_like, same), EVEN)
+
+
+def exponential(x):
+    return np.median(x) / np.log(2)
+
+
+@pytest.mark.parametrize(
+    ("law", "multiple"),
+    [
+        (stats.expon(), 1),
+        (stats.lognorm(1), 0),
+        (stats.weibull_min(0.7), 8),
+        (stats.halfnorm(), 1 / 8),
+    ],
+    ids=["exponential", "log-normal", "heavier", "lighter"],
+)
+def test_the_scale_of_a_half_line(law, multiple):
+    """As likely as can be: within a step of the grid of the best one for many samples."""
+    x = law.ppf((np.arange(2000) + 0.5) / 2000)
+    for kind, points in (((0, None), x), ((None, 0), -x)):
+        supports, _ = spread(check_kind("", kind), points)
+        if multiple in (0, 1):
+            assert supports.scales[0] == pytest.approx(multiple * exponential(x))
+        else:
+            assert multiple / 2 <= supports.scales[0] / exponential(x) <= 2 * multiple

@@ -114,6 +114,15 @@ class TestContours:
         assert brightness[0] < brightness[1] - 0.1 and brightness[1] < brightness[2] - 0.1
         assert brightness[2] == 1
 
+    def test_names_are_those_of_the_frame(self):
+        pandas = pytest.importorskip("pandas")
+        frame = pandas.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["width", "height"])
+        model = nvpflow.FlowDensity(max_iter=1, n_layers=1, random_state=0).fit(frame)
+        for draw in (plot.contours, plot.density):
+            ax = draw(model, resolution=8).axes[0]
+            assert (ax.get_xlabel(), ax.get_ylabel()) == ("width", "height")
+            assert draw(model, names=["a", "b"], resolution=8).axes[0].get_xlabel() == "a"
+
     def test_legend(self):
         flow = self.gaussian()
         data = np.random.default_rng(0).normal(size=(500, 2))

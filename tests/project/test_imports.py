@@ -112,7 +112,7 @@ def test_lazy_imports(lazy):
     assert done.stdout == "True\n"
 
 
-@pytest.mark.parametrize("name", ["cli", "datasets", "monte_carlo", "plot", "progress"])
+@pytest.mark.parametrize("name", ["cli", "datasets", "monte_carlo", "plot", "progress", "scale"])
 def test_modules_imported_on_first_use(name):
     if name == "plot":
         pytest.importorskip("matplotlib")

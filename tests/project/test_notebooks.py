@@ -37,6 +37,8 @@ def texts(cell):
 def test_runs(path, tmp_path):
     if path.name == "embedding.ipynb" and not any(map(importlib.util.find_spec, FRAMEWORKS)):
         pytest.skip("needs PyTorch or JAX")
+    if path.name == "mcmc.ipynb":
+        pytest.importorskip("emcee")
     notebook = run(nbformat.read(path, as_version=4), tmp_path)
     figures = [
         output for cell in notebook.cells for output in cell.get("outputs", ()) if "image/png" in output.get("data", {})

@@ -95,7 +95,11 @@ def test_a_value_that_is_not_finite_is_an_error(few_rows, place):
 
 @pytest.mark.parametrize(
     "parameters, words",
-    [({"n_models": 2}, "n_models"), ({"validation_fraction": None}, "validation_fraction"), ({"missing": "marginalize"}, "missing")],
+    [
+        ({"n_models": 2}, "n_models"),
+        ({"validation_fraction": None}, "validation_fraction"),
+        ({"missing": "marginalize"}, "missing"),
+    ],
 )
 def test_what_needs_all_rows_at_once_is_an_error(few_rows, parameters, words):
     with pytest.raises(ValueError, match=f"{words} must .* more than 600 rows"):

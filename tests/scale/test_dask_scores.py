@@ -65,7 +65,9 @@ class TestArrays:
         assert isinstance(lazy, da.Array) and lazy.shape == ()
         assert float(lazy) == pytest.approx(model.score(X), rel=1e-12)
         for of_weight in (weight, da.from_array(weight, chunks=100)):
-            assert float(model.score(x, sample_weight=of_weight)) == pytest.approx(model.score(X, sample_weight=weight), rel=1e-12)
+            assert float(model.score(x, sample_weight=of_weight)) == pytest.approx(
+                model.score(X, sample_weight=weight), rel=1e-12
+            )
 
     @pytest.mark.parametrize("weight", [np.zeros(600), np.full(600, -1.0), np.full(600, np.nan)])
     def test_bad_weights_are_an_error(self, model, weight):
@@ -80,7 +82,9 @@ class TestArrays:
 
     def test_one_context_for_all_rows(self, conditional):
         x = da.from_array(X[:, 2:], chunks=(300, 1))
-        same_when_computed(conditional.score_samples(x, context=X[0, :2]), conditional.score_samples(X[:, 2:], context=X[0, :2]))
+        same_when_computed(
+            conditional.score_samples(x, context=X[0, :2]), conditional.score_samples(X[:, 2:], context=X[0, :2])
+        )
 
     def test_bad_arguments_are_errors_before_anything_is_computed(self, model, conditional):
         x = da.from_array(X, chunks=(100, 3))

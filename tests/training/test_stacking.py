@@ -6,7 +6,7 @@ from scipy import stats
 from scipy.optimize import minimize
 
 import nvpflow
-from nvpflow._training import stacking
+from nvpflow._training import mixture_candidates, stacking
 from nvpflow._training.covariances import factor_model, shrunk_to_identity
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
@@ -49,6 +49,20 @@ def test_held_out_samples_have_no_influence():
         base, same = (part.average({name: 1.0}) for part in parts)
         np.testing.assert_array_equal(base.parameters, same.parameters)
         assert (parts[0].log_probs[name] != parts[1].log_probs[name]).all()
+
+
+def test_mixtures_that_get_on_slowly_take_more_steps():
+    rng = np.random.default_rng(0)
+    t = rng.uniform(4, 14, 600)
+    roll = np.column_stack([t * np.cos(t), t * np.sin(t), 20 * rng.uniform(size=600)]) + 0.5 * rng.normal(size=(600, 3))
+    units = ColumnUnits(roll, None)
+    part = Candidates(Data(units.standardize(roll)), units, np.arange(600) >= 500, 1.0, [0])
+    for prior in (mixture_candidates.PRIORS[0], mixture_candidates.PRIORS[-1]):
+        part.priors = (prior,)
+        for name in part.fit(24):
+            mixture = part._new_mixture(part.samples, 24, prior)
+            mixture.weights, mixture.means, mixture.covariances = part._mixtures[name][:3]
+            assert mixture._steps(1) - mixture._steps(1) < mixture_candidates.LEAST_OF_STEP
 
 
 # -- the shares --
