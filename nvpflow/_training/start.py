@@ -9,7 +9,17 @@ import numpy as np
 
 from nvpflow._training.callbacks import wants_stop
 from nvpflow._training.conditional_stacking import stack_conditional_mixtures
-from nvpflow._training.course import LAST_CYCLE, STOPPED, Contest, cycle_ends, has_course
+from nvpflow._training.course import (
+    EARLY_OF_REFIT,
+    FIRST_CYCLE,
+    FIRST_OF_REFIT,
+    LAST_CYCLE,
+    LEFT_OF_REFIT,
+    STOPPED,
+    Contest,
+    cycle_ends,
+    has_course,
+)
 from nvpflow._training.defaults import option
 from nvpflow._training.heavy_tails import student_t_noise
 from nvpflow._training.noise import bandwidth
@@ -125,12 +135,19 @@ class Start:
         batch = min(n, settings.batch_size or n)
         return max(LEAST_EPOCHS, round(steps * math.sqrt(max(1, n / FEW_SAMPLES)) * batch / n))
 
-    def _cycles(self, mixture: MixtureBase | None) -> list[int]:
-        """The epochs at which cycles end. Without any, the number of epochs is fixed."""
+    def take_known(self, names: set[str] | None) -> None:
+        """Let only these mixtures compete, which were better than layers in a fit before. None: all."""
+        self.known = names
+        if names and self.cycles:
+            self.cycles = self._cycles(self.mixture, FIRST_OF_REFIT)
+            self.max_iter = self.cycles[-1]
+
+    def _cycles(self, mixture: MixtureBase | None, first: int = FIRST_CYCLE) -> list[int]:
+        """The epochs at which cycles end, with so many steps in the first. Without any, the number of epochs is fixed."""
         if mixture is None or self.validation is None or self.training.context is not None or not has_course(self.settings):
             return []
         n = len(self.training.x)
-        return cycle_ends(n, min(n, self.settings.batch_size or n), self.flow.n_parameters)
+        return cycle_ends(n, min(n, self.settings.batch_size or n), self.flow.n_parameters, first)
 
     def _over_full_mixture(self) -> bool:
         """Whether the base is a mixture that reads the context, if there is one."""
@@ -186,19 +203,19 @@ class Start:
         if self._contest is None:
             stack = self.stack_of_mixtures()
             before, to_beat = self._log_prob(self.mixture), stack.held_out + stack.gain
-            self._contest = Contest(self.validation, before, to_beat, self.has_faster)
+            n_early = EARLY_OF_REFIT if self.known else int(self.has_faster)
+            self._contest = Contest(self.validation, before, to_beat, n_early)
         n, first = len(self.training.x), self.n_epochs
         end, *left = [end for end in self.cycles if end > first]
         n_steps = first * -(-n // min(n, self.settings.batch_size or n))
         every = max(1, (end - first) // VALIDATIONS_OF_CYCLE)
         # The cosine begins where the warm-up ends.
         self.run(seed, callback, limit, max_iter=end, warmup=n_steps or self.settings.warmup, validate_every=every)
-        # If mixtures were better in a fit before, layers have to get there at once.
-        n_left = min(len(left), 1) if self.known else len(left)
         if self.n_epochs < end or self.was_stopped:
             self.ended = STOPPED
         else:
-            self.ended = self._contest.end(self.log_prob_of_flow(), n_left) if n_left else LAST_CYCLE
+            n_left = min(len(left), LEFT_OF_REFIT) if self.known else len(left)
+            self.ended = self._contest.end(self.log_prob_of_flow(), n_left) if left else LAST_CYCLE
 
     def run(
         self, seed: int, callback: Callback | None, limit: Limit | None = None, pause_after: int | None = None, **cycle: Any

@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import make_moons
 
 import nvpflow
-from nvpflow._training.course import LAST_CYCLE, NO_GAIN, OUT_OF_REACH, STOPPED, Contest, cycle_ends
+from nvpflow._training.course import FIRST_OF_REFIT, LAST_CYCLE, NO_GAIN, OUT_OF_REACH, STOPPED, Contest, cycle_ends
 from nvpflow._training.dataset import Data
 from nvpflow._training.start import Start
 
@@ -40,9 +40,9 @@ class TestCycles:
 class TestContest:
     weight = None
 
-    def contest(self, before, to_beat, has_faster=False):
+    def contest(self, before, to_beat, n_early=0):
         zeros = np.zeros(100)
-        return Contest(Data(zeros[:, None], None, self.weight), zeros + before, zeros + to_beat, has_faster), zeros
+        return Contest(Data(zeros[:, None], None, self.weight), zeros + before, zeros + to_beat, n_early), zeros
 
     def test_no_gain(self):
         contest, zeros = self.contest(0.0, -1.0)
@@ -59,9 +59,9 @@ class TestContest:
         assert contest.end(zeros + 0.1, 3) == OUT_OF_REACH
         assert contest.end(zeros + 0.5, 3) == ""  # a gain of 0.4 three times would be enough
 
-    def test_gains_may_double_with_a_larger_rate(self):
+    def test_more_may_be_gained_after_early_cycles(self):
         assert self.contest(0.0, 1.0)[0].end(np.full(100, 0.2), 3) == OUT_OF_REACH
-        contest, zeros = self.contest(0.0, 1.0, has_faster=True)
+        contest, zeros = self.contest(0.0, 1.0, n_early=1)
         assert contest.end(zeros + 0.2, 3) == ""
         assert contest.end(zeros + 0.4, 2) == OUT_OF_REACH
 
@@ -142,6 +142,13 @@ class TestFits:
         monkeypatch.setattr(Start, "run", lambda start, *a, **k: rates.append(start.rate) or run(start, *a, **k))
         nvpflow.FlowDensity(learning_rate=2e-3, random_state=0).fit(checkerboard(300))
         assert set(rates) == {2e-3}
+
+    def test_refit_has_a_shorter_first_cycle(self):
+        model = nvpflow.FlowDensity(warm_start=True, random_state=0).fit(moons(1000))
+        assert model.best_iter_ == 0
+        model.fit(make_moons(1000, noise=0.1, random_state=2)[0])
+        assert model.n_iter_ in cycle_ends(800, 256, model.flow_.n_parameters, FIRST_OF_REFIT)
+        assert model.n_iter_ < cycle_ends(800, 256, model.flow_.n_parameters)[0]
 
     def test_time_limit(self):
         model = nvpflow.FlowDensity(time_limit=1e-6, random_state=0).fit(checkerboard(1000))
