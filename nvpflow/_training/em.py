@@ -18,8 +18,8 @@ __all__ = ["ColumnUnits", "Mixture", "Samples", "standardized"]
 # Squares and sums of numbers up to this fit into float32.
 LARGEST_SINGLE = 1e6
 NOT_DEFINITE = (
-    "X holds values too far apart for a mixture: covariances are not positive definite in float64. Leave out rows that are far "
-    "from all others, or take logarithms of columns that span many orders of magnitude"
+    "X holds values too far apart for a mixture: covariances are not positive definite in float64. Leave out rows that are "
+    "far from all others, or take logarithms of columns that span many orders of magnitude"
 )
 
 

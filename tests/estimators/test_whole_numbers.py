@@ -173,7 +173,9 @@ def test_bad_values(value, message):
 
 def test_numbers_that_a_float_cannot_hold():
     x = np.array([[1, 2], [2**53 + 1, 5], [3, 4]])
-    with pytest.raises(ValueError, match=r"below 2\*\*53 in size, its support, got 9007199254740992 in row 1: subtract an offset"):
+    with pytest.raises(
+        ValueError, match=r"below 2\*\*53 in size, its support, got 9007199254740992 in row 1: subtract an offset"
+    ):
         nvpflow.FlowDensity(support=["integer", None], **QUICK).fit(x)
 
 
