@@ -13,6 +13,7 @@ __all__ = ["Effects"]
 LEAST_VALUES = 10  # that share an indicator
 # The ratio of variances between and within values has to be so many of its standard deviations above 1.
 LEAST_RATIO = 3.0
+FOLDS = 5
 
 
 class Effects:
@@ -40,13 +41,18 @@ class Effects:
         -------
         effects : Effects
         left_out : ndarray, shape (n, width)
-            The means that each row gets in training, without its own numbers.
+            The means that each row gets in training: of the rows of other folds. Without its own numbers alone, a mean would
+            give these away to whoever knows the sum of all, as a mixture with many components does: Prokhorenkova et al.
+            (2018), "CatBoost: unbiased boosting with categorical features", section 3.2.
         """
         weight = np.ones(len(codes)) if weight is None else weight.astype(np.float64)
         mean = np.average(x, axis=0, weights=weight) if x.size else np.zeros(x.shape[1])
         z = x - mean
         z = z / np.maximum(np.sqrt(np.average(z**2, axis=0, weights=weight)), np.finfo(np.float64).tiny) if x.size else z
-        found = [_of_column(column, group, z, weight) for column, group in zip(codes.T, groups)]
+        fold = np.empty(len(x), np.intp)
+        order = np.lexsort(x.T) if x.size else np.arange(len(x))
+        fold[order] = np.random.default_rng(0).permutation(len(x)) % FOLDS  # whatever the order of rows
+        found = [_of_column(column, group, z, weight, fold) for column, group in zip(codes.T, groups)]
         return cls([table for table, _ in found]), np.concatenate(
             [np.empty((len(codes), 0)), *(rows for _, rows in found)], axis=1
         )
@@ -57,8 +63,8 @@ class Effects:
         return np.concatenate([np.empty((len(codes), 0)), *parts], axis=1)
 
 
-def _of_column(codes: Ints, group: Ints, z: Floats, weight: Floats) -> tuple[Floats, Floats]:
-    """The means of each value of one column, and those of each row without its own numbers."""
+def _of_column(codes: Ints, group: Ints, z: Floats, weight: Floats, fold: Ints) -> tuple[Floats, Floats]:
+    """The means of each value of one column, and those that each row gets in training."""
     size = len(group)
     nothing = np.empty((size, 0)), np.empty((len(codes), 0))
     if np.bincount(group).max() < LEAST_VALUES:
@@ -76,7 +82,10 @@ def _of_column(codes: Ints, group: Ints, z: Floats, weight: Floats) -> tuple[Flo
         return nothing
     typical = (n - (counts**2).sum() / n) / (n_values - 1)  # rows of a value
     shrinkage = (typical / (ratio - 1))[kept]
-    sums, own = sums[:, kept], weight[:, np.newaxis] * z[:, kept]
+    sums = sums[:, kept]
     table: Floats = sums / (counts[:, np.newaxis] + shrinkage)
-    left_out: Floats = (sums[codes] - own) / ((counts[codes] - weight)[:, np.newaxis] + shrinkage)
+    part = codes * FOLDS + fold
+    own_counts = np.bincount(part, weight, size * FOLDS)[part]
+    own_sums = np.stack([np.bincount(part, weight * column, size * FOLDS)[part] for column in z[:, kept].T], axis=1)
+    left_out: Floats = (sums[codes] - own_sums) / ((counts[codes] - own_counts)[:, np.newaxis] + shrinkage)
     return table, left_out
