@@ -273,8 +273,9 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
     search_ : dict
         Only over a mixture, if samples were held back. The densities that competed: "candidate", ndarray of
         str; "score", the mean log-density of the samples that the candidate was held out from, in nats; "validation_score",
-        the same of the validation samples alone; "weight", the share in the fitted density. After the mixtures come, if there
-        are margins, averages of mixtures without and with them, fitted to at most 3000 samples and judged on those held out in
+        the same of the validation samples alone; "weight", the share in the fitted density. Kernels are a normal distribution
+        at each sample, with a bandwidth in standard deviations of the columns. After the mixtures come, if there are margins,
+        averages of mixtures without and with them, fitted to at most 3000 samples and judged on those held out in
         turn. Then come other starts and learning rates that were tried, and the flow, which are judged on the validation
         samples alone; the name of the flow says why its training ended. Last come the mixtures that read the context, if they
         competed; their names end with "given the context". Mixtures are judged on at most 20,000 samples. Of an ensemble, the

@@ -54,6 +54,7 @@ class ConditionalCandidates(Candidates):
     priors: tuple[float, ...] = PRIORS
     more_components: tuple[int, ...] = ()
     weaker_priors: tuple[float, ...] = ()
+    most_kernels: int = 0
 
     def __init__(
         self,

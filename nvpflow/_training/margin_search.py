@@ -120,7 +120,7 @@ def _held_out(
         part = Candidates(Data(units.standardize(x).astype(dtype), None, data.weight), units, mask, distinct, [seed, i])
         part.components = components
         if components == FEW_COMPONENTS:
-            part.more_components = ()
+            part.more_components, part.most_kernels = (), 0
         parts.append(part)
         slopes.append(slope[mask] - units.log_det)
     weight = None if data.weight is None else np.concatenate([data.weight[mask] for mask in masks])

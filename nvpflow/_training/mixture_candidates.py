@@ -16,7 +16,7 @@ from nvpflow._training.mixture_search import COMPONENTS
 from nvpflow._typing import Floats
 from nvpflow.mixture_base import MixtureBase
 
-__all__ = ["BROAD", "NORMAL", "Candidates", "components_of", "weakest_prior"]
+__all__ = ["BROAD", "KERNELS", "NORMAL", "Candidates", "components_of", "weakest_prior"]
 
 # Priors of the covariances, in samples per dimension; each number of components is fitted with one after the other. With an
 # infinite one the components share a covariance, so that many of them are a kernel density estimate. A weak one suits tables,
@@ -38,6 +38,11 @@ NORMAL, FACTORS, COLUMNS_OF_FACTOR, MOST_COLUMNS = "normal", (1, 2, 3, 5, 8, 12)
 APART = {Marks.NONE: "", Marks.FREQUENT: ", values apart", Marks.EACH: ", each value apart"}
 # Broad distributions, in standard deviations of the columns: a held-out sample far out has a density, and gives them a weight.
 BROAD, WIDTHS = "broad normals", (2.0, 4.0, 8.0, 16.0, 32.0)
+# Kernels, in standard deviations of the columns, and for how many rows and columns. On 16 densities in one to three dimensions
+# gaps fell by 0.031 nats in the mean with 50 samples (six states), by 0.024 with 100 (eight), by 0.004 with 200 (twelve), in
+# 1.1 to 1.2 times the time. Fewer bandwidths, in proportion to Scott's, gained 0.026 with 50 samples; the covariance of the
+# samples in place of the identity was no better.
+KERNELS, BANDWIDTHS, MOST_KERNELS, MOST_COLUMNS_OF_KERNELS = "kernels", (0.1, 0.15, 0.22, 0.33, 0.5), 250, 3
 
 
 class _Fitted(NamedTuple):
@@ -72,8 +77,10 @@ class Candidates:
         The numbers of components to try, and the priors.
     more_components, weaker_priors : tuple
         Those that follow, one by one, if the last ones are the best.
+    most_kernels : int
+        The number of rows up to which kernels compete.
     among : collection of str or None
-        The only mixtures of several components to fit. None: all.
+        The only mixtures of several components to fit, but for kernels. None: all.
     judged : ndarray of int
         The rows that the candidates are judged on: at most MOST_ROWS of those that are held out, which are in random order if
         there are more.
@@ -86,6 +93,7 @@ class Candidates:
     priors: tuple[float, ...] = PRIORS
     more_components: tuple[int, ...] = MORE_COMPONENTS
     weaker_priors: tuple[float, ...] = WEAKER_PRIORS
+    most_kernels: int = MOST_KERNELS
     among: Collection[str] | None = None
 
     def __init__(
@@ -135,6 +143,25 @@ class Candidates:
                 _take_steps(mixture)
                 if is_wanted:
                     yield self._keep(name, mixture, prior)
+
+    def fit_kernels(self) -> list[str]:
+        """Place a round normal distribution at each of a few samples whose values do not repeat. Return the names.
+
+        One covariance for as many components as there are samples is a kernel density estimate: Parzen (1962), "On estimation
+        of a probability density function and mode".
+        """
+        n, dim = self.samples.x.shape
+        if n > self.most_kernels or dim > MOST_COLUMNS_OF_KERNELS or self.samples.prior.any_repeated:
+            return []
+        mixture = self._new_mixture(self.samples, n)
+        weight = np.ones(n) if self.samples.weight is None else self.samples.weight
+        mixture.weights, mixture.means = weight / weight.sum(), self.samples.x.astype(np.float64)
+        names = []
+        for bandwidth in BANDWIDTHS:
+            squares = np.full((n, 1, 1), bandwidth**2) * np.eye(dim)
+            mixture.covariances = self.samples.prior.regular(squares)
+            names.append(self._keep(f"{KERNELS}, bandwidth {bandwidth:g}", mixture))
+        return names
 
     def _most_components(self, prior: float) -> float:
         dim = self.samples.x.shape[1]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
-from nvpflow._training.mixture_candidates import BROAD, MOST_ROWS, NORMAL, Candidates, components_of
+from nvpflow._training.mixture_candidates import BROAD, KERNELS, MOST_ROWS, NORMAL, Candidates, components_of
 from nvpflow._training.mixture_search import PATIENCE
 from nvpflow._training.statistics import mean_and_error
 from nvpflow._typing import Floats, Search
@@ -169,6 +169,8 @@ def stack_of(
         parts[0].fit_simple()
     bases = [part.average(shares) for part in parts]
     base = _average(bases)
+    if any(name.startswith(KERNELS) for name in shares):
+        base = _merged(base)
     slopes = np.concatenate([log_slopes[rows] for rows in judged])
     search = _search(log_probs, shares, weight, slopes, len(judged[0]), log_det)
     in_turn = log_average(log_probs, shares) - log_det
@@ -218,6 +220,7 @@ def fit_growing(parts: list[Candidates], weight: Floats | None) -> dict[str, Flo
                 part.add_prior()
         if since == 0 and k == numbers[-1]:
             numbers += [more for more in parts[0].more_components if more > k][:1]
+    highest([part.fit_kernels() for part in parts])
     return log_probs
 
 
@@ -300,6 +303,18 @@ def _average(bases: list[MixtureBase]) -> MixtureBase:
     for name in average._state_names:
         getattr(average, name)[:] = np.concatenate([getattr(base, name) for base in bases])
     return average
+
+
+def _merged(base: MixtureBase) -> MixtureBase:
+    """The same density, in which components that are equal are one: the parts have kernels at the same samples."""
+    rows = np.hstack([base.means, base.factors])
+    _, first, kind = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    logits = np.full(len(first), -np.inf)
+    np.logaddexp.at(logits, kind.ravel(), base.logits.astype(np.float64))
+    kept = np.argsort(first)  # in their order
+    merged = MixtureBase._from_config({**base.config(), "n_components": len(kept)}, base.dtype)
+    merged.logits[:], merged.means[:], merged.factors[:] = logits[kept], base.means[first[kept]], base.factors[first[kept]]
+    return merged
 
 
 def _gain_of_average(base: MixtureBase, bases: list[MixtureBase], seed: int) -> float:
