@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -35,6 +36,11 @@ def as_array(name: str, x: object) -> npt.NDArray[Any]:
     ValueError
         If x is a sequence of sequences of different lengths, or a masked array with masked elements.
     """
+    if isinstance(x, (str, os.PathLike)):
+        raise TypeError(
+            f"{name} must be an array of real numbers, got {x!r:.200}: only fit, score and score_samples of FlowDensity read "
+            "files"
+        )
     if _has_masked_elements(x):
         raise ValueError(f"{name} must have no masked elements: fill them, or leave their rows out")
     if hasattr(x, "nnz") and hasattr(x, "toarray"):
@@ -143,8 +149,10 @@ def _first_object(name: str, X: npt.NDArray[Any], source: object) -> str:
             where = f", got {value!r:.60} in column {column_label(source, index[1])}, row {index[0]}"
             if any(hasattr(value, part) for part in ("year", "total_seconds", "utcoffset")):
                 return where + TIMES
-            parameter = "support" if name == "X" else f"{name}_support"
-            return where + f". Declare the column as 'category' in {parameter}, or leave it out" * isinstance(value, str)
+            parameter = {"X": "support", "context": "context_support"}.get(name)
+            if parameter is None or not isinstance(value, str):
+                return where
+            return where + f". Declare the column as 'category' in {parameter}, or leave it out"
     return ""
 
 

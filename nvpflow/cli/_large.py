@@ -16,6 +16,7 @@ from nvpflow.cli._rows import Rows
 from nvpflow.cli._table_columns import Columns, Wanted
 from nvpflow.cli.tables import writing_table
 from nvpflow.scale import RowSource, as_source, score_batches
+from nvpflow.scale._arrow import without_index
 from nvpflow.scale._sources import LARGE, dataset_of
 
 __all__ = ["fit_source", "is_large", "score_source"]
@@ -73,10 +74,10 @@ def _source(options: argparse.Namespace, wanted: Columns, dtype: DTypeLike) -> R
         if options.columns is not None:
             raise ValueError("--columns needs a file with names, got an NPY file in batches")
         return as_source(paths[0])
-    dataset = dataset_of(paths)
-    names = dataset.schema.names
-    found = Wanted(paths[0], [wanted], dtype).find(len(names), names)
-    return as_source(dataset, [names[index] for index in found.indices])
+    dataset, groups = dataset_of(paths), Wanted(paths[0], [wanted], dtype)
+    names = without_index(dataset.schema, groups.named)
+    chosen = [names[index] for index in groups.find(len(names), names).indices]
+    return as_source(dataset, None if wanted.wanted is wanted.known is None else chosen)
 
 
 def _names(source: RowSource) -> list[str] | None:

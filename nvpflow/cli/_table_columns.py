@@ -62,6 +62,11 @@ class Wanted:
     def __init__(self, source: str, groups: Sequence[Columns], dtype: DTypeLike) -> None:
         self.source, self.groups, self.dtype = source, groups, np.dtype(dtype)
 
+    @property
+    def named(self) -> set[str]:
+        """The names that the groups ask for."""
+        return {name for group in self.groups for name in (*(group.wanted or ()), *(group.known or ()))}
+
     def find(self, width: int, names: list[str] | None) -> Found:
         """Find the groups in a table with this number of columns. Its names may be None."""
         if width == 0:

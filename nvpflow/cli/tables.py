@@ -370,12 +370,16 @@ def _read_npy_header(stream: BinaryIO, source: str) -> tuple[tuple[int, ...], np
 
 
 def _read_parquet(stream: BinaryIO, wanted: Wanted) -> list[Table]:
+    from nvpflow.scale._arrow import without_index
+
     arrow, parquet = _pyarrow()
     try:
         file = parquet.ParquetFile(stream)
         names = file.schema_arrow.names
-        found = wanted.find(len(names), names)
         unique = len(set(names)) == len(names)
+        if unique:
+            names = without_index(file.schema_arrow, wanted.named)
+        found = wanted.find(len(names), names)
         table = file.read(columns=[names[index] for index in found.indices] if unique else None)
     except (arrow.ArrowException, OSError) as error:
         raise TableError(f"{wanted.source} is not a whole Parquet file: {error}") from error

@@ -45,7 +45,10 @@ def check_columns(model: FittedModel, columns: object, name: str = "columns") ->
 def _find(model: FittedModel, key: object, name: str) -> int:
     names = getattr(model, "feature_names_in_", None)
     if not isinstance(key, str):
-        return check_int(name, key, 0, model.n_features_in_ - 1)
+        try:
+            return check_int("a number of a column", key, 0, model.n_features_in_ - 1)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{name} must be names or numbers of columns of X: {error}") from None
     places = [] if names is None else np.flatnonzero(names == key).tolist()
     if len(places) != 1:
         known = "none" if names is None else ", ".join(map(repr, names[:MOST_NAMES]))

@@ -50,7 +50,7 @@ def p_values(
             raise ValueError("X must have no missing cells where there is a context, got NaN")
         found = levels(model._incomplete_model(), model._check_incomplete(X))
         return found, _error(found, 1000)
-    scores = model.score_samples(X, context=context)
+    scores = np.asarray(model.score_samples(X, context=context))  # also of Dask
     if context is None:
         drawn = np.sort(model.sample_and_log_prob(n_samples, seed)[1])
         found = np.searchsorted(drawn, scores) / n_samples

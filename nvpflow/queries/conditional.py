@@ -305,7 +305,8 @@ class ConditionalDensity:
         column, ordered = self._only("ppf"), self._ordered("ppf")
         values, shape = self._grid("q", q)
         if not ((values >= 0) & (values <= 1)).all():
-            raise ValueError("q must be from 0 to 1")
+            wrong = values[~((values >= 0) & (values <= 1))]
+            raise ValueError(f"q must be from 0 to 1, got {wrong[0]}")
         if ordered is not None:
             found: Any = ordered.ppf(values).reshape(shape)
             return found  # type: ignore[no-any-return]  # values of any type

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,16 @@ import numpy as np
 from nvpflow._typing import Floats
 from nvpflow.scale._source import NO_CATEGORIES, RowSource, Stream, rows_per_batch
 
-__all__ = ["DatasetSource", "TableSource", "check_columns", "csv_dataset", "import_arrow", "spooled", "spooled_dataset"]
+__all__ = [
+    "DatasetSource",
+    "TableSource",
+    "check_columns",
+    "csv_dataset",
+    "import_arrow",
+    "spooled",
+    "spooled_dataset",
+    "without_index",
+]
 
 # Rows of a row group of a temporary file: small ones mix well.
 ROWS_PER_GROUP = 2**17
@@ -76,6 +85,8 @@ def _float_type(name: str, kind: Any) -> type[np.floating[Any]]:
         return np.float32
     if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
         return np.float64
+    if types.is_null(kind):
+        raise TypeError(f"column {name!r} of X must hold real numbers, got no value in any row")
     raise TypeError(f"column {name!r} of X must hold real numbers, got {kind!s:.100}: {NO_CATEGORIES}")
 
 
@@ -83,9 +94,11 @@ class DatasetSource(_ArrowSource):
     """A pyarrow data set of Parquet files, whose row groups are streams."""
 
     def __init__(self, dataset: Any, columns: Sequence[str] | None = None) -> None:
-        super().__init__(_Columns(dataset.schema, columns))
+        super().__init__(_Columns(dataset.schema, without_index(dataset.schema) if columns is None else columns))
         first, self._streams = 0, list[Stream]()
         for fragment in dataset.get_fragments():
+            if columns is None:
+                _check_file(fragment, dataset.schema)
             for group in fragment.split_by_row_group():
                 n = group.row_groups[0].num_rows
                 if n:
@@ -113,6 +126,15 @@ class DatasetSource(_ArrowSource):
         return read
 
 
+def _check_file(fragment: Any, schema: Any) -> None:
+    """pyarrow would leave columns out that the first file lacks."""
+    more = [name for name in without_index(fragment.physical_schema) if name not in schema.names]
+    if more:
+        raise ValueError(
+            f"X must have the same columns in all files, got {more[0]!r:.50} in {fragment.path}, which the first file lacks"
+        )
+
+
 class TableSource(_ArrowSource):
     """A pyarrow table or record batch."""
 
@@ -129,6 +151,12 @@ class TableSource(_ArrowSource):
             yield self._columns.rows(self._table.slice(start, size))
 
         return read
+
+
+def without_index(schema: Any, wanted: Collection[str] = ()) -> list[str]:
+    """The names of the columns, without those that hold the index of a frame of pandas, unless they are wanted."""
+    index = (schema.pandas_metadata or {}).get("index_columns", ())
+    return [name for name in schema.names if name in wanted or name not in index]
 
 
 def check_columns(schema: Any, columns: Sequence[str] | None) -> list[str]:

@@ -245,6 +245,8 @@ class _Rounds:
 
 def _partitions(X: Any, seed: int) -> tuple[list[Any], list[Shard]]:
     """The partitions of X that have rows, as tasks of their own."""
+    if X.ndim != 2:
+        raise ValueError(f"X must have shape (n, D), got {X.shape}")
     if not isinstance(X, dask.array.Array):
         parts = X.to_delayed()
         counts = list(dask.compute(*[delayed(len)(part) for part in parts]))

@@ -46,7 +46,9 @@ class CallableSource(RowSource):
 
     def __init__(self, call: Callable[[], Iterable[Any]]) -> None:
         self._call = call
-        first = next(iter(self._opened()), None)
+        self._first: Iterable[Any] | None = None
+        self._first = self._opened()
+        first = next(iter(self._first), None)
         if first is None:
             raise ValueError("X must give batches of rows, got a callable that returns none")
         self.names, rows = feature_names(first), _numbers(first)
@@ -57,6 +59,7 @@ class CallableSource(RowSource):
 
     def _open(self) -> Iterator[Floats]:
         for batch in self._opened():
+            self._check_names(feature_names(batch))
             rows, size = _numbers(batch), rows_per_batch(self.n_features)
             for start in range(0, len(rows), size):
                 yield rows[start : start + size]
@@ -65,7 +68,15 @@ class CallableSource(RowSource):
         batches = self._call()
         if not isinstance(batches, Iterable) or isinstance(batches, (np.ndarray, str, bytes)):
             raise TypeError(f"X must be a callable that returns an iterator of arrays (m, D), got {shown(batches)} from it")
+        if batches is self._first and isinstance(batches, Iterator):
+            raise ValueError("X must be a callable that returns a new iterator in each call, got the same one again")
         return batches
+
+    def _check_names(self, names: Names | None) -> None:
+        """Frames in another order of columns would give wrong rows."""
+        if self.names is not None and names is not None and names.tolist() != self.names.tolist():
+            expected, found = (", ".join(map(repr, some.tolist())) for some in (self.names, names))
+            raise ValueError(f"X must have the columns {expected:.200} in every batch, in this order, got {found:.200}")
 
 
 def _once(read: Callable[[int, int], Floats], start: int, stop: int) -> Callable[[], Iterator[Floats]]:

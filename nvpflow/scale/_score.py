@@ -42,3 +42,5 @@ def score_batches(model: FlowDensity, source: RowSource, verbose: int = 0) -> It
                 check_finite(source, model._flow_dtype(), numbers, rows)
             yield model.score_samples(source.with_names(rows))
             show(len(rows))
+    if not source.n_rows:
+        raise ValueError("X must have at least one row, got none")

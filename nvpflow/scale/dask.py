@@ -127,7 +127,8 @@ def lazy_score(model: Model, X: Any, context: Any, sample_weight: Any) -> Any:
     log_density = _flat(model.score_samples(X, context=context)).astype(np.float64)
     if sample_weight is None:
         return log_density.mean()
-    weight = _flat(_rows_like(log_density, "sample_weight", sample_weight)).map_blocks(_checked_weight, dtype=np.float64)
+    weight = _one_per_row(_flat(_rows_like(log_density, "sample_weight", sample_weight)), log_density)
+    weight = weight.map_blocks(_checked_weight, dtype=np.float64)
     # A sample of weight 0 may have no density.
     products = dask.array.map_blocks(_weighted, log_density, weight, dtype=np.float64)
     return dask.array.map_blocks(_ratio, products.sum(), weight.sum(), dtype=np.float64)
@@ -234,6 +235,17 @@ def _rows_like(X: Any, name: str, rows: Any) -> Any:
     if len(rows) != n:
         raise ValueError(f"{name} must have one row for each of {n} samples, got shape {rows.shape}")
     return dask.array.from_array(rows, chunks=(X.chunks[0], *rows.shape[1:]))
+
+
+def _one_per_row(weight: Any, log_density: Any) -> Any:
+    """Weights of Dask in the chunks of the log-densities. Where lengths are unknown, the workers check them."""
+    if weight.ndim != 1 or not np.isnan(weight.shape + log_density.shape).any():
+        if weight.shape != log_density.shape:
+            raise ValueError(f"sample_weight must have one weight for each sample, got {weight.shape} for {log_density.shape}")
+        return weight.rechunk(log_density.chunks)
+    if weight.numblocks != log_density.numblocks:
+        raise ValueError(f"sample_weight must have the {log_density.numblocks[0]} partitions of X, got {weight.numblocks[0]}")
+    return weight
 
 
 def _flat(values: Any) -> Any:

@@ -181,10 +181,12 @@ def _check_alike(group: Ranks, model: FlowDensity, source: RowSource) -> None:
     names = None if source.names is None else list(source.names)
     mine = {"the number of columns of X": source.n_features, "the names of the columns of X": names} | own
     for what, value in group.broadcast(mine).items():
-        if group.any(repr(mine[what]) != repr(value)):
+        own_text = shown(mine[what]) if repr(mine[what]) != repr(value) else ""
+        texts = group.gather_rows(np.array([own_text], "U200"))
+        if texts.any():
+            other = int(np.argmax(texts != ""))
             raise ValueError(
-                f"{what} must be the same on all ranks, got {shown(value)} on rank 0 and {shown(mine[what])} on rank "
-                f"{group.rank}"
+                f"{what} must be the same on all ranks, got {shown(value)} on rank 0 and {texts[other]} on rank {other}"
             )
 
 

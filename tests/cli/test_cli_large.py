@@ -85,6 +85,22 @@ def test_errors_of_fit(x, arguments, words, capsys):
     assert words in error_line(capsys)
 
 
+def test_index_of_a_frame_is_no_column(x, capsys):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(x, columns=list("abc"))
+    frame[frame.a > 0].to_parquet("i.parquet")
+    for tables in (("i.parquet",), ("i.parquet", "i.parquet")):
+        assert main("fit", *tables, *FIT) == 0
+        assert nvpflow.load("m.npz").feature_names_in_.tolist() == ["a", "b", "c"]
+    assert main("fit", "i.parquet", "--columns", "a,__index_level_0__", *FIT) == 0
+
+
+def test_a_column_that_the_first_file_lacks(x, capsys):
+    parquet.write_table(parquet.read_table("f/0.parquet").rename_columns(["a", "b", "z"]), "f/1.parquet")
+    assert main("fit", "f", *FIT) == 1
+    assert "got 'z' in f/1.parquet, which the first file lacks" in error_line(capsys)
+
+
 def test_errors_of_score(x, capsys):
     assert main("fit", "f", "--columns", "a,b", *FIT) == 0
     assert main("score", "m.npz", "f", "--columns", "a") == 1

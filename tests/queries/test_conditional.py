@@ -183,7 +183,7 @@ def test_posterior_is_normalised_and_ignores_the_column(averaged, moons):
 @pytest.mark.parametrize(
     ("given", "columns", "message"),
     [
-        ({5: 1.0}, None, "given must be at most 1"),
+        ({5: 1.0}, None, "given must be names or numbers of columns of X: a number of a column must be at most 1, got 5"),
         ({"x": 1.0}, None, "the names are none"),
         ({0: 1.0, 1: 2.0}, None, "leave a column free"),
         ({0: 1.0}, 0, "must not be given"),
@@ -195,6 +195,14 @@ def test_posterior_is_normalised_and_ignores_the_column(averaged, moons):
 def test_bad_questions_have_clear_errors(moons, given, columns, message):
     with pytest.raises(ValueError, match=message):
         normal_model(MEAN[:2], COVARIANCE[:2, :2]).conditional(given, columns)
+
+
+def test_bad_values_have_clear_errors(moons):
+    model = normal_model(MEAN[:2], COVARIANCE[:2, :2])
+    with pytest.raises(ValueError, match="'x' in column 0, row 0$"):  # nothing can be declared in a question
+        model.conditional({0: "x"})
+    with pytest.raises(ValueError, match="q must be from 0 to 1, got 90"):
+        model.conditional({0: 1.0}).ppf([0.5, 90])
 
 
 def test_members_in_other_units_count_by_their_densities():

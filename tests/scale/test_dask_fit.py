@@ -113,6 +113,11 @@ def test_categories_are_an_error_where_rows_are_many(few_rows):
         nvpflow.FlowDensity(**SMALL).fit(frame)
 
 
+def test_rows_need_two_dimensions():
+    with pytest.raises(ValueError, match=r"X must have shape \(n, D\), got \(3000,\)"):
+        nvpflow.FlowDensity(**SMALL).fit(lazy()[:, 0])
+
+
 def test_other_arguments_are_errors():
     for name in ("context", "sample_weight"):
         with pytest.raises(ValueError, match=f"{name} must be None for an X of Dask"):

@@ -74,6 +74,19 @@ class TestArrays:
         with pytest.raises(ValueError, match="sample_weight must"):
             model.score(da.from_array(X, chunks=(100, 3)), sample_weight=weight).compute()
 
+    def test_weights_in_other_chunks(self, model, detector, frames):
+        weight = np.arange(600.0)
+        expected = model.score(X, sample_weight=weight)
+        x, in_two = da.from_array(X, chunks=(100, 3)), da.from_array(weight, chunks=300)
+        assert float(model.score(x, sample_weight=in_two)) == pytest.approx(expected, rel=1e-12)
+        with pytest.raises(ValueError, match=r"sample_weight must have one weight for each sample, got \(500,\) for \(600,\)"):
+            model.score(x, sample_weight=da.ones(500, chunks=100))
+        with pytest.raises(ValueError, match="sample_weight must have the 4 partitions of X, got 2"):
+            detector.estimator_.score(frames[1], sample_weight=in_two)
+
+    def test_p_values(self, model):
+        np.testing.assert_array_equal(model.p_values(da.from_array(X, chunks=(100, 3))), model.p_values(X))
+
     @pytest.mark.parametrize("lazily", [np.asarray, lambda rows: da.from_array(rows, chunks=(100, 1))])
     def test_context_of_every_row(self, conditional, lazily):
         x, context = da.from_array(X[:, 2:], chunks=(300, 1)), lazily(X[:, :2])

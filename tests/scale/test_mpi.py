@@ -61,7 +61,7 @@ def test_a_rank_that_raises_ends_the_fit_on_all_of_them(tmp_path):
             own = error if rank == 1 else f"RankError: rank 1 of 3 raised {error}"
             assert messages[what].startswith(own), messages
         assert "ZeroDivisionError" in messages["callback"]
-        assert "n_layers must be the same on all ranks" in messages["parameters"]
+        assert "n_layers must be the same on all ranks, got 1 on rank 0 and 2 on rank 1" in messages["parameters"]
         assert "the number of columns of X must be the same on all ranks" in messages["columns"]
         assert "the ranks do not do the same" in messages["mismatch"]
         assert messages["context"].startswith("ValueError: context must be None with comm")

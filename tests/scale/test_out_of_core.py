@@ -147,6 +147,21 @@ def test_arguments_that_need_a_table_in_memory(path):
         model.fit("none")
 
 
+def test_scores_of_no_rows(path, tmp_path):
+    model, empty = quick(max_iter=1).fit(path), tmp_path / "empty.parquet"
+    parquet.write_table(parquet.read_table(path).slice(0, 0), empty)
+    for score in (model.score, model.score_samples):
+        with pytest.raises(ValueError, match="X must have at least one row, got none"):
+            score(empty)
+
+
+def test_what_reads_no_files(path):
+    model = quick(max_iter=1).fit(rows())
+    for call in (model.transform, nvpflow.FlowOutlierDetector().fit):
+        with pytest.raises(TypeError, match="must be an array of real numbers, got .*: only fit, score and score_samples"):
+            call(path)
+
+
 def test_a_source_of_ones_own():
     class Numbers(RowSource):
         n_features = 2

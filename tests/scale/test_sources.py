@@ -162,6 +162,25 @@ def test_whole_numbers_before_fractions_in_csv(tmp_path):
     assert last.tolist() == [1.5, 2]
 
 
+def test_index_of_a_frame_is_no_column(tmp_path):
+    frame = pandas.DataFrame(X, columns=NAMES)
+    for index in (None, "c"):
+        part = frame[frame.a > 0] if index is None else frame.set_index(index)
+        part.to_parquet(tmp_path / "x.parquet")
+        source = as_source(tmp_path / "x.parquet")
+        assert list(source.names) == list(part.columns)
+        assert np.array_equal(np.concatenate(list(source.batches())), part.to_numpy())
+    assert list(as_source(tmp_path / "x.parquet", ["c"]).names) == ["c"]
+
+
+def test_columns_that_the_first_file_lacks(tmp_path):
+    parquet.write_table(table().select(["a", "b"]), tmp_path / "0.parquet")
+    parquet.write_table(table(), tmp_path / "1.parquet")
+    with pytest.raises(ValueError, match="the same columns in all files, got 'c' in .*1.parquet, which the first file lacks"):
+        as_source(tmp_path)
+    assert as_source(tmp_path, ["a", "b"]).n_rows == 2 * N
+
+
 def test_temporary_file_goes_with_its_source(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     source = as_source(polars.DataFrame(X, schema=NAMES).lazy())
@@ -189,6 +208,7 @@ def text_table():
         (lambda: text_table().to_reader(), TypeError, "X must be readable more than once, got a RecordBatchReader"),
         (lambda: list, ValueError, "X must give batches of rows, got a callable that returns none"),
         (lambda: lambda: X, TypeError, "X must be a callable that returns an iterator of arrays"),
+        (lambda: pyarrow.table({"a": pyarrow.nulls(2)}), TypeError, "column 'a' of X must hold .*, got no value in any row"),
         (lambda: lambda: iter([np.ones(3)]), ValueError, r"X must give batches of shape \(m, D\), got \(3,\)"),
         (lambda: pyarrow.table([[1.0], [2.0]], names=["a", "a"]), ValueError, "X must have one column 'a', got 2"),
     ],
@@ -233,4 +253,15 @@ def test_rows_that_change_between_passes():
         list(source.batches())
     source = as_source(lambda: iter([np.zeros((2, 2)), np.zeros((2, 3))]))
     with pytest.raises(ValueError, match="X must have 2 columns in every batch, got 3"):
+        list(source.batches())
+    once = iter([X])
+    with pytest.raises(ValueError, match="returns a new iterator in each call, got the same one again"):
+        list(as_source(lambda: once).batches())
+    assert len(list(as_source(lambda batches=[X]: batches).batches())) > 1
+
+
+def test_frames_in_another_order_of_columns():
+    frame = pandas.DataFrame(X, columns=NAMES)
+    source = as_source(lambda: iter([frame, frame[["c", "b", "a"]]]))
+    with pytest.raises(ValueError, match="columns 'a', 'b', 'c' in every batch, in this order, got 'c', 'b', 'a'"):
         list(source.batches())
