@@ -290,6 +290,24 @@ static nvp_status load_optional(span file, const char *name, size_t n, double ot
     return found == n ? NVP_OK : NVP_ERROR_FORMAT;
 }
 
+static bool are_finite(const double *numbers, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(numbers[i]))
+            return false;
+    return true;
+}
+
+/* Whether there are numbers between the two. */
+static bool is_range(double low, double high) {
+    return low <= high && low < (double)INFINITY && high > -(double)INFINITY;
+}
+
+/* Finite numbers, 0 without them in the file. */
+static nvp_status load_origin(span file, const char *name, size_t n, double **origin) {
+    const nvp_status status = load_optional(file, name, n, 0, origin);
+    return status == NVP_OK && !are_finite(*origin, n) ? NVP_ERROR_FORMAT : status;
+}
+
 /* A column from its three numbers. */
 static bool read_column(const double *numbers, nvp_column *column) {
     if (!(numbers[0] >= 0 && numbers[0] < NVP_N_COLUMN_KINDS) || numbers[0] != floor(numbers[0]))
@@ -298,7 +316,7 @@ static bool read_column(const double *numbers, nvp_column *column) {
     if (column->kind == NVP_COLUMN_ANGLE)
         return isfinite(column->low) && isfinite(column->high) && isfinite(column->high - column->low) &&
                column->low < column->high;
-    return column->low <= column->high;
+    return is_range(column->low, column->high);
 }
 
 static nvp_status load_columns(span file, nvp_model *model) {
@@ -328,10 +346,25 @@ static nvp_status load_context_range(span file, size_t n, double **range) {
     size_t size;
     if (!nvp_multiply(n, 2, &size))
         return NVP_ERROR_SIZE;
-    const nvp_status status = load_optional(file, "context_range.npy", size, (double)INFINITY, range);
-    for (size_t i = 0; i < n && status == NVP_OK && !has_member(file, "context_range.npy"); i++)
-        (*range)[i] = -(double)INFINITY;
+    nvp_status status = load_optional(file, "context_range.npy", size, (double)INFINITY, range);
+    for (size_t i = 0; i < n && status == NVP_OK; i++) {
+        double *low = *range + i;
+        if (!has_member(file, "context_range.npy"))
+            *low = -(double)INFINITY;
+        if (!is_range(*low, low[n]))
+            status = NVP_ERROR_FORMAT;
+    }
     return status;
+}
+
+/* The turn around an origin begins at a finite number. */
+static bool turns_are_finite(const nvp_model *model) {
+    for (size_t d = 0; d < nvp_ensemble_dim(model->ensemble); d++) {
+        const nvp_column *column = &model->columns[d];
+        if (column->kind == NVP_COLUMN_ANGLE && !isfinite(model->origin[d] - (column->high - column->low) / 2))
+            return false;
+    }
+    return true;
 }
 
 static nvp_status load_units(span file, nvp_model *model) {
@@ -343,9 +376,11 @@ static nvp_status load_units(span file, nvp_model *model) {
         return NVP_ERROR_FORMAT;
     nvp_status status = load_columns(file, model);
     if (status == NVP_OK)
-        status = load_optional(file, "origin.npy", dim, 0, &model->origin);
+        status = load_origin(file, "origin.npy", dim, &model->origin);
+    if (status == NVP_OK && !turns_are_finite(model))
+        status = NVP_ERROR_FORMAT;
     if (status == NVP_OK)
-        status = load_optional(file, "context_origin.npy", context_dim, 0, &model->context_origin);
+        status = load_origin(file, "context_origin.npy", context_dim, &model->context_origin);
     if (status == NVP_OK)
         status = load_context_range(file, context_dim, &model->context_range);
     return status == NVP_OK ? nvp_cell_points(model->n_whole, &model->cell_points, &model->cell_log_weights) : status;

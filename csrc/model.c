@@ -50,7 +50,8 @@ static double get(nvp_dtype dtype, const void *reals, size_t i) {
 /* -- columns -- */
 
 static double into_turn(double x, double low, double turn) {
-    double within = fmod(x - low, turn);
+    const double offset = x - low;
+    double within = fmod(isfinite(offset) ? offset : fmod(x, turn) - fmod(low, turn), turn);
     if (within < 0)
         within += turn;
     return within < turn ? low + within : low; /* rounding may reach the end */

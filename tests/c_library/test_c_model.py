@@ -126,11 +126,28 @@ def status_of(program, folder, **changed):
         {"columns": np.array([0, np.nan, 1, 0, 0, 1])},
         {"origin": np.zeros(3)},
         {"origin": np.array([0, np.nan])},
+        {"origin": np.array([0, np.inf])},
+        {"columns": np.array([2, 0, 1e308, 0, 0, 1]), "origin": np.array([-1.7e308, 0])},
+        {"columns": np.array([0, np.inf, np.inf, 0, 0, 1])},
         {"context_range": np.zeros(2)},
     ],
 )
 def test_damaged_files(changed, program, tmp_path):
     fit(X[:, :2], ["angle", None]).save(tmp_path / "model.npz")
+    X[:, :2].tofile(tmp_path / "rows.bin")
+    assert status_of(program, tmp_path, **changed) == FORMAT
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"context_range": np.array([1.0, 0])},
+        {"context_range": np.array([np.inf, np.inf])},
+        {"context_origin": np.array([-np.inf])},
+    ],
+)
+def test_damaged_contexts(changed, program, tmp_path):
+    fit(X[:, :1], None, context=X[:, 1:2]).save(tmp_path / "model.npz")
     X[:, :2].tofile(tmp_path / "rows.bin")
     assert status_of(program, tmp_path, **changed) == FORMAT
 
