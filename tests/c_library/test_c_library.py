@@ -22,6 +22,7 @@ from support.c_programs import (
     run_tests,
 )
 from support.flows import make_model
+from support.model_files import save_models
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the commands are those of gcc and clang")
 
@@ -59,13 +60,7 @@ def test_documented_program(library, tmp_path):
 
 def test_loading(library, tmp_path):
     """Thousands of damaged files among them, also under the sanitizers."""
-    make_model(2).save(tmp_path / "flow.npz")
-    make_model(dtype="float32").save(tmp_path / "single.npz")
-    make_model(dtype="float32", n_components=2).save(tmp_path / "mixture.npz")
-    X = np.random.RandomState(0).normal(size=(9, 5))
-    nvpflow.FlowDensity(2, 3, max_iter=2, random_state=0).fit(X).save(tmp_path / "model.npz")
-    nvpflow.Flow([nvpflow.Permutation(3)]).save(tmp_path / "empty.npz")
-    run_tests(library.link(TESTS / "test_load.c", tmp_path / "test_load"), "--", *tmp_path.glob("*.npz"))
+    run_tests(library.link(TESTS / "test_load.c", tmp_path / "test_load"), "--", *save_models(tmp_path))
 
 
 @pytest.fixture(scope="module")
