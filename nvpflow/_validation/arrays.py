@@ -36,7 +36,7 @@ def as_array(name: str, x: object) -> npt.NDArray[Any]:
     ValueError
         If x is a sequence of sequences of different lengths, or a masked array with masked elements.
     """
-    if isinstance(x, (str, os.PathLike)):
+    if name.startswith("X") and isinstance(x, (str, os.PathLike)):
         raise TypeError(
             f"{name} must be an array of real numbers, got {x!r:.200}: only fit, score and score_samples of FlowDensity read "
             "files"
