@@ -231,6 +231,8 @@ def _find(group: Columns, header: _Header) -> list[int] | None:
 def _place(category: str | int, indices: list[int], names: Sequence[str] | None) -> int:
     """The place in a group of a column that is named, or has a number in the group."""
     if isinstance(category, int):
+        if category >= len(indices):
+            raise TableError(f"the model has categories in column {category + 1}, got {len(indices)} column(s)")
         return category
     known = [None if names is None else names[index] for index in indices]
     if known.count(category) == 1:

@@ -51,3 +51,12 @@ def test_overflow(put, capsys):
     said = capsys.readouterr().err.splitlines()
     assert all(line.startswith("nvpflow: warning: ") and "encountered in" not in line for line in said), said
     assert np.isfinite(np.loadtxt(scores, delimiter=",", skiprows=1)).any(axis=0).all()
+
+
+def test_fewer_columns_than_the_model(put, capsys):
+    path = put("x,c\n" + "\n".join(f"{i / 7},{'ab'[i % 2]}" for i in range(60)))
+    model = path.with_name("model.npz")
+    assert main("fit", path, "-o", model, "--category", 2, "--max-iter", 1, "--n-layers", 1, "-q") == 0
+    capsys.readouterr()
+    assert main("score", model, path, "--columns", 1) == 1
+    assert "categories in column 2, got 1 column(s)" in error_line(capsys)

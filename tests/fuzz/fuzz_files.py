@@ -143,8 +143,11 @@ def change_density(draw, arrays, name):
     """Change the file of a class in that of a classifier."""
     if arrays[name].dtype != np.uint8:  # it is another array by now
         return
-    with np.load(io.BytesIO(arrays[name].tobytes())) as inner:
-        inner = dict(inner)
+    try:
+        with np.load(io.BytesIO(arrays[name].tobytes())) as inner:
+            inner = dict(inner)
+    except (EOFError, OSError, ValueError, zipfile.BadZipFile):  # it has been changed
+        return
     header = json.loads(str(inner.pop("header")))
     change_header(draw, header)
     with contextlib.suppress(UnicodeEncodeError):  # no file can hold a half of a surrogate pair
