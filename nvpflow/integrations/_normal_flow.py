@@ -42,6 +42,11 @@ class NormalFlow:
         self.check("x", x)
         self.model.fit(x, sample_weight=weights)
 
+    def losses(self) -> dict[str, list[float]]:
+        """The lists "loss" and "val_loss" of the fit: mean negative log-densities, in nats."""
+        history = self.model.history_
+        return {"loss": list(history["train_nll"]), "val_loss": list(history.get("validation_nll", ()))}
+
     def to_latent(self, x: ArrayLike) -> tuple[Floats, Floats]:
         """Latent points (n, D) of data, and log|det dz/dx| (n,)."""
         found: tuple[Floats, Floats] = self.model.transform(self.check("x", x), return_log_det=True)

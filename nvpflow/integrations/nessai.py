@@ -106,8 +106,7 @@ class NessaiFlowModel:
             self.density.set_params(random_state=int(self.rng.integers(2**31)))
         self._flow.fit(samples, weights)
         self.save_weights(os.path.join(options.get("output") or self.output, "model.npz"))
-        history = self.density.history_
-        return {"loss": list(history["train_nll"]), "val_loss": list(history.get("validation_nll", ()))}
+        return self._flow.losses()
 
     def reset_model(self, weights: bool = True, permutations: bool = False) -> None:
         """Forget what was fitted, if `weights`, so that the next fit is a new one with `warm_start` too."""

@@ -96,8 +96,7 @@ class FlowPreconditioner:
         """
         known = None if weights is None else as_floats("weights", check_place("weights", weights).reshape(-1, 1), 1)[:, 0]
         self._flow.fit(as_floats("x", x, self.n_dim), known)
-        history = self.model.history_
-        return {"loss": list(history["train_nll"]), "val_loss": list(history.get("validation_nll", ()))}
+        return self._flow.losses()
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Map particles to latent points.
