@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nvpflow._typing import FloatDType, Floats
+from nvpflow._validation.cells import CellError
 
-__all__ = ["as_array", "check_samples", "column_label", "without_masks"]
+__all__ = ["SomeColumns", "as_array", "check_samples", "column_label", "without_masks"]
 
 TIMES = (
     ". Convert times to numbers first, such as days since the first one; hours of a day or days of a year can be declared as "
     "an Angle. Or leave the column out"
 )
+
+
+class SomeColumns(np.ndarray[Any, Any]):
+    """Some columns of an array, and their numbers in it, by which messages name them."""
+
+    numbers: Sequence[int] | None = None
+
+    @classmethod
+    def of(cls, table: npt.NDArray[Any], numbers: Sequence[int]) -> SomeColumns:
+        """The columns of a table (n, D) with these numbers."""
+        found = table[:, list(numbers)].view(cls)
+        found.numbers = numbers
+        return found
 
 
 def as_array(name: str, x: object) -> npt.NDArray[Any]:
@@ -90,26 +105,31 @@ def check_samples(
     if missing:
         good |= np.isnan(converted)
     if not good.all():
-        raise ValueError(
-            f"{name} must be finite in {dtype}, got NaN or infinity: {_first_bad(name, X, ~good, source, missing)}"
-        )
+        before, row, after = _first_bad(name, X, ~good, source, missing)
+        raise CellError(f"{name} must be finite in {dtype}, got NaN or infinity: {before}", row, after)
     return converted
 
 
-def _first_bad(name: str, X: npt.NDArray[Any], bad: npt.NDArray[np.bool_], source: object, missing: bool) -> str:
-    """Where the first bad number is, in words."""
+def _first_bad(
+    name: str, X: npt.NDArray[Any], bad: npt.NDArray[np.bool_], source: object, missing: bool
+) -> tuple[str, int, str]:
+    """The first bad number in words, its row, and what else is to say."""
     row, column = np.argwhere(bad)[0]
     value, count = X[row, column], int(np.count_nonzero(bad))
-    words = f"{value} in column {column_label(source, column)}, row {row}" + f", and {count - 1} more" * (count > 1)
     hint = bool(name == "X" and not missing and np.isnan(value))
-    return words + ". To allow missing values, set the parameter missing='marginalize'" * hint
+    more = f", and {count - 1} more" * (count > 1)
+    more += ". To allow missing values, set the parameter missing='marginalize'" * hint
+    return f"{value} in column {column_label(source, column)}, ", int(row), more
 
 
 def column_label(source: object, column: int) -> str:
     """How a message names a column: by the name that a frame has for it, or by its number."""
-    from nvpflow._sklearn.feature_names import feature_names
+    from nvpflow._sklearn.feature_names import feature_names, other_labels
 
+    if isinstance(source, SomeColumns) and source.numbers is not None:
+        return str(source.numbers[column])
     names = feature_names(source)
+    names = other_labels(source) if names is None else names
     return str(column) if names is None else f"{names[column]!r:.50}"
 
 

@@ -16,7 +16,7 @@ from nvpflow._warnings import warn_user
 from nvpflow.ensemble import FlowEnsemble, log_prob_and_std
 from nvpflow.flow import Flow
 from nvpflow.layers import Bounded
-from nvpflow.supports._kinds import REALS, Angle, Kind
+from nvpflow.supports._kinds import MOST, REALS, Angle, Kind, on_bounds
 from nvpflow.supports._masses import log_masses
 from nvpflow.supports._smooth import smooth_places
 from nvpflow.supports._spread import spread
@@ -78,7 +78,7 @@ class Supports:
 
         Values outside of the support are infinite, so that no rounding moves them inside. Missing values stay NaN.
         """
-        x = self._near_centres(x)
+        x = self._near_centres(on_bounds(self.kinds, x))
         inside = np.array([kind._holds(column) | np.isnan(column) for kind, column in zip(self.kinds, x.T)]).T
         marked: Floats = np.where(inside, x + 0.5 * self.is_whole, np.copysign(np.inf, x - self.origin))
         return marked
@@ -146,7 +146,9 @@ class Supports:
         """Outputs of the flow (..., D), origin included, as samples: whole, within a turn, and inside in spite of rounding."""
         x = np.where(self.is_whole, np.floor(x), x)
         low, high = np.array([kind.cells for kind in self.kinds]).T
-        return self.in_range(np.clip(x, low.astype(x.dtype), (high - self.is_whole).astype(x.dtype)))
+        most = np.where(self.is_whole, np.nextafter(x.dtype.type(MOST), 0), np.inf)  # `Integer` ends below MOST
+        low, high = np.maximum(low, -most), np.minimum(high - self.is_whole, most)
+        return self.in_range(np.clip(x, -_at_most(-low, x.dtype), _at_most(high, x.dtype)))
 
     def in_range(self, x: Floats) -> Floats:
         """Samples (..., D) with angles in their ranges. Changes x."""
@@ -219,6 +221,12 @@ class Supports:
         inner = Flow([layer.copy() for layer in flow.layers[:-1]], flow.base and flow.base.copy())
         inner.n_jobs = flow.n_jobs
         return inner
+
+
+def _at_most(bounds: Floats, dtype: FloatDType) -> Floats:
+    """The largest numbers of a dtype that are not above the bounds."""
+    found = bounds.astype(dtype)
+    return np.where(found > bounds, np.nextafter(found, found.dtype.type(-np.inf)), found)
 
 
 def _edge(kind: Kind, x: Floats, dtype: FloatDType) -> float:
