@@ -974,8 +974,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         X : ndarray, shape (n_samples, D), or (m, n_samples, D) with `per_context`
             In the dtype of the model, or in float64 if `origin_` is not 0; inside of the `support`. After fitting to a frame
             of pandas or polars a frame with its columns, their order, types and categories; columns of integers that are not
-            declared have real numbers. `set_output` decides otherwise: columns of arrays are called x0, x1, ... With categories
-            an array is one of objects, or of numbers after fitting to numbers. With `per_context` always an ndarray.
+            declared have real numbers. `set_output` decides otherwise; columns of arrays are called x0, x1, ... An array with
+            categories is one of objects, or of numbers after fitting to numbers. With `per_context` always an ndarray.
             With a context of Dask: a lazy array in its chunks, each of which has a seed of its own. Without a context
             `nvpflow.scale.dask.sample` draws lazily.
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from nvpflow._typing import FloatDType, Floats
 from nvpflow._validation.cells import CellError
 
-__all__ = ["SomeColumns", "as_array", "check_samples", "column_label", "without_masks"]
+__all__ = ["Labelled", "as_array", "check_samples", "column_label", "without_masks"]
 
 TIMES = (
     ". Convert times to numbers first, such as days since the first one; hours of a day or days of a year can be declared as "
@@ -21,16 +21,16 @@ TIMES = (
 )
 
 
-class SomeColumns(np.ndarray[Any, Any]):
-    """Some columns of an array, and their numbers in it, by which messages name them."""
+class Labelled(np.ndarray[Any, Any]):
+    """An array whose columns messages call by other numbers than its own, such as some columns of a table, or by names."""
 
-    numbers: Sequence[int] | None = None
+    labels: Sequence[str] | None = None
 
     @classmethod
-    def of(cls, table: npt.NDArray[Any], numbers: Sequence[int]) -> SomeColumns:
-        """The columns of a table (n, D) with these numbers."""
-        found = table[:, list(numbers)].view(cls)
-        found.numbers = numbers
+    def of(cls, table: npt.NDArray[Any], labels: Sequence[object]) -> Labelled:
+        """The columns of a table (n, D) with D labels: numbers of columns, or names."""
+        found = table.view(cls)
+        found.labels = [f"{label!r:.50}" for label in labels]
         return found
 
 
@@ -126,8 +126,8 @@ def column_label(source: object, column: int) -> str:
     """How a message names a column: by the name that a frame has for it, or by its number."""
     from nvpflow._sklearn.feature_names import feature_names, other_labels
 
-    if isinstance(source, SomeColumns) and source.numbers is not None:
-        return str(source.numbers[column])
+    if isinstance(source, Labelled) and source.labels is not None:
+        return source.labels[column]
     names = feature_names(source)
     names = other_labels(source) if names is None else names
     return str(column) if names is None else f"{names[column]!r:.50}"
