@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from nvpflow._training.origin import name_columns
 from nvpflow._training.statistics import LARGE_SHARE, QUANTILES_FROM, moments, quantiles
@@ -100,23 +99,10 @@ class Supports:
     ) -> tuple[Floats, Floats]:
         """`log_masses`, and their standard deviation over the members of an ensemble: zeros for a single flow."""
         lowest = self.marked(x) - 0.5 * self.is_whole
-        return log_prob_and_std(flow, lambda one: self._log_sums(one, lowest, self.is_whole, origin, context))
+        return log_prob_and_std(flow, lambda one: self._log_sums(one, lowest, origin, context))
 
-    def log_density_of_reals(
-        self, flow: Flow | FlowEnsemble, x: Floats, origin: Floats | None, context: Floats | None
-    ) -> Floats:
-        """Log-density of points (n, D), where the cells of whole numbers count as real numbers: what figures draw."""
-        return self._log_sums(flow, self._near_centres(x), np.zeros_like(self.is_whole), origin, context)
-
-    def _log_sums(
-        self,
-        flow: Flow | FlowEnsemble,
-        x: Floats,
-        is_whole: npt.NDArray[np.bool_],
-        origin: Floats | None,
-        context: Floats | None,
-    ) -> Floats:
-        wrapped = None if is_whole.any() else WrappedMixture.of(flow, self.turns)
+    def _log_sums(self, flow: Flow | FlowEnsemble, x: Floats, origin: Floats | None, context: Floats | None) -> Floats:
+        wrapped = None if self.is_whole.any() else WrappedMixture.of(flow, self.turns)
         if wrapped is not None:
             return wrapped.log_prob(x if origin is None else x - origin)
 
@@ -126,7 +112,7 @@ class Supports:
             repeated = None if context is None else np.repeat(context[rows], n_nodes, axis=0)
             return flow.log_prob(flat, repeated).reshape(n, n_nodes).astype(np.float64)
 
-        return log_masses(log_prob, x, is_whole, self.turns)
+        return log_masses(log_prob, x, self.is_whole, self.turns)
 
     def grad_log_density(self, flow: Flow | FlowEnsemble, x: Floats, origin: Floats | None, context: Floats | None) -> Floats:
         """Gradient of the log-density of samples x (n, D) without whole numbers: the mean over windings by their shares."""
