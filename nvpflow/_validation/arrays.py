@@ -19,6 +19,7 @@ TIMES = (
     ". Convert times to numbers first, such as days since the first one; hours of a day or days of a year can be declared as "
     "an Angle. Or leave the column out"
 )
+TEXTS = ". NumPy makes texts of numbers beside texts: pass a frame, a list of rows, or an array with dtype=object"
 
 
 class Labelled(np.ndarray[Any, Any]):
@@ -27,7 +28,7 @@ class Labelled(np.ndarray[Any, Any]):
     labels: Sequence[str] | None = None
 
     @classmethod
-    def of(cls, table: npt.NDArray[Any], labels: Sequence[object]) -> Labelled:
+    def of(cls, table: npt.NDArray[Any], labels: Sequence[object] | npt.NDArray[Any]) -> Labelled:
         """The columns of a table (n, D) with D labels: numbers of columns, or names."""
         found = table.view(cls)
         found.labels = [f"{label!r:.50}" for label in labels]
@@ -90,7 +91,8 @@ def check_samples(
     if X.dtype == object:
         X = _numbers(name, X, source)
     if X.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must be an array of real numbers, got dtype {X.dtype}" + TIMES * (X.dtype.kind in "mM"))
+        hint = TIMES * (X.dtype.kind in "mM") + TEXTS * (X.dtype.kind == "U")
+        raise TypeError(f"{name} must be an array of real numbers, got dtype {X.dtype}{hint}")
     if X.ndim != 2:
         raise ValueError(
             f"{name} must have shape (n, D), got {X.shape}. Reshape your data: {name}.reshape(-1, 1) makes one "

@@ -121,7 +121,7 @@ def _codes(name: str, label: str, values: tuple[Any, ...], given: list[Any], all
         raise CellError(
             f"column {label} of {name} must have no missing values, got {shown(given[missing[0]])} in ",
             int(missing[0]),
-            f"{more}: missing='marginalize' takes them",
+            more + ": missing='marginalize' takes them" * (name == "X"),
         )
     row = absent[0]
     raise CellError(

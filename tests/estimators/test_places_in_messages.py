@@ -84,3 +84,27 @@ def test_a_bound_that_float32_rounds(bound):
     assert fitted.score_samples(np.full((1, 1), beyond))[0] == -np.inf
     with pytest.raises(ValueError, match="its support, got .* in row 3"):
         nvpflow.FlowDensity(support=[(0, bound)], **QUICK).fit(np.insert(x, 3, beyond, axis=0))
+
+
+def test_contexts_name_columns():
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    context = pandas.DataFrame({"kind": rng.choice(["a", "b"], 60), "wind": rng.uniform(0, 360, 60)})
+    support = {"wind": nvpflow.Angle(0, 360)}
+    fitted = nvpflow.FlowDensity(context_support=support, **QUICK).fit(rng.normal(size=(60, 1)), context=context)
+    with pytest.raises(ValueError, match="nan in column 'wind', row 1$"):
+        fitted.sample(2, context={"kind": "a", "wind": [3.0, np.nan]})
+    with pytest.raises(ValueError, match="column 'kind' of context must have no missing values, got None in row 0$"):
+        fitted.sample(2, context={"kind": None, "wind": 3.0})
+
+
+def test_an_array_of_texts_says_what_numpy_did():
+    texts = np.array([["a", 1.5], ["b", 2.5]] * 10)
+    with pytest.raises(TypeError, match="got dtype <U.*NumPy makes texts of numbers beside texts: pass a frame"):
+        nvpflow.FlowDensity(support=["category", None], **QUICK).fit(texts)
+
+
+def test_truth_values_stay_truth_values():
+    x = np.random.default_rng(0).random((60, 2)) < 0.5
+    samples = nvpflow.FlowDensity(support=["category"] * 2, **QUICK).fit(x).sample(5)
+    assert samples.dtype == bool and samples.shape == (5, 2)
