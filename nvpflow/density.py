@@ -937,7 +937,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             log_density = self._log_density(X, context)
             weight = None if sample_weight is None else check_weights("sample_weight", sample_weight, len(log_density))
             return float(np.average(log_density.astype(np.float64), weights=weight))
-        X = self._check_samples(X)
+        X = self._read_samples(X)
         return -self.flow_.nll(X, self._check_context(context, len(X)), sample_weight)
 
     def sample(
