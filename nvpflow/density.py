@@ -162,7 +162,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         error, is subtracted from the samples by an `AdditiveCoupling`. Densities, and the context of `flow_`, are in the units
         of the data in any case.
     support : dict, sequence or None, default None
-        The supports of the columns: a dict by name or number of a column, or a sequence with an entry for each. An entry is a
+        The supports of the columns: a dict by name or number of a column, or a sequence with an entry for each. Where a frame
+        has numbers as names of its columns, numbers are these names. An entry is a
         pair ``(low, high)`` of bounds, with None for an open end; an `Integer`, for whole numbers; an `Angle`, for a periodic
         column; a `Category`, for unordered values; or a short form, "positive" for ``(0, None)``, "unit" for ``(0, 1)``,
         "integer" for ``Integer()``, "angle" for ``Angle()``, "category" for ``Category()`` and "real" for all real numbers.
