@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -53,7 +54,7 @@ def sample(
     Returns
     -------
     X : dask.array.Array, shape (n_samples, D), or dask.dataframe.DataFrame
-        A frame where `FlowDensity.sample` returns one. Its index counts the samples.
+        A frame where `FlowDensity.sample` returns one of pandas. Its index counts the samples.
 
     Raises
     ------
@@ -73,6 +74,8 @@ def sample(
     meta = model.sample(0, 0, **options)  # type: ignore[arg-type] # which also checks the model and the options
     sizes = _chunks(n_samples, model.n_features_in_, chunks, meta)
     seeds = draw_seeds(model.random_state if random_state is None else random_state, len(sizes))
+    if _is_of_numbers_in_polars(meta):  # which Dask does not have
+        meta = np.asarray(meta)
     if not isinstance(meta, np.ndarray):
         return _frame_of_samples(model, sizes, seeds, options, meta)
     return dask.array.blockwise(
@@ -272,6 +275,11 @@ def _chunks(n: int, dim: int, chunks: int | str, meta: Any) -> list[int]:
 
 def _one_per_block(numbers: list[int]) -> Any:
     return dask.array.from_array(np.array(numbers, np.uint64), chunks=1)
+
+
+def _is_of_numbers_in_polars(samples: Any) -> bool:
+    polars = sys.modules.get("polars")
+    return polars is not None and isinstance(samples, polars.DataFrame) and np.asarray(samples).dtype.kind == "f"
 
 
 def _frame_of_samples(model: Model, sizes: list[int], seeds: list[int], options: dict[str, Any], meta: Any) -> Any:

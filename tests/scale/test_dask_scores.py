@@ -194,3 +194,16 @@ def test_processes_of_a_cluster_score(model, detector, frames, cluster):
     with cluster.get_client():
         same_when_computed(model.score_samples(x), model.score_samples(X))
         same_when_computed(detector.predict(frames[1]), detector.predict(frames[0]))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_samples_of_a_model_of_a_plain_frame(library):
+    """Dask has frames of pandas; those of polars become arrays."""
+    x = np.random.default_rng(0).normal(size=(100, 2))
+    frame = pytest.importorskip(library).DataFrame({"a": x[:, 0], "b": x[:, 1]})
+    model = nvpflow.FlowDensity(2, 8, max_iter=2, random_state=0).fit(frame)
+    drawn = nvpflow.scale.dask.sample(model, 10, chunks=5).compute()
+    assert drawn.shape == (10, 2) and (library == "polars") == isinstance(drawn, np.ndarray)
+    given = nvpflow.FlowDensity(2, 8, max_iter=2, random_state=0).fit(frame, context=x[:, :1])
+    rows = da.from_array(x[:10, :1], chunks=(5, 1))
+    np.testing.assert_array_equal(np.shape(given.sample(10, context=rows).compute()), (10, 2))
