@@ -55,8 +55,8 @@ BUILDS = {
         ("libasan.so", "libubsan.so"),
         {"ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1", "UBSAN_OPTIONS": "print_stacktrace=1"},
         planted.BINDING,
-        # What drives the C code hardest; the command line and the plots add nothing to that. (Hypothesis and torch are left out
-        # for time, and since torch brings allocators of its own.)
+        # What drives the C code hardest; the command line and the plots add nothing to that. (torch is left out for time, and
+        # since it brings allocators of its own.)
         [
             *(f"tests/core/test_{name}.py" for name in ("oracle", "gradients", "log_det", "round_trip", "reproducibility")),
             "tests/core/test_threads.py",
