@@ -178,13 +178,13 @@ class RealModel:
         It is exact where there are no trained layers. Otherwise it is that of mixtures fitted to samples.
         """
         parts = [self._terms(member, branches, free) for member in self.members]
-        log_terms, means, stds = (np.concatenate(columns, axis=1) for columns in zip(*parts))
+        log_terms, means, stds = parts[0] if len(parts) == 1 else (np.concatenate(c, axis=1) for c in zip(*parts))
         line = MixtureLine.of_terms(branches.row, log_terms, means, stds, branches.n)
         bends = [member.bend(free) for member in self.members]
         if not any(bends):
             return line
-        of_term = np.repeat(np.arange(len(parts)), [part[0].shape[1] for part in parts])
-        return line._replace(bend=of_term[line.bend], bends=tuple(bends))
+        member_of = np.repeat(np.arange(len(parts)), [part[0].shape[1] for part in parts])
+        return line._replace(bend_of=member_of, bends=tuple(bends))
 
     def _terms(self, member: Member, branches: Branches, free: int) -> tuple[Floats, Floats, Floats]:
         """Log-weights, means and standard deviations (B, K) of the components of a member, behind the margin of the column."""
@@ -207,8 +207,10 @@ class RealModel:
         missing = np.isnan(branches.u[0])
         log_terms, means, stds = _conditional(mixture, y, missing, context, free)
         scale = np.exp(log_scale)[:, np.newaxis]
-        log_terms = log_terms + (branches.log_weight + member.log_weight + slopes[:, ~missing].sum(axis=1))[:, np.newaxis]
-        return log_terms, (means - zero[:, np.newaxis]) / scale, stds / scale
+        log_terms += (branches.log_weight + member.log_weight + slopes[:, ~missing].sum(axis=1))[:, np.newaxis]
+        means -= zero[:, np.newaxis]
+        means /= scale
+        return log_terms, means, stds / scale
 
 
 def _conditional(
@@ -222,6 +224,7 @@ def _conditional(
         log_context = SplitMixture.of(mixture, _with_context(mixture, np.ones_like(missing))).log_prob(read)
         given = np.hstack([read, given])
     place = int(np.searchsorted(np.flatnonzero(missing), free))
-    log_terms = split.log_terms(given) - log_context[:, np.newaxis]
-    stds = np.sqrt((split.roots[:, place] ** 2).sum(axis=1))
-    return log_terms, split.centres(given)[:, :, place], np.broadcast_to(stds, log_terms.shape)
+    log_terms = split.log_terms(given)
+    log_terms -= log_context[:, np.newaxis]
+    column = split.only(place)
+    return log_terms, column.centres(given)[:, :, 0], np.broadcast_to(column.roots[:, 0, 0], log_terms.shape)
