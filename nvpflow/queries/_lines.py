@@ -188,7 +188,7 @@ def _edges(guide: MixtureLine, limits: tuple[float, float]) -> Floats:
     inner[unknown] = np.linspace(*limits, len(QUANTILES) + 2)[1:-1]
     reach = FAR * (inner[:, -1] - inner[:, 0])
     low, high = np.minimum(inner[:, 0] - reach, limits[0]), np.maximum(inner[:, -1] + reach, limits[1])
-    steps = 1 - (1 - np.arange(OUTER) / OUTER) ** 2  # the nearer the narrower
+    steps = 1 - (1 - np.arange(OUTER) / OUTER) ** 3  # the nearer the narrower
     below = low[:, np.newaxis] + (inner[:, :1] - low[:, np.newaxis]) * steps
     above = high[:, np.newaxis] - (high[:, np.newaxis] - inner[:, -1:]) * steps
     return np.concatenate([below, inner, above[:, ::-1]], axis=1)
