@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from nvpflow._training.margins import Margins
-from nvpflow._typing import Floats, Ints
+from nvpflow._typing import Bools, Floats, Ints
 from nvpflow.layers import Bounded
 from nvpflow.missing._columns import Columns
 from nvpflow.missing._marginal import Marginals, _of, _with_context
@@ -31,7 +31,10 @@ from nvpflow.supports._masses import points_of
 
 __all__ = ["Branches", "Member", "RealModel"]
 
-N_SAMPLES, MARGIN = 5000, 0.2  # for the limits of a column, and how far beyond the samples they are, as a share of the range
+# How far beyond samples of the model its density may reach, as a share of their range, and beyond which it is no more than an
+# extrapolation: more than 7 standard deviations from the mean of a normal distribution, about 2 in 10,000 rows of a Cauchy
+# distribution.
+MARGIN, FAR = 0.2, 0.5
 
 
 class Branches(NamedTuple):
@@ -115,7 +118,6 @@ class RealModel:
         self.n_numbers = numbers.members[0].dim
         mixtures = (one.marginals.base if one.marginals.inner is None else one.marginals.proposal for one in self.members)
         self.n_terms: int = sum(mixture.n_components for mixture in mixtures)  # of a branch
-        self._samples: Floats | None = None
 
     def to_line(self, x: Floats, column: int) -> Floats:
         """Numbers (n, 1) of a column on the real line."""
@@ -128,16 +130,29 @@ class RealModel:
         moved: Floats = one.inverse(x + 0.5 * supports.is_whole[column] - origin)[0]
         return moved
 
-    def limits(self, column: int) -> tuple[float, float]:
+    @property
+    def has_context(self) -> bool:
+        """Whether a context, which is none of the categories, is needed."""
+        return self.table is None and self.numbers.members[0].context_dim > 0
+
+    def limits(self, column: int, margin: float = MARGIN) -> tuple[float, float]:
         """Between which numbers on the line next to all of a column lies, over all rows: not known with a context."""
-        has_context = self.table is None and self.numbers.members[0].context_dim > 0
-        if has_context:
+        if self.has_context:
             return np.inf, -np.inf
-        if self._samples is None:
-            self._samples = self.model.samples(N_SAMPLES)
-        u = self.to_line(self._samples[:, column : column + 1], column)
+        u = self.to_line(self.model.examples[:, column : column + 1], column)
         low, high = float(u.min()), float(u.max())
-        return low - MARGIN * (high - low), high + MARGIN * (high - low)
+        return low - margin * (high - low), high + margin * (high - low)
+
+    def are_far(self, rows: Floats) -> Bools:
+        """Which rows (n, R + K) have a number far from all samples of the model: never with a context."""
+        found, supports = np.zeros(len(rows), bool), self.numbers.supports
+        for column in [] if self.has_context else range(self.n_numbers):
+            given = ~np.isnan(rows[:, column])
+            if given.any() and not (supports is not None and supports.turns[column]):
+                u = self.to_line(rows[given, column : column + 1], column)[:, 0]
+                low, high = self.limits(column, FAR)
+                found[given] |= np.isfinite(u) & ((u < low) | (u > high))
+        return found
 
     def branches(self, rows: Floats, context: Floats | None) -> Branches:
         """The branches of rows (n, R + K), NaN where cells are open: the same cells of numbers in all rows."""
