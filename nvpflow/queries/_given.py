@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow._sklearn.feature_names import feature_names
 from nvpflow._training.dataset import check_numbers
@@ -130,9 +131,26 @@ def _as_rows(model: FittedModel, cells: dict[int, list[Any]], n: int, name: str)
     table = np.full((n, model.n_features_in_), None if categories is not None else np.nan, dtype=object)
     for column, values in cells.items():
         table[:, column] = values
+    labels: Any = getattr(model, "feature_names_in_", None)
     if categories is None:
-        return check_numbers(name, table.astype(object), model._flow_dtype(), 0, missing=True).astype(np.float64)
+        return _numbers(model, name, table, labels)
     numbers, codes = categories.coding.read(name, table, True)
-    if numbers.shape[1]:
-        return with_codes(check_numbers(name, numbers, model._flow_dtype(), 0, missing=True), codes)
-    return with_codes(np.empty((n, 0)), codes)
+    if not numbers.shape[1]:
+        return with_codes(np.empty((n, 0)), codes)
+    labels = None if labels is None else labels[list(categories.coding.others)]
+    return with_codes(_numbers(model, name, numbers, labels), codes)
+
+
+class _Named(NamedTuple):
+    """A table with names for its columns, by which messages call them."""
+
+    table: npt.NDArray[Any]
+    columns: Sequence[str]
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return self.table
+
+
+def _numbers(model: FittedModel, name: str, table: npt.NDArray[Any], labels: Sequence[str] | None) -> Floats:
+    source: Any = table if labels is None else _Named(table, labels)
+    return check_numbers(name, source, model._flow_dtype(), 0, missing=True).astype(np.float64)
