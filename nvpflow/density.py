@@ -937,7 +937,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             log_density = self._log_density(X, context)
             weight = None if sample_weight is None else check_weights("sample_weight", sample_weight, len(log_density))
             return float(np.average(log_density.astype(np.float64), weights=weight))
-        X = self._check_samples(X)
+        X = self._read_samples(X)
         return -self.flow_.nll(X, self._check_context(context, len(X)), sample_weight)
 
     def sample(
@@ -973,10 +973,10 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         Returns
         -------
         X : ndarray, shape (n_samples, D), or (m, n_samples, D) with `per_context`
-            In the dtype of the model, or in float64 if `origin_` is not 0; inside of the `support`. A frame where `set_output`
-            says so, with the columns of `feature_names_in_`, or else x0, x1, ...; after fitting to a frame of pandas or polars
-            with a `support` or categories, a frame with its columns and their types. With categories otherwise an ndarray of
-            objects, or of numbers after fitting to an array of numbers. With `per_context` always an ndarray.
+            In the dtype of the model, or in float64 if `origin_` is not 0; inside of the `support`. After fitting to a frame
+            of pandas or polars a frame with its columns, their order, types and categories; columns of integers that are not
+            declared have real numbers. `set_output` decides otherwise; columns of arrays are called x0, x1, ... An array with
+            categories is one of objects, or of numbers after fitting to numbers. With `per_context` always an ndarray.
             With a context of Dask: a lazy array in its chunks, each of which has a seed of its own. Without a context
             `nvpflow.scale.dask.sample` draws lazily.
 
