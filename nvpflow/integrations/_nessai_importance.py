@@ -14,6 +14,7 @@ from nessai.proposal.importance import ImportanceFlowProposal
 
 from nvpflow._typing import AnyPath, ArrayLike
 from nvpflow._validation.arguments import check_int, shown
+from nvpflow._validation.arrays import as_array
 from nvpflow.density import FlowDensity
 from nvpflow.integrations._density_file import read_density
 
@@ -124,10 +125,12 @@ class NessaiImportanceModel:
         TypeError, ValueError
             If samples cannot be fitted.
         """
-        density = self.densities[-1]
+        density, rows = self.densities[-1], as_array("samples", samples)
+        if rows.ndim != 2 or rows.shape[1] != self._dim:
+            raise ValueError(f"samples must have shape (n, {self._dim}), got {rows.shape}")
         if self._parameters.get("random_state") is None:
             density.set_params(random_state=int(self.rng.integers(2**31)))
-        density.fit(samples, sample_weight=weights)
+        density.fit(rows, sample_weight=weights)
         self.save_weights(os.path.join(options.get("output") or self.output, "model.npz"))
 
     def log_prob_ith(self, x: ArrayLike, i: int) -> Array:
