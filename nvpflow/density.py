@@ -277,7 +277,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         at each sample, with a bandwidth in standard deviations of the columns. After the mixtures come, if there are margins,
         averages of mixtures without and with them, fitted to at most 3000 samples and judged on those held out in
         turn. Then come other starts and learning rates that were tried, and the flow, which are judged on the validation
-        samples alone; the name of the flow says why its training ended. Last come the mixtures that read the context, if they
+        samples alone; the name of the flow says why its training ended. Trained layers that a warm start continues have no
+        rivals. Last come the mixtures that read the context, if they
         competed; their names end with "given the context". Mixtures are judged on at most 20,000 samples. Of an ensemble, the
         candidates of its members, "member 0: ..." and so on.
     refinement_ : dict
