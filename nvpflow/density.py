@@ -283,7 +283,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         competed; their names end with "given the context". Mixtures are judged on at most 20,000 samples. Of an ensemble, the
         candidates of its members, "member 0: ..." and so on.
     refinement_ : dict
-        Only after a fit in batches; not in files: what the passes over all rows have changed. See `nvpflow.scale.fit_from`.
+        Only after a fit in batches or by ranks of MPI: what passes over all rows have changed, see `nvpflow.scale.fit_from`.
     n_samples_seen_ : int
         Rows of positive weight given to `fit` and to `partial_fit` since.
     n_features_in_ : int
@@ -589,7 +589,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             self._fit_lazy(X, context, sample_weight, callback)
             return self
         if is_source(X):
-            return self._fit_source(X, context, sample_weight, callback)
+            self._fit_source(X, context, sample_weight, callback)
+            return self
         before = self if settings.warm_start and hasattr(self, "flow_") else None
         return self._fit_data(settings, prepare(settings, X, context, sample_weight, fit_new, before), callback)
 
@@ -889,7 +890,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             return lazy
         if is_source(X):
             refuse_with_source(context=context, return_std=return_std or None, return_error=return_error or None)
-            return model._scores_of_source(X)
+            return model._results_of_source(X)
         scores: Floats | tuple[Floats, ...] = model._all_scores(X, context, return_std, return_error)
         return scores
 
