@@ -172,8 +172,8 @@ def answer(client, request):
 def interrupt_cell(manager, client, name, after):
     """Run a call in a cell, interrupt the kernel, and check the call's promises. Return the seconds, or None as `interrupt`."""
     # A kernel ignores signals until its cell runs.
-    request = execute(client, f"print('begun', flush=True)\ncalls[{name!r}][0]()")
-    wait_for(client, request, "text", "begun\n")
+    request = execute(client, f"print('begun', end='', flush=True)\ncalls[{name!r}][0]()")
+    wait_for(client, request, "text", "begun")
     time.sleep(after)
     sent = time.monotonic()
     manager.interrupt_kernel()
