@@ -48,6 +48,9 @@ static PyMethodDef module_functions[] = {
     {"rosenblatt", rosenblatt, METH_VARARGS,
      "rosenblatt(backward, points, given, log_weights, means, factors, found, log_det, /)\n--\n\n"
      "Map points of a mixture to points of N(0, I), or back, into the last two arrays."},
+    {"normal_lines", normal_lines, METH_VARARGS,
+     "normal_lines(starts, weights, means, stds, which, points, density, below, /)\n--\n\n"
+     "Densities and distribution functions of mixtures on a line, into the last two arrays."},
     {"student_t", student_t, METH_VARARGS,
      "student_t(backward, points, log_excess, found, log_det, /)\n--\n\n"
      "Map points of Student's t to points of N(0, I), or back, into the last two arrays."},
