@@ -151,11 +151,11 @@ def execute(client, code):
     return client.execute(code, silent=False, store_history=False)
 
 
-def wait_until(client, request, what):
-    """Read the kernel's messages until it tells that it is busy with a request, or idle after it."""
+def wait_for(client, request, key, value):
+    """Read the kernel's messages until one about a request has this content."""
     while True:
         message = client.get_iopub_msg(timeout=120)
-        if message["parent_header"].get("msg_id") == request and message["content"].get("execution_state") == what:
+        if message["parent_header"].get("msg_id") == request and message["content"].get(key) == value:
             return
 
 
@@ -164,15 +164,16 @@ def answer(client, request):
     while True:
         message = client.get_shell_msg(timeout=120)
         if message["parent_header"].get("msg_id") == request:
-            wait_until(client, request, "idle")
+            wait_for(client, request, "execution_state", "idle")
             content = message["content"]
             return content["status"] if content["status"] == "ok" else f"{content['ename']}: {content['evalue']}"
 
 
 def interrupt_cell(manager, client, name, after):
     """Run a call in a cell, interrupt the kernel, and check the call's promises. Return the seconds, or None as `interrupt`."""
-    request = execute(client, f"calls[{name!r}][0]()")
-    wait_until(client, request, "busy")
+    # A kernel ignores signals until its cell runs.
+    request = execute(client, f"print('begun', end='', flush=True)\ncalls[{name!r}][0]()")
+    wait_for(client, request, "text", "begun")
     time.sleep(after)
     sent = time.monotonic()
     manager.interrupt_kernel()

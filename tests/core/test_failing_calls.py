@@ -15,35 +15,35 @@ CONTEXT = np.random.default_rng(1).normal(size=(1500, 1))
 BEYOND = 40  # points in a row that are no errors: those that remain lie behind the end of the call
 
 
-def make_flow():
-    layers = [nvpflow.AffineCoupling(2, 16, mask, context_dim=1, dtype="float64", random_state=0) for mask in ([1, 0], [0, 1])]
-    flow = nvpflow.Flow(layers)
-    flow.n_jobs = 2
+LAYERS = [nvpflow.AffineCoupling(2, 16, mask, context_dim=1, dtype="float64", random_state=0) for mask in ([1, 0], [0, 1])]
+MODEL = nvpflow.Flow(LAYERS)
+NUMBERS, START = np.asarray(describe(MODEL.config())), MODEL.parameters.copy()
+
+
+def new_flow():
+    """One without a workspace of an earlier call."""
+    flow = _core.Flow(NUMBERS, START.copy())
+    flow._n_threads = 2
     return flow
 
 
-FLOW = make_flow()
-NUMBERS = np.asarray(describe(FLOW.config()))
-START = FLOW.parameters.copy()
-
-
-def train():
-    state = np.zeros(FLOW._train_state_size(), np.uint8)
+def train(flow):
+    state = np.zeros(flow._train_state_size(), np.uint8)
     data = ROWS, CONTEXT, None
-    FLOW._train(data, data, {"max_iter": 2, "batch_size": 500, "seed": 1}, {}, None, state)
+    flow._train(data, data, {"max_iter": 2, "batch_size": 500, "seed": 1}, {}, None, state)
     return state
 
 
 CALLS = {
-    "create": lambda: _core.Flow(NUMBERS).n_parameters,
-    "count_parameters": lambda: _core.count_parameters(NUMBERS),
-    "forward": lambda: FLOW.forward(ROWS, CONTEXT),
-    "inverse": lambda: FLOW.inverse(ROWS, CONTEXT),
-    "log_prob": lambda: FLOW.log_prob(ROWS, CONTEXT),
-    "sample": lambda: FLOW._sample(len(ROWS), 1, CONTEXT, True),
-    "trace": lambda: FLOW.trace(ROWS, context=CONTEXT),
-    "nll_and_grad": lambda: FLOW.nll_and_grad(ROWS, CONTEXT),
-    "inverse_vjp": lambda: FLOW.inverse_vjp(ROWS, ROWS, None, CONTEXT),
+    "create": lambda flow: _core.Flow(NUMBERS).n_parameters,
+    "count_parameters": lambda flow: _core.count_parameters(NUMBERS),
+    "forward": lambda flow: flow.forward(ROWS, CONTEXT),
+    "inverse": lambda flow: flow.inverse(ROWS, CONTEXT),
+    "log_prob": lambda flow: flow.log_prob(ROWS, CONTEXT),
+    "sample": lambda flow: flow._sample(len(ROWS), 1, CONTEXT, True),
+    "trace": lambda flow: flow.trace(ROWS, context=CONTEXT),
+    "nll_and_grad": lambda flow: flow.nll_and_grad(ROWS, CONTEXT),
+    "inverse_vjp": lambda flow: flow.inverse_vjp(ROWS, ROWS, None, CONTEXT),
     "train": train,
 }
 
@@ -52,30 +52,24 @@ def bits(result):
     return [bits(part) for part in result] if isinstance(result, tuple) else np.asarray(result).tobytes()
 
 
-def run(call):
-    """The bits of the result and of the parameters."""
-    FLOW.parameters[:] = START
-    return bits((call(), FLOW.parameters.copy()))
-
-
 def check_failures(call, let_fail, heal):
     """`let_fail(k)` lets the allocation k from now fail, `heal()` ends that. Return the number of failures that were errors."""
-    expected, n_errors, k, last = run(call), 0, 0, 0
+    flow = new_flow()
+    expected, n_errors, k, last = bits((call(flow), flow.parameters.copy())), 0, 0, 0
     while k < last + BEYOND:
-        FLOW.parameters[:] = START
+        flow = new_flow()
         let_fail(k)
         try:
-            result = call()
+            result = call(flow)
         except MemoryError:
             result = None
         finally:
             heal()
         if result is None:
             n_errors, last = n_errors + 1, k
-            assert np.array_equal(FLOW.parameters, START)
-        else:
-            assert bits((result, FLOW.parameters.copy())) == expected
-        assert run(call) == expected
+            assert np.array_equal(flow.parameters, START)
+            result = call(flow)
+        assert bits((result, flow.parameters.copy())) == expected
         k += 1
     return n_errors
 
