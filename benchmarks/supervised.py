@@ -90,7 +90,8 @@ def classifiers():
     return {
         "nvpflow": nvpflow.FlowClassifier(random_state=0),
         "flows alone": nvpflow.FlowClassifier(n_folds=None, random_state=0),
-        "QDA": make_pipeline(StandardScaler(), QuadraticDiscriminantAnalysis(solver="eigen", shrinkage=1e-4)),
+        "QDA": make_pipeline(StandardScaler(), QuadraticDiscriminantAnalysis(reg_param=1e-4)),
+        "shrunken QDA": make_pipeline(StandardScaler(), QuadraticDiscriminantAnalysis(reg_param=0.1)),
         "naive Bayes": GaussianNB(),
         "LDA": LinearDiscriminantAnalysis(solver="lsqr", shrinkage=1e-4),
         "shrunken LDA": LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 import nvpflow
+from nvpflow._warnings import kept_warnings, warn_user
 from nvpflow.cli._arguments import (
     N_SAMPLES,
     SEED,
@@ -104,7 +106,11 @@ def _condition(options: argparse.Namespace) -> None:
         raise ValueError("the model is conditional: --context-values, or a table with its context, must be given")
     found = density.conditional(given, free, context=context)
     names = [model.names[place] if model.names else str(place + 1) for place in found._given.free]
-    write_table(options.output, *_answer(options, found, names, model, n or 1))
+    with kept_warnings() as kept:  # means, deviations and intervals have the same ones
+        answer = _answer(options, found, names, model, n or 1)
+    for message, category in dict.fromkeys(kept):
+        warn_user(message, category)
+    write_table(options.output, *answer)
 
 
 def _left(model: Model, free: list[int] | None, given: dict[int, Any]) -> list[int]:
@@ -126,6 +132,7 @@ def _answer(
         return _with_rows(n, found.pdf(values := _values(model, free[0])), values, names, "probability")
     if options.grid is not None:
         return _with_rows(n, found.pdf(options.grid), options.grid.tolist(), names, "density")
+    _refuse_categories(free, names, model)
     if options.quantiles is not None:
         fields = [f"q{q:g}" for q in options.quantiles]
         parts = [found.marginal(place).ppf(options.quantiles).reshape(n, -1) for place in free]
@@ -137,6 +144,16 @@ def _answer(
     table[:, :, 0], table[:, :, 1] = np.arange(1, n + 1)[:, np.newaxis], names
     table[:, :, 2:] = np.stack(parts, axis=1)
     return table.reshape(n * len(free), -1), ["row", "column", *fields]
+
+
+def _refuse_categories(free: Sequence[int], names: list[str], model: Model) -> None:
+    of_texts = [name for place, name in zip(free, names) if place in model.categories]
+    others = ",".join(name for name in names if name not in of_texts)
+    if of_texts:
+        raise ValueError(
+            f"column {of_texts[0]!r} holds categories, which have no mean and no quantiles: --free {of_texts[0]} has their "
+            f"probabilities, --free {others} the other columns"
+        )
 
 
 def _with_rows(n: int, p: Table, values: list[Any], names: list[str], word: str) -> tuple[Table, list[str]]:

@@ -62,6 +62,10 @@ class Column:
             return self._turned(np.clip(x, low, high)) - self._turned(np.full(x.shape, low))
         return self.lines.cdf(self._to_line(x))
 
+    def ends(self, x: Floats) -> Floats:
+        """Numbers (G,) on the line below which values up to x are."""
+        return self._to_line(np.floor(x) + 1 if self.kind.is_whole else x)
+
     def ppf(self, q: Floats) -> Floats:
         """Quantiles of probabilities q (n, G)."""
         if not self.kind.turn:

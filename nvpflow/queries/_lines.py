@@ -15,7 +15,7 @@ from nvpflow.queries._mixture_line import MixtureLine
 from nvpflow.queries._panel_line import GOOD_ERROR, PanelLine, integrate
 from nvpflow.queries._slice import Slice
 
-__all__ = ["Line", "Lines", "Method", "method_for", "panel_line"]
+__all__ = ["Line", "Lines", "Method", "edges_of", "method_for", "panel_line", "slices"]
 
 Method: TypeAlias = Literal["exact", "quadrature", "importance"]
 MOST_TERMS = 400_000  # of components at a time: arrays stay in the cache
@@ -68,7 +68,7 @@ class Lines:
             if method != "exact":
                 self.parts.append((at, _line(model, rows[at], given, free, method), joint))
                 continue
-            for part in _slices(len(at), max(1, MOST_TERMS // model.n_terms)):
+            for part in slices(len(at), max(1, MOST_TERMS // model.n_terms)):
                 branches = model.branches(rows[at[part]], None if given is None else given[part])
                 self.parts.append((at[part], model.mixture_line(branches, free), None))
 
@@ -135,7 +135,7 @@ class JointDensity:
     def pdf(self, u: Floats, log_total: Floats) -> Floats:
         """Densities at points u (n, G), given the logarithms (n,) of the integrals."""
         found, step = np.empty(u.shape), max(1, ROWS_OF_PANELS * len(QUANTILES) // max(1, u.shape[1]))
-        for part in _slices(len(u), step):
+        for part in slices(len(u), step):
             branches = self.model.branches(self.rows[part], None if self.context is None else self.context[part])
             at = np.repeat(np.arange(branches.n), u.shape[1])
             log_p = Slice(self.model, branches, self.free)(at, u[part].ravel()).reshape(u[part].shape)
@@ -144,7 +144,7 @@ class JointDensity:
         return np.where(np.isfinite(log_total)[:, np.newaxis], found, np.nan)
 
 
-def _slices(n: int, step: int) -> Iterator[slice]:
+def slices(n: int, step: int) -> Iterator[slice]:
     """Parts of n rows, of at most `step` each."""
     return (slice(start, start + step) for start in range(0, n, step))
 
@@ -152,7 +152,7 @@ def _slices(n: int, step: int) -> Iterator[slice]:
 def _line(model: RealModel, rows: Floats, context: Floats | None, free: int, method: Method) -> Line:
     """The line of rows with the same open columns of numbers."""
     parts = [
-        model.branches(rows[part], None if context is None else context[part]) for part in _slices(len(rows), ROWS_OF_PANELS)
+        model.branches(rows[part], None if context is None else context[part]) for part in slices(len(rows), ROWS_OF_PANELS)
     ]
     if method == "importance":
         return DrawLine.joined([draw_line(model, branches, free) for branches in parts])
@@ -163,7 +163,7 @@ def panel_line(model: RealModel, branches: Branches, free: int, good_error: floa
     """Integrate over one free column, and over another one if there is one more that is open."""
     others = [column for column in np.flatnonzero(np.isnan(branches.u[0])).tolist() if column != free]
     log_density = Nested(model, branches, free, others[0]) if others else Slice(model, branches, free)
-    return integrate(log_density, _edges(model.mixture_line(branches, free), model.limits(free)), good_error)
+    return integrate(log_density, edges_of(model.mixture_line(branches, free), model.limits(free)), good_error)
 
 
 class Nested:
@@ -181,7 +181,7 @@ class Nested:
         return found
 
 
-def _edges(guide: MixtureLine, limits: tuple[float, float]) -> Floats:
+def edges_of(guide: MixtureLine, limits: tuple[float, float]) -> Floats:
     """Where panels begin and end: between quantiles of a mixture, and beyond, as far as the density may reach."""
     inner = guide.quantiles(QUANTILES)
     unknown = ~np.isfinite(inner).all(axis=1)

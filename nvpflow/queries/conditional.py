@@ -279,29 +279,59 @@ class ConditionalDensity:
         with np.errstate(invalid="ignore"):
             return np.exp(log_p - self._log_norm(np.empty(0))[:, np.newaxis])
 
-    def cdf(self, x: ArrayLike) -> Floats:
-        """Probability of values up to x, for one free column of ordered values.
+    def cdf(self, x: ArrayLike | tuple[ArrayLike, ...]) -> Floats:
+        """Probability of values up to x, for one free column of ordered values, or for two of real or whole numbers together.
 
         Parameters
         ----------
-        x : array_like, shape (G,) or (n, G), or a number
+        x : array_like, shape (G,) or (n, G), or a number; or a tuple of two arrays, shapes (G,) and (H,), for two free columns
+            Those of two columns are the values of a product grid.
 
         Returns
         -------
-        cdf : ndarray, shape (n, G)
+        cdf : ndarray, shape (n, G) or (n, G, H)
+
+        Raises
+        ------
+        ValueError
+            Also for two free columns where there are more open columns than quadrature takes, and trained layers.
         """
+        if len(self._given.free) == 2:
+            return self._joint_cdf(x)
         column, ordered = self._only("cdf"), self._ordered("cdf")
         if ordered is not None:
             one = np.ndim(x) == 0  # type: ignore[arg-type]  # of values of any type
             found = ordered.cdf([x] if one else x)
             return self._shown(found[:, 0] if one else found)
-        values, shape = self._grid("x", x)
+        values, shape = self._grid("x", x)  # type: ignore[arg-type]  # no tuple: there is one free column
         self._checked()
         below = self._line(column).cdf(values).reshape(shape)
         return below if self._levels is None else conformal_shares(self._levels, below)
 
+    def _joint_cdf(self, x: Any) -> Floats:
+        """Probabilities (n, G, H) of two free columns of numbers."""
+        from nvpflow.queries._joint_cdf import joint_cdf
+
+        for column in self._free_categories():
+            raise self._category_error("cdf", column)
+        if self.method == "importance":
+            raise ValueError("cdf of two free columns needs all others to be given where there are trained layers")
+        if not isinstance(x, tuple) or len(x) != 2 or any(np.ndim(part) != 1 for part in x):
+            raise ValueError("x must be a tuple of two arrays of one dimension, one for each free column")
+        log_given, parts = self._checked(), []
+        for column, part in zip(self._given.free, x):
+            if self._line(column).kind.turn:
+                raise ValueError("cdf of two free columns needs real or whole numbers, not angles")
+            parts.append(self._line(column).ends(np.asarray(part, np.float64)))
+        assert self._real is not None
+        first, second = (self._others.index(column) for column in self._given.free)
+        found = joint_cdf(self._real, self._given.rows, self._context, (first, second), (parts[0], parts[1]))
+        with np.errstate(invalid="ignore"):
+            found *= np.exp(-log_given)[:, np.newaxis, np.newaxis]
+        return self._shown(np.where(np.isfinite(log_given)[:, np.newaxis, np.newaxis], np.clip(found, 0.0, 1.0), np.nan))
+
     def ppf(self, q: ArrayLike) -> Floats:
-        """Quantiles, for one free column of ordered values: the inverse of `cdf`.
+        """Quantiles, for one free column of ordered values: the inverse of `cdf`. Of more, those of each by itself.
 
         Parameters
         ----------
@@ -310,8 +340,11 @@ class ConditionalDensity:
 
         Returns
         -------
-        ppf : ndarray, shape (n, G)
+        ppf : ndarray, shape (n, G), or (n, F, G) for F > 1 free columns
         """
+        if len(self._given.free) > 1:
+            of_each = [self.marginal(column).ppf(q) for column in self._given.free]
+            return np.stack(of_each, axis=0 if self._given.is_single else 1)
         column, ordered = self._only("ppf"), self._ordered("ppf")
         values, shape = self._grid("q", q)
         if not ((values >= 0) & (values <= 1)).all():

@@ -80,13 +80,22 @@ def test_explanations_name_unusual_cells(ask, folder):
     assert lines[5]["typical"] == "blue"
 
 
+def test_a_far_value_warns_once(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    assert cli.main(["condition", "m.npz", "--given", "a=50", "--free", "b"]) == 0
+    assert capsys.readouterr().err.count("far from all samples of the model in 1 row") == 1
+
+
 def test_errors_are_one_line(ask, capsys):
     for arguments, words in (
         (("condition", "m.npz", "--given", "z=1"), "--given must name columns of the model: the names a, b, c"),
         (("condition", "m.npz", "--given", "a=x"), "--given must have a number for a, got 'x'"),
         (("condition", "m.npz", "--given", "c=green"), "green"),
         (("condition", "m.npz", "--given", "a=1,1=2"), "--given must name each column once"),
-        (("condition", "m.npz", "--given", "a=1"), "mean needs columns of ordered values, and column"),
+        (
+            ("condition", "m.npz", "--given", "a=1"),
+            "column 'c' holds categories, which have no mean and no quantiles: --free c has",
+        ),
         (("condition", "m.npz", "data.csv"), "--free must say which columns"),
         (("explain", "m.npz", "none.csv"), "none.csv: No such file"),
     ):

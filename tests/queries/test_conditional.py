@@ -71,7 +71,7 @@ def test_two_free_columns_have_means_deviations_and_a_joint_density():
     expected = -0.5 * moved @ np.linalg.inv(covariance) @ moved - 0.5 * np.log(np.linalg.det(2 * np.pi * covariance))
     np.testing.assert_allclose(found.score_samples(np.tile(point, (2, 1))), [expected] * 2, atol=1e-6)
     np.testing.assert_allclose(found.pdf(([0.3], [0.4])).ravel(), np.exp([expected] * 2), atol=1e-6)
-    with pytest.raises(ValueError, match="cdf needs one free column"):
+    with pytest.raises(ValueError, match="x must be a tuple of two arrays"):
         found.cdf(0.0)
 
 
