@@ -44,6 +44,7 @@ LEAST_SHARE, LEAST_SAMPLES = 0.05, 0.5
 # and in others. Smooth densities gain less, and take no more time. With 0 for values that repeat, log-normal columns rounded
 # to 0.01 lost up to 0.08 nats; with 0.01, those rounded to 0.1 gained up to 4 nats less.
 LEAST_OF_REPEATED, LEAST_OF_PRIOR = 0.003, 0.02
+TO_FIT_LONGER = 2  # mixtures, those with the largest shares
 LARGEST_LOSS = 10.0  # that counts where candidates are compared: one sample far out does not outweigh all others
 LOWEST = -1e300  # log-density of a sample without one, so that differences are not NaN
 EXPECTATION_STEPS = 300  # for the shares
@@ -225,6 +226,8 @@ def fit_growing(parts: list[Candidates], weight: Floats | None) -> dict[str, Flo
                 part.add_prior()
         if since == 0 and k == numbers[-1]:
             numbers += [more for more in parts[0].more_components if more > k][:1]
+            for part in parts:
+                part.keep_way_of(name)
     highest([part.fit_kernels() for part in parts])
     return log_probs
 
@@ -232,9 +235,10 @@ def fit_growing(parts: list[Candidates], weight: Floats | None) -> dict[str, Flo
 def _fit_longer(parts: list[Candidates], log_probs: dict[str, Floats], weight: Floats | None) -> None:
     """Take more steps of the mixtures with the largest shares, as long as held-out samples gain. Add what they lead to."""
     shares = shares_of(log_probs, weight)
-    for name in [name for name, share in shares.items() if share >= LEAST_SHARE and parts[0].is_mixture(name)]:
+    mixtures = [name for name in sorted(shares, key=lambda name: -shares[name]) if parts[0].is_mixture(name)]
+    for name in mixtures[:TO_FIT_LONGER]:
         for n_steps in LATER_STEPS[parts[0].has_more_steps(name) :]:
-            longer = [part.fit_longer(name, n_steps) for part in parts][0]
+            (longer,) = {part.fit_longer(name, n_steps) for part in parts}
             log_probs[longer] = np.concatenate([part.log_probs[longer] for part in parts])
             gain = np.clip(log_probs[longer] - log_probs[name], -LARGEST_LOSS, LARGEST_LOSS)
             mean, error = mean_and_error(gain, weight)
