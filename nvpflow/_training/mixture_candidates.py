@@ -40,8 +40,8 @@ MOST_ROWS = 20_000
 # Numbers of factors, columns and rows at least for each, and columns at most: their eigendecompositions take time.
 NORMAL, FACTORS, COLUMNS_OF_FACTOR, MOST_COLUMNS = "normal", (1, 2, 3, 5, 8, 12), 3, 200
 FURTHER = ", after "  # what follows in the name of a mixture that took more steps
-# How the clusters started that a mixture comes from. Those with values apart begin anew for each prior. When each prior went on
-# from the one before, 24 components of 8000 rows of a simulated price list were 3 nats worse, and the search ended at 8 of
+# How the clusters started that a mixture comes from. Those with values apart begin anew for each prior. When each prior went
+# on from the one before, 24 components of 8000 rows of a simulated price list were 3 nats worse, and the search ended at 8 of
 # them; earthquakes lost 2.2 nats, irises 1.3, storms and weather about 1.
 APART = {Marks.NONE: "", Marks.FREQUENT: ", values apart", Marks.EACH: ", each value apart"}
 # Broad distributions, in standard deviations of the columns: a held-out sample far out has a density, and gives them a weight.
