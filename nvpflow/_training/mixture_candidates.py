@@ -11,7 +11,7 @@ import numpy.typing as npt
 from nvpflow._training.covariances import PRIOR_SAMPLES, factor_model, shrunk_to_identity
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits, Mixture, Samples
-from nvpflow._training.kmeans import Clusters, Marks, ways_to_mark
+from nvpflow._training.kmeans import Clusters, Marks, moments_of_shells, ways_to_mark
 from nvpflow._training.mixture_search import COMPONENTS
 from nvpflow._typing import Floats
 from nvpflow.mixture_base import MixtureBase
@@ -53,6 +53,12 @@ BROAD, WIDTHS = "broad normals", (2.0, 4.0, 8.0, 16.0, 32.0)
 KERNELS, BANDWIDTHS, MOST_KERNELS, MOST_COLUMNS_OF_KERNELS = "kernels", (0.1, 0.15, 0.22, 0.33, 0.5), 250, 3
 
 
+# Numbers of components around one centre, and for how many rows. Means of four states: 0.041 and 0.014 nats on two normal
+# distributions around one centre (200 samples), 0.19 and 0.16 on Student's t in five dimensions (200), 2.9 and 2.4 on a funnel
+# in ten (200), without and with them. Of 12 other densities the largest loss was 0.007. Fits take 1.0 to 1.3 times as long.
+NESTED, MOST_ROWS_OF_NESTED = (2, 4), 2000
+
+
 class _Fitted(NamedTuple):
     """A mixture of standardised samples, and its prior; None if it was not fitted by EM."""
 
@@ -85,8 +91,8 @@ class Candidates:
         The numbers of components to try, and the priors.
     more_components, weaker_priors : tuple
         Those that follow, one by one, if the last ones are the best.
-    most_kernels : int
-        The number of rows up to which kernels compete.
+    most_kernels, most_nested : int
+        The numbers of rows up to which kernels compete, and mixtures that start around one centre.
     among : collection of str or None
         The only mixtures of several components to fit, but for kernels. None: all.
     judged : ndarray of int
@@ -102,6 +108,7 @@ class Candidates:
     more_components: tuple[int, ...] = MORE_COMPONENTS
     weaker_priors: tuple[float, ...] = WEAKER_PRIORS
     most_kernels: int = MOST_KERNELS
+    most_nested: int = MOST_ROWS_OF_NESTED
     among: Collection[str] | None = None
 
     def __init__(
@@ -153,6 +160,24 @@ class Candidates:
                 _take_steps(mixture)
                 if is_wanted:
                     yield self._keep(name, mixture, prior)
+
+    def fit_nested(self) -> list[str]:
+        """Fit mixtures that start with components around one centre, each as wide as a shell of samples. Return the names.
+
+        K-means finds no such components. They suit heavy tails, and a cluster within a wider one.
+        """
+        samples = self.samples
+        if len(samples.x) > self.most_nested or samples.prior.any_repeated:
+            return []
+        names = []
+        for k in NESTED:
+            mixture = self._new_mixture(samples, k)
+            for prior in [prior for prior in PRIORS if prior < np.inf and k <= self._most_components(prior)]:
+                mixture.prior_samples = prior
+                mixture.start_from(*moments_of_shells(samples.x, samples.weight, k))
+                _take_steps(mixture)
+                names.append(self._keep(f"{_name(k, prior)}, nested", mixture, prior))
+        return names
 
     def _priors(self, k: int, marks: Marks) -> tuple[float, ...]:
         """The priors of mixtures of k components that start from these clusters."""

@@ -228,6 +228,7 @@ def fit_growing(parts: list[Candidates], weight: Floats | None) -> dict[str, Flo
             numbers += [more for more in parts[0].more_components if more > k][:1]
             for part in parts:
                 part.keep_way_of(name)
+    highest([part.fit_nested() for part in parts])
     highest([part.fit_kernels() for part in parts])
     return log_probs
 
