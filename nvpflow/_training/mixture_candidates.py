@@ -93,6 +93,8 @@ class Candidates:
         Those that follow, one by one, if the last ones are the best.
     most_kernels, most_nested : int
         The numbers of rows up to which kernels compete, and mixtures that start around one centre.
+    guards_tails : bool
+        Whether broad normals have a share of every average.
     among : collection of str or None
         The only mixtures of several components to fit, but for kernels. None: all.
     judged : ndarray of int
@@ -109,6 +111,7 @@ class Candidates:
     weaker_priors: tuple[float, ...] = WEAKER_PRIORS
     most_kernels: int = MOST_KERNELS
     most_nested: int = MOST_ROWS_OF_NESTED
+    guards_tails: bool = True
     among: Collection[str] | None = None
 
     def __init__(
@@ -161,8 +164,10 @@ class Candidates:
                 if is_wanted:
                     yield self._keep(name, mixture, prior)
 
-    def fit_nested(self) -> list[str]:
+    def fit_nested(self, among: Collection[str] | None = None) -> list[str]:
         """Fit mixtures that start with components around one centre, each as wide as a shell of samples. Return the names.
+
+        `among`: the only ones to fit, if not all.
 
         K-means finds no such components. They suit heavy tails, and a cluster within a wider one.
         """
@@ -173,10 +178,13 @@ class Candidates:
         for k in NESTED:
             mixture = self._new_mixture(samples, k)
             for prior in [prior for prior in PRIORS if prior < np.inf and k <= self._most_components(prior)]:
+                name = f"{_name(k, prior)}, nested"
+                if among is not None and name not in among:
+                    continue
                 mixture.prior_samples = prior
                 mixture.start_from(*moments_of_shells(samples.x, samples.weight, k))
                 _take_steps(mixture)
-                names.append(self._keep(f"{_name(k, prior)}, nested", mixture, prior))
+                names.append(self._keep(name, mixture, prior))
         return names
 
     def _priors(self, k: int, marks: Marks) -> tuple[float, ...]:
