@@ -10,7 +10,7 @@ from nvpflow import _core
 from nvpflow._training.statistics import LARGE_SHARE, MANY_ROWS
 from nvpflow._typing import Floats, Ints
 
-__all__ = ["Clusters", "Marks", "ways_to_mark"]
+__all__ = ["Clusters", "Marks", "moments_of_shells", "ways_to_mark"]
 
 CLUSTER_ITER, MARK = 10, 4.0
 
@@ -63,6 +63,19 @@ class Clusters:
         moments = np.empty(k), np.empty((k, dim)), np.empty((k, dim, dim))
         _core.cluster_moments(self.x, self.share, self.assign(k), *moments)
         return moments
+
+
+def moments_of_shells(x: Floats, weight: Floats | None, k: int) -> tuple[Floats, Floats, Floats]:
+    """As `Clusters.moments`, of K shells of as many samples each, by their distance from the centre of all."""
+    share = np.full(len(x), 1 / len(x)) if weight is None else weight / weight.sum()
+    offsets = x - np.median(x, axis=0)
+    distances = np.einsum("nd,nd->n", offsets, offsets)
+    labels = np.empty(len(x), np.int64)
+    labels[np.argsort(distances, kind="stable")] = np.arange(len(x)) * k // len(x)
+    dim = x.shape[1]
+    moments = np.empty(k), np.empty((k, dim)), np.empty((k, dim, dim))
+    _core.cluster_moments(x, np.asarray(share, np.float64), labels, *moments)
+    return moments
 
 
 def ways_to_mark(x: Floats) -> tuple[Marks, ...]:

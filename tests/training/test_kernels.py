@@ -8,7 +8,7 @@ import nvpflow
 from nvpflow._training import stacking
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
-from nvpflow._training.mixture_candidates import BANDWIDTHS, MOST_KERNELS, Candidates
+from nvpflow._training.mixture_candidates import BANDWIDTHS, MOST_KERNELS, WIDTHS, Candidates
 from nvpflow._training.stacking import stack_mixtures
 from support.awkward import log_prob
 from support.marks import both_precisions
@@ -90,7 +90,8 @@ def test_parts_share_the_kernels_of_a_sample(monkeypatch):
     apart = stacked(x)
     n_kernels = len(shares_of_kernels(stack.search))
     n_twins = apart.base.n_components - stack.base.n_components
-    assert n_twins == n_kernels * (9 * 50 - 50)  # each sample is in nine of ten parts
+    # Each sample is in nine of ten parts, and each part has the same broad normals.
+    assert n_twins == n_kernels * (9 * 50 - 50) + 9 * len(WIDTHS)
     np.testing.assert_allclose(log_prob(stack.base, points), log_prob(apart.base, points), rtol=1e-5, atol=1e-5)
 
 

@@ -10,8 +10,8 @@ from nvpflow._training import mixture_candidates, stacking
 from nvpflow._training.covariances import factor_model, shrunk_to_identity
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
-from nvpflow._training.mixture_candidates import Candidates
-from nvpflow._training.stacking import stack_mixtures
+from nvpflow._training.mixture_candidates import WIDTHS, Candidates
+from nvpflow._training.stacking import SHARE_OF_TAILS, stack_mixtures
 from support.awkward import AWKWARD, blobs, log_prob
 from support.marks import both_precisions
 
@@ -145,9 +145,12 @@ def test_normal_distribution_is_fitted_to_all_samples():
 
 
 def test_points_far_out():
-    """They get a density where there are such points among the samples, which is narrow otherwise."""
+    """They get a density where there are such points among the samples. Otherwise it is a millionth of that of broad normals."""
     x, far = blobs(400)[0], np.array([[60.0, -60.0]])
-    assert log_prob(stacked(x).base, far) < -100
+    units = ColumnUnits(x, None)
+    squares = ((units.standardize(far) / np.array(WIDTHS)[:, None]) ** 2).sum(axis=1)
+    broad = np.log(np.mean(np.exp(-squares / 2) / (2 * np.pi * np.square(WIDTHS)))) - units.log_det
+    assert log_prob(stacked(x).base, far) == pytest.approx(np.log(SHARE_OF_TAILS) + broad, abs=1e-3)
     x[::40] *= 10
     assert log_prob(stacked(x).base, far) > -20
 
