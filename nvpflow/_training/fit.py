@@ -108,6 +108,7 @@ def make_starts(
         units, flow, mixture = find_warm_start(before, settings, training, scaler, seed, blocks)
         inner = _standardized(units, training), validation and _standardized(units, validation)
         starts = [Start(settings, *inner, units, flow, mixture, seed)]
+        starts[0].shorten()
         if mixture is not None and training.context is None:
             starts[0].take_known(mixtures_of(getattr(before, "search_", None), mixture.n_components))
     for start in starts:
