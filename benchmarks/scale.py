@@ -1,14 +1,19 @@
-"""Fits to more rows than fit into memory.
+"""Fits to more rows than fit into memory, and by several processes together.
 
-    pip install ".[scale]"
-    python benchmarks/scale.py memory [--rows 10000000]       # peak memory of a fit from Parquet, in a process of its own
-    python benchmarks/scale.py likelihood [--rows 300000]     # held-out likelihood beside the plain fit's, and rows a second
-    python benchmarks/scale.py dask [--rows 150000]           # the same by two workers of Dask, and scores
-    python benchmarks/scale.py mpi [--rows 150000]            # the same by two ranks, and steps of 1, 2 and 4 ranks
+    pip install ".[scale,dask,mpi]"
+    python benchmarks/scale.py likelihood [--rows 600000]     # from memory, from Parquet, by Dask and by MPI
+    python benchmarks/scale.py memory [--rows 100000000]      # peak memory of a fit from Parquet, in a process of its own
+    python benchmarks/scale.py scores                         # rows a second of scores, plain and by Dask
+    python benchmarks/scale.py steps                          # steps a second of 1, 2 and 4 ranks of MPI
 
-The rows are written to a temporary folder (TMPDIR), which is removed in the end: 8 bytes for each number. "memory" prints the
-peak of the resident set before and after the fit, the rows that were fitted a second, and how much the passes over all rows
-gained. "likelihood" fits the same rows in memory and from Parquet, for each seed, turn by turn.
+"likelihood" fits the same rows by each engine, seed by seed, two processes for Dask and for MPI. It prints the log-densities
+of 100,000 fresh rows and the rows that were fitted a second, then the differences to the fit in memory. With --store it
+goes on where it was interrupted.
+
+"memory" writes rows of four bytes a number to a temporary folder (TMPDIR), which is removed in the end. It prints the peak of
+the resident set, before and after the fit, the rows that were fitted a second, and how much the passes over all rows gained.
+With --limit, private memory of the process is limited to so many MB (RLIMIT_DATA, which also counts what is only
+reserved, so Arrow takes its memory from malloc).
 """
 
 import argparse
@@ -29,47 +34,48 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 import nvpflow
-from scale_engines import add_parts, run_part
+from scale_densities import COLUMNS, DENSITIES, as_table, draws_of, write_parquet
+from scale_engines import ENGINES, fit_files
+from scale_speed import compare_ranks, compare_scores, time_steps
 
-COLUMNS, ROWS_PER_FILE = 10, 1_000_000
-SEEDS = range(5)
-
-
-def bananas(n, rng):
-    """Rows (n, 10): chained pairs of a normal column and one that is bent around its square."""
-    z = rng.standard_normal((n, COLUMNS))
-    x = z.copy()
-    for i in range(0, COLUMNS - 1, 2):
-        x[:, i + 1] = 0.5 * z[:, i + 1] + 0.7 * (z[:, i] ** 2 - 1) + (0.3 * x[:, i - 1] if i else 0)
-    return x
+SEEDS, TEST_ROWS, TEST_SEED = 5, 100_000, 10_000
 
 
-def clusters(n, rng):
-    """Rows (n, 10) of thirty normal distributions."""
-    shape = np.random.default_rng(99)
-    k = 30
-    means = 2 * shape.standard_normal((k, COLUMNS))
-    factors = 0.3 * np.tril(shape.standard_normal((k, COLUMNS, COLUMNS))) + 0.5 * np.eye(COLUMNS)
-    which = rng.choice(k, n, p=shape.dirichlet(np.ones(k)))
-    x = means[which]
-    for i in range(k):
-        x[which == i] += rng.standard_normal((np.count_nonzero(which == i), COLUMNS)) @ factors[i].T
-    return x
+def compare_likelihood(options):
+    """Fit by each engine, and print how the fits compare with those in memory."""
+    store = json.loads(options.store.read_text() or "{}") if options.store.exists() else {}
+    print(f"{options.rows:,} rows of {options.density}: log-density of {TEST_ROWS:,} fresh rows in nats, rows a second")
+    for seed in range(options.seeds):
+        for engine in options.engines:
+            key = f"{options.density} {options.rows} {seed} {engine}"
+            if key not in store:
+                store[key] = fit_and_score(options, engine, seed)
+                options.store.write_text(json.dumps(store, indent=1))
+            score, speed = store[key]["score"], options.rows / store[key]["seconds"]
+            print(f"seed {seed}, {engine:8} {score:.4f} {speed:10,.0f}", flush=True)
+    for engine in options.engines:
+        print_differences(options, store, engine)
 
 
-DENSITIES = {"bananas": bananas, "clusters": clusters}
+def fit_and_score(options, engine, seed):
+    draw = DENSITIES[options.density]
+    x, test = draw(options.rows, np.random.default_rng(seed)), draw(TEST_ROWS, np.random.default_rng(TEST_SEED))
+    model, seconds = ENGINES[engine](x, seed, options.n_jobs)
+    with warnings.catch_warnings():  # an array has no names
+        warnings.simplefilter("ignore", UserWarning)
+        return {"score": float(np.mean(model.score_samples(test), dtype=float)), "seconds": seconds}
 
 
-def write_parquet(folder, density, n, seed):
-    """Write n rows to files of a million rows, in row groups of 131,072."""
-    import pyarrow
-    from pyarrow import parquet
-
-    rng, names = np.random.default_rng(seed), [f"x{i}" for i in range(COLUMNS)]
-    for number, start in enumerate(range(0, n, ROWS_PER_FILE)):
-        x = DENSITIES[density](min(ROWS_PER_FILE, n - start), rng)
-        table = pyarrow.table(list(np.ascontiguousarray(x.T)), names=names)
-        parquet.write_table(table, Path(folder, f"{number:05}.parquet"), row_group_size=2**17, compression="none")
+def print_differences(options, store, engine):
+    pairs = [
+        [store[f"{options.density} {options.rows} {seed} {one}"] for one in ("memory", engine)]
+        for seed in range(options.seeds)
+        if "memory" in options.engines and engine != "memory"
+    ]
+    if pairs:
+        gains = [other["score"] - plain["score"] for plain, other in pairs]
+        speed = statistics.median(plain["seconds"] / other["seconds"] for plain, other in pairs)
+        print(f"{engine} - memory: median {statistics.median(gains):+.4f}, least {min(gains):+.4f}, speed {speed:.2f} times")
 
 
 def peak():
@@ -82,25 +88,27 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
-def fit_folder(folder, density, n_jobs):
+def fit_folder(options):
     """Fit to the files of a folder; what the process that is measured runs."""
-    import pyarrow.dataset  # part of what a process takes before it fits
+    if options.limit:
+        resource.setrlimit(resource.RLIMIT_DATA, (options.limit * 10**6, options.limit * 10**6))
+    import pyarrow.dataset  # noqa: F401 - part of what a process takes before it fits
 
     before, start = peak(), time.perf_counter()
-    model = nvpflow.FlowDensity(random_state=0, n_jobs=n_jobs, verbose=1).fit(folder)
-    seconds = time.perf_counter() - start
-    test = DENSITIES[density](50_000, np.random.default_rng(10_000))
-    table = pyarrow.table(list(np.ascontiguousarray(test.T)), names=model.feature_names_in_.tolist())
-    found = {"before": before, "peak": peak(), "seconds": seconds, "score": model.score(table)}
+    model = nvpflow.FlowDensity(random_state=0, n_jobs=options.n_jobs, verbose=1).fit(options.folder)
+    seconds, test = time.perf_counter() - start, DENSITIES[options.density](50_000, np.random.default_rng(TEST_SEED))
+    found = {"before": before, "peak": peak(), "seconds": seconds, "score": model.score(as_table(test))}
     print(json.dumps(found | model.refinement_))
 
 
 def measure_memory(options):
     with tempfile.TemporaryDirectory(prefix="nvpflow-scale-") as folder:
-        write_parquet(folder, options.density, options.rows, 0)
+        write_parquet(folder, draws_of(options.density, options.rows, 0, np.float32))
         size = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
-        command = [sys.executable, __file__, "fit", folder, "--density", options.density, "--n-jobs", str(options.n_jobs)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, __file__, "fit", folder, "--density", options.density]
+        command += ["--n-jobs", str(options.n_jobs), "--limit", str(options.limit)]
+        pool = {"ARROW_DEFAULT_MEMORY_POOL": "system"} if options.limit else {}
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | pool)
     found = json.loads(done.stdout.splitlines()[-1])
     print(f"{options.rows:,} rows x {COLUMNS} of {options.density}, {size:,.0f} MB of Parquet")
     print(f"peak memory {found['peak']:,.0f} MB, of which {found['before']:,.0f} MB before the fit")
@@ -109,54 +117,43 @@ def measure_memory(options):
     print(f"log-density of fresh rows {found['score']:.4f} nats")
 
 
-def compare_likelihood(options):
-    print(f"{options.rows:,} rows x {COLUMNS}: log-density of 100,000 fresh rows in nats, and rows a second")
-    for density, sample in DENSITIES.items():
-        test, differences, speeds = sample(100_000, np.random.default_rng(10_000)), [], []
-        for seed in SEEDS:
-            with tempfile.TemporaryDirectory(prefix="nvpflow-scale-") as folder:
-                write_parquet(folder, density, options.rows, seed)
-                x = sample(options.rows, np.random.default_rng(seed))
-                scores, seconds = [], []
-                for rows in (x, folder):
-                    start = time.perf_counter()
-                    model = nvpflow.FlowDensity(random_state=seed, n_jobs=options.n_jobs).fit(rows)
-                    seconds.append(time.perf_counter() - start)
-                    with warnings.catch_warnings():  # the array has no names
-                        warnings.simplefilter("ignore")
-                        scores.append(model.score(test))
-            differences.append(scores[1] - scores[0])
-            speeds.append(seconds[0] / seconds[1])
-            print(
-                f"{density} {seed}: memory {scores[0]:.4f}, Parquet {scores[1]:.4f}, {seconds[0]:.0f} s and {seconds[1]:.0f} s"
-            )
-        print(f"{density}: least difference {min(differences):+.4f}, rows a second, Parquet / memory: "
-              f"{statistics.median(speeds):.2f}")  # fmt: skip
+def run_rank(options):
+    if options.task == "steps":
+        time_steps()
+    else:
+        fit_files(options.files, options.seed, options.n_jobs)
 
 
-def main():
+def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = parser.add_subparsers(dest="part", required=True)
-    for name, rows in (("memory", 10_000_000), ("likelihood", 300_000)):
+    parts = parser.add_subparsers(required=True)
+
+    def add(name, run, rows=None):
         part = parts.add_parser(name)
-        part.add_argument("--rows", type=int, default=rows)
+        part.set_defaults(run=run)
         part.add_argument("--density", choices=sorted(DENSITIES), default="bananas")
         part.add_argument("--n-jobs", type=int, default=1)
-    part = parts.add_parser("fit")
-    part.add_argument("folder")
-    part.add_argument("--density", choices=sorted(DENSITIES), default="bananas")
-    part.add_argument("--n-jobs", type=int, default=1)
-    add_parts(parts)
-    options = parser.parse_args()
-    if options.part in ("dask", "mpi", "rank"):
-        run_part(options, DENSITIES)
-    elif options.part == "memory":
-        measure_memory(options)
-    elif options.part == "likelihood":
-        compare_likelihood(options)
-    else:
-        fit_folder(options.folder, options.density, options.n_jobs)
+        if rows:
+            part.add_argument("--rows", type=int, default=rows)
+        return part
+
+    likelihood = add("likelihood", compare_likelihood, 600_000)
+    likelihood.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
+    likelihood.add_argument("--seeds", type=int, default=SEEDS)
+    likelihood.add_argument("--store", type=Path, default=Path(os.devnull), help="a JSON file of what has been measured")
+    add("memory", measure_memory, 100_000_000).add_argument("--limit", type=int, default=0, help="MB; 0: none")
+    add("scores", lambda options: compare_scores(options.density, options.rows), 1_000_000)
+    add("steps", lambda options: compare_ranks())
+    fit = add("fit", fit_folder)  # what "memory" starts
+    fit.add_argument("folder")
+    fit.add_argument("--limit", type=int, default=0)
+    rank = add("rank", run_rank)  # what mpiexec starts
+    rank.add_argument("task", choices=("steps", "fit"))
+    rank.add_argument("--files", nargs="*", default=())
+    rank.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main()
+    options = parse()
+    options.run(options)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from nvpflow._typing import Callback, Floats
+from nvpflow._typing import Callback
 
 __all__ = ["Streamed", "is_source", "refuse_with_source"]
 
@@ -30,21 +31,24 @@ def refuse_with_source(**arguments: object) -> None:
 
 
 class Streamed:
-    """The methods of `FlowDensity` on tables that are read in batches."""
+    """The methods of estimators on tables that are read in batches."""
 
-    def _fit_source(self, X: Any, context: object, sample_weight: object, callback: Callback | None) -> Self:
-        from nvpflow.scale import as_source, fit_from
+    def _fit_source(self, X: Any, context: object, sample_weight: object, callback: Callback | None) -> Any:
+        """Fit a density. Return rows that were drawn at random, or all if they are few, with the names of their columns."""
+        from nvpflow.scale import as_source
+        from nvpflow.scale._fit import fit_and_draw
 
         refuse_with_source(context=context, sample_weight=sample_weight)
         model: Any = self
-        fitted: Self = fit_from(model, as_source(X), callback=callback)
-        return fitted
+        source = as_source(X)
+        return source.with_names(fit_and_draw(model, source, callback=callback))
 
-    def _scores_of_source(self, X: Any) -> Floats:
+    def _results_of_source(self, X: Any, method: str = "score_samples") -> npt.NDArray[Any]:
+        """The results (n,) of a method, batch by batch."""
         from nvpflow.scale import as_source, score_batches
 
         model: Any = self
-        return np.concatenate(list(score_batches(model, as_source(X))))
+        return np.concatenate(list(score_batches(model, as_source(X), method=method)))
 
     def _score_of_source(self, X: Any) -> float:
         from nvpflow.scale import as_source, score_batches

@@ -277,11 +277,12 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         at each sample, with a bandwidth in standard deviations of the columns. After the mixtures come, if there are margins,
         averages of mixtures without and with them, fitted to at most 3000 samples and judged on those held out in
         turn. Then come other starts and learning rates that were tried, and the flow, which are judged on the validation
-        samples alone; the name of the flow says why its training ended. Last come the mixtures that read the context, if they
+        samples alone; the name of the flow says why its training ended. Trained layers that a warm start continues have no
+        rivals. Last come the mixtures that read the context, if they
         competed; their names end with "given the context". Mixtures are judged on at most 20,000 samples. Of an ensemble, the
         candidates of its members, "member 0: ..." and so on.
     refinement_ : dict
-        Only after a fit in batches; not in files: what the passes over all rows have changed. See `nvpflow.scale.fit_from`.
+        Only after a fit in batches or by ranks of MPI: what passes over all rows have changed, see `nvpflow.scale.fit_from`.
     n_samples_seen_ : int
         Rows of positive weight given to `fit` and to `partial_fit` since.
     n_features_in_ : int
@@ -587,7 +588,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             self._fit_lazy(X, context, sample_weight, callback)
             return self
         if is_source(X):
-            return self._fit_source(X, context, sample_weight, callback)
+            self._fit_source(X, context, sample_weight, callback)
+            return self
         before = self if settings.warm_start and hasattr(self, "flow_") else None
         return self._fit_data(settings, prepare(settings, X, context, sample_weight, fit_new, before), callback)
 
@@ -887,7 +889,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             return lazy
         if is_source(X):
             refuse_with_source(context=context, return_std=return_std or None, return_error=return_error or None)
-            return model._scores_of_source(X)
+            return model._results_of_source(X)
         scores: Floats | tuple[Floats, ...] = model._all_scores(X, context, return_std, return_error)
         return scores
 
@@ -936,7 +938,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             log_density = self._log_density(X, context)
             weight = None if sample_weight is None else check_weights("sample_weight", sample_weight, len(log_density))
             return float(np.average(log_density.astype(np.float64), weights=weight))
-        X = self._check_samples(X)
+        X = self._read_samples(X)
         return -self.flow_.nll(X, self._check_context(context, len(X)), sample_weight)
 
     def sample(
@@ -972,10 +974,10 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         Returns
         -------
         X : ndarray, shape (n_samples, D), or (m, n_samples, D) with `per_context`
-            In the dtype of the model, or in float64 if `origin_` is not 0; inside of the `support`. A frame where `set_output`
-            says so, with the columns of `feature_names_in_`, or else x0, x1, ...; after fitting to a frame of pandas or polars
-            with a `support` or categories, a frame with its columns and their types. With categories otherwise an ndarray of
-            objects, or of numbers after fitting to an array of numbers. With `per_context` always an ndarray.
+            In the dtype of the model, or in float64 if `origin_` is not 0; inside of the `support`. After fitting to a frame
+            of pandas or polars a frame with its columns, their order, types and categories; columns of integers that are not
+            declared have real numbers. `set_output` decides otherwise; columns of arrays are called x0, x1, ... An array with
+            categories is one of objects, or of numbers after fitting to numbers. With `per_context` always an ndarray.
             With a context of Dask: a lazy array in its chunks, each of which has a seed of its own. Without a context
             `nvpflow.scale.dask.sample` draws lazily.
 

@@ -13,6 +13,7 @@ from nvpflow._outlier_folds import HeldOut, fit_folds, needs_folds, select
 from nvpflow._sklearn.estimator import Estimator
 from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed, with_parameters_of
+from nvpflow._streamed import Streamed, is_source, refuse_with_source
 from nvpflow._training.build import reads
 from nvpflow._training.dataset import Data, refuse_context
 from nvpflow._training.prepare import Prepared, prepare
@@ -45,7 +46,7 @@ def _check_contamination(name: str, value: object) -> float | str:
     return share
 
 
-class FlowOutlierDetector(Estimator):
+class FlowOutlierDetector(Streamed, Estimator):
     """Outlier detection: samples where the density that a normalizing flow learned is low.
 
     Parameters
@@ -176,7 +177,8 @@ class FlowOutlierDetector(Estimator):
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
-            As for `FlowDensity.fit`.
+            As for `FlowDensity.fit`. Of tables that it reads in batches, and of large ones of Dask, rows that are drawn at
+            random set the threshold.
         y : ignored
             Except that floating-point numbers in two dimensions are an error: pass them as `context`.
         context : array_like of real numbers, shape (n, C), optional
@@ -215,8 +217,8 @@ class FlowOutlierDetector(Estimator):
         """Fit, and return the densities of folds, if `may_fold` and they set the threshold."""
         settings = Settings.of(self._check_parameters())
         check_callback(callback)
-        if is_lazy(X):
-            self._fit_lazy(settings, X, context, sample_weight, callback)
+        if is_lazy(X) or is_source(X):
+            self._fit_drawn(settings, X, context, sample_weight, callback)
             return None
         parameters = {name: getattr(self, name) for name in FlowDensity._defaults()}
         fitted = settings.warm_start and hasattr(self, "estimator_")
@@ -234,7 +236,7 @@ class FlowOutlierDetector(Estimator):
         self._keep_with_threshold(estimator, prepared, held_out)
         return held_out
 
-    def _fit_lazy(
+    def _fit_drawn(
         self,
         settings: Settings,
         X: Any,
@@ -242,10 +244,14 @@ class FlowOutlierDetector(Estimator):
         sample_weight: ArrayLike | None,
         callback: Callback | None,
     ) -> None:
-        """Fit to an array or a frame of Dask. Rows that were drawn at random set the threshold, or all if they are few."""
+        """Fit to a table of Dask, or one that is read in batches. Rows that were drawn at random set the threshold, or all
+        if they are few."""
         estimator = FlowDensity(**{name: getattr(self, name) for name in FlowDensity._defaults()})
-        rows = estimator._fit_lazy(X, context, sample_weight, callback)
-        self._keep_with_threshold(estimator, prepare(settings, rows, None, None, fit_new), None)
+        fit = estimator._fit_lazy if is_lazy(X) else estimator._fit_source
+        prepared = prepare(settings, fit(X, context, sample_weight, callback), None, None, fit_new)
+        has_all = prepared.n_given == estimator.n_samples_seen_
+        folds = has_all and not isinstance(self.contamination, str) and needs_folds(prepared)
+        self._keep_with_threshold(estimator, prepared, fit_folds(estimator, settings, prepared) if folds else None)
 
     def _keep_with_threshold(self, estimator: FlowDensity, prepared: Prepared, held_out: HeldOut | None) -> None:
         """Keep the fitted density of the data, and the threshold that suits it."""
@@ -342,7 +348,7 @@ class FlowOutlierDetector(Estimator):
 
         Parameters
         ----------
-        X : array_like of real numbers, shape (n, D)
+        X : array_like of real numbers, shape (n, D), or what `fit` reads in batches
             With ``missing="marginalize"`` cells may be missing. The log-density is then the marginal one of the others.
         context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
             Needed by a detector that was fitted with a context.
@@ -369,6 +375,9 @@ class FlowOutlierDetector(Estimator):
 
             lazy: npt.NDArray[np.float64] = lazy_scores(self, X, context, return_std=return_std, return_error=return_error)
             return lazy
+        if is_source(X):
+            refuse_with_source(context=context, return_std=return_std or None, return_error=return_error or None)
+            return self._results_of_source(X)
         found = self._all_scores(X, context, return_std, return_error)
         if isinstance(found, tuple):
             return tuple(array.astype(np.float64) for array in found)
@@ -448,7 +457,7 @@ class FlowOutlierDetector(Estimator):
 
         Parameters
         ----------
-        X : array_like of real numbers, shape (n, D)
+        X : array_like of real numbers, shape (n, D), or what `fit` reads in batches
         context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
             Needed by a detector that was fitted with a context.
 
@@ -470,6 +479,9 @@ class FlowOutlierDetector(Estimator):
                 self, "decision_function", X, context, ("decision",), np.dtype(np.float64), {}
             )
             return lazy
+        if is_source(X):
+            refuse_with_source(context=context)
+            return self._results_of_source(X, "decision_function")
         scores = self.score_samples(X, context=context)
         return scores - (self._thresholds_of(X, context) if self._takes_missing(X) else self.offset_)
 
@@ -478,7 +490,7 @@ class FlowOutlierDetector(Estimator):
 
         Parameters
         ----------
-        X : array_like of real numbers, shape (n, D)
+        X : array_like of real numbers, shape (n, D), or what `fit` reads in batches
         context : array_like of real numbers, shape (n, C), or (C,) or (1, C) for all samples the same
             Needed by a detector that was fitted with a context.
 
@@ -512,6 +524,7 @@ class FlowOutlierDetector(Estimator):
         Parameters
         ----------
         X : array_like of real numbers, shape (n, D)
+            Of Dask or read in batches: all labels are by the density that was fitted to all rows.
         y : ignored
             Except that floating-point numbers in two dimensions are an error: pass them as `context`.
         context : array_like of real numbers, shape (n, C), optional

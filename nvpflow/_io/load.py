@@ -16,6 +16,7 @@ from nvpflow._io.encoding import describe
 from nvpflow._io.format import FORMAT_VERSION, HISTORY, NAMES, SEARCH, UNITS, decode_path
 from nvpflow._io.load_supervised import restore_classifier, restore_regressor
 from nvpflow._io.random_state import restore_random_state
+from nvpflow._io.refinement import restore_refinement
 from nvpflow._training.history import validated
 from nvpflow._typing import AnyPath, BinaryReader, Floats, Names, Search
 from nvpflow._validation.arguments import check_bool, check_choice, check_int, check_real, shown
@@ -218,6 +219,8 @@ def _restore_estimator(header: dict[str, Any], flow: Flow | FlowEnsemble | None,
         fitted["_frame"] = Frame.restore(header["frame"], n_features)
     if "search" in header:
         fitted["search_"] = _restore_search(header["search"], file)
+    if "refinement" in header:
+        fitted["refinement_"] = restore_refinement(header["refinement"])
     names = [_restore_names(header, *of) for of in zip(NAMES, (n_features, n_context))]
     if flow is not None:
         fitted |= _restore_units(flow, file) | _restore_supports(header, flow)

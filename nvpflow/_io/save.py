@@ -18,6 +18,7 @@ from nvpflow._io.encoding import describe
 from nvpflow._io.format import FORMAT_VERSION, NAMES, SEARCH, UNITS, decode_path
 from nvpflow._io.npz import write_npz
 from nvpflow._io.random_state import plain_random_state
+from nvpflow._io.refinement import plain_refinement
 from nvpflow._io.safetensors import write_safetensors
 from nvpflow._io.supervised import classifier_contents, regressor_header
 from nvpflow._io.writing import write_file
@@ -203,6 +204,8 @@ def _contents(model: Any) -> tuple[dict[str, Any], Flow | FlowEnsemble | None, d
         if hasattr(model, "search_"):
             header["search"] = [str(candidate) for candidate in model.search_["candidate"]]
             arrays |= {f"search.{name}": np.asarray(model.search_[name], np.float64) for name in SEARCH}
+        if hasattr(model, "refinement_"):
+            header["refinement"] = plain_refinement(model.refinement_)
         for name, attribute in UNITS.items():
             if np.any(getattr(model, attribute, 0)):  # an origin of zeros is the default
                 arrays[name] = np.asarray(getattr(model, attribute), np.float64).ravel()

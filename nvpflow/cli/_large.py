@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 import nvpflow
-from nvpflow._typing import DTypeLike
+from nvpflow._typing import DTypeLike, Floats
 from nvpflow.cli._files import Model
 from nvpflow.cli._rows import Rows
 from nvpflow.cli._table_columns import Columns, Wanted
 from nvpflow.cli.tables import writing_table
 from nvpflow.scale import RowSource, as_source, score_batches
-from nvpflow.scale._arrow import without_index
+from nvpflow.scale._arrow_files import without_index
 from nvpflow.scale._sources import LARGE, dataset_of
 
 __all__ = ["fit_source", "is_large", "score_source"]
@@ -36,8 +36,6 @@ def fit_source(options: argparse.Namespace, dtype: DTypeLike) -> tuple[RowSource
     for option in ("context", "weight", "context_category", "category"):
         if getattr(options, option):
             raise ValueError(f"--{option.replace('_', '-')} needs a table in memory: one file of less than {LARGE >> 20} MB")
-    if "contamination" in options:
-        raise ValueError("--contamination needs a table in memory: give some of the rows")
     source = _source(options, Columns(options.columns), dtype)
     return source, Rows(np.empty((0, source.n_features)), _names(source))
 
@@ -46,8 +44,10 @@ def score_source(options: argparse.Namespace, model: Model, verbose: int) -> Non
     """Write the log-densities of the rows of a source, batch by batch, or print their mean."""
     if options.context is not None or options.context_values is not None or model.context_dim:
         raise ValueError(f"a conditional model needs a table in memory: one file of less than {LARGE >> 20} MB")
-    if options.labels:
-        raise ValueError(f"--labels needs a table in memory: one file of less than {LARGE >> 20} MB")
+    if options.labels and model.takes_missing:
+        raise ValueError(
+            f"--labels of rows with missing cells needs a table in memory: one file of less than {LARGE >> 20} MB"
+        )
     if not isinstance(model.estimator, nvpflow.FlowDensity):
         raise ValueError("a table in batches needs a model that fit made, got a flow without its estimator")
     source = _source(options, Columns(options.columns, model.names), model.dtype)
@@ -61,9 +61,16 @@ def score_source(options: argparse.Namespace, model: Model, verbose: int) -> Non
             total, n = total + float(scores.sum(dtype=np.float64)), n + len(scores)
         print(f"{total / n:.6f}")
         return
-    with writing_table(options.output, ["log_density"], source.n_rows) as write:
+    threshold = model.threshold if options.labels else None
+    with writing_table(
+        options.output, ["log_density"] if threshold is None else ["log_density", "label"], source.n_rows
+    ) as write:
         for scores in batches:
-            write(scores[:, np.newaxis])
+            write(scores[:, np.newaxis] if threshold is None else _with_labels(scores, threshold))
+
+
+def _with_labels(scores: Floats, threshold: float) -> Floats:
+    return np.stack([scores, np.where(scores >= threshold, 1, -1).astype(scores.dtype)], axis=1)
 
 
 def _source(options: argparse.Namespace, wanted: Columns, dtype: DTypeLike) -> RowSource:

@@ -370,7 +370,7 @@ def _read_npy_header(stream: BinaryIO, source: str) -> tuple[tuple[int, ...], np
 
 
 def _read_parquet(stream: BinaryIO, wanted: Wanted) -> list[Table]:
-    from nvpflow.scale._arrow import without_index
+    from nvpflow.scale._arrow_files import without_index
 
     arrow, parquet = _pyarrow()
     try:

@@ -5,40 +5,28 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nvpflow._typing import Floats
-from nvpflow.scale._source import NO_CATEGORIES, RowSource, Stream, rows_per_batch
+from nvpflow.scale._arrow_files import joint_schema, without_index
+from nvpflow.scale._arrow_types import float_type, import_arrow
+from nvpflow.scale._source import RowSource, Stream, rows_per_batch
 
 __all__ = [
     "DatasetSource",
     "TableSource",
     "check_columns",
     "csv_dataset",
-    "import_arrow",
     "spooled",
     "spooled_dataset",
-    "without_index",
 ]
 
 # Rows of a row group of a temporary file: small ones mix well.
 ROWS_PER_GROUP = 2**17
-
-
-def import_arrow() -> Any:
-    """pyarrow with its modules dataset and parquet."""
-    try:
-        import pyarrow
-        import pyarrow.csv
-        import pyarrow.dataset
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ImportError(f"this needs pyarrow: pip install 'nvpflow[scale]' ({error})") from error
-    return pyarrow
 
 
 class _Columns:
@@ -59,7 +47,7 @@ class _Columns:
                 raise ValueError(f"X must have one column {name!r}, got {found or 'none'}")
         if not self.names:
             raise ValueError("X must have at least one column, got none")
-        self.dtype: np.dtype[Any] = np.result_type(*(_float_type(name, schema.field(name).type) for name in self.names))
+        self.dtype: np.dtype[Any] = np.result_type(*(float_type(name, schema.field(name).type) for name in self.names))
 
     def rows(self, batch: Any) -> Floats:
         """The rows of a record batch or table, NaN where a cell is missing."""
@@ -79,30 +67,18 @@ class _ArrowSource(RowSource):
         self.names = np.array(columns.names, dtype=object)
 
 
-def _float_type(name: str, kind: Any) -> type[np.floating[Any]]:
-    types = import_arrow().types
-    if kind in ("float", "halffloat", "int8", "int16", "uint8", "uint16"):
-        return np.float32
-    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
-        return np.float64
-    if types.is_null(kind):
-        raise TypeError(f"column {name!r} of X must hold real numbers, got no value in any row")
-    raise TypeError(f"column {name!r} of X must hold real numbers, got {kind!s:.100}: {NO_CATEGORIES}")
-
-
 class DatasetSource(_ArrowSource):
     """A pyarrow data set of Parquet files, whose row groups are streams."""
 
     def __init__(self, dataset: Any, columns: Sequence[str] | None = None) -> None:
-        super().__init__(_Columns(dataset.schema, without_index(dataset.schema) if columns is None else columns))
+        schema = joint_schema(dataset, columns)
+        super().__init__(_Columns(schema, without_index(schema) if columns is None else columns))
         first, self._streams = 0, list[Stream]()
         for fragment in dataset.get_fragments():
-            if columns is None:
-                _check_file(fragment, dataset.schema)
             for group in fragment.split_by_row_group():
                 n = group.row_groups[0].num_rows
                 if n:
-                    self._streams.append(Stream(first, self._reader(group, dataset.schema)))
+                    self._streams.append(Stream(first, self._reader(group, schema)))
                 first += n
         self.n_rows = first
 
@@ -126,15 +102,6 @@ class DatasetSource(_ArrowSource):
         return read
 
 
-def _check_file(fragment: Any, schema: Any) -> None:
-    """pyarrow would leave columns out that the first file lacks."""
-    more = [name for name in without_index(fragment.physical_schema) if name not in schema.names]
-    if more:
-        raise ValueError(
-            f"X must have the same columns in all files, got {more[0]!r:.50} in {fragment.path}, which the first file lacks"
-        )
-
-
 class TableSource(_ArrowSource):
     """A pyarrow table or record batch."""
 
@@ -151,12 +118,6 @@ class TableSource(_ArrowSource):
             yield self._columns.rows(self._table.slice(start, size))
 
         return read
-
-
-def without_index(schema: Any, wanted: Collection[str] = ()) -> list[str]:
-    """The names of the columns, without those that hold the index of a frame of pandas, unless they are wanted."""
-    index = (schema.pandas_metadata or {}).get("index_columns", ())
-    return [name for name in schema.names if name in wanted or name not in index]
 
 
 def check_columns(schema: Any, columns: Sequence[str] | None) -> list[str]:
@@ -180,19 +141,31 @@ def spooled(write: Callable[[str], object]) -> DatasetSource:
 
 def spooled_dataset(dataset: Any, columns: Sequence[str] | None) -> DatasetSource:
     """The source of a data set of other files than Parquet, copied to a temporary Parquet file."""
-    arrow = import_arrow()
-    names = check_columns(dataset.schema, columns)
+    arrow, schema = import_arrow(), joint_schema(dataset, columns)
+    wanted = arrow.schema([schema.field(name) for name in check_columns(schema, columns)])
 
     def write(path: str) -> None:
-        scanner = dataset.scanner(columns=names, batch_readahead=1, fragment_readahead=1)
-        with arrow.parquet.ParquetWriter(path, scanner.projected_schema) as writer:
-            for batch in scanner.to_batches():
-                writer.write_batch(batch, row_group_size=ROWS_PER_GROUP)
+        with arrow.parquet.ParquetWriter(path, wanted) as writer:
+            for fragment in dataset.get_fragments():
+                own = wanted if _is_text(dataset) else _own_schema(fragment, wanted)
+                for batch in fragment.to_batches(schema=own, columns=wanted.names, batch_readahead=1, fragment_readahead=1):
+                    table = arrow.Table.from_batches([batch]).cast(wanted, safe=False)
+                    writer.write_table(table, row_group_size=ROWS_PER_GROUP)
 
     try:
         return spooled(write)
     except arrow.ArrowException as error:
         raise ValueError(f"X must have columns of numbers: {error}") from error
+
+
+def _is_text(dataset: Any) -> bool:
+    """Whether the types of the files are those that their reader is told. Others have types of their own, and are cast."""
+    return getattr(getattr(dataset, "format", None), "default_extname", "") in ("csv", "json")
+
+
+def _own_schema(fragment: Any, wanted: Any) -> Any:
+    own = fragment.physical_schema
+    return import_arrow().schema([own.field(field.name) if field.name in own.names else field for field in wanted])
 
 
 def csv_dataset(where: str | list[str], delimiter: str) -> Any:
@@ -216,8 +189,9 @@ def csv_dataset(where: str | list[str], delimiter: str) -> Any:
         raise ValueError(
             f"X must have a first line of names or of numbers, got both in {', '.join(map(repr, found.schema.names))!s:.200}"
         )
-    types = {field.name: arrow.float64() for field in found.schema if arrow.types.is_integer(field.type)}
-    convert = arrow.csv.ConvertOptions(column_types=types)  # later numbers of a column may have a fraction
+    # Later numbers of a column may have a fraction, and one that begins without values may have some.
+    are_open = [field.name for field in found.schema if arrow.types.is_integer(field.type) or arrow.types.is_null(field.type)]
+    convert = arrow.csv.ConvertOptions(column_types=dict.fromkeys(are_open, arrow.float64()))
     return of(convert_options=convert, **({} if read is None else {"read_options": read}))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from nvpflow._training.mixture_candidates import weakest_prior
 from nvpflow._training.settings import Settings
-from nvpflow._typing import Callback
+from nvpflow._typing import Callback, Floats
 from nvpflow._validation.arguments import draw_seeds
 from nvpflow._warnings import warn_user
 from nvpflow.flow import ConvergenceWarning, Flow
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nvpflow.density import FlowDensity
     from nvpflow.scale._source import RowSource
 
-__all__ = ["SAMPLE", "fit_from"]
+__all__ = ["SAMPLE", "fit_and_draw", "fit_from"]
 
 Model = TypeVar("Model", bound="FlowDensity")
 SAMPLE = 100_000  # rows of the ordinary fit
@@ -73,6 +73,19 @@ def fit_from(
     OSError, TypeError, ValueError
         As `FlowDensity.fit`, or if the model has parameters that need a table in memory. An earlier fit is unchanged then.
     """
+    fit_and_draw(model, source, group, callback=callback, n_sample=n_sample)
+    return model
+
+
+def fit_and_draw(
+    model: FlowDensity,
+    source: RowSource,
+    group: Group | None = None,
+    *,
+    callback: Callback | None = None,
+    n_sample: int = SAMPLE,
+) -> Floats:
+    """What `fit_from` does. Return the rows (m, D) of the ordinary fit: all of them, or some at random."""
     group = group or Alone()
     settings = model._settings()
     names = source.names
@@ -101,7 +114,7 @@ def fit_from(
         model.__dict__ = fitted
         raise
     model.__dict__ = fitted
-    return model
+    return drawn.sample
 
 
 def _check_possible(settings: Settings, declared: Declared | None, n_features: int) -> None:

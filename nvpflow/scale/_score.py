@@ -11,21 +11,26 @@ from nvpflow.scale._progress import watched_rows
 
 if TYPE_CHECKING:
     from nvpflow.density import FlowDensity
+    from nvpflow.outliers import FlowOutlierDetector
     from nvpflow.scale._source import RowSource
 
 __all__ = ["score_batches"]
 
 
-def score_batches(model: FlowDensity, source: RowSource, verbose: int = 0) -> Iterator[Floats]:
+def score_batches(
+    model: FlowDensity | FlowOutlierDetector, source: RowSource, verbose: int = 0, method: str = "score_samples"
+) -> Iterator[Floats]:
     """Log-densities of the rows of a source, in their order, one batch after another.
 
     Parameters
     ----------
-    model : FlowDensity
+    model : FlowDensity or FlowOutlierDetector
         Fitted, without a context.
     source : RowSource
     verbose : int
         As the parameter of `FlowDensity`.
+    method : str
+        Another method that gives a number for each row, such as "predict" of a detector.
 
     Yields
     ------
@@ -36,11 +41,13 @@ def score_batches(model: FlowDensity, source: RowSource, verbose: int = 0) -> It
     ------
     NotFittedError, OSError, TypeError, ValueError
     """
+    model._check_fitted()
+    dtype = model._flow_dtype()
     with watched_rows("score", source.n_rows, verbose) as show:
         for numbers, rows in source.numbered():
-            if model.missing == "error":
-                check_finite(source, model._flow_dtype(), numbers, rows)
-            yield model.score_samples(source.with_names(rows))
+            if getattr(model, "missing", "error") == "error":
+                check_finite(source, dtype, numbers, rows)
+            yield getattr(model, method)(source.with_names(rows))
             show(len(rows))
     if not source.n_rows:
         raise ValueError("X must have at least one row, got none")

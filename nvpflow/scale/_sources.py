@@ -13,7 +13,8 @@ import numpy as np
 
 from nvpflow._typing import PathLike
 from nvpflow._validation.arguments import shown
-from nvpflow.scale._arrow import DatasetSource, TableSource, check_columns, csv_dataset, import_arrow, spooled, spooled_dataset
+from nvpflow.scale._arrow import DatasetSource, TableSource, check_columns, csv_dataset, spooled, spooled_dataset
+from nvpflow.scale._arrow_types import import_arrow
 from nvpflow.scale._memory import ArraySource, CallableSource
 from nvpflow.scale._source import RowSource
 
@@ -139,7 +140,9 @@ def _files_of(folder: str) -> list[str]:
     files = (path.relative_to(folder) for path in Path(folder).rglob("*") if path.suffix.lower() in (".parquet", ".pq"))
     found = sorted(str(Path(folder, file)) for file in files if not any(part[0] in "._" for part in file.parts))
     if not found:
-        raise IsADirectoryError(errno.EISDIR, "Is a directory without Parquet files", folder)
+        raise IsADirectoryError(
+            errno.EISDIR, "Is a directory without Parquet files; a pattern such as folder/*.csv gives others", folder
+        )
     return found
 
 

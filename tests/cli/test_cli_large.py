@@ -66,12 +66,24 @@ def test_large_files(x, monkeypatch, capsys):
         assert float(capsys.readouterr().out) == pytest.approx(scores(x).mean(), abs=1e-5)
 
 
+def test_detector(x, capsys):
+    assert main("fit", "f", "--contamination", "0.1", *FIT) == 0
+    assert main("score", "m.npz", "f", "--labels") == 0
+    found, detector = numbers(capsys.readouterr().out), nvpflow.FlowOutlierDetector(contamination=0.1, max_iter=1, n_layers=2)
+    labels = detector.set_params(random_state=0).fit_predict(x)
+    np.testing.assert_array_equal(found[:, 1], detector.predict(x))
+    np.testing.assert_allclose(found[:, 0], detector.score_samples(x), rtol=1e-6)
+    assert 0 < np.mean(labels == -1) < 0.2
+    assert main("fit", "f", "--contamination", "auto", "--missing", "marginalize", *FIT) == 0
+    assert main("score", "m.npz", "f", "--labels") == 1
+    assert "--labels of rows with missing cells needs a table in memory" in error_line(capsys)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("fit", "f", "--context", "c"), "--context needs a table in memory"),
         (("fit", "f", "--weight", "c"), "--weight needs a table in memory"),
-        (("fit", "f", "--contamination", "0.1"), "--contamination needs a table in memory"),
         (("fit", "f", "--category", "c"), "--category needs a table in memory"),
         (("fit", "f", "--delimiter", ";"), "--delimiter and --header need a table in memory"),
         (("fit", "f", "--columns", "z"), "f has no column 'z'; it has a, b, c"),
@@ -108,5 +120,5 @@ def test_errors_of_score(x, capsys):
     hole = pyarrow.table({"a": [1.0, None], "b": [1.0, 2.0]})
     parquet.write_table(hole, "f/2.parquet")
     assert main("score", "m.npz", "f", "-o", "s.csv") == 1
-    assert "got nan in column 0, row 301" in error_line(capsys)
+    assert "got nan in column 0, row 302" in error_line(capsys)
     assert not Path("s.csv").exists()
