@@ -8,20 +8,19 @@ WIDTH = 10.0  # the prior is uniform on [-WIDTH, WIDTH] in each dimension
 
 
 class Mixture:
-    """Two normal distributions of width 0.5 and 1, at -3 and at 3 in all dimensions, with shares of one and two thirds."""
+    """Two normal distributions of such a width and 1, at -3 and at 3 in all dimensions, with shares of one and two thirds."""
 
-    def __init__(self, dim):
-        self.dim, self.log_evidence = dim, -dim * np.log(2 * WIDTH)
+    def __init__(self, dim, width=0.5):
+        self.dim, self.width, self.log_evidence = dim, width, -dim * np.log(2 * WIDTH)
 
     def sample(self, n, rng):
         """Draws from the posterior."""
         first = rng.random((n, 1)) < 1 / 3
-        return np.where(first, -3, 3) + np.where(first, 0.5, 1) * rng.normal(size=(n, self.dim))
+        return np.where(first, -3, 3) + np.where(first, self.width, 1) * rng.normal(size=(n, self.dim))
 
     def log_likelihood(self, x):
-        parts = [
-            np.log(share) + norm.logpdf(x, at, width).sum(axis=-1) for share, at, width in ((1 / 3, -3, 0.5), (2 / 3, 3, 1))
-        ]
+        clusters = (1 / 3, -3, self.width), (2 / 3, 3, 1)
+        parts = [np.log(share) + norm.logpdf(x, at, width).sum(axis=-1) for share, at, width in clusters]
         return logsumexp(parts, axis=0)
 
 
@@ -47,4 +46,9 @@ class Rosenbrock:
         return (norm.logpdf(first, 1, 1) + norm.logpdf(second, first**2, 0.3)).sum(axis=-1)
 
 
-PROBLEMS = {"4-d mixture": Mixture(4), "Rosenbrock, 4-d": Rosenbrock(), "8-d mixture": Mixture(8)}
+PROBLEMS = {
+    "4-d mixture": Mixture(4),
+    "Rosenbrock, 4-d": Rosenbrock(),
+    "8-d mixture": Mixture(8),
+    "8-d mixture, one width": Mixture(8, width=1),
+}

@@ -33,9 +33,11 @@ def run(problem, make, seed, chosen):
     sampler.run(n_total=chosen.total, n_evidence=chosen.total, progress=False)
     seconds = time.perf_counter() - begin
     _, weights, *_ = sampler.posterior(trim_importance_weights=False)
+    log_evidence, error = sampler.evidence()
     return {
-        "log evidence, error": sampler.evidence()[0] - problem.log_evidence,
-        "its stated error": sampler.evidence()[1],
+        "log evidence, error": log_evidence - problem.log_evidence,
+        "its stated error": error,
+        "efficiency": 1 / (1 + chosen.total * error**2),  # of importance samples from the flow, whose mean the evidence is
         "effective samples": 1 / np.sum((weights / weights.sum()) ** 2),
         "calls": sampler.calls,
         "seconds": seconds,

@@ -112,6 +112,7 @@ def make_starts(
             starts[0].continue_layers()
         elif mixture is not None and training.context is None:
             starts[0].take_known(mixtures_of(getattr(before, "search_", None), mixture.n_components))
+        starts[0].shorten()
     for start in starts:
         start.blocks, slopes = blocks, start.units.log_slopes
         of_validation = log_slopes[1] if validation is None else log_slopes[1] + slopes(validation.x)

@@ -244,11 +244,9 @@ class NessaiImportanceSampler(FlowSampler):
     def __init__(self, model: Any, **options: Any) -> None:
         if not options.setdefault("importance_nested_sampler", True):
             raise ValueError("importance_nested_sampler must be True: for nested sampling, use nessai's FlowSampler")
-        check_config(options.get("flow_config"))
+        options["flow_config"] = check_config(options.get("flow_config"))  # a copy, as nessai adds to it
         super().__init__(model, **options)
         own = self.ns.proposal
         if not isinstance(own, NessaiImportanceProposal):  # as it is in a resumed sampler
             chosen = {name: getattr(own, name) for name in OPTIONS}
-            self.ns.proposal = NessaiImportanceProposal(
-                own.model, own.output, self.ns.rng, options.get("flow_config"), **chosen
-            )
+            self.ns.proposal = NessaiImportanceProposal(own.model, own.output, self.ns.rng, options["flow_config"], **chosen)

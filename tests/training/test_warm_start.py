@@ -210,3 +210,21 @@ class TestKnownMixtures:
         model.fit(many)
         assert self.names(model) - before
         assert model.score(many) > make().fit(many).score(many) - 0.02
+
+
+class TestEpochs:
+    """Without cycles, a warm start takes a quarter of the epochs of a first fit."""
+
+    @pytest.mark.parametrize("base", ["normal", "student_t"])
+    def test_a_quarter(self, base):
+        model = make(base=base, warm_start=True, max_iter=None).fit(RING)
+        n, score = model.n_iter_, model.score(RING * 2)
+        assert model.fit(RING * 2).n_iter_ == round(n / 4) and model.score(RING * 2) > score
+        assert model.set_params(warm_start=False).fit(RING).n_iter_ == n
+
+    def test_chosen_numbers_are_kept(self):
+        model = make(base="normal", warm_start=True).fit(RING)
+        assert model.fit(RING).n_iter_ == 40
+        alone = make(base="normal", warm_start=True, max_iter=None, validation_fraction=None).fit(RING)
+        n = alone.n_iter_  # nothing held out would tell whether fewer are enough
+        assert alone.fit(RING).n_iter_ == n
