@@ -2,6 +2,7 @@
 
 import os
 import sys
+import sysconfig
 from glob import glob
 
 import numpy
@@ -17,6 +18,9 @@ else:
     compile_args = ["-std=c11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden", "-g0", "-pthread"]
     link_args = ["-pthread"]
 
+# Python's headers for Windows serve builds with and without the GIL, and do not know which one this is.
+without_gil = [("Py_GIL_DISABLED", "1")] if sys.platform == "win32" and sysconfig.get_config_var("Py_GIL_DISABLED") else []
+
 setup(
     ext_modules=[
         Extension(
@@ -24,6 +28,7 @@ setup(
             sources=sorted(glob("csrc/*.c") + glob("csrc/python/*.c")),
             depends=sorted(glob("csrc/**/*.h", recursive=True) + glob("csrc/engine/*.inc")),
             include_dirs=["csrc", numpy.get_include()],
+            define_macros=without_gil,
             extra_compile_args=compile_args + os.environ.get("NVPFLOW_CFLAGS", "").split(),
             extra_link_args=link_args + os.environ.get("NVPFLOW_LDFLAGS", "").split(),
         )

@@ -6,7 +6,8 @@ central 90 % intervals, and the largest distance of the distribution of PIT valu
 posteriors, one after the other on the same machine. Posteriors of nvpflow may be narrower than the grid: "exact" are coverage and
 PIT by its distribution functions, and "calibrated" those after half of the test rows have checked them, on the other half.
 
-    python benchmarks/redshift.py [--rows 20000] [--test 2000] [--epochs 30] [--json results.json]   (pip install pzflow)
+    python benchmarks/redshift.py [--rows 20000] [--test 4000] [--epochs 30] [--json results.json]   (pip install pzflow)
+    python benchmarks/redshift.py --models nvpflow --draws 0 1 2 3 4    (other galaxies to learn from and to judge by)
 """
 
 import argparse
@@ -73,23 +74,24 @@ def of_pzflow(train, test, epochs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=20_000, help="galaxies to learn from")
-    parser.add_argument("--test", type=int, default=2000, help="other galaxies to judge by")
+    parser.add_argument("--test", type=int, default=4000, help="other galaxies to judge by")
+    parser.add_argument("--draws", type=int, nargs="+", default=[0], help="seeds of the choice of galaxies, one after another")
+    parser.add_argument("--models", nargs="+", choices=["nvpflow", "pzflow"], default=["nvpflow", "pzflow"])
     parser.add_argument("--epochs", type=int, default=30, help="of pzflow")
     parser.add_argument("--json", metavar="FILE", help="write the figures there, too")
     options = parser.parse_args()
     from pzflow.examples import get_galaxy_data
 
-    galaxies = get_galaxy_data().sample(options.rows + options.test, random_state=0).reset_index(drop=True)
-    train, test = galaxies.iloc[: options.rows], galaxies.iloc[options.rows :]
-    truth, results = test["redshift"].to_numpy(np.float64), {}
-    models = {"nvpflow": lambda: of_nvpflow(train, test), "pzflow": lambda: of_pzflow(train, test, options.epochs)}
-    for name, run in models.items():
-        figures, pdfs = run()
-        results[name] = figures | scores(np.nan_to_num(pdfs), truth)
-        print(
-            name,
-            *(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in results[name].items()),
-        )
+    galaxies, results = get_galaxy_data(), {}
+    for draw in options.draws:
+        chosen = galaxies.sample(options.rows + options.test, random_state=draw).reset_index(drop=True)
+        train, test = chosen.iloc[: options.rows], chosen.iloc[options.rows :]
+        for name in options.models:
+            figures, pdfs = of_nvpflow(train, test) if name == "nvpflow" else of_pzflow(train, test, options.epochs)
+            found = figures | scores(np.nan_to_num(pdfs), test["redshift"].to_numpy(np.float64))
+            results[f"{name}, draw {draw}"] = found
+            shown = (f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in found.items())
+            print(f"{name}, draw {draw}:", *shown, flush=True)
     if options.json:
         Path(options.json).write_text(json.dumps(results, indent=2))
 

@@ -149,6 +149,17 @@ def rosenblatt(
     log_det: Floats,
     /,
 ) -> None: ...
+def normal_lines(
+    starts: Ints,
+    weights: Floats,
+    means: Floats,
+    stds: Floats,
+    which: Ints,
+    points: Floats,
+    density: Floats,
+    below: Floats,
+    /,
+) -> None: ...
 def student_t(backward: bool, points: Floats, log_excess: Floats, found: Floats, log_det: Floats, /) -> None: ...
 def adam_step(
     parameters: Floats,

@@ -164,9 +164,13 @@ class FittedModel:
 
     def _check_samples(self, X: ArrayLike, name: str = "X") -> Floats:
         """Check X and convert it to the input of the flow: finite, with the columns of the fit, in the flow's dtype."""
-        origin, supports = self._origin(), self._known_supports()
         if name == "X":
             self._refuse_missing(X, "this method")
+        return self._read_samples(X, name)
+
+    def _read_samples(self, X: ArrayLike, name: str = "X") -> Floats:
+        """`_check_samples` where it is known that the model does not take missing cells, or that X has none."""
+        origin, supports = self._origin(), self._known_supports()
         if name != "X" or (origin is None and supports is None):
             return self._check_columns(X, name, check_samples)
         return self._to_flow(self._check_columns(X, name, check_numbers))
@@ -256,18 +260,18 @@ class FittedModel:
             log_density, std = self._log_density_and_std(X, context)
             found = [log_density, std, np.zeros_like(std)]
         else:
-            log_density = self._log_density(X, context)
+            log_density = self._log_density_of_complete(X, context)
             found = [log_density, log_density, np.zeros_like(log_density)]
         wanted = [found[0], *([found[1]] * return_std), *([found[2]] * return_error)]
         return wanted[0] if len(wanted) == 1 else tuple(wanted)
 
     def _inputs(self, X: ArrayLike, context: ArrayLike | None) -> _Inputs:
-        """Check samples and their context."""
+        """Check samples without missing cells and their context."""
         self._check_fitted()
         supports, categories = self._known_supports(), self._known_categories()
         is_sum = supports is not None and supports.is_sum
         if categories is None:
-            x = self._check_columns(X) if is_sum else self._check_samples(X)
+            x = self._check_columns(X) if is_sum else self._read_samples(X)
             return _Inputs(x, self._check_context(context, len(x)), None)
         check_feature_names(self, X)
         numbers, codes = categories.read(X)
@@ -283,6 +287,9 @@ class FittedModel:
         """Log-density of X, with respect to counting measure in columns of whole numbers and categories."""
         if self._takes_missing(X):
             return self._scores_of_incomplete(X, context).log_density
+        return self._log_density_of_complete(X, context)
+
+    def _log_density_of_complete(self, X: ArrayLike, context: ArrayLike | None) -> Floats:
         x, rows, log_p = self._inputs(X, context)
         supports, dtype = self._known_supports(), self._flow_dtype()
         if x is None or supports is None or not supports.is_sum:

@@ -277,7 +277,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         at each sample, with a bandwidth in standard deviations of the columns. After the mixtures come, if there are margins,
         averages of mixtures without and with them, fitted to at most 3000 samples and judged on those held out in
         turn. Then come other starts and learning rates that were tried, and the flow, which are judged on the validation
-        samples alone; the name of the flow says why its training ended. Last come the mixtures that read the context, if they
+        samples alone; the name of the flow says why its training ended. Trained layers that a warm start continues have no
+        rivals. Last come the mixtures that read the context, if they
         competed; their names end with "given the context". Mixtures are judged on at most 20,000 samples. Of an ensemble, the
         candidates of its members, "member 0: ..." and so on.
     refinement_ : dict
@@ -937,7 +938,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             log_density = self._log_density(X, context)
             weight = None if sample_weight is None else check_weights("sample_weight", sample_weight, len(log_density))
             return float(np.average(log_density.astype(np.float64), weights=weight))
-        X = self._check_samples(X)
+        X = self._read_samples(X)
         return -self.flow_.nll(X, self._check_context(context, len(X)), sample_weight)
 
     def sample(
@@ -973,10 +974,10 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         Returns
         -------
         X : ndarray, shape (n_samples, D), or (m, n_samples, D) with `per_context`
-            In the dtype of the model, or in float64 if `origin_` is not 0; inside of the `support`. A frame where `set_output`
-            says so, with the columns of `feature_names_in_`, or else x0, x1, ...; after fitting to a frame of pandas or polars
-            with a `support` or categories, a frame with its columns and their types. With categories otherwise an ndarray of
-            objects, or of numbers after fitting to an array of numbers. With `per_context` always an ndarray.
+            In the dtype of the model, or in float64 if `origin_` is not 0; inside of the `support`. After fitting to a frame
+            of pandas or polars a frame with its columns, their order, types and categories; columns of integers that are not
+            declared have real numbers. `set_output` decides otherwise; columns of arrays are called x0, x1, ... An array with
+            categories is one of objects, or of numbers after fitting to numbers. With `per_context` always an ndarray.
             With a context of Dask: a lazy array in its chunks, each of which has a seed of its own. Without a context
             `nvpflow.scale.dask.sample` draws lazily.
 

@@ -134,11 +134,6 @@ class TrainingState:
     A new state is empty. `Flow.fit` fills it; a later call of `fit` with it resumes the training, as if there had been one
     call. A state can be copied and pickled. A copy resumes independently. `fit` updates the state only when it ends.
 
-    Attributes
-    ----------
-    n_iter : int
-        Epochs so far.
-
     Examples
     --------
     Training in two parts gives the same bits as one call:
@@ -156,9 +151,14 @@ class TrainingState:
     """
 
     def __init__(self) -> None:
-        self.n_iter = 0
-        self._flow_kind: dict[str, Any] | None = None
-        self._memory: npt.NDArray[np.uint8] | None = None
+        # Epochs, the flow's config and the bytes of the core: one tuple, so that of two trainings that end at the same time
+        # in two threads, the state is wholly that of one.
+        self._kept: tuple[int, dict[str, Any], npt.NDArray[np.uint8]] | None = None
+
+    @property
+    def n_iter(self) -> int:
+        """int: epochs so far."""
+        return 0 if self._kept is None else self._kept[0]
 
     def copy(self) -> Self:
         """Copy the state.
@@ -168,8 +168,7 @@ class TrainingState:
         TrainingState
         """
         other = type(self).__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        other._memory = None if self._memory is None else self._memory.copy()
+        other.__dict__.update(self.__dict__)  # nothing changes the bytes: trainings work on copies
         return other
 
     __copy__ = copy
@@ -179,15 +178,16 @@ class TrainingState:
 
         ValueError if they belong to a flow with other layers.
         """
-        if self._memory is None:
+        kept = self._kept
+        if kept is None:
             return np.zeros(flow._train_state_size(), np.uint8)
-        if self._flow_kind != flow.config():
+        if kept[1] != flow.config():
             raise ValueError("state must be empty or of a training of such a flow, got that of a flow with other layers")
-        return self._memory.copy()
+        return kept[2].copy()
 
     def _keep(self, flow: Flow, memory: npt.NDArray[np.uint8], n_iter: int) -> None:
         """Store the bytes that the core returned."""
-        self._flow_kind, self._memory, self.n_iter = flow.config(), memory, n_iter
+        self._kept = n_iter, flow.config(), memory
 
     def __repr__(self) -> str:
         return f"<TrainingState after {self.n_iter} epochs>"

@@ -31,7 +31,7 @@ SELECTION = [
     *(f"tests/training/test_{name}.py" for name in ("adam", "covariances", "em", "kmeans", "heavy_tails")),
     "tests/missing/test_incomplete_em.py",
 ]
-LEFT_OUT = "not live and not torch and not sigint and not huge and not integrates and not hypothesis"
+LEFT_OUT = "not live and not torch and not sigint and not huge and not integrates"
 
 
 @dataclass

@@ -1,9 +1,11 @@
-"""Kills a process while it saves, and sends Ctrl-C to one that fits, scores, samples or saves, at random moments.
+"""Kills a process while it saves, sends Ctrl-C to one that fits, scores, samples or saves, in a script and in a notebook's kernel,
+and forks one whose other thread does so, at random moments.
 
     python tests/interruptions.py [number of each]
 
 A killed save must leave the old file or the new one. After Ctrl-C the call must have ended with KeyboardInterrupt within a
-second, and the next calls must work. Prints what was done; ends with an error at the first promise that is broken.
+second, and the next calls must work. A forked child can score, fit and save, and its parent's calls have their results. Prints
+what was done; ends with an error at the first promise that is broken.
 """
 
 import os
@@ -14,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -132,13 +135,144 @@ def check_interrupts(count, seed=0):
     return results
 
 
+# -- in a notebook's kernel --
+
+IN_KERNEL = """
+import signal, sys
+from pathlib import Path
+sys.path.insert(0, {folder!r})
+from interruptions import make_calls
+calls = make_calls(Path({path!r}))
+"""
+
+
+def execute(client, code):
+    """Run code in a kernel. Return the number of the request."""
+    return client.execute(code, silent=False, store_history=False)
+
+
+def wait_until(client, request, what):
+    """Read the kernel's messages until it tells that it is busy with a request, or idle after it."""
+    while True:
+        message = client.get_iopub_msg(timeout=120)
+        if message["parent_header"].get("msg_id") == request and message["content"].get("execution_state") == what:
+            return
+
+
+def answer(client, request):
+    """The name of the exception with which a request ended, or "ok"."""
+    while True:
+        message = client.get_shell_msg(timeout=120)
+        if message["parent_header"].get("msg_id") == request:
+            wait_until(client, request, "idle")
+            content = message["content"]
+            return content["status"] if content["status"] == "ok" else f"{content['ename']}: {content['evalue']}"
+
+
+def interrupt_cell(manager, client, name, after):
+    """Run a call in a cell, interrupt the kernel, and check the call's promises. Return the seconds, or None as `interrupt`."""
+    request = execute(client, f"calls[{name!r}][0]()")
+    wait_until(client, request, "busy")
+    time.sleep(after)
+    sent = time.monotonic()
+    manager.interrupt_kernel()
+    ended = answer(client, request)
+    waited = time.monotonic() - sent
+    assert ended == "ok" or ended.startswith("KeyboardInterrupt"), ended
+    checked = answer(client, execute(client, f"calls[{name!r}][1]()"))
+    assert checked == "ok", checked
+    return None if ended == "ok" else waited
+
+
+def check_kernel(count, seed=0):
+    """As check_interrupts."""
+    from jupyter_client.manager import start_new_kernel
+
+    moments, results = random.Random(seed), {}
+    with tempfile.TemporaryDirectory() as directory:
+        manager, client = start_new_kernel(kernel_name="python3")
+        try:
+            code = IN_KERNEL.format(folder=str(Path(__file__).parent), path=str(Path(directory) / "model.npz"))
+            made = answer(client, execute(client, code))
+            assert made == "ok", made
+            for name in ("fit", "score_samples", "sample", "save"):
+                waits = [interrupt_cell(manager, client, name, moments.uniform(0, 0.15)) for _ in range(count)]
+                stopped = [wait for wait in waits if wait is not None]
+                results[name] = len(stopped), max(stopped, default=0.0)
+        finally:
+            client.stop_channels()
+            manager.shutdown_kernel(now=True)
+    return results
+
+
+# -- forks --
+
+
+def in_child(fitted, scores, path):
+    """What a forked process does, and its exit status."""
+    signal.alarm(60)
+    X = np.random.default_rng(0).normal(size=(3000, 3))
+    fitted.save(path)
+    right = np.array_equal(nvpflow.load(path).score_samples(X), scores)
+    small = nvpflow.FlowDensity(max_iter=2, random_state=0).fit(X[:100])
+    return 0 if right and np.isfinite(small.score_samples(X)).all() else 1
+
+
+def check_forks(count, seed=0):
+    """Fork while another thread fits, scores, samples or saves with two threads of its own. Return the number of forks."""
+    moments = random.Random(seed)
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "model.npz"
+        X = np.random.default_rng(0).normal(size=(3000, 3))
+        many = np.random.default_rng(1).normal(size=(100_000, 3))
+        options = {"base": "normal", "validation_fraction": None, "random_state": 0, "n_jobs": 2}
+        fitted = nvpflow.FlowDensity(max_iter=20, **options).fit(X)
+        scores, of_many = fitted.score_samples(X), fitted.score_samples(many)
+        stop, errors = threading.Event(), []
+
+        def work():
+            try:
+                while not stop.is_set():
+                    assert np.array_equal(fitted.score_samples(many), of_many)
+                    assert np.array_equal(nvpflow.FlowDensity(max_iter=20, **options).fit(X).score_samples(X), scores)
+                    fitted.sample(100_000, random_state=1)
+                    fitted.save(path)
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            for i in range(count):
+                time.sleep(moments.uniform(0, 0.05))
+                child = os.fork()
+                if child == 0:
+                    os._exit(in_child(fitted, scores, Path(directory) / f"{i}.npz"))
+                assert os.waitpid(child, 0)[1] == 0, "a forked process did not do its work"
+        finally:
+            stop.set()
+            thread.join()
+        assert not errors, errors
+    return count
+
+
 def main():
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     old, new = check_kills(count)
     print(f"{count} killed saves: {old} times the one file, {new} times the other, never a third")
-    for name, (stopped, longest) in check_interrupts(count).items():
-        print(f"{name}: {count} times Ctrl-C, {stopped} of them before its end; it took {longest:.2f} s at most")
-        assert longest < 1
+    places = {"": check_interrupts}
+    try:
+        import ipykernel  # noqa: F401
+    except ImportError:
+        print("in a kernel: skipped, no ipykernel found")
+    else:
+        places[" in a kernel"] = check_kernel
+    for place, check in places.items():
+        for name, (stopped, longest) in check(count).items():
+            print(f"{name}{place}: {count} times Ctrl-C, {stopped} of them before its end; it took {longest:.2f} s at most")
+            assert longest < (5 if place else 1)  # in a kernel with the messages
+    warnings.simplefilter("ignore", DeprecationWarning)  # of a fork with threads, which is what this is about
+    print(f"{check_forks(count)} forks while another thread computed")
 
 
 if __name__ == "__main__":

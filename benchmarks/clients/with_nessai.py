@@ -36,6 +36,18 @@ class Posterior(Model):
     def log_likelihood(self, x):
         return self.problem.log_likelihood(self.unstructured_view(x))
 
+    def to_unit_hypercube(self, x):
+        return self._scaled(x, lambda values: (values + WIDTH) / (2 * WIDTH))
+
+    def from_unit_hypercube(self, x):
+        return self._scaled(x, lambda values: 2 * WIDTH * values - WIDTH)
+
+    def _scaled(self, x, scale):
+        found = x.copy()
+        for name in self.names:
+            found[name] = scale(x[name])
+        return found
+
 
 def run(problem, parameters, seed, chosen):
     """The figures of one run."""

@@ -11,6 +11,7 @@
 #define NO_IMPORT_ARRAY
 #endif
 #include <numpy/arrayobject.h>
+#include <stdatomic.h>
 
 #include "nvpflow.h"
 
@@ -31,17 +32,25 @@ static inline void PyErr_SetRaisedException(PyObject *exception) {
 }
 #endif
 
+#if PY_VERSION_HEX < 0x030D0000 /* Pythons with a GIL, which does what a critical section does where there is none */
+#define Py_BEGIN_CRITICAL_SECTION(object) {
+#define Py_END_CRITICAL_SECTION() }
+#endif
+
 /* A chain of layers and its parameters. The description never changes. The parameters may be replaced by a part of
- * another transform's: this is how a flow takes ownership of its layers. */
+ * another transform's: this is how a flow takes ownership of its layers.
+ *
+ * Without the GIL several threads may use one object at a time. What __init__ sets is published by `flow`, which it
+ * sets last. `parameters` and `workspace` are read and replaced in critical sections of the object. */
 typedef struct {
     PyObject_HEAD
-    nvp_flow *flow; /* NULL until __init__ */
+    _Atomic(nvp_flow *) flow; /* NULL until __init__ */
     PyArrayObject *parameters;
     nvp_workspace *workspace; /* kept between calls; NULL while a call uses it */
     Py_ssize_t dim, context_dim;
     int typenum;
-    Py_ssize_t n_threads;  /* 0 counts as 1 */
-    long training_process; /* the process that trains this flow at present; 0: none */
+    _Atomic Py_ssize_t n_threads; /* 0 counts as 1 */
+    atomic_long training_process; /* the process that trains this flow at present; 0: none */
 } TransformObject;
 
 extern PyType_Spec transform_spec;
@@ -57,6 +66,16 @@ PyObject *base_kinds(void);
 
 /* -1 with an exception if __init__ was not called, which a subclass may forget. */
 int check_ready(const TransformObject *self);
+
+/* A new reference to the present parameters, which another thread may replace at any time. */
+PyArrayObject *hold_parameters(TransformObject *self);
+
+/* Copy the numbers of the present parameters, or replace them by those of an array of the same length and dtype. */
+void read_parameters(TransformObject *self, PyArrayObject *into);
+void write_parameters(TransformObject *self, PyArrayObject *from);
+
+/* Copy the numbers into this array, whose reference is taken, and use it from now on. */
+void replace_parameters(TransformObject *self, PyArrayObject *parameters);
 
 #define FAST_METHOD(name, function, doc)                                                                               \
     {name, (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS, doc}
@@ -140,6 +159,7 @@ PyObject *kmeans(PyObject *module, PyObject *args);
 PyObject *add_center(PyObject *module, PyObject *args);
 PyObject *cluster_moments(PyObject *module, PyObject *args);
 PyObject *rosenblatt(PyObject *module, PyObject *args);
+PyObject *normal_lines(PyObject *module, PyObject *args);
 PyObject *student_t(PyObject *module, PyObject *args);
 
 #endif

@@ -65,18 +65,72 @@ int take_gil(Call *call, nvp_status status) {
     return -1;
 }
 
-int begin_call(Call *call, TransformObject *self) {
-    /* The kept workspace, or a new one while another thread uses that. */
-    call->self = self;
-    call->exception = NULL;
+PyArrayObject *hold_parameters(TransformObject *self) {
+    PyArrayObject *parameters;
+    Py_BEGIN_CRITICAL_SECTION(self);
+    parameters = (PyArrayObject *)Py_NewRef(self->parameters);
+    Py_END_CRITICAL_SECTION();
+    return parameters;
+}
+
+static void copy_numbers(PyArrayObject *to, PyArrayObject *from) {
+    memmove(PyArray_DATA(to), PyArray_DATA(from), (size_t)PyArray_NBYTES(from));
+}
+
+void read_parameters(TransformObject *self, PyArrayObject *into) {
+    Py_BEGIN_CRITICAL_SECTION(self);
+    copy_numbers(into, self->parameters);
+    Py_END_CRITICAL_SECTION();
+}
+
+void write_parameters(TransformObject *self, PyArrayObject *from) {
+    Py_BEGIN_CRITICAL_SECTION(self);
+    copy_numbers(self->parameters, from);
+    Py_END_CRITICAL_SECTION();
+}
+
+void replace_parameters(TransformObject *self, PyArrayObject *parameters) {
+    PyArrayObject *before;
+    Py_BEGIN_CRITICAL_SECTION(self);
+    before = self->parameters;
+    copy_numbers(parameters, before);
+    self->parameters = parameters;
+    Py_END_CRITICAL_SECTION();
+    Py_DECREF(before);
+}
+
+/* The kept workspace and the parameters. The workspace is NULL while another call uses it. */
+static void take_from(TransformObject *self, Call *call) {
+    Py_BEGIN_CRITICAL_SECTION(self);
     call->workspace = self->workspace;
     self->workspace = NULL;
+    call->parameters = (PyArrayObject *)Py_NewRef(self->parameters);
+    Py_END_CRITICAL_SECTION();
+}
+
+static void give_back(Call *call) {
+    nvp_workspace *surplus = call->workspace;
+    Py_BEGIN_CRITICAL_SECTION(call->self);
+    if (!call->self->workspace) {
+        call->self->workspace = call->workspace;
+        surplus = NULL;
+    }
+    Py_END_CRITICAL_SECTION();
+    nvp_workspace_destroy(surplus);
+    Py_DECREF(call->parameters);
+}
+
+int begin_call(Call *call, TransformObject *self) {
+    call->self = self;
+    call->exception = NULL;
+    take_from(self, call);
     if (!call->workspace) {
         const nvp_status status = nvp_workspace_create(&call->workspace);
-        if (status != NVP_OK)
+        if (status != NVP_OK) {
+            Py_DECREF(call->parameters);
             return raise_status(status);
+        }
     }
-    call->parameters = (PyArrayObject *)Py_NewRef(self->parameters);
     nvp_workspace_set_poll(call->workspace, poll_of_thread(), call);
     nvp_workspace_set_threads(call->workspace, (size_t)self->n_threads);
     call->thread = PyEval_SaveThread();
@@ -86,11 +140,7 @@ int begin_call(Call *call, TransformObject *self) {
 int end_call(Call *call, nvp_status status) {
     PyEval_RestoreThread(call->thread);
     nvp_workspace_set_poll(call->workspace, NULL, NULL);
-    if (call->self->workspace)
-        nvp_workspace_destroy(call->workspace);
-    else
-        call->self->workspace = call->workspace;
-    Py_DECREF(call->parameters);
+    give_back(call);
     if (!call->exception)
         return raise_status(status);
     PyErr_SetRaisedException(call->exception);

@@ -48,6 +48,9 @@ static PyMethodDef module_functions[] = {
     {"rosenblatt", rosenblatt, METH_VARARGS,
      "rosenblatt(backward, points, given, log_weights, means, factors, found, log_det, /)\n--\n\n"
      "Map points of a mixture to points of N(0, I), or back, into the last two arrays."},
+    {"normal_lines", normal_lines, METH_VARARGS,
+     "normal_lines(starts, weights, means, stds, which, points, density, below, /)\n--\n\n"
+     "Densities and distribution functions of mixtures on a line, into the last two arrays."},
     {"student_t", student_t, METH_VARARGS,
      "student_t(backward, points, log_excess, found, log_det, /)\n--\n\n"
      "Map points of Student's t to points of N(0, I), or back, into the last two arrays."},
@@ -80,6 +83,9 @@ static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, execute},
 #if PY_VERSION_HEX >= 0x030C0000
     {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED}, /* as NumPy */
+#endif
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
 #endif
     {0, NULL},
 };

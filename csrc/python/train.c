@@ -35,17 +35,13 @@ static int grow_curves(Training *training, size_t epochs) {
     return 0;
 }
 
-static void copy_parameters(PyArrayObject *to, PyArrayObject *from) {
-    memcpy(PyArray_DATA(to), PyArray_DATA(from), (size_t)PyArray_NBYTES(from));
-}
-
 /* Call the callback. The flow has the parameters of the last step then, and training continues with its changes to
  * them. Return whether to stop. */
 static int call_back(Training *training, size_t epoch, double train_nll, double validation_nll) {
     TransformObject *flow = training->call.self;
-    copy_parameters(flow->parameters, training->parameters);
+    write_parameters(flow, training->parameters);
     PyObject *answer = PyObject_CallFunction(training->callback, "ndd", (Py_ssize_t)epoch, train_nll, validation_nll);
-    copy_parameters(training->parameters, flow->parameters);
+    read_parameters(flow, training->parameters);
     const int stop = !answer || answer == Py_True;
     Py_XDECREF(answer);
     return stop;
@@ -82,7 +78,8 @@ static PyObject *curve(const double *values, size_t n) {
     return array;
 }
 
-/* Report the curves and the result, even after an interruption, whose exception is kept. */
+/* Report the curves and the result, even after an interruption, whose exception is kept. -1 with an exception if there is
+ * no memory for them. */
 static int report(const Training *training, const nvp_train_result *result, PyObject *history) {
     PyObject *exception = PyErr_GetRaisedException();
     const int failed = set_item(history, "train_nll", curve(training->train_nll, training->n_epochs)) < 0 ||
@@ -90,19 +87,20 @@ static int report(const Training *training, const nvp_train_result *result, PyOb
                        set_item(history, "n_iter", PyLong_FromSize_t(result->epochs)) < 0 ||
                        set_item(history, "best_iter", PyLong_FromSize_t(result->best_epoch)) < 0 ||
                        set_item(history, "diverged", PyBool_FromLong(result->diverged)) < 0;
-    if (exception) {
+    if (exception)
         PyErr_SetRaisedException(exception);
-        return -1;
-    }
     return failed ? -1 : 0;
 }
 
 /* Copy an array that overlaps the flow's parameters, which training changes. It may be NULL. */
-static int keep_apart(const TransformObject *self, PyArrayObject **array) {
-    const char *const parameters = PyArray_BYTES(self->parameters), *const bytes =
-                                                                        *array ? PyArray_BYTES(*array) : NULL;
-    if (!bytes || bytes >= parameters + PyArray_NBYTES(self->parameters) ||
-        parameters >= bytes + PyArray_NBYTES(*array))
+static int keep_apart(TransformObject *self, PyArrayObject **array) {
+    if (!*array)
+        return 0;
+    PyArrayObject *parameters = hold_parameters(self);
+    const char *const changed = PyArray_BYTES(parameters), *const bytes = PyArray_BYTES(*array);
+    const int overlap = bytes < changed + PyArray_NBYTES(parameters) && changed < bytes + PyArray_NBYTES(*array);
+    Py_DECREF(parameters);
+    if (!overlap)
         return 0;
     Py_SETREF(*array, (PyArrayObject *)PyArray_NewCopy(*array, NPY_CORDER));
     return *array ? 0 : -1;
@@ -110,7 +108,7 @@ static int keep_apart(const TransformObject *self, PyArrayObject **array) {
 
 /* Convert a tuple (x, context, sample_weight); `names` are their names in messages. -1 with an exception. The caller
  * releases the data in any case. */
-static int convert_data(const TransformObject *self, PyObject *values, const char *const *names, Data *data) {
+static int convert_data(TransformObject *self, PyObject *values, const char *const *names, Data *data) {
     PyObject *x, *context, *weight;
     if (!PyArg_ParseTuple(values, "OOO", &x, &context, &weight) || !(data->x = convert_samples(self, x, names[0])))
         return -1;
@@ -157,7 +155,7 @@ static int find_stop(PyObject *value, const unsigned char **stop) {
 
 /* Convert (data, validation_data, options, history, callback, state, stop). -1 with an exception. The caller releases
  * the job in any case. */
-static int read_job(const TransformObject *self, PyObject *args, Job *job) {
+static int read_job(TransformObject *self, PyObject *args, Job *job) {
     static const char *const names[] = {"x", "context", "sample_weight"};
     static const char *const validation_names[] = {"validation_data[0]", "validation_data[1]", "validation_data[2]"};
     PyObject *data, *validation, *options, *stop = Py_None;
@@ -183,13 +181,15 @@ static void release_job(Job *job) {
 /* A poll function for threads that handle no signals: whether another thread has set the byte. */
 static int is_asked_to_stop(void *context) { return *(const volatile unsigned char *)context; }
 
-/* Train a copy of the parameters, which is copied back to the flow at the end. */
+/* Train a copy of the parameters, which is copied back to the flow at the end if the history has its memory. */
 static int train(TransformObject *self, Job *job) {
     Training training = {.callback = job->callback == Py_None ? NULL : job->callback};
     job->options.on_epoch = on_epoch;
     job->options.on_epoch_alone = training.callback != NULL;
     job->options.context = &training;
-    training.parameters = (PyArrayObject *)PyArray_NewCopy(self->parameters, NPY_CORDER);
+    PyArrayObject *parameters = hold_parameters(self);
+    training.parameters = (PyArrayObject *)PyArray_NewCopy(parameters, NPY_CORDER);
+    Py_DECREF(parameters);
     if (!training.parameters || begin_call(&training.call, self) < 0) {
         Py_XDECREF(training.parameters);
         return -1;
@@ -200,26 +200,35 @@ static int train(TransformObject *self, Job *job) {
     nvp_train_result result = NVP_TRAIN_RESULT();
     const nvp_status status = nvp_train(self->flow, PyArray_DATA(training.parameters), &job->options, &data,
                                         &validation, &result, training.call.workspace);
-    int failed = end_call(&training.call, training.out_of_memory ? NVP_ERROR_MEMORY : status) < 0;
-    copy_parameters(self->parameters, training.parameters);
-    if (status == NVP_OK || status == NVP_INTERRUPTED)
-        failed = report(&training, &result, job->history) < 0 || failed;
+    const int failed = end_call(&training.call, training.out_of_memory ? NVP_ERROR_MEMORY : status) < 0;
+    int is_complete = !training.out_of_memory;
+    if (is_complete && (status == NVP_OK || status == NVP_INTERRUPTED))
+        is_complete = report(&training, &result, job->history) == 0;
+    if (is_complete)
+        write_parameters(self, training.parameters);
     PyMem_RawFree(training.train_nll);
     PyMem_RawFree(training.validation_nll);
     Py_DECREF(training.parameters);
-    return failed ? -1 : 0;
+    return failed || !is_complete ? -1 : 0;
+}
+
+/* A flow has one training at a time. That of another process has ended in a child that was forked from it. -1 with an
+ * exception. */
+static int claim_training(TransformObject *self) {
+    const long process = process_id();
+    long trainer = self->training_process;
+    while (trainer != process)
+        if (atomic_compare_exchange_weak(&self->training_process, &trainer, process))
+            return 0;
+    PyErr_SetString(PyExc_RuntimeError, "a training of this flow is under way: train a copy() of it");
+    return -1;
 }
 
 PyObject *flow_train(PyObject *object, PyObject *args) {
     TransformObject *self = (TransformObject *)object;
     Job job = {.options = NVP_TRAIN_OPTIONS()};
-    if (check_ready(self) < 0)
+    if (check_ready(self) < 0 || claim_training(self) < 0)
         return NULL;
-    if (self->training_process == process_id()) {
-        PyErr_SetString(PyExc_RuntimeError, "a training of this flow is under way: train a copy() of it");
-        return NULL;
-    }
-    self->training_process = process_id();
     const int failed = read_job(self, args, &job) < 0 || train(self, &job) < 0;
     self->training_process = 0;
     release_job(&job);

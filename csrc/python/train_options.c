@@ -70,13 +70,14 @@ static int read_option(const TransformObject *self, Form form, PyObject *value, 
 int read_train_options(const TransformObject *self, PyObject *dict, nvp_train_options *options, PyArrayObject **noise) {
     PyObject *name, *value;
     Py_ssize_t position = 0;
+    int failed = 0;
     *noise = NULL;
-    while (PyDict_Next(dict, &position, &name, &value)) {
+    Py_BEGIN_CRITICAL_SECTION(dict);
+    while (!failed && PyDict_Next(dict, &position, &name, &value)) {
         const int i = find_option(name);
-        if (i < 0)
-            return -1;
-        if (value != Py_None && read_option(self, table[i].form, value, (char *)options + table[i].offset, noise) < 0)
-            return -1;
+        failed = i < 0 || (value != Py_None &&
+                           read_option(self, table[i].form, value, (char *)options + table[i].offset, noise) < 0);
     }
-    return 0;
+    Py_END_CRITICAL_SECTION();
+    return failed ? -1 : 0;
 }

@@ -44,6 +44,22 @@ static PyObject *transform_check_unused(PyObject *object, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
+/* Of several threads that initialise an object the first one wins. -1 with an exception, and nothing is taken. */
+static int set_flow(TransformObject *self, nvp_flow *flow, PyArrayObject *parameters, int typenum) {
+    int failed;
+    Py_BEGIN_CRITICAL_SECTION(self);
+    failed = check_unused(self);
+    if (!failed) {
+        self->parameters = parameters;
+        self->dim = (Py_ssize_t)nvp_flow_dim(flow);
+        self->context_dim = (Py_ssize_t)nvp_flow_context_dim(flow);
+        self->typenum = typenum;
+        self->flow = flow;
+    }
+    Py_END_CRITICAL_SECTION();
+    return failed;
+}
+
 static int transform_init(PyObject *object, PyObject *args, PyObject *keywords) {
     static char *names[] = {"description", "parameters", NULL};
     TransformObject *self = (TransformObject *)object;
@@ -55,17 +71,12 @@ static int transform_init(PyObject *object, PyObject *args, PyObject *keywords) 
     const int typenum = flow && nvp_flow_dtype(flow) == NVP_FLOAT32 ? NPY_FLOAT : NPY_DOUBLE;
     if (flow)
         parameters = take_parameters(flow, typenum, value);
-    /* Check again: reading the description may run Python code, which may call __init__. */
-    if (!parameters || check_unused(self) < 0) {
+    /* Reading the description may run Python code, which may call __init__ as well. */
+    if (!parameters || set_flow(self, flow, parameters, typenum) < 0) {
         nvp_flow_destroy(flow);
         Py_XDECREF(parameters);
         return -1;
     }
-    self->flow = flow;
-    self->parameters = parameters;
-    self->dim = (Py_ssize_t)nvp_flow_dim(flow);
-    self->context_dim = (Py_ssize_t)nvp_flow_context_dim(flow);
-    self->typenum = typenum;
     return 0;
 }
 
@@ -264,7 +275,9 @@ static PyObject *transform_initialize(PyObject *object, PyObject *seed) {
     const unsigned long long value = PyLong_AsUnsignedLongLong(seed);
     if (PyErr_Occurred())
         return NULL;
-    nvp_flow_initialize(self->flow, value, PyArray_DATA(self->parameters));
+    PyArrayObject *parameters = hold_parameters(self);
+    nvp_flow_initialize(self->flow, value, PyArray_DATA(parameters));
+    Py_DECREF(parameters);
     Py_RETURN_NONE;
 }
 
@@ -276,11 +289,9 @@ static PyObject *transform_rebind(PyObject *object, PyObject *value) {
     if (check_ready(self) < 0)
         return NULL;
     PyArrayObject *parameters = take_parameters(self->flow, self->typenum, value);
-    if (!parameters || PyArray_CopyInto(parameters, self->parameters) < 0) {
-        Py_XDECREF(parameters);
+    if (!parameters)
         return NULL;
-    }
-    Py_SETREF(self->parameters, parameters);
+    replace_parameters(self, parameters);
     Py_RETURN_NONE;
 }
 
@@ -288,7 +299,11 @@ static PyObject *transform_rebind(PyObject *object, PyObject *value) {
 static PyObject *get_parameters(PyObject *object, void *closure) {
     (void)closure;
     TransformObject *self = (TransformObject *)object;
-    return check_ready(self) < 0 ? NULL : (PyObject *)view_array(self->parameters);
+    if (check_ready(self) < 0)
+        return NULL;
+    PyArrayObject *parameters = hold_parameters(self), *view = view_array(parameters);
+    Py_DECREF(parameters);
+    return (PyObject *)view;
 }
 
 static PyObject *get_n_parameters(PyObject *object, void *closure) {
@@ -363,7 +378,7 @@ static int set_n_threads(PyObject *object, PyObject *value, void *closure) {
         PyErr_Format(PyExc_ValueError, "_n_threads must be at least 1, got %R", value);
         return -1;
     }
-    ((TransformObject *)object)->n_threads = n;
+    atomic_store_explicit(&((TransformObject *)object)->n_threads, n, memory_order_relaxed);
     return 0;
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from nvpflow._typing import Names
 from nvpflow._warnings import warn_user
 
-__all__ = ["as_row", "check_feature_names", "feature_names"]
+__all__ = ["as_row", "check_feature_names", "feature_names", "other_labels"]
 
 MOST_NAMES = 5  # in a message
 
@@ -32,6 +33,14 @@ def feature_names(X: object) -> Names | None:
             "X.columns = X.columns.astype(str) for example, or all to another type."
         )
     return None
+
+
+def other_labels(X: Any) -> tuple[Any, ...] | None:
+    """The labels of the columns of a pandas frame if they are no texts: numbers, pairs. None for anything else."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not isinstance(X, pandas.DataFrame) or all(isinstance(label, str) for label in X.columns):
+        return None
+    return tuple(X.columns.tolist())
 
 
 def as_row(x: Any, n_columns: int) -> Any:

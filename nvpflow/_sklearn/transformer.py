@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -108,11 +108,12 @@ class Transformer(Estimator):
         return self._as_frame(array, self.get_feature_names_out(), X)
 
     def _data_output(self, x: Floats, codes: Ints | None = None) -> Any:
-        """Convert samples, numbers and codes of categories, to the type of `set_output`, or else to a frame like that of `fit`
-        with a `support`."""
+        """Convert samples, numbers and codes of categories, to the type of `set_output`, or else to a frame like that of
+        `fit`."""
         categories, frame = self._known_categories(), getattr(self, "_frame", None)
         n_columns = x.shape[1] if categories is None else categories.coding.n_columns
-        names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(n_columns)])
+        labels = frame.labels if isinstance(frame, Frame) else None
+        names = getattr(self, "feature_names_in_", labels or [f"x{i}" for i in range(n_columns)])
         kind = self._output_kind()
         columns = list(x.T) if categories is None or codes is None else categories.columns(x, codes)
         if isinstance(frame, Frame) and kind in (None, frame.library):
@@ -121,7 +122,7 @@ class Transformer(Estimator):
             return self._as_frame(x, names)
         if kind in ("pandas", "polars"):
             library = importlib.import_module(kind)
-            return library.DataFrame(dict(zip(names, columns)))
+            return library.DataFrame(dict(zip(map(str, names), columns)))
         return categories.array(x, codes)
 
     def _is_whole(self) -> npt.NDArray[np.bool_]:
@@ -140,7 +141,7 @@ class Transformer(Estimator):
         kind: str | None = getattr(self, "_output_container", None if default == "default" else default)
         return kind
 
-    def _as_frame(self, array: Floats, names: Names | list[str], X: ArrayLike | None = None) -> Any:
+    def _as_frame(self, array: Floats, names: Names | Sequence[Any], X: ArrayLike | None = None) -> Any:
         """Return the array, or a frame with column names, according to `set_output` or else ``sklearn.set_config``."""
         kind = self._output_kind()
         if kind == "pandas":
@@ -151,5 +152,5 @@ class Transformer(Estimator):
         if kind == "polars":
             import polars
 
-            return polars.DataFrame(array, schema=list(names), orient="row")
+            return polars.DataFrame(array, schema=[str(name) for name in names], orient="row")
         return array

@@ -41,7 +41,9 @@ FEW_TO_TELL = 500
 # better in a fit before, a shorter one tells whether layers gain at all, EARLY_OF_REFIT cycles count as early, and only
 # LEFT_OF_REFIT of those that are left count. Refits of 2000 samples in four columns took 0.36 (two clusters) and 0.6 (curved)
 # of the time of new fits. With only one cycle left to count it was 0.3, but layers that were 0.1 nats better on a
-# checkerboard were never found again.
+# checkerboard were never found again. The cycles of trained layers also begin with the shorter one: 20 refits to samples of a
+# Rosenbrock density that shrinks took 0.4 of the time of a fixed number of steps, at 0.007 nats less. Over N(0, I), where
+# no mixture has moved with the samples, they lost 0.04 nats and take the fixed number.
 FIRST_CYCLE, FIRST_OF_REFIT, GROWTH = 150, 50, 2
 EARLY_OF_REFIT, LEFT_OF_REFIT = 2, 2
 # Steps of all cycles, which together take less than two seconds of one core for any number of parameters.
@@ -99,22 +101,25 @@ class Contest:
     validation : Data
     log_prob : ndarray, shape (m,)
         Log-density of the validation samples by the flow before it is trained, in nats.
-    to_beat : ndarray, shape (m,)
-        That by mixtures without layers.
+    to_beat : ndarray, shape (m,), or None
+        That by mixtures without layers, if these compete.
     n_early : int
         The number of cycles after which much may still be gained: a larger learning rate is yet to come, or they are short.
     """
 
-    def __init__(self, validation: Data, log_prob: Floats, to_beat: Floats, n_early: int = 0) -> None:
+    def __init__(self, validation: Data, log_prob: Floats, to_beat: Floats | None, n_early: int = 0) -> None:
         self.weight, self.before, self.to_beat, self.n_early = validation.weight, log_prob, to_beat, n_early
 
     def end(self, log_prob: Floats, n_left: int) -> str:
         """Why to end with a flow that now has this log-density: empty if up to `n_left` more cycles may pay."""
         with np.errstate(invalid="ignore"):  # for samples without a density
             gain, error = mean_and_error(log_prob - self.before, self.weight)
-            lead, error_of_lead = mean_and_error(log_prob - self.to_beat, self.weight)
         most_left = (MOST_GAIN_EARLY if self.n_early > 0 else MOST_GAIN) * n_left * gain
         self.before, self.n_early = log_prob, self.n_early - 1
         if not gain > LEAST_GAIN * error:
             return NO_GAIN
+        if self.to_beat is None:
+            return ""
+        with np.errstate(invalid="ignore"):
+            lead, error_of_lead = mean_and_error(log_prob - self.to_beat, self.weight)
         return "" if lead + most_left > LEAST_LEAD * error_of_lead else OUT_OF_REACH

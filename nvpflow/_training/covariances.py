@@ -7,7 +7,7 @@ import functools
 import numpy as np
 
 from nvpflow import _core
-from nvpflow._training.statistics import LARGE_SHARE, MANY_ROWS, SPREAD_OF_NORMAL, quantiles
+from nvpflow._training.statistics import LARGE_SHARE, MANY_ROWS, SPREAD_OF_NORMAL, quantiles, values_stand_out
 from nvpflow._typing import Floats
 
 __all__ = ["PRIOR_SAMPLES", "CovariancePrior", "factor_model", "shrunk_to_identity"]
@@ -24,8 +24,8 @@ WIDEST_PRIOR, ENOUGH_ROWS, ENOUGH_FOR_VALUES = 10, 10, 100
 # Shrinkages of the pooled covariance to its diagonal. Cross-validation of one normal distribution chooses among them.
 SHRINKAGES, FOLDS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0), 5
 # If more than a tenth of a column's values repeat others, the deviations of components have a floor. If one value has a large
-# share, the floor is a thousandth of the spread of the values, as in scikit-learn's mixtures, or a tenth of the median gap
-# between neighbouring values, whichever is smaller. Otherwise the values are rounded, and it is the deviation of rounding to
+# share, the floor is a thousandth of the column's deviation, as in scikit-learn's mixtures, or of the spread of the values, or
+# a tenth of the median gap between neighbouring values, whichever is the smallest. Otherwise the values are rounded, and it is the deviation of rounding to
 # that gap. In other columns the floor is LEAST_RESOLVED times the resolution of the dtype.
 REPEATED = 0.1
 LEAST_OF_SPREAD, LEAST_OF_GAP, OF_ROUNDING, LEAST_RESOLVED = 1e-3, 0.1, 3**-0.5, 8
@@ -147,12 +147,12 @@ def _least_deviation(column: Floats) -> tuple[float, bool]:
     values, times = np.unique(column, return_counts=True)
     if len(values) < 2 or len(values) > (1 - REPEATED) * len(column):
         return 0.0, False
-    gap = np.median(np.diff(values))
-    if times.max() < LARGE_SHARE * len(column):
+    gap = float(np.median(np.diff(values)))
+    if times.max() < LARGE_SHARE * len(column) and not values_stand_out(column, gap):
         return float(OF_ROUNDING * gap), True
     low, high = quantiles(values[:, None], (0.05, 0.95))[:, 0]
-    least: float = min(LEAST_OF_SPREAD * (high - low) / SPREAD_OF_NORMAL, LEAST_OF_GAP * gap)
-    return least, False
+    spread = min((high - low) / SPREAD_OF_NORMAL, float(column.std(dtype=np.float64)))
+    return min(LEAST_OF_SPREAD * spread, LEAST_OF_GAP * gap), False
 
 
 def _choose_shrinkage(x: Floats, weight: Floats | None) -> float:

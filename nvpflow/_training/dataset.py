@@ -85,7 +85,7 @@ def check_data(
     else:
         x = check_numbers("X", X, dtype, minimum, missing=missing)
     if declared is not None:
-        declared.check(x)
+        x = declared.check(x)
     context = None if context is None else check_numbers("context", context, dtype)
     if context is not None and len(context) != len(x):
         raise ValueError(f"context must have one row for each of {len(x)} samples, got shape {context.shape}")

@@ -83,8 +83,11 @@ class Mixture:
 
     def start(self, clusters: Clusters) -> None:
         """Initialise the mixture from K clusters of a part of the samples."""
-        shares, self.means, squares = clusters.moments(self.k)
-        self.weights = shares / shares.sum()
+        self.start_from(*clusters.moments(self.k))
+
+    def start_from(self, shares: Floats, means: Floats, squares: Floats) -> None:
+        """Initialise the mixture from the moments of K clusters, as `Clusters.moments` returns them."""
+        self.weights, self.means = shares / shares.sum(), means
         self.covariances = self.samples.prior.covariances(squares, shares, self.prior_samples)
 
     def fit(self, max_iter: int, least_gain: float = 0.0) -> float:

@@ -108,7 +108,9 @@ def make_starts(
         units, flow, mixture = find_warm_start(before, settings, training, scaler, seed, blocks)
         inner = _standardized(units, training), validation and _standardized(units, validation)
         starts = [Start(settings, *inner, units, flow, mixture, seed)]
-        if mixture is not None and training.context is None:
+        if mixture is None and isinstance(flow.base, MixtureBase):
+            starts[0].continue_layers()
+        elif mixture is not None and training.context is None:
             starts[0].take_known(mixtures_of(getattr(before, "search_", None), mixture.n_components))
     for start in starts:
         start.blocks, slopes = blocks, start.units.log_slopes

@@ -12,7 +12,6 @@ from nvpflow import _core
 from nvpflow._base import bare_flow
 from nvpflow._training.covariances import PRIOR_SAMPLES
 from nvpflow._training.em import Mixture, Samples
-from nvpflow._training.kmeans import Clusters
 from nvpflow._typing import Floats
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.mixture_base import pack_factors
@@ -80,8 +79,8 @@ class MixedMixture(Mixture):
         super().__init__(samples, k, prior_samples)
         self.tables = np.tile(samples.indicators.marginal, (k, 1))
 
-    def start(self, clusters: Clusters) -> None:
-        super().start(clusters)
+    def start_from(self, shares: Floats, means: Floats, squares: Floats) -> None:
+        super().start_from(shares, means, squares)
         self.tables = np.tile(self.samples.indicators.marginal, (self.k, 1))
 
     def log_prob(self, x: Floats, indicators: Floats | None = None) -> Floats:

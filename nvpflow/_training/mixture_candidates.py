@@ -16,7 +16,7 @@ from nvpflow._training.mixture_search import COMPONENTS
 from nvpflow._typing import Floats
 from nvpflow.mixture_base import MixtureBase
 
-__all__ = ["BROAD", "KERNELS", "NORMAL", "Candidates", "components_of", "weakest_prior"]
+__all__ = ["BROAD", "FURTHER", "KERNELS", "LATER_STEPS", "NORMAL", "Candidates", "components_of", "weakest_prior"]
 
 # Priors of the covariances, in samples per dimension; each number of components is fitted with one after the other. With an
 # infinite one the components share a covariance, so that many of them are a kernel density estimate. A weak one suits tables,
@@ -26,6 +26,8 @@ PRIORS, STEPS = (np.inf, 0.3, 0.03, 0.003), 6
 # bananas 0.01. Samples whose values repeat have none: weather and concrete would gain 1.1 and 0.7 nats, but storms,
 # earthquakes and computing jobs lost 0.2, 0.08 and 0.03.
 MORE_STEPS, LEAST_OF_STEP = 24, 0.01
+# Instead, their best mixtures go on for so many steps, as long as held-out samples gain.
+LATER_STEPS, FEW_FOR_STEPS = (24, 48, 96), 400
 # Weaker priors and more components, each once the last one has won; the first of these priors at once if values repeat. Tables
 # gained 0.1 to 8 nats, mixtures of all fitted in 1.1 to 8 times the time.
 WEAKER_PRIORS, MORE_COMPONENTS = (3e-4, 3e-5, 3e-6, 3e-7), (96, 128, 192, 256)
@@ -35,6 +37,7 @@ MOST_ROWS = 20_000
 # Numbers of factors, columns and rows at least for each, and columns at most: their eigendecompositions take time.
 NORMAL, FACTORS, COLUMNS_OF_FACTOR, MOST_COLUMNS = "normal", (1, 2, 3, 5, 8, 12), 3, 200
 # How the clusters started that a mixture comes from.
+FURTHER = ", after "  # what follows in the name of a mixture that took more steps
 APART = {Marks.NONE: "", Marks.FREQUENT: ", values apart", Marks.EACH: ", each value apart"}
 # Broad distributions, in standard deviations of the columns: a held-out sample far out has a density, and gives them a weight.
 BROAD, WIDTHS = "broad normals", (2.0, 4.0, 8.0, 16.0, 32.0)
@@ -134,15 +137,32 @@ class Candidates:
             wanted = [k == 1 or self.among is None or name in self.among for name in names]
             if not any(wanted):
                 continue
-            mixture = self._new_mixture(self.samples, k)
-            mixture.start(clusters)
+            mixture, moments = self._new_mixture(self.samples, k), clusters.moments(k)
+            mixture.start_from(*moments)
             while not wanted[-1]:  # those before a wanted one are where its fit begins
                 wanted.pop()
             for prior, name, is_wanted in zip(priors, names, wanted):
                 mixture.prior_samples = prior
+                if marks:
+                    mixture.start_from(*moments)
                 _take_steps(mixture)
                 if is_wanted:
                     yield self._keep(name, mixture, prior)
+
+    def fit_longer(self, name: str, n_steps: int) -> str:
+        """Take more steps of a mixture, n_steps in all. Return the name of the mixture that they lead to."""
+        first, _, before = name.partition(FURTHER)
+        mixture, prior = self._continued(name, self.samples)
+        mixture.fit(n_steps - int(before.split()[0]) if before else n_steps)
+        return self._keep(f"{first}{FURTHER}{n_steps} steps", mixture, prior)
+
+    def _continued(self, name: str, samples: Samples) -> tuple[Mixture, float]:
+        """A mixture as it is, for further steps on these samples, and its prior."""
+        weights, means, covariances, prior, tables = self._mixtures[name]
+        assert prior is not None
+        mixture = self._new_mixture(samples, len(weights), prior)
+        mixture.weights, mixture.means, mixture.covariances, mixture.tables = weights, means, covariances, tables
+        return mixture, prior
 
     def fit_kernels(self) -> list[str]:
         """Place a round normal distribution at each of a few samples whose values do not repeat. Return the names.
@@ -191,6 +211,20 @@ class Candidates:
                 self._factors[name] = n_factors
                 yield self._keep(name, mixture)
 
+    def is_mixture(self, name: str) -> bool:
+        """Whether a candidate has several components, fitted by expectation-maximisation."""
+        return len(self._mixtures[name].weights) > 1 and self._mixtures[name].prior_samples is not None
+
+    @property
+    def wants_more_steps(self) -> bool:
+        """Whether the best mixtures may get on slowly: values repeat, and there are rows enough to tell."""
+        return bool(self.more_components) and self.samples.prior.any_repeated and len(self.samples.x) >= FEW_FOR_STEPS
+
+    @staticmethod
+    def has_more_steps(name: str) -> bool:
+        """Whether a mixture has already taken more steps."""
+        return FURTHER in name
+
     def has_weakest_prior(self, name: str) -> bool:
         """Whether a mixture has the weakest prior so far."""
         return self._mixtures[name].prior_samples == self.priors[-1]
@@ -223,10 +257,8 @@ class Candidates:
         samples = self._new_samples(self.all)
         samples.prior.n_factors = self.samples.prior.n_factors
         for name in names:
-            weights, means, covariances, prior, tables = self._mixtures[name]
-            if prior is not None:
-                mixture = self._new_mixture(samples, len(weights), prior)
-                mixture.weights, mixture.means, mixture.covariances, mixture.tables = weights, means, covariances, tables
+            if self._mixtures[name].prior_samples is not None:
+                mixture, prior = self._continued(name, samples)
                 _take_steps(mixture)
                 self._keep(name, mixture, prior)
 

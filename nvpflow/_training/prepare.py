@@ -19,6 +19,7 @@ from nvpflow.supports import AnyKind, Category, Declared
 from nvpflow.supports._categories import Categories
 from nvpflow.supports._coding import Coding
 from nvpflow.supports._encoding import ContextEncoding
+from nvpflow.supports._frame import Frame
 from nvpflow.supports._kinds import REALS
 from nvpflow.supports._tables import count_columns, take_apart
 
@@ -50,9 +51,11 @@ class Prepared(NamedTuple):
     names, context_names : ndarray of str objects or None
         Of the columns of X and of the context.
     declared : Declared or None
-        Of the columns of numbers, and the frame of all.
+        Of the columns of numbers.
     categories : Categories or None
     encoding : ContextEncoding or None
+    frame : Frame or None
+        What X was, if it was a frame: samples are like it.
     """
 
     data: Data
@@ -64,6 +67,7 @@ class Prepared(NamedTuple):
     declared: Declared | None
     categories: Categories | None
     encoding: ContextEncoding | None
+    frame: Frame | None = None
 
     @property
     def blocks(self) -> tuple[int, ...]:
@@ -92,8 +96,8 @@ class Prepared(NamedTuple):
     def fitted_attributes(self) -> dict[str, Any]:
         """What the model keeps of this."""
         found: dict[str, Any] = {"n_samples_seen_": self.n_given}
-        if self.declared is not None and self.declared.frame is not None:
-            found["_frame"] = self.declared.frame
+        if self.frame is not None:
+            found["_frame"] = self.frame
         found |= {} if self.categories is None else {"_categories": self.categories}
         return found | ({} if self.encoding is None else {"_encoding": self.encoding})
 
@@ -125,7 +129,7 @@ def prepare(
     data = check_data(numbers, rows, sample_weight, settings.dtype, 2, declared, codes, missing)
     n_given = count_given(data, sample_weight)
     n_features = data.x.shape[1] if coding is None else coding.n_columns
-    prepared = Prepared(data, None, n_given, n_features, names, context_names, declared, None, encoding)
+    prepared = Prepared(data, None, n_given, n_features, names, context_names, declared, None, encoding, Frame.of(X))
     if coding is None:
         return prepared
     data, codes = without_codes(data, len(coding.columns))

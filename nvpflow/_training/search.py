@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nvpflow._training.mixture_candidates import components_of
+from nvpflow._training.mixture_candidates import FURTHER, components_of
 from nvpflow._typing import Search
 
-__all__ = ["joined", "mixtures_of", "with_average", "with_candidate"]
+__all__ = ["alone", "joined", "mixtures_of", "with_average", "with_candidate"]
 
 
 def with_candidate(search: Search, name: str, score: float, is_kept: bool) -> Search:
@@ -19,6 +19,16 @@ def with_candidate(search: Search, name: str, score: float, is_kept: bool) -> Se
         "score": np.append(search["score"], score),
         "validation_score": np.append(search["validation_score"], score),
         "weight": np.append(search["weight"] * (not is_kept), float(is_kept)),
+    }
+
+
+def alone(name: str, score: float) -> Search:
+    """The search of a density without rivals."""
+    return {
+        "candidate": np.array([name]),
+        "score": np.array([score]),
+        "validation_score": np.array([score]),
+        "weight": np.ones(1),
     }
 
 
@@ -43,7 +53,7 @@ def mixtures_of(search: Search | None, n_components: int) -> set[str] | None:
     if search is None:
         return None
     shares = zip(search["candidate"], search["weight"])
-    names = {str(name).split(": ")[-1] for name, share in shares if share > 0}
+    names = {str(name).split(": ")[-1].split(FURTHER)[0] for name, share in shares if share > 0}
     names = {name for name in names if name.startswith("mixture of") and "context" not in name}
     return names if max(map(components_of, names), default=0) >= n_components else None
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
-from nvpflow._training.mixture_candidates import BROAD, KERNELS, MOST_ROWS, NORMAL, Candidates, components_of
+from nvpflow._training.mixture_candidates import BROAD, KERNELS, LATER_STEPS, MOST_ROWS, NORMAL, Candidates, components_of
 from nvpflow._training.mixture_search import PATIENCE
 from nvpflow._training.statistics import mean_and_error
 from nvpflow._typing import Floats, Search
@@ -158,6 +158,8 @@ def stack_of(
     judged = [part.judged for part in parts]
     weight = None if data.weight is None else np.concatenate([data.weight[rows] for rows in judged])
     log_probs = fit_growing(parts, weight)
+    if all(part.wants_more_steps for part in parts):
+        _fit_longer(parts, log_probs, weight)
     shares = _choose(log_probs, weight)
     for part in parts:
         part.fit_to_all(shares)
@@ -198,6 +200,7 @@ def fit_growing(parts: list[Candidates], weight: Floats | None) -> dict[str, Flo
         log_probs.update({name: np.concatenate([part.log_probs[name] for part in parts]) for name in new})
         return max((_score(log_probs, name, weight), name) for name in new)
 
+    are_slow = all(part.wants_more_steps for part in parts)
     best, normal = highest([part.fit_simple() for part in parts])
     for part in parts:
         part.take_structure(normal)
@@ -212,6 +215,8 @@ def fit_growing(parts: list[Candidates], weight: Floats | None) -> dict[str, Flo
             for part in parts:
                 part.among = None
         score, name = highest([list(part.fit(k)) for part in parts])
+        if are_slow and parts[0].is_mixture(name):
+            score = max(score, highest([[part.fit_longer(name, LATER_STEPS[0])] for part in parts])[0])
         best, since = (score, 0) if score > best else (best, since + 1)
         if since == PATIENCE and among is None:
             break
@@ -222,6 +227,20 @@ def fit_growing(parts: list[Candidates], weight: Floats | None) -> dict[str, Flo
             numbers += [more for more in parts[0].more_components if more > k][:1]
     highest([part.fit_kernels() for part in parts])
     return log_probs
+
+
+def _fit_longer(parts: list[Candidates], log_probs: dict[str, Floats], weight: Floats | None) -> None:
+    """Take more steps of the mixtures with the largest shares, as long as held-out samples gain. Add what they lead to."""
+    shares = shares_of(log_probs, weight)
+    for name in [name for name, share in shares.items() if share >= LEAST_SHARE and parts[0].is_mixture(name)]:
+        for n_steps in LATER_STEPS[parts[0].has_more_steps(name) :]:
+            longer = [part.fit_longer(name, n_steps) for part in parts][0]
+            log_probs[longer] = np.concatenate([part.log_probs[longer] for part in parts])
+            gain = np.clip(log_probs[longer] - log_probs[name], -LARGEST_LOSS, LARGEST_LOSS)
+            mean, error = mean_and_error(gain, weight)
+            name = longer
+            if not mean > max(error, LEAST_OF_REPEATED):
+                break
 
 
 def _first_grid(parts: list[Candidates], most: int) -> list[int]:

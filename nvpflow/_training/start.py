@@ -24,7 +24,7 @@ from nvpflow._training.defaults import option
 from nvpflow._training.heavy_tails import student_t_noise
 from nvpflow._training.noise import bandwidth
 from nvpflow._training.options import TrainingOptions
-from nvpflow._training.search import with_candidate
+from nvpflow._training.search import alone, with_candidate
 from nvpflow._training.stacking import Stack, stack_mixtures
 from nvpflow._training.statistics import effective_size, mean_and_error
 from nvpflow._typing import Callback, Floats, Search
@@ -110,6 +110,7 @@ class Start:
         self.history: dict[str, Floats] = {}
         self.search: Search | None = None
         self.rate = option(settings, "learning_rate", self._over_full_mixture()) if rate is None else rate
+        self.is_refit = False  # of trained layers to new samples
         self.cycles = self._cycles(mixture)
         self.max_iter = self.cycles[-1] if self.cycles else self._max_iter()
         self.ended, self.was_stopped = "", False  # why training in cycles has ended; whether the callback stopped it
@@ -142,9 +143,16 @@ class Start:
             self.cycles = self._cycles(self.mixture, FIRST_OF_REFIT)
             self.max_iter = self.cycles[-1]
 
+    def continue_layers(self) -> None:
+        """Train the layers of the last fit in cycles, as long as these gain."""
+        self.is_refit = True
+        self.cycles = self._cycles(None, FIRST_OF_REFIT)
+        self.max_iter = self.cycles[-1] if self.cycles else self._max_iter()
+
     def _cycles(self, mixture: MixtureBase | None, first: int = FIRST_CYCLE) -> list[int]:
         """The epochs at which cycles end, with so many steps in the first. Without any, the number of epochs is fixed."""
-        if mixture is None or self.validation is None or self.training.context is not None or not has_course(self.settings):
+        has_start = mixture is not None or self.is_refit
+        if not has_start or self.validation is None or self.training.context is not None or not has_course(self.settings):
             return []
         n = len(self.training.x)
         return cycle_ends(n, min(n, self.settings.batch_size or n), self.flow.n_parameters, first)
@@ -198,13 +206,9 @@ class Start:
 
     def _run_cycle(self, seed: int, callback: Callback | None, limit: Limit | None) -> None:
         """Run the next cycle, and set `ended`: why there should be no other one."""
-        assert self.mixture is not None
         assert self.validation is not None
         if self._contest is None:
-            stack = self.stack_of_mixtures()
-            before, to_beat = self._log_prob(self.mixture), stack.held_out + stack.gain
-            n_early = EARLY_OF_REFIT if self.known else int(self.has_faster)
-            self._contest = Contest(self.validation, before, to_beat, n_early)
+            self._contest = self._new_contest()
         n, first = len(self.training.x), self.n_epochs
         end, *left = [end for end in self.cycles if end > first]
         n_steps = first * -(-n // min(n, self.settings.batch_size or n))
@@ -216,6 +220,14 @@ class Start:
         else:
             n_left = min(len(left), LEFT_OF_REFIT) if self.known else len(left)
             self.ended = self._contest.end(self.log_prob_of_flow(), n_left) if left else LAST_CYCLE
+
+    def _new_contest(self) -> Contest:
+        assert self.validation is not None
+        if self.mixture is None:
+            return Contest(self.validation, self.log_prob_of_flow(), None)
+        stack = self.stack_of_mixtures()
+        before, to_beat = self._log_prob(self.mixture), stack.held_out + stack.gain
+        return Contest(self.validation, before, to_beat, EARLY_OF_REFIT if self.known else int(self.has_faster))
 
     def run(
         self, seed: int, callback: Callback | None, limit: Limit | None = None, pause_after: int | None = None, **cycle: Any
@@ -274,6 +286,8 @@ class Start:
         """
         if isinstance(self.base, StudentTBase) and self.validation is not None:
             self._judge_against_start()
+        if self.is_refit and self.cycles:
+            self.search = alone(f"flow of the last fit, {self.ended}", self.score(self.log_prob_of_flow()))
         if self.mixture is None or self.validation is None:
             return
         log_prob, stack = self.log_prob_of_flow(), self.stack_of_mixtures()

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nvpflow._typing import FloatDType, Floats
+from nvpflow._validation.cells import CellError
 
-__all__ = ["as_array", "check_samples", "column_label", "without_masks"]
+__all__ = ["Labelled", "as_array", "check_samples", "column_label", "without_masks"]
 
 TIMES = (
     ". Convert times to numbers first, such as days since the first one; hours of a day or days of a year can be declared as "
     "an Angle. Or leave the column out"
 )
+TEXTS = ". NumPy makes texts of numbers beside texts: pass a frame, a list of rows, or an array with dtype=object"
+
+
+class Labelled(np.ndarray[Any, Any]):
+    """An array whose columns messages call by other numbers than its own, such as some columns of a table, or by names."""
+
+    labels: Sequence[str] | None = None
+
+    @classmethod
+    def of(cls, table: npt.NDArray[Any], labels: Sequence[object] | npt.NDArray[Any]) -> Labelled:
+        """The columns of a table (n, D) with D labels: numbers of columns, or names."""
+        found = table.view(cls)
+        found.labels = [f"{label!r:.50}" for label in labels]
+        return found
 
 
 def as_array(name: str, x: object) -> npt.NDArray[Any]:
@@ -75,7 +91,8 @@ def check_samples(
     if X.dtype == object:
         X = _numbers(name, X, source)
     if X.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must be an array of real numbers, got dtype {X.dtype}" + TIMES * (X.dtype.kind in "mM"))
+        hint = TIMES * (X.dtype.kind in "mM") + TEXTS * (X.dtype.kind == "U")
+        raise TypeError(f"{name} must be an array of real numbers, got dtype {X.dtype}{hint}")
     if X.ndim != 2:
         raise ValueError(
             f"{name} must have shape (n, D), got {X.shape}. Reshape your data: {name}.reshape(-1, 1) makes one "
@@ -90,26 +107,31 @@ def check_samples(
     if missing:
         good |= np.isnan(converted)
     if not good.all():
-        raise ValueError(
-            f"{name} must be finite in {dtype}, got NaN or infinity: {_first_bad(name, X, ~good, source, missing)}"
-        )
+        before, row, after = _first_bad(name, X, ~good, source, missing)
+        raise CellError(f"{name} must be finite in {dtype}, got NaN or infinity: {before}", row, after)
     return converted
 
 
-def _first_bad(name: str, X: npt.NDArray[Any], bad: npt.NDArray[np.bool_], source: object, missing: bool) -> str:
-    """Where the first bad number is, in words."""
+def _first_bad(
+    name: str, X: npt.NDArray[Any], bad: npt.NDArray[np.bool_], source: object, missing: bool
+) -> tuple[str, int, str]:
+    """The first bad number in words, its row, and what else is to say."""
     row, column = np.argwhere(bad)[0]
     value, count = X[row, column], int(np.count_nonzero(bad))
-    words = f"{value} in column {column_label(source, column)}, row {row}" + f", and {count - 1} more" * (count > 1)
     hint = bool(name == "X" and not missing and np.isnan(value))
-    return words + ". To allow missing values, set the parameter missing='marginalize'" * hint
+    more = f", and {count - 1} more" * (count > 1)
+    more += ". To allow missing values, set the parameter missing='marginalize'" * hint
+    return f"{value} in column {column_label(source, column)}, ", int(row), more
 
 
 def column_label(source: object, column: int) -> str:
     """How a message names a column: by the name that a frame has for it, or by its number."""
-    from nvpflow._sklearn.feature_names import feature_names
+    from nvpflow._sklearn.feature_names import feature_names, other_labels
 
+    if isinstance(source, Labelled) and source.labels is not None:
+        return source.labels[column]
     names = feature_names(source)
+    names = other_labels(source) if names is None else names
     return str(column) if names is None else f"{names[column]!r:.50}"
 
 

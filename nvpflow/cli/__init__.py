@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import nvpflow
+from nvpflow._validation.cells import CellError
 from nvpflow.cli import _ask, _check, _models, _moons, _plot
 from nvpflow.cli._streams import discard_output, message_of, open_closed_streams, say, show_warnings
 
@@ -71,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # nobody reads standard output any more
         pass
     except (ImportError, MemoryError, OSError, TypeError, ValueError) as error:
-        say(f"nvpflow: error: {message_of(error)}")
+        counted = error.at(error.row + 1) if isinstance(error, CellError) else error  # rows of files count from 1, as columns
+        say(f"nvpflow: error: {message_of(counted)}")
     discard_output()
     return FAILED
 

@@ -82,7 +82,7 @@ def support_of(options: argparse.Namespace, rows: Rows) -> dict[int, Any] | None
             raise ValueError(f"column {name!r:.60} has two supports")
         support[column] = kind
     if support:  # here, for the names of the columns
-        names = None if rows.names is None else np.array(rows.names, dtype=object)
+        names = np.array(range(1, rows.x.shape[1] + 1) if rows.names is None else rows.names, dtype=object)
         declared = Declared(check_support("support", support), names)
         kinds = declared.of_all(rows.x.shape[1])
         others = [i for i, kind in enumerate(kinds) if not isinstance(kind, nvpflow.Category)]

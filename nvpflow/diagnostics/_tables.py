@@ -10,6 +10,7 @@ import numpy as np
 
 from nvpflow._typing import ArrayLike, Floats, Ints, Seed
 from nvpflow._validation.arguments import draw_seeds
+from nvpflow._validation.cells import CellError
 from nvpflow.missing._table import with_codes
 from nvpflow.supports._kinds import REALS, Angle, Interval
 from nvpflow.supports._windings import into_turn
@@ -53,9 +54,10 @@ def renamed(**names: str) -> Iterator[None]:
         yield
     except (TypeError, ValueError) as error:
         word, _, rest = str(error).partition(" ")
-        if type(error) not in (TypeError, ValueError) or word not in names:
+        if type(error) not in (TypeError, ValueError, CellError) or word not in names:
             raise
-        raise type(error)(f"{names[word]} {rest}") from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{names[word]} {rest}") from error
 
 
 def column_kinds(model: FlowDensity) -> list[ColumnKind]:

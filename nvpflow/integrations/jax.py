@@ -200,12 +200,12 @@ class JaxFlow:
 
     def _checked(self, name: str, parameters: Any, points: Any, context: Any) -> list[Any]:
         """The inputs of the functions, with their dtypes and shapes checked, at the time of tracing."""
-        flow, arrays = self._flow, {"parameters": jnp.asarray(parameters), name: jnp.asarray(points)}
+        flow, arrays = self._flow, {"parameters": _as_jax("parameters", parameters), name: _as_jax(name, points)}
         if (context is None) != (flow.context_dim == 0):
             expected = f"an array of shape (..., {flow.context_dim})" if flow.context_dim else "None: the flow has no context"
             raise ValueError(f"context must be {expected}, got {'None' if context is None else 'an array'}")
         if context is not None:
-            arrays["context"] = jnp.asarray(context)
+            arrays["context"] = _as_jax("context", context)
         for label, array in arrays.items():
             if array.dtype != flow.dtype:
                 raise TypeError(f"{label} must have dtype {flow.dtype}, that of the flow, got {array.dtype}")
@@ -216,6 +216,11 @@ class JaxFlow:
             if array.shape != expected_shapes[label]:
                 raise ValueError(f"{label} must have shape {expected_shapes[label]}, got {array.shape}")
         return list(arrays.values())
+
+
+def _as_jax(name: str, array: Any) -> Any:
+    """An array of JAX, such as a tracer, as it is; others converted."""
+    return array if isinstance(array, jax.Array) else jnp.asarray(as_array(name, array))
 
 
 class _Host:

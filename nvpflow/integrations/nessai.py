@@ -1,4 +1,5 @@
-"""nessai: a proposal of its nested sampler, found as ``FlowSampler(..., flow_proposal_class="nvpflow")``."""
+"""nessai: a proposal of its nested sampler, found as ``FlowSampler(..., flow_proposal_class="nvpflow")``, and its importance
+nested sampler."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import numpy as np
 from nvpflow._typing import AnyPath, ArrayLike
 from nvpflow._validation.arguments import check_int
 from nvpflow.density import FlowDensity
+from nvpflow.integrations._density_file import read_density
 from nvpflow.integrations._missing import not_installed
 from nvpflow.integrations._normal_flow import NormalFlow
 
@@ -20,7 +22,9 @@ try:
 except ModuleNotFoundError as error:
     raise not_installed("nessai", error) from None
 
-__all__ = ["NessaiFlowModel", "NessaiProposal"]
+from nvpflow.integrations._nessai_importance import NessaiImportanceSampler
+
+__all__ = ["NessaiImportanceSampler", "NessaiProposal"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -123,12 +127,7 @@ class NessaiFlowModel:
 
     def load_weights(self, weights_file: str) -> None:
         """Read a fitted model from a file that `save_weights` wrote."""
-        from nvpflow._io.load import load
-
-        model = load(weights_file)
-        if not isinstance(model, FlowDensity) or model.n_features_in_ != self._dim:
-            raise ValueError(f"weights_file must hold a FlowDensity of {self._dim} columns, got {model}")
-        self._flow.model, self.weights_file = model, weights_file
+        self._flow.model, self.weights_file = read_density(weights_file, self._dim), weights_file
 
     def reload_weights(self, weights_file: str | None = None) -> None:
         """`load_weights`; None: of the last file."""
@@ -184,7 +183,7 @@ class NessaiFlowModel:
 
 
 class NessaiProposal(FlowProposal):
-    """nessai's `FlowProposal` with a `FlowDensity`: ``FlowSampler(..., flow_proposal_class="nvpflow", flow_config={...})``.
+    """A `FlowProposal` of nessai with a `FlowDensity`: ``FlowSampler(..., flow_proposal_class="nvpflow", flow_config={...})``.
 
     Its parameters are those of nessai's class, where `flow_config` has parameters of `FlowDensity`.
 
@@ -193,11 +192,32 @@ class NessaiProposal(FlowProposal):
     nessai fits the flow to its live points again and again. Each time, held-out points choose the density as in
     `FlowDensity.fit`. With ``flow_config={"warm_start": True}`` a fit starts from the last one, unless nessai resets the flow.
 
-    nessai's importance nested sampler has a flow model of its own, which no proposal can replace.
+    For importance nested sampling, see `NessaiImportanceSampler`.
 
     References
     ----------
     Williams, Veitch and Messenger (2021), "Nested sampling with normalizing flows for gravitational-wave inference".
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from nessai.flowsampler import FlowSampler
+    >>> from nessai.model import Model
+    >>> from nvpflow.integrations.nessai import NessaiProposal
+    >>> class Normal(Model):
+    ...     names, bounds = ["a", "b"], {"a": [-10, 10], "b": [-10, 10]}
+    ...     def log_prior(self, x):
+    ...         return np.log(self.in_bounds(x), dtype=float) - 2 * np.log(20)
+    ...     def log_likelihood(self, x):
+    ...         return -0.5 * (x["a"] ** 2 + x["b"] ** 2)
+    >>> sampler = FlowSampler(
+    ...     Normal(), output=tempfile.mkdtemp(), flow_proposal_class=NessaiProposal, flow_config={"max_iter": 10}, nlive=50,
+    ...     seed=0, plot=False, proposal_plots=False, resume=False,
+    ... )  # fmt: skip
+    >>> sampler.run(plot=False, save=False)
+    >>> bool(abs(sampler.ns.log_evidence - np.log(2 * np.pi / 400)) < 1)
+    True
     """
 
     _FlowModelClass = NessaiFlowModel

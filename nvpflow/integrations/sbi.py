@@ -226,7 +226,7 @@ class FlowEstimator(ConditionalDensityEstimator):
         TypeError, ValueError
         """
         self._check_condition_shape(check_place("condition", condition))
-        self._check_input_shape(input)
+        self._check_input_shape(check_place("input", input))
         input, condition, n = self._broadcast_and_align(input, condition)
         rows = condition.reshape(-1, *self.condition_shape)
         found = self.net.log_prob(input.reshape(-1, *self.input_shape) - self.origin, self._context(rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,9 +18,10 @@ from nvpflow.supports._masses import log_masses, n_points, points_of
 if TYPE_CHECKING:
     from nvpflow.supports._fitted import Supports
 
-__all__ = ["IncompleteModel", "Scores"]
+__all__ = ["N_EXAMPLES", "IncompleteModel", "Scores"]
 
 MOST_POINTS = 2**15  # of whole numbers and angles, at once
+N_EXAMPLES = 5000
 
 
 class Scores(NamedTuple):
@@ -55,6 +57,11 @@ class IncompleteModel:
     def is_exact(self) -> bool:
         """Whether no density needs importance sampling."""
         return all(member.inner is None for member in self.members)
+
+    @cached_property
+    def examples(self) -> Floats:
+        """Samples of a model without a context, which tell where its columns lie."""
+        return self.samples(N_EXAMPLES)
 
     def samples(self, n: int, context: Floats | None = None) -> Floats:
         """The same n samples in every call, in float64."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 
 from nvpflow._normal import probit
@@ -60,10 +62,17 @@ class SplitMixture:
 
     def log_terms(self, x: Floats) -> Floats:
         """Logarithms (n, K) of the components' weighted densities of present columns x (n, d), in nats."""
-        white = np.einsum("kij,nkj->nki", self.factors, x[:, np.newaxis] - self.means)
         scale = np.log(np.diagonal(self.factors, axis1=1, axis2=2)).sum(axis=1) - 0.5 * x.shape[1] * np.log(2 * np.pi)
         weights = self.logits - np.logaddexp.reduce(self.logits)
-        terms: Floats = weights + scale - 0.5 * (white**2).sum(axis=2)
+        terms = np.empty((len(x), len(self.logits)))
+        terms[:] = weights + scale
+        offsets = np.einsum("kij,kj->ik", self.factors, self.means)
+        for i, offset in enumerate(offsets):  # products of matrices of two dimensions, which are the fastest
+            white = x[:, : i + 1] @ self.factors[:, i, : i + 1].T
+            white -= offset
+            white *= white
+            white *= 0.5
+            terms -= white
         return terms
 
     def draw(self, x: Floats, uniforms: Floats) -> Floats:
@@ -89,8 +98,18 @@ class SplitMixture:
 
     def centres(self, x: Floats) -> Floats:
         """Conditional means (n, K, m) of the components."""
-        moved: Floats = self.absent_means + np.einsum("kij,nkj->nki", self.slopes, x[:, np.newaxis] - self.means)
+        k, n_present = self.means.shape
+        offsets = self.absent_means - np.einsum("kij,kj->ki", self.slopes, self.means)
+        moved: Floats = (x @ self.slopes.reshape(k * self.n_absent, n_present).T).reshape(len(x), k, self.n_absent)
+        moved += offsets
         return moved
+
+    def only(self, place: int) -> SplitMixture:
+        """The same for one of the missing columns, by its place among them: the others are integrated out."""
+        found = copy.copy(self)
+        found.absent_means, found.slopes, found.n_absent = self.absent_means[:, [place]], self.slopes[:, [place]], 1
+        found.roots = np.sqrt((self.roots[:, [place]] ** 2).sum(axis=2, keepdims=True))
+        return found
 
 
 def _places(shares: Floats, places: Floats) -> tuple[Ints, Floats]:

@@ -7,13 +7,14 @@ categories c and numbers x, the marginal density is the sum of p(c) p(x | c) ove
 from __future__ import annotations
 
 import itertools
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nvpflow._typing import Floats, Ints
 from nvpflow.missing._marginal import Estimate
-from nvpflow.missing._model import IncompleteModel, Scores
+from nvpflow.missing._model import N_EXAMPLES, IncompleteModel, Scores
 from nvpflow.missing._patterns import Mask
 from nvpflow.supports._categories import Categories
 
@@ -90,6 +91,11 @@ class IncompleteTable:
     def is_exact(self) -> bool:
         """Whether densities of numbers need no importance sampling."""
         return self.model is None or self.model.is_exact
+
+    @cached_property
+    def examples(self) -> Floats:
+        """Samples, which tell where the columns lie."""
+        return self.samples(N_EXAMPLES)
 
     def samples(self, n: int) -> Floats:
         """The same n samples in every call."""

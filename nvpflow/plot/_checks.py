@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from nvpflow._typing import ArrayLike, Floats
+from nvpflow._typing import ArrayLike, Floats, Names
 from nvpflow._validation.arguments import shown
 from nvpflow._validation.arrays import as_array
 
@@ -38,7 +38,7 @@ def check_points(name: str, points: ArrayLike, data_dim: int | None = None, fini
     return points
 
 
-def check_names(names: Sequence[str] | None, data_dim: int) -> list[str]:
+def check_names(names: Sequence[str] | Names | None, data_dim: int) -> list[str]:
     """Names of the columns, by default x1, x2, ..."""
     if names is None:
         return [f"$x_{{{i + 1}}}$" for i in range(data_dim)]

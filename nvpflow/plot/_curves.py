@@ -28,20 +28,22 @@ def draw_curve(
     name: str,
     axes: AxesLike | None,
 ) -> Figure:
-    """Draw the density, the exact density if given, and a histogram of the data."""
+    """Draw the density, the exact density if given, and a histogram of the data. Whole numbers have bars of width 1."""
+    is_whole = bool(flow.is_whole[0])
+    limits = (np.floor(limits[0]) - 0.5, np.ceil(limits[1]) + 0.5) if is_whole else limits
     points = _grid(limits, resolution)[:, np.newaxis]
     figure, (ax,) = panels(axes, 1, 1, width=7.5, shape=0.5)
-    learned, tops = _density(flow.log_prob(points)), []
+    learned, tops, what = _density(flow.log_prob(points)), [], "probability" if is_whole else "density"
     if data is not None:
-        edges = bin_edges(limits, len(data))
+        edges = np.arange(limits[0], limits[1] + 0.5) if is_whole else bin_edges(limits, len(data))
         tops.append(histogram(ax, data[:, 0], edges, BLUE, filled=True, label=f"{len(data)} data points"))
-    ax.plot(points, learned, color=RED, lw=1.6, label="learned density")
+    ax.plot(points, learned, color=RED, lw=1.6, label=f"learned {what}")
     tops.append(_height(learned))
     if exact is not None:
-        values = _density(evaluate(exact, points))
-        ax.plot(points, values, color=GREY, lw=1.4, ls="--", label="exact density")
+        values = _density(evaluate(exact, np.round(points) if is_whole else points))
+        ax.plot(points, values, color=GREY, lw=1.4, ls="--", label=f"exact {what}")
         tops.append(_height(values))
-    ax.set(xlim=limits, ylim=(0, 1.08 * max(tops) or 1), xlabel=name, ylabel="density")
+    ax.set(xlim=limits, ylim=(0, 1.08 * max(tops) or 1), xlabel=name, ylabel=what)
     open_frame(ax)
     ax.legend(frameon=False)
     return figure

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 DEPTH = 10.0
 # The number of samples that determine the levels of `contours`: the mass inside a contour is accurate to about 0.3 %.
 N_LEVEL = 20_000
+TIES = 1e-4  # nats between levels that are the same because probabilities of whole numbers are
 
 
 def density(
@@ -49,7 +50,8 @@ def density(
 
     If the exact log-density is given, its image stands beside the learned one, on the same colour scale. Logarithms show small
     densities between the modes and at the edges. The scale covers 10 nats; lower values have the darkest colour, and NaN
-    is grey. In one dimension, the panel also shows the exact density and a histogram of the data.
+    is grey. In one dimension, the panel also shows the exact density and a histogram of the data. Whole numbers have their
+    probability, on an interval of length 1 around each.
 
     Parameters
     ----------
@@ -119,7 +121,7 @@ def _draw_images(
     points, shape = _pixels(limits, resolution)
     images = {"learned log-density": flow.log_prob(points)}
     if exact is not None:
-        images["exact log-density"] = evaluate(exact, points)
+        images["exact log-density"] = evaluate(exact, np.where(flow.is_whole, np.round(points), points))
     top = _top(images.values())
     count = len(images)
     figure, axes = panels(axes, count, count, width=4.6 * count + 0.8, shape=shape_of(limits), beside=0.8)
@@ -257,6 +259,8 @@ def _levels(flow: Drawable, mass: Floats) -> Floats:
     log_density = flow.sample_and_log_prob(N_LEVEL)[1].astype(float)
     log_density = log_density[np.isfinite(log_density)]
     levels = np.quantile(log_density, 1 - mass) if len(log_density) else np.zeros(1)
+    if flow.is_whole.any() and len(log_density):  # many samples have the same, which belongs to the region
+        levels = np.quantile(log_density, 1 - mass, method="lower") - TIES * np.arange(1, len(mass) + 1)
     if len(log_density) == 0 or (len(mass) > 1 and not (np.diff(levels) < 0).all()):
         raise ValueError("model must have a density that is finite and not constant at its samples to have contours")
     return levels

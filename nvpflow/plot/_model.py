@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow._typing import ArrayLike, Floats
 from nvpflow._validation.arrays import as_array
@@ -32,7 +33,7 @@ class Drawable:
         supports: Supports | None = None,
     ) -> None:
         self.flow, self.context, self.origin = flow, context, 0 if origin is None else origin
-        self.angles = supports if supports is not None and supports.turns.any() else None
+        self.sums = supports if supports is not None and supports.is_sum else None
         self.data_dim, self.dtype = flow.data_dim, flow.dtype
 
     @property
@@ -48,23 +49,32 @@ class Drawable:
     @property
     def turns(self) -> dict[int, tuple[float, float]]:
         """The ranges of columns of angles."""
-        kinds = enumerate(self.angles.kinds if self.angles is not None else ())
+        kinds = enumerate(self.sums.kinds if self.sums is not None else ())
         return {column: (kind.low, kind.high) for column, kind in kinds if isinstance(kind, Angle)}
+
+    @property
+    def is_whole(self) -> npt.NDArray[np.bool_]:
+        """Which columns hold whole numbers."""
+        return np.zeros(self.data_dim, dtype=bool) if self.sums is None else self.sums.is_whole
 
     def rows(self, n: int) -> Points | None:
         """The context of each of n points."""
         return None if self.context is None else np.broadcast_to(self.context, (n, self.flow.context_dim))
 
     def log_prob(self, x: Points) -> Floats:
-        if self.angles is not None:
-            return self.angles.log_density_of_reals(self.flow, x, self.origin + np.zeros(self.data_dim), self.rows(len(x)))
-        return self.flow.log_prob(x - self.origin, self.rows(len(x)))
+        """Log-densities of points (n, D). Those between whole numbers have the log-probability of the nearest one."""
+        if self.sums is None:
+            return self.flow.log_prob(x - self.origin, self.rows(len(x)))
+        origin, x, back = self.origin + np.zeros(self.data_dim), np.where(self.is_whole, np.round(x), x), slice(None)
+        if self.is_whole.any() and (self.context is None or len(self.context) == 1):
+            x, back = np.unique(x, axis=0, return_inverse=True)
+        return self.sums.log_masses(self.flow, x, origin, self.rows(len(x)))[back]
 
     def sample_and_log_prob(self, n: int) -> tuple[Floats, Floats]:
         x, log_prob = self.flow.sample_and_log_prob(n, random_state=0, context=self.rows(n))
         x = x + self.origin
-        if self.angles is not None:
-            x = self.angles.in_range(x)
+        if self.sums is not None:
+            x = self.sums.clipped(x)
             log_prob = self.log_prob(x)
         return x, log_prob
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from nvpflow._sklearn.feature_names import feature_names
 from nvpflow._typing import ArrayLike
 from nvpflow._validation.arguments import check_int
 from nvpflow.plot._canvas import (
@@ -51,7 +52,7 @@ def samples(
     samples : array_like of real numbers, shape (m, 2) or (m, 1)
         If some are outside of the panel, its title says how many.
     names : sequence of str, optional
-        Names of the columns.
+        Names of the columns. Default: those of a frame.
     axes : 2 matplotlib Axes, optional
         Axes to draw on. Default: a new figure.
 
@@ -74,6 +75,7 @@ def samples(
     >>> model = nvpflow.FlowDensity(2, 8, max_iter=2, random_state=0).fit(X)
     >>> figure = plot.samples(X, model.sample(200))
     """
+    names = feature_names(data) if names is None else names
     data = check_points("data", data, finite=True)
     if data.shape[1] > 2:
         raise ValueError(f"data must have shape (n, 2) or (n, 1), got {data.shape}")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nvpflow._typing import ArrayLike, Floats
+from nvpflow._validation.arguments import shown
+from nvpflow._warnings import AccuracyWarning, warn_user
 from nvpflow.queries._given import read_given
 from nvpflow.queries.conditional import ConditionalDensity
 from nvpflow.supports._encoding import count_rows
@@ -39,8 +41,11 @@ def posterior(model: Transformer, X: Any, column: str | int, grid: ArrayLike, co
         total = p.sum(axis=1)
     else:
         points = np.asarray(grid, np.float64)
-        if not (np.diff(points) > 0).all():
-            raise ValueError("grid must be in increasing order")
+        if len(points) < 2 or not (np.diff(points) > 0).all():
+            raise ValueError(f"grid must be two numbers or more in increasing order, got {shown(grid)}")
         total = ((p[:, 1:] + p[:, :-1]) / 2 * np.diff(points)).sum(axis=1)
+    n_nowhere = int(np.count_nonzero(total == 0))
+    if n_nowhere:
+        warn_user(f"the density of {n_nowhere} row(s) is 0 on all of grid: results are NaN there", AccuracyWarning)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(total > 0, 1 / total, np.nan)[:, np.newaxis] * p

@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from nvpflow._training.margins import Margins
-from nvpflow._typing import Floats, Ints
+from nvpflow._typing import Bools, Floats, Ints
 from nvpflow.layers import Bounded
 from nvpflow.missing._columns import Columns
 from nvpflow.missing._marginal import Marginals, _of, _with_context
@@ -31,7 +31,10 @@ from nvpflow.supports._masses import points_of
 
 __all__ = ["Branches", "Member", "RealModel"]
 
-N_SAMPLES, MARGIN = 5000, 0.2  # for the limits of a column, and how far beyond the samples they are, as a share of the range
+# How far beyond samples of the model its density may reach, as a share of their range, and beyond which it is no more than an
+# extrapolation: more than 7 standard deviations from the mean of a normal distribution, about 2 in 10,000 rows of a Cauchy
+# distribution.
+MARGIN, FAR = 0.2, 0.5
 
 
 class Branches(NamedTuple):
@@ -115,7 +118,6 @@ class RealModel:
         self.n_numbers = numbers.members[0].dim
         mixtures = (one.marginals.base if one.marginals.inner is None else one.marginals.proposal for one in self.members)
         self.n_terms: int = sum(mixture.n_components for mixture in mixtures)  # of a branch
-        self._samples: Floats | None = None
 
     def to_line(self, x: Floats, column: int) -> Floats:
         """Numbers (n, 1) of a column on the real line."""
@@ -128,16 +130,29 @@ class RealModel:
         moved: Floats = one.inverse(x + 0.5 * supports.is_whole[column] - origin)[0]
         return moved
 
-    def limits(self, column: int) -> tuple[float, float]:
+    @property
+    def has_context(self) -> bool:
+        """Whether a context, which is none of the categories, is needed."""
+        return self.table is None and self.numbers.members[0].context_dim > 0
+
+    def limits(self, column: int, margin: float = MARGIN) -> tuple[float, float]:
         """Between which numbers on the line next to all of a column lies, over all rows: not known with a context."""
-        has_context = self.table is None and self.numbers.members[0].context_dim > 0
-        if has_context:
+        if self.has_context:
             return np.inf, -np.inf
-        if self._samples is None:
-            self._samples = self.model.samples(N_SAMPLES)
-        u = self.to_line(self._samples[:, column : column + 1], column)
+        u = self.to_line(self.model.examples[:, column : column + 1], column)
         low, high = float(u.min()), float(u.max())
-        return low - MARGIN * (high - low), high + MARGIN * (high - low)
+        return low - margin * (high - low), high + margin * (high - low)
+
+    def are_far(self, rows: Floats) -> Bools:
+        """Which rows (n, R + K) have a number far from all samples of the model: never with a context."""
+        found, supports = np.zeros(len(rows), bool), self.numbers.supports
+        for column in [] if self.has_context else range(self.n_numbers):
+            given = ~np.isnan(rows[:, column])
+            if given.any() and not (supports is not None and supports.turns[column]):
+                u = self.to_line(rows[given, column : column + 1], column)[:, 0]
+                low, high = self.limits(column, FAR)
+                found[given] |= np.isfinite(u) & ((u < low) | (u > high))
+        return found
 
     def branches(self, rows: Floats, context: Floats | None) -> Branches:
         """The branches of rows (n, R + K), NaN where cells are open: the same cells of numbers in all rows."""
@@ -178,13 +193,13 @@ class RealModel:
         It is exact where there are no trained layers. Otherwise it is that of mixtures fitted to samples.
         """
         parts = [self._terms(member, branches, free) for member in self.members]
-        log_terms, means, stds = (np.concatenate(columns, axis=1) for columns in zip(*parts))
+        log_terms, means, stds = parts[0] if len(parts) == 1 else (np.concatenate(c, axis=1) for c in zip(*parts))
         line = MixtureLine.of_terms(branches.row, log_terms, means, stds, branches.n)
         bends = [member.bend(free) for member in self.members]
         if not any(bends):
             return line
-        of_term = np.repeat(np.arange(len(parts)), [part[0].shape[1] for part in parts])
-        return line._replace(bend=of_term[line.bend], bends=tuple(bends))
+        member_of = np.repeat(np.arange(len(parts)), [part[0].shape[1] for part in parts])
+        return line._replace(bend_of=member_of, bends=tuple(bends))
 
     def _terms(self, member: Member, branches: Branches, free: int) -> tuple[Floats, Floats, Floats]:
         """Log-weights, means and standard deviations (B, K) of the components of a member, behind the margin of the column."""
@@ -207,8 +222,10 @@ class RealModel:
         missing = np.isnan(branches.u[0])
         log_terms, means, stds = _conditional(mixture, y, missing, context, free)
         scale = np.exp(log_scale)[:, np.newaxis]
-        log_terms = log_terms + (branches.log_weight + member.log_weight + slopes[:, ~missing].sum(axis=1))[:, np.newaxis]
-        return log_terms, (means - zero[:, np.newaxis]) / scale, stds / scale
+        log_terms += (branches.log_weight + member.log_weight + slopes[:, ~missing].sum(axis=1))[:, np.newaxis]
+        means -= zero[:, np.newaxis]
+        means /= scale
+        return log_terms, means, stds / scale
 
 
 def _conditional(
@@ -222,6 +239,7 @@ def _conditional(
         log_context = SplitMixture.of(mixture, _with_context(mixture, np.ones_like(missing))).log_prob(read)
         given = np.hstack([read, given])
     place = int(np.searchsorted(np.flatnonzero(missing), free))
-    log_terms = split.log_terms(given) - log_context[:, np.newaxis]
-    stds = np.sqrt((split.roots[:, place] ** 2).sum(axis=1))
-    return log_terms, split.centres(given)[:, :, place], np.broadcast_to(stds, log_terms.shape)
+    log_terms = split.log_terms(given)
+    log_terms -= log_context[:, np.newaxis]
+    column = split.only(place)
+    return log_terms, column.centres(given)[:, :, 0], np.broadcast_to(column.roots[:, 0, 0], log_terms.shape)

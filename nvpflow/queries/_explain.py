@@ -9,6 +9,7 @@ import numpy as np
 
 from nvpflow._typing import ArrayLike, Floats
 from nvpflow._validation.arguments import check_real
+from nvpflow._warnings import kept_warnings, warn_user
 from nvpflow.queries._given import Given
 from nvpflow.queries.conditional import ConditionalDensity
 
@@ -42,7 +43,10 @@ def explanations(model: FlowDensity, X: ArrayLike, context: ArrayLike | None, le
     level = check_real("level", level, 0, 1, low_open=True)
     rows = model._check_incomplete(X).astype(np.float64)
     given = model._context_of_incomplete(context, len(rows))
-    columns = [_explain_column(model, rows, given, column, level) for column in range(model.n_features_in_)]
+    with kept_warnings() as kept:
+        columns = [_explain_column(model, rows, given, column, level) for column in range(model.n_features_in_)]
+    for message, category in dict.fromkeys(kept):  # columns have the same ones
+        warn_user(message, category)
     fields: dict[str, Any] = {}
     for field in FIELDS:
         parts = [column[field] for column in columns]

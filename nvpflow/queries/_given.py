@@ -11,6 +11,7 @@ from nvpflow._sklearn.feature_names import feature_names
 from nvpflow._training.dataset import check_numbers
 from nvpflow._typing import Floats
 from nvpflow._validation.arguments import check_int, shown
+from nvpflow._validation.arrays import Labelled
 from nvpflow.missing._table import with_codes
 from nvpflow.supports._category import is_missing
 
@@ -99,7 +100,8 @@ def _cells(model: FittedModel, given: Any, free: tuple[int, ...] | None) -> tupl
         columns = check_columns(model, list(given), "given") if len(given) else ()
         both = set(columns) & set(free or ())
         if both:
-            raise ValueError(f"columns must not be given, got column {min(both)} in both")
+            label = getattr(model, "feature_names_in_", range(model.n_features_in_))[min(both)]
+            raise ValueError(f"columns must not be given, got column {label!r:.50} in both")
         many = [_is_many(value) for value in given.values()]
         return {i: list(v) if m else [v] for i, v, m in zip(columns, given.values(), many)}, not any(many)
     names = feature_names(given)
@@ -128,10 +130,11 @@ def _is_many(value: object) -> bool:
 def _as_rows(model: FittedModel, cells: dict[int, list[Any]], n: int, name: str) -> Floats:
     categories = model._known_categories()
     table = np.full((n, model.n_features_in_), None if categories is not None else np.nan, dtype=object)
+    table = Labelled.of(table, getattr(model, "feature_names_in_", range(model.n_features_in_)))
     for column, values in cells.items():
         table[:, column] = values
     if categories is None:
-        return check_numbers(name, table.astype(object), model._flow_dtype(), 0, missing=True).astype(np.float64)
+        return check_numbers(name, table, model._flow_dtype(), 0, missing=True).astype(np.float64)
     numbers, codes = categories.coding.read(name, table, True)
     if numbers.shape[1]:
         return with_codes(check_numbers(name, numbers, model._flow_dtype(), 0, missing=True), codes)

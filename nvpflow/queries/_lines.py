@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -65,7 +65,12 @@ class Lines:
             given = None if context is None else context[at]
             method = method_for(model, int(missing.sum()))
             joint = JointDensity(model, rows[at], given, free) if method == "quadrature" and missing.sum() == 1 else None
-            self.parts.append((at, _line(model, rows[at], given, free, method), joint))
+            if method != "exact":
+                self.parts.append((at, _line(model, rows[at], given, free, method), joint))
+                continue
+            for part in _slices(len(at), max(1, MOST_TERMS // model.n_terms)):
+                branches = model.branches(rows[at[part]], None if given is None else given[part])
+                self.parts.append((at[part], model.mixture_line(branches, free), None))
 
     @property
     def drawn(self) -> Bools:
@@ -130,8 +135,7 @@ class JointDensity:
     def pdf(self, u: Floats, log_total: Floats) -> Floats:
         """Densities at points u (n, G), given the logarithms (n,) of the integrals."""
         found, step = np.empty(u.shape), max(1, ROWS_OF_PANELS * len(QUANTILES) // max(1, u.shape[1]))
-        for start in range(0, len(u), step):
-            part = slice(start, start + step)
+        for part in _slices(len(u), step):
             branches = self.model.branches(self.rows[part], None if self.context is None else self.context[part])
             at = np.repeat(np.arange(branches.n), u.shape[1])
             log_p = Slice(self.model, branches, self.free)(at, u[part].ravel()).reshape(u[part].shape)
@@ -140,15 +144,16 @@ class JointDensity:
         return np.where(np.isfinite(log_total)[:, np.newaxis], found, np.nan)
 
 
+def _slices(n: int, step: int) -> Iterator[slice]:
+    """Parts of n rows, of at most `step` each."""
+    return (slice(start, start + step) for start in range(0, n, step))
+
+
 def _line(model: RealModel, rows: Floats, context: Floats | None, free: int, method: Method) -> Line:
     """The line of rows with the same open columns of numbers."""
-    step = max(1, MOST_TERMS // model.n_terms) if method == "exact" else ROWS_OF_PANELS
-    parts = []
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
-        parts.append(model.branches(rows[part], None if context is None else context[part]))
-    if method == "exact":
-        return MixtureLine.joined([model.mixture_line(branches, free) for branches in parts])
+    parts = [
+        model.branches(rows[part], None if context is None else context[part]) for part in _slices(len(rows), ROWS_OF_PANELS)
+    ]
     if method == "importance":
         return DrawLine.joined([draw_line(model, branches, free) for branches in parts])
     return PanelLine.joined([panel_line(model, branches, free) for branches in parts])
@@ -183,7 +188,7 @@ def _edges(guide: MixtureLine, limits: tuple[float, float]) -> Floats:
     inner[unknown] = np.linspace(*limits, len(QUANTILES) + 2)[1:-1]
     reach = FAR * (inner[:, -1] - inner[:, 0])
     low, high = np.minimum(inner[:, 0] - reach, limits[0]), np.maximum(inner[:, -1] + reach, limits[1])
-    steps = 1 - (1 - np.arange(OUTER) / OUTER) ** 2  # the nearer the narrower
+    steps = 1 - (1 - np.arange(OUTER) / OUTER) ** 3  # the nearer the narrower
     below = low[:, np.newaxis] + (inner[:, :1] - low[:, np.newaxis]) * steps
     above = high[:, np.newaxis] - (high[:, np.newaxis] - inner[:, -1:]) * steps
     return np.concatenate([below, inner, above[:, ::-1]], axis=1)

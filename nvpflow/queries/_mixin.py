@@ -94,7 +94,7 @@ class Queries(Transformer):
         -------
         pdfs : ndarray, shape (n, G)
             The integral over the grid, by the trapezoidal rule, is 1 in each row; of whole numbers and categories the sum is.
-            NaN in rows that have no density on the grid.
+            NaN, with an `AccuracyWarning`, in rows that have no density on the grid.
 
         Raises
         ------

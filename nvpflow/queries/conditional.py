@@ -52,7 +52,8 @@ class ConditionalDensity:
     -----
     AccuracyWarning
         In each method, where results cannot be trusted: an error of quadrature above 0.001, or less than 20 effective draws;
-        and where what is given has no density, so that results are NaN.
+        where a number that is given is farther from 5000 samples of the model than half of their range (without a context), so
+        that the density is extrapolated; and where what is given has no density, so that results are NaN.
 
     Notes
     -----
@@ -143,6 +144,12 @@ class ConditionalDensity:
         n_doubtful = int(np.count_nonzero(doubtful & np.isfinite(log_given)))
         if n_nowhere:
             warn_user(f"what is given has no density in {n_nowhere} row(s): results are NaN there", AccuracyWarning)
+        n_far = 0 if self._real is None else int(np.count_nonzero(self._real.are_far(self._given.rows)))
+        if n_far:
+            warn_user(
+                f"what is given is far from all samples of the model in {n_far} row(s): the density is an extrapolation there",
+                AccuracyWarning,
+            )
         if n_doubtful:
             warn_user(
                 f"the conditional density of {n_doubtful} row(s) cannot be trusted: `error` and `effective_size` tell how far",
@@ -177,7 +184,10 @@ class ConditionalDensity:
 
     def _grid(self, name: str, values: ArrayLike) -> tuple[Floats, tuple[int, ...]]:
         """Numbers (G,) for all rows or (n, G), as (n, G), and the shape to return."""
-        array, n = np.asarray(values, dtype=np.float64), len(self._given.rows)
+        try:
+            array, n = np.asarray(values, dtype=np.float64), len(self._given.rows)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{name} must be numbers: {error}") from None
         if array.ndim > 2 or (array.ndim == 2 and (len(array) != n or self._given.is_single)):
             raise ValueError(f"{name} must have shape (G,) or ({n}, G), got {array.shape}")
         grid = np.broadcast_to(np.atleast_1d(array), (n, array.shape[-1] if array.ndim else 1))
@@ -453,7 +463,9 @@ class ConditionalDensity:
         n_samples, rows = check_int("n_samples", n_samples, 0), self._given.rows
         self._checked()
         (seed,) = draw_seeds(self._seed() if random_state is None else random_state, 1)
-        full = self._incomplete.draw(rows, self._context, max(n_samples, 1), np.random.default_rng(seed))[:, :n_samples]
+        full = np.empty((0, n_samples, rows.shape[1]))
+        if len(rows):
+            full = self._incomplete.draw(rows, self._context, max(n_samples, 1), np.random.default_rng(seed))[:, :n_samples]
         flat = full.reshape(-1, full.shape[2])
         numbers, codes = flat[:, : len(self._others)], np.nan_to_num(flat[:, len(self._others) :]).astype(np.intp)
         has_codes = self._model._known_categories() is not None

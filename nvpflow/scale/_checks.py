@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nvpflow._typing import FloatDType, Floats, Ints
+from nvpflow._validation.cells import CellError
 
 if TYPE_CHECKING:
     from nvpflow._training.settings import Settings
@@ -24,9 +25,8 @@ def check_finite(source: RowSource, dtype: FloatDType, numbers: Ints, rows: Floa
         return
     row, column = np.argwhere(~good)[0]
     hint = ": missing cells need a table in memory" if np.isnan(rows[row, column]) else ""
-    raise ValueError(
-        f"X must be finite in {dtype}, got {rows[row, column]} in column {_label(source, int(column))}, "
-        f"row {numbers[row]}{hint}"
+    raise CellError(
+        f"X must be finite in {dtype}, got {rows[row, column]} in column {_label(source, int(column))}, ", numbers[row], hint
     )
 
 
@@ -34,8 +34,8 @@ def check_support(declared: Declared, numbers: Ints, rows: Floats) -> None:
     """Raise a ValueError that names the first value outside of the support of its column."""
     try:
         declared.check(rows)
-    except ValueError as error:  # it counts rows from the first one of the batch
-        raise ValueError(f"{error}, counted from row {numbers[0]}") from None
+    except CellError as error:  # it counts rows from the first one of the batch
+        raise error.at(numbers[error.row]) from None
 
 
 def check_constant(source: RowSource, settings: Settings, low: Floats, high: Floats) -> None:

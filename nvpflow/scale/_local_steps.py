@@ -14,6 +14,7 @@ import numpy.typing as npt
 from nvpflow._training.dataset import Data, check_numbers
 from nvpflow._training.noise import bandwidth
 from nvpflow._typing import FloatDType, Floats
+from nvpflow._validation.cells import CellError
 from nvpflow.flow import Flow
 from nvpflow.mixture_base import MixtureBase
 from nvpflow.optim import Adam
@@ -82,8 +83,8 @@ def some_rows(part: Any, shard: Shard, low: float, high: float, checked: FloatDT
     if checked is not None:
         try:
             check_numbers("X", part, checked)
-        except ValueError as error:  # which counts the rows of this partition
-            raise ValueError(f"{error}, counted from row {shard.first}") from None
+        except CellError as error:  # which counts the rows of this partition
+            raise error.at(shard.first + error.row) from None
     keys = row_keys(shard)
     return _take(_checked(part, shard), np.flatnonzero((low <= keys) & (keys < high)))
 

@@ -144,6 +144,9 @@ def lazy_samples(model: Model, n_samples: int, random_state: Seed, context: Any,
     context = context.rechunk({1: -1})
     options = {"per_context": per_context, "temperature": temperature}
     meta = model.sample(n_samples if per_context else 0, 0, context=np.empty((0, columns)), **options)  # type: ignore[arg-type]
+    density: Any = getattr(model, "estimator_", model)
+    if density._output_kind() is None:  # the samples may be a frame like that of the fit
+        meta = np.asarray(meta)
     if not isinstance(meta, np.ndarray):
         raise ValueError("set_output must be the default where the context is one of Dask: the samples are an array")
     draws = draw_seeds(model.random_state if random_state is None else random_state, len(context.chunks[0]))

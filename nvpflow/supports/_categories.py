@@ -101,6 +101,8 @@ class Categories:
         columns = self.columns(x, codes)
         values = [value for of_column in self.coding.values for value in of_column]
         if not self.coding.is_object and all(isinstance(value, (int, float)) for value in values):
+            if not x.shape[1] and all(isinstance(value, bool) for value in values):
+                return np.stack([np.asarray(column, bool) for column in columns], axis=1)
             for dtype in (x.dtype, np.dtype(np.float64)):
                 if np.asarray(values, dtype).tolist() == values:  # Python compares whole and real numbers exactly
                     return np.stack([np.asarray(column, dtype) for column in columns], axis=1)

@@ -9,6 +9,7 @@ import numpy as np
 
 from nvpflow._typing import Ints
 from nvpflow._validation.arguments import shown
+from nvpflow._validation.cells import CellError
 from nvpflow.supports._category import Category, is_missing, listed, plain_value
 from nvpflow.supports._tables import Parts, take_apart
 
@@ -117,12 +118,15 @@ def _codes(name: str, label: str, values: tuple[Any, ...], given: list[Any], all
             return codes
     more = f", and {len(absent) - 1} more" * (len(absent) > 1)
     if missing:
-        raise ValueError(
-            f"column {label} of {name} must have no missing values, got {shown(given[missing[0]])} in row {missing[0]}{more}: "
-            "missing='marginalize' takes them"
+        raise CellError(
+            f"column {label} of {name} must have no missing values, got {shown(given[missing[0]])} in ",
+            int(missing[0]),
+            more + ": missing='marginalize' takes them" * (name == "X"),
         )
     row = absent[0]
-    raise ValueError(
+    raise CellError(
         f"column {label} of {name} must be one of the categories {listed(values)}, which fit has seen or Category(values) "
-        f"declares, got {shown(plain_value(given[row]))} in row {row}{more}"
+        f"declares, got {shown(plain_value(given[row]))} in ",
+        int(row),
+        more,
     )

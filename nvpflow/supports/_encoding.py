@@ -9,6 +9,7 @@ import numpy as np
 
 from nvpflow._typing import FloatDType, Floats, Names
 from nvpflow._validation.arguments import shown
+from nvpflow._validation.arrays import Labelled
 from nvpflow.supports._category import Category
 from nvpflow.supports._coding import Coding
 from nvpflow.supports._indicators import Indicators
@@ -105,7 +106,10 @@ def as_rows(context: Any, names: Names | None, n_columns: int) -> Any:
         cells = [list(column) if _is_column(column) else [column] * size for column in columns]
         if any(len(column) != size for column in cells):
             raise ValueError(f"context must have columns of one length, got {[len(column) for column in cells]}")
-        return [list(row) for row in zip(*cells)]
+        table = np.empty((size, len(cells)), dtype=object)
+        for place, column in enumerate(cells):
+            table[:, place] = column
+        return Labelled.of(table, names)
     if isinstance(context, (list, tuple)) and len(context) == n_columns and not any(map(_is_column, context)):
         return [list(context)]
     if isinstance(context, np.ndarray) and context.shape == (n_columns,):

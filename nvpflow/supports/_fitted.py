@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from nvpflow._training.origin import name_columns
 from nvpflow._training.statistics import LARGE_SHARE, QUANTILES_FROM, moments, quantiles
@@ -16,7 +15,7 @@ from nvpflow._warnings import warn_user
 from nvpflow.ensemble import FlowEnsemble, log_prob_and_std
 from nvpflow.flow import Flow
 from nvpflow.layers import Bounded
-from nvpflow.supports._kinds import REALS, Angle, Kind
+from nvpflow.supports._kinds import MOST, REALS, Angle, Kind, on_bounds
 from nvpflow.supports._masses import log_masses
 from nvpflow.supports._smooth import smooth_places
 from nvpflow.supports._spread import spread
@@ -78,7 +77,7 @@ class Supports:
 
         Values outside of the support are infinite, so that no rounding moves them inside. Missing values stay NaN.
         """
-        x = self._near_centres(x)
+        x = self._near_centres(on_bounds(self.kinds, x))
         inside = np.array([kind._holds(column) | np.isnan(column) for kind, column in zip(self.kinds, x.T)]).T
         marked: Floats = np.where(inside, x + 0.5 * self.is_whole, np.copysign(np.inf, x - self.origin))
         return marked
@@ -100,23 +99,10 @@ class Supports:
     ) -> tuple[Floats, Floats]:
         """`log_masses`, and their standard deviation over the members of an ensemble: zeros for a single flow."""
         lowest = self.marked(x) - 0.5 * self.is_whole
-        return log_prob_and_std(flow, lambda one: self._log_sums(one, lowest, self.is_whole, origin, context))
+        return log_prob_and_std(flow, lambda one: self._log_sums(one, lowest, origin, context))
 
-    def log_density_of_reals(
-        self, flow: Flow | FlowEnsemble, x: Floats, origin: Floats | None, context: Floats | None
-    ) -> Floats:
-        """Log-density of points (n, D), where the cells of whole numbers count as real numbers: what figures draw."""
-        return self._log_sums(flow, self._near_centres(x), np.zeros_like(self.is_whole), origin, context)
-
-    def _log_sums(
-        self,
-        flow: Flow | FlowEnsemble,
-        x: Floats,
-        is_whole: npt.NDArray[np.bool_],
-        origin: Floats | None,
-        context: Floats | None,
-    ) -> Floats:
-        wrapped = None if is_whole.any() else WrappedMixture.of(flow, self.turns)
+    def _log_sums(self, flow: Flow | FlowEnsemble, x: Floats, origin: Floats | None, context: Floats | None) -> Floats:
+        wrapped = None if self.is_whole.any() else WrappedMixture.of(flow, self.turns)
         if wrapped is not None:
             return wrapped.log_prob(x if origin is None else x - origin)
 
@@ -126,7 +112,7 @@ class Supports:
             repeated = None if context is None else np.repeat(context[rows], n_nodes, axis=0)
             return flow.log_prob(flat, repeated).reshape(n, n_nodes).astype(np.float64)
 
-        return log_masses(log_prob, x, is_whole, self.turns)
+        return log_masses(log_prob, x, self.is_whole, self.turns)
 
     def grad_log_density(self, flow: Flow | FlowEnsemble, x: Floats, origin: Floats | None, context: Floats | None) -> Floats:
         """Gradient of the log-density of samples x (n, D) without whole numbers: the mean over windings by their shares."""
@@ -146,7 +132,9 @@ class Supports:
         """Outputs of the flow (..., D), origin included, as samples: whole, within a turn, and inside in spite of rounding."""
         x = np.where(self.is_whole, np.floor(x), x)
         low, high = np.array([kind.cells for kind in self.kinds]).T
-        return self.in_range(np.clip(x, low.astype(x.dtype), (high - self.is_whole).astype(x.dtype)))
+        most = np.where(self.is_whole, np.nextafter(x.dtype.type(MOST), 0), np.inf)  # `Integer` ends below MOST
+        low, high = np.maximum(low, -most), np.minimum(high - self.is_whole, most)
+        return self.in_range(np.clip(x, -_at_most(-low, x.dtype), _at_most(high, x.dtype)))
 
     def in_range(self, x: Floats) -> Floats:
         """Samples (..., D) with angles in their ranges. Changes x."""
@@ -219,6 +207,12 @@ class Supports:
         inner = Flow([layer.copy() for layer in flow.layers[:-1]], flow.base and flow.base.copy())
         inner.n_jobs = flow.n_jobs
         return inner
+
+
+def _at_most(bounds: Floats, dtype: FloatDType) -> Floats:
+    """The largest numbers of a dtype that are not above the bounds."""
+    found = bounds.astype(dtype)
+    return np.where(found > bounds, np.nextafter(found, found.dtype.type(-np.inf)), found)
 
 
 def _edge(kind: Kind, x: Floats, dtype: FloatDType) -> float:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from nvpflow._sklearn.feature_names import other_labels
 from nvpflow._typing import Floats, Names
 from nvpflow._validation.arguments import check_bool, check_choice, shown
 from nvpflow.supports._category import plain_values, restore_values
@@ -18,6 +19,7 @@ __all__ = ["Frame"]
 SIZES = {"int": (8, 16, 32, 64), "uint": (8, 16, 32, 64), "float": (32, 64)}
 # The types of columns that samples get back; "Int64" is a nullable type in pandas, and the plain one in polars.
 NUMBERS = {f"{kind}{size}" for kind, sizes in SIZES.items() for size in sizes}
+OF_ARROW = {f"{name}[pyarrow]" for name in (*NUMBERS, "double", "float")}
 WIDEST = {"i": "int64", "u": "int64", "f": "float64"}
 # Further types that columns of categories get back.
 OF_CATEGORIES = {
@@ -27,7 +29,7 @@ OF_CATEGORIES = {
 
 
 class Frame(NamedTuple):
-    """The library of a frame, and the types of its columns.
+    """The library of a frame, and the types and labels of its columns.
 
     Attributes
     ----------
@@ -36,11 +38,14 @@ class Frame(NamedTuple):
         By name: those in NUMBERS, or the same with other capitals, and those of categories.
     declared : tuple of (values, bool) or None for each column
         The values that a categorical type of pandas or an Enum of polars declares, and whether they are ordered.
+    labels : tuple or None
+        Of the columns, if they are no texts. Texts are feature names, which the model has.
     """
 
     library: str
     dtypes: tuple[str, ...]
     declared: tuple[tuple[tuple[Any, ...], bool] | None, ...]
+    labels: tuple[Any, ...] | None = None
 
     @classmethod
     def of(cls, X: Any) -> Self | None:
@@ -49,14 +54,15 @@ class Frame(NamedTuple):
         if library is None:
             return None
         dtypes = list(X.dtypes)
-        return cls(library, tuple(str(dtype)[:40] for dtype in dtypes), tuple(map(_declared, dtypes)))
+        return cls(library, tuple(str(dtype)[:40] for dtype in dtypes), tuple(map(_declared, dtypes)), other_labels(X))
 
     def plain(self) -> list[Any]:
         """The frame in types that JSON has."""
-        if not any(self.declared):
+        labels = None if self.labels is None else _plain_labels(self.labels)
+        if not any(self.declared) and labels is None:
             return [self.library, list(self.dtypes)]
         declared = [of and [plain_values("the categories of a column", of[0]), of[1]] for of in self.declared]
-        return [self.library, list(self.dtypes), declared]
+        return [self.library, list(self.dtypes), declared] + [labels] * (labels is not None)
 
     @classmethod
     def restore(cls, value: Any, n_columns: int) -> Self:
@@ -65,12 +71,13 @@ class Frame(NamedTuple):
         if not isinstance(dtypes, list) or len(dtypes) != n_columns or not all(isinstance(name, str) for name in dtypes):
             raise ValueError(f"frame must have {n_columns} names of types, got {shown(dtypes)}")
         declared = rest[0] if rest else [None] * n_columns
-        if not isinstance(declared, list) or len(declared) != n_columns or len(rest) > 1:
+        if not isinstance(declared, list) or len(declared) != n_columns or len(rest) > 2:
             raise ValueError(f"frame must have the categories of {n_columns} columns, got {shown(declared)}")
         of_columns = tuple(None if of is None else _restore_declared(of) for of in declared)
-        return cls(check_choice("library of the frame", library, LIBRARIES), tuple(dtypes), of_columns)
+        labels = _restore_labels(rest[1], n_columns) if len(rest) > 1 else None
+        return cls(check_choice("library of the frame", library, LIBRARIES), tuple(dtypes), of_columns, labels)
 
-    def build(self, columns: Sequence[Any], names: Names | Sequence[str], is_whole: npt.NDArray[np.bool_]) -> Any:
+    def build(self, columns: Sequence[Any], names: Names | Sequence[Any], is_whole: npt.NDArray[np.bool_]) -> Any:
         """A frame of columns with their types: arrays of numbers, integers where `is_whole`, or lists of values.
 
         A type that does not hold the values of its column gives way to another.
@@ -86,20 +93,40 @@ class Frame(NamedTuple):
                 continue
             numbers = _converted(column, dtype.lower(), whole)
             found[i] = pandas.Series(numbers, dtype=dtype if _is_nullable(dtype, numbers.dtype) else None)
+            if dtype.startswith("Sparse[") or dtype in OF_ARROW:
+                found[i] = _of_type(found[i], dtype)
         frame = pandas.DataFrame(found)
-        frame.columns = list(names)
+        if all(isinstance(name, tuple) for name in names):
+            frame.columns = pandas.MultiIndex.from_tuples(list(names))
+        elif list(names) != list(range(len(names))):
+            frame.columns = list(names)
         return frame
 
-    def _build_polars(self, columns: Sequence[Any], names: Names | Sequence[str], is_whole: npt.NDArray[np.bool_]) -> Any:
+    def _build_polars(self, columns: Sequence[Any], names: Names | Sequence[Any], is_whole: npt.NDArray[np.bool_]) -> Any:
         import polars
 
         found = []
         for name, column, dtype, declared, whole in zip(names, columns, self.dtypes, self.declared, is_whole):
+            name = str(name)
             if isinstance(column, list):
                 found.append(_polars_series(polars, name, column, dtype, declared))
             else:
                 found.append(polars.Series(name, _converted(column, dtype.lower(), whole)))
         return polars.DataFrame(found)
+
+
+def _plain_labels(labels: tuple[Any, ...]) -> list[Any] | None:
+    """Labels in types that JSON has: numbers, and tuples of them and of texts. None if there are others, such as dates."""
+    plain = [list(label) if isinstance(label, tuple) else label for label in labels]
+    cells = [cell for label in plain for cell in (label if isinstance(label, list) else [label])]
+    return plain if all(type(cell) in (str, int) for cell in cells) else None
+
+
+def _restore_labels(value: Any, n_columns: int) -> tuple[Any, ...]:
+    """Undo `_plain_labels`."""
+    if not isinstance(value, list) or len(value) != n_columns or _plain_labels(tuple(value)) is None:
+        raise ValueError(f"frame must have the labels of {n_columns} columns, got {shown(value)}")
+    return tuple(tuple(label) if isinstance(label, list) else label for label in value)
 
 
 def _declared(dtype: Any) -> tuple[tuple[Any, ...], bool] | None:
@@ -129,6 +156,15 @@ def _series(pandas: Any, column: list[Any], dtype: str, declared: tuple[tuple[An
         return pandas.Series(column)
 
 
+def _of_type(series: Any, dtype: str) -> Any:
+    """The numbers in another type of pandas, if it is known there and holds all of them."""
+    try:
+        converted = series.astype(dtype)
+    except (ArithmeticError, ImportError, TypeError, ValueError):
+        return series
+    return converted if bool((converted.to_numpy() == series.to_numpy()).all()) else series
+
+
 def _polars_series(
     polars: Any, name: str, column: list[Any], dtype: str, declared: tuple[tuple[Any, ...], bool] | None
 ) -> Any:
@@ -144,6 +180,8 @@ def _polars_series(
 
 def _converted(column: Floats, dtype: str, whole: bool) -> npt.NDArray[Any]:
     """The column in a type of NUMBERS. One of integers that does not hold all numbers gives way to a wider one."""
+    if whole and (dtype in OF_ARROW or dtype.startswith("sparse[")):
+        return column.astype(np.float64 if "float" in dtype or "double" in dtype else np.int64)
     if dtype not in NUMBERS or (not whole and not dtype.startswith("float")):
         return column
     found = np.dtype(dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
@@ -13,7 +14,7 @@ from nvpflow._typing import Floats
 from nvpflow._validation.arguments import check_bounds, check_choice, check_int, check_real, shown
 from nvpflow.supports._category import Category, restore_values
 
-__all__ = ["MOST", "REALS", "Angle", "AnyKind", "Integer", "Interval", "Kind", "check_kind", "number"]
+__all__ = ["MOST", "REALS", "Angle", "AnyKind", "Integer", "Interval", "Kind", "check_kind", "number", "on_bounds"]
 
 MOST = 2**53  # a float64 represents every whole number up to this
 
@@ -242,6 +243,18 @@ SHORT: dict[str, AnyKind] = {
     "angle": Angle(),
     "category": Category(),
 }
+
+
+def on_bounds(kinds: Sequence[Kind], x: Floats) -> Floats:
+    """Samples (n, D), of which those that equal a bound in float32 have its value, if they are in float32: 0.1 is 0.1."""
+    found = x
+    for column, kind in enumerate(kinds if x.dtype == np.float32 else ()):
+        for end in () if kind.is_whole else kind.cells:
+            rounded = np.float32(end)
+            if np.isfinite(end) and float(rounded) != end:
+                found = x.astype(np.float64) if found is x else found
+                found[x[:, column] == rounded, column] = end
+    return found
 
 
 def number(value: float) -> str:

@@ -9,9 +9,10 @@ import numpy as np
 
 from nvpflow._typing import Floats, Names
 from nvpflow._validation.arguments import check_int, shown
+from nvpflow._validation.cells import CellError
 from nvpflow.supports._category import Category
 from nvpflow.supports._frame import Frame
-from nvpflow.supports._kinds import MOST, REALS, AnyKind, Integer, Kind, check_kind, number
+from nvpflow.supports._kinds import MOST, REALS, AnyKind, Integer, Kind, check_kind, number, on_bounds
 from nvpflow.supports._tables import category_columns
 
 __all__ = ["Declared", "Kinds", "Support", "check_support", "plain_support", "restore_kinds", "restore_support"]
@@ -44,10 +45,10 @@ class Declared:
     ----------
     kinds : dict or tuple
         The result of `check_support`.
-    names : ndarray of str objects, shape (D,), or None
-        Of the columns.
+    names : ndarray of objects, shape (D,), or None
+        Of the columns: texts, or other labels that a frame has. Where all are whole numbers, so are the keys of a dict.
     frame : Frame or None
-        The table, if it is a frame with names.
+        The table, if it is a frame.
     categories : tuple of int
         Columns that are categories unless `kinds` has something else.
     what : str
@@ -73,7 +74,10 @@ class Declared:
         categories = category_columns(X)
         if kinds is None and not categories:
             return None
-        return cls({} if kinds is None else kinds, names, None if names is None else Frame.of(X), categories, what)
+        frame = Frame.of(X)
+        if names is None and frame is not None and frame.labels is not None:
+            names = np.fromiter(frame.labels, object, len(frame.labels))
+        return cls({} if kinds is None else kinds, names, frame, categories, what)
 
     def of_all(self, n_columns: int) -> tuple[AnyKind, ...]:
         """The kind of each of the columns."""
@@ -122,7 +126,9 @@ class Declared:
         return bool(self._categories) or any(isinstance(kind, Category) for kind in kinds)
 
     def _find(self, key: str | int, n_columns: int) -> int:
-        if isinstance(key, int):
+        labels = None if self.frame is None else self.frame.labels
+        numbers_are_names = labels is not None and all(type(label) is int for label in labels)
+        if isinstance(key, int) and not numbers_are_names:
             if key < n_columns:
                 return key
             raise ValueError(
@@ -146,20 +152,27 @@ class Declared:
         """How a message names a column."""
         return str(column) if self.names is None else f"{self.names[column]!r:.50}"
 
-    def check(self, x: Floats) -> None:
-        """Raise a ValueError that names the first value of x (n, D) outside of the support of its column."""
-        for column, kind in enumerate(self.of_columns(x.shape[1])):
+    def check(self, x: Floats) -> Floats:
+        """Raise a ValueError that names the first value of samples x (n, D) outside of the support of its column.
+
+        Return the samples, with the exact bounds for values that equal them but for the rounding to float32.
+        """
+        kinds = self.of_columns(x.shape[1])
+        x = on_bounds(kinds, x)
+        for column, kind in enumerate(kinds):
             values = x[:, column].astype(np.float64)
             outside = np.flatnonzero(~(kind._holds(values) | np.isnan(values)))  # missing values are checked elsewhere
             if len(outside):
                 row = outside[0]
                 value = number(x[row, column])
                 beyond = kind.is_whole and bool(abs(values[row]) >= MOST)
-                raise ValueError(
-                    f"column {self.label(column)} of X must be in {kind}, its support, got {value} in row {row}"
-                    + f", and {len(outside) - 1} more" * (len(outside) > 1)
-                    + ": subtract an offset first, or declare identifiers as 'category' or leave them out" * beyond
+                raise CellError(
+                    f"column {self.label(column)} of X must be in {kind}, its support, got {value} in ",
+                    row,
+                    f", and {len(outside) - 1} more" * (len(outside) > 1)
+                    + ": subtract an offset first, or declare identifiers as 'category' or leave them out" * beyond,
                 )
+        return x
 
 
 def _within_type(kind: AnyKind, dtype: str) -> AnyKind:

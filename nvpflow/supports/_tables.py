@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nvpflow._validation.arrays import as_array
+from nvpflow._validation.arrays import Labelled, as_array
 from nvpflow.supports._category import plain_value
 
 __all__ = ["Parts", "category_columns", "count_columns", "library_of", "take_apart"]
@@ -82,7 +82,10 @@ def take_apart(name: str, X: Any, columns: Sequence[int]) -> Parts:
         return Parts(X[:, others] if others else numbers, [X.to_series(i).to_list() for i in columns], False)
     table = _as_table(name, X)
     others = [i for i in range(table.shape[1]) if i not in columns]
-    return Parts(table[:, others], [table[:, i].tolist() for i in columns], table.dtype.kind not in "fiub")
+    labels = X.labels if isinstance(X, Labelled) else None
+    numbers = Labelled.of(table[:, others], others)
+    numbers.labels = numbers.labels if labels is None else [labels[i] for i in others]
+    return Parts(numbers, [table[:, i].tolist() for i in columns], table.dtype.kind not in "fiub")
 
 
 def _as_table(name: str, X: Any) -> npt.NDArray[Any]:

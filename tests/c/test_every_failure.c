@@ -3,8 +3,11 @@
  * that must survive are as they were, and the same call then gives the same result. The sanitizers look for leaks. */
 #define _POSIX_C_SOURCE 200809L
 #include "faults.h"
+#include "incomplete.h"
+#include "rosenblatt.h"
 #include "small_flow.h"
 #include <float.h>
+#include <math.h>
 #include <stdint.h>
 #include <unistd.h>
 
@@ -198,6 +201,51 @@ static nvp_status models(world *w) {
     return status;
 }
 
+/* Rows of doubles, for any dtype of the flow. */
+static nvp_status use_model(world *w) {
+    static double rows[ROWS * DIM], context[ROWS * CONTEXT];
+    fill(rows, ROWS * DIM, 3);
+    fill(context, ROWS * CONTEXT, 4);
+    double *log_prob = (double *)(void *)w->out, *draws = log_prob + ROWS;
+    void *bytes = NULL;
+    nvp_model *model = NULL;
+    size_t n = 0;
+    nvp_status status;
+    nvp_workspace *workspace = begin(w, &status);
+    if (status == NVP_OK)
+        status = nvp_ensemble_save_bytes(w->ensemble, w->both, &bytes, &n);
+    if (status == NVP_OK)
+        status = nvp_model_load_bytes(bytes, n, &model);
+    if (status == NVP_OK)
+        status = nvp_model_log_prob(model, ROWS, rows, context, log_prob, workspace);
+    if (status == NVP_OK)
+        status = nvp_model_sample(model, 5, ROWS, context, draws, workspace);
+    nvp_model_destroy(model);
+    nvp_free(bytes);
+    nvp_workspace_destroy(workspace);
+    return status;
+}
+
+/* One component of one column, given another. */
+static nvp_status map_normals(world *w) {
+    const double log_weight = 0, means[2] = {0.5, -0.5}, factor[4] = {1, 0, 0.5, 2};
+    const double given[2] = {0.1, 0.2}, points[2] = {1, -1};
+    const nvp_normals normals = {1, 1, 1, &log_weight, false, means, factor};
+    double *found = (double *)(void *)w->out;
+    return nvp_rosenblatt(&normals, false, 2, given, points, found, found + 2);
+}
+
+static nvp_status sum_incomplete(world *w) {
+    const double x[4] = {0.5, NAN, 1, 2}, share[2] = {0.5, 0.5}, log_weight = 0, mean[2] = {0, 0},
+                 covariance[4] = {1, 0, 0, 1};
+    double shares[1] = {0}, shift[2] = {0}, squares[4] = {0}, nll = 0;
+    const nvp_status status =
+        nvp_incomplete_sums(2, 2, 1, x, share, &log_weight, mean, covariance, shares, shift, squares, &nll);
+    if (status == NVP_OK)
+        memcpy(w->out, &nll, sizeof nll);
+    return status;
+}
+
 /* Functions of rows, with a workspace of their own. */
 #define OF_ROWS(name, ...)                                                                                             \
     static nvp_status name(world *w) {                                                                                 \
@@ -293,6 +341,9 @@ static const operation operations[] = {
     {"ensemble_create", make_ensemble, true, false, false},
     {"ensemble_save and load", ensemble_files, true, false, false},
     {"model_load", models, true, false, false},
+    {"model_log_prob and model_sample", use_model, true, false, true},
+    {"rosenblatt", map_normals, true, false, false},
+    {"incomplete_sums", sum_incomplete, true, false, false},
     {"forward", forward, true, false, true},
     {"inverse", inverse, true, false, true},
     {"log_prob", log_prob, true, false, true},

@@ -120,5 +120,5 @@ def test_errors_of_score(x, capsys):
     hole = pyarrow.table({"a": [1.0, None], "b": [1.0, 2.0]})
     parquet.write_table(hole, "f/2.parquet")
     assert main("score", "m.npz", "f", "-o", "s.csv") == 1
-    assert "got nan in column 0, row 301" in error_line(capsys)
+    assert "got nan in column 0, row 302" in error_line(capsys)
     assert not Path("s.csv").exists()

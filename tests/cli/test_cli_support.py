@@ -84,3 +84,13 @@ def test_models_of_frames_are_sampled_as_tables(tmp_path, capsys):
     nvpflow.FlowDensity(support={"n": "integer"}, n_layers=2, max_iter=2).fit(frame).save(tmp_path / "model.npz")
     assert main("sample", tmp_path / "model.npz", "-n", 3) == 0
     assert capsys.readouterr().out.startswith("n\n")
+
+
+@pytest.mark.parametrize(("header", "column"), [("price,x\n", "'price'"), ("", "1")])
+def test_messages_count_from_one(tmp_path, capsys, header, column):
+    """As the options do, which name columns by numbers from 1."""
+    rows = [f"{1 + i % 7 / 10},{i % 11}\n" for i in range(50)]
+    rows[16] = "-1,3\n"
+    (tmp_path / "bad.csv").write_text(header + "".join(rows))
+    assert main("fit", tmp_path / "bad.csv", "-o", tmp_path / "model.npz", "--positive", 1, *FAST) == 1
+    assert error_line(capsys) == f"column {column} of X must be in [0, inf), its support, got -1 in row 17"

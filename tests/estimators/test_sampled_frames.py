@@ -34,8 +34,76 @@ def test_columns_types_and_order(frame):
 
 
 @pytest.mark.filterwarnings("ignore:column.* repeat few values")
-def test_without_a_support_samples_are_arrays(frame):
-    assert type(nvpflow.FlowDensity(**QUICK).fit(frame).sample(3)) is np.ndarray
+@pytest.mark.parametrize("kind", [nvpflow.FlowDensity, nvpflow.RealNVP, nvpflow.FlowOutlierDetector])
+def test_without_a_support(frame, kind):
+    """The numbers are those that a model of an array has."""
+    options = QUICK | (dict(constant_columns="narrow") if kind is nvpflow.FlowOutlierDetector else {})
+    fitted, of_array = (kind(**options).fit(X) for X in (frame, frame.to_numpy()))
+    samples = fitted.sample(3)
+    assert type(samples) is type(frame) and list(samples.columns) == list(frame.columns)
+    np.testing.assert_allclose(samples.to_numpy(), of_array.sample(3), rtol=1e-6)
+
+
+@pytest.mark.parametrize("labels", [range(2), [7, 3], [("a", "low"), ("a", "high")], [7, "x"]])
+def test_labels_that_are_no_texts(labels, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    columns = pandas.MultiIndex.from_tuples(labels) if isinstance(labels[0], tuple) else labels
+    frame = pandas.DataFrame(np.random.default_rng(0).normal(size=(100, 2)), columns=columns)
+    if list(labels) == [7, "x"]:
+        with pytest.raises(TypeError, match="string names"):
+            nvpflow.FlowDensity(**QUICK).fit(frame)
+        return
+    fitted = nvpflow.FlowDensity(**QUICK).fit(frame)
+    fitted.save(tmp_path / "model.npz")
+    assert fitted.sample(2).columns.equals(frame.columns) and len(fitted.score_samples(frame)) == 100
+    assert nvpflow.load(tmp_path / "model.npz").sample(2).equals(fitted.sample(2))
+
+
+def test_labels_that_a_file_cannot_hold(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    days = pandas.date_range("2024-01-01", periods=2)
+    frame = pandas.DataFrame(np.random.default_rng(0).normal(size=(100, 2)), columns=days)
+    fitted = nvpflow.FlowDensity(**QUICK).fit(frame)
+    fitted.save(tmp_path / "model.npz")
+    assert fitted.sample(2).columns.equals(days)
+    assert nvpflow.load(tmp_path / "model.npz").sample(2).columns.tolist() == ["x0", "x1"]
+
+
+def test_numbers_name_columns():
+    """As pandas does: 7 is the column of that name, not the eighth."""
+    pandas = pytest.importorskip("pandas")
+    x = np.random.default_rng(0).normal(size=(100, 2))
+    frame = pandas.DataFrame({7: x[:, 0], 0: abs(x[:, 1])})
+    samples = nvpflow.FlowDensity(support={0: "positive"}, **QUICK).fit(frame).sample(50)
+    assert samples[0].min() > 0 > samples[7].min()
+    with pytest.raises(ValueError, match="has none of that name: got 1, X has 7, 0"):
+        nvpflow.FlowDensity(support={1: "positive"}, **QUICK).fit(frame)
+    with pytest.raises(ValueError, match=r"column 7 of X must be in \[0, inf\), its support"):
+        nvpflow.FlowDensity(support={7: "positive"}, **QUICK).fit(frame)
+    frame.loc[3, 7] = np.nan
+    with pytest.raises(ValueError, match="nan in column 7, row 3"):
+        nvpflow.FlowDensity(**QUICK).fit(frame)
+
+
+@pytest.mark.parametrize("dtype", ["Sparse[int64, 0]", "Int8", "int16[pyarrow]", "double[pyarrow]"])
+def test_types_of_whole_numbers(dtype):
+    pandas = pytest.importorskip("pandas")
+    if "pyarrow" in dtype:
+        pytest.importorskip("pyarrow")
+    frame = pandas.DataFrame({"count": pandas.Series(np.random.default_rng(0).poisson(1, 100)).astype(dtype)})
+    samples = nvpflow.FlowDensity(support={"count": nvpflow.Integer(0, 20)}, **QUICK).fit(frame).sample(20)
+    assert samples.dtypes.tolist() == frame.dtypes.tolist()
+
+
+def test_no_sample_is_beyond_whole_numbers():
+    """Numbers over many orders of magnitude: the type of the column and the float hold all of them."""
+    pandas = pytest.importorskip("pandas")
+    x = (10 ** np.random.default_rng(0).uniform(0, 15, 300)).astype("int64")
+    frame = pandas.DataFrame({"id": x, "y": np.random.default_rng(1).normal(size=300)})
+    fitted = nvpflow.FlowDensity(support={"id": nvpflow.Integer(0)}, max_iter=3, random_state=0).fit(frame)
+    samples = fitted.sample(2000)
+    assert samples["id"].dtype == np.int64 and samples["id"].min() >= 0 and samples["id"].max() < 2**53
+    assert np.isfinite(fitted.score_samples(samples)).all()
 
 
 def test_set_output_decides(frame):

@@ -23,8 +23,9 @@ def frame_model():
 
 
 class TestFrames:
-    def test_no_frame_by_default(self, frame_model):
-        assert type(frame_model.sample(4)) is np.ndarray
+    def test_a_frame_after_a_frame(self, frame_model):
+        samples = frame_model.sample(4)
+        assert samples.columns.tolist() == ["height", "weight"] and samples.dtypes.tolist() == [X.dtype] * 2
 
     @pytest.mark.parametrize("kind", ["pandas", "polars"])
     def test_frame_by_set_output(self, frame_model, kind):

@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from hypothesis import strategies as st
 
+import draws as st
 import nvpflow
 from fuzz_models import MODELS
 from nvpflow import cli

@@ -88,3 +88,54 @@ def test_models_with_categories_have_no_image():
     model = nvpflow.FlowDensity(max_iter=1, support={1: "category"}, random_state=0).fit(TABLE[:, :2])
     with pytest.raises(ValueError, match="are categories: plot.corner draws samples"):
         plot.density(model)
+
+
+def of_counts():
+    counts = np.random.default_rng(0).poisson(3, size=(400, 1))
+    return counts, nvpflow.FlowDensity(max_iter=1, support=[nvpflow.Integer(0)], random_state=0).fit(counts)
+
+
+def test_density_draws_probabilities_around_the_numbers():
+    counts, model = of_counts()
+
+    def exact(k):
+        assert (k == np.round(k)).all()
+        return np.full(len(k), -1.0)
+
+    (ax,) = plot.density(model, exact, data=counts, resolution=2001).axes
+    (stairs,), (learned, _) = ax.patches, ax.lines
+    edges, shares = stairs.get_data().edges, stairs.get_data().values
+    k = (edges[:-1] + 0.5)[shares > 0]
+    np.testing.assert_allclose(shares[shares > 0], [(counts == number).mean() for number in k])
+    for place in (-0.4, 0, 0.4):
+        drawn = np.interp(k + place, *learned.get_data())
+        np.testing.assert_allclose(drawn, np.exp(model.score_samples(k[:, None])), rtol=1e-5)
+    assert ax.get_ylabel() == "probability" and ax.get_xlim()[0] == edges[0]
+
+
+def test_regions_of_whole_numbers_hold_their_share():
+    counts, model = of_counts()
+    """At least, as a number belongs to a region or not; and the last ones may be the same."""
+    figure = plot.contours(model, counts, mass=[0.5, 0.9, 0.9999, 0.99999])
+    texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    shares = [float(text.split("nats")[1].split("%")[0]) for text in texts]
+    log_p = model.score_samples(counts)
+    order = np.sort(log_p)[::-1]
+    assert 50 <= shares[0] <= 50 + 100 * (log_p == order[200]).mean() and shares[1] >= 90 and shares[3] >= 99.5
+
+
+def test_whole_numbers_beside_an_angle_and_a_context():
+    counts = np.random.default_rng(0).poisson(3, size=(400, 1))
+    rng = np.random.default_rng(1)
+    table = np.column_stack([counts[:, 0], rng.uniform(0, 6, len(counts))])
+    model = nvpflow.FlowDensity(max_iter=1, support=["integer", "angle"], random_state=0).fit(table, context=table[:, 1:])
+    ax = plot.density(model, resolution=12, context=[1.0]).axes[0]
+    values = ax.images[0].get_array()
+    assert np.isfinite(values).any() and ax.get_ylim() == (0, 2 * np.pi)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_samples_of_frames_have_their_names(library):
+    frame = pytest.importorskip(library).DataFrame({"size": TABLE[:, 0].astype(float), "angle": TABLE[:, 3].astype(float)})
+    assert plot.samples(frame, frame[:20]).axes[0].get_xlabel() == "size"
+    assert plot.samples(frame, frame[:20], names=["a", "b"]).axes[0].get_ylabel() == "b"

@@ -64,6 +64,7 @@ SECTIONS = {"GL06", "GL07", "SS01", "SS02", "PR01", "PR02", "PR03", "PR10", "RT0
 OTHERS = {
     "FlowOutlierDetector",
     "FlowDetector",
+    "NessaiProposal",
     "FlowClassifier",
     "FlowRegressor",
     "RealNVP",

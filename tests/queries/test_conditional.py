@@ -100,6 +100,17 @@ def test_quadrature_agrees_with_sums_of_the_joint_density(layered):
     np.testing.assert_allclose(found.score_samples([0.1, 0.2]), np.log(np.diagonal(found.pdf([0.1, 0.2]))), atol=1e-3)
 
 
+@pytest.mark.parametrize("parameters", [{}, {"coupling": "affine"}, {"n_models": 3}], ids=["spline", "affine", "average"])
+def test_total_mass_is_one_in_every_row_and_errors_are_not_underestimated(moons, parameters):
+    model = FlowDensity(**LAYERS | parameters).fit(moons)
+    grid = np.linspace(-5, 6, 11_001)
+    found = model.conditional({0: moons[:150, 0]})
+    errors = np.abs(np.trapezoid(found.pdf(grid), grid, axis=1) - 1)
+    assert errors.max() < 1e-4
+    assert (errors <= found.error).mean() > 0.99
+    assert found.error.max() < 3e-4
+
+
 def test_densities_by_quadrature_are_joint_ones_over_an_integral(layered):
     grid = np.linspace(-1, 2, 7)
     found = layered.conditional({0: [0.3, 1.2]})

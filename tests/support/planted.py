@@ -85,3 +85,32 @@ BINDING = [
         "import nvpflow, numpy; nvpflow.Adam(numpy.ones(3)).step(numpy.ones(3))",
     ),
 ]  # fmt: skip
+BINDING_THREADS = [
+    Planted(
+        "a workspace that two calls use at a time",
+        "python/call.c", "    self->workspace = NULL;\n    call->parameters", "    call->parameters",
+        "WARNING: ThreadSanitizer: ",
+        """
+import threading, nvpflow, numpy
+flow, barrier = nvpflow.Flow([nvpflow.AffineCoupling(2, 16, random_state=0)]), threading.Barrier(2)
+def use():
+    barrier.wait()
+    for _ in range(20):
+        flow.log_prob(numpy.ones((20_000, 2)))
+threads = [threading.Thread(target=use) for _ in range(2)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+""",
+    ),
+    Planted(
+        "counters of events that publish nothing",
+        "team.c", "atomic_store(counter, value);", "atomic_store_explicit(counter, value, memory_order_relaxed);",
+        "WARNING: ThreadSanitizer: data race",
+        """
+import nvpflow, numpy
+flow = nvpflow.Flow([nvpflow.AffineCoupling(2, 64, random_state=0)])
+flow.n_jobs = 2
+flow.fit(numpy.random.default_rng(0).normal(size=(20_000, 2)), max_iter=3)
+""",
+    ),
+]  # fmt: skip

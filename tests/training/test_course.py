@@ -150,6 +150,29 @@ class TestFits:
         assert model.n_iter_ in cycle_ends(800, 256, model.flow_.n_parameters, FIRST_OF_REFIT)
         assert model.n_iter_ < cycle_ends(800, 256, model.flow_.n_parameters)[0]
 
+    def test_trained_layers_are_refitted_as_long_as_they_gain(self):
+        model = nvpflow.FlowDensity(warm_start=True, random_state=0).fit(checkerboard(2000))
+        assert model.best_iter_ > 0
+        held_out = checkerboard(5000, seed=2)
+        before, n_iter = model.score(held_out), model.n_iter_
+        model.fit(checkerboard(2000, seed=1))
+        assert model.n_iter_ < n_iter / 2
+        assert model.n_iter_ in cycle_ends(1600, 256, model.flow_.n_parameters, FIRST_OF_REFIT)
+        assert list(model.search_["candidate"]) == [f"flow of the last fit, {NO_GAIN}"]
+        assert model.score(held_out) > before - 0.01
+        assert model.search_["score"][0] >= -model.history_["validation_nll"].min() - 1e-5
+
+    def test_trained_layers_follow_samples_that_have_moved(self):
+        model = nvpflow.FlowDensity(warm_start=True, random_state=0).fit(checkerboard(2000))
+        assert model.best_iter_ > 0
+        turn = np.array([[0.9, -0.44], [0.44, 0.9]])
+        turned, held_out = checkerboard(2000, seed=1) @ turn, checkerboard(5000, seed=2) @ turn
+        before = model.score(held_out)
+        model.fit(turned)
+        assert model.n_iter_ > cycle_ends(1600, 256, model.flow_.n_parameters, FIRST_OF_REFIT)[2]
+        assert model.score(held_out) > before + 1
+        assert model.score(held_out) > nvpflow.FlowDensity(random_state=0).fit(turned).score(held_out) - 0.1
+
     def test_time_limit(self):
         model = nvpflow.FlowDensity(time_limit=1e-6, random_state=0).fit(checkerboard(1000))
         assert 1 <= model.n_iter_ <= 2

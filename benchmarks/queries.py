@@ -1,0 +1,118 @@
+"""Queries of fitted densities for many rows: seconds of each, and errors of total mass.
+
+    python benchmarks/queries.py
+    python benchmarks/queries.py --rows 10000 --models "mixture" "spline layers" --turns 5
+
+One column is free and all others are given. Every figure is the median over the turns of the CPU seconds of one question to a
+new `conditional`, so that nothing is computed ahead. "mass" is the largest absolute difference from 1, over `--checked` rows,
+of the sum of `pdf` over a fine grid; "estimate" the largest `error` of these rows.
+"""
+
+import argparse
+import time
+
+import numpy as np
+from sklearn.datasets import make_moons
+
+import nvpflow
+
+LEVEL, GRID, CHUNK = 0.9, 8001, 50
+
+
+def skewed(rng, n):
+    x = rng.exponential(size=n) ** 2
+    return np.stack([x, np.exp(x**0.25 + 0.3 * rng.normal(size=n))], axis=1)
+
+
+def curved(rng, n, dim):
+    x = rng.normal(size=(n, dim))
+    for i in range(1, dim):
+        x[:, i] += np.sin(2 * x[:, i - 1])
+    return x
+
+
+def fit(data, **parameters):
+    return nvpflow.FlowDensity(random_state=0, **parameters).fit(data)
+
+
+def models():
+    """What is fitted, by name: what the defaults keep of these samples is a mixture, without layers."""
+    rng = np.random.default_rng(0)
+    moons = make_moons(1000, noise=0.1, random_state=0)[0]
+    layers = {"base": "normal", "max_iter": 100}
+    return {
+        "mixture": lambda: fit(moons),
+        "mixture, 5 columns": lambda: fit(curved(rng, 3000, 5)),
+        "mixture behind margins": lambda: fit(skewed(rng, 1000)),
+        "bounded columns": lambda: fit(skewed(rng, 1000), support="positive"),
+        "spline layers": lambda: fit(moons, **layers),
+        "spline layers, 4 columns": lambda: fit(curved(rng, 2000, 4), **layers),
+        "affine layers": lambda: fit(moons, coupling="affine", **layers),
+        "three flows": lambda: fit(moons, n_models=3, n_layers=4, **layers),
+    }
+
+
+def questions(column, truth):
+    return {
+        "pdf": lambda found: found.pdf(truth),
+        "cdf": lambda found: found.cdf(truth),
+        "ppf": lambda found: found.ppf([0.5]),
+        "mean": lambda found: found.mean(),
+        "std": lambda found: found.std(),
+        "interval": lambda found: found.interval(LEVEL),
+        "score": lambda found: found.score_samples(truth),
+    }
+
+
+def seconds(model, rows, column, truth, turns):
+    found = {}
+    for name, ask in questions(column, truth).items():
+        spent = []
+        for _ in range(turns):
+            density = model.conditional(rows, column)
+            start = time.process_time()
+            ask(density)
+            spent.append(time.process_time() - start)
+        found[name] = float(np.median(spent))
+    return found
+
+
+def mass_error(model, rows, column):
+    """The largest difference from 1 of the mass of rows, as their median shows where it is, and the largest estimate."""
+    density, worst = model.conditional(rows, column), 0.0
+    ends = density.ppf([1e-9, 1 - 1e-9])
+    for start in range(0, len(rows), CHUNK):
+        part = slice(start, start + CHUNK)
+        low, high = ends[part].T
+        t = np.linspace(-1, 1, GRID)
+        grid = 0.5 * (low + high)[:, None] + 0.5 * (high - low)[:, None] * t
+        p = model.conditional(rows[part], column).pdf(grid)
+        worst = max(worst, float(np.abs(np.trapezoid(p, grid, axis=1) - 1).max()))
+    return worst, float(density.error.max())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--checked", type=int, default=1000, help="rows whose mass is summed")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--models", nargs="+", choices=list(models()), help="default: all")
+    options = parser.parse_args()
+    print(f"{'':26s}{'method':>11s}", *(f"{name:>8s}" for name in questions(0, None)), "    mass  estimate")
+    for name, build in models().items():
+        if options.models is not None and name not in options.models:
+            continue
+        model = build()
+        samples = np.asarray(model.sample(options.rows, 1), np.float64)
+        column = samples.shape[1] - 1
+        rows = samples.copy()
+        rows[:, column] = np.nan
+        model.conditional(rows[:2], column).mean()  # what all questions share
+        spent = seconds(model, rows, column, samples[:, column:], options.turns)
+        mass, estimate = mass_error(model, rows[: options.checked], column)
+        method = model.conditional(rows[:2], column).method
+        print(f"{name:26s}{method:>11s}", *(f"{s:8.2f}" for s in spent.values()), f"{mass:8.0e}  {estimate:8.0e}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
