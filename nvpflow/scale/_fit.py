@@ -45,8 +45,9 @@ def fit_from(
     One pass counts and checks the rows and draws some at random: up to 100,000 that are held out, and `n_sample` others. An
     ordinary fit to these chooses base, margins, layers and all else. What it kept is then refined on all rows but those held
     out: a mixture by expectation-maximisation with exact sums, as long as passes gain; trained layers with their base, and new
-    layers over a mixture, by steps on shuffled minibatches, in cycles, as long as cycles gain on held-out rows. The refined density is kept if it is not worse
-    on the held-out rows. If all rows are no more than `n_sample`, the ordinary fit is all there is.
+    layers over a mixture, by steps on shuffled minibatches, in cycles, as long as cycles gain on held-out rows. The
+    refined density is kept if it is not worse on the held-out rows. If all rows are no more than `n_sample`, the ordinary
+    fit is all there is.
 
     Parameters
     ----------

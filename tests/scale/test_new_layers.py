@@ -14,7 +14,7 @@ def squares(n, seed):
 
 
 def test_layers_gain_on_a_mixture_of_the_sample():
-    model = fit_from(nvpflow.FlowDensity(random_state=0), as_source(squares(15_000, 0)), n_sample=500)
+    model = fit_from(nvpflow.FlowDensity(random_state=0), as_source(squares(20_000, 0)), n_sample=500)
     found = model.refinement_
     assert model.best_iter_ == 0 and found["n_passes"] > 0  # a mixture of the sample, refined
     assert found["kind"] == "layers" and found["n_steps"] > 0 and found["gain"] > found["error"]
