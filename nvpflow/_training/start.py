@@ -47,11 +47,11 @@ __all__ = ["Start"]
 # For max_iter=None: steps that take less than half a second of one core for any number of parameters, but at least ten passes
 # over the samples.
 MOST_STEPS, STEPS_TIMES_PARAMETERS, LEAST_STEPS, LEAST_EPOCHS = 4500, 22_000_000, 120, 10
-# A warm start without cycles takes this part of the steps. Refits to samples that became narrower from fit to fit (two clusters
-# and curved pairs in four and eight columns, one task with a context; normal, heavy-tailed and default bases; 300 to 10,000
-# samples) took 0.27 to 0.75 of the time. Their likelihoods differed by -0.025 to 0.03 nats from those after all steps, and by
-# -0.01 to 0.5 from those of new fits. Stopping after 30 epochs without a gain took 0.25 of the time, and lost 0.15 nats on curved
-# pairs: validation gets worse before the learning rate falls.
+# A warm start without cycles takes this part of the steps. Refits to samples that became narrower from fit to fit (two
+# clusters and curved pairs in four and eight columns, one task with a context; normal, heavy-tailed and default bases; 300 to
+# 10,000 samples) took 0.27 to 0.75 of the time. Their likelihoods differed by -0.025 to 0.03 nats from those after all steps,
+# and by -0.01 to 0.5 from those of new fits. Stopping after 30 epochs without a gain took 0.25 of the time, and lost 0.15 nats
+# on curved pairs: validation gets worse before the learning rate falls.
 PART_OF_REFIT = 0.25
 # Beyond this number of training samples the steps grow with its square root, since there is more to learn. At 100,000 samples
 # the gap fell from 0.054 to 0.028 on a checkerboard, from 0.026 to 0.017 on a Swiss roll, from 0.042 to 0.032 on gamma margins

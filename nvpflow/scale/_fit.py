@@ -44,9 +44,10 @@ def fit_from(
 
     One pass counts and checks the rows and draws some at random: up to 100,000 that are held out, and `n_sample` others. An
     ordinary fit to these chooses base, margins, layers and all else. What it kept is then refined on all rows but those held
-    out: a mixture by expectation-maximisation with exact sums, as long as passes gain; trained layers with their base by steps
-    on shuffled minibatches, in cycles, as long as cycles gain on held-out rows. The refined density is kept if it is not worse
-    on the held-out rows. If all rows are no more than `n_sample`, the ordinary fit is all there is.
+    out: a mixture by expectation-maximisation with exact sums, as long as passes gain; trained layers with their base, and new
+    layers over a mixture, by steps on shuffled minibatches, in cycles, as long as cycles gain on held-out rows. The
+    refined density is kept if it is not worse on the held-out rows. If all rows are no more than `n_sample`, the ordinary
+    fit is all there is.
 
     Parameters
     ----------
@@ -178,11 +179,11 @@ def _refined(
         passes = Passes(settings, flow.base, sample, prior, n_rows, group, seed)
         _run_passes(passes, flow, training, held_out, group, end)
         found["n_passes"] = passes.n_passes
-    elif best > 0:
-        found["kind"] = "layers"
-        share = n_rows / drawn.n_rows
-        cycles = Cycles(settings, flow, training, round(drawn.n_own * share), n_rows, group, seed)
-        cycles.run(sample, held_out, end)
+    if best > 0 or found["kind"] == "mixture":
+        n_own = round(drawn.n_own * n_rows / drawn.n_rows)
+        cycles = Cycles(settings, flow, training, n_own, n_rows, group, seed)
+        if cycles.run(sample, held_out, end, is_new=found["kind"] == "mixture"):
+            found["kind"] = "layers"
         found["n_steps"] = cycles.n_steps
     gain = held_out.gain(held_out.log_prob(flow), before)
     if not (gain.exceeds(0.0) and np.isfinite(flow.parameters).all()):
