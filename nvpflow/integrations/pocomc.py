@@ -30,7 +30,7 @@ class FlowPreconditioner:
     n_dim : int
         Number of dimensions, the sampler's `n_dim`.
     **parameters
-        Of `FlowDensity`, other than `latent` and `n_models`.
+        Of `FlowDensity`, other than `latent` and `n_models`. `warm_start` is True unless given.
 
     Attributes
     ----------
@@ -45,9 +45,9 @@ class FlowPreconditioner:
 
     Notes
     -----
-    The sampler trains the flow on its weighted particles several times. Each time, held-out particles choose the density as
-    in `FlowDensity.fit`; the options of pocoMC's `train_config` are those of its own flow, and have no effect here.
-    Samples follow PyTorch's random state, as those of pocoMC's flow do.
+    The sampler trains the flow on its weighted particles several times, each time from where the last fit has ended. Held-out
+    particles choose the density as in `FlowDensity.fit`; the options of pocoMC's `train_config` are those of its own flow, and
+    have no effect here. Samples follow PyTorch's random state, as those of pocoMC's flow do.
 
     References
     ----------
@@ -67,7 +67,7 @@ class FlowPreconditioner:
 
     def __init__(self, n_dim: int, **parameters: Any) -> None:
         self.n_dim = check_int("n_dim", n_dim, 1)
-        self._flow = NormalFlow(self.n_dim, parameters)
+        self._flow = NormalFlow(self.n_dim, {"warm_start": True} | parameters)
 
     @property
     def model(self) -> FlowDensity:
