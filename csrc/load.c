@@ -7,6 +7,7 @@
 #include "ensemble.h"
 #include "model.h"
 #include "reals.h"
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -367,6 +368,20 @@ static bool turns_are_finite(const nvp_model *model) {
     return true;
 }
 
+/* What the flows see of a context at its origin and at its limits is finite in their precision. */
+static bool contexts_are_finite(const nvp_model *model) {
+    const size_t n = nvp_ensemble_context_dim(model->ensemble);
+    const double largest = nvp_ensemble_dtype(model->ensemble) == NVP_FLOAT32 ? (double)FLT_MAX : DBL_MAX;
+    for (size_t i = 0; i < n; i++) {
+        const double origin = model->context_origin[i],
+                     limits[] = {model->context_range[i], model->context_range[n + i]};
+        for (int end = 0; end < 2; end++)
+            if (fabs(isinf(limits[end]) ? origin : limits[end] - origin) > largest)
+                return false;
+    }
+    return true;
+}
+
 static nvp_status load_units(span file, nvp_model *model) {
     const size_t dim = nvp_ensemble_dim(model->ensemble), context_dim = nvp_ensemble_context_dim(model->ensemble);
     if (has_member(file, "categories.codes.npy"))
@@ -383,6 +398,8 @@ static nvp_status load_units(span file, nvp_model *model) {
         status = load_origin(file, "context_origin.npy", context_dim, &model->context_origin);
     if (status == NVP_OK)
         status = load_context_range(file, context_dim, &model->context_range);
+    if (status == NVP_OK && !contexts_are_finite(model))
+        status = NVP_ERROR_FORMAT;
     return status == NVP_OK ? nvp_cell_points(model->n_whole, &model->cell_points, &model->cell_log_weights) : status;
 }
 

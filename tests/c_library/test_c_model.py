@@ -143,11 +143,14 @@ def test_damaged_files(changed, program, tmp_path):
     [
         {"context_range": np.array([1.0, 0])},
         {"context_range": np.array([np.inf, np.inf])},
+        {"context_range": np.array([1e180, 1e276])},  # beyond float32
+        {"context_range": np.array([-1e300, 0])},
         {"context_origin": np.array([-np.inf])},
+        {"context_origin": np.array([1e300]), "context_range": np.array([-np.inf, np.inf])},
     ],
 )
 def test_damaged_contexts(changed, program, tmp_path):
-    fit(X[:, :1], None, context=X[:, 1:2]).save(tmp_path / "model.npz")
+    fit(X[:, :1], None, context=X[:, 1:2], dtype="float32").save(tmp_path / "model.npz")
     X[:, :2].tofile(tmp_path / "rows.bin")
     assert status_of(program, tmp_path, **changed) == FORMAT
 
