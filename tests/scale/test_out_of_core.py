@@ -95,7 +95,8 @@ def test_supports_are_transformed_batch_by_batch():
 def test_far_from_zero(dtype, standardize):
     x = rows(3000) * 1e-2 + [1e4, -3e4]
     model = fit_from(quick(dtype=dtype, standardize=standardize, base="mixture"), as_source(x), n_sample=500)
-    plain = quick(dtype=dtype, standardize=standardize, base="mixture").fit(x[:500])
+    # In double precision, where columns have no grid of few values, on which densities may peak.
+    plain = quick(dtype="float64", standardize=standardize, base="mixture").fit(x[:500])
     assert model.score(x[:2000]) > plain.score(x[:2000]) - 0.02
 
 
