@@ -122,7 +122,8 @@ class Ranks(Group):
         if isinstance(error, _Mismatch):
             return  # all ranks have noticed
         self._header(FAIL, 0)
-        self._messages(f"{type(error).__name__}: {error}")
+        kind = next(kind for kind in type(error).__mro__ if not kind.__module__.startswith("nvpflow._"))
+        self._messages(f"{kind.__name__}: {error}")
 
     def _messages(self, message: str) -> list[str]:
         found: list[str] = self._comm.allgather(message)

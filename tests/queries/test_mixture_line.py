@@ -54,6 +54,12 @@ def test_components_with_deviations_of_their_own_are_integrated_one_by_one():
     np.testing.assert_allclose(found[:, 0], np.exp(means + 0.5 * stds**2), rtol=1e-12)
 
 
+def test_components_with_one_mean():
+    means, stds = np.full(50, 0.3), np.full(50, 0.4)
+    found = smoothed([lambda u: np.exp(u)[..., None]], np.zeros(1, int), np.zeros(50, int), means, stds)
+    np.testing.assert_allclose(found[:, 0], np.exp(means + 0.5 * stds**2), rtol=1e-12)
+
+
 def test_the_core_refuses_arrays_that_do_not_fit():
     ones, starts = np.ones(3), np.array([0, 3])
     with pytest.raises(ValueError, match="contiguous"):

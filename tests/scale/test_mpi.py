@@ -59,6 +59,8 @@ def test_a_rank_that_raises_ends_the_fit_on_all_of_them(tmp_path):
     for rank, messages in enumerate(found):
         for what, error in (("bad rows", "ValueError: X must be finite"), ("memory", "MemoryError: no more")):
             own = error if rank == 1 else f"RankError: rank 1 of 3 raised {error}"
+            if rank == 1 and what == "bad rows":
+                own = own.replace("ValueError", "CellError")  # a private kind, of which the others have only the words
             assert messages[what].startswith(own), messages
         assert "ZeroDivisionError" in messages["callback"]
         assert "n_layers must be the same on all ranks, got 1 on rank 0 and 2 on rank 1" in messages["parameters"]
