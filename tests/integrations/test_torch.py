@@ -79,7 +79,7 @@ class TestGradients:
         module, context = make(2), torch.zeros(2, dtype=torch.float64, requires_grad=True)
         module.rsample(6, context, generator=torch.Generator().manual_seed(0)).sum().backward()
         assert module.flow_parameters.grad.abs().sum() > 0 and context.grad.abs().sum() > 0
-        with pytest.raises(NotImplementedError, match="components of a mixture"):
+        with pytest.raises(NotImplementedError, match=r"needs the base N\(0, I\)"):
             make(n_components=2).rsample(3)
 
     def test_no_second_derivatives(self):
@@ -221,7 +221,9 @@ class TestFlowModule:
             loss.backward()
 
     def test_repr(self):
-        assert repr(make(2)) == "FlowModule(data_dim=3, context_dim=2, n_layers=8, dtype=float64)"
+        module = make(2)
+        n_layers = len(module.flow)
+        assert repr(module) == f"FlowModule(data_dim=3, context_dim=2, n_layers={n_layers}, dtype=float64)"
 
 
 class TestFlowDistribution:
