@@ -118,6 +118,7 @@ def make_starts(
         of_validation = log_slopes[1] if validation is None else log_slopes[1] + slopes(validation.x)
         start.log_slopes = log_slopes[0] + slopes(training.x), of_validation
         if supports is not None:
+            start.has_supports = True
             start.units.origin = supports.origin_within(start.units.origin)
     return starts
 

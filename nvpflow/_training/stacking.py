@@ -85,7 +85,13 @@ class Stack(NamedTuple):
 
 
 def stack_mixtures(
-    training: Data, validation: Data, seed: int, log_slopes: Floats, n_context: int = 0, among: Collection[str] | None = None
+    training: Data,
+    validation: Data,
+    seed: int,
+    log_slopes: Floats,
+    n_context: int = 0,
+    among: Collection[str] | None = None,
+    guards_tails: bool = True,
 ) -> Stack:
     """Fit mixtures to all samples but one part, for one part after another. Weight them by the likelihood of these parts.
 
@@ -103,6 +109,8 @@ def stack_mixtures(
         The number of real columns of a context, by which to choose the parts: a stack that reads it has the same.
     among : collection of str, optional
         The mixtures of several components that compete, unless more components are clearly better. Default: all.
+    guards_tails : bool
+        Whether the average has a small share of broad normals at least.
 
     Returns
     -------
@@ -115,7 +123,7 @@ def stack_mixtures(
 
     def candidates(mask: npt.NDArray[np.bool_], seeds: list[int]) -> Candidates:
         part = Candidates(data, units, mask, distinct, seeds)
-        part.among = among
+        part.among, part.guards_tails = among, guards_tails
         return part
 
     masks = parts_in_turn(len(training.x), len(validation.x), count_parts(data, n_context), seed)

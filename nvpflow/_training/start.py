@@ -112,6 +112,8 @@ class Start:
         # log|det dx/dy|, in nats, of samples x, training and validation, that training sees as y; see `Supports`.
         n_held_out = 0 if validation is None else len(validation.x)
         self.log_slopes: tuple[Floats, Floats] = (np.zeros(len(training.x)), np.zeros(n_held_out))
+        # Behind supports a broad normal may be a number without a mean: exp(x) of a positive column.
+        self.has_supports = False
         self.blocks: tuple[int, ...] = ()  # sizes of the blocks of indicators at the end of the context
         self.history: dict[str, Floats] = {}
         self.search: Search | None = None
@@ -348,7 +350,9 @@ class Start:
             return stack_conditional_mixtures(self.training, self.validation, self.blocks, self.seed, slopes)
         context = self.training.context
         n_context = 0 if context is None else context.shape[1] - sum(self.blocks)
-        return stack_mixtures(self.training, self.validation, self.seed, slopes, n_context, self.known)
+        return stack_mixtures(
+            self.training, self.validation, self.seed, slopes, n_context, self.known, not self.has_supports
+        )
 
     def _keep_layers(self, log_prob: Floats, held_out: Floats, gain: float) -> bool:
         """Keep the layers if they are better than another base, and reset them if not. Return which.

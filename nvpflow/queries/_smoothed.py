@@ -51,8 +51,10 @@ def _of_component(function: Callable[[Floats], Floats], means: Floats, stds: Flo
     """Means (m, F) under normal distributions, most of which have one deviation."""
     std, low, high = float(stds[0]), float(means.min()), float(means.max())
     n_places = (high - low) / std * PLACES + 2 if std > 0 else np.inf
-    if not n_places < 0.5 * len(means) or not high > low or (stds != std).any():
+    if not n_places < 0.5 * len(means) or (stds != std).any():
         return _hermite(function, means, stds, 1)[0]
+    if high == low:
+        return np.repeat(_hermite(function, means[:1], stds[:1], 1)[0], len(means), axis=0)
     places, step = np.linspace(low, high, int(n_places), retstep=True)
     values, slopes, curvatures = _hermite(function, places, np.full(len(places), std), 3)
     left = np.minimum(((means - low) / step).astype(np.intp), len(places) - 2)
