@@ -352,9 +352,9 @@ def _read_npy(stream: BinaryIO, wanted: Wanted) -> list[Table]:
 
 def _read_npy_header(stream: BinaryIO, source: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and dtype of the array."""
-    read_header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     try:
-        version = np.lib.format.read_magic(stream)[0]
+        version = np.lib.format.read_magic(stream)
         if version not in read_header:
             raise ValueError(f"it has format version {version}")
         shape, _, dtype = read_header[version](stream)

@@ -149,7 +149,8 @@ class TestNpy:
             (b"(3, 2)", b"(-3,2)", "shape (-3, 2)"),
             (b"(3, 2)", b"(99,2)", "its array should take 1584 bytes"),
             (b"'<f8'", b"'<f9'", "descr is not a valid dtype descriptor: '<f9'"),
-            (b"\x93NUMPY\x01", b"\x93NUMPY\x07", "it has format version 7"),
+            (b"\x93NUMPY\x01", b"\x93NUMPY\x07", "it has format version (7, 0)"),
+            (b"\x93NUMPY\x01\x00", b"\x93NUMPY\x01\x35", "it has format version (1, 53)"),
         ],
     )
     def test_damaged_files(self, tmp_path, put, old, new, message):

@@ -149,7 +149,7 @@ def test_means_of_columns_behind_exponentials():
     rng = np.random.default_rng(0)
     x = rng.exponential(size=1000) ** 2
     table = np.stack([x, np.exp(x**0.25 + 0.3 * rng.normal(size=1000))], axis=1)
-    model = nvpflow.FlowDensity(support=["positive", "positive"], random_state=0).fit(table)
+    model = FlowDensity(support=["positive", "positive"], random_state=0).fit(table)
     found = model.conditional({0: 1.0})
     np.testing.assert_allclose(found.mean(), np.exp(1 + 0.3**2 / 2), rtol=0.1)
     assert found.std() < 2
