@@ -17,7 +17,8 @@ from sklearn.datasets import make_moons
 import nvpflow
 
 LEVEL, CHUNK = 0.9, 50
-PLACES, STEPS = np.array([1e-9, 1e-4, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 1 - 1e-4, 1 - 1e-9]), 800  # of the grid of a mass
+TAILS = 10.0 ** np.arange(-9, -1)  # closely, as a millionth of an average of mixtures is far out
+PLACES, STEPS = np.r_[TAILS, 0.1, 0.3, 0.5, 0.7, 0.9, 1 - TAILS[::-1]], 800  # of the grid of a mass
 
 
 def skewed(rng, n):
