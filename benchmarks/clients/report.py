@@ -30,17 +30,17 @@ def options(description, problems=None, **defaults):
 
 
 class Clock:
-    """Adds up the processor's seconds: `with clock:` around what counts."""
+    """Adds up seconds: `with clock:` around what counts. `now` tells the time, by default that of the wall."""
 
-    def __init__(self):
-        self.seconds = 0.0
+    def __init__(self, now=time.perf_counter):
+        self.seconds, self._now = 0.0, now
 
     def __enter__(self):
-        self._start = time.process_time()
+        self._start = self._now()
         return self
 
     def __exit__(self, *error):
-        self.seconds += time.process_time() - self._start
+        self.seconds += self._now() - self._start
 
     def around(self, function):
         """The function, counted."""
@@ -71,3 +71,16 @@ def table(title, rows):
     print("| --- |" + " --- |" * len(columns))
     for model, figures in rows.items():
         print(f"| {model} | " + " | ".join(spread(figures[name]) for name in columns) + " |", flush=True)
+
+
+def compare(title, sides, run, seeds):
+    """Print the table of `run(side, seed)`, a dict of figures, for {label: side}.
+
+    The sides take turns, so that a busy machine slows down all of them.
+    """
+    rows = {label: [] for label in sides}
+    for seed in range(seeds):
+        for label, side in sides.items():
+            rows[label].append(run(side, seed))
+            say(title, seed, label, rows[label][-1])
+    table(title, {label: {name: [figures[name] for figures in of] for name in of[0]} for label, of in rows.items()})

@@ -6,12 +6,13 @@ Both flows are fitted to the same draws from the posterior. The efficiency is th
 import logging
 import time
 import warnings
+from functools import partial
 
 import numpy as np
 import torch
 from aspire import Aspire, Samples
 from evidence import PROBLEMS, WIDTH
-from report import options, table
+from report import compare, options
 
 FLOWS = {"nvpflow": "nvpflow", "zuko, MAF": "zuko"}  # names of backends; ours needs an installed nvpflow
 
@@ -50,11 +51,7 @@ def main():
     torch.set_num_threads(1)
     for name in chosen.problems:
         problem = PROBLEMS[name]
-        rows = {label: [] for label in FLOWS}
-        for seed in range(chosen.seeds):
-            for label, backend in FLOWS.items():
-                rows[label].append(run(problem, backend, seed, chosen))
-        table(f"aspire, {name}", {label: {k: [r[k] for r in of] for k in of[0]} for label, of in rows.items()})
+        compare(f"aspire, {name}", FLOWS, partial(run, problem, chosen=chosen), chosen.seeds)
 
 
 if __name__ == "__main__":

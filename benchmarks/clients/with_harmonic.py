@@ -6,12 +6,13 @@ harmonic's RealNVPModel, which multiplies deviations, is given its root.
 
 import time
 import warnings
+from functools import partial
 
 import harmonic
 import jax
 import numpy as np
 from evidence import PROBLEMS, WIDTH
-from report import options, table
+from report import compare, options
 
 from nvpflow.integrations.harmonic import HarmonicModel
 
@@ -62,11 +63,7 @@ def main():
     warnings.simplefilter("ignore")
     for name in chosen.problems:
         problem = PROBLEMS[name]
-        rows = {label: [] for label in MODELS}
-        for seed in range(chosen.seeds):
-            for label, fit in MODELS.items():
-                rows[label].append(run(problem, fit, seed, chosen))
-        table(f"harmonic, {name}", {label: {k: [r[k] for r in of] for k in of[0]} for label, of in rows.items()})
+        compare(f"harmonic, {name}", MODELS, partial(run, problem, chosen=chosen), chosen.seeds)
 
 
 if __name__ == "__main__":

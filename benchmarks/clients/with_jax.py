@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from evidence import PROBLEMS
 from harmonic.flows import RQSpline
-from report import Clock, options, say, table
+from report import Clock, compare, options
 
 import nvpflow
 from nvpflow.integrations.jax import JaxFlow
@@ -71,12 +71,8 @@ def main():
     chosen = options(__doc__, PROBLEMS, draws=5000, steps=1000)
     warnings.simplefilter("ignore")
     for name in chosen.problems:
-        rows = {label: [] for label in FLOWS}
-        for seed in range(chosen.seeds):
-            for label, make in FLOWS.items():
-                rows[label].append(run(PROBLEMS[name], make, seed, chosen))
-                say(name, seed, label, rows[label][-1])
-        table(f"JAX, {name}", {label: {k: [r[k] for r in of] for k in of[0]} for label, of in rows.items()})
+        problem = PROBLEMS[name]
+        compare(f"JAX, {name}", FLOWS, partial(run, problem, chosen=chosen), chosen.seeds)
 
 
 if __name__ == "__main__":

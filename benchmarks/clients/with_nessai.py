@@ -4,6 +4,7 @@ import logging
 import tempfile
 import time
 import warnings
+from functools import partial
 from unittest import mock
 
 import numpy as np
@@ -12,7 +13,7 @@ from evidence import PROBLEMS, WIDTH
 from nessai.flowsampler import FlowSampler
 from nessai.model import Model
 from nessai.proposal import FlowProposal
-from report import Clock, options, say, table
+from report import Clock, compare, options
 
 from nvpflow.integrations.nessai import NessaiProposal
 
@@ -77,12 +78,7 @@ def main():
     torch.set_num_threads(1)
     for name in chosen.problems:
         problem = PROBLEMS[name]
-        rows = {label: [] for label in PROPOSALS}
-        for seed in range(chosen.seeds):
-            for label, parameters in PROPOSALS.items():
-                rows[label].append(run(problem, parameters, seed, chosen))
-                say(name, seed, label, rows[label][-1])
-        table(f"nessai, {name}", {label: {k: [r[k] for r in of] for k in of[0]} for label, of in rows.items()})
+        compare(f"nessai, {name}", PROPOSALS, partial(run, problem, chosen=chosen), chosen.seeds)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import torch
 from evidence import PROBLEMS
 from nessai.flowsampler import FlowSampler
 from nessai.proposal.importance import ImportanceFlowProposal
-from report import Clock, options, say, table
+from report import Clock, compare, options
 from with_nessai import Posterior
 
 from nvpflow.integrations.nessai import NessaiImportanceSampler
@@ -48,12 +48,8 @@ def main():
     logging.disable(logging.CRITICAL)
     torch.set_num_threads(1)
     for name in chosen.problems:
-        rows = {label: [] for label in SAMPLERS}
-        for seed in range(chosen.seeds):
-            for label, make in SAMPLERS.items():
-                rows[label].append(run(PROBLEMS[name], make, seed, chosen))
-                say(name, seed, label, rows[label][-1])
-        table(f"nessai, importance, {name}", {label: {k: [r[k] for r in of] for k in of[0]} for label, of in rows.items()})
+        problem = PROBLEMS[name]
+        compare(f"nessai, importance, {name}", SAMPLERS, partial(run, problem, chosen=chosen), chosen.seeds)
 
 
 if __name__ == "__main__":

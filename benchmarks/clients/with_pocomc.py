@@ -3,12 +3,13 @@ processor's seconds."""
 
 import time
 import warnings
+from functools import partial
 
 import numpy as np
 import pocomc
 import torch
 from evidence import PROBLEMS, WIDTH
-from report import Clock, options, say, table
+from report import Clock, compare, options
 from scipy.stats import uniform
 
 from nvpflow.integrations.pocomc import FlowPreconditioner
@@ -29,7 +30,7 @@ def run(problem, make, seed, chosen):
     )
     if make is not None:
         sampler.flow = make(problem.dim, seed)
-    clock, begin = Clock(), time.process_time()
+    clock, begin = Clock(time.process_time), time.process_time()
     sampler.flow.fit = clock.around(sampler.flow.fit)
     sampler.run(n_total=chosen.total, n_evidence=chosen.total, progress=False)
     seconds = time.process_time() - begin
@@ -52,12 +53,7 @@ def main():
     torch.set_num_threads(1)
     for name in chosen.problems:
         problem = PROBLEMS[name]
-        rows = {label: [] for label in FLOWS}
-        for seed in range(chosen.seeds):  # in turns, so that a busy machine slows down both
-            for label, make in FLOWS.items():
-                rows[label].append(run(problem, make, seed, chosen))
-                say(name, seed, label, rows[label][-1])
-        table(f"pocoMC, {name}", {label: {k: [r[k] for r in of] for k in of[0]} for label, of in rows.items()})
+        compare(f"pocoMC, {name}", FLOWS, partial(run, problem, chosen=chosen), chosen.seeds)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ exact one on fresh pairs, in nats; "coverage" how many of these lie in the regio
 """
 
 import warnings
+from functools import partial
 
 import numpy as np
 import torch
-from report import Clock, options, table
+from report import Clock, compare, options
 from sbi.inference import NPE
 from scipy.stats import norm
 
@@ -74,13 +75,7 @@ def main():
     chosen = options(__doc__, simulations=2000, fresh=1000)
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    rows = {label: [] for label in MODELS}
-    for seed in range(chosen.seeds):
-        for label, fit in MODELS.items():
-            rows[label].append(run(fit, seed, chosen))
-    table(
-        f"sbi, {chosen.simulations} simulations", {label: {k: [r[k] for r in of] for k in of[0]} for label, of in rows.items()}
-    )
+    compare(f"sbi, {chosen.simulations} simulations", MODELS, partial(run, chosen=chosen), chosen.seeds)
 
 
 if __name__ == "__main__":

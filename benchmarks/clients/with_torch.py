@@ -1,12 +1,13 @@
 """A flow of ours in a training loop of PyTorch, beside one of zuko: gap to the exact density, seconds of training and of samples."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 import torch
 import zuko
 from evidence import PROBLEMS
-from report import Clock, options, say, table
+from report import Clock, compare, options
 
 import nvpflow
 from nvpflow.integrations.torch import FlowModule
@@ -65,12 +66,8 @@ def main():
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     for name in chosen.problems:
-        rows = {label: [] for label in FLOWS}
-        for seed in range(chosen.seeds):
-            for label, make in FLOWS.items():
-                rows[label].append(run(PROBLEMS[name], make, seed, chosen))
-                say(name, seed, label, rows[label][-1])
-        table(f"PyTorch, {name}", {label: {k: [r[k] for r in of] for k in of[0]} for label, of in rows.items()})
+        problem = PROBLEMS[name]
+        compare(f"PyTorch, {name}", FLOWS, partial(run, problem, chosen=chosen), chosen.seeds)
 
 
 if __name__ == "__main__":

@@ -114,12 +114,12 @@ class Contest:
         """Why to end with a flow that now has this log-density: empty if up to `n_left` more cycles may pay."""
         with np.errstate(invalid="ignore"):  # for samples without a density
             gain, error = mean_and_error(log_prob - self.before, self.weight)
+            if self.to_beat is None:
+                lead, error_of_lead = math.inf, 0.0
+            else:
+                lead, error_of_lead = mean_and_error(log_prob - self.to_beat, self.weight)
         most_left = (MOST_GAIN_EARLY if self.n_early > 0 else MOST_GAIN) * n_left * gain
         self.before, self.n_early = log_prob, self.n_early - 1
         if not gain > LEAST_GAIN * error:
             return NO_GAIN
-        if self.to_beat is None:
-            return ""
-        with np.errstate(invalid="ignore"):
-            lead, error_of_lead = mean_and_error(log_prob - self.to_beat, self.weight)
         return "" if lead + most_left > LEAST_LEAD * error_of_lead else OUT_OF_REACH

@@ -44,8 +44,8 @@ LEAST_SHARE, LEAST_SAMPLES = 0.05, 0.5
 # and in others. Smooth densities gain less, and take no more time. With 0 for values that repeat, log-normal columns rounded
 # to 0.01 lost up to 0.08 nats; with 0.01, those rounded to 0.1 gained up to 4 nats less.
 LEAST_OF_REPEATED, LEAST_OF_PRIOR = 0.003, 0.02
-# The broad normals have at least this share of an average. It costs nothing, and no sample is likely to come from them, but a
-# row far out has a log-density of -89 where it was -76,000, on a table with nearly collinear columns (macrodata).
+# The broad normals have at least this share of an average. No sample is likely to come from them, but a row far out has a
+# log-density of -89 where it was -76,000, on a table with nearly collinear columns (macrodata).
 SHARE_OF_TAILS = 1e-6
 TO_FIT_LONGER = 2  # mixtures, those with the largest shares
 LARGEST_LOSS = 10.0  # that counts where candidates are compared: one sample far out does not outweigh all others

@@ -152,15 +152,18 @@ class Start:
     def take_known(self, names: set[str] | None) -> None:
         """Let only these mixtures compete, which were better than layers in a fit before. None: all."""
         self.known = names
-        if names and self.cycles:
-            self.cycles = self._cycles(self.mixture, FIRST_OF_REFIT)
-            self.max_iter = self.cycles[-1]
+        if names:
+            self._begin_with_short_cycle()
 
     def continue_layers(self) -> None:
         """Train the layers of the last fit in cycles, as long as these gain."""
         self.is_refit = True
-        self.cycles = self._cycles(None, FIRST_OF_REFIT)
-        self.max_iter = self.cycles[-1] if self.cycles else self._max_iter()
+        self._begin_with_short_cycle()
+
+    def _begin_with_short_cycle(self) -> None:
+        self.cycles = self._cycles(self.mixture, FIRST_OF_REFIT)
+        if self.cycles:
+            self.max_iter = self.cycles[-1]
 
     def _cycles(self, mixture: MixtureBase | None, first: int = FIRST_CYCLE) -> list[int]:
         """The epochs at which cycles end, with so many steps in the first. Without any, the number of epochs is fixed."""

@@ -12,29 +12,15 @@ torch = pytest.importorskip("torch", reason="needs PyTorch, which nessai needs: 
 pytest.importorskip("nessai", reason="needs nessai: pip install nvpflow[nessai]")
 
 from nessai.flowsampler import FlowSampler
-from nessai.model import Model
 from nessai.proposal.utils import get_flow_proposal_class
 from scipy.stats import norm
 
 from nvpflow.integrations.nessai import NessaiFlowModel, NessaiProposal
+from support.nessai_clusters import Clusters
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of nessai's own imports
 CONFIG = {"n_inputs": 2, "max_iter": 20, "random_state": 0}
 X = np.random.default_rng(0).normal(size=(300, 2)) * [1, 0.3] + [1, -1]
-
-
-class Clusters(Model):
-    """Two clusters in a box: the evidence is the density of the prior."""
-
-    names = ["a", "b"]  # which nessai reads
-    bounds = {"a": [-10, 10], "b": [-10, 10]}
-
-    def log_prior(self, x):
-        return np.log(self.in_bounds(x), dtype=float) - 2 * np.log(20)
-
-    def log_likelihood(self, x):
-        points = self.unstructured_view(x)
-        return np.logaddexp(*(norm.logpdf(points, at, 1).sum(axis=-1) for at in (-3, 3))) - np.log(2)
 
 
 def sampler(output, **options):

@@ -8,30 +8,19 @@ import nvpflow
 pytest.importorskip("torch", reason="needs PyTorch, which nessai needs: pip install nvpflow[nessai]")
 pytest.importorskip("nessai", reason="needs nessai: pip install nvpflow[nessai]")
 
-from nessai.model import Model
 from nessai.samplers import ImportanceNestedSampler
-from scipy.stats import norm
 
 from nvpflow.integrations._nessai_importance import NessaiImportanceModel, NessaiImportanceProposal
 from nvpflow.integrations.nessai import NessaiImportanceSampler
+from support.nessai_clusters import Clusters
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of nessai's own imports
 CONFIG = {"n_inputs": 2, "max_iter": 10}
 X = np.random.default_rng(0).normal(size=(300, 2)) * [1, 0.3] + [1, -1]
 
 
-class Clusters(Model):
-    """Two clusters in a box: the evidence is the density of the prior."""
-
-    names = ["a", "b"]  # which nessai reads
-    bounds = {"a": [-10, 10], "b": [-10, 10]}
-
-    def log_prior(self, x):
-        return np.log(self.in_bounds(x), dtype=float) - 2 * np.log(20)
-
-    def log_likelihood(self, x):
-        points = self.unstructured_view(x)
-        return np.logaddexp(*(norm.logpdf(points, at, 1).sum(axis=-1) for at in (-3, 3))) - np.log(2)
+class BoxedClusters(Clusters):
+    """With the maps to the unit cube that importance nested sampling needs."""
 
     def to_unit_hypercube(self, x):
         return self._scaled(x, lambda values: (values + 10) / 20)
@@ -48,7 +37,7 @@ class Clusters(Model):
 
 def sampler(output, **options):
     options = {"nlive": 1000, "min_samples": 200, "flow_config": {"max_iter": 10}, "resume": False, **options}
-    return NessaiImportanceSampler(Clusters(), output=str(output), seed=0, plot=False, signal_handling=False, **options)
+    return NessaiImportanceSampler(BoxedClusters(), output=str(output), seed=0, plot=False, signal_handling=False, **options)
 
 
 @pytest.fixture
