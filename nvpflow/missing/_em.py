@@ -7,6 +7,7 @@ the expectations are taken of. The likelihood is that of the present cells, with
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -24,7 +25,7 @@ __all__ = ["IncompleteMixture", "fit_incomplete"]
 
 MOST_ROWS = 20_000  # are read
 # The search reads fewer rows; the others come in at the end. The best of several searches counts: one alone often missed one
-# of five clusters in ten dimensions.
+# of five clusters in ten dimensions. Those after the first try its number of components and the next ones alone.
 STEPS, SEARCHES = 20, 3
 MOST_SEARCHED, MOST_PATTERNS = 5000, 2000
 LEAST_SHARE = 1e-10
@@ -119,8 +120,10 @@ def fit_incomplete(x: Floats, filled: Floats, weight: Floats | None, seed: int) 
     some = _some_rows(x, rng)
     every = rng.permutation(len(x))[:MOST_ROWS]
     some_weight = None if weight is None else weight[some]
-    searches = [_search(x[some], filled[some], some_weight, rng) for _ in range(SEARCHES)]
-    best = min(searches, key=lambda search: search[0])[1]
+    search = _Search(x[some], filled[some], some_weight, rng)
+    best = search.best(COMPONENTS)
+    for _ in range(1, SEARCHES):
+        best = search.best(_next_to(best.k))
     if len(some) < len(every):
         more = IncompleteMixture(x[every], None if weight is None else weight[every], copy.copy(best.prior))
         more.prior.n = more.n  # it weighs as many samples as before among more of them
@@ -139,25 +142,43 @@ def _some_rows(x: Floats, rng: np.random.Generator) -> Ints:
     return order[: max(first[MOST_PATTERNS], 2000)] if len(first) > MOST_PATTERNS else order
 
 
-def _search(x: Floats, filled: Floats, weight: Floats | None, rng: np.random.Generator) -> tuple[float, IncompleteMixture]:
-    """Search for the mixture with the lowest criterion. Return both.
+class _Search:
+    """A search for the mixture with the lowest criterion.
 
     Each number of components starts from clusters of rows that the best mixture so far has completed.
     """
-    n = effective_size(Data(x, None, weight))
-    some = rng.permutation(len(x))[:MANY_ROWS]
-    known, full, of_some = x[some], filled[some], None if weight is None else weight[some]
-    best, best_bic, since = None, np.inf, 0
-    for k in COMPONENTS:
-        if best is not None and (since == PATIENCE or k * (x.shape[1] + 2) > n):
-            break
-        mixture = IncompleteMixture(x, weight, CovariancePrior(full, of_some, n))
-        mixture.start(Clusters(full, of_some, rng), k)
-        bic = mixture.fit(STEPS)
-        if best is None or bic < best_bic:
-            best, best_bic, since = mixture, bic, 0
-            full = mixture.complete(known, rng)
-        else:
-            since += 1
-    assert best is not None
-    return best_bic, best
+
+    def __init__(self, x: Floats, filled: Floats, weight: Floats | None, rng: np.random.Generator) -> None:
+        self.x, self.weight, self.rng = x, weight, rng
+        self.n = effective_size(Data(x, None, weight))
+        self.some = rng.permutation(len(x))[:MANY_ROWS]
+        self.full = filled[self.some]
+        self.found: tuple[float, IncompleteMixture] | None = None
+
+    def best(self, components: Sequence[int]) -> IncompleteMixture:
+        """The best mixture of these numbers of components and all before, until PATIENCE of them bring nothing."""
+        since = 0
+        for k in components:
+            if self.found is not None and (since == PATIENCE or k * (self.x.shape[1] + 2) > self.n):
+                break
+            since = 0 if self._try(k) else since + 1
+        assert self.found is not None
+        return self.found[1]
+
+    def _try(self, k: int) -> bool:
+        """Whether a mixture of K components is the best so far."""
+        weight = None if self.weight is None else self.weight[self.some]
+        mixture = IncompleteMixture(self.x, self.weight, CovariancePrior(self.full, weight, self.n))
+        mixture.start(Clusters(self.full, weight, self.rng), k)
+        criterion = mixture.fit(STEPS)
+        if self.found is not None and criterion >= self.found[0]:
+            return False
+        self.found = criterion, mixture
+        self.full = mixture.complete(self.x[self.some], self.rng)
+        return True
+
+
+def _next_to(k: int) -> Sequence[int]:
+    """This number of components and its neighbours among those that are tried."""
+    place = COMPONENTS.index(k)
+    return COMPONENTS[max(0, place - 1) : place + 2]

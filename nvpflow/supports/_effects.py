@@ -6,6 +6,7 @@ from typing import Self
 
 import numpy as np
 
+from nvpflow._training.statistics import location_and_scale
 from nvpflow._typing import Floats, Ints
 
 __all__ = ["Effects"]
@@ -77,15 +78,29 @@ def _of_column(codes: Ints, group: Ints, z: Floats, weight: Floats, fold: Ints) 
     between = (sums**2 / np.maximum(counts, np.finfo(np.float64).tiny)[:, np.newaxis]).sum(axis=0)
     within = (weight @ z**2 - between) / (n - n_values)
     ratio = between / (n_values - 1) / np.maximum(within, np.finfo(np.float64).tiny)
-    kept = ratio > 1 + LEAST_RATIO * np.sqrt(2 / (n_values - 1))
+    kept = ratio > 1 + LEAST_RATIO * np.sqrt(2 / (n_values - 1) + 2 / (n - n_values))  # the deviation of an F ratio near 1
     if not kept.any():
         return nothing
     typical = (n - (counts**2).sum() / n) / (n_values - 1)  # rows of a value
     shrinkage = (typical / (ratio - 1))[kept]
     sums = sums[:, kept]
     table: Floats = sums / (counts[:, np.newaxis] + shrinkage)
-    part = codes * FOLDS + fold
-    own_counts = np.bincount(part, weight, size * FOLDS)[part]
-    own_sums = np.stack([np.bincount(part, weight * column, size * FOLDS)[part] for column in z[:, kept].T], axis=1)
-    left_out: Floats = (sums[codes] - own_sums) / ((counts[codes] - own_counts)[:, np.newaxis] + shrinkage)
-    return table, left_out
+    left_out = _of_others(codes, z[:, kept], weight, fold, size, shrinkage)
+    # A mean that training sees for a few rows only, or never, would be guesswork for all others.
+    seen = (left_out.max(axis=0) > left_out.min(axis=0)) & ~location_and_scale(left_out, weight)[2]
+    table, left_out = table[:, seen], left_out[:, seen]
+    return np.clip(table, left_out.min(axis=0), left_out.max(axis=0)), left_out
+
+
+def _of_others(codes: Ints, z: Floats, weight: Floats, fold: Ints, size: int, shrinkage: Floats) -> Floats:
+    """The mean for each row from the rows of its value in other folds.
+
+    They are added up, since differences of sums would be rounding errors instead of zeros where there are no others.
+    """
+    found = np.empty(z.shape)
+    for held_out in range(FOLDS):
+        rows, others = fold == held_out, fold != held_out
+        counts = np.bincount(codes[others], weight[others], size)
+        sums = np.stack([np.bincount(codes[others], weight[others] * column, size) for column in z[others].T], axis=1)
+        found[rows] = (sums / (counts[:, np.newaxis] + shrinkage))[codes[rows]]
+    return found
