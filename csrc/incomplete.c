@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A component with less of a row's weight adds nothing to its sums that float64 would tell. */
+static const double NEGLIGIBLE = 1e-15;
 static const double HALF_LOG_2_PI = 0.91893853320467274178;
 
 /* What the components know of one pattern of missing cells. With d present and m missing columns, d + m = dim: the
@@ -154,7 +156,7 @@ static double add_row(pattern *at, const double *x, double share, const double *
         total += exp(at->terms[c] - largest);
     for (size_t c = 0; c < at->k; c++) {
         const double part = share * exp(at->terms[c] - largest) / total, *offsets = at->offsets + c * at->dim;
-        if (!(part > 0))
+        if (!(part > NEGLIGIBLE * share))
             continue;
         shares[c] += part, at->expected[c] += part;
         for (size_t i = 0; i < at->dim; i++) {

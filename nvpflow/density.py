@@ -19,6 +19,7 @@ from nvpflow._sklearn.parameters import Check, allowed
 from nvpflow._streamed import Streamed, is_source, refuse_with_source
 from nvpflow._training.build import reads
 from nvpflow._training.dataset import Data, check_data, count_given, refuse_context, warn_of_dependent_columns
+from nvpflow._training.degenerate import refuse_constant_columns
 from nvpflow._training.fit import train
 from nvpflow._training.members import check_members, train_members
 from nvpflow._training.origin import name_columns
@@ -639,6 +640,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         if before is not None:
             check_members(before, settings.n_models)
         declared, names = prepared.declared, prepared.number_names
+        if before is None and settings.constant_columns == "error":
+            refuse_constant_columns(data, declared, names)
         supports, data, seen, incomplete = self._training_data(settings, data, declared, before)
         warn_of_dependent_columns(data, settings.dtype, names)
         warn_of_repeated_values(data, declared, names)

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nvpflow._training.origin import name_columns
 from nvpflow._training.statistics import effective_size
-from nvpflow._typing import Floats
+from nvpflow._typing import Floats, Names
 
 if TYPE_CHECKING:
     from nvpflow._training.dataset import Data
     from nvpflow._training.settings import Settings
+    from nvpflow.supports import Declared
 
-__all__ = ["evened_out", "with_narrow_columns"]
+__all__ = ["CONSTANT", "evened_out", "refuse_constant_columns", "with_narrow_columns"]
 
 # The effective number of samples is at least this many more than the columns, or this share of all samples if that is less: no
 # fewer determine a covariance. Fewer would make a density that is infinite for one sample, and zero for all others.
@@ -21,6 +23,9 @@ MORE_THAN_COLUMNS, SHARE_OF_ROWS = 2, 0.5
 BISECTIONS = 60
 # Of a constant, and that of 0: well above the resolution of float32.
 NARROW, NARROW_AT_ZERO = 1e-3, 1e-3
+CONSTANT = (
+    "X must have no constant column, got one in column(s) {}: a constant has no density; constant_columns='narrow' allows it"
+)
 
 
 def evened_out(data: Data) -> Data:
@@ -35,6 +40,18 @@ def evened_out(data: Data) -> Data:
         is_enough = effective_size(data._replace(weight=weight + share * (1 - weight))) >= least
         low, high = (low, share) if is_enough else (share, high)
     return data._replace(weight=weight + high * (1 - weight))
+
+
+def refuse_constant_columns(data: Data, declared: Declared | None, names: Names | None) -> None:
+    """Raise a ValueError that names the columns whose cells, as far as they are not NaN, are all the same number.
+
+    Whole numbers may be, as they have probabilities.
+    """
+    constant = np.nanmin(data.x, axis=0) == np.nanmax(data.x, axis=0)
+    if declared is not None:
+        constant &= [not kind.is_whole for kind in declared.of_columns(len(constant))]
+    if constant.any():
+        raise ValueError(CONSTANT.format(name_columns(constant, names)))
 
 
 def with_narrow_columns(settings: Settings, training: Data, validation: Data | None, seed: int) -> tuple[Data, Data | None]:

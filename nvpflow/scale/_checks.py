@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nvpflow._training.degenerate import CONSTANT
 from nvpflow._typing import FloatDType, Floats, Ints
 from nvpflow._validation.cells import CellError
 
@@ -42,10 +43,7 @@ def check_constant(source: RowSource, settings: Settings, low: Floats, high: Flo
     constant = np.flatnonzero(low == high)
     if len(constant) and settings.constant_columns == "error":
         labels = ", ".join(_label(source, column) for column in constant[:10].tolist())
-        raise ValueError(
-            f"X must have no constant column, got one in column(s) {labels}: a constant has no density; "
-            "constant_columns='narrow' allows it"
-        )
+        raise ValueError(CONSTANT.format(labels))
 
 
 def _label(source: RowSource, column: int) -> str:

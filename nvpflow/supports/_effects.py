@@ -7,13 +7,15 @@ from typing import Self
 import numpy as np
 
 from nvpflow._training.statistics import location_and_scale
-from nvpflow._typing import Floats, Ints
+from nvpflow._typing import Bools, Floats, Ints
 
 __all__ = ["Effects"]
 
 LEAST_VALUES = 10  # that share an indicator
 # The ratio of variances between and within values has to be so many of its standard deviations above 1.
 LEAST_RATIO = 3.0
+# The share of rows whose value has rows in other folds: training sees the means of these alone, and would guess at the others.
+LEAST_SEEN = 0.5
 FOLDS = 5
 
 
@@ -85,22 +87,23 @@ def _of_column(codes: Ints, group: Ints, z: Floats, weight: Floats, fold: Ints) 
     shrinkage = (typical / (ratio - 1))[kept]
     sums = sums[:, kept]
     table: Floats = sums / (counts[:, np.newaxis] + shrinkage)
-    left_out = _of_others(codes, z[:, kept], weight, fold, size, shrinkage)
-    # A mean that training sees for a few rows only, or never, would be guesswork for all others.
-    seen = (left_out.max(axis=0) > left_out.min(axis=0)) & ~location_and_scale(left_out, weight)[2]
-    table, left_out = table[:, seen], left_out[:, seen]
-    return np.clip(table, left_out.min(axis=0), left_out.max(axis=0)), left_out
+    left_out, has_others = _of_others(codes, z[:, kept], weight, fold, size, shrinkage)
+    if weight @ has_others < LEAST_SEEN * n:
+        return nothing
+    inside = ~location_and_scale(left_out, weight)[2]
+    return table[:, inside], left_out[:, inside]
 
 
-def _of_others(codes: Ints, z: Floats, weight: Floats, fold: Ints, size: int, shrinkage: Floats) -> Floats:
-    """The mean for each row from the rows of its value in other folds.
+def _of_others(codes: Ints, z: Floats, weight: Floats, fold: Ints, size: int, shrinkage: Floats) -> tuple[Floats, Bools]:
+    """The mean for each row from the rows of its value in other folds, and whether there are any.
 
     They are added up, since differences of sums would be rounding errors instead of zeros where there are no others.
     """
-    found = np.empty(z.shape)
+    found, has_others = np.empty(z.shape), np.empty(len(z), bool)
     for held_out in range(FOLDS):
         rows, others = fold == held_out, fold != held_out
         counts = np.bincount(codes[others], weight[others], size)
         sums = np.stack([np.bincount(codes[others], weight[others] * column, size) for column in z[others].T], axis=1)
         found[rows] = (sums / (counts[:, np.newaxis] + shrinkage))[codes[rows]]
-    return found
+        has_others[rows] = counts[codes[rows]] > 0
+    return found, has_others

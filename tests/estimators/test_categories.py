@@ -333,3 +333,16 @@ def test_no_means_of_few_values_or_of_numbers_that_do_not_depend_on_them(n_value
     x = slope * codes + rng.normal(size=(400, 2))
     effects, rows = Effects.fit(codes, [np.zeros(n_values, int)], x, None)
     assert effects.width == 0 and rows.shape == (400, 0)
+
+
+def test_labels_that_are_nearly_all_different():
+    """Means of single rows say nothing of others. As rounding errors that a context was scaled to, they made samples of 1e15."""
+    rng = np.random.default_rng(0)
+    table = np.empty((90, 4), dtype=object)
+    table[:, 0] = [f"name {k}" for k in [*range(82), *range(8)]]
+    table[:, 1] = [f"genus {k}" for k in [*range(70), *range(20)]]
+    table[:, 2:] = (0.1 * rng.normal(size=(90, 2)) + rng.normal(size=(90, 1)).repeat(2, axis=1)).tolist()
+    table[82:, 2:] = table[:8, 2:]
+    model = nvpflow.FlowDensity(support={0: "category", 1: "category"}, random_state=0).fit(table)
+    assert np.abs(model.sample(1000, random_state=0)[:, 2:].astype(float)).max() < 10
+    assert model.score_samples(table).min() > -30

@@ -168,3 +168,10 @@ class TestErrors:
     def test_too_few_rows_with_values(self):
         with pytest.raises(ValueError, match="X has 1 sample"):
             nvpflow.FlowDensity(**MARGINALIZE).fit([[1, 2], [NAN, NAN]])
+
+
+def test_constant_columns_have_their_names():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"kind": ["a", "b"] * 10, "x": np.arange(20.0), "year": [2013.0, np.nan] * 10})
+    with pytest.raises(ValueError, match=r"^X must have no constant column, got one in column\(s\) 'year': "):
+        nvpflow.FlowDensity(missing="marginalize").fit(frame)
