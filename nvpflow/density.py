@@ -639,7 +639,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             return self
         if before is not None:
             check_members(before, settings.n_models)
-        declared, names = prepared.declared, prepared.number_names
+        declared, names, of_table = prepared.declared, prepared.number_names, prepared.categories is not None
         if before is None and settings.constant_columns == "error":
             refuse_constant_columns(data, declared, names)
         supports, data, seen, incomplete = self._training_data(settings, data, declared, before)
@@ -647,9 +647,9 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         warn_of_repeated_values(data, declared, names)
         try:
             if settings.n_models == 1:
-                train(settings, seen[0], fitted, callback, before, supports, prepared.blocks, incomplete)
+                train(settings, seen[0], fitted, callback, before, supports, prepared.blocks, incomplete, of_table)
             else:
-                train_members(settings, seen, fitted, callback, before, supports, prepared.blocks)
+                train_members(settings, seen, fitted, callback, before, supports, prepared.blocks, of_table)
         except BaseException:  # an interruption leaves the best parameters so far
             if "flow_" in fitted:
                 self._keep(fitted, *columns)

@@ -15,7 +15,7 @@ from nvpflow._typing import Floats
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.mixture_base import MixtureBase
 
-__all__ = ["MOST_COLUMNS", "fit_conditional_mixture", "stack_conditional_mixtures"]
+__all__ = ["MOST_COLUMNS", "StandardizedColumns", "fit_conditional_mixture", "stack_conditional_mixtures"]
 
 # More real columns take too long, and a mixture of them seldom says more than the regression.
 MOST_COLUMNS = 40
@@ -46,7 +46,7 @@ def stack_conditional_mixtures(
         With a `ConditionalMixtureBase`.
     """
     data = training.and_those(validation)
-    columns = _Columns(data, blocks)
+    columns = StandardizedColumns(data, blocks)
     masks = parts_in_turn(len(training.x), len(validation.x), count_parts(data, columns.n_real), seed)
     stack = stack_of(columns.candidates, masks, data, validation, seed, log_slopes, columns.log_det)
     columns.ignore_constant(stack.base)
@@ -71,7 +71,7 @@ def fit_conditional_mixture(data: Data, blocks: tuple[int, ...], seed: int) -> C
     )
 
 
-class _Columns:
+class StandardizedColumns:
     """The columns of context and samples, standardised, without the indicators."""
 
     def __init__(self, data: Data, blocks: tuple[int, ...]) -> None:
@@ -88,6 +88,7 @@ class _Columns:
 
     @property
     def log_det(self) -> float:
+        """log|det dx/dz| of the samples, in nats."""
         return float(np.log(self.units.deviation[self.n_real :]).sum())
 
     def candidates(self, mask: npt.NDArray[np.bool_], seeds: list[int]) -> ConditionalCandidates:

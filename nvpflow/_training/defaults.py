@@ -23,16 +23,18 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def base_of(settings: Settings, data: Data, validated: bool) -> str:
+def base_of(settings: Settings, data: Data, validated: bool, of_table: bool = False) -> str:
     """Choose the base density: "normal", "mixture" or "student_t". `validated`: samples are held back, to judge the layers.
 
     If many samples share a value, a mixture of all samples gives this value a component of its own. The share of the value
     may depend on the context, but smooth layers cannot move probability between such components. So with a context and such
-    values the base is normal.
+    values the base is normal. Beside categories of the table (`of_table`) it is a mixture: averages of mixtures whose shares
+    depend on the categories compete with the layers.
     """
     if settings.base != "auto":
         return settings.base
-    return "mixture" if validated and (data.context is None or not holds_values(data.x)) else "normal"
+    has_mixture = data.context is None or of_table or not holds_values(data.x)
+    return "mixture" if validated and has_mixture else "normal"
 
 
 def option(settings: Settings, name: str, over_mixture: bool) -> Any:

@@ -49,6 +49,7 @@ def train(
     supports: Supports | None = None,
     blocks: tuple[int, ...] = (),
     incomplete: Bools | None = None,
+    of_table: bool = False,
 ) -> None:
     """Train a flow.
 
@@ -69,13 +70,15 @@ def train(
         The sizes of blocks of indicators, numbers 0 and 1 that sum to 1, which are the last columns of the context.
     incomplete : ndarray of bool, shape (n,), optional
         The rows in which drawn numbers stand for missing cells. They are held out last.
+    of_table : bool
+        Whether the context is what a flow reads of categories of the table itself.
     """
     init_seed, split_seed, shuffle_seed = draw_seeds(settings.random_state, 3)
     limit = Limit(settings.time_limit)
     training, validation = split(settings, data, split_seed, incomplete)
     scaler = ContextScaler(training, settings.standardize, settings.dtype, data.context, sum(blocks))
     has_margins = incomplete is None
-    starts = make_starts(settings, training, validation, scaler, init_seed, before, supports, blocks, has_margins)
+    starts = make_starts(settings, training, validation, scaler, init_seed, before, supports, blocks, has_margins, of_table)
     del training, validation  # the starts have them in the units of training
     try:
         with watched(callback, starts[0].max_iter, settings.verbose) as watch:
@@ -94,6 +97,7 @@ def make_starts(
     supports: Supports | None = None,
     blocks: tuple[int, ...] = (),
     may_have_margins: bool = True,
+    of_table: bool = False,
 ) -> list[Start]:
     """Create the starts of one flow: new ones, or a warm start from a fitted model with one flow."""
     log_slopes = np.zeros(len(training.x)), np.zeros(0 if validation is None else len(validation.x))
@@ -103,7 +107,8 @@ def make_starts(
     training, validation = with_narrow_columns(settings, training, validation, seed)
     training, validation = scaler.transform(training), validation and scaler.transform(validation)
     if before is None:
-        starts = _new_starts(settings, training, validation, seed, may_have_margins and supports is None)
+        has_margins = may_have_margins and supports is None and (training.context is None or of_table)
+        starts = _new_starts(settings, training, validation, seed, blocks, has_margins, of_table)
     else:
         units, flow, mixture = find_warm_start(before, settings, training, scaler, seed, blocks)
         inner = _standardized(units, training), validation and _standardized(units, validation)
@@ -114,7 +119,7 @@ def make_starts(
             starts[0].take_known(mixtures_of(getattr(before, "search_", None), mixture.n_components))
         starts[0].shorten()
     for start in starts:
-        start.blocks, slopes = blocks, start.units.log_slopes
+        start.blocks, start.of_table, slopes = blocks, of_table, start.units.log_slopes
         of_validation = log_slopes[1] if validation is None else log_slopes[1] + slopes(validation.x)
         start.log_slopes = log_slopes[0] + slopes(training.x), of_validation
         if supports is not None:
@@ -142,15 +147,24 @@ def learned(
     }
 
 
-def _new_starts(settings: Settings, training: Data, validation: Data | None, seed: int, may_have_margins: bool) -> list[Start]:
+def _new_starts(
+    settings: Settings,
+    training: Data,
+    validation: Data | None,
+    seed: int,
+    blocks: tuple[int, ...],
+    may_have_margins: bool,
+    of_table: bool,
+) -> list[Start]:
     """Create the starts. There is only one without held-out samples, which would choose between several."""
-    base, starts, margins = base_of(settings, training, validation is not None), [], None
-    if may_have_margins and base == "mixture" and settings.standardize and training.context is None and validation is not None:
-        margins = search_margins(training, seed, settings.dtype)
+    base, starts, margins = base_of(settings, training, validation is not None, of_table), [], None
+    if may_have_margins and base == "mixture" and settings.standardize and validation is not None:
+        margins = search_margins(training, seed, settings.dtype, blocks)
     others = draw_seeds(np.random.SeedSequence(seed), settings.n_init - 1) if validation else []
     for i, start_seed in enumerate([seed, *others]):
         # Over N(0, I), some tables are better fitted with whitening and others without: starts alternate.
-        units = Units.of(training, settings.standardize, base == "normal" and i % 2 == 1, settings.dtype, 0, margins)
+        whitens, peaks = base == "normal" and i % 2 == 1, of_table and base == "mixture"
+        units = Units.of(training, settings.standardize, whitens, settings.dtype, 0, margins, peaks)
         if base == STUDENT_T:
             heavy_tailed_units(units, training)
         inner = _standardized(units, training)

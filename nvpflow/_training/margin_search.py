@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
+from nvpflow._training.conditional_stacking import MOST_COLUMNS as MOST_COLUMNS_WITH_CONTEXT
+from nvpflow._training.conditional_stacking import StandardizedColumns
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
 from nvpflow._training.margins import Margins
@@ -28,19 +32,22 @@ LEAST_GAIN_OF_FEW, LEAST_GAIN = 1.0, 2.0
 LEAST_OF_COLUMN = 0.01
 
 
-def search_margins(data: Data, seed: int, dtype: FloatDType) -> Margins | None:
+def search_margins(data: Data, seed: int, dtype: FloatDType, blocks: tuple[int, ...] = ()) -> Margins | None:
     """Fit margins of the columns that gain by them. None if mixtures are not better for it.
 
     Parameters
     ----------
     data : Data, n >= 2
-        Without a context.
+        With a standardised context, if any: densities of samples given their context compete.
     seed : int
     dtype : numpy.dtype
         Of the flow.
+    blocks : tuple of int
+        The sizes of the blocks of indicators, which are the last columns of the context.
     """
     n, dim = data.x.shape
-    if n < FEWEST_ROWS or dim > MOST_COLUMNS:
+    n_given = 0 if data.context is None else data.context.shape[1] - sum(blocks)
+    if n < FEWEST_ROWS or dim > MOST_COLUMNS or (n_given and dim + n_given > MOST_COLUMNS_WITH_CONTEXT):
         return None
     rng = np.random.default_rng(seed)
     some = data.rows(rng.permutation(n)[:MOST_ROWS])
@@ -48,9 +55,11 @@ def search_margins(data: Data, seed: int, dtype: FloatDType) -> Margins | None:
     masks = [part == i for i in range(part.max() + 1)]
     quick, quick_masks = some.rows(slice(QUICK_ROWS)), [mask[:QUICK_ROWS] for mask in masks[:PARTS]]
     columns = _columns_that_gain(quick, quick_masks, dtype)
-    if not columns.any() or not _pay(quick, quick_masks, columns, dtype, seed, FEW_COMPONENTS, LEAST_GAIN_OF_FEW):
+    if not columns.any():
         return None
-    scores = _pay(some, masks, columns, dtype, seed, COMPONENTS, LEAST_GAIN)
+    if not _pay(_Look(quick, quick_masks, dtype, seed, FEW_COMPONENTS, blocks), columns, LEAST_GAIN_OF_FEW):
+        return None
+    scores = _pay(_Look(some, masks, dtype, seed, COMPONENTS, blocks), columns, LEAST_GAIN)
     if scores is None:
         return None
     margins = Margins.fit(data.x.astype(np.float64), data.weight, columns, dtype)
@@ -58,19 +67,55 @@ def search_margins(data: Data, seed: int, dtype: FloatDType) -> Margins | None:
     return margins
 
 
-def _pay(
-    data: Data, masks: list[Bools], columns: Bools, dtype: FloatDType, seed: int, components: tuple[int, ...], least: float
-) -> tuple[float, float] | None:
+class _Look(NamedTuple):
+    """Samples, the parts that are held out in turn, and the mixtures that compete.
+
+    Attributes
+    ----------
+    data : Data
+    masks : list of ndarray of bool, shape (n,)
+    dtype : numpy.dtype
+        Of the flow.
+    seed : int
+    components : tuple of int
+        The numbers of components that compete.
+    blocks : tuple of int
+        As of `search_margins`.
+    """
+
+    data: Data
+    masks: list[Bools]
+    dtype: FloatDType
+    seed: int
+    components: tuple[int, ...]
+    blocks: tuple[int, ...]
+
+    @property
+    def weight(self) -> Floats | None:
+        """Weights of the samples, part by part."""
+        return None if self.data.weight is None else np.concatenate([self.data.weight[mask] for mask in self.masks])
+
+    def candidates(self, x: Floats, i: int) -> tuple[Candidates, float]:
+        """The mixtures of x (n, D), in place of the samples, without part i. Also log|det dx/dz| of their units z."""
+        data, seeds = self.data._replace(x=x), [self.seed, i]
+        if data.context is not None:
+            columns = StandardizedColumns(data, self.blocks)
+            return columns.candidates(self.masks[i], seeds), columns.log_det
+        units = ColumnUnits(x, data.weight)
+        z = Data(units.standardize(x).astype(self.dtype), None, data.weight)
+        return Candidates(z, units, self.masks[i], share_of_distinct(self.data.x), seeds), units.log_det
+
+
+def _pay(look: _Look, columns: Bools, least: float) -> tuple[float, float] | None:
     """Mean log-density of held-out samples by mixtures without and with margins of these columns, in nats.
 
     None if they do not gain by so many standard errors.
     """
-    weight = None if data.weight is None else np.concatenate([data.weight[mask] for mask in masks])
-    without, within = (_held_out(data, masks, which, dtype, seed, components) for which in (None, columns))
-    gain, error = mean_and_error(np.clip(within - without, -LARGEST_LOSS, LARGEST_LOSS), weight)
+    without, within = _held_out(look, None), _held_out(look, columns)
+    gain, error = mean_and_error(np.clip(within - without, -LARGEST_LOSS, LARGEST_LOSS), look.weight)
     if not gain > least * error:
         return None
-    return float(np.average(without, weights=weight)), float(np.average(within, weights=weight))
+    return float(np.average(without, weights=look.weight)), float(np.average(within, weights=look.weight))
 
 
 def _columns_that_gain(data: Data, masks: list[Bools], dtype: FloatDType) -> Bools:
@@ -103,26 +148,22 @@ def _normal(x: Floats, weight: Floats | None, points: Floats) -> Floats:
     return log_prob
 
 
-def _held_out(
-    data: Data, masks: list[Bools], columns: Bools | None, dtype: FloatDType, seed: int, components: tuple[int, ...]
-) -> Floats:
+def _held_out(look: _Look, columns: Bools | None) -> Floats:
     """Log-density of the samples, part by part, by an average of mixtures fitted to the other parts.
 
-    `columns`: those that get margins first, if any. `components`: the numbers of components that compete.
+    `columns`: those that get margins first, if any.
     """
-    distinct, parts, slopes = share_of_distinct(data.x), [], []
-    for i, mask in enumerate(masks):
-        x, slope = data.x, np.zeros(len(data.x))
+    parts, slopes = [], []
+    for i, mask in enumerate(look.masks):
+        x, slope = look.data.x, np.zeros(len(look.data.x))
         if columns is not None:
-            training = data.rows(~mask)
-            x, slope = Margins.fit(training.x.astype(np.float64), training.weight, columns, dtype).inverse(x)
-        units = ColumnUnits(x, data.weight)
-        part = Candidates(Data(units.standardize(x).astype(dtype), None, data.weight), units, mask, distinct, [seed, i])
-        part.components, part.most_nested = components, 0
-        if components == FEW_COMPONENTS:
+            training = look.data.rows(~mask)
+            x, slope = Margins.fit(training.x.astype(np.float64), training.weight, columns, look.dtype).inverse(x)
+        part, log_det = look.candidates(x, i)
+        part.components, part.most_nested = look.components, 0
+        if look.components == FEW_COMPONENTS:
             part.more_components, part.most_kernels = (), 0
         parts.append(part)
-        slopes.append(slope[mask] - units.log_det)
-    weight = None if data.weight is None else np.concatenate([data.weight[mask] for mask in masks])
-    log_probs = fit_growing(parts, weight)
-    return log_average(log_probs, shares_of(log_probs, weight)) + np.concatenate(slopes)
+        slopes.append(slope[mask] - log_det)
+    log_probs = fit_growing(parts, look.weight)
+    return log_average(log_probs, shares_of(log_probs, look.weight)) + np.concatenate(slopes)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
@@ -90,13 +90,13 @@ class Margins:
             log_det = log_det + slope - np.log(half).sum()
         return y, log_det
 
-    def layers(self, origin: Floats | float) -> list[Layer]:
-        """The layers that map y to x - origin."""
+    def layers(self, origin: Floats | float, context_dim: int = 0) -> list[Layer]:
+        """The layers that map y to x - origin. Those of a flow with a context take it, too, and do not heed it."""
         layers: list[Layer] = []
         for i, (centre, half, raw) in reversed(list(enumerate(self.stages))):
             scale = ActNorm(len(centre), dtype=self.dtype)
             scale.log_scale[:], scale.bias[:] = np.log(half), centre - (origin if i == 0 else 0.0)
-            layers += [_spline(raw, self.dtype), scale]
+            layers += [_spline(raw, self.dtype, context_dim), scale]
         return layers
 
     @classmethod
@@ -180,16 +180,16 @@ def _outputs(x_knots: Floats, values: Floats, derivatives: Floats) -> Floats:
     return np.concatenate([*(size - size.mean() for size in sizes), raw])
 
 
-def _spline(raw: Floats, dtype: FloatDType) -> SplineCoupling:
+def _spline(raw: Floats, dtype: FloatDType, context_dim: int = 0) -> SplineCoupling:
     """The spline with these outputs (D, 3 K - 1) for all samples: the network reads nothing."""
-    layer = _straight_splines(len(raw), (raw.shape[1] + 1) // 3, dtype).copy()
+    layer = _straight_splines(len(raw), (raw.shape[1] + 1) // 3, dtype, context_dim).copy()
     layer.net[-1].bias[:] = raw.ravel()
     return layer
 
 
 @cache
-def _straight_splines(dim: int, n_bins: int, dtype: FloatDType) -> SplineCoupling:
-    mask = np.zeros(dim, int)
-    layer = SplineCoupling(dim, 1, mask, activation="relu", n_bins=n_bins, tail_bound=1.0, dtype=dtype, random_state=0)
+def _straight_splines(dim: int, n_bins: int, dtype: FloatDType, context_dim: int) -> SplineCoupling:
+    options: dict[str, Any] = {"n_bins": n_bins, "tail_bound": 1.0, "context_dim": context_dim, "random_state": 0}
+    layer = SplineCoupling(dim, 1, np.zeros(dim, int), activation="relu", dtype=dtype, **options)
     layer.parameters[:] = 0
     return layer

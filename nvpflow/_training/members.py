@@ -45,6 +45,7 @@ def train_members(
     before: FlowDensity | None = None,
     supports: Supports | None = None,
     blocks: tuple[int, ...] = (),
+    of_table: bool = False,
 ) -> None:
     """Train the members of an ensemble. The parameters are those of `train`, but for the data: those of each member.
 
@@ -60,7 +61,9 @@ def train_members(
     n_jobs = count_threads(settings.n_jobs)
     n_threads = 1 if callback else min(n_jobs, n_models)
     own = replace(settings, n_jobs=n_jobs // n_threads)
-    members = [_Member(own, *splits[k], scaler, supports, blocks, *seeds[2 * k : 2 * k + 2]) for k in range(n_models)]
+    members = [
+        _Member(own, *splits[k], scaler, supports, blocks, of_table, *seeds[2 * k : 2 * k + 2]) for k in range(n_models)
+    ]
     origin, models = _origin(settings, data[0], supports), _models_of(before, n_models)
     run = functools.partial(run_in_threads, n_threads=n_threads, interrupt=limit.interrupt)
     run(functools.partial(member.begin, origin, model) for member, model in zip(members, models))
@@ -124,17 +127,20 @@ class _Member:
         scaler: ContextScaler,
         supports: Supports | None,
         blocks: tuple[int, ...],
+        of_table: bool,
         seed: int,
         shuffle_seed: int,
     ) -> None:
         self.settings, self.training, self.validation, self.scaler = settings, training, validation, scaler
-        self.seed, self.shuffle_seed, self.supports, self.blocks = seed, shuffle_seed, supports, blocks
+        self.seed, self.shuffle_seed, self.supports = seed, shuffle_seed, supports
+        self.blocks, self.of_table = blocks, of_table
         self.starts: list[Start] = []
         self.is_new = True
 
     def begin(self, origin: Floats | float, before: FlowDensity | None) -> None:
         parts = self.training, self.validation
-        self.starts = make_starts(self.settings, *parts, self.scaler, self.seed, before, self.supports, self.blocks)
+        seed, supports, blocks = self.seed, self.supports, self.blocks
+        self.starts = make_starts(self.settings, *parts, self.scaler, seed, before, supports, blocks, of_table=self.of_table)
         self.is_new = before is None
         for start in self.starts:
             start.units.origin = origin

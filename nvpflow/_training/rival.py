@@ -75,7 +75,9 @@ def _units(start: Start) -> list[Units]:
     """
     if not start.blocks or start.units.regression is None or start.given is None:
         return [start.units]
-    units = Units.of(start.given[0], True, start.units.factor is not None, start.units.dtype, sum(start.blocks))
+    own = start.units
+    read = sum(start.blocks), own.margins, start.of_table
+    units = Units.of(start.given[0], True, own.factor is not None, own.dtype, *read)
     units.origin = start.units.origin
     return [start.units, units]
 

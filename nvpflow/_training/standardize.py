@@ -14,7 +14,7 @@ import numpy as np
 from nvpflow._training.degenerate import CONSTANT
 from nvpflow._training.margins import Margins
 from nvpflow._training.origin import name_columns, origin_of, warn_of_coarse
-from nvpflow._training.statistics import blocks, effective_size, location_and_scale, moments
+from nvpflow._training.statistics import blocks, effective_size, holds_values, location_and_scale, moments
 from nvpflow._typing import FloatDType, Floats
 from nvpflow.layers import ActNorm, AdditiveCoupling, Layer, LULinear
 
@@ -68,11 +68,13 @@ class Units:
         dtype: FloatDType,
         n_apart: int = 0,
         margins: Margins | None = None,
+        keeps_peaks: bool = False,
     ) -> Self:
         """Find the units of data with a standardised context, for flows of this dtype.
 
         `whiten`: include the Cholesky factor of the correlations. `n_apart`: the last columns of the context that the
-        regression does not read. `margins`: of the columns, which come first.
+        regression does not read. `margins`: of the columns, which come first. `keeps_peaks`: the regression leaves columns in
+        which many samples share a value, since it would spread such a peak.
         """
         x, (mean, deviation, _) = data.x, location_and_scale(data.x, data.weight)
         constant = x.min(axis=0) == x.max(axis=0)
@@ -90,17 +92,20 @@ class Units:
             mean, deviation, _ = location_and_scale(data.x, data.weight)
         units = cls(mean, deviation, origin=origin, dtype=dtype)
         if data.context is not None:
-            units._regress(data, data.context, data.context.shape[1] - n_apart)
+            units._regress(data, data.context, data.context.shape[1] - n_apart, keeps_peaks)
         if whitens:
             units._whiten(data)
         units.margins = margins
         return units
 
-    def _regress(self, data: Data, context: Floats, n_read: int) -> None:
+    def _regress(self, data: Data, context: Floats, n_read: int, keeps_peaks: bool) -> None:
         """Subtract a linear regression on the first columns of the context from the samples."""
         z = (data.x - self.mean) / self.deviation
         slopes = np.zeros((context.shape[1], z.shape[1]))
-        slopes[:n_read] = _ridge(z, context[:, :n_read], data) if n_read else 0
+        if n_read:
+            slopes[:n_read] = _ridge(z, context[:, :n_read], data)
+        if keeps_peaks:
+            slopes[:, [holds_values(column) for column in z.T[:, :, np.newaxis]]] = 0
         left = moments(z - context @ slopes, data.weight)[1]
         left = np.maximum(left, 1e3 * np.finfo(self.dtype).eps)  # for columns that the context determines
         self.deviation = self.deviation * left
@@ -171,7 +176,8 @@ class Units:
         scale = ActNorm(len(self.mean), dtype=self.dtype)
         scale.log_scale[:], scale.bias[:] = np.log(self.deviation), self.mean - (0.0 if self.margins else self.origin)
         layers: list[Layer] = [scale] if self.regression is None else [self.regression.copy(), scale]
-        layers += [] if self.margins is None else self.margins.layers(self.origin)
+        context_dim = self.regression.context_dim if self.regression else 0
+        layers += [] if self.margins is None else self.margins.layers(self.origin, context_dim)
         if self.factor is None:
             return layers
         rotation = LULinear(len(self.mean), dtype=self.dtype)

@@ -115,6 +115,7 @@ class Start:
         # Behind supports a broad normal may be a number without a mean: exp(x) of a positive column.
         self.has_supports = False
         self.blocks: tuple[int, ...] = ()  # sizes of the blocks of indicators at the end of the context
+        self.of_table = False  # whether the context is what a flow reads of categories of the table itself
         self.history: dict[str, Floats] = {}
         self.search: Search | None = None
         self.rate = option(settings, "learning_rate", self._over_full_mixture()) if rate is None else rate

@@ -21,7 +21,7 @@ from nvpflow._typing import Floats
 from nvpflow.bases import Base, FittedBase, fitted_base
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.flow import Flow
-from nvpflow.layers import AdditiveCoupling, AffineCoupling, Layer, SplineCoupling
+from nvpflow.layers import ActNorm, AdditiveCoupling, AffineCoupling, Layer, SplineCoupling
 from nvpflow.layers._coupling import Coupling
 from nvpflow.mixture_base import MixtureBase
 from nvpflow.student_t_base import StudentTBase
@@ -128,7 +128,8 @@ def _moved(
     if margins is not None:
         margins = Margins.fit(training.x.astype(np.float64), training.weight, margins.columns, kept.units.dtype)
     whitens = kept.units.factor is not None and not isinstance(kept.flow.base, StudentTBase)
-    units = Units.of(training, True, whitens, kept.units.dtype, 0, margins)
+    peaks = model._known_categories() is not None and isinstance(kept.flow.base, MixtureBase)
+    units = Units.of(training, True, whitens, kept.units.dtype, 0, margins, peaks)
     layers, base = kept.flow.layers, fitted_base(kept.flow.base)
     if isinstance(base, StudentTBase):
         heavy_tailed_units(units, training, rotate=kept.units.factor is not None)
@@ -171,8 +172,9 @@ def _count_couplings(flow: Flow) -> int:
     """Count the layers before those of the units."""
     types = [isinstance(layer, tuple(COUPLINGS.values())) for layer in flow.layers]
     n = types.index(False) if False in types else len(types)
-    # The regression on the context, before the last layer, is also an additive coupling.
-    return n - 1 if flow.context_dim and n == len(types) - 1 and isinstance(flow.layers[n - 1], AdditiveCoupling) else n
+    # The regression on the context, before the scale, is also an additive coupling.
+    has_scale = n < len(types) and isinstance(flow.layers[n], ActNorm)
+    return n - 1 if flow.context_dim and has_scale and isinstance(flow.layers[n - 1], AdditiveCoupling) else n
 
 
 def _check_unchanged(before: dict[str, Any], after: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ def _acts_on_columns(layer: Layer) -> bool:
 
 def _is_margin(layer: Layer) -> bool:
     """Whether a layer is one of `Margins`: splines that are the same for all samples."""
-    return isinstance(layer, SplineCoupling) and not layer.mask.any() and not layer.context_dim
+    return isinstance(layer, SplineCoupling) and not layer.mask.any() and not layer.net[0].weight.any()
 
 
 class Columns:
@@ -91,8 +91,10 @@ def _unbind(layer: Bounded, y: Floats, slopes: Floats) -> None:
 
 
 def _exact_spline(layer: SplineCoupling) -> SplineCoupling:
-    exact = SplineCoupling._from_config(layer.config(), "float64")
-    exact.parameters[:] = layer.parameters
+    exact = SplineCoupling._from_config(layer.config() | {"context_dim": 0}, "float64")
+    for (_, bias), (_, own) in zip(exact.net, layer.net):
+        bias[:] = own
+    exact.net[-1].weight[:] = layer.net[-1].weight
     return exact
 
 
