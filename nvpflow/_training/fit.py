@@ -107,7 +107,7 @@ def make_starts(
     training, validation = with_narrow_columns(settings, training, validation, seed)
     training, validation = scaler.transform(training), validation and scaler.transform(validation)
     if before is None:
-        has_margins = may_have_margins and supports is None and (training.context is None or of_table)
+        has_margins = may_have_margins and supports is None
         starts = _new_starts(settings, training, validation, seed, blocks, has_margins, of_table)
     else:
         units, flow, mixture = find_warm_start(before, settings, training, scaler, seed, blocks)
