@@ -153,14 +153,16 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         `ConditionalMixtureBase`. It becomes the base if it is a standard error better than the average of mixtures of the
         samples alone, unless the layers are a standard error better than it on the held-out samples. Then `history_` is not
         changed, and `best_iter_` is 0. "auto": "mixture" if samples are held back, and with a context if no value has a large
-        share of a column; else "normal". Over a mixture of samples without a context, supports or missing cells, skewed and
-        bounded columns get margins: monotone maps that make each of them about normal, in front of all else. Held-out samples
-        must gain by them by two standard errors. The flow then ends with their layers.
+        share of a column; else "normal". Beside categories of X it is "mixture" in any case. Over a mixture of columns without
+        `support`, skewed and bounded columns get margins: monotone maps that make each of them about normal, in front of all
+        else. Held-out samples must gain by them by two standard errors, given the context if there is one. The flow then ends
+        with their layers.
     standardize : bool, default True
         Train in units of standard deviations, and end the flow with layers that lead back to the units of the data: an
         `ActNorm` and, in every second start over a normal base, an `LULinear` that removes correlations. The context is
         standardised as well. A ridge regression on the context, whose penalty minimises the generalised cross-validation
-        error, is subtracted from the samples by an `AdditiveCoupling`. Densities, and the context of `flow_`, are in the units
+        error, is subtracted from the samples by an `AdditiveCoupling`; beside categories of X, not from columns in which a value
+        has 5 % of the rows, whose peaks it would spread. Densities, and the context of `flow_`, are in the units
         of the data in any case.
     support : dict, sequence or None, default None
         The supports of the columns: a dict by name or number of a column, or a sequence with an entry for each. Where a frame

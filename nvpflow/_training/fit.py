@@ -77,8 +77,7 @@ def train(
     limit = Limit(settings.time_limit)
     training, validation = split(settings, data, split_seed, incomplete)
     scaler = ContextScaler(training, settings.standardize, settings.dtype, data.context, sum(blocks))
-    has_margins = incomplete is None
-    starts = make_starts(settings, training, validation, scaler, init_seed, before, supports, blocks, has_margins, of_table)
+    starts = make_starts(settings, training, validation, scaler, init_seed, before, supports, blocks, of_table)
     del training, validation  # the starts have them in the units of training
     try:
         with watched(callback, starts[0].max_iter, settings.verbose) as watch:
@@ -96,7 +95,6 @@ def make_starts(
     before: FlowDensity | None = None,
     supports: Supports | None = None,
     blocks: tuple[int, ...] = (),
-    may_have_margins: bool = True,
     of_table: bool = False,
 ) -> list[Start]:
     """Create the starts of one flow: new ones, or a warm start from a fitted model with one flow."""
@@ -107,8 +105,7 @@ def make_starts(
     training, validation = with_narrow_columns(settings, training, validation, seed)
     training, validation = scaler.transform(training), validation and scaler.transform(validation)
     if before is None:
-        has_margins = may_have_margins and supports is None
-        starts = _new_starts(settings, training, validation, seed, blocks, has_margins, of_table)
+        starts = _new_starts(settings, training, validation, seed, blocks, supports is None, of_table)
     else:
         units, flow, mixture = find_warm_start(before, settings, training, scaler, seed, blocks)
         inner = _standardized(units, training), validation and _standardized(units, validation)

@@ -140,7 +140,7 @@ class _Member:
     def begin(self, origin: Floats | float, before: FlowDensity | None) -> None:
         parts = self.training, self.validation
         seed, supports, blocks = self.seed, self.supports, self.blocks
-        self.starts = make_starts(self.settings, *parts, self.scaler, seed, before, supports, blocks, of_table=self.of_table)
+        self.starts = make_starts(self.settings, *parts, self.scaler, seed, before, supports, blocks, self.of_table)
         self.is_new = before is None
         for start in self.starts:
             start.units.origin = origin
