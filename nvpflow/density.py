@@ -161,9 +161,9 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         Train in units of standard deviations, and end the flow with layers that lead back to the units of the data: an
         `ActNorm` and, in every second start over a normal base, an `LULinear` that removes correlations. The context is
         standardised as well. A ridge regression on the context, whose penalty minimises the generalised cross-validation
-        error, is subtracted from the samples by an `AdditiveCoupling`; beside categories of X, not from columns in which a value
-        has 5 % of the rows, whose peaks it would spread. Densities, and the context of `flow_`, are in the units
-        of the data in any case.
+        error, is subtracted from the samples by an `AdditiveCoupling`; beside categories of X, not from columns in which a
+        value has 5 % of the rows, whose peaks it would spread. Densities, and the context of `flow_`, are in the units of the
+        data in any case.
     support : dict, sequence or None, default None
         The supports of the columns: a dict by name or number of a column, or a sequence with an entry for each. Where a frame
         has numbers as names of its columns, numbers are these names. An entry is a
