@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
@@ -142,13 +142,6 @@ class FittedModel:
         """The columns of X that are categories. None if there are none."""
         categories: Categories | None = getattr(self, "_categories", None)
         return categories
-
-    def _name_categories(self, names: Sequence[str] | None) -> None:
-        """Let messages name the columns of categories by these names, for a model that was fitted to an array."""
-        categories = self._known_categories()
-        if categories is not None and names is not None:
-            labels = tuple(f"{names[column]!r:.50}" for column in categories.coding.columns)
-            categories.coding = categories.coding._replace(labels=labels)
 
     def _known_encoding(self) -> ContextEncoding | None:
         """The encoding of a context with categories or angles. None if it is read as it is."""

@@ -19,6 +19,7 @@ from nvpflow._sklearn.parameters import Check, allowed
 from nvpflow._streamed import Streamed, is_source, refuse_with_source
 from nvpflow._training.build import reads
 from nvpflow._training.dataset import Data, check_data, count_given, refuse_context, warn_of_dependent_columns
+from nvpflow._training.degenerate import refuse_constant_columns
 from nvpflow._training.fit import train
 from nvpflow._training.members import check_members, train_members
 from nvpflow._training.origin import name_columns
@@ -640,6 +641,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         if before is not None:
             check_members(before, settings.n_models)
         declared, names = prepared.declared, prepared.number_names
+        refuse_constant_columns(settings, data.x, _kinds_of(declared, data.x.shape[1]), names)
         supports, data, seen, incomplete = self._training_data(settings, data, declared, before)
         warn_of_dependent_columns(data, settings.dtype, names)
         warn_of_repeated_values(data, declared, names)
@@ -737,6 +739,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             self._keep(fitted | WITHOUT_FLOW, *columns)
             return self
         if is_new:
+            kinds = _kinds_of(prepared.declared, data.x.shape[1])
+            refuse_constant_columns(settings, data.x, kinds, prepared.number_names)
             seed = _spreading_seed(settings, prepared.declared)
             supports, _ = supports_for(prepared.declared, data, settings.dtype, seed)
             stream = Stream(settings, data, settings.dtype, supports=supports, n_indicators=n_indicators)
@@ -1191,6 +1195,11 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
 def fit_new(settings: Settings, prepared: Prepared) -> FlowDensity:
     """Fit a new model to checked samples."""
     return FlowDensity()._fit_data(settings, prepared)
+
+
+def _kinds_of(declared: Declared | None, n_columns: int) -> Sequence[Kind]:
+    """The kinds of columns of numbers."""
+    return (REALS,) * n_columns if declared is None else declared.of_columns(n_columns)
 
 
 def _spreading_seed(settings: Settings, declared: Declared | None) -> int:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nvpflow._training.origin import name_columns
 from nvpflow._training.statistics import effective_size
-from nvpflow._typing import Floats
+from nvpflow._typing import Floats, Names
 
 if TYPE_CHECKING:
     from nvpflow._training.dataset import Data
     from nvpflow._training.settings import Settings
+    from nvpflow.supports._kinds import Kind
 
-__all__ = ["evened_out", "with_narrow_columns"]
+__all__ = ["CONSTANT", "evened_out", "refuse_constant_columns", "with_narrow_columns"]
 
 # The effective number of samples is at least this many more than the columns, or this share of all samples if that is less: no
 # fewer determine a covariance. Fewer would make a density that is infinite for one sample, and zero for all others.
 MORE_THAN_COLUMNS, SHARE_OF_ROWS = 2, 0.5
 BISECTIONS = 60
+CONSTANT = (
+    "X must have no constant column, got one in column(s) {}: a constant has no density; constant_columns='narrow' allows it"
+)
 # Of a constant, and that of 0: well above the resolution of float32.
 NARROW, NARROW_AT_ZERO = 1e-3, 1e-3
 
@@ -35,6 +41,16 @@ def evened_out(data: Data) -> Data:
         is_enough = effective_size(data._replace(weight=weight + share * (1 - weight))) >= least
         low, high = (low, share) if is_enough else (share, high)
     return data._replace(weight=weight + high * (1 - weight))
+
+
+def refuse_constant_columns(settings: Settings, x: Floats, kinds: Sequence[Kind], names: Names | None) -> None:
+    """Raise a ValueError that names columns of real numbers x (n, D), with bounds or without, that are constant."""
+    if settings.constant_columns != "error":
+        return
+    is_real = np.array([not (kind.is_whole or kind.turn) for kind in kinds])
+    constant = is_real & (x.min(axis=0) == x.max(axis=0))  # not where cells are missing, which are drawn first
+    if constant.any():
+        raise ValueError(CONSTANT.format(name_columns(constant, names)))
 
 
 def with_narrow_columns(settings: Settings, training: Data, validation: Data | None, seed: int) -> tuple[Data, Data | None]:

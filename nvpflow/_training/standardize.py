@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from nvpflow._training.degenerate import CONSTANT
 from nvpflow._training.margins import Margins
-from nvpflow._training.origin import origin_of, warn_of_coarse
+from nvpflow._training.origin import name_columns, origin_of, warn_of_coarse
 from nvpflow._training.statistics import blocks, effective_size, location_and_scale, moments
 from nvpflow._typing import FloatDType, Floats
 from nvpflow.layers import ActNorm, AdditiveCoupling, Layer, LULinear
@@ -74,12 +75,9 @@ class Units:
         regression does not read. `margins`: of the columns, which come first.
         """
         x, (mean, deviation, _) = data.x, location_and_scale(data.x, data.weight)
-        constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0))
-        if len(constant):
-            raise ValueError(
-                f"X must have no constant column, got one in column(s) {', '.join(map(str, constant[:10]))}: "
-                "a constant has no density; constant_columns='narrow' allows it"
-            )
+        constant = x.min(axis=0) == x.max(axis=0)
+        if constant.any():  # such as those of the rows that are not held out
+            raise ValueError(CONSTANT.format(name_columns(constant)))
         if not standardize:
             warn_of_coarse("X", mean, np.where(deviation > 0, deviation, np.inf), dtype)
             return cls(dtype=dtype)

@@ -13,7 +13,7 @@ from nvpflow._typing import Floats, Names
 from nvpflow._validation.arguments import check_bool, check_choice, shown
 from nvpflow.supports._category import plain_values, restore_values
 from nvpflow.supports._kinds import Kind
-from nvpflow.supports._number_types import DECIMAL, NumberType, number_type
+from nvpflow.supports._number_types import DECIMAL, NumberType, holds_whole, number_type
 from nvpflow.supports._tables import LIBRARIES, library_of
 
 __all__ = ["ARRAY", "Frame", "pandas_numbers", "polars_numbers"]
@@ -54,6 +54,15 @@ class Frame(NamedTuple):
             return None
         dtypes = list(X.dtypes)
         return cls(library, tuple(str(dtype)[:40] for dtype in dtypes), tuple(map(_declared, dtypes)), other_labels(X))
+
+    @classmethod
+    def of_types(cls, dtypes: Sequence[str]) -> Self | None:
+        """A table that is no frame. None if none of its types is one of whole numbers."""
+        return cls(ARRAY, tuple(dtypes), (None,) * len(dtypes)) if any(map(holds_whole, dtypes)) else None
+
+    def as_array(self) -> Self:
+        """The types alone, without labels: samples are arrays then."""
+        return self._replace(library=ARRAY, labels=None)
 
     def plain(self) -> list[Any]:
         """The frame in types that JSON has."""

@@ -10,7 +10,7 @@ import numpy as np
 from nvpflow._typing import Floats
 from nvpflow.supports._kinds import Angle, Integer, Kind
 
-__all__ = ["DECIMAL", "NumberType", "number_type"]
+__all__ = ["DECIMAL", "NumberType", "holds_whole", "number_type"]
 
 # Names of types by their names in other libraries, in lower case.
 SAME = {"double": "float64", "float": "float32", "halffloat": "float16", "boolean": "bool"}
@@ -95,6 +95,12 @@ def number_type(dtype: str) -> NumberType | None:
         most = float(np.finfo(name).max)
         return NumberType(-most, most, None, name)
     return None
+
+
+def holds_whole(dtype: str) -> bool:
+    """Whether a type is one of whole numbers."""
+    found = number_type(dtype)
+    return found is not None and found.digits == 0
 
 
 def _whole(is_unsigned: bool, n_bits: int) -> NumberType:
