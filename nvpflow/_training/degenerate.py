@@ -10,6 +10,7 @@ import numpy as np
 from nvpflow._training.origin import name_columns
 from nvpflow._training.statistics import effective_size
 from nvpflow._typing import Floats, Names
+from nvpflow.supports._kinds import MOST
 
 if TYPE_CHECKING:
     from nvpflow._training.dataset import Data
@@ -25,6 +26,7 @@ BISECTIONS = 60
 CONSTANT = (
     "X must have no constant column, got one in column(s) {}: a constant has no density; constant_columns='narrow' allows it"
 )
+BEYOND = ". Whole numbers of 2**53 or more in size that differ by little are equal as floats: subtract an offset first"
 # Of a constant, and that of 0: well above the resolution of float32.
 NARROW, NARROW_AT_ZERO = 1e-3, 1e-3
 
@@ -50,7 +52,8 @@ def refuse_constant_columns(settings: Settings, x: Floats, kinds: Sequence[Kind]
     is_real = np.array([not (kind.is_whole or kind.turn) for kind in kinds])
     constant = is_real & (x.min(axis=0) == x.max(axis=0))  # not where cells are missing, which are drawn first
     if constant.any():
-        raise ValueError(CONSTANT.format(name_columns(constant, names)))
+        beyond = bool((np.abs(x[0, constant].astype(np.float64)) >= MOST).all())
+        raise ValueError(CONSTANT.format(name_columns(constant, names)) + BEYOND * beyond)
 
 
 def with_narrow_columns(settings: Settings, training: Data, validation: Data | None, seed: int) -> tuple[Data, Data | None]:
