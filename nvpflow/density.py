@@ -75,6 +75,7 @@ from nvpflow.supports._encoding import count_rows
 from nvpflow.supports._fitted import Supports, check_unchanged, supports_for
 from nvpflow.supports._kinds import REALS, Kind
 from nvpflow.supports._repeated import warn_of_repeated_values
+from nvpflow.supports._turns import warn_of_many_turns
 
 __all__ = ["FlowDensity", "NotFittedError"]
 
@@ -563,8 +564,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             If there are not more samples than columns; if columns are linear combinations of others, because the density then
             has no upper limit and its value means little; if columns of X or context vary by less than a thousand times the
             resolution of `dtype` (see `origin_`); if a column of the context has outliers (see `context_range_`); if at least
-            5 % of a column equal a bound of its support, or if few values repeat in a column of real numbers. Later
-            methods warn if they clip a context.
+            5 % of a column equal a bound of its support, if few values repeat in a column of real numbers, or if values of an
+            `Angle` of the default range span more than two turns. Later methods warn if they clip a context.
 
         Notes
         -----
@@ -641,8 +642,11 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         if before is not None:
             check_members(before, settings.n_models)
         declared, names = prepared.declared, prepared.number_names
-        refuse_constant_columns(settings, data.x, _kinds_of(declared, data.x.shape[1]), names)
+        kinds = _kinds_of(declared, data.x.shape[1])
+        refuse_constant_columns(settings, data.x, kinds, names)
         supports, data, seen, incomplete = self._training_data(settings, data, declared, before)
+        if declared is not None:
+            warn_of_many_turns("X", data.x, kinds, [declared.label(i) for i in range(len(kinds))])
         warn_of_dependent_columns(data, settings.dtype, names)
         warn_of_repeated_values(data, declared, names)
         try:

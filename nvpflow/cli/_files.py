@@ -16,6 +16,7 @@ from nvpflow.cli._streams import write_bytes
 from nvpflow.supports._number_types import holds_whole
 
 if TYPE_CHECKING:
+    from nvpflow.supports import AnyKind
     from nvpflow.supports._coding import Coding
     from nvpflow.supports._frame import Frame
 
@@ -103,6 +104,16 @@ class Model:
             if is_whole and not holds_whole(found[place]):
                 found[place] = "int64"
         return ["" if place not in others else dtype for place, dtype in enumerate(found)]
+
+    @property
+    def support(self) -> dict[int, AnyKind]:
+        """The supports of the columns of a sample, by their number."""
+        if self.estimator is None:
+            return {}
+        supports, categories = self.estimator._known_supports(), self.estimator._known_categories()
+        others = range(self.data_dim) if categories is None else categories.coding.others
+        found: dict[int, AnyKind] = dict(zip(others, () if supports is None else supports.kinds))
+        return found | {place: nvpflow.Category() for place in self.categories}
 
     @property
     def takes_missing(self) -> bool:

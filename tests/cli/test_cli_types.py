@@ -147,3 +147,17 @@ def test_written_whole_numbers(tmp_path, capsys):
     assert capsys.readouterr().out == "a,b\n1,9.99999984e+16\n-2,3\n"
     write_table("-", np.array([[1e10, "x"]], dtype=object), ["a", "b"], ["int64", ""])
     assert capsys.readouterr().out == "a,b\n10000000000,x\n"
+
+
+def test_figures_of_categories_and_angles(put, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    rng = np.random.default_rng(0)
+    table = put(
+        "k,wind,c\n" + "\n".join(f"{rng.poisson(3)},{w:.3f},{'ab'[i % 2]}" for i, w in enumerate(rng.uniform(0, 6, 60)))
+    )
+    path, figure = tmp_path / "model.npz", tmp_path / "figure.png"
+    options = ["--angle", "wind", "--integer", "k:0:", "--category", "c"]
+    assert main("fit", table, "-o", path, *options, *FAST) == 0
+    assert main("plot", path, table, "-o", figure) == 0 and figure.stat().st_size > 1000
+    assert main("plot", path, table, "-o", figure, "--kind", "samples") == 1
+    assert "has columns of categories: a figure of the kind samples needs numbers" in error_line(capsys)
