@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
@@ -48,12 +49,22 @@ class Frame(NamedTuple):
 
     @classmethod
     def of(cls, X: Any) -> Self | None:
-        """None unless X is a frame of pandas or polars."""
-        library = library_of(X)
+        """None unless X is a frame of pandas or polars, or a table of Arrow with whole numbers, whose samples are arrays."""
+        library, arrow = library_of(X), sys.modules.get("pyarrow")
         if library is None:
-            return None
+            is_table = arrow is not None and isinstance(X, arrow.Table)
+            return cls.of_types([str(dtype) for dtype in X.schema.types]) if is_table else None
         dtypes = list(X.dtypes)
         return cls(library, tuple(str(dtype)[:40] for dtype in dtypes), tuple(map(_declared, dtypes)), other_labels(X))
+
+    @classmethod
+    def of_query(cls, X: Any) -> Self | None:
+        """The frame of a LazyFrame of polars, whose columns hold numbers. None for anything else."""
+        polars = sys.modules.get("polars")
+        if polars is None or not isinstance(X, polars.LazyFrame):
+            return None
+        dtypes = X.collect_schema().dtypes()
+        return cls("polars", tuple(str(dtype)[:40] for dtype in dtypes), (None,) * len(dtypes))
 
     @classmethod
     def of_types(cls, dtypes: Sequence[str]) -> Self | None:
