@@ -8,6 +8,7 @@ import pytest
 
 import nvpflow
 from nvpflow.supports._frame import Frame
+from nvpflow.supports._kinds import REALS
 from nvpflow.supports._number_types import number_type
 
 QUICK = dict(n_layers=2, hidden_dim=8, max_iter=3, random_state=0)
@@ -110,6 +111,19 @@ def test_rounded_within_the_support(kind, low, high):
     assert np.isfinite(fitted.score_samples(samples)).all()
 
 
+@pytest.mark.parametrize("dtype, kind, x, expected", [
+    ("Int64", nvpflow.Angle(0, 10), [9.7, 9.3, 0.2], [0, 9, 0]),
+    ("int8", nvpflow.Angle(-0.4, 9.6), [9.55, -0.3], [0, 0]),
+    ("uint8", nvpflow.Angle(0, 2.5), [2.4, 1.6], [2, 2]),
+    ("Decimal(precision=5, scale=1)", nvpflow.Angle(0, 1.2), [1.19, 1.11], [0, 1.1]),
+    ("Decimal(precision=2, scale=1)", REALS, [0.26, 12.0, -33.0], [0.3, 9.9, -9.9]),
+    ("boolean", REALS, [-0.2, 0.7, 1.8], [0, 1, 1]),
+    ("float16", REALS, [1e6, 1.0], [65504, 1]),
+])  # fmt: skip
+def test_nearest_numbers(dtype, kind, x, expected):
+    np.testing.assert_allclose(number_type(dtype).nearest(np.array(x), kind), expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("kind", [(0.1, 0.3), nvpflow.Angle(0, 0.3)])
 def test_floats_within_the_support(kind):
     """0.3 in float32 is more than 0.3."""
@@ -170,6 +184,10 @@ def test_filled_cells(library, dtype):
             filled = model.impute(gaps)
         assert types(filled) == types(frame)
         assert filled["a"].to_list()[:3] == frame["a"].to_list()[:3]
+    gaps = frame.to_numpy().astype(float)
+    gaps[3, 0] = np.nan
+    drawn = model.impute(gaps)[3, 0]
+    assert filled["a"].to_list()[3] == (pytest.approx(drawn) if "float" in dtype else round(drawn))
 
 
 def test_filled_cells_of_another_type():
