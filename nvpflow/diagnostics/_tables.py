@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from nvpflow._typing import ArrayLike, Floats, Ints, Seed
-from nvpflow._validation.arguments import draw_seeds
+from nvpflow._validation.arguments import FLOAT64, draw_seeds
 from nvpflow._validation.cells import CellError
 from nvpflow.missing._table import with_codes
 from nvpflow.supports._kinds import REALS, Angle, Interval
@@ -82,16 +82,24 @@ def read_rows(model: FlowDensity, X: ArrayLike) -> Floats:
 
 
 def draw_table(model: FlowDensity, n: int, seed: Seed, context: ArrayLike | None) -> Floats:
-    """Samples (n, D), one for each row of a context if there is one."""
+    """Samples (n, D), one for each row of a context if there is one, of the types of a frame, as rows are."""
+    return _drawn(model, n, seed, context)[0]
+
+
+def _drawn(model: FlowDensity, n: int, seed: Seed, context: ArrayLike | None) -> tuple[Floats, bool]:
+    """The samples, and whether the types of a frame have changed them, as they round whole numbers that are not declared."""
     draws = model._check_draws(n, seed, context, per_context=False)
-    x = draws.empty if model.flow_ is None else model._to_own_units(model.flow_.sample(**draws.arguments))
-    return x.astype(np.float64) if draws.codes is None else with_codes(x, draws.codes)
+    x = draws.empty if model.flow_ is None else model._to_own_units(model.flow_.sample(**draws.arguments)).astype(np.float64)
+    typed = model._of_types(x, FLOAT64) if x.shape[1] else x
+    return typed if draws.codes is None else with_codes(typed, draws.codes), not np.array_equal(typed, x)
 
 
 def draw_together(model: FlowDensity, n: int, seed: int) -> Draws:
     """Samples for all rows of a model without a context."""
-    log_density = model.sample_and_log_prob(n, seed)[1].astype(np.float64)
-    return Draws(draw_table(model, n, seed, None), log_density)
+    table, is_rounded = _drawn(model, n, seed, None)
+    if is_rounded:  # to where rows are, which is where the density has its peaks
+        return Draws(table, model._incomplete_model().score(table, None).log_density)
+    return Draws(table, model.sample_and_log_prob(n, seed)[1].astype(np.float64))
 
 
 def draw_each(model: FlowDensity, n_draws: int, seed: int, rows: Floats) -> Iterator[tuple[Ints, Draws]]:
@@ -107,4 +115,8 @@ def draw_each(model: FlowDensity, n_draws: int, seed: int, rows: Floats) -> Iter
             given = np.repeat(rows[part], n_draws, axis=0)
             points = table.reshape(-1, table.shape[-1])
             log_p = supports.log_masses(flow, points, model.origin_, given).reshape(log_p.shape)
-        yield part, Draws(table, log_p.astype(np.float64))
+        typed = model._of_types(table, FLOAT64)
+        if not np.array_equal(typed, table):
+            given, points = np.repeat(rows[part], n_draws, axis=0), typed.reshape(-1, typed.shape[-1])
+            log_p = model._incomplete_model().score(points, given).log_density.reshape(log_p.shape)
+        yield part, Draws(typed, log_p.astype(np.float64))

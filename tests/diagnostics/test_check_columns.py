@@ -126,3 +126,26 @@ def test_an_ensemble():
     reports = [model.check(model.sample(100, random_state=seed + 1), random_state=seed) for seed in range(N_SEEDS)]
     assert sum(report.has_misfit for report in reports) <= MOST_ALARMS
     assert model.check(model.sample(300, random_state=1) + [1, 0]).has_misfit
+
+
+@pytest.mark.filterwarnings("ignore:column.* repeat few values")
+@pytest.mark.parametrize("has_context", [False, True])
+def test_whole_numbers_of_a_frame(has_context):
+    """They are no misfit, though the density is one of real numbers with peaks at each: samples are rounded as rows are."""
+    pandas = pytest.importorskip("pandas")
+
+    def rows(n, seed):
+        rng = np.random.default_rng(seed)
+        counts = rng.poisson(3, n)
+        return pandas.DataFrame({"a": counts, "y": rng.normal(0.3 * counts)})
+
+    def parts(table):
+        return (table[["a"]], {"context": table[["y"]]}) if has_context else (table, {})
+
+    x, options = parts(rows(N, 0))
+    model = nvpflow.FlowDensity(max_iter=20, random_state=0).fit(x, **options)
+    held_out, options = parts(rows(300, 1))
+    report = model.check(held_out, random_state=0, **options)
+    for column in (report.columns[0], report.density):
+        assert column.p_value > 1e-3
+    assert "too spread out" not in " ".join(report.verdicts)
