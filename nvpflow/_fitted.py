@@ -283,7 +283,21 @@ class FittedModel:
         return self._log_density_of_complete(X, context)
 
     def _log_density_of_complete(self, X: ArrayLike, context: ArrayLike | None) -> Floats:
-        x, rows, log_p = self._inputs(X, context)
+        return self._log_density_of(self._inputs(X, context))
+
+    def _log_density_of_table(self, table: Floats, rows: Floats | None) -> Floats:
+        """The same of checked rows, columns of numbers and then codes, with the context (n, C) that the flow reads."""
+        supports, categories, log_p = self._known_supports(), self._known_categories(), None
+        x = table
+        if categories is not None:
+            x, codes = np.split(table, [len(categories.coding.others)], axis=1)
+            codes = codes.astype(np.intp)
+            rows, log_p = categories.rows(rows, codes, self._flow_dtype()), categories.log_prob(codes)
+        is_sum = supports is not None and supports.is_sum
+        return self._log_density_of(_Inputs(x if is_sum else self._to_flow(x), rows, log_p))
+
+    def _log_density_of(self, inputs: _Inputs) -> Floats:
+        x, rows, log_p = inputs
         supports, dtype = self._known_supports(), self._flow_dtype()
         if x is None or supports is None or not supports.is_sum:
             found = np.zeros(0 if log_p is None else len(log_p)) if x is None else self._fitted_flow().log_prob(x, rows)

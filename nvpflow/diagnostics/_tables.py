@@ -98,7 +98,7 @@ def draw_together(model: FlowDensity, n: int, seed: int) -> Draws:
     """Samples for all rows of a model without a context."""
     table, is_rounded = _drawn(model, n, seed, None)
     if is_rounded:  # to where rows are, which is where the density has its peaks
-        return Draws(table, model._incomplete_model().score(table, None).log_density)
+        return Draws(table, model._log_density_of_table(table, None).astype(np.float64))
     return Draws(table, model.sample_and_log_prob(n, seed)[1].astype(np.float64))
 
 
@@ -118,5 +118,5 @@ def draw_each(model: FlowDensity, n_draws: int, seed: int, rows: Floats) -> Iter
         typed = model._of_types(table, FLOAT64)
         if not np.array_equal(typed, table):
             given, points = np.repeat(rows[part], n_draws, axis=0), typed.reshape(-1, typed.shape[-1])
-            log_p = model._incomplete_model().score(points, given).log_density.reshape(log_p.shape)
+            log_p = model._log_density_of_table(points, given).reshape(log_p.shape)
         yield part, Draws(typed, log_p.astype(np.float64))
