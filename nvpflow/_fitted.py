@@ -14,13 +14,14 @@ from nvpflow._sklearn.feature_names import as_row, check_feature_names
 from nvpflow._training.context import clip_context
 from nvpflow._training.dataset import check_numbers
 from nvpflow._typing import ArrayLike, FloatDType, Floats, Names
-from nvpflow._validation.arguments import check_dtype
+from nvpflow._validation.arguments import FLOAT64, check_dtype
 from nvpflow._validation.arrays import as_array, check_samples
 from nvpflow._warnings import warn_user
 from nvpflow.ensemble import log_prob_and_std
 from nvpflow.missing._rows import has_missing
 from nvpflow.supports._category import is_missing
 from nvpflow.supports._encoding import as_rows
+from nvpflow.supports._kinds import REALS
 from nvpflow.supports._tables import take_apart
 
 if TYPE_CHECKING:
@@ -132,6 +133,25 @@ class FittedModel:
         origin, supports = self._origin(), self._known_supports()
         x = x if origin is None else x + origin
         return x if supports is None else supports.clipped(x)
+
+    def _of_types(self, x: Floats, dtype: FloatDType) -> Floats:
+        """The nearest numbers to x (..., R) that the types of the columns of `fit` hold, such as whole ones, in this dtype."""
+        frame: Frame | None = getattr(self, "_frame", None)
+        if frame is None:
+            return x
+        categories, supports = self._known_categories(), self._known_supports()
+        columns = range(x.shape[-1]) if categories is None else categories.coding.others
+        kinds = (REALS,) * x.shape[-1] if supports is None else supports.kinds
+        return frame.nearest(x, kinds, columns).astype(dtype, copy=False)
+
+    def _log_density_of_draws(self, x: Floats, log_p: Floats, rows: Floats | None) -> Floats:
+        """Log-densities (n,) of outputs x (n, R) of the flow, where it has log_p, as samples: summed over cells and windings,
+        and rounded for the types of a frame."""
+        flow, supports, points = self._fitted_flow(), self._known_supports(), self._to_own_units(x)
+        typed = self._of_types(points, FLOAT64)
+        if supports is not None and supports.is_sum:
+            return supports.log_masses(flow, typed.astype(np.float64), self._origin(), rows)
+        return log_p if np.array_equal(typed, points) else flow.log_prob(self._to_flow(typed), rows)
 
     def _known_supports(self) -> Supports | None:
         """The supports of the columns of X. None if all are real."""

@@ -11,10 +11,9 @@ import numpy as np
 
 from nvpflow._sklearn.available import of_one_flow
 from nvpflow._sklearn.estimator import Estimator
-from nvpflow._typing import ArrayLike, FloatDType, Floats, Ints, Names
+from nvpflow._typing import ArrayLike, Floats, Ints, Names
 from nvpflow._validation.arguments import check_choice
 from nvpflow.supports._frame import ARRAY, Frame
-from nvpflow.supports._kinds import REALS
 
 __all__ = ["Transformer"]
 
@@ -126,16 +125,6 @@ class Transformer(Estimator):
             library = importlib.import_module(kind)
             return library.DataFrame(dict(zip(map(str, names), columns)))
         return categories.array(x, codes)
-
-    def _of_types(self, x: Floats, dtype: FloatDType) -> Floats:
-        """The nearest numbers to x (..., R) that the types of the columns of `fit` hold, such as whole ones, in this dtype."""
-        frame = getattr(self, "_frame", None)
-        if not isinstance(frame, Frame):
-            return x
-        categories, supports = self._known_categories(), self._known_supports()
-        columns = range(x.shape[-1]) if categories is None else categories.coding.others
-        kinds = (REALS,) * x.shape[-1] if supports is None else supports.kinds
-        return frame.nearest(x, kinds, columns).astype(dtype, copy=False)
 
     def _output_kind(self) -> str | None:
         """What `set_output`, or else ``sklearn.set_config``, says: None if neither says anything."""

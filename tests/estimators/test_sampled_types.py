@@ -206,3 +206,23 @@ def test_types_that_a_file_may_name(dtype):
         pytest.importorskip(library)
         built = Frame.restore([library, [dtype]], 1).build([np.ones(2)], ["a"])
         assert built.shape == (2, 1) and [float(one) for one in built["a"]] == [1, 1]
+
+
+def test_thresholds_and_p_values_are_those_of_samples():
+    """Of rounded ones, whose density is higher than that of the draws around each peak."""
+    pandas = pytest.importorskip("pandas")
+
+    def rows(n, seed):
+        rng = np.random.default_rng(seed)
+        counts = rng.poisson(3, n)
+        return pandas.DataFrame({"a": counts, "y": rng.normal(0.3 * counts), "c": rng.choice(list("uv"), n)})
+
+    for columns, context in ((["a", "y"], None), (["a", "y", "c"], None), (["a"], ["y"])):
+        given = {} if context is None else {"context": rows(1000, 0)[context]}
+        detector = nvpflow.FlowOutlierDetector(max_iter=5, random_state=0).fit(rows(1000, 0)[columns], **given)
+        given = {} if context is None else {"context": rows(2000, 1)[context]}
+        samples = detector.sample(2000, 1, **given)
+        assert np.mean(detector.predict(samples, **given) < 0) == pytest.approx(0.05, abs=0.02)
+        if context is None:
+            p_values = detector.estimator_.p_values(samples)
+            assert np.mean(p_values < 0.3) == pytest.approx(0.3, abs=0.04)
