@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
@@ -14,13 +14,14 @@ from nvpflow._sklearn.feature_names import as_row, check_feature_names
 from nvpflow._training.context import clip_context
 from nvpflow._training.dataset import check_numbers
 from nvpflow._typing import ArrayLike, FloatDType, Floats, Names
-from nvpflow._validation.arguments import check_dtype
+from nvpflow._validation.arguments import FLOAT64, check_dtype
 from nvpflow._validation.arrays import as_array, check_samples
 from nvpflow._warnings import warn_user
 from nvpflow.ensemble import log_prob_and_std
 from nvpflow.missing._rows import has_missing
 from nvpflow.supports._category import is_missing
 from nvpflow.supports._encoding import as_rows
+from nvpflow.supports._kinds import REALS
 from nvpflow.supports._tables import take_apart
 
 if TYPE_CHECKING:
@@ -133,6 +134,25 @@ class FittedModel:
         x = x if origin is None else x + origin
         return x if supports is None else supports.clipped(x)
 
+    def _of_types(self, x: Floats, dtype: FloatDType) -> Floats:
+        """The nearest numbers to x (..., R) that the types of the columns of `fit` hold, such as whole ones, in this dtype."""
+        frame: Frame | None = getattr(self, "_frame", None)
+        if frame is None:
+            return x
+        categories, supports = self._known_categories(), self._known_supports()
+        columns = range(x.shape[-1]) if categories is None else categories.coding.others
+        kinds = (REALS,) * x.shape[-1] if supports is None else supports.kinds
+        return frame.nearest(x, kinds, columns).astype(dtype, copy=False)
+
+    def _log_density_of_draws(self, x: Floats, log_p: Floats, rows: Floats | None) -> Floats:
+        """Log-densities (n,) of outputs x (n, R) of the flow, where it has log_p, as samples: summed over cells and windings,
+        and rounded for the types of a frame."""
+        flow, supports, points = self._fitted_flow(), self._known_supports(), self._to_own_units(x)
+        typed = self._of_types(points, FLOAT64)
+        if supports is not None and supports.is_sum:
+            return supports.log_masses(flow, typed.astype(np.float64), self._origin(), rows)
+        return log_p if np.array_equal(typed, points) else flow.log_prob(self._to_flow(typed), rows)
+
     def _known_supports(self) -> Supports | None:
         """The supports of the columns of X. None if all are real."""
         supports: Supports | None = getattr(self, "_supports", None)
@@ -142,13 +162,6 @@ class FittedModel:
         """The columns of X that are categories. None if there are none."""
         categories: Categories | None = getattr(self, "_categories", None)
         return categories
-
-    def _name_categories(self, names: Sequence[str] | None) -> None:
-        """Let messages name the columns of categories by these names, for a model that was fitted to an array."""
-        categories = self._known_categories()
-        if categories is not None and names is not None:
-            labels = tuple(f"{names[column]!r:.50}" for column in categories.coding.columns)
-            categories.coding = categories.coding._replace(labels=labels)
 
     def _known_encoding(self) -> ContextEncoding | None:
         """The encoding of a context with categories or angles. None if it is read as it is."""
@@ -290,7 +303,21 @@ class FittedModel:
         return self._log_density_of_complete(X, context)
 
     def _log_density_of_complete(self, X: ArrayLike, context: ArrayLike | None) -> Floats:
-        x, rows, log_p = self._inputs(X, context)
+        return self._log_density_of(self._inputs(X, context))
+
+    def _log_density_of_table(self, table: Floats, rows: Floats | None) -> Floats:
+        """The same of checked rows, columns of numbers and then codes, with the context (n, C) that the flow reads."""
+        supports, categories, log_p = self._known_supports(), self._known_categories(), None
+        x = table
+        if categories is not None:
+            x, codes = np.split(table, [len(categories.coding.others)], axis=1)
+            codes = codes.astype(np.intp)
+            rows, log_p = categories.rows(rows, codes, self._flow_dtype()), categories.log_prob(codes)
+        is_sum = supports is not None and supports.is_sum
+        return self._log_density_of(_Inputs(x if is_sum else self._to_flow(x), rows, log_p))
+
+    def _log_density_of(self, inputs: _Inputs) -> Floats:
+        x, rows, log_p = inputs
         supports, dtype = self._known_supports(), self._flow_dtype()
         if x is None or supports is None or not supports.is_sum:
             found = np.zeros(0 if log_p is None else len(log_p)) if x is None else self._fitted_flow().log_prob(x, rows)

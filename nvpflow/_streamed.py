@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nvpflow._typing import Callback
+from nvpflow.supports._frame import Frame
 
 __all__ = ["Streamed", "is_source", "refuse_with_source"]
 
@@ -41,7 +42,11 @@ class Streamed:
         refuse_with_source(context=context, sample_weight=sample_weight)
         model: Any = self
         source = as_source(X)
-        return source.with_names(fit_and_draw(model, source, callback=callback))
+        rows = fit_and_draw(model, source, callback=callback)
+        types = Frame.of_query(X) or Frame.of_types(source.dtypes)
+        if types is not None:
+            model._frame = types
+        return source.with_names(rows)
 
     def _results_of_source(self, X: Any, method: str = "score_samples") -> npt.NDArray[Any]:
         """The results (n,) of a method, batch by batch."""

@@ -73,7 +73,9 @@ from nvpflow.queries._mixin import Queries
 from nvpflow.supports import Declared, Support, check_support
 from nvpflow.supports._encoding import count_rows
 from nvpflow.supports._fitted import Supports, check_unchanged, supports_for
+from nvpflow.supports._kinds import REALS, Kind
 from nvpflow.supports._repeated import warn_of_repeated_values
+from nvpflow.supports._turns import warn_of_many_turns
 
 __all__ = ["FlowDensity", "NotFittedError"]
 
@@ -564,8 +566,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             If there are not more samples than columns; if columns are linear combinations of others, because the density then
             has no upper limit and its value means little; if columns of X or context vary by less than a thousand times the
             resolution of `dtype` (see `origin_`); if a column of the context has outliers (see `context_range_`); if at least
-            5 % of a column equal a bound of its support, or if few values repeat in a column of real numbers. Later
-            methods warn if they clip a context.
+            5 % of a column equal a bound of its support, if few values repeat in a column of real numbers, or if values of an
+            `Angle` of the default range span more than two turns. Later methods warn if they clip a context.
 
         Notes
         -----
@@ -642,9 +644,11 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         if before is not None:
             check_members(before, settings.n_models)
         declared, names, of_table = prepared.declared, prepared.number_names, prepared.categories is not None
-        if before is None and settings.constant_columns == "error":
-            refuse_constant_columns(data, declared, names)
+        kinds = _kinds_of(declared, data.x.shape[1])
+        refuse_constant_columns(settings, data.x, kinds, names)
         supports, data, seen, incomplete = self._training_data(settings, data, declared, before)
+        if declared is not None:
+            warn_of_many_turns("X", data.x, kinds, [declared.label(i) for i in range(len(kinds))])
         warn_of_dependent_columns(data, settings.dtype, names)
         warn_of_repeated_values(data, declared, names)
         try:
@@ -741,6 +745,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             self._keep(fitted | WITHOUT_FLOW, *columns)
             return self
         if is_new:
+            kinds = _kinds_of(prepared.declared, data.x.shape[1])
+            refuse_constant_columns(settings, data.x, kinds, prepared.number_names)
             seed = _spreading_seed(settings, prepared.declared)
             supports, _ = supports_for(prepared.declared, data, settings.dtype, seed)
             stream = Stream(settings, data, settings.dtype, supports=supports, n_indicators=n_indicators)
@@ -981,9 +987,11 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         -------
         X : ndarray, shape (n_samples, D), or (m, n_samples, D) with `per_context`
             In the dtype of the model, or in float64 if `origin_` is not 0; inside of the `support`. After fitting to a frame
-            of pandas or polars a frame with its columns, their order, types and categories; columns of integers that are not
-            declared have real numbers. `set_output` decides otherwise; columns of arrays are called x0, x1, ... An array with
-            categories is one of objects, or of numbers after fitting to numbers. With `per_context` always an ndarray.
+            of pandas or polars a frame with its columns, their order, types and categories. `set_output` decides otherwise;
+            columns of arrays are called x0, x1, ... An array with categories is one of objects, or of numbers after fitting
+            to numbers. With `per_context` always an ndarray. Samples of columns that have a type of whole numbers in the frame
+            are rounded to the nearest ones in the range of the type, and decimal numbers to their digits. Only samples
+            are: the density of a column that is not declared as an `Integer` is one of real numbers.
             With a context of Dask: a lazy array in its chunks, each of which has a seed of its own. Without a context
             `nvpflow.scale.dask.sample` draws lazily.
 
@@ -1028,7 +1036,9 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         X : ndarray or frame, shape (n_samples, D), or (m, n_samples, D) with `per_context`
             The samples that `sample` draws.
         log_density : ndarray, shape (n_samples,) or (m, n_samples)
-            In nats, at the temperature.
+            In nats, at the temperature. That of the draws before columns of whole numbers or decimals are rounded for the
+            type of a frame, so that weights of importance sampling are right: with them, sums over rounded draws estimate
+            sums over whole numbers.
 
         Raises
         ------
@@ -1083,7 +1093,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
     def _drawn(self, x: Floats, codes: Ints | None, per_context: bool) -> Any:
         """Samples of the flow and of categories, as `sample` returns them."""
         X = self._to_own_units(x) if x.shape[-1] else x
-        return X if per_context else self._data_output(X, codes)
+        return self._of_types(X, X.dtype) if per_context else self._data_output(X, codes)
 
     def grad_log_prob(self, X: ArrayLike, *, context: ArrayLike | None = None) -> Floats:
         """Gradient of the log-density with respect to each sample, which is also called the score.
@@ -1137,7 +1147,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         filled : ndarray, shape (n, D), or frame
             A copy of X in which the cells that were there are unchanged, to the bit. Drawn cells are inside of the `support`:
             whole numbers are whole, and angles are in their range. A frame of pandas or polars gives a frame with the same
-            types of columns, but for columns of a type of integers that were not declared to be whole numbers.
+            types of columns; as in `sample`, drawn cells of a type of whole numbers are rounded.
             With ``n_draws > 1``: an ndarray of shape (n_draws, n, D), or a list of frames.
 
         Raises
@@ -1154,20 +1164,18 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         x = self._check_incomplete(X)
         rows = self._context_of_incomplete(context, len(x))
         (seed,) = draw_seeds(self.random_state if random_state is None else random_state, 1)
-        supports = self._known_supports()
-        categories, missing = self._known_categories(), np.isnan(x)
+        supports, categories, missing = self._known_supports(), self._known_categories(), np.isnan(x)
         drawn = self._incomplete_model().draw(x, rows, n_draws, np.random.default_rng(seed)).transpose(1, 0, 2)
+        n_numbers = drawn.shape[2] if categories is None else len(categories.coding.others)
+        numbers, codes = np.split(drawn, [n_numbers], axis=2)
+        numbers = self._of_types(numbers, numbers.dtype)
+        kinds: Sequence[Kind | None] = (REALS,) * n_numbers if supports is None else supports.kinds
         if categories is None:
-            is_whole = np.zeros(x.shape[1], bool) if supports is None else supports.is_whole
-            return filled_like(X, missing, [list(one.T) for one in drawn], is_whole, np.zeros_like(is_whole))
+            return filled_like(X, missing, [list(one.T) for one in numbers], kinds)
         coding = categories.coding
-        numbers, codes = np.split(drawn, [len(coding.others)], axis=2)
         place = np.argsort([*coding.others, *coding.columns])
-        is_category = np.isin(np.arange(len(place)), coding.columns)
-        is_whole = np.zeros(len(place), bool)
-        is_whole[coding.others] = False if supports is None else supports.is_whole
         tables = [categories.columns(*one) for one in zip(numbers, codes.astype(np.intp))]
-        return filled_like(X, missing[:, place], tables, is_whole, is_category)
+        return filled_like(X, missing[:, place], tables, [(*kinds, *(None for _ in coding.columns))[i] for i in place])
 
     def save(self, path: AnyPath | BinaryWriter) -> None:
         """Write the fitted model to a file that `nvpflow.load` reads; see `nvpflow.save`.
@@ -1193,6 +1201,11 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
 def fit_new(settings: Settings, prepared: Prepared) -> FlowDensity:
     """Fit a new model to checked samples."""
     return FlowDensity()._fit_data(settings, prepared)
+
+
+def _kinds_of(declared: Declared | None, n_columns: int) -> Sequence[Kind]:
+    """The kinds of columns of numbers."""
+    return (REALS,) * n_columns if declared is None else declared.of_columns(n_columns)
 
 
 def _spreading_seed(settings: Settings, declared: Declared | None) -> int:

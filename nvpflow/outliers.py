@@ -22,6 +22,7 @@ from nvpflow._typing import AnyPath, ArrayLike, BinaryWriter, Callback, DTypeLik
 from nvpflow._validation.arguments import check_bool, check_callback, check_choice, check_real, draw_seeds, shown
 from nvpflow._warnings import warn_user
 from nvpflow.density import FlowDensity, fit_new
+from nvpflow.diagnostics._tables import own_log_density
 from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import ConvergenceWarning, Flow
 from nvpflow.missing._levels import levels, levels_of, thresholds
@@ -271,7 +272,7 @@ class FlowOutlierDetector(Streamed, Estimator):
         share, weight = (TAIL, None) if isinstance(self.contamination, str) else (float(self.contamination), data.weight)
         if is_auto and categories is not None:
             (draw,) = draw_seeds(self.random_state, 1)
-            return estimator.sample_and_log_prob(N_DRAWS, draw)[1], share, weight
+            return own_log_density(estimator, N_DRAWS, draw), share, weight
         if estimator.flow_ is None:
             return np.asarray(prepared.log_prob()), share, weight
         read, flow = reads(vars(estimator), data), estimator.flow_
@@ -279,9 +280,8 @@ class FlowOutlierDetector(Streamed, Estimator):
             (seed,) = draw_seeds(self.random_state, 1)
             contexts = _draw_contexts(read, seed)
             x, scores = flow.sample_and_log_prob(N_DRAWS, seed, contexts)
-            x = estimator._to_own_units(x)
-        else:
-            scores, contexts, x = flow.log_prob(read.x, read.context), read.context, data.x
+            return estimator._log_density_of_draws(x, scores, contexts) + prepared.log_prob(), share, weight
+        scores, contexts, x = flow.log_prob(read.x, read.context), read.context, data.x
         supports = estimator._known_supports()
         if supports is not None and supports.is_sum:
             scores = supports.log_masses(flow, x, estimator.origin_, contexts)

@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from nvpflow._sklearn.available import of_one_flow
 from nvpflow._sklearn.estimator import Estimator
 from nvpflow._typing import ArrayLike, Floats, Ints, Names
 from nvpflow._validation.arguments import check_choice
-from nvpflow.supports._frame import Frame
+from nvpflow.supports._frame import ARRAY, Frame
 
 __all__ = ["Transformer"]
 
@@ -115,24 +114,17 @@ class Transformer(Estimator):
         labels = frame.labels if isinstance(frame, Frame) else None
         names = getattr(self, "feature_names_in_", labels or [f"x{i}" for i in range(n_columns)])
         kind = self._output_kind()
+        is_like = isinstance(frame, Frame) and kind in (None, frame.library) and frame.library != ARRAY
+        x = self._of_types(x, np.dtype(np.float64) if is_like else x.dtype)
         columns = list(x.T) if categories is None or codes is None else categories.columns(x, codes)
-        if isinstance(frame, Frame) and kind in (None, frame.library):
-            return frame.build(columns, names, self._is_whole())
+        if isinstance(frame, Frame) and is_like:
+            return frame.build(columns, names)
         if categories is None or codes is None:
             return self._as_frame(x, names)
         if kind in ("pandas", "polars"):
             library = importlib.import_module(kind)
             return library.DataFrame(dict(zip(map(str, names), columns)))
         return categories.array(x, codes)
-
-    def _is_whole(self) -> npt.NDArray[np.bool_]:
-        """Which of all columns hold whole numbers."""
-        categories, supports = self._known_categories(), self._known_supports()
-        others = slice(None) if categories is None else categories.coding.others
-        is_whole = np.zeros(self.n_features_in_, dtype=bool)
-        if supports is not None:
-            is_whole[others] = supports.is_whole
-        return is_whole
 
     def _output_kind(self) -> str | None:
         """What `set_output`, or else ``sklearn.set_config``, says: None if neither says anything."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,11 +10,12 @@ import numpy as np
 from nvpflow._training.origin import name_columns
 from nvpflow._training.statistics import effective_size
 from nvpflow._typing import Floats, Names
+from nvpflow.supports._kinds import MOST
 
 if TYPE_CHECKING:
     from nvpflow._training.dataset import Data
     from nvpflow._training.settings import Settings
-    from nvpflow.supports import Declared
+    from nvpflow.supports._kinds import Kind
 
 __all__ = ["CONSTANT", "evened_out", "refuse_constant_columns", "with_narrow_columns"]
 
@@ -21,11 +23,12 @@ __all__ = ["CONSTANT", "evened_out", "refuse_constant_columns", "with_narrow_col
 # fewer determine a covariance. Fewer would make a density that is infinite for one sample, and zero for all others.
 MORE_THAN_COLUMNS, SHARE_OF_ROWS = 2, 0.5
 BISECTIONS = 60
-# Of a constant, and that of 0: well above the resolution of float32.
-NARROW, NARROW_AT_ZERO = 1e-3, 1e-3
 CONSTANT = (
     "X must have no constant column, got one in column(s) {}: a constant has no density; constant_columns='narrow' allows it"
 )
+BEYOND = ". Whole numbers of 2**53 or more in size that differ by little are equal as floats: subtract an offset first"
+# Of a constant, and that of 0: well above the resolution of float32.
+NARROW, NARROW_AT_ZERO = 1e-3, 1e-3
 
 
 def evened_out(data: Data) -> Data:
@@ -42,16 +45,17 @@ def evened_out(data: Data) -> Data:
     return data._replace(weight=weight + high * (1 - weight))
 
 
-def refuse_constant_columns(data: Data, declared: Declared | None, names: Names | None) -> None:
-    """Raise a ValueError that names the columns whose cells, as far as they are not NaN, are all the same number.
-
-    Whole numbers may be, as they have probabilities.
-    """
-    constant = np.nanmin(data.x, axis=0) == np.nanmax(data.x, axis=0)
-    if declared is not None:
-        constant &= [not kind.is_whole for kind in declared.of_columns(len(constant))]
+def refuse_constant_columns(settings: Settings, x: Floats, kinds: Sequence[Kind], names: Names | None) -> None:
+    """Raise a ValueError that names columns of real numbers x (n, D), with bounds or without, that are constant where they are
+    not NaN."""
+    if settings.constant_columns != "error":
+        return
+    is_real = np.array([not (kind.is_whole or kind.turn) for kind in kinds])
+    low, high = np.nanmin(x, axis=0), np.nanmax(x, axis=0)
+    constant = is_real & (low == high)
     if constant.any():
-        raise ValueError(CONSTANT.format(name_columns(constant, names)))
+        beyond = bool((np.abs(low[constant].astype(np.float64)) >= MOST).all())
+        raise ValueError(CONSTANT.format(name_columns(constant, names)) + BEYOND * beyond)
 
 
 def with_narrow_columns(settings: Settings, training: Data, validation: Data | None, seed: int) -> tuple[Data, Data | None]:

@@ -78,7 +78,7 @@ class Units:
         """
         x, (mean, deviation, _) = data.x, location_and_scale(data.x, data.weight)
         constant = x.min(axis=0) == x.max(axis=0)
-        if constant.any():
+        if constant.any():  # such as those of the rows that are not held out
             raise ValueError(CONSTANT.format(name_columns(constant)))
         if not standardize:
             warn_of_coarse("X", mean, np.where(deviation > 0, deviation, np.inf), dtype)

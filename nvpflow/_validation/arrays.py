@@ -19,6 +19,7 @@ TIMES = (
     ". Convert times to numbers first, such as days since the first one; hours of a day or days of a year can be declared as "
     "an Angle. Or leave the column out"
 )
+TEXTS_OF_NUMBERS = ": convert texts of numbers to numbers first"
 TEXTS = ". NumPy makes texts of numbers beside texts: pass a frame, a list of rows, or an array with dtype=object"
 
 
@@ -91,7 +92,9 @@ def check_samples(
     if X.dtype == object:
         X = _numbers(name, X, source)
     if X.dtype.kind not in "fiub":
-        hint = TIMES * (X.dtype.kind in "mM") + TEXTS * (X.dtype.kind == "U")
+        is_list = X.dtype.kind == "U" and isinstance(source, (list, tuple))
+        hint = TIMES * (X.dtype.kind in "mM") + TEXTS * (X.dtype.kind == "U" and not is_list)
+        hint += _first_object(name, np.array(source, dtype=object), source) or TEXTS_OF_NUMBERS if is_list else ""
         raise TypeError(f"{name} must be an array of real numbers, got dtype {X.dtype}{hint}")
     if X.ndim != 2:
         raise ValueError(

@@ -110,7 +110,8 @@ def _condition(options: argparse.Namespace) -> None:
         answer = _answer(options, found, names, model, n or 1)
     for message, category in dict.fromkeys(kept):
         warn_user(message, category)
-    write_table(options.output, *answer)
+    dtypes = None if options.n_samples is None else [model.dtypes[place] for place in found._given.free]
+    write_table(options.output, *answer, dtypes)
 
 
 def _left(model: Model, free: list[int] | None, given: dict[int, Any]) -> list[int]:

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 import nvpflow
 from nvpflow._typing import ArrayLike, FloatDType, Floats, Seed
 from nvpflow.cli._streams import write_bytes
+from nvpflow.supports._number_types import holds_whole
 
 if TYPE_CHECKING:
+    from nvpflow.supports import AnyKind
     from nvpflow.supports._coding import Coding
+    from nvpflow.supports._frame import Frame
 
 __all__ = ["Fitted", "Model", "check_place", "density_of", "load_beside", "load_model", "save_model"]
 
@@ -34,7 +37,7 @@ class Model:
     """The content of a model file, and the names of its columns.
 
     The names are removed from the estimators: the command matches the columns of tables, and the estimators see arrays and
-    draw arrays.
+    draw arrays, of numbers that the types of columns hold.
 
     Attributes
     ----------
@@ -64,7 +67,8 @@ class Model:
         names = getattr(self.fitted, attribute, getattr(self.estimator, attribute, None))
         for holder in filter(None, (self.fitted, self.estimator)):
             vars(holder).pop(attribute, None)
-            vars(holder).pop("_frame", None)
+            if "_frame" in vars(holder):
+                vars(holder)["_frame"] = vars(holder)["_frame"].as_array()
         return None if names is None else [str(name) for name in names]
 
     @property
@@ -86,6 +90,30 @@ class Model:
         if self.estimator is None:
             return self.flow.log_prob(x, context)
         return self.estimator.score_samples(x, context=context)
+
+    @property
+    def dtypes(self) -> list[str]:
+        """The types of the columns of a sample, "" where unknown."""
+        if self.estimator is None:
+            return [""] * self.data_dim
+        frame: Frame | None = vars(self.estimator).get("_frame")
+        found = [""] * self.data_dim if frame is None else list(frame.dtypes)
+        supports, categories = self.estimator._known_supports(), self.estimator._known_categories()
+        others = range(self.data_dim) if categories is None else categories.coding.others
+        for place, is_whole in zip(others, () if supports is None else supports.is_whole):
+            if is_whole and not holds_whole(found[place]):
+                found[place] = "int64"
+        return ["" if place not in others else dtype for place, dtype in enumerate(found)]
+
+    @property
+    def support(self) -> dict[int, AnyKind]:
+        """The supports of the columns of a sample, by their number."""
+        if self.estimator is None:
+            return {}
+        supports, categories = self.estimator._known_supports(), self.estimator._known_categories()
+        others = range(self.data_dim) if categories is None else categories.coding.others
+        found: dict[int, AnyKind] = dict(zip(others, () if supports is None else supports.kinds))
+        return found | {place: nvpflow.Category() for place in self.categories}
 
     @property
     def takes_missing(self) -> bool:

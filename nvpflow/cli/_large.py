@@ -37,7 +37,7 @@ def fit_source(options: argparse.Namespace, dtype: DTypeLike) -> tuple[RowSource
         if getattr(options, option):
             raise ValueError(f"--{option.replace('_', '-')} needs a table in memory: one file of less than {LARGE >> 20} MB")
     source = _source(options, Columns(options.columns), dtype)
-    return source, Rows(np.empty((0, source.n_features)), _names(source))
+    return source, Rows(np.empty((0, source.n_features)), _names(source), dtypes=source.dtypes)
 
 
 def score_source(options: argparse.Namespace, model: Model, verbose: int) -> None:

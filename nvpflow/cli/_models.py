@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 from collections import Counter
@@ -41,6 +42,11 @@ from nvpflow.cli._streams import say
 from nvpflow.cli._support import add_support, context_support_of, support_of
 from nvpflow.cli.tables import write_table
 from nvpflow.layers import ACTIVATIONS
+from nvpflow.scale._source import NamedRows
+from nvpflow.supports._frame import Frame
+
+# The names of columns in a fitted model, by what `Rows` has.
+NAMES = {"feature_names_in_": "names", "context_feature_names_in_": "context_names"}
 
 
 def add_fit(commands: Commands) -> None:
@@ -158,20 +164,29 @@ def _fit(options: argparse.Namespace) -> None:
     source, rows = fit_source(options, model.dtype) if is_streamed else (None, read_training_rows(options, model.dtype))
     model.set_params(support=support_of(options, rows), context_support=context_support_of(options, rows))
     shown = not options.quiet and (options.verbose or sys.stderr.isatty())
-    more = {"context": rows.context, "sample_weight": rows.weight}
+    more = {"context": _named(rows.context, rows.context_names), "sample_weight": rows.weight}
     more = {name: value for name, value in more.items() if value is not None}
-    seconds = fit_model(model, rows.x if source is None else source, verbose=int(shown), **more)
-    for name, names in (("feature_names_in_", rows.names), ("context_feature_names_in_", rows.context_names)):
-        if names is not None:
-            setattr(model, name, np.array(names, dtype=object))
+    seconds = fit_model(model, _named(rows.x, rows.names) if source is None else source, verbose=int(shown), **more)
     density = model.estimator_ if isinstance(model, nvpflow.FlowOutlierDetector) else model
-    density._name_categories(rows.names)
+    for holder, name in itertools.product((model, density), NAMES):
+        if getattr(rows, NAMES[name]) is None:
+            vars(holder).pop(name, None)
+    types = Frame.of_types(rows.dtypes)
+    if types is not None:
+        density._frame = types
     save_model(model, options.output)
     if not options.quiet:
         size = f"{density.n_samples_seen_ if is_streamed else len(rows.x)} rows, {count_of(rows.x.shape[1], 'column')}"
         if rows.context is not None:
             size += f" given {count_of(rows.context.shape[1], 'column')} of context"
         say(f"{size}, {seconds:.2f} s: {_summary(density)}")
+
+
+def _named(rows: Any, names: list[str] | None) -> NamedRows | None:
+    """Rows (n, D) with names for messages: numbers from 1 where the table has none."""
+    if rows is None:
+        return None
+    return NamedRows(rows, np.array(names or [str(i + 1) for i in range(rows.shape[1])], dtype=object))
 
 
 def add_score(commands: Commands) -> None:
@@ -266,7 +281,7 @@ def _impute(options: argparse.Namespace) -> None:
         raise ValueError("impute needs a model that fit made, got a flow without its estimator")
     rows = read_rows(options, model, missing=True)
     full = model.estimator.impute(rows.x, 1, options.random_state, context=rows.context)
-    write_table(options.output, full, rows.names or model.names)
+    write_table(options.output, full, rows.names or model.names, model.dtypes)
 
 
 def add_sample(commands: Commands) -> None:
@@ -310,7 +325,7 @@ def _sample(options: argparse.Namespace) -> None:
     elif context is None and model.context_dim:
         raise ValueError(f"the model is {_conditional(model)}: --context or --context-values must be given")
     samples = model.sample(n, options.random_state, context)
-    write_table(options.output, samples, model.names)
+    write_table(options.output, samples, model.names, model.dtypes)
 
 
 def add_info(commands: Commands) -> None:

@@ -91,7 +91,7 @@ def _plot(options: argparse.Namespace) -> None:
 
 def _default_kind(model: Model, bound: bool) -> str:
     """The kind of figure. `bound`: the density depends on a context that is not given."""
-    return "corner" if bound else DEFAULT_KINDS.get(model.data_dim, "corner")
+    return "corner" if bound or model.categories else DEFAULT_KINDS.get(model.data_dim, "corner")
 
 
 def _check_kind(kind: str, model: Model, bound: bool, options: argparse.Namespace) -> None:
@@ -99,6 +99,8 @@ def _check_kind(kind: str, model: Model, bound: bool, options: argparse.Namespac
         raise ValueError(f"a figure of the kind {kind} needs a table")
     if kind == "training" and model.estimator is None:
         raise ValueError(f"only an estimator's file holds training curves, this one holds a {type(model.fitted).__name__}")
+    if model.categories and kind not in ("corner", "training"):
+        raise ValueError(f"the model has columns of categories: a figure of the kind {kind} needs numbers, corner draws both")
     if bound and kind in NEED_ONE_CONTEXT:
         raise ValueError(f"the model is conditional: a figure of the kind {kind} needs --context-values")
     if bound and kind == "corner" and options.data is None:
@@ -113,7 +115,7 @@ def _figure(kind: str, model: Model, rows: Rows | None, value: Floats | None, op
         "density": lambda: plot.density(model.fitted, data=x, names=names, context=value),
         "samples": lambda: plot.samples(cast(Floats, x), _samples(model, rows, value, options), names=names),
         "evolution": lambda: plot.evolution(model.fitted, random_state=options.random_state, context=value),
-        "corner": lambda: plot.corner(x, _samples(model, rows, value, options), names=names),
+        "corner": lambda: plot.corner(x, _samples(model, rows, value, options), names=names, support=model.support or None),
         "latent": lambda: plot.latent(model.fitted, cast(Floats, x), context=context),
         "training": lambda: plot.training(cast(nvpflow.FlowDensity, model.estimator)),
     }

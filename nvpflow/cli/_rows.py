@@ -13,7 +13,7 @@ import numpy.typing as npt
 from nvpflow._typing import DTypeLike, Floats, PathLike
 from nvpflow.cli._arguments import count_of
 from nvpflow.cli._files import Model
-from nvpflow.cli.tables import Columns, TableError, read_mixed
+from nvpflow.cli.tables import Columns, TableError, read_mixed, read_typed
 
 __all__ = ["Rows", "context_rows", "context_value", "read_columns_of", "read_context", "read_rows", "read_training_rows"]
 
@@ -28,6 +28,7 @@ class Rows(NamedTuple):
     context: Any = None  # (n, C), likewise
     context_names: list[str] | None = None
     weight: Floats | None = None  # (n,)
+    dtypes: Sequence[str] = ()  # of the columns of x, as far as they are known
 
 
 def read_training_rows(options: argparse.Namespace, dtype: DTypeLike) -> Rows:
@@ -41,13 +42,16 @@ def read_training_rows(options: argparse.Namespace, dtype: DTypeLike) -> Rows:
     if options.weight is not None:
         groups.append(Columns(options.weight))
     try:
-        (x, names), *others = _read(options.data, groups, options, dtype)
+        tables, categories, types = read_typed(
+            options.data, groups, delimiter=options.delimiter, header=options.header, dtype=dtype
+        )
     except TableError as error:
         if str(error).endswith(("the cell is empty", "nan is not a finite number")):
             raise TableError(f"{error} (--missing marginalize allows missing cells)") from None
         # A text in the first row is that of a column of texts; one further down may be a slip.
         hint = TEXTS if re.search(r", line [12], column .* is not a number$", str(error)) else ""
         raise TableError(f"{error}{hint}") from None
+    (x, names), *others = [(_with_values(values, of, {}), names) for (values, names), of in zip(tables, categories)]
     context, context_names = others.pop(0) if options.context is not None else (None, None)
     weight = others.pop(0)[0] if options.weight is not None else None
     if weight is not None and weight.shape[1] != 1:
@@ -55,7 +59,7 @@ def read_training_rows(options: argparse.Namespace, dtype: DTypeLike) -> Rows:
     if weight is not None and weight.min() < 0:
         row = int(np.argmax(weight < 0))
         raise ValueError(f"--weight must be a column of numbers >= 0, got {weight[row, 0]:g} in row {row + 1}")
-    return Rows(x, names, context, context_names, None if weight is None else weight[:, 0])
+    return Rows(x, names, context, context_names, None if weight is None else weight[:, 0], types[0])
 
 
 def read_rows(options: argparse.Namespace, model: Model, *, missing: bool = False) -> Rows:
@@ -163,7 +167,7 @@ def _read(
     groups: list[Columns],
     options: argparse.Namespace,
     dtype: DTypeLike,
-    known: Sequence[dict[int, dict[str, Any]]] = (),
+    known: Sequence[dict[int, dict[str, Any]]],
 ) -> list[tuple[Any, list[str] | None]]:
     """The tables of groups of columns, with the values of categories: those known by their texts, or else the texts."""
     tables, categories = read_mixed(path, groups, delimiter=options.delimiter, header=options.header, dtype=dtype)

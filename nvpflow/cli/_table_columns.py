@@ -59,8 +59,9 @@ class Columns(NamedTuple):
 class Wanted:
     """Groups of columns of the file `source`, at most one of which is the rest."""
 
-    def __init__(self, source: str, groups: Sequence[Columns], dtype: DTypeLike) -> None:
+    def __init__(self, source: str, groups: Sequence[Columns], dtype: DTypeLike, with_types: bool = False) -> None:
         self.source, self.groups, self.dtype = source, groups, np.dtype(dtype)
+        self.with_types = with_types  # whether to look which columns of a text hold whole numbers
 
     @property
     def named(self) -> set[str]:
@@ -116,6 +117,8 @@ class Found:
         Names of these columns in messages.
     categories : dict of int to Texts
         Of the columns of categories, by their index.
+    dtypes : dict of int to str
+        The types of columns, by their index, as far as the reader knows them.
     """
 
     def __init__(
@@ -131,6 +134,7 @@ class Found:
         self.indices = [index for group in groups for index in group]
         self.missing = np.repeat(missing, [len(group) for group in groups])
         self.labels = [_label(index, names) for index in self.indices]
+        self.dtypes: dict[int, str] = {}
 
     def tables(
         self, values: npt.NDArray[np.float64], place: Callable[[int], str] = lambda row: f"row {row + 1}"
@@ -153,6 +157,10 @@ class Found:
         """The values of the categories of a group, in the order of their codes, by the place of the column."""
         indices = self.groups[group]
         return {place: list(self.categories[i].codes) for place, i in enumerate(indices) if i in self.categories}
+
+    def types(self, group: int) -> list[str]:
+        """The types of the columns of a group, "" where unknown."""
+        return [self.dtypes.get(index, "") for index in self.groups[group]]
 
     def _check(self, values: Floats, place: Callable[[int], str]) -> None:
         if len(values) == 0:

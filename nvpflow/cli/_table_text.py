@@ -7,10 +7,11 @@ import functools
 import io
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, Self, TextIO
 
 import numpy as np
+import numpy.typing as npt
 
 from nvpflow.cli._table_columns import Found, Table, TableError, Texts, Wanted, shorten
 
@@ -48,6 +49,8 @@ def _read_rows(rows: _Rows, wanted: Wanted, header: bool | None) -> list[Table]:
         raise TableError(f"{wanted.source} has a header and no rows below it")
     rows.first_number = rows.number
     found = wanted.find(len(cells), names)
+    if wanted.with_types:
+        rows.watch(found, first)
     converters: dict[int | str, Callable[[str], Any]] = dict.fromkeys(found.may_miss, _number_or_nan)
     for index, texts in found.categories.items():
         converters[index] = functools.partial(_code_or_nan, texts) if index in found.may_miss else texts
@@ -66,7 +69,13 @@ def _read_rows(rows: _Rows, wanted: Wanted, header: bool | None) -> list[Table]:
         raise
     except ValueError as error:
         raise TableError(rows.explain(found) or f"{wanted.source}: {error}") from None
+    found.dtypes |= dict.fromkeys(_within_int64(rows.whole, found, values), "int64")
     return found.tables(values, rows.place)
+
+
+def _within_int64(columns: Sequence[int], found: Found, values: npt.NDArray[np.float64]) -> list[int]:
+    """Those of the columns whose values have this type."""
+    return [index for index in columns if not (np.abs(values[:, found.indices.index(index)]) >= 2.0**63).any()]
 
 
 def _code_or_nan(texts: Texts, text: str) -> float:
@@ -84,6 +93,8 @@ class _Rows:
         The line where the last row begins, from 1.
     skipped : list of int
         Numbers of the lines where no row begins.
+    whole : list of int
+        The columns that `watch` looks at, and in which all numbers so far are whole, without a decimal point.
     """
 
     def __init__(self, text: TextIO, source: str, delimiter: str | None) -> None:
@@ -92,6 +103,8 @@ class _Rows:
         self.first_number = self.number = self.lines_read = 0
         self.row = ""
         self.skipped: list[int] = []
+        self.whole: list[int] = []
+        self.may_miss: set[int] = set()
 
     def __iter__(self) -> Self:
         return self
@@ -109,7 +122,21 @@ class _Rows:
         if count != self.width:
             cells = f"{count} cell{'s' * (count > 1)}"
             raise TableError(f"{self.source}, line {self.number}: {cells}, but the first line has {self.width}")
+        if self.whole:
+            self._look(self.row)
         return self.row
+
+    def watch(self, found: Found, first: str) -> None:
+        """Look from this row on which columns of numbers are `whole`."""
+        self.whole, self.may_miss = [index for index in found.indices if index not in found.categories], found.may_miss
+        self._look(first)
+
+    def _look(self, row: str) -> None:
+        cells = self.split(row)
+        self.whole = [index for index in self.whole if _is_whole(cells[index].strip()) or self._misses(index, cells[index])]
+
+    def _misses(self, index: int, cell: str) -> bool:
+        return index in self.may_miss and (cell.strip() in MISSING or cell.strip().lower() == "nan")
 
     def _next_line(self) -> str:
         line = next(self.text)
@@ -200,6 +227,10 @@ def _names(cells: list[str], source: str, header: bool | None) -> list[str] | No
             raise TableError(f"{source}, {doubtful}: say --header if these are the names of the columns, --no-header if not")
         header = bool(texts)
     return cells if header else None
+
+
+def _is_whole(text: str) -> bool:
+    return (text[1:] if text[:1] in ("-", "+") else text).isdecimal()
 
 
 def _number_or_nan(cell: str) -> float:

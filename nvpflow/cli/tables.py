@@ -25,11 +25,14 @@ import numpy.typing as npt
 from nvpflow._typing import DTypeLike, Floats, PathLike
 from nvpflow.cli._table_columns import Columns, Table, TableError, Wanted
 from nvpflow.cli._table_text import read_text
+from nvpflow.supports._kinds import REALS
+from nvpflow.supports._number_types import NumberType, number_type
 
-__all__ = ["Columns", "TableError", "read_columns", "read_mixed", "read_table", "write_table"]
+__all__ = ["Columns", "TableError", "read_columns", "read_mixed", "read_table", "read_typed", "write_table"]
 
 CHUNK = 10_000  # values to format at once
 # With this many significant digits, reading gives the same float.
+WHOLE_FORMAT = "%d"
 FORMATS = {np.dtype(np.float32): "%.9g", np.dtype(np.float64): "%.17g"}
 
 
@@ -179,6 +182,46 @@ def read_mixed(
     return tables, [wanted.found.values(group) for group in range(len(groups))]
 
 
+def read_typed(
+    path: PathLike,
+    groups: Sequence[Columns],
+    *,
+    delimiter: str | None = None,
+    header: bool | None = None,
+    dtype: DTypeLike = "float64",
+) -> tuple[list[Table], list[dict[int, list[Any]]], list[list[str]]]:
+    """As `read_mixed`, and the types of the columns of each group.
+
+    Returns
+    -------
+    tables, categories : list
+        As `read_mixed` returns them.
+    types : list of list of str
+        For each column of a group the name of its type, as in "int64". In a text it is "int64" where all numbers are whole and
+        without a decimal point, and "" elsewhere.
+
+    Raises
+    ------
+    ImportError, OSError, TableError
+        As `read_table`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from nvpflow.cli.tables import Columns, read_typed
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "data.csv")
+    ...     _ = path.write_text("x,count\\n0.5,3\\n7,4\\n")
+    ...     read_typed(path, [Columns()])[2]
+    [['', 'int64']]
+    """
+    wanted = Wanted(_source(path), groups, dtype, with_types=True)
+    tables = _read(path, wanted, delimiter, header)
+    places = range(len(groups))
+    return tables, [wanted.found.values(group) for group in places], [wanted.found.types(group) for group in places]
+
+
 def _source(path: PathLike) -> str:
     return "standard input" if os.fspath(path) == "-" else os.fspath(path)
 
@@ -193,7 +236,9 @@ def _read(path: PathLike, wanted: Wanted, delimiter: str | None, header: bool | 
         return read_text(stream, wanted, delimiter, header)
 
 
-def write_table(path: PathLike, values: npt.NDArray[Any], names: Sequence[str] | None = None) -> None:
+def write_table(
+    path: PathLike, values: npt.NDArray[Any], names: Sequence[str] | None = None, dtypes: Sequence[str] | None = None
+) -> None:
     """Write a table of numbers, or of numbers and values of categories, without loss of precision.
 
     Parameters
@@ -205,6 +250,8 @@ def write_table(path: PathLike, values: npt.NDArray[Any], names: Sequence[str] |
         An .npy file takes numbers alone.
     names : sequence of str, optional
         Names of the columns, for the first line of a CSV.
+    dtypes : sequence of str, optional
+        Names of types. Columns of whole numbers, as "int64" and "uint8", are written as such; of an .npy file, if all are.
 
     Raises
     ------
@@ -221,22 +268,44 @@ def write_table(path: PathLike, values: npt.NDArray[Any], names: Sequence[str] |
     a,b
     0.5,2
     """
-    suffix = Path(path).suffix.lower()
+    suffix, whole = Path(path).suffix.lower(), _whole_types(dtypes, values.shape[1])
     if os.fspath(path) == "-":
-        _write_text(_standard_stream("stdout", "standard output"), values, names, ",")
+        _write_text(_standard_stream("stdout", "standard output"), values, names, ",", whole)
     elif suffix == ".npy":
         if values.dtype == object:
             raise TableError(f"{os.fspath(path)} cannot hold categories, which an .npy file has no type for: write a .csv")
         with open(path, "wb") as file:  # np.save itself would add a suffix to .NPY
-            np.save(file, values)
+            np.save(file, _as_whole(values, whole))
     elif suffix in (".parquet", ".pq"):
         arrow, parquet = _pyarrow()
         names = [f"x{i + 1}" for i in range(values.shape[1])] if names is None else list(names)
-        columns = [column.tolist() if values.dtype == object else np.ascontiguousarray(column) for column in values.T]
+        columns = [_arrow_column(*of) for of in zip(values.T, whole)]
         parquet.write_table(arrow.table(columns, names=names), path)
     else:
         with open(path, "w", encoding="utf-8", newline="") as file:
-            _write_text(file, values, names, "\t" if suffix == ".tsv" else ",")
+            _write_text(file, values, names, "\t" if suffix == ".tsv" else ",", whole)
+
+
+def _whole_types(dtypes: Sequence[str] | None, n_columns: int) -> list[NumberType | None]:
+    """The types of the columns of whole numbers; None for others."""
+    found = [None] * n_columns if dtypes is None else [number_type(dtype) for dtype in dtypes]
+    return [one if one is not None and one.digits == 0 else None for one in found]
+
+
+def _as_whole(values: npt.NDArray[Any], whole: Sequence[NumberType | None]) -> npt.NDArray[Any]:
+    """An array of whole numbers, if all columns are of them."""
+    columns = [column if of is None else _converted(column, of) for column, of in zip(values.T, whole)]
+    return np.stack(columns, axis=1) if columns and None not in whole else values
+
+
+def _converted(column: npt.NDArray[Any], of: NumberType) -> npt.NDArray[Any]:
+    return of.nearest(column, REALS).astype(of.name)
+
+
+def _arrow_column(column: npt.NDArray[Any], of: NumberType | None) -> Any:
+    if of is not None:
+        return _converted(column, of)
+    return column.tolist() if column.dtype == object else np.ascontiguousarray(column)
 
 
 @contextmanager
@@ -341,6 +410,7 @@ def _read_npy(stream: BinaryIO, wanted: Wanted) -> list[Table]:
     if stream.seek(0, io.SEEK_END) - place < size:
         raise TableError(f"{wanted.source} is not a whole NPY file of numbers: its array should take {size} bytes")
     found = wanted.find(shape[1], None)
+    found.dtypes |= dict.fromkeys(found.indices, dtype.name)
     stream.seek(start)
     values = np.lib.format.read_array(stream, allow_pickle=False)
     chosen = np.ascontiguousarray(values[:, found.indices], np.float64)
@@ -392,6 +462,7 @@ def _read_parquet(stream: BinaryIO, wanted: Wanted) -> list[Table]:
                 raise TableError(f"{wanted.source}, row {cells.index(None) + 1}, column {label}: the cell is empty")
             values[:, i] = found.categories[index].of(cells)
             continue
+        found.dtypes[index] = str(table.schema.field(place).type)
         column = table.column(place).to_numpy()  # missing values become NaN, or None in a column of objects
         if column.dtype.kind not in "fiub":
             kind = table.schema.field(place).type
@@ -409,18 +480,30 @@ def _pyarrow() -> tuple[ModuleType, ModuleType]:
     return pyarrow, pyarrow.parquet
 
 
-def _write_text(file: TextIO, values: Floats, names: Sequence[str] | None, delimiter: str) -> None:
+def _write_text(
+    file: TextIO,
+    values: npt.NDArray[Any],
+    names: Sequence[str] | None,
+    delimiter: str,
+    whole: Sequence[NumberType | None] | None = None,
+) -> None:
     if names is not None:
         csv.writer(file, delimiter=delimiter, lineterminator="\n").writerow(names)
     if values.dtype == object:
         rows = csv.writer(file, delimiter=delimiter, lineterminator="\n")
-        return rows.writerows([_cell(value) for value in row] for row in values.tolist())
+        write = [_cell if of is None else _whole_cell for of in whole or [None] * values.shape[1]]
+        return rows.writerows([of(value) for of, value in zip(write, row)] for row in values.tolist())
     n, width = values.shape
-    line = delimiter.join([FORMATS[values.dtype]] * width) + "\n"
+    formats = [FORMATS[values.dtype] if of is None else WHOLE_FORMAT for of in whole or [None] * width]
+    line = delimiter.join(formats) + "\n"
     rows = max(1, CHUNK // max(1, width))
     for start in range(0, n, rows):
         part = values[start : start + rows]
         file.write(line * len(part) % tuple(part.ravel().tolist()))
+
+
+def _whole_cell(value: Any) -> str:
+    return str(WHOLE_FORMAT % value)
 
 
 def _cell(value: Any) -> str:

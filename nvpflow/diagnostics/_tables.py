@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from nvpflow._typing import ArrayLike, Floats, Ints, Seed
-from nvpflow._validation.arguments import draw_seeds
+from nvpflow._validation.arguments import FLOAT64, draw_seeds
 from nvpflow._validation.cells import CellError
 from nvpflow.missing._table import with_codes
 from nvpflow.supports._kinds import REALS, Angle, Interval
@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from nvpflow.density import FlowDensity
     from nvpflow.supports._kinds import Kind
 
-__all__ = ["ColumnKind", "Draws", "column_kinds", "draw_each", "draw_table", "draw_together", "read_rows", "renamed"]
+__all__ = [
+    "ColumnKind",
+    "Draws",
+    "column_kinds",
+    "draw_each",
+    "draw_table",
+    "draw_together",
+    "own_log_density",
+    "read_rows",
+    "renamed",
+]
 
 MOST_NUMBERS = 4_000_000  # of draws given a context, in memory at a time
 
@@ -82,29 +92,42 @@ def read_rows(model: FlowDensity, X: ArrayLike) -> Floats:
 
 
 def draw_table(model: FlowDensity, n: int, seed: Seed, context: ArrayLike | None) -> Floats:
-    """Samples (n, D), one for each row of a context if there is one."""
+    """Samples (n, D), one for each row of a context if there is one, of the types of a frame, as rows are."""
+    return _drawn(model, n, seed, context)[0]
+
+
+def _drawn(model: FlowDensity, n: int, seed: Seed, context: ArrayLike | None) -> tuple[Floats, bool]:
+    """The samples, and whether the types of a frame have changed them, as they round whole numbers that are not declared."""
     draws = model._check_draws(n, seed, context, per_context=False)
-    x = draws.empty if model.flow_ is None else model._to_own_units(model.flow_.sample(**draws.arguments))
-    return x.astype(np.float64) if draws.codes is None else with_codes(x, draws.codes)
+    x = draws.empty if model.flow_ is None else model._to_own_units(model.flow_.sample(**draws.arguments)).astype(np.float64)
+    typed = model._of_types(x, FLOAT64) if x.shape[1] else x
+    return typed if draws.codes is None else with_codes(typed, draws.codes), not np.array_equal(typed, x)
 
 
-def draw_together(model: FlowDensity, n: int, seed: int) -> Draws:
-    """Samples for all rows of a model without a context."""
-    log_density = model.sample_and_log_prob(n, seed)[1].astype(np.float64)
-    return Draws(draw_table(model, n, seed, None), log_density)
+def draw_together(model: FlowDensity, n: int, seed: Seed, context: ArrayLike | None = None) -> Draws:
+    """Samples for all rows of a model, with a context that is the same for all of them."""
+    table, is_rounded = _drawn(model, n, seed, context)
+    if is_rounded:  # to where rows are, which is where the density has its peaks
+        return Draws(table, model._log_density_of_table(table, model._check_context(context, n)).astype(np.float64))
+    return Draws(table, model.sample_and_log_prob(n, seed, context=context)[1].astype(np.float64))
+
+
+def own_log_density(model: FlowDensity, n: int, seed: Seed, context: ArrayLike | None = None) -> Floats:
+    """Log-densities (n,) of samples of the model."""
+    if hasattr(model, "_frame"):
+        return draw_together(model, n, seed, context).log_density
+    return model.sample_and_log_prob(n, seed, context=context)[1].astype(np.float64)
 
 
 def draw_each(model: FlowDensity, n_draws: int, seed: int, rows: Floats) -> Iterator[tuple[Ints, Draws]]:
     """Samples given each row of a context, which is as the flow reads it: parts of the rows, and their samples."""
-    flow, supports = model._fitted_flow(), model._known_supports()
+    flow = model._fitted_flow()
     step = max(1, MOST_NUMBERS // (n_draws * flow.data_dim))
     starts = range(0, len(rows), step)
     for start, seed_of_part in zip(starts, draw_seeds(seed, len(starts))):
         part = np.arange(start, min(start + step, len(rows)))
         x, log_p = flow.sample_and_log_prob(n_draws, seed_of_part, rows[part], per_context=True)
-        table = model._to_own_units(x).astype(np.float64)
-        if supports is not None and supports.is_sum:
-            given = np.repeat(rows[part], n_draws, axis=0)
-            points = table.reshape(-1, table.shape[-1])
-            log_p = supports.log_masses(flow, points, model.origin_, given).reshape(log_p.shape)
-        yield part, Draws(table, log_p.astype(np.float64))
+        table = model._of_types(model._to_own_units(x), FLOAT64).astype(np.float64)
+        given = np.repeat(rows[part], n_draws, axis=0)
+        log_density = model._log_density_of_draws(x.reshape(-1, x.shape[-1]), log_p.ravel(), given).reshape(log_p.shape)
+        yield part, Draws(table, log_density.astype(np.float64))

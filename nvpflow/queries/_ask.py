@@ -36,7 +36,7 @@ def posterior(model: Transformer, X: Any, column: str | int, grid: ArrayLike, co
     found = condition(model, X, [column], context)
     p = np.atleast_2d(found.pdf(grid))
     place = found._given.free[0]
-    is_discrete = place not in found._others or model._is_whole()[place]
+    is_discrete = place not in found._others or found._line(place).kind.is_whole
     if is_discrete:
         total = p.sum(axis=1)
     else:

@@ -12,6 +12,7 @@ import numpy as np
 from nvpflow._typing import ArrayLike, Floats, Seed
 from nvpflow._validation.arguments import check_int
 from nvpflow._validation.arrays import as_array
+from nvpflow.diagnostics._tables import own_log_density
 from nvpflow.missing._levels import levels
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def density_levels(
         raise ValueError(f"mass must be numbers between 0 and 1, got {shares.tolist()!r:.80}")
     n_samples = check_int("n_samples", n_samples, 100)
     seed = 0 if random_state is None else random_state
-    scores = model.sample_and_log_prob(n_samples, seed, context=context)[1].astype(np.float64)
+    scores = own_log_density(model, n_samples, seed, context)
     found = np.quantile(scores, 1 - shares)
     # A share has a normal error; the order statistics one such error away tell what it means for the level.
     errors = np.sqrt(shares * (1 - shares) / n_samples)
@@ -52,7 +53,7 @@ def p_values(
         return found, _error(found, 1000)
     scores = np.asarray(model.score_samples(X, context=context))  # also of Dask
     if context is None:
-        drawn = np.sort(model.sample_and_log_prob(n_samples, seed)[1])
+        drawn = np.sort(own_log_density(model, n_samples, seed))
         found = np.searchsorted(drawn, scores) / n_samples
         return found, _error(found, n_samples)
     # Equal contexts share their samples.
@@ -63,10 +64,8 @@ def p_values(
     for start in range(0, len(unique), step):
         part = unique[start : start + step]
         x, log_p = flow.sample_and_log_prob(n_samples, seed, part, per_context=True)
-        supports = model._known_supports()
-        if supports is not None and supports.is_sum:
-            points = model._to_own_units(x).astype(np.float64).reshape(-1, x.shape[-1])
-            log_p = supports.log_masses(flow, points, model.origin_, np.repeat(part, n_samples, axis=0)).reshape(log_p.shape)
+        given = np.repeat(part, n_samples, axis=0)
+        log_p = model._log_density_of_draws(x.reshape(-1, x.shape[-1]), log_p.ravel(), given).reshape(log_p.shape)
         for place, drawn in enumerate(np.sort(log_p, axis=1), start=start):
             at = np.flatnonzero(group.ravel() == place)
             found[at] = np.searchsorted(drawn, scores[at]) / n_samples

@@ -47,6 +47,7 @@ class _Columns:
                 raise ValueError(f"X must have one column {name!r}, got {found or 'none'}")
         if not self.names:
             raise ValueError("X must have at least one column, got none")
+        self.types = [str(schema.field(name).type) for name in self.names]
         self.dtype: np.dtype[Any] = np.result_type(*(float_type(name, schema.field(name).type) for name in self.names))
 
     def rows(self, batch: Any) -> Floats:
@@ -64,7 +65,7 @@ class _ArrowSource(RowSource):
 
     def __init__(self, columns: _Columns) -> None:
         self._columns, self.n_features = columns, len(columns.names)
-        self.names = np.array(columns.names, dtype=object)
+        self.names, self.dtypes = np.array(columns.names, dtype=object), columns.types
 
 
 class DatasetSource(_ArrowSource):

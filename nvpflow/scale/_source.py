@@ -62,11 +62,14 @@ class RowSource(ABC):
     names : ndarray of str objects, shape (D,), or None
     n_rows : int or None
         None: unknown before the first pass.
+    dtypes : sequence of str
+        The types of the columns by their names in Arrow or NumPy. Empty: unknown.
     """
 
     n_features: int
     names: Names | None = None
     n_rows: int | None = None
+    dtypes: Sequence[str] = ()
     in_memory: bool = False  # whether `take` has rows at once, wherever they are
 
     def take(self, numbers: Ints) -> Floats:

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from nvpflow._typing import FloatDType, Floats, Names
-from nvpflow._validation.arguments import shown
+from nvpflow._validation.arguments import FLOAT64, shown
 from nvpflow._validation.arrays import Labelled
 from nvpflow.supports._category import Category
 from nvpflow.supports._coding import Coding
@@ -16,6 +16,7 @@ from nvpflow.supports._indicators import Indicators
 from nvpflow.supports._kinds import Angle
 from nvpflow.supports._parameter import Declared
 from nvpflow.supports._tables import take_apart
+from nvpflow.supports._turns import warn_of_many_turns
 
 __all__ = ["ContextEncoding", "as_rows", "count_rows"]
 
@@ -40,6 +41,8 @@ class ContextEncoding:
     @classmethod
     def fit(cls, declared: Declared, context: Any, n_columns: int) -> Self:
         """Learn the encoding of a context whose columns have these kinds."""
+        from nvpflow._training.dataset import check_numbers
+
         kinds = declared.of_all(n_columns)
         labels = [declared.label(i) for i in range(n_columns)]
         parts = take_apart("context", context, [i for i, kind in enumerate(kinds) if isinstance(kind, Category)])
@@ -49,6 +52,9 @@ class ContextEncoding:
             np.bincount(column, minlength=size).astype(np.float64) for column, size in zip(codes.T, coding.sizes)
         ]
         angles = tuple(kind if isinstance(kind, Angle) else None for kind in (kinds[i] for i in coding.others))
+        if angles:
+            numbers = check_numbers("context", parts.numbers, FLOAT64)
+            warn_of_many_turns("context", numbers, angles, [labels[i] for i in coding.others])
         return cls(angles, coding, Indicators.of(counts))
 
     @property

@@ -17,6 +17,7 @@ from nvpflow.flow import Flow
 from nvpflow.layers import Bounded
 from nvpflow.supports._kinds import MOST, REALS, Angle, Kind, on_bounds
 from nvpflow.supports._masses import log_masses
+from nvpflow.supports._repeated import LEAVE_EMPTY
 from nvpflow.supports._smooth import smooth_places
 from nvpflow.supports._spread import spread
 from nvpflow.supports._windings import into_turn, log_share, windings
@@ -265,7 +266,7 @@ def _warn_of_values_on_bounds(kinds: tuple[Kind, ...], data: Data, names: Names 
         listed = ", ".join(f"{share:.0%}" for share in shares[many][:10])
         warn_user(
             f"column(s) {name_columns(many, names)} of X equal a bound in {listed} of the rows: a density has no finite limit "
-            "there, and the model puts a narrow peak. Fit the other rows alone and model how often the value occurs apart"
+            f"there, and the model puts a narrow peak. To give the value a probability, {LEAVE_EMPTY}"
         )
 
 

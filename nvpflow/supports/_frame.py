@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import decimal
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from nvpflow._sklearn.feature_names import other_labels
 from nvpflow._typing import Floats, Names
 from nvpflow._validation.arguments import check_bool, check_choice, shown
 from nvpflow.supports._category import plain_values, restore_values
+from nvpflow.supports._kinds import Kind
+from nvpflow.supports._number_types import DECIMAL, NumberType, holds_whole, number_type
 from nvpflow.supports._tables import LIBRARIES, library_of
 
-__all__ = ["Frame"]
+__all__ = ["ARRAY", "Frame", "pandas_numbers", "polars_numbers"]
 
-SIZES = {"int": (8, 16, 32, 64), "uint": (8, 16, 32, 64), "float": (32, 64)}
-# The types of columns that samples get back; "Int64" is a nullable type in pandas, and the plain one in polars.
-NUMBERS = {f"{kind}{size}" for kind, sizes in SIZES.items() for size in sizes}
-OF_ARROW = {f"{name}[pyarrow]" for name in (*NUMBERS, "double", "float")}
-WIDEST = {"i": "int64", "u": "int64", "f": "float64"}
-# Further types that columns of categories get back.
+ARRAY = "array"  # the library of a table that is no frame, whose columns have types all the same
+# Types that columns of categories get back, beside those of numbers.
 OF_CATEGORIES = {
     "pandas": ("bool", "boolean", "bool[pyarrow]", "object", "str", "string", "string[pyarrow]", "large_string[pyarrow]"),
     "polars": ("Boolean", "String", "Categorical"),
@@ -34,8 +33,9 @@ class Frame(NamedTuple):
     Attributes
     ----------
     library : str
+        Or `ARRAY`.
     dtypes : tuple of str
-        By name: those in NUMBERS, or the same with other capitals, and those of categories.
+        By their names in this library.
     declared : tuple of (values, bool) or None for each column
         The values that a categorical type of pandas or an Enum of polars declares, and whether they are ordered.
     labels : tuple or None
@@ -49,12 +49,31 @@ class Frame(NamedTuple):
 
     @classmethod
     def of(cls, X: Any) -> Self | None:
-        """None unless X is a frame of pandas or polars."""
-        library = library_of(X)
+        """None unless X is a frame of pandas or polars, or a table of Arrow with whole numbers, whose samples are arrays."""
+        library, arrow = library_of(X), sys.modules.get("pyarrow")
         if library is None:
-            return None
+            is_table = arrow is not None and isinstance(X, arrow.Table)
+            return cls.of_types([str(dtype) for dtype in X.schema.types]) if is_table else None
         dtypes = list(X.dtypes)
         return cls(library, tuple(str(dtype)[:40] for dtype in dtypes), tuple(map(_declared, dtypes)), other_labels(X))
+
+    @classmethod
+    def of_query(cls, X: Any) -> Self | None:
+        """The frame of a LazyFrame of polars, whose columns hold numbers. None for anything else."""
+        polars = sys.modules.get("polars")
+        if polars is None or not isinstance(X, polars.LazyFrame):
+            return None
+        dtypes = X.collect_schema().dtypes()
+        return cls("polars", tuple(str(dtype)[:40] for dtype in dtypes), (None,) * len(dtypes))
+
+    @classmethod
+    def of_types(cls, dtypes: Sequence[str]) -> Self | None:
+        """A table that is no frame. None if none of its types is one of whole numbers."""
+        return cls(ARRAY, tuple(dtypes), (None,) * len(dtypes)) if any(map(holds_whole, dtypes)) else None
+
+    def as_array(self) -> Self:
+        """The types alone, without labels: samples are arrays then."""
+        return self._replace(library=ARRAY, labels=None)
 
     def plain(self) -> list[Any]:
         """The frame in types that JSON has."""
@@ -75,26 +94,30 @@ class Frame(NamedTuple):
             raise ValueError(f"frame must have the categories of {n_columns} columns, got {shown(declared)}")
         of_columns = tuple(None if of is None else _restore_declared(of) for of in declared)
         labels = _restore_labels(rest[1], n_columns) if len(rest) > 1 else None
-        return cls(check_choice("library of the frame", library, LIBRARIES), tuple(dtypes), of_columns, labels)
+        return cls(check_choice("library of the frame", library, (*LIBRARIES, ARRAY)), tuple(dtypes), of_columns, labels)
 
-    def build(self, columns: Sequence[Any], names: Names | Sequence[Any], is_whole: npt.NDArray[np.bool_]) -> Any:
-        """A frame of columns with their types: arrays of numbers, integers where `is_whole`, or lists of values.
+    def nearest(self, x: Floats, kinds: Sequence[Kind], columns: Sequence[int]) -> Floats:
+        """The nearest numbers that the types of columns hold, within their supports, to numbers x (..., R) of R columns."""
+        found = x.astype(np.float64)
+        for place, (kind, column) in enumerate(zip(kinds, columns)):
+            of_column = number_type(self.dtypes[column])
+            if of_column is not None:
+                found[..., place] = of_column.nearest(found[..., place], kind)
+        return found
 
-        A type that does not hold the values of its column gives way to another.
+    def build(self, columns: Sequence[Any], names: Names | Sequence[Any]) -> Any:
+        """A frame of columns with their types: arrays of numbers, as `nearest` gives them, or lists of values.
+
+        A type that does not hold the values of its column, or that is not known where a file is read, gives way to another.
         """
         if self.library == "polars":
-            return self._build_polars(columns, names, is_whole)
+            return self._build_polars(columns, names)
         import pandas
 
         found = {}  # by number, as names may repeat
-        for i, (column, dtype, declared, whole) in enumerate(zip(columns, self.dtypes, self.declared, is_whole)):
-            if isinstance(column, list):
-                found[i] = _series(pandas, column, dtype, declared)
-                continue
-            numbers = _converted(column, dtype.lower(), whole)
-            found[i] = pandas.Series(numbers, dtype=dtype if _is_nullable(dtype, numbers.dtype) else None)
-            if dtype.startswith("Sparse[") or dtype in OF_ARROW:
-                found[i] = _of_type(found[i], dtype)
+        for i, (column, dtype, declared) in enumerate(zip(columns, self.dtypes, self.declared)):
+            is_category = isinstance(column, list)
+            found[i] = _series(pandas, column, dtype, declared) if is_category else pandas_numbers(pandas, column, dtype)
         frame = pandas.DataFrame(found)
         if all(isinstance(name, tuple) for name in names):
             frame.columns = pandas.MultiIndex.from_tuples(list(names))
@@ -102,16 +125,15 @@ class Frame(NamedTuple):
             frame.columns = list(names)
         return frame
 
-    def _build_polars(self, columns: Sequence[Any], names: Names | Sequence[Any], is_whole: npt.NDArray[np.bool_]) -> Any:
+    def _build_polars(self, columns: Sequence[Any], names: Names | Sequence[Any]) -> Any:
         import polars
 
         found = []
-        for name, column, dtype, declared, whole in zip(names, columns, self.dtypes, self.declared, is_whole):
-            name = str(name)
+        for name, column, dtype, declared in zip(map(str, names), columns, self.dtypes, self.declared):
             if isinstance(column, list):
                 found.append(_polars_series(polars, name, column, dtype, declared))
             else:
-                found.append(polars.Series(name, _converted(column, dtype.lower(), whole)))
+                found.append(polars_numbers(polars, name, column, dtype))
         return polars.DataFrame(found)
 
 
@@ -149,20 +171,31 @@ def _series(pandas: Any, column: list[Any], dtype: str, declared: tuple[tuple[An
     if declared is not None and set(column) <= set(declared[0]):
         values, ordered = declared
         return pandas.Series(pandas.Categorical(column, categories=list(values), ordered=ordered))
-    known = dtype in OF_CATEGORIES["pandas"] or dtype.lower() in NUMBERS
+    known = dtype in OF_CATEGORIES["pandas"] or number_type(dtype) is not None
     try:
         return pandas.Series(column, dtype=dtype if known else None)
     except (ImportError, OverflowError, TypeError, ValueError):
         return pandas.Series(column)
 
 
-def _of_type(series: Any, dtype: str) -> Any:
-    """The numbers in another type of pandas, if it is known there and holds all of them."""
+def pandas_numbers(pandas: Any, column: Floats, dtype: str) -> Any:
+    """A series of numbers."""
+    of_column = number_type(dtype)
+    if of_column is None:
+        return pandas.Series(column)
     try:
-        converted = series.astype(dtype)
-    except (ArithmeticError, ImportError, TypeError, ValueError):
-        return series
-    return converted if bool((converted.to_numpy() == series.to_numpy()).all()) else series
+        if of_column.name == DECIMAL:
+            import pyarrow
+
+            arrow = pyarrow.decimal128(of_column.precision, of_column.digits)
+            return pandas.Series(_decimals(column, of_column), dtype=pandas.ArrowDtype(arrow))
+        return pandas.Series(column.astype(of_column.name)).astype(dtype)
+    except (ImportError, TypeError, ValueError):
+        return pandas.Series(column)
+
+
+def _decimals(column: Floats, of_column: NumberType) -> list[decimal.Decimal]:
+    return [decimal.Decimal(f"{number:.{of_column.digits}f}") for number in column.tolist()]
 
 
 def _polars_series(
@@ -170,7 +203,7 @@ def _polars_series(
 ) -> Any:
     """The same for polars."""
     kind = dtype.partition("(")[0]
-    known = kind in OF_CATEGORIES["polars"] or (kind != kind.lower() and kind.lower() in NUMBERS)
+    known = kind in OF_CATEGORIES["polars"] or (kind != kind.lower() and number_type(kind) is not None)
     try:
         wanted = polars.Enum(list(declared[0])) if declared is not None else getattr(polars, kind) if known else None
         return polars.Series(name, column, dtype=wanted)
@@ -178,20 +211,15 @@ def _polars_series(
         return polars.Series(name, column, strict=False)
 
 
-def _converted(column: Floats, dtype: str, whole: bool) -> npt.NDArray[Any]:
-    """The column in a type of NUMBERS. One of integers that does not hold all numbers gives way to a wider one."""
-    if whole and (dtype in OF_ARROW or dtype.startswith("sparse[")):
-        return column.astype(np.float64 if "float" in dtype or "double" in dtype else np.int64)
-    if dtype not in NUMBERS or (not whole and not dtype.startswith("float")):
-        return column
-    found = np.dtype(dtype)
-    if found.kind in "iu" and len(column):
-        info = np.iinfo(found)
-        if column.min() < info.min or column.max() > info.max:
-            found = np.dtype(WIDEST[found.kind])
-    return column.astype(found)
-
-
-def _is_nullable(name: str, dtype: Any) -> bool:
-    """Whether a name is that of a nullable type of pandas with the same numbers."""
-    return name != name.lower() and name.lower() == str(dtype)
+def polars_numbers(polars: Any, name: str, column: Floats, dtype: str) -> Any:
+    """A series of numbers in polars."""
+    of_column = number_type(dtype)
+    if of_column is None:
+        return polars.Series(name, column)
+    try:
+        if of_column.name == DECIMAL:
+            wanted = polars.Decimal(of_column.precision, of_column.digits)
+            return polars.Series(name, _decimals(column, of_column), dtype=wanted)
+        return polars.Series(name, column.astype(of_column.name)).cast(getattr(polars, dtype))
+    except (AttributeError, TypeError, ValueError, polars.exceptions.PolarsError):
+        return polars.Series(name, column)

@@ -11,7 +11,13 @@ from nvpflow._warnings import warn_user
 from nvpflow.supports._kinds import REALS, Kind
 from nvpflow.supports._parameter import Declared
 
-__all__ = ["warn_of_repeated_values"]
+__all__ = ["LEAVE_EMPTY", "warn_of_repeated_values"]
+
+# What gives a value of a column of real numbers a probability of its own: an atom. A log-density of a row without the cell is
+# that of its other columns and of the category, which is the probability of the value.
+LEAVE_EMPTY = (
+    "leave its cells empty (NaN), add a column of a category that says which these are, and fit with missing='marginalize'"
+)
 
 # A column repeats few values if it has FEW_VALUES at most, of MANY_ROWS each in the mean, or if values with OFTEN of the rows
 # each have together MOSTLY of them. Columns that are rounded, such as lengths in tenths or ages in years, have more values.
@@ -34,8 +40,8 @@ def warn_of_repeated_values(data: Data, declared: Declared | None, names: Names 
         warn_user(
             f"column(s) {name_columns(repeats, names)} of X repeat few values. As real numbers these have no finite density: "
             "the model puts narrow peaks of the right mass and of arbitrary height. For probabilities of the values declare "
-            "the columns in support, as 'integer' if they count or as 'category' if they have no order; of a single value "
-            "that stands out, such as 0 for none, model apart how often it occurs"
+            "the columns in support, as 'integer' if they count or as 'category' if they have no order. For that of a single "
+            f"value that stands out, such as 0 for none, {LEAVE_EMPTY}"
         )
 
 

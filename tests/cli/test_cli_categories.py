@@ -88,7 +88,7 @@ def test_contexts(table, tmp_path, capsys):
     assert main("score", path, table, "--mean") == 0
     capsys.readouterr()
     for values, message in (
-        ("colour=pink,count=3", "column 0 of context must be one of the categories 'deep, blue', 'green', 'red'"),
+        ("colour=pink,count=3", "column 'colour' of context must be one of the categories 'deep, blue', 'green', 'red'"),
         ("colour=red,count=many", "--context-values must have a number for count, got 'many'"),
         ("colour=red", "--context-values must name colour, count, got colour"),
     ):

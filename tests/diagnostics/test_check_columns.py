@@ -6,6 +6,7 @@ import pytest
 import nvpflow
 from diagnostics.conftest import draw
 from diagnostics.test_check import MOST_ALARMS, N_SEEDS
+from nvpflow.diagnostics._tables import draw_each, draw_together
 
 N = 600
 
@@ -126,3 +127,39 @@ def test_an_ensemble():
     reports = [model.check(model.sample(100, random_state=seed + 1), random_state=seed) for seed in range(N_SEEDS)]
     assert sum(report.has_misfit for report in reports) <= MOST_ALARMS
     assert model.check(model.sample(300, random_state=1) + [1, 0]).has_misfit
+
+
+def _counts(n, seed):
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(3, n)
+    frame = {"a": counts, "y": rng.normal(0.3 * counts), "c": rng.choice(list("uv"), n)}
+    return pytest.importorskip("pandas").DataFrame(frame)
+
+
+@pytest.mark.filterwarnings("ignore:column.* repeat few values")
+class TestWholeNumbersOfAFrame:
+    """Samples are rounded as rows are, to the peaks of a density of real numbers, and so is their density."""
+
+    def test_they_are_no_misfit(self):
+        report = nvpflow.FlowDensity(max_iter=20, random_state=0).fit(_counts(N, 0)).check(_counts(300, 1), random_state=0)
+        for column in (report.columns[0], report.density):
+            assert column.p_value > 1e-3
+        assert "too spread out" not in " ".join(report.verdicts)
+
+    @pytest.mark.parametrize("columns", [["a", "y"], ["c", "a", "y"]])
+    def test_draws_for_all_rows(self, columns):
+        model = nvpflow.FlowDensity(max_iter=3, random_state=0).fit(_counts(N, 0)[columns])
+        draws = draw_together(model, 50, 1)
+        assert (draws.table[:, 0] % 1 == 0).all() and (draws.table[:, 1] % 1 != 0).any()
+        np.testing.assert_array_equal(draws.log_density, model.score_samples(model.sample(50, 1)))
+
+    def test_draws_for_each_row(self):
+        x, context = _counts(N, 0)[["a"]], _counts(N, 0)[["y"]]
+        model = nvpflow.FlowDensity(max_iter=3, random_state=0).fit(x, context=context)
+        ((part, draws),) = draw_each(model, 4, 1, model._check_context(context[:5], 5))
+        assert len(part) == 5 and (draws.table % 1 == 0).all()
+        points, given = (
+            pytest.importorskip("pandas").DataFrame({"a": draws.table.ravel()}),
+            context.loc[np.repeat(range(5), 4)],
+        )
+        np.testing.assert_array_equal(draws.log_density.ravel(), model.score_samples(points, context=given))

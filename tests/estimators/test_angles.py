@@ -160,3 +160,26 @@ class TestFits:
 def test_bad_ranges(arguments, message):
     with pytest.raises((TypeError, ValueError), match=re.escape(message)):
         nvpflow.Angle(*arguments)
+
+
+class TestOtherUnits:
+    """Degrees and hours without a range."""
+
+    @pytest.mark.parametrize("library", ["pandas", "polars"])
+    def test_columns(self, library):
+        frame = pytest.importorskip(library).DataFrame(
+            {"x": np.random.default_rng(0).normal(size=100), "wind": np.arange(100.0)}
+        )
+        with pytest.warns(UserWarning, match=r"column 'wind' of X has values over 16 turns of 2 pi.*Angle\(0, 360\)"):
+            nvpflow.FlowDensity(support={"wind": "angle"}, **QUICK).fit(frame)
+        with pytest.warns(UserWarning, match="column 1 of X has values over 16 turns"):
+            nvpflow.FlowDensity(support=[None, "angle"], **QUICK).fit(frame.to_numpy())
+        with pytest.warns(UserWarning, match="column 'wind' of context has values over 16 turns"):
+            nvpflow.FlowDensity(context_support={"wind": "angle"}, **QUICK).fit(frame[["x"]], context=frame[["wind"]])
+
+    @pytest.mark.parametrize("support, values", [
+        (nvpflow.Angle(0, 24), np.linspace(0, 96, 100)), ("angle", np.linspace(-np.pi, 3 * np.pi, 100)), (None, np.arange(100)),
+    ])  # fmt: skip
+    def test_none_where_a_range_is_declared_or_values_span_two_turns(self, support, values):
+        x = np.c_[values, np.random.default_rng(0).normal(size=100)]
+        nvpflow.FlowDensity(support=[support, None], **QUICK).fit(x)

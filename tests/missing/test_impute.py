@@ -126,11 +126,11 @@ class TestFrames:
         assert len(frames) == 2 and not frames[0].equals(frames[1])
         assert np.isfinite(model.score_samples(frame)).all()
 
-    def test_nullable_integers_that_are_real(self, model):
+    def test_nullable_integers_that_are_not_declared(self, model):
         pandas = pytest.importorskip("pandas")
         frame = pandas.DataFrame({"a": pandas.array([1, None, 2], dtype="Int64"), "b": [0.5, 1.0, 1.5]})
         with pytest.warns(UserWarning, match="fitted without feature names"):
-            assert model.impute(frame).dtypes.astype(str).tolist() == ["Float64", "float64"]
+            assert model.impute(frame).dtypes.astype(str).tolist() == ["Int64", "float64"]
 
     def test_polars(self):
         polars = pytest.importorskip("polars")
