@@ -17,12 +17,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO, TextIO, cast
+from typing import IO, Any, BinaryIO, TextIO, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from nvpflow._typing import DTypeLike, Floats, PathLike
+from nvpflow._io.writing import replacing
+from nvpflow._typing import DTypeLike, PathLike
+from nvpflow.cli._streams import naming
 from nvpflow.cli._table_columns import Columns, Table, TableError, Wanted
 from nvpflow.cli._table_text import read_text
 
@@ -186,6 +188,8 @@ def _source(path: PathLike) -> str:
 def _read(path: PathLike, wanted: Wanted, delimiter: str | None, header: bool | None) -> list[Table]:
     with _open(path) as stream:
         start = stream.peek(6)[:6]
+        if start and not start.strip(b"\0"):  # such as of a device, without an end of the line
+            raise TableError(f"{_source(path)}, line 1: a NUL character, so this is no text in UTF-8")
         if start.startswith(b"\x93NUMPY"):
             return _read_npy(_seekable(stream), wanted)
         if start.startswith(b"PAR1"):
@@ -221,70 +225,54 @@ def write_table(path: PathLike, values: npt.NDArray[Any], names: Sequence[str] |
     a,b
     0.5,2
     """
-    suffix = Path(path).suffix.lower()
-    if os.fspath(path) == "-":
-        _write_text(_standard_stream("stdout", "standard output"), values, names, ",")
-    elif suffix == ".npy":
-        if values.dtype == object:
-            raise TableError(f"{os.fspath(path)} cannot hold categories, which an .npy file has no type for: write a .csv")
-        with open(path, "wb") as file:  # np.save itself would add a suffix to .NPY
-            np.save(file, values)
-    elif suffix in (".parquet", ".pq"):
-        arrow, parquet = _pyarrow()
-        names = [f"x{i + 1}" for i in range(values.shape[1])] if names is None else list(names)
-        columns = [column.tolist() if values.dtype == object else np.ascontiguousarray(column) for column in values.T]
-        parquet.write_table(arrow.table(columns, names=names), path)
-    else:
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            _write_text(file, values, names, "\t" if suffix == ".tsv" else ",")
+    if values.dtype == object and Path(path).suffix.lower() == ".npy":
+        raise TableError(f"{os.fspath(path)} cannot hold categories, which an .npy file has no type for: write a .csv")
+    with writing_table(path, names, len(values)) as write:
+        write(values)
 
 
 @contextmanager
-def writing_table(path: PathLike, names: Sequence[str], n: int | None) -> Iterator[Callable[[Floats], None]]:
-    """A function that writes parts (m, D) of a table of numbers, one after the other. The formats are those of `write_table`.
+def writing_table(path: PathLike, names: Sequence[str] | None, n: int | None) -> Iterator[Callable[[npt.NDArray[Any]], None]]:
+    """A function that writes parts (m, D) of a table, one after the other. The formats are those of `write_table`.
+
+    The file replaces an old one once it is whole: after an exception the old one is unchanged.
 
     `n`: the number of all rows, which an NPY file has to know.
     """
-    try:
-        with _writing(path, names, n) as write:
-            yield write
-    except BaseException:  # no part of a table
-        if os.fspath(path) != "-" and os.path.isfile(path):
-            os.remove(path)
-        raise
-
-
-@contextmanager
-def _writing(path: PathLike, names: Sequence[str], n: int | None) -> Iterator[Callable[[Floats], None]]:
-    suffix = Path(path).suffix.lower()
-    if os.fspath(path) == "-":
+    suffix, place = Path(path).suffix.lower(), os.fspath(path)
+    if place == "-":
         yield _text_writer(_standard_stream("stdout", "standard output"), names, ",")
-    elif suffix in (".parquet", ".pq"):
-        with _parquet_writer(path, names) as write:
-            yield write
-    elif suffix == ".npy":
-        if n is None:
-            raise TableError(f"{os.fspath(path)} cannot be written in parts: write a .parquet or a .csv")
-        yield _npy_writer(path, n)
-    else:
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            yield _text_writer(file, names, "\t" if suffix == ".tsv" else ",")
+        return
+    if suffix == ".npy" and n is None:
+        raise TableError(f"{place} cannot be written in parts: write a .parquet or a .csv")
+    with replacing(place) as file:
+        if suffix in (".parquet", ".pq"):
+            with _parquet_writer(file, names) as write:
+                yield write
+        elif suffix == ".npy":
+            yield _npy_writer(file, cast(int, n))
+        else:
+            text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+            yield _text_writer(text, names, "\t" if suffix == ".tsv" else ",")
+            text.detach()  # its end, and so an error there, is that of the file
 
 
-def _text_writer(file: TextIO, names: Sequence[str], delimiter: str) -> Callable[[Floats], None]:
-    csv.writer(file, delimiter=delimiter, lineterminator="\n").writerow(names)
-    return lambda part: _write_text(file, part, None, delimiter)
+def _text_writer(file: TextIO, names: Sequence[str] | None, delimiter: str) -> Callable[[npt.NDArray[Any]], None]:
+    if names is not None:
+        csv.writer(file, delimiter=delimiter, lineterminator="\n").writerow(names)
+    return lambda part: _write_rows(file, part, delimiter)
 
 
 @contextmanager
-def _parquet_writer(path: PathLike, names: Sequence[str]) -> Iterator[Callable[[Floats], None]]:
+def _parquet_writer(file: IO[bytes], names: Sequence[str] | None) -> Iterator[Callable[[npt.NDArray[Any]], None]]:
     arrow, parquet = _pyarrow()
     writers: list[Any] = []
 
-    def write(part: Floats) -> None:
-        table = arrow.table([np.ascontiguousarray(column) for column in part.T], names=list(names))
+    def write(part: npt.NDArray[Any]) -> None:
+        columns = [column.tolist() if part.dtype == object else np.ascontiguousarray(column) for column in part.T]
+        table = arrow.table(columns, names=[f"x{i + 1}" for i in range(len(columns))] if names is None else list(names))
         if not writers:
-            writers.append(parquet.ParquetWriter(path, table.schema))
+            writers.append(parquet.ParquetWriter(file, table.schema))
         writers[0].write_table(table)
 
     try:
@@ -294,16 +282,16 @@ def _parquet_writer(path: PathLike, names: Sequence[str]) -> Iterator[Callable[[
             writer.close()
 
 
-def _npy_writer(path: PathLike, n: int) -> Callable[[Floats], None]:
-    arrays: list[npt.NDArray[Any]] = []
-    start = 0
+def _npy_writer(file: IO[bytes], n: int) -> Callable[[npt.NDArray[Any]], None]:
+    is_first = True
 
-    def write(part: Floats) -> None:
-        nonlocal start
-        if not arrays:
-            arrays.append(np.lib.format.open_memmap(path, "w+", part.dtype, (n, part.shape[1])))
-        arrays[0][start : start + len(part)] = part
-        start += len(part)
+    def write(part: npt.NDArray[Any]) -> None:
+        nonlocal is_first
+        if is_first:
+            header = np.lib.format.header_data_from_array_1_0(part[:0])
+            np.lib.format.write_array_header_1_0(file, header | {"shape": (n, part.shape[1]), "fortran_order": False})
+        is_first = False
+        file.write(np.ascontiguousarray(part).data)
 
     return write
 
@@ -313,7 +301,7 @@ def _open(path: PathLike) -> Iterator[io.BufferedReader]:
     if os.fspath(path) == "-":
         yield cast(io.BufferedReader, _standard_stream("stdin", "standard input").buffer)
     else:
-        with open(path, "rb") as stream:
+        with naming(path), open(path, "rb") as stream:
             yield stream
 
 
@@ -409,9 +397,7 @@ def _pyarrow() -> tuple[ModuleType, ModuleType]:
     return pyarrow, pyarrow.parquet
 
 
-def _write_text(file: TextIO, values: Floats, names: Sequence[str] | None, delimiter: str) -> None:
-    if names is not None:
-        csv.writer(file, delimiter=delimiter, lineterminator="\n").writerow(names)
+def _write_rows(file: TextIO, values: npt.NDArray[Any], delimiter: str) -> None:
     if values.dtype == object:
         rows = csv.writer(file, delimiter=delimiter, lineterminator="\n")
         return rows.writerows([_cell(value) for value in row] for row in values.tolist())

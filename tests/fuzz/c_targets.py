@@ -48,7 +48,7 @@ def fuzz(name, program, seconds, seed, found, faults):
     run = run_program(program, *options, found, FOLDER / "corpus" / name)
     if run.returncode:
         path = re.search(r"Test unit written to (.+)", run.stderr)
-        raise Fault(path[1] if path else "not known", f"exit status {run.returncode}\n{run.stderr[-4000:]}")
+        raise Fault(path[1] if path else None, f"exit status {run.returncode}\n{run.stderr[-4000:]}")
     return int(re.search(r"number_of_executed_units: +(\d+)", run.stderr)[1])
 
 

@@ -25,13 +25,25 @@ MOST_MEMORY = 4 << 30  # bytes
 
 
 def prepare(directory):
-    """Let this process work in a directory, with little memory."""
+    """Let this process write into a directory."""
     tempfile.tempdir = directory
     warnings.simplefilter("ignore")  # of models that nobody would fit
-    if sys.platform == "linux":
-        import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+@contextlib.contextmanager
+def limited_memory():
+    """An input that takes too much memory ends in a MemoryError. Programs that are started meanwhile have the same limit."""
+    if sys.platform != "linux":
+        yield
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 class TooSlow(BaseException):
@@ -77,7 +89,8 @@ def fuzz(name, seconds, seed, first, faults):
         if n > 0 and time.monotonic() >= end:
             break
         try:
-            accepted += check(name, example)
+            with limited_memory():
+                accepted += check(name, example)
         except BaseException as error:
             faults.mkdir(parents=True, exist_ok=True)
             path = faults / f"{name}-{of}"

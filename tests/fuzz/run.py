@@ -39,8 +39,8 @@ def fuzz(name, options, programs):
         n = c_targets.fuzz(name, programs[name], options.seconds, options.seed, found, options.faults)
         return True, f"{name}: {n:,} inputs, no fault"
     except Fault as fault:
-        again = f"python tests/fuzz/run.py --replay {fault.path} {name}"
-        return False, f"{fault.said}\n{name}: a fault; the input is {fault.path}\nrepeat it: {again}"
+        again = f"; the input is {fault.path}\nrepeat it: python tests/fuzz/run.py --replay {fault.path} {name}"
+        return False, f"{fault.said}\n{name}: a fault{again if fault.path else ''}"
 
 
 def replay(name, path, programs):
@@ -55,9 +55,10 @@ def replay(name, path, programs):
 
 def fuzz_all(options, programs, directory):
     targets = [name for name in options.targets if name in python_targets.TARGETS or name in programs]
+    print(f"seed {options.seed}", flush=True)
     with ProcessPoolExecutor(options.jobs, initializer=python_targets.prepare, initargs=(directory,)) as pool:
         well = [
-            print(f"{line} (seed {options.seed})", flush=True) or is_well
+            print(line, flush=True) or is_well
             for is_well, line in pool.map(functools.partial(fuzz, options=options, programs=programs), targets)
         ]
     return 0 if all(well) else 1
