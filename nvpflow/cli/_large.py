@@ -83,8 +83,8 @@ def _source(options: argparse.Namespace, wanted: Columns, dtype: DTypeLike) -> R
     paths = options.data
     for path in paths:
         if not os.path.exists(path) and not glob.glob(path):
-            is_pattern = any(sign in path for sign in PATTERN)
-            raise FileNotFoundError(errno.ENOENT, "no file fits this pattern" if is_pattern else os.strerror(errno.ENOENT), path)
+            what = "no file fits this pattern" if any(sign in path for sign in PATTERN) else os.strerror(errno.ENOENT)
+            raise FileNotFoundError(errno.ENOENT, what, path)
     if [Path(path).suffix.lower() for path in paths] == [".npy"]:
         if options.columns is not None:
             raise ValueError("--columns needs a file with names, got an NPY file in batches")

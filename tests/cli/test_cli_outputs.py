@@ -63,7 +63,9 @@ def test_full_disk(there, full_disk, name, ending, tmp_path, capsys):
             path.write_bytes(before)
         assert main(name, *COMMANDS[name], "-o", path) == 1
         assert error_line(capsys) == f"{path}{FULL}"
-        assert [(found.name, found.read_bytes()) for found in tmp_path.iterdir()] == [(path.name, before)] * (before is not None)
+        assert [(found.name, found.read_bytes()) for found in tmp_path.iterdir()] == [(path.name, before)] * (
+            before is not None
+        )
 
 
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".npy", ".parquet"])
