@@ -12,6 +12,7 @@ import json
 import pickle
 import warnings
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -28,6 +29,7 @@ ODD = [
     "9223372036854775808", "float32", "int8", "Int64", "category", "Categorical", "polars", "pandas", "\ud800", "é", [], {},
     [0], [[]], [None], ["a", 1], {"a": 1}, {"integer": [0, 1]}, {"angle": [0, 1]}, "category",
 ]  # fmt: skip
+IN_FULL = 4  # one accepted model in so many is tried in full; the others are scored, saved and loaded again
 SIGNS = {"format", "kind", "version"}
 NUMBERS = [0.0, 1.0, -1.0, 0.5, 2.0, 1e-300, 1e30, 1e308, -1e308, 2.0**53, np.nan, np.inf]
 
@@ -216,22 +218,20 @@ def changed_files(draw):
 # -- what must hold --
 
 
-def works(name, model):
+def works(name, model, in_full):
     """The public methods. What depends on data may refuse those that the original was fitted to; the rest must work."""
     repr(model), str(model)
-    if hasattr(model, "get_params"):
-        model.get_params()
     twin = io.BytesIO()
     nvpflow.save(model, twin)
-    again = nvpflow.load(io.BytesIO(twin.getvalue()))
-    assert type(again) is type(model)
-    assert type(pickle.loads(pickle.dumps(model))) is type(model)
-    copy.deepcopy(model)
-    for call in calls_of(name, model):
-        try:
+    assert type(nvpflow.load(io.BytesIO(twin.getvalue()))) is type(model)
+    calls = calls_of(name, model)
+    if in_full:
+        model.get_params() if hasattr(model, "get_params") else None
+        assert type(pickle.loads(pickle.dumps(model))) is type(model)
+        copy.deepcopy(model)
+    for call in calls if in_full else calls[:1]:
+        with contextlib.suppress(ValueError, MemoryError):
             call(model)
-        except (ValueError, MemoryError):
-            continue
 
 
 def loaded(content):
@@ -252,7 +252,7 @@ def check(example):
         return False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        works(name, model)
+        works(name, model, in_full=zlib.crc32(content) % IN_FULL == 0)
     return True
 
 
