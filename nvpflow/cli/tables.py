@@ -30,6 +30,7 @@ from nvpflow.cli._table_text import read_text
 
 __all__ = ["Columns", "TableError", "read_columns", "read_mixed", "read_table", "write_table"]
 
+CATEGORY_CELLS = (str, bool, int, float, type(None))  # in a Parquet file
 CHUNK = 10_000  # values to format at once
 # With this many significant digits, reading gives the same float.
 FORMATS = {np.dtype(np.float32): "%.9g", np.dtype(np.float64): "%.17g"}
@@ -376,8 +377,7 @@ def _read_parquet(stream: BinaryIO, wanted: Wanted) -> list[Table]:
         place = names[index] if unique else index
         if index in found.categories:
             cells = table.column(place).to_pylist()
-            if None in cells and index not in found.may_miss:
-                raise TableError(f"{wanted.source}, row {cells.index(None) + 1}, column {label}: the cell is empty")
+            _check_categories(cells, index in found.may_miss, wanted.source, label)
             values[:, i] = found.categories[index].of(cells)
             continue
         column = table.column(place).to_numpy()  # missing values become NaN, or None in a column of objects
@@ -386,6 +386,15 @@ def _read_parquet(stream: BinaryIO, wanted: Wanted) -> list[Table]:
             raise TableError(f"{wanted.source}, column {label} must hold real numbers, got {kind!s:.100}")
         values[:, i] = column
     return found.tables(values)
+
+
+def _check_categories(cells: list[object], may_miss: bool, source: str, label: str) -> None:
+    if None in cells and not may_miss:
+        raise TableError(f"{source}, row {cells.index(None) + 1}, column {label}: the cell is empty")
+    others = {type(cell).__name__ for cell in cells if not isinstance(cell, CATEGORY_CELLS)}
+    if others:
+        kinds = ", ".join(sorted(others))
+        raise TableError(f"{source}, column {label} of categories must hold texts, bools or numbers, got {kinds}")
 
 
 def _pyarrow() -> tuple[ModuleType, ModuleType]:
