@@ -82,7 +82,7 @@ def _source(options: argparse.Namespace, wanted: Columns, dtype: DTypeLike) -> R
         raise ValueError("--delimiter and --header need a table in memory; a CSV in batches has commas, a TSV tabs")
     paths = options.data
     for path in paths:
-        if not os.path.exists(path) and not glob.glob(path):
+        if not os.path.exists(path) and not glob.glob(path, recursive=True):
             what = "no file fits this pattern" if any(sign in path for sign in PATTERN) else os.strerror(errno.ENOENT)
             raise FileNotFoundError(errno.ENOENT, what, path)
     if [Path(path).suffix.lower() for path in paths] == [".npy"]:
