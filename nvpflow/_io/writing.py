@@ -7,6 +7,8 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import IO
 
 try:
@@ -14,14 +16,22 @@ try:
 except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]  # it is a module elsewhere
 
-__all__ = ["write_file"]
+__all__ = ["replacing", "write_file"]
 
+DISK_ERRORS = (errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC) if hasattr(errno, "EDQUOT") else (errno.EIO, errno.ENOSPC)
 MOST_LINKS = 40  # as in Linux
 TEMPORARY = ".nvpflow-"  # followed by 16 hexadecimal digits
 
 
 def write_file(path: str, content: bytes | memoryview) -> None:
-    """Write bytes to a file, or directly to a pipe or a device.
+    """Write bytes to a file as `replacing` does."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def replacing(path: str) -> Iterator[IO[bytes]]:
+    """A file to write to, which replaces the old one at the end, or a pipe or a device.
 
     A file is written under a temporary name in the same directory and renamed once it is on the disk. Symbolic links are
     followed and stay. The new file has the mode of the old one and, where permitted, its owner. Other hard links to the old
@@ -30,23 +40,31 @@ def write_file(path: str, content: bytes | memoryview) -> None:
     Parameters
     ----------
     path : str
-    content : bytes-like
 
     Raises
     ------
     OSError
-        If the file cannot be written. An existing file is unchanged then.
+        If the file cannot be written. After this and any other exception an existing file is unchanged.
     """
-    target = _follow(path)
+    try:
+        with _opened(_follow(path)) as file:
+            yield file
+    except OSError as error:
+        if error.filename is None and error.errno in DISK_ERRORS:
+            error.filename = path
+        raise
+
+
+def _opened(target: str | int) -> AbstractContextManager[IO[bytes]]:
     if isinstance(target, int):
-        return _write_through(os.dup(target), content)
+        return _through(os.dup(target))
     try:
         old = os.stat(target)
     except FileNotFoundError:
         old = None
     if old is None or stat.S_ISREG(old.st_mode):
-        return _replace(target, content, old)
-    return _write_through(os.open(target, os.O_WRONLY), content)
+        return _replacing(target, old)
+    return _through(os.open(target, os.O_WRONLY))
 
 
 def _follow(path: str) -> str | int:
@@ -63,12 +81,15 @@ def _follow(path: str) -> str | int:
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
 
 
-def _write_through(descriptor: int, content: bytes | memoryview) -> None:
+@contextlib.contextmanager
+def _through(descriptor: int) -> Iterator[IO[bytes]]:
     with open(descriptor, "wb") as file:
-        _write_and_sync(file, content)
+        yield file
+        _flush_and_sync(file)
 
 
-def _replace(target: str, content: bytes | memoryview, old: os.stat_result | None) -> None:
+@contextlib.contextmanager
+def _replacing(target: str, old: os.stat_result | None) -> Iterator[IO[bytes]]:
     directory = os.path.dirname(target)
     _remove_stale(directory)
     try:
@@ -82,7 +103,8 @@ def _replace(target: str, content: bytes | memoryview, old: os.stat_result | Non
         with file:
             if old is not None and hasattr(os, "fchmod"):
                 _keep_owner_and_mode(file.fileno(), old)
-            _write_and_sync(file, content)
+            yield file
+            _flush_and_sync(file)
         os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
@@ -102,8 +124,7 @@ def _keep_owner_and_mode(descriptor: int, old: os.stat_result) -> None:
     os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
 
 
-def _write_and_sync(file: IO[bytes], content: bytes | memoryview) -> None:
-    file.write(content)
+def _flush_and_sync(file: IO[bytes]) -> None:
     file.flush()
     _sync(file.fileno())
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import nvpflow
 from nvpflow._typing import ArrayLike, FloatDType, Floats, Seed
-from nvpflow.cli._streams import write_bytes
+from nvpflow.cli._streams import naming, write_bytes
 from nvpflow.supports._number_types import holds_whole
 
 if TYPE_CHECKING:
@@ -150,7 +150,8 @@ def _load(path: str) -> Fitted:
     if stat.S_ISFIFO(os.stat(path).st_mode):
         with open(path, "rb") as stream:
             return _load_stream(stream, path)
-    return _checked(nvpflow.load(path), path)
+    with naming(path):
+        return _checked(nvpflow.load(path), path)
 
 
 def _load_stream(stream: BinaryIO, source: str) -> Fitted:
@@ -184,6 +185,8 @@ def check_place(path: str, *inputs: str | None) -> None:
     """Fail early if the path cannot be written, or is one of the inputs."""
     if path == "-":
         return
+    if not path:
+        raise ValueError("the file to write to has an empty name")
     if os.path.isdir(path):
         raise IsADirectoryError(errno.EISDIR, "is a directory", path)
     if os.path.exists(path) and not os.path.isfile(path):  # a device or a pipe

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import glob
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,13 +23,15 @@ from nvpflow.scale._sources import LARGE, dataset_of
 
 __all__ = ["fit_source", "is_large", "score_source"]
 
+PATTERN = "*?["  # the signs of one
+
 
 def is_large(paths: Sequence[str]) -> bool:
     """Whether a command reads these tables in batches: several files, a folder, a pattern, or a file of more than 256 MB."""
     if list(paths) == ["-"]:
         return False
     one = paths[0]
-    is_pattern = not os.path.exists(one) and any(sign in one for sign in "*?[")
+    is_pattern = not os.path.exists(one) and any(sign in one for sign in PATTERN)
     return len(paths) > 1 or is_pattern or os.path.isdir(one) or (os.path.isfile(one) and os.path.getsize(one) > LARGE)
 
 
@@ -77,6 +81,10 @@ def _source(options: argparse.Namespace, wanted: Columns, dtype: DTypeLike) -> R
     if options.delimiter is not None or options.header is not None:
         raise ValueError("--delimiter and --header need a table in memory; a CSV in batches has commas, a TSV tabs")
     paths = options.data
+    for path in paths:
+        if not os.path.exists(path) and not glob.glob(path, recursive=True):
+            what = "no file fits this pattern" if any(sign in path for sign in PATTERN) else os.strerror(errno.ENOENT)
+            raise FileNotFoundError(errno.ENOENT, what, path)
     if [Path(path).suffix.lower() for path in paths] == [".npy"]:
         if options.columns is not None:
             raise ValueError("--columns needs a file with names, got an NPY file in batches")

@@ -48,6 +48,8 @@ from nvpflow.supports._frame import Frame
 # The names of columns in a fitted model, by what `Rows` has.
 NAMES = {"feature_names_in_": "names", "context_feature_names_in_": "context_names"}
 
+MOST_FLOWS = 10_000  # layers, starts or flows: a slip of the keyboard must not take all memory
+
 
 def add_fit(commands: Commands) -> None:
     parser = add_command(
@@ -85,9 +87,9 @@ def add_fit(commands: Commands) -> None:
         "outside of the region of highest density that holds 95 %% of the fitted distribution",
     )
     add_support(parser)
-    positive = integer(1)
+    positive, some = integer(1), integer(1, MOST_FLOWS)
     for name, convert, text in (
-        ("n_layers", positive, "coupling layers"),
+        ("n_layers", some, "coupling layers"),
         ("hidden_dim", _widths, "width of the networks' hidden layer, or widths of several, as in 64,64"),
         ("activation", ACTIVATIONS, "activation function of the networks"),
         ("coupling", ("spline", "affine", "additive"), "layers: splines, affine as in Real NVP, additive as in NICE"),
@@ -97,8 +99,8 @@ def add_fit(commands: Commands) -> None:
         ("base", ("auto", "normal", "mixture", "student_t"), "density of latent points: normal, a mixture, or heavy-tailed"),
         ("missing", ("error", "marginalize"), "what to do where cells are missing, such as empty ones: marginalize over them"),
         ("standardize", bool, "train in units of the data's standard deviations"),
-        ("n_init", positive, "random starts; after a tenth of the epochs, or a first cycle, the best one goes on"),
-        ("n_models", positive, "flows whose densities are averaged, each with held-out rows of its own"),
+        ("n_init", some, "random starts; after a tenth of the epochs, or a first cycle, the best one goes on"),
+        ("n_models", some, "flows whose densities are averaged, each with held-out rows of its own"),
         ("max_iter", or_none("auto", positive), "epochs, or auto"),
         ("time_limit", or_none("none", real(0, low_open=True)), "seconds after which training ends, or none"),
         ("batch_size", or_none("full", positive), "samples per update, or full"),

@@ -14,6 +14,7 @@ import nvpflow
 from nvpflow import datasets, plot
 from nvpflow._typing import Floats
 from nvpflow.cli._arguments import SEED, Commands, epochs, fit_model, integer, real
+from nvpflow.cli._plot import write_figure
 
 MOONS_EPILOG = """\
 writes to the output directory:
@@ -166,7 +167,7 @@ def _draw(model: nvpflow.FlowDensity, data: Floats, entropy: float, options: arg
         "training.png": plot.training(model.history_, entropy),
     }
     for name, figure in figures.items():
-        figure.savefig(options.output / name)
+        write_figure(figure, str(options.output / name))
     print(f"wrote {', '.join(str(options.output / name) for name in figures)}")
 
 

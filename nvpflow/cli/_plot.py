@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -11,6 +12,7 @@ import numpy as np
 
 import nvpflow
 from nvpflow import plot
+from nvpflow._io.writing import write_file
 from nvpflow._typing import Floats
 from nvpflow.cli._arguments import N_SAMPLES, SEED, Commands, add_command, add_context, add_model, add_table
 from nvpflow.cli._files import Model, check_place, load_beside
@@ -18,6 +20,7 @@ from nvpflow.cli._rows import Rows, context_rows, context_value, read_rows
 from nvpflow.cli._streams import write_bytes
 
 if TYPE_CHECKING:
+    from matplotlib.animation import FuncAnimation
     from matplotlib.figure import Figure
 
 KINDS = {
@@ -84,9 +87,9 @@ def _plot(options: argparse.Namespace) -> None:
     rows = None if options.data is None else read_rows(options, model)
     if kind == "evolution" and Path(options.output).suffix.lower() == ".gif":
         film = plot.animation(model.fitted, random_state=options.random_state, context=value)
-        film.save(options.output, writer="pillow")
+        _write_film(film, options.output)
     else:
-        _write(_figure(kind, model, rows, value, options), options.output)
+        write_figure(_figure(kind, model, rows, value, options), options.output)
 
 
 def _default_kind(model: Model, bound: bool) -> str:
@@ -131,7 +134,7 @@ def _samples(model: Model, rows: Rows | None, value: Floats | None, options: arg
     return model.sample(n, options.random_state, context)
 
 
-def _write(figure: Figure, path: str) -> None:
+def write_figure(figure: Figure, path: str) -> None:
     """Write the figure in the format of the file name, all of it or nothing."""
     suffix = "" if path == "-" else Path(path).suffix
     buffer = io.BytesIO()
@@ -141,5 +144,12 @@ def _write(figure: Figure, path: str) -> None:
         raise ValueError(f"{path} cannot be drawn: {error}") from error
     if path == "-":
         return write_bytes(buffer.getvalue())
-    with open(path, "wb") as file:
-        file.write(buffer.getvalue())
+    write_file(path, buffer.getvalue())
+
+
+def _write_film(film: FuncAnimation, path: str) -> None:
+    """Write the film, all of it or nothing. Matplotlib writes it to a path alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder, "film.gif")
+        film.save(whole, writer="pillow")
+        write_file(path, whole.read_bytes())

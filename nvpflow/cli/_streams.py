@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-__all__ = ["discard_output", "message_of", "open_closed_streams", "say", "show_warnings", "write_bytes"]
+from nvpflow._typing import PathLike
+
+__all__ = ["discard_output", "message_of", "naming", "open_closed_streams", "say", "show_warnings", "write_bytes"]
 
 
 def open_closed_streams() -> None:
@@ -43,7 +45,7 @@ def message_of(error: Warning | Exception | str) -> str:
     """An error in one line."""
     text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
-        text = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+        text = error.strerror if error.filename is None else f"{error.filename or repr('')}: {error.strerror}"
         if error.filename is None and error.errno == errno.EBADF:
             text = "standard input or standard output is closed"
     return " ".join(text.split())
@@ -63,6 +65,17 @@ def show_warnings() -> Iterator[None]:
         yield
     for warning in caught:
         say(f"nvpflow: warning: {message_of(warning.message)}")
+
+
+@contextmanager
+def naming(path: PathLike) -> Iterator[None]:
+    """Let an error of the system name the file that is read, if it names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = os.fspath(path)
+        raise
 
 
 def write_bytes(content: bytes) -> None:

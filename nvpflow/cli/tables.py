@@ -17,12 +17,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO, TextIO, cast
+from typing import IO, Any, BinaryIO, TextIO, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from nvpflow._typing import DTypeLike, Floats, PathLike
+from nvpflow._io.writing import replacing
+from nvpflow._typing import DTypeLike, PathLike
+from nvpflow.cli._streams import naming
 from nvpflow.cli._table_columns import Columns, Table, TableError, Wanted
 from nvpflow.cli._table_text import read_text
 from nvpflow.supports._kinds import REALS
@@ -30,10 +32,13 @@ from nvpflow.supports._number_types import NumberType, number_type
 
 __all__ = ["Columns", "TableError", "read_columns", "read_mixed", "read_table", "read_typed", "write_table"]
 
+CATEGORY_CELLS = (str, bool, int, float, type(None))  # in a Parquet file
 CHUNK = 10_000  # values to format at once
-# With this many significant digits, reading gives the same float.
 WHOLE_FORMAT = "%d"
+# With this many significant digits, reading gives the same float.
 FORMATS = {np.dtype(np.float32): "%.9g", np.dtype(np.float64): "%.17g"}
+
+Whole: TypeAlias = "Sequence[NumberType | None] | None"
 
 
 def read_table(
@@ -229,6 +234,8 @@ def _source(path: PathLike) -> str:
 def _read(path: PathLike, wanted: Wanted, delimiter: str | None, header: bool | None) -> list[Table]:
     with _open(path) as stream:
         start = stream.peek(6)[:6]
+        if start and not start.strip(b"\0"):  # such as of a device, without an end of the line
+            raise TableError(f"{_source(path)}, line 1: a NUL character, so this is no text in UTF-8")
         if start.startswith(b"\x93NUMPY"):
             return _read_npy(_seekable(stream), wanted)
         if start.startswith(b"PAR1"):
@@ -268,22 +275,10 @@ def write_table(
     a,b
     0.5,2
     """
-    suffix, whole = Path(path).suffix.lower(), _whole_types(dtypes, values.shape[1])
-    if os.fspath(path) == "-":
-        _write_text(_standard_stream("stdout", "standard output"), values, names, ",", whole)
-    elif suffix == ".npy":
-        if values.dtype == object:
-            raise TableError(f"{os.fspath(path)} cannot hold categories, which an .npy file has no type for: write a .csv")
-        with open(path, "wb") as file:  # np.save itself would add a suffix to .NPY
-            np.save(file, _as_whole(values, whole))
-    elif suffix in (".parquet", ".pq"):
-        arrow, parquet = _pyarrow()
-        names = [f"x{i + 1}" for i in range(values.shape[1])] if names is None else list(names)
-        columns = [_arrow_column(*of) for of in zip(values.T, whole)]
-        parquet.write_table(arrow.table(columns, names=names), path)
-    else:
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            _write_text(file, values, names, "\t" if suffix == ".tsv" else ",", whole)
+    if values.dtype == object and Path(path).suffix.lower() == ".npy":
+        raise TableError(f"{os.fspath(path)} cannot hold categories, which an .npy file has no type for: write a .csv")
+    with writing_table(path, names, len(values), _whole_types(dtypes, values.shape[1])) as write:
+        write(values)
 
 
 def _whole_types(dtypes: Sequence[str] | None, n_columns: int) -> list[NumberType | None]:
@@ -292,8 +287,9 @@ def _whole_types(dtypes: Sequence[str] | None, n_columns: int) -> list[NumberTyp
     return [one if one is not None and one.digits == 0 else None for one in found]
 
 
-def _as_whole(values: npt.NDArray[Any], whole: Sequence[NumberType | None]) -> npt.NDArray[Any]:
+def _as_whole(values: npt.NDArray[Any], whole: Whole) -> npt.NDArray[Any]:
     """An array of whole numbers, if all columns are of them."""
+    whole = whole or [None] * values.shape[1]
     columns = [column if of is None else _converted(column, of) for column, of in zip(values.T, whole)]
     return np.stack(columns, axis=1) if columns and None not in whole else values
 
@@ -309,51 +305,53 @@ def _arrow_column(column: npt.NDArray[Any], of: NumberType | None) -> Any:
 
 
 @contextmanager
-def writing_table(path: PathLike, names: Sequence[str], n: int | None) -> Iterator[Callable[[Floats], None]]:
-    """A function that writes parts (m, D) of a table of numbers, one after the other. The formats are those of `write_table`.
+def writing_table(
+    path: PathLike, names: Sequence[str] | None, n: int | None, whole: Whole = None
+) -> Iterator[Callable[[npt.NDArray[Any]], None]]:
+    """A function that writes parts (m, D) of a table, one after the other. The formats are those of `write_table`.
 
-    `n`: the number of all rows, which an NPY file has to know.
+    The file replaces an old one once it is whole: after an exception the old one is unchanged.
+
+    `n`: the number of all rows, which an NPY file has to know. `whole`: the types of the columns of whole numbers, None for others.
     """
-    try:
-        with _writing(path, names, n) as write:
-            yield write
-    except BaseException:  # no part of a table
-        if os.fspath(path) != "-" and os.path.isfile(path):
-            os.remove(path)
-        raise
+    suffix, place = Path(path).suffix.lower(), os.fspath(path)
+    if place == "-":
+        yield _text_writer(_standard_stream("stdout", "standard output"), names, ",", whole)
+        return
+    if suffix == ".npy" and n is None:
+        raise TableError(f"{place} cannot be written in parts: write a .parquet or a .csv")
+    with replacing(place) as file:
+        if suffix in (".parquet", ".pq"):
+            with _parquet_writer(file, names, whole) as write:
+                yield write
+        elif suffix == ".npy":
+            yield _npy_writer(file, cast(int, n), whole)
+        else:
+            text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+            yield _text_writer(text, names, "\t" if suffix == ".tsv" else ",", whole)
+            text.detach()  # its end, and so an error there, is that of the file
+
+
+def _text_writer(
+    file: TextIO, names: Sequence[str] | None, delimiter: str, whole: Whole
+) -> Callable[[npt.NDArray[Any]], None]:
+    if names is not None:
+        csv.writer(file, delimiter=delimiter, lineterminator="\n").writerow(names)
+    return lambda part: _write_rows(file, part, delimiter, whole)
 
 
 @contextmanager
-def _writing(path: PathLike, names: Sequence[str], n: int | None) -> Iterator[Callable[[Floats], None]]:
-    suffix = Path(path).suffix.lower()
-    if os.fspath(path) == "-":
-        yield _text_writer(_standard_stream("stdout", "standard output"), names, ",")
-    elif suffix in (".parquet", ".pq"):
-        with _parquet_writer(path, names) as write:
-            yield write
-    elif suffix == ".npy":
-        if n is None:
-            raise TableError(f"{os.fspath(path)} cannot be written in parts: write a .parquet or a .csv")
-        yield _npy_writer(path, n)
-    else:
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            yield _text_writer(file, names, "\t" if suffix == ".tsv" else ",")
-
-
-def _text_writer(file: TextIO, names: Sequence[str], delimiter: str) -> Callable[[Floats], None]:
-    csv.writer(file, delimiter=delimiter, lineterminator="\n").writerow(names)
-    return lambda part: _write_text(file, part, None, delimiter)
-
-
-@contextmanager
-def _parquet_writer(path: PathLike, names: Sequence[str]) -> Iterator[Callable[[Floats], None]]:
+def _parquet_writer(
+    file: IO[bytes], names: Sequence[str] | None, whole: Whole
+) -> Iterator[Callable[[npt.NDArray[Any]], None]]:
     arrow, parquet = _pyarrow()
     writers: list[Any] = []
 
-    def write(part: Floats) -> None:
-        table = arrow.table([np.ascontiguousarray(column) for column in part.T], names=list(names))
+    def write(part: npt.NDArray[Any]) -> None:
+        columns = [_arrow_column(column, of) for column, of in zip(part.T, whole or [None] * part.shape[1])]
+        table = arrow.table(columns, names=[f"x{i + 1}" for i in range(len(columns))] if names is None else list(names))
         if not writers:
-            writers.append(parquet.ParquetWriter(path, table.schema))
+            writers.append(parquet.ParquetWriter(file, table.schema))
         writers[0].write_table(table)
 
     try:
@@ -363,16 +361,17 @@ def _parquet_writer(path: PathLike, names: Sequence[str]) -> Iterator[Callable[[
             writer.close()
 
 
-def _npy_writer(path: PathLike, n: int) -> Callable[[Floats], None]:
-    arrays: list[npt.NDArray[Any]] = []
-    start = 0
+def _npy_writer(file: IO[bytes], n: int, whole: Whole) -> Callable[[npt.NDArray[Any]], None]:
+    is_first = True
 
-    def write(part: Floats) -> None:
-        nonlocal start
-        if not arrays:
-            arrays.append(np.lib.format.open_memmap(path, "w+", part.dtype, (n, part.shape[1])))
-        arrays[0][start : start + len(part)] = part
-        start += len(part)
+    def write(part: npt.NDArray[Any]) -> None:
+        nonlocal is_first
+        part = _as_whole(part, whole)
+        if is_first:
+            header = np.lib.format.header_data_from_array_1_0(part[:0])
+            np.lib.format.write_array_header_1_0(file, header | {"shape": (n, part.shape[1]), "fortran_order": False})
+        is_first = False
+        file.write(np.ascontiguousarray(part).data)
 
     return write
 
@@ -382,7 +381,7 @@ def _open(path: PathLike) -> Iterator[io.BufferedReader]:
     if os.fspath(path) == "-":
         yield cast(io.BufferedReader, _standard_stream("stdin", "standard input").buffer)
     else:
-        with open(path, "rb") as stream:
+        with naming(path), open(path, "rb") as stream:
             yield stream
 
 
@@ -458,8 +457,7 @@ def _read_parquet(stream: BinaryIO, wanted: Wanted) -> list[Table]:
         place = names[index] if unique else index
         if index in found.categories:
             cells = table.column(place).to_pylist()
-            if None in cells and index not in found.may_miss:
-                raise TableError(f"{wanted.source}, row {cells.index(None) + 1}, column {label}: the cell is empty")
+            _check_categories(cells, index in found.may_miss, wanted.source, label)
             values[:, i] = found.categories[index].of(cells)
             continue
         found.dtypes[index] = str(table.schema.field(place).type)
@@ -471,6 +469,15 @@ def _read_parquet(stream: BinaryIO, wanted: Wanted) -> list[Table]:
     return found.tables(values)
 
 
+def _check_categories(cells: list[object], may_miss: bool, source: str, label: str) -> None:
+    if None in cells and not may_miss:
+        raise TableError(f"{source}, row {cells.index(None) + 1}, column {label}: the cell is empty")
+    others = {type(cell).__name__ for cell in cells if not isinstance(cell, CATEGORY_CELLS)}
+    if others:
+        kinds = ", ".join(sorted(others))
+        raise TableError(f"{source}, column {label} of categories must hold texts, bools or numbers, got {kinds}")
+
+
 def _pyarrow() -> tuple[ModuleType, ModuleType]:
     try:
         import pyarrow
@@ -480,15 +487,7 @@ def _pyarrow() -> tuple[ModuleType, ModuleType]:
     return pyarrow, pyarrow.parquet
 
 
-def _write_text(
-    file: TextIO,
-    values: npt.NDArray[Any],
-    names: Sequence[str] | None,
-    delimiter: str,
-    whole: Sequence[NumberType | None] | None = None,
-) -> None:
-    if names is not None:
-        csv.writer(file, delimiter=delimiter, lineterminator="\n").writerow(names)
+def _write_rows(file: TextIO, values: npt.NDArray[Any], delimiter: str, whole: Whole) -> None:
     if values.dtype == object:
         rows = csv.writer(file, delimiter=delimiter, lineterminator="\n")
         write = [_cell if of is None else _whole_cell for of in whole or [None] * values.shape[1]]

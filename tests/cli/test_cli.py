@@ -164,6 +164,7 @@ class TestFit:
             (["--hidden-dim", "8,x"], "argument --hidden-dim: must be an integer, got 'x'"),
             (["--learning-rate", "0"], "argument --learning-rate: must be finite and greater than 0, got 0"),
             (["--validation-fraction", "1"], "argument --validation-fraction: must be below 1 and greater than 0"),
+            (["--n-layers", "1000000000"], "argument --n-layers: must be at most 10000, got 1000000000"),
             (["--batch-size", "0"], "argument --batch-size: must be at least 1, got 0"),
             (["--columns", "a,,b"], "argument --columns: must be names or numbers with commas"),
             (["--delimiter", "::"], "argument --delimiter: must be one character or tab"),

@@ -1,6 +1,7 @@
 """Categories at the command line."""
 
 import csv
+import datetime
 import io
 
 import numpy as np
@@ -134,3 +135,20 @@ def test_missing_cells(put, tmp_path, capsys, suffix):
     filled = list(csv.reader(io.StringIO(capsys.readouterr().out)))[1:]
     assert all(row[1] in COLOURS and all(row) for row in filled)
     assert all(new[1] == old[1] for new, old in zip(filled, cells) if old[1])
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        ([[1.0], [2.0]], "list"),
+        ([{"a": 1}, {"a": 2}], "dict"),
+        ([datetime.date(2020, 1, 1)] * 2, "date"),
+        ([b"a", b"b"], "bytes"),
+    ],
+)
+def test_parquet_cells_that_are_no_categories(cells, kind, tmp_path, capsys):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "table.parquet"
+    parquet.write_table(pytest.importorskip("pyarrow").table({"x": [0.5, 1.5], "c": cells}), path)
+    assert main("fit", path, "-o", tmp_path / "m.npz", "--category", "c", *FAST) == 1
+    assert f"column 'c' of categories must hold texts, bools or numbers, got {kind}" in error_line(capsys)

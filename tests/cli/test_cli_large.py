@@ -87,7 +87,8 @@ def test_detector(x, capsys):
         (("fit", "f", "--category", "c"), "--category needs a table in memory"),
         (("fit", "f", "--delimiter", ";"), "--delimiter and --header need a table in memory"),
         (("fit", "f", "--columns", "z"), "f has no column 'z'; it has a, b, c"),
-        (("fit", "f/0.parquet", "none.parquet"), "there is no file 'none.parquet'"),
+        (("fit", "f/0.parquet", "none.parquet"), "none.parquet: No such file or directory"),
+        (("fit", "f", "no*.parquet"), "no*.parquet: no file fits this pattern"),
         (("fit", "f", "m.npz"), "m.npz is read: write to another file"),
     ],
 )

@@ -5,11 +5,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from fault import Fault
 from support import c_programs as c
 
 FOLDER = Path(__file__).resolve().parent
 TARGETS = ("load", "decode")
 SANITIZERS = ["-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+LIMITS = ["-timeout=20", "-rss_limit_mb=1000", "-malloc_limit_mb=200"]
 MOST_BYTES = {"load": 4096, "decode": 600}
 
 
@@ -37,19 +39,23 @@ def build(directory):
     return programs
 
 
-def fuzz(name, program, seconds, seed, found):
-    """Run a target. `found` is a directory for new inputs. Return how many inputs it ran; an AssertionError shows a fault."""
-    found.mkdir(parents=True, exist_ok=True)
+def fuzz(name, program, seconds, seed, found, faults):
+    """Run a target. `found` is a directory for new inputs. Return how many inputs it ran; a Fault has the one that failed."""
+    for directory in (found, faults):
+        directory.mkdir(parents=True, exist_ok=True)
     options = [f"-max_total_time={seconds}", f"-max_len={MOST_BYTES[name]}", f"-seed={seed}", "-print_final_stats=1"]
-    options += [
-        "-timeout=20",
-        "-rss_limit_mb=1000",
-        "-malloc_limit_mb=200",
-        f"-artifact_prefix={found}/",
-        f"-dict={FOLDER / 'load.dict'}",
-    ]
-    run = subprocess.run(
-        [program, *options, found, FOLDER / "corpus" / name], capture_output=True, text=True, errors="replace"
-    )
-    assert run.returncode == 0, f"{name}: exit status {run.returncode}, the input is in {found}\n{run.stderr[-4000:]}"
+    options += [*LIMITS, f"-artifact_prefix={faults}/{name}-", f"-dict={FOLDER / 'load.dict'}"]
+    run = run_program(program, *options, found, FOLDER / "corpus" / name)
+    if run.returncode:
+        path = re.search(r"Test unit written to (.+)", run.stderr)
+        raise Fault(path[1] if path else None, f"exit status {run.returncode}\n{run.stderr[-4000:]}")
     return int(re.search(r"number_of_executed_units: +(\d+)", run.stderr)[1])
+
+
+def replay(program, path):
+    run = run_program(program, *LIMITS, path)
+    assert run.returncode == 0, f"exit status {run.returncode}\n{run.stderr[-4000:]}"
+
+
+def run_program(*command):
+    return subprocess.run(command, capture_output=True, text=True, errors="replace")

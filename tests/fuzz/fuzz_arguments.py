@@ -9,8 +9,8 @@ import functools
 import io
 import os
 import sys
-import tempfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -18,6 +18,7 @@ import draws as st
 import nvpflow
 from fuzz_models import MODELS
 from nvpflow import cli
+from workplace import folder
 
 VALUES = [
     "", "-", "--", "0", "1", "2", "-1", "1.5", "nan", "inf", "1e400", "9" * 30, "1_000", "x", "x,y", "1,2", "1-2", "1,1", "2-1",
@@ -30,11 +31,13 @@ SAVED = ["density", "conditional_density", "categories", "detector", "flow", "cl
 # A fit takes no longer than this; a figure and the two moons take seconds, and are left to the tests.
 BRIEFLY = ["--max-iter", "1", "--n-layers", "1", "--hidden-dim", "2", "--time-limit", "0.05", "--base", "normal"]
 
+make_parser = functools.cache(cli._parser)  # most of the time would go into making it
+
 
 @functools.cache
 def commands():
     """{command: its parser}."""
-    (action,) = [action for action in cli._parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    (action,) = [action for action in make_parser()._actions if isinstance(action, argparse._SubParsersAction)]
     return {name: parser for name, parser in action.choices.items() if name not in ("plot", "moons")}
 
 
@@ -59,10 +62,9 @@ EXAMPLES = arguments()
 
 
 @functools.cache
-def folder():
-    """A directory with tables and models; it stays for the whole run."""
-    place = tempfile.TemporaryDirectory()
-    path = Path(place.name)
+def room():
+    """A directory with tables and models."""
+    path = folder()
     rows = np.random.default_rng(0).normal(size=(30, 2))
     np.savetxt(path / "data.csv", rows, delimiter=",", header="x,y", comments="")
     np.save(path / "data.npy", rows)
@@ -71,7 +73,7 @@ def folder():
     (path / "broken.npz").write_bytes(b"PK\3\4" + bytes(100))
     for name in SAVED:
         nvpflow.save(MODELS[name]()[0], path / f"{name}.npz")
-    return place
+    return path
 
 
 def reader(content):
@@ -85,13 +87,14 @@ def writer():
 def check(given):
     """Return whether the command worked."""
     before, streams = os.getcwd(), (sys.stdin, sys.stdout, sys.stderr)
-    os.chdir(folder().name)
+    os.chdir(room())
     sys.stdin, sys.stdout, sys.stderr = reader(Path("data.csv").read_bytes()), writer(), writer()
     try:
         with contextlib.suppress(OSError):
             os.remove("new.npz")
         try:
-            status = cli.main(given)
+            with mock.patch.object(cli, "_parser", make_parser):
+                status = cli.main(given)
         except SystemExit as end:
             status = end.code
         sys.stderr.flush()

@@ -132,16 +132,20 @@ def real_nvp():
     return nvpflow.RealNVP(**FAST).fit(X), of_density(X)
 
 
+def of_detector(X, context=None):
+    given = {} if context is None else {"context": context[:5]}
+    return [
+        lambda model: model.score_samples(X[:5], **given),
+        lambda model: model.predict(X[:5], **given),
+        lambda model: model.decision_function(X[:5], **given),
+        lambda model: model.set_params(random_state=0),
+    ]
+
+
 @functools.cache
 def detector():
     X = numbers(2)
-    calls = [
-        lambda model: model.score_samples(X[:5]),
-        lambda model: model.predict(X[:5]),
-        lambda model: model.decision_function(X[:5]),
-        lambda model: model.sample(5, random_state=0),
-    ]
-    return nvpflow.FlowOutlierDetector(contamination=0.1, **FAST).fit(X), calls
+    return nvpflow.FlowOutlierDetector(contamination=0.1, **FAST).fit(X), of_detector(X)
 
 
 @functools.cache
@@ -175,3 +179,15 @@ MODELS = {
         context_of_categories, ensemble_density, real_nvp, detector, classifier, regressor,
     )
 }  # fmt: skip
+
+
+def calls_of(name, model):
+    """Calls of the public methods of a model that was loaded from a changed file of the model with this name."""
+    original, calls = MODELS[name]()
+    if type(model) is type(original):
+        return calls
+    if isinstance(model, (nvpflow.Flow, nvpflow.FlowEnsemble)):
+        return of_flow(numbers(model.data_dim), numbers(model.context_dim)[:5] if model.context_dim else None)
+    of_class = of_detector if isinstance(model, nvpflow.FlowOutlierDetector) else of_density
+    n_context = 0 if isinstance(model, nvpflow.FlowOutlierDetector) else model._count_context()
+    return of_class(numbers(model.n_features_in_), numbers(n_context) if n_context else None)

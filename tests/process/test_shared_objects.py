@@ -1,6 +1,7 @@
 """Threads that use, change, pickle and delete one object at a time, with the GIL or without it: what each call promises still
 holds, and which of two calls wins is all that is left open."""
 
+import itertools
 import pickle
 import sys
 import threading
@@ -131,11 +132,16 @@ def test_one_of_many_initializations_wins():
 
 
 def test_one_training_at_a_time():
-    """The others are refused, and change nothing."""
+    """The others are refused, and change nothing. One that begins after the end of another is none of these."""
     for seed in range(10):
-        flow = make_flow("float32")
-        calls = [lambda k=k: attempt(lambda: flow.fit(X, max_iter=5 + k, random_state=seed)) for k in range(N_THREADS)]
-        histories = at_once(*calls)
+        flow, epochs = make_flow("float32"), []
+
+        def fit(k):
+            return attempt(lambda: flow.fit(X, max_iter=5 + k, random_state=seed, callback=lambda *_: epochs.append(k)))
+
+        histories = at_once(*(lambda k=k: fit(k) for k in range(N_THREADS)))
+        trained = [k for k, _ in itertools.groupby(epochs)]
+        assert len(trained) == len(set(trained)), "two trainings took turns"
         won = [k for k, history in enumerate(histories) if isinstance(history, dict)]
         assert won and all("under way" in str(history) for k, history in enumerate(histories) if k not in won)
         if len(won) == 1:
