@@ -6,6 +6,7 @@ and so has the product, while sums of joint densities would have the errors of i
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,11 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = ["column_pdf", "product_pdf"]
 
+MOST_POINTS = 2**18  # of joint densities at once
 MOST_CELLS = 200  # of a whole number by draws: the probabilities of more are not made to sum to 1
 
 
 def product_pdf(density: ConditionalDensity, axes: list[Any]) -> Floats:
     """Densities (n, G_1, ..., G_F) on the product of values of each free column, arrays of type object."""
+    n, step = len(density._given.rows), max(1, MOST_POINTS // max(1, math.prod(map(len, axes))))
+    if n > step:
+        parts = [density._of_rows(np.arange(start, min(start + step, n))) for start in range(0, n, step)]
+        return np.concatenate([product_pdf(part, axes) for part in parts])
     free, others = density._given.free, density._others
     if len(free) == 1 and free[0] in others:
         return column_pdf(density, density._grid("grid", axes[0])[0])
@@ -32,7 +38,8 @@ def product_pdf(density: ConditionalDensity, axes: list[Any]) -> Floats:
     last, before = whole[-1], [place for place in range(len(free)) if place != whole[-1]]
     columns, before_axes = tuple(free[place] for place in before), [axes[place] for place in before]
     first = product_pdf(density._of(density._given._replace(free=columns)), before_axes)
-    then = column_pdf(*_last_given(density, free[last], axes[last], columns, before_axes)).reshape(*first.shape, -1)
+    then = column_pdf(*_last_given(density, free[last], axes[last], columns, before_axes))
+    then = then.reshape(*first.shape, len(axes[last]))
     with np.errstate(invalid="ignore"):
         both = np.where(first[..., np.newaxis] == 0, 0.0, first[..., np.newaxis] * then)
     return np.moveaxis(both, -1, 1 + last)
@@ -74,8 +81,7 @@ def column_pdf(density: ConditionalDensity, values: Floats) -> Floats:
         return _drawn_pdf(density, values)
     found = np.empty(values.shape)
     for rows in (np.flatnonzero(drawn), np.flatnonzero(~drawn)):
-        part = density._given._replace(rows=density._given.rows[rows], is_single=False)
-        found[rows] = column_pdf(density._of(part, rows), values[rows])
+        found[rows] = column_pdf(density._of_rows(rows), values[rows])
     return found
 
 

@@ -34,9 +34,10 @@ class Given(NamedTuple):
 
 def check_columns(model: FittedModel, columns: object, name: str = "columns") -> tuple[int, ...]:
     """The numbers of columns given by name or number: one or several, each once."""
-    if not isinstance(columns, (str, int, np.integer)) and not np.iterable(columns):
+    is_one = isinstance(columns, (str, int, np.integer))
+    if not is_one and (not np.iterable(columns) or isinstance(columns, (bytes, Mapping))):
         raise TypeError(f"{name} must be a name or a number of a column, or a sequence of them, got {shown(columns)}")
-    keys: Sequence[object] = [columns] if isinstance(columns, (str, int, np.integer)) else list(columns)
+    keys: Sequence[object] = [columns] if is_one else list(columns)  # type: ignore[call-overload]
     found = tuple(_find(model, key, name) for key in keys)
     if not found or len(set(found)) < len(found):
         raise ValueError(f"{name} must name one column or more, each once, got {shown(columns)}")
@@ -108,7 +109,7 @@ def _cells(model: FittedModel, given: Any, free: tuple[int, ...] | None) -> tupl
             label = getattr(model, "feature_names_in_", range(model.n_features_in_))[min(both)]
             raise ValueError(f"columns must not be given, got column {label!r:.50} in both")
         many = [_is_many(value) for value in given.values()]
-        return {i: list(v) if m else [v] for i, v, m in zip(columns, given.values(), many)}, not any(many)
+        return {i: _listed(v) if m else [v] for i, v, m in zip(columns, given.values(), many)}, not any(many)
     names = feature_names(given)
     if names is not None:
         columns = check_columns(model, list(names), "given")
@@ -130,6 +131,10 @@ def _cells(model: FittedModel, given: Any, free: tuple[int, ...] | None) -> tupl
 
 def _is_many(value: object) -> bool:
     return isinstance(value, (list, tuple)) or hasattr(value, "to_list") or np.ndim(value) > 0  # type: ignore[arg-type]
+
+
+def _listed(values: Any) -> list[Any]:
+    return values.tolist() if isinstance(values, np.ma.MaskedArray) else list(values)  # None where masked
 
 
 def _as_rows(model: FittedModel, cells: dict[int, list[Any]], n: int, name: str) -> Floats:

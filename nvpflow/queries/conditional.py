@@ -263,7 +263,7 @@ class ConditionalDensity:
             Per unit of the columns. Of whole numbers and categories: probabilities.
         """
         if len(self._given.free) == 1 and self._given.free[0] in self._others:
-            values, shape = self._grid("grid", grid)  # type: ignore[arg-type]  # no tuple: there is one free column
+            values, shape = self._grid("grid", _only_axis(grid))
             self._checked()
             return column_pdf(self, values).reshape(shape)
         axes = self._axes(grid)
@@ -273,7 +273,7 @@ class ConditionalDensity:
     def _axes(self, grid: Any) -> list[Any]:
         """The values of each free column, arrays (G,) of type object."""
         free = self._given.free
-        grids: Any = (grid,) if len(free) == 1 else grid
+        grids: Any = (_only_axis(grid),) if len(free) == 1 else grid
         if not isinstance(grids, tuple) or len(grids) != len(free):
             raise ValueError(f"grid must be a tuple of {len(free)} arrays, one for each free column")
         axes = [np.asarray(axis, dtype=object) for axis in grids]
@@ -285,6 +285,10 @@ class ConditionalDensity:
         """That of the same model with something else given, perhaps in some of the rows (m,), or in copies of them."""
         context = self._context if rows is None or self._context is None else self._context[rows]
         return ConditionalDensity(self._model, given, context)
+
+    def _of_rows(self, rows: Ints) -> ConditionalDensity:
+        """Those of some rows (m,), as rows."""
+        return self._of(self._given._replace(rows=self._given.rows[rows], is_single=False), rows)
 
     def cdf(self, x: ArrayLike | tuple[ArrayLike, ...]) -> Floats:
         """Probability of values up to x, for one free column of ordered values, or for two of real or whole numbers together.
@@ -538,3 +542,8 @@ class ConditionalDensity:
         if not set(free) <= set(self._given.free):
             raise ValueError(f"columns must be among the free ones {self.columns}, got {columns!r:.80}")
         return ConditionalDensity(self._model, self._given._replace(free=free), self._context)
+
+
+def _only_axis(grid: Any) -> Any:
+    """The values of the only free column, also of a tuple of one array."""
+    return grid[0] if isinstance(grid, tuple) and len(grid) == 1 and np.ndim(grid[0]) == 1 else grid
