@@ -42,7 +42,7 @@ class ConditionalDensity:
     method : {"exact", "quadrature", "importance"}
         How distributions are computed. "exact": in closed form, where the model is a mixture of normal distributions without
         trained layers. "quadrature": by adaptive quadrature, with up to two open columns of numbers, free ones or such that
-        are integrated out. "importance": by importance resampling, with more.
+        are integrated out; one, where categories alone are free. "importance": by importance resampling, with more.
     error : ndarray, shape (n,)
         An estimate of the absolute error of probabilities, such as `cdf`: zeros if exact, the last coefficients of the series
         that quadrature found, or the standard error of a probability of one half by the effective number of draws.
@@ -106,7 +106,10 @@ class ConditionalDensity:
         """str: "exact", "quadrature" or "importance"."""
         if self._real is None:
             return "exact"
-        return method_for(self._real, int(np.isnan(self._given.rows[:, : len(self._others)]).sum(axis=1).max(initial=0)))
+        n_open = int(np.isnan(self._given.rows[:, : len(self._others)]).sum(axis=1).max(initial=0))
+        method = method_for(self._real, n_open)
+        has_numbers = any(column in self._others for column in self._given.free)
+        return method if has_numbers or n_open < 2 or method == "exact" else "importance"
 
     @property
     def error(self) -> Floats:

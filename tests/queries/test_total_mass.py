@@ -91,3 +91,14 @@ def test_the_order_of_columns_does_not_matter(model, table):
     p = model.conditional(rows, ["kind", "count"]).pdf((["a", "b", "c"], np.arange(9)))
     swapped = model.conditional(rows, ["count", "kind"]).pdf((np.arange(9), ["a", "b", "c"]))
     np.testing.assert_allclose(p, swapped.transpose(0, 2, 1), atol=1e-12)
+
+
+def test_a_category_and_a_number_with_another_one_open(model):
+    """Another path for layers: the joint density is an integral, and so is its norm."""
+    given, grid = {"share": 0.4, "positive": 1.0, "angle": 1.0}, np.linspace(-6, 6, 601)
+    found = model.conditional(given, ["real", "kind"])
+    p = found.pdf((grid, ["a", "b", "c"]))
+    assert found.method in ("exact", "quadrature") and abs(np.trapezoid(p, grid, axis=0).sum() - 1) < 1e-4
+    of_kinds = model.conditional(given, "kind")
+    assert of_kinds.method in ("exact", "importance")
+    np.testing.assert_allclose(of_kinds.pdf(["a", "b", "c"]), np.trapezoid(p, grid, axis=0), atol=0.02)
