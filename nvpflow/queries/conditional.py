@@ -42,7 +42,7 @@ class ConditionalDensity:
     method : {"exact", "quadrature", "importance"}
         How distributions are computed. "exact": in closed form, where the model is a mixture of normal distributions without
         trained layers. "quadrature": by adaptive quadrature, with up to two open columns of numbers, free ones or such that
-        are integrated out; one, where categories alone are free. "importance": by importance resampling, with more.
+        are integrated out. "importance": by importance resampling, with more.
     error : ndarray, shape (n,)
         An estimate of the absolute error of probabilities, such as `cdf`: zeros if exact, the last coefficients of the series
         that quadrature found, or the standard error of a probability of one half by the effective number of draws.
@@ -106,10 +106,7 @@ class ConditionalDensity:
         """str: "exact", "quadrature" or "importance"."""
         if self._real is None:
             return "exact"
-        n_open = int(np.isnan(self._given.rows[:, : len(self._others)]).sum(axis=1).max(initial=0))
-        method = method_for(self._real, n_open)
-        has_numbers = any(column in self._others for column in self._given.free)
-        return method if has_numbers or n_open < 2 or method == "exact" else "importance"
+        return method_for(self._real, int(np.isnan(self._given.rows[:, : len(self._others)]).sum(axis=1).max(initial=0)))
 
     @property
     def error(self) -> Floats:
@@ -229,7 +226,8 @@ class ConditionalDensity:
     def _evidence(self, rows: Floats, context: Floats | None) -> tuple[Floats, Floats, Floats]:
         """Errors of probabilities, effective sizes, and log-densities (N,) of rows (N, R + K), NaN in open cells."""
         n_open = np.isnan(rows[:, : len(self._others)]).sum(axis=1)
-        by_quadrature = (n_open == 1) & (self._real is not None and not self._real.is_exact)
+        # Draws for points of a question by draws in which two columns are open: integrals over integrals would take too long.
+        by_quadrature = (n_open > 0) & (n_open <= (2 if self.method == "quadrature" else 1)) & self._has_layers
         found = np.empty((3, len(rows)))
         for at in (np.flatnonzero(~by_quadrature), np.flatnonzero(by_quadrature)):
             if len(at):
@@ -237,13 +235,17 @@ class ConditionalDensity:
                 found[:, at] = of_rows(rows[at], None if context is None else context[at])
         return found[0], found[1], found[2]
 
+    @property
+    def _has_layers(self) -> bool:
+        return self._real is not None and not self._real.is_exact
+
     def _scores(self, rows: Floats, context: Floats | None) -> tuple[Floats, Floats, Floats]:
         scores = self._incomplete.score(rows, context)
         error = np.where(np.isinf(scores.size), 0.0, 0.5 / np.sqrt(np.maximum(scores.size, 1.0)))
         return error, scores.size, np.asarray(scores.log_density, np.float64)
 
     def _integrals(self, rows: Floats, context: Floats | None) -> tuple[Floats, Floats, Floats]:
-        """The same where one cell of numbers is open, over which quadrature integrates."""
+        """The same where one or two cells of numbers are open, over which quadrature integrates."""
         assert self._real is not None
         found, place_of = np.empty((3, len(rows))), np.isnan(rows[:, : len(self._others)]).argmax(axis=1)
         for place in np.unique(place_of).tolist():
