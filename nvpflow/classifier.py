@@ -212,15 +212,16 @@ class FlowClassifier(Estimator):
         return fitted | _pooled(columns.is_linear & (settings.missing == "error"), fits, folds, held_out, np.log(shares))
 
     def _maker(self, columns: Columns) -> Any:
-        """A function that creates the estimator of a class, given its seed."""
+        """A function that creates the estimator of a class, given its seed, for some of the columns that are kept."""
         parameters = {name: getattr(self, name) for name in FlowDensity._defaults() if name not in WITHOUT}
-        kinds = columns.kept_kinds
-        parameters |= {
-            "support": None if all(kind == REALS for kind in kinds) else [kind.shown for kind in kinds],
-            "n_jobs": None,
-            "verbose": 0,
-        }
-        return lambda seed: FlowDensity(**parameters | {"random_state": seed})
+        parameters |= {"n_jobs": None, "verbose": 0}
+
+        def make(seed: int, chosen: Bools) -> FlowDensity:
+            kinds = [kind for kind, is_chosen in zip(columns.kept_kinds, chosen) if is_chosen]
+            support = None if all(kind == REALS for kind in kinds) else [kind.shown for kind in kinds]
+            return FlowDensity(**parameters | {"support": support, "random_state": seed})
+
+        return make
 
     @property
     def n_iter_(self) -> int:

@@ -14,11 +14,11 @@ from nvpflow._sklearn.parameters import Check, allowed, check_parameters, with_p
 from nvpflow._training.dataset import check_numbers
 from nvpflow._training.prepare import encoding_for
 from nvpflow._training.settings import Settings
-from nvpflow._typing import AnyPath, ArrayLike, BinaryWriter, Callback, DTypeLike, Floats, Seed
+from nvpflow._typing import AnyPath, ArrayLike, BinaryWriter, Callback, DTypeLike, FloatDType, Floats, Seed
 from nvpflow._validation.arguments import check_callback, check_dtype, check_int, check_real, draw_seeds, shown
 from nvpflow._validation.arrays import as_array
 from nvpflow._validation.weights import check_weights
-from nvpflow._warnings import kept_warnings, warn_user
+from nvpflow._warnings import kept_warnings
 from nvpflow.density import FlowDensity
 from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import Flow
@@ -26,6 +26,7 @@ from nvpflow.queries._levels import conformal_levels
 from nvpflow.supervised._conformal import auto_levels, held_out_levels
 from nvpflow.supervised._labels import as_target, flattened
 from nvpflow.supervised._targets import Targets
+from nvpflow.supervised._words import in_own_words
 from nvpflow.supports._tables import count_columns
 
 __all__ = ["FlowRegressor"]
@@ -183,9 +184,8 @@ class FlowRegressor(Estimator):
             raise ValueError("base must not be 'student_t' in a FlowRegressor: use FlowDensity with X as the context")
         check_callback(callback)
         target, is_flat = self._check_target(y)
-        has_encoding = encoding_for(settings, X, feature_names(X)) is not None
-        rows: Any = X if has_encoding else check_numbers("X", X, settings.dtype, 2)
-        n_columns = count_columns("X", X) if has_encoding else rows.shape[1]
+        has_encoding = in_own_words(lambda: encoding_for(settings, X, feature_names(X))) is not None
+        rows, n_columns = in_own_words(lambda: _rows_of(X, has_encoding, settings.dtype, 2))
         if len(rows) != len(target):
             raise ValueError(f"y must have one entry for each of {len(rows)} rows of X, got {len(target)}")
         parameters = {name: getattr(self, name) for name in FlowDensity._defaults() if name not in WITHOUT}
@@ -197,7 +197,7 @@ class FlowRegressor(Estimator):
         has_levels = target.shape[1] == 1 and not any(kind.is_whole for kind in _kinds_of(settings))
         if checked["n_folds"] not in (None, "auto") and not has_levels:
             raise ValueError("n_folds must be None or 'auto', unless there is one target of real numbers")
-        estimator.fit(target, context=rows, sample_weight=sample_weight, callback=callback)
+        in_own_words(lambda: estimator.fit(target, context=rows, sample_weight=sample_weight, callback=callback))
         fitted = {"estimator_": estimator, "n_targets_": target.shape[1], "_is_flat": is_flat}
         if checked["n_folds"] == "auto" and has_levels:
             fitted["levels_"] = auto_levels(estimator, rows, target, sample_weight)
@@ -222,20 +222,13 @@ class FlowRegressor(Estimator):
         self._check_fitted()
         check_feature_names(self, X)
         estimator = self.estimator_
-        if estimator._known_encoding() is not None:
-            rows: Any = X
-            n_rows, n_columns = len(rows), count_columns("X", X)
-        else:
-            rows = check_numbers("X", X, check_dtype(self.dtype))
-            n_rows, n_columns = rows.shape
+        has_encoding = estimator._known_encoding() is not None
+        rows, n_columns = in_own_words(lambda: _rows_of(X, has_encoding, check_dtype(self.dtype)))
         if n_columns != self.n_features_in_:
             raise ValueError(
                 f"X has {n_columns} features, but {type(self).__name__} is expecting {self.n_features_in_} features as input"
             )
-        with kept_warnings() as kept:
-            context = estimator._check_context(rows, n_rows)
-        for message, category in kept:
-            warn_user(message.replace(" of context ", " of X "), category)
+        context = in_own_words(lambda: estimator._check_context(rows, len(rows)))
         assert context is not None
         return context
 
@@ -288,6 +281,8 @@ class FlowRegressor(Estimator):
         targets = self._targets(X)
         self._need_one_target("predict_quantiles")
         levels = levels.astype(np.float64)
+        if not len(levels):
+            return np.empty((len(targets.context), 0))
         return targets.quantiles(levels if self.levels_ is None else conformal_levels(self.levels_, levels))
 
     def predict_interval(self, X: ArrayLike, level: float = 0.9) -> tuple[Floats, Floats]:
@@ -465,7 +460,7 @@ class FlowRegressor(Estimator):
     def _rows(self, X: ArrayLike) -> Any:
         """X as `estimator_` takes a context, checked."""
         self._context(X)
-        return X if self.estimator_._known_encoding() is not None else check_numbers("X", X, check_dtype(self.dtype))
+        return _rows_of(X, self.estimator_._known_encoding() is not None, check_dtype(self.dtype))[0]
 
     def _matching(self, X: Any, y: ArrayLike) -> Floats:
         """y (n, T), checked."""
@@ -509,6 +504,12 @@ class FlowRegressor(Estimator):
         from nvpflow._io.save import save
 
         save(self, path)
+
+
+def _rows_of(X: Any, has_encoding: bool, dtype: FloatDType, minimum: int = 1) -> tuple[Any, int]:
+    """X, checked unless categories and angles are still to be encoded, and the number of its columns."""
+    rows: Any = X if has_encoding else check_numbers("context", X, dtype, minimum)
+    return rows, count_columns("context", X) if has_encoding else rows.shape[1]
 
 
 def _kinds_of(settings: Settings) -> tuple[Any, ...]:

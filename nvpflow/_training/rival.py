@@ -59,7 +59,7 @@ def adopt_better_rival(start: Start) -> None:
     if is_better and start.best_iter:
         with np.errstate(invalid="ignore"):  # for samples without a density
             lead, error = mean_and_error(log_prob - (rival.stack.held_out - rival.units.log_det), held_out.weight)
-        is_better = not lead > LEAST_GAIN_OF_LAYERS * error
+        is_better = not (lead > LEAST_GAIN_OF_LAYERS * error or start.settings.keeps_layers)
     if start.search is not None:
         start.search = with_average(start.search, rival.stack.search, " given the context", is_better)
     if is_better:

@@ -48,8 +48,9 @@ class Settings:
     n_jobs: int
     verbose: int
     random_state: Seed
+    keeps_layers: bool | None = None  # none of the parameters: whether trained layers stay, where held-out samples would say
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
         """Create settings from the checked values of an estimator, which may have further parameters."""
-        return cls(**{field.name: values[field.name] for field in fields(cls)})
+        return cls(**{field.name: values[field.name] for field in fields(cls) if field.name != "keeps_layers"})

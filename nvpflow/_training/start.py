@@ -370,6 +370,8 @@ class Start:
     def _is_better(self, log_prob: Floats, other: Floats, gain: float = 0.0) -> bool:
         """Whether log-densities of the validation samples are clearly higher than others, plus `gain`."""
         assert self.validation is not None
+        if self.settings.keeps_layers is not None:
+            return self.settings.keeps_layers
         with np.errstate(invalid="ignore"):  # for samples without a density
             mean, error = mean_and_error(log_prob - other, self.validation.weight)
         return mean > gain + LEAST_GAIN * error

@@ -155,6 +155,9 @@ def _numbers(name: str, X: npt.NDArray[Any], source: object) -> npt.NDArray[np.f
     pandas = sys.modules.get("pandas")
     if pandas is not None:
         X = np.where(pandas.isna(X), np.nan, X)
+    time = next((value for value in X.flat if isinstance(value, (np.datetime64, np.timedelta64))), None)
+    if time is not None:  # which NumPy would convert
+        raise TypeError(f"{name} must be an array of real numbers, got {time!r:.60}{TIMES}")
     try:
         return X.astype(np.float64)
     except (TypeError, ValueError) as error:

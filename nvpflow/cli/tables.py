@@ -312,7 +312,8 @@ def writing_table(
 
     The file replaces an old one once it is whole: after an exception the old one is unchanged.
 
-    `n`: the number of all rows, which an NPY file has to know. `whole`: the types of the columns of whole numbers, None for others.
+    `n`: the number of all rows, which an NPY file has to know. `whole`: the types of the columns of whole
+    numbers, None for others.
     """
     suffix, place = Path(path).suffix.lower(), os.fspath(path)
     if place == "-":

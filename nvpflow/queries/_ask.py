@@ -9,7 +9,7 @@ import numpy as np
 from nvpflow._typing import ArrayLike, Floats
 from nvpflow._validation.arguments import shown
 from nvpflow._warnings import AccuracyWarning, warn_user
-from nvpflow.queries._given import read_given
+from nvpflow.queries._given import check_columns, read_given
 from nvpflow.queries.conditional import ConditionalDensity
 from nvpflow.supports._encoding import count_rows
 
@@ -33,11 +33,17 @@ def posterior(model: Transformer, X: Any, column: str | int, grid: ArrayLike, co
     """The density of one column on a grid, normalised."""
     if np.ndim(grid) != 1:  # type: ignore[arg-type]
         raise ValueError(f"grid must have shape (G,), got {np.shape(grid)}")  # type: ignore[arg-type]
-    found = condition(model, X, [column], context)
+    model._check_fitted()
+    if not isinstance(column, (str, int, np.integer)):
+        raise TypeError(f"column must be a name or a number of a column, got {shown(column)}")
+    (place,) = check_columns(model, column, "column")
+    found = condition(model, X, [place], context)
     p = np.atleast_2d(found.pdf(grid))
-    place = found._given.free[0]
     is_discrete = place not in found._others or found._line(place).kind.is_whole
     if is_discrete:
+        values = np.asarray(grid, dtype=object).tolist()
+        if len(set(values)) < len(values):
+            raise ValueError(f"grid must have each value once, got {shown(grid)}")
         total = p.sum(axis=1)
     else:
         points = np.asarray(grid, np.float64)

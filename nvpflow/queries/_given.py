@@ -34,9 +34,10 @@ class Given(NamedTuple):
 
 def check_columns(model: FittedModel, columns: object, name: str = "columns") -> tuple[int, ...]:
     """The numbers of columns given by name or number: one or several, each once."""
-    if not isinstance(columns, (str, int, np.integer)) and not np.iterable(columns):
+    is_one = isinstance(columns, (str, int, np.integer))
+    if not is_one and (not np.iterable(columns) or isinstance(columns, (bytes, Mapping))):
         raise TypeError(f"{name} must be a name or a number of a column, or a sequence of them, got {shown(columns)}")
-    keys: Sequence[object] = [columns] if isinstance(columns, (str, int, np.integer)) else list(columns)
+    keys: Sequence[object] = [columns] if is_one else list(columns)  # type: ignore[call-overload]
     found = tuple(_find(model, key, name) for key in keys)
     if not found or len(set(found)) < len(found):
         raise ValueError(f"{name} must name one column or more, each once, got {shown(columns)}")
@@ -73,25 +74,30 @@ def read_given(model: FittedModel, given: Any, columns: object | None) -> Given:
     return Given(_as_rows(model, cells, n, "given"), free, is_single)
 
 
-def read_points(model: FittedModel, X: Any, free: tuple[int, ...]) -> Floats:
-    """Points of the free columns as rows (n, R + K), NaN elsewhere."""
+def read_points(model: FittedModel, X: Any, free: tuple[int, ...], name: str = "X") -> Floats:
+    """Points of the free columns as rows (n, R + K), NaN elsewhere. All of their cells must have values."""
     names = feature_names(X)
     if names is not None and hasattr(model, "feature_names_in_"):
         own = model.feature_names_in_[list(free)]
-        absent = [name for name in own if name not in names]
+        absent = [label for label in own if label not in names]
         if absent:
-            raise ValueError(f"X must have the columns {', '.join(map(repr, own))}, and has no {absent[0]!r}")
-        cells = {column: list(X[name]) for column, name in zip(free, own)}
+            raise ValueError(f"{name} must have the columns {', '.join(map(repr, own))}, and has no {absent[0]!r}")
+        cells = {column: list(X[label]) for column, label in zip(free, own)}
     else:
         table = np.asarray(X, dtype=None if hasattr(X, "dtype") else object)
         if table.ndim == 1 and len(free) == 1:
             table = table[:, np.newaxis]
         if table.ndim != 2 or table.shape[1] != len(free):
-            raise ValueError(f"X must have shape (n, {len(free)}), a column for each free one, got {table.shape}")
+            raise ValueError(f"{name} must have shape (n, {len(free)}), a column for each free one, got {table.shape}")
         cells = {column: table[:, i].tolist() for i, column in enumerate(free)}
-    n = len(next(iter(cells.values())))
-    rows = _as_rows(model, cells, n, "X")
-    return rows
+    for column, values in cells.items():
+        empty = [row for row, value in enumerate(values) if is_missing(value)]
+        if empty:
+            label = getattr(model, "feature_names_in_", range(model.n_features_in_))[column]
+            raise ValueError(
+                f"{name} must have values in all free columns, got {values[empty[0]]} in column {label!r:.50}, row {empty[0]}"
+            )
+    return _as_rows(model, cells, len(next(iter(cells.values()))), name)
 
 
 def _cells(model: FittedModel, given: Any, free: tuple[int, ...] | None) -> tuple[dict[int, list[Any]], bool]:
@@ -103,7 +109,7 @@ def _cells(model: FittedModel, given: Any, free: tuple[int, ...] | None) -> tupl
             label = getattr(model, "feature_names_in_", range(model.n_features_in_))[min(both)]
             raise ValueError(f"columns must not be given, got column {label!r:.50} in both")
         many = [_is_many(value) for value in given.values()]
-        return {i: list(v) if m else [v] for i, v, m in zip(columns, given.values(), many)}, not any(many)
+        return {i: _listed(v) if m else [v] for i, v, m in zip(columns, given.values(), many)}, not any(many)
     names = feature_names(given)
     if names is not None:
         columns = check_columns(model, list(names), "given")
@@ -125,6 +131,10 @@ def _cells(model: FittedModel, given: Any, free: tuple[int, ...] | None) -> tupl
 
 def _is_many(value: object) -> bool:
     return isinstance(value, (list, tuple)) or hasattr(value, "to_list") or np.ndim(value) > 0  # type: ignore[arg-type]
+
+
+def _listed(values: Any) -> list[Any]:
+    return values.tolist() if isinstance(values, np.ma.MaskedArray) else list(values)  # None where masked
 
 
 def _as_rows(model: FittedModel, cells: dict[int, list[Any]], n: int, name: str) -> Floats:

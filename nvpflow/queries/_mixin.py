@@ -74,8 +74,10 @@ class Queries(Transformer):
         NotFittedError, TypeError, ValueError
         """
         from nvpflow.queries._ask import condition
+        from nvpflow.queries._given import check_columns
 
-        return condition(self, {}, columns, context)
+        self._check_fitted()
+        return condition(self, {}, check_columns(self, columns), context)
 
     def posterior(self, X: Any, column: str | int, grid: ArrayLike, *, context: ArrayLike | None = None) -> Floats:
         """The density of one column on a grid, given the others in each row, normalised on the grid.

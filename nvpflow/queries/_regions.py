@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nvpflow._typing import ArrayLike, Floats, Seed
-from nvpflow._validation.arguments import check_int
+from nvpflow._validation.arguments import check_int, shown
 from nvpflow._validation.arrays import as_array
 from nvpflow.diagnostics._tables import own_log_density
 from nvpflow.missing._levels import levels
@@ -27,7 +27,10 @@ def density_levels(
     model: FlowDensity, mass: ArrayLike, context: ArrayLike | None, n_samples: int, random_state: Seed
 ) -> tuple[Floats, Floats]:
     """Log-densities on the edges of regions that hold these masses, and their standard errors."""
-    shares = np.asarray(as_array("mass", mass), np.float64)
+    given = as_array("mass", mass)
+    if given.size and given.dtype.kind not in "fiu":
+        raise TypeError(f"mass must be numbers between 0 and 1, got {shown(mass)}")
+    shares = given.astype(np.float64)
     if shares.ndim > 1 or not ((shares > 0) & (shares < 1)).all():
         raise ValueError(f"mass must be numbers between 0 and 1, got {shares.tolist()!r:.80}")
     n_samples = check_int("n_samples", n_samples, 100)

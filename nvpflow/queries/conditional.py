@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nvpflow._typing import ArrayLike, Bools, Floats, Ints, Seed
+from nvpflow._typing import ArrayLike, Floats, Ints, Seed
 from nvpflow._validation.arguments import check_int, check_real, draw_seeds
 from nvpflow._warnings import AccuracyWarning, warn_user
 from nvpflow.missing._marginal import FEW
 from nvpflow.queries._branches import RealModel
 from nvpflow.queries._column import Column
+from nvpflow.queries._density import column_pdf, product_pdf
 from nvpflow.queries._given import Given, check_columns, read_points
 from nvpflow.queries._levels import conformal_levels, conformal_shares
 from nvpflow.queries._lines import Lines, method_for
@@ -120,15 +121,11 @@ class ConditionalDensity:
     @cached_property
     def _quality(self) -> tuple[Floats, Floats, Floats]:
         """Errors, effective sizes, and log-densities (n,) of what is given, up to the slope of the supports."""
-        rows, n = self._given.rows, len(self._given.rows)
         numbers = [self._others.index(column) for column in self._given.free if column in self._others]
         if self._real is not None and numbers:
             lines = self._line(self._given.free[self._first_number()]).lines
             return lines.error, lines.size, lines.log_total
-        scores = self._incomplete.score(rows, self._context)
-        size = scores.size
-        error = np.where(np.isinf(size), 0.0, 0.5 / np.sqrt(np.maximum(size, 1.0)))
-        return error, size, np.asarray(scores.log_density, np.float64).reshape(n)
+        return self._evidence(self._given.rows, self._context)
 
     def _first_number(self) -> int:
         return next(i for i, column in enumerate(self._given.free) if column in self._others)
@@ -211,20 +208,51 @@ class ConditionalDensity:
         if not self._given.is_single and len(points) != n:
             raise ValueError(f"X must have a point for each of the {n} given rows, got {len(points)}")
         rows = np.zeros(len(points), np.intp) if self._given.is_single else np.arange(n)
-        log_given = self._checked()
-        return self._log_density(points, rows) - self._log_norm(log_given)[rows]
+        self._checked()
+        return self._log_density(points, rows) - self._log_norm[rows]
 
     def _log_density(self, points: Floats, rows: Ints) -> Floats:
         """Log-densities of points (N, R + K) together with what is given in rows (N,)."""
         full = np.where(np.isnan(points), self._given.rows[rows], points)
-        context = None if self._context is None else self._context[rows]
-        return np.asarray(self._incomplete.score(full, context).log_density, np.float64)
+        return self._evidence(full, None if self._context is None else self._context[rows])[2]
 
-    def _log_norm(self, log_given: Floats) -> Floats:
+    @cached_property
+    def _log_norm(self) -> Floats:
         """Log-densities (n,) of what is given."""
         if self.method == "quadrature":
-            return log_given
-        return np.asarray(self._incomplete.score(self._given.rows, self._context).log_density, np.float64)
+            return self._quality[2]
+        return self._evidence(self._given.rows, self._context)[2]
+
+    def _evidence(self, rows: Floats, context: Floats | None) -> tuple[Floats, Floats, Floats]:
+        """Errors of probabilities, effective sizes, and log-densities (N,) of rows (N, R + K), NaN in open cells."""
+        n_open = np.isnan(rows[:, : len(self._others)]).sum(axis=1)
+        # Draws for points of a question by draws in which two columns are open: integrals over integrals would take too long.
+        by_quadrature = (n_open > 0) & (n_open <= (2 if self.method == "quadrature" else 1)) & self._has_layers
+        found = np.empty((3, len(rows)))
+        for at in (np.flatnonzero(~by_quadrature), np.flatnonzero(by_quadrature)):
+            if len(at):
+                of_rows = self._integrals if by_quadrature[at[0]] else self._scores
+                found[:, at] = of_rows(rows[at], None if context is None else context[at])
+        return found[0], found[1], found[2]
+
+    @property
+    def _has_layers(self) -> bool:
+        return self._real is not None and not self._real.is_exact
+
+    def _scores(self, rows: Floats, context: Floats | None) -> tuple[Floats, Floats, Floats]:
+        scores = self._incomplete.score(rows, context)
+        error = np.where(np.isinf(scores.size), 0.0, 0.5 / np.sqrt(np.maximum(scores.size, 1.0)))
+        return error, scores.size, np.asarray(scores.log_density, np.float64)
+
+    def _integrals(self, rows: Floats, context: Floats | None) -> tuple[Floats, Floats, Floats]:
+        """The same where one or two cells of numbers are open, over which quadrature integrates."""
+        assert self._real is not None
+        found, place_of = np.empty((3, len(rows))), np.isnan(rows[:, : len(self._others)]).argmax(axis=1)
+        for place in np.unique(place_of).tolist():
+            at = np.flatnonzero(place_of == place)
+            lines = Lines(self._real, rows[at], None if context is None else context[at], place)
+            found[:, at] = lines.error, lines.size, lines.log_total
+        return found[0], found[1], found[2]
 
     def pdf(self, grid: ArrayLike | tuple[ArrayLike, ...]) -> Floats:
         """Density on a grid.
@@ -239,45 +267,33 @@ class ConditionalDensity:
         pdf : ndarray, shape (n, G) or (n, G_1, ..., G_F)
             Per unit of the columns. Of whole numbers and categories: probabilities.
         """
+        if len(self._given.free) == 1 and self._given.free[0] in self._others:
+            values, shape = self._grid("grid", _only_axis(grid))
+            self._checked()
+            return column_pdf(self, values).reshape(shape)
+        axes = self._axes(grid)
+        self._checked()
+        return self._shown(product_pdf(self, axes))
+
+    def _axes(self, grid: Any) -> list[Any]:
+        """The values of each free column, arrays (G,) of type object."""
         free = self._given.free
-        log_given = self._checked()
-        if len(free) == 1 and free[0] in self._others:
-            values, shape = self._grid("grid", grid)  # type: ignore[arg-type]
-            drawn = self._line(free[0]).lines.drawn
-            if not drawn.any():
-                return self._line(free[0]).pdf(values).reshape(shape)
-            found = np.empty(values.shape)
-            found[~drawn] = self._of_rows(~drawn)._line(free[0]).pdf(values[~drawn])
-            found[drawn] = self._of_rows(drawn)._integrated_pdf(values[drawn])
-            return found.reshape(shape)
-        grids: Any = (grid,) if len(free) == 1 else grid
+        grids: Any = (_only_axis(grid),) if len(free) == 1 else grid
         if not isinstance(grids, tuple) or len(grids) != len(free):
             raise ValueError(f"grid must be a tuple of {len(free)} arrays, one for each free column")
         axes = [np.asarray(axis, dtype=object) for axis in grids]
         if any(axis.ndim != 1 for axis in axes):
             raise ValueError(f"grid must have arrays of one dimension, got shapes {[axis.shape for axis in axes]}")
-        points = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)
-        read, n = read_points(self._model, points, free), len(self._given.rows)
-        rows = np.repeat(np.arange(n), len(read))
-        with np.errstate(invalid="ignore"):
-            log_p = self._log_density(np.tile(read, (n, 1)), rows) - self._log_norm(log_given)[rows]
-        product: Floats = np.exp(log_p).reshape(n, *(len(axis) for axis in axes))
-        return self._shown(product)
+        return axes
 
-    def _of_rows(self, rows: Bools) -> ConditionalDensity:
-        """Those of some rows."""
-        context = None if self._context is None else self._context[rows]
-        return ConditionalDensity(self._model, self._given._replace(rows=self._given.rows[rows]), context)
+    def _of(self, given: Given, rows: Ints | None = None) -> ConditionalDensity:
+        """That of the same model with something else given, perhaps in some of the rows (m,), or in copies of them."""
+        context = self._context if rows is None or self._context is None else self._context[rows]
+        return ConditionalDensity(self._model, given, context)
 
-    def _integrated_pdf(self, values: Floats) -> Floats:
-        """Densities of the one free column at values (n, G), each with the other open columns integrated out."""
-        width = values.shape[1]
-        full = np.repeat(self._given.rows, width, axis=0)
-        full[:, self._others.index(self._given.free[0])] = values.ravel()
-        context = None if self._context is None else np.repeat(self._context, width, axis=0)
-        log_p = np.asarray(self._incomplete.score(full, context).log_density, np.float64).reshape(values.shape)
-        with np.errstate(invalid="ignore"):
-            return np.exp(log_p - self._log_norm(np.empty(0))[:, np.newaxis])
+    def _of_rows(self, rows: Ints) -> ConditionalDensity:
+        """Those of some rows (m,), as rows."""
+        return self._of(self._given._replace(rows=self._given.rows[rows], is_single=False), rows)
 
     def cdf(self, x: ArrayLike | tuple[ArrayLike, ...]) -> Floats:
         """Probability of values up to x, for one free column of ordered values, or for two of real or whole numbers together.
@@ -531,3 +547,8 @@ class ConditionalDensity:
         if not set(free) <= set(self._given.free):
             raise ValueError(f"columns must be among the free ones {self.columns}, got {columns!r:.80}")
         return ConditionalDensity(self._model, self._given._replace(free=free), self._context)
+
+
+def _only_axis(grid: Any) -> Any:
+    """The values of the only free column, also of a tuple of one array."""
+    return grid[0] if isinstance(grid, tuple) and len(grid) == 1 and np.ndim(grid[0]) == 1 else grid

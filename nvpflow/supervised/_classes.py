@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from nvpflow._training.dataset import Data
 from nvpflow._training.threads import run_in_threads
-from nvpflow._typing import Floats, Ints
+from nvpflow._typing import Bools, Floats, Ints
 from nvpflow._validation.arguments import count_threads
 from nvpflow._warnings import kept_warnings, warn_user
 
@@ -31,7 +31,7 @@ class ClassFits:
     Parameters
     ----------
     make : callable
-        ``make(random_state)`` creates an estimator.
+        ``make(random_state, columns)`` creates an estimator for some of the columns, a bool (D,) for each.
     data : Data
         Rows x (n, D), and as the context their classes (n, 1).
     labels : sequence of str
@@ -40,7 +40,9 @@ class ClassFits:
         Threads. The results are the same for any number.
     """
 
-    def __init__(self, make: Callable[[int], FlowDensity], data: Data, labels: Sequence[str], n_jobs: int | None) -> None:
+    def __init__(
+        self, make: Callable[[int, Bools], FlowDensity], data: Data, labels: Sequence[str], n_jobs: int | None
+    ) -> None:
         assert data.context is not None
         self.make, self.data, self.labels = make, data, labels
         self.codes: Ints = data.context[:, 0].astype(np.intp)
@@ -69,25 +71,28 @@ class ClassFits:
 
     def _fit_one(self, densities: list[FlowDensity], code: int, seed: int) -> None:
         with kept_warnings() as kept:
-            densities[code] = self._fitted(np.ones(len(self.codes), bool), code, seed)
+            densities[code] = self._fitted(np.ones(len(self.codes), bool), code, seed, np.ones(self.data.x.shape[1], bool))
         for message, category in kept:
             warn_user(f"class {self.labels[code]}: {message}", category)
 
-    def _hold_out_one(self, found: Floats, held_out: npt.NDArray[np.bool_], code: int, seed: int) -> None:
+    def _hold_out_one(self, found: Floats, held_out: Bools, code: int, seed: int) -> None:
+        columns = _varying(self.data.x[~held_out])  # one that is constant but for held-out rows tells nothing of classes
+        if not columns.any():
+            return
         with kept_warnings():  # the fit to all rows repeats them
-            density = self._fitted(~held_out, code, seed)
-            found[held_out, code] = density.score_samples(self.data.x[held_out])
+            density = self._fitted(~held_out, code, seed, columns)
+            found[held_out, code] = density.score_samples(self.data.x[held_out][:, columns])
 
-    def _fitted(self, given: npt.NDArray[np.bool_], code: int, seed: int) -> FlowDensity:
-        own = np.flatnonzero(given & (self.codes == code))
-        others = _borrowed(self.data.x, own, np.flatnonzero(given & (self.codes != code)))
+    def _fitted(self, given: Bools, code: int, seed: int, columns: Bools) -> FlowDensity:
+        x, own = self.data.x[:, columns], np.flatnonzero(given & (self.codes == code))
+        others = _borrowed(x, own, np.flatnonzero(given & (self.codes != code)))
         weight = None if self.data.weight is None else self.data.weight[own]
         if len(others):
             unit = 1.0 if weight is None else float(weight.mean())
             weight = np.append(
                 np.ones(len(own)) if weight is None else weight, np.full(len(others), BORROWED * unit / len(others))
             )
-        return self.make(seed).fit(self.data.x[np.append(own, others)], sample_weight=weight)
+        return self.make(seed, columns).fit(x[np.append(own, others)], sample_weight=weight)
 
 
 def _borrowed(x: Floats, own: Ints, others: Ints) -> Ints:
@@ -111,6 +116,12 @@ def _borrowed(x: Floats, own: Ints, others: Ints) -> Ints:
     if not chosen and len(own) < 2:
         chosen.append(int(others[0]))
     return np.array(chosen, dtype=np.intp)
+
+
+def _varying(x: Floats) -> Bools:
+    """Which columns (D,) have different values."""
+    varying: Bools = ((x != _first_values(x)) & ~np.isnan(x)).any(axis=0)
+    return varying
 
 
 def _first_values(x: Floats) -> Floats:

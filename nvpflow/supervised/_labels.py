@@ -66,7 +66,9 @@ def encode_labels(y: Any, who: str) -> tuple[npt.NDArray[Any], Ints]:
     except TypeError as error:
         raise ValueError(f"Unknown label type: y must hold labels of one type that can be sorted: {error}") from error
     if len(classes) < 2:
-        raise ValueError(f"y must hold at least 2 classes, got one class, {shown(classes[0]) if len(classes) else None}")
+        raise ValueError(
+            f"y must hold at least 2 classes, got one class, {shown(classes[:1].tolist()[0]) if len(classes) else None}"
+        )
     return classes, codes.reshape(-1)
 
 

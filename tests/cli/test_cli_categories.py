@@ -76,7 +76,7 @@ def test_a_detector(table, tmp_path, capsys):
     options = ["--category", "colour,flag", "--contamination", "0.1"]
     assert main("fit", table, "-o", path, *options, *FAST) == 0
     assert main("score", path, table, "--labels") == 0
-    assert 5 < capsys.readouterr().out.count(",-1") <= 20  # the threshold is that of held-out rows
+    assert 3 < capsys.readouterr().out.count(",-1") <= 20  # the threshold is that of held-out rows
 
 
 def test_contexts(table, tmp_path, capsys):

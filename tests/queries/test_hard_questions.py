@@ -89,3 +89,55 @@ def test_errors_name_the_column(model, ask, message):
 def test_a_grid_without_density_warns(model):
     with pytest.warns(nvpflow.AccuracyWarning, match=r"0 on all of grid"):
         assert np.isnan(model.posterior({"real": 0.1}, "positive", [-2.0, -1.0])).all()
+
+
+@pytest.mark.parametrize(
+    ("ask", "error", "message"),
+    [
+        (lambda model: model.marginal(None), TypeError, "columns must be a name or a number"),
+        (lambda model: model.marginal({"real": 1.0}), TypeError, "columns must be a name or a number"),  # no conditional
+        (lambda model: model.posterior({"real": 1.0}, "x", [1.0]), ValueError, "column must be names or numbers"),
+        (lambda model: model.posterior({"real": 1.0}, ["kind"], ["a"]), TypeError, "column must be a name or a number"),
+        (lambda model: model.posterior({"real": 1.0}, "kind", ["a", "a"]), ValueError, "grid must have each value once"),
+        (lambda model: model.posterior({"real": 1.0}, "count", [2, 1, 1]), ValueError, "grid must have each value once"),
+        (lambda model: model.density_levels("x"), TypeError, "mass must be numbers between 0 and 1, got 'x'"),
+        (lambda model: model.conditional({"real": np.datetime64("2020-01-01")}), TypeError, "Convert times to numbers"),
+        (
+            lambda model: model.conditional({"real": 0.1}, ["positive", "count"]).score_samples([[1.0, np.nan]]),
+            ValueError,
+            "X must have values in all free columns, got nan in column 'count', row 0",
+        ),
+        (
+            lambda model: model.conditional({"real": 0.1}, ["positive", "kind"]).pdf(([1.0, np.nan], ["a"])),
+            ValueError,
+            "grid must have values in all free columns, got nan in column 'positive', row 1",
+        ),
+    ],
+)
+def test_questions_that_would_be_answered_with_something_else(model, ask, error, message):
+    with pytest.raises(error, match=message):
+        ask(model)
+
+
+def test_grids_of_no_value_and_of_nan(model):
+    both = model.conditional({"real": [0.1, 0.2], "positive": 1.0}, ["kind", "count"])
+    assert both.pdf((["a", "b"], [])).shape == (2, 2, 0) and both.pdf(([], [1])).shape == (2, 0, 1)
+    one = model.conditional({"real": 0.1}, "count")
+    np.testing.assert_array_equal(one.pdf([np.nan, -1, 0.5]), [np.nan, 0, 0])
+    np.testing.assert_array_equal(one.pdf(([0.0, 1.0],)), one.pdf([0.0, 1.0]))
+
+
+def test_masked_values_are_missing(model):
+    masked = np.ma.masked_array([0.1, 0.2], mask=[True, False])
+    found = model.conditional({"real": masked, "kind": "a", "positive": 1.0}, "count").mean()
+    np.testing.assert_array_equal(
+        found, model.conditional({"real": [None, 0.2], "kind": "a", "positive": 1.0}, "count").mean()
+    )
+
+
+def test_many_rows_of_a_product_are_computed_in_parts(model, frame, monkeypatch):
+    found = model.conditional(frame[["real", "positive"]].head(7), ["count", "kind"])
+    grid = np.arange(4), ["a", "b"]
+    whole = found.pdf(grid)
+    monkeypatch.setattr("nvpflow.queries._density.MOST_POINTS", 17)
+    np.testing.assert_allclose(found.pdf(grid), whole, rtol=1e-9)

@@ -52,6 +52,17 @@ def test_many_columns_do_not_make_it_overconfident():
     assert pooled.pool_[0] < 0.6 and pooled.pool_[1] > 0 and pooled.shrinkage_[0] > 0
 
 
+@pytest.mark.filterwarnings("ignore:.*repeat few values")
+def test_columns_that_vary_in_held_out_rows_alone():
+    """A column like the corner of a picture: one row has another value, and is held out in its turn."""
+    x = np.column_stack([X, np.zeros(len(X)), X[:, 0] > 0])
+    x[7, 3] = 1.0
+    model = make(support=[None, None, None, None, "category"]).fit(x, Y)
+    assert np.isfinite(model.predict_log_proba(x)).all() and model.pool_.any()
+    alone = np.array([[0.0], [0.0], [0.0], [1.0]] * 2)  # the only column is constant where a class has no other value
+    nvpflow.FlowClassifier(**SMALL, n_folds=2).fit(alone, [0, 0, 0, 0, 1, 1, 1, 1])
+
+
 def test_folds_do_not_share_equal_rows():
     from nvpflow.supervised._folds import stratified_folds
 

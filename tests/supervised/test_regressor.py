@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import nvpflow
+from nvpflow import FlowDensity
 from nvpflow._normal import normal_cdf
+from nvpflow.supervised import _conformal
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(-2, 2, size=(400, 2))
@@ -203,3 +205,47 @@ def test_normal_cdf():
     special = pytest.importorskip("scipy.special")
     z = np.linspace(-30, 10, 1001)
     np.testing.assert_allclose(normal_cdf(z), special.ndtr(z), rtol=1.3e-7)
+
+
+@pytest.mark.parametrize("has_layers", [True, False])
+def test_folds_keep_layers_as_the_fit_does(monkeypatch, has_layers):
+    """Levels of densities of another kind would say little of the one that is asked."""
+    seen, fit = [], FlowDensity._fit_data
+
+    def record(self, *arguments):
+        seen.append(_conformal._has_layers(fit(self, *arguments)))
+        return self
+
+    model = FlowDensity(random_state=0).fit(Y[:200, np.newaxis], context=X[:200])
+    monkeypatch.setattr(FlowDensity, "_fit_data", record)
+    monkeypatch.setattr(_conformal, "_has_layers", lambda density, known=_conformal._has_layers: (
+        has_layers if density is model else known(density)
+    ))  # fmt: skip
+    _conformal.held_out_levels(model, X[:200], Y[:200, np.newaxis], None, 2)
+    assert seen == [has_layers, has_layers]
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda: make().fit([[1.0], [np.nan]], [1.0, 2.0]), "^X must be finite in float32, got NaN .* column 0, row 1$"),
+        (lambda: make().fit([["a"], ["b"]], [1.0, 2.0]), "^X must be an array of real numbers, got dtype <U1"),
+        (lambda: make().fit(X, np.ones(400)), "^y must have no constant column"),
+        (lambda: make(support=["integer"]).fit(X, Y), "^column 0 of y must be in the whole numbers"),
+        (
+            lambda: make(context_support=["category"]).fit([["a"], ["b"]] * 9, RNG.normal(size=18)).predict([["c"]]),
+            "of X must",
+        ),
+    ],
+)
+def test_errors_are_said_of_x_and_y(ask, message):
+    with pytest.raises((TypeError, ValueError), match=message) as caught:
+        ask()
+    assert "context" not in str(caught.value).replace("context_support", "") and "marginalize" not in str(caught.value)
+
+
+def test_warnings_are_said_of_x_and_y():
+    with pytest.warns(UserWarning, match=r"column\(s\) 0 of y repeat few values"):
+        model = make(max_iter=1).fit(X, (Y > 0).astype(float))
+    with pytest.warns(UserWarning, match=r"column\(s\) 1 of X leave the range of training"):
+        assert model.predict_quantiles([[0.0, 9.0]], []).shape == (1, 0)

@@ -32,10 +32,10 @@ def test_check_estimator(estimator):
     with warnings.catch_warnings():
         # scikit-learn would rather have its own base class, and its checks use what it deprecates itself.
         warnings.filterwarnings("ignore", "Estimator .* does not inherit from", UserWarning)
-        warnings.filterwarnings("ignore", ".*X has .* rows for .* columns", UserWarning)
-        warnings.filterwarnings("ignore", ".*column.* of X repeat few values", UserWarning)
+        warnings.filterwarnings("ignore", ".*[Xy] has .* rows for .* columns", UserWarning)
+        warnings.filterwarnings("ignore", ".*column.* of [Xy] repeat few values", UserWarning)
         warnings.filterwarnings("ignore", ".* of X leave the range of training", UserWarning)
-        warnings.filterwarnings("ignore", ".*of X are linear combinations of", UserWarning)
+        warnings.filterwarnings("ignore", ".*of [Xy] are linear combinations of", UserWarning)
         warnings.simplefilter("ignore", FutureWarning)
         results = estimator_checks.check_estimator(estimator, on_skip=None, on_fail=None)
     failed = {r["check_name"]: r["exception"] for r in results if r["status"] not in ("passed", "skipped")}
