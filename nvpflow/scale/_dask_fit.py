@@ -21,7 +21,7 @@ from dask.delayed import delayed
 
 from nvpflow._sklearn.feature_names import feature_names
 from nvpflow._training.callbacks import wants_stop
-from nvpflow._training.course import has_course, rates_to_try
+from nvpflow._training.course import MANY_SAMPLES, has_course, rates_to_try
 from nvpflow._training.defaults import option
 from nvpflow._training.fit import watched
 from nvpflow._training.statistics import mean_and_error
@@ -29,6 +29,7 @@ from nvpflow._typing import Callback, FloatDType, Floats
 from nvpflow._validation.arguments import draw_seeds
 from nvpflow._warnings import warn_user
 from nvpflow.flow import ConvergenceWarning
+from nvpflow.scale._fit import SAMPLE
 from nvpflow.scale._local_steps import Shard, Task, first_state, local_steps, some_rows
 from nvpflow.supports import Category, Declared
 
@@ -38,9 +39,9 @@ if TYPE_CHECKING:
 
 __all__ = ["fit_lazy"]
 
-# Rows of the ordinary fit, up to which its steps grow, and of those that judge the rounds. With fewer rows the ordinary fit is
+# Rows of the ordinary fit, as out of core, and of those that judge the rounds. With fewer rows the ordinary fit is
 # all: on 130,000 rows of bent columns in ten dimensions, one to 100,000 of them and rounds were 0.017 nats worse.
-SAMPLE_ROWS, HELD_OUT_ROWS = 300_000, 50_000
+SAMPLE_ROWS, HELD_OUT_ROWS = SAMPLE, 50_000
 # Steps of each worker in a round. Two workers took 300 steps in rounds of 25, 50 and 100 in at most a twentieth of the time of
 # 300 sums of gradients, each of which waits for the scheduler, with the same held-out likelihood or a higher one.
 STEPS_PER_ROUND = 100
@@ -48,7 +49,7 @@ STEPS_PER_ROUND = 100
 # The first does not count: it brings a trained flow back to where it was.
 FIRST_CYCLE, LEAST_GAIN = 8, 0.5
 # As in an ordinary fit.
-MOST_STEPS, FEW_ROWS, MANY_ROWS = 5000, 10_000, 300_000
+MOST_STEPS, FEW_ROWS, MANY_ROWS = 5000, 10_000, MANY_SAMPLES
 LOWEST = -1e6  # log-density of a row without one, where parameters are compared
 WARMUP = 50  # steps of the first round, while Adam's moments are unknown
 

@@ -92,6 +92,14 @@ def test_few_rows_are_fitted_as_in_memory():
     assert np.array_equal(plain.sample(5), found.sample(5))
 
 
+def test_up_to_300_000_rows_are_a_sample():
+    x = np.random.default_rng(0).normal(size=(250_000, 1)).astype(np.float32)
+    brief = {"n_layers": 1, "hidden_dim": 4}
+    plain, found = quick(**brief).fit(x), quick(**brief).fit(lambda: iter(np.array_split(x, 5)))
+    assert found.refinement_["n_sample"] == len(x)
+    assert np.array_equal(plain.flow_.parameters, found.flow_.parameters)
+
+
 def test_mixture_gains_by_all_rows():
     x, test = blobs(), blobs(4000, 1)
     model = fit_from(quick(), as_source(x), n_sample=N_SAMPLE)
