@@ -36,7 +36,14 @@ def clusters(n, rng):
     return x
 
 
-DENSITIES = {"bananas": bananas, "checkerboard": checkerboard, "clusters": clusters}
+def tails(n, rng):
+    """Rows (n, 5) of Student's t with three degrees of freedom; the columns are correlated."""
+    shape = np.random.default_rng(98)
+    factor = 0.4 * np.tril(shape.standard_normal((5, 5))) + 0.6 * np.eye(5)
+    return rng.standard_normal((n, 5)) @ factor.T / np.sqrt(rng.chisquare(3, (n, 1)) / 3)
+
+
+DENSITIES = {"bananas": bananas, "checkerboard": checkerboard, "clusters": clusters, "tails": tails}
 
 
 def names_of(x):

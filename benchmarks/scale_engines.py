@@ -14,7 +14,7 @@ import numpy as np
 import nvpflow
 from scale_densities import ROWS_PER_DRAW, write_parquet
 
-PROCESSES = 2
+PROCESSES, PARTS = 2, 8  # and of the rows on the workers of Dask
 
 
 def fit_in_memory(x, seed, n_jobs=1):
@@ -31,13 +31,14 @@ def fit_parquet(x, seed, n_jobs=1):
 
 def fit_by_dask(x, seed, n_jobs=1):
     """By workers with one thread, which hold the rows."""
-    import dask.array
-    from distributed import Client, LocalCluster, wait
+    from dask.array import concatenate, from_delayed
+    from distributed import Client, LocalCluster
 
-    options = {"n_workers": PROCESSES, "threads_per_worker": 1, "dashboard_address": None}
-    with LocalCluster(**options) as cluster, Client(cluster):
-        rows = dask.array.from_array(x, chunks=(-(-len(x) // 8), -1)).persist()
-        wait(rows)
+    options = {"n_workers": PROCESSES, "threads_per_worker": 1, "dashboard_address": ":0"}
+    with LocalCluster(**options) as cluster, Client(cluster) as client:
+        parts = np.array_split(x, PARTS)
+        held = client.scatter(parts)
+        rows = concatenate([from_delayed(one, part.shape, x.dtype) for one, part in zip(held, parts, strict=True)])
         return fit_in_memory(rows, seed, n_jobs)
 
 

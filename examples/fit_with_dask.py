@@ -7,7 +7,7 @@ import nvpflow
 from nvpflow.scale.dask import sample
 
 if __name__ == "__main__":
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster):
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster, Client(cluster):
         rows = dask.array.random.default_rng(0).normal(size=(20_000, 2), chunks=(5000, 2)).persist()
         model = nvpflow.FlowDensity(max_iter=10, random_state=0).fit(rows)
 

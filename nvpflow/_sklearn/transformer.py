@@ -11,7 +11,7 @@ import numpy as np
 
 from nvpflow._sklearn.available import of_one_flow
 from nvpflow._sklearn.estimator import Estimator
-from nvpflow._typing import ArrayLike, Floats, Ints, Names
+from nvpflow._typing import ArrayLike, Bools, Floats, Ints, Names
 from nvpflow._validation.arguments import check_choice
 from nvpflow.supports._frame import ARRAY, Frame
 
@@ -125,6 +125,15 @@ class Transformer(Estimator):
             library = importlib.import_module(kind)
             return library.DataFrame(dict(zip(map(str, names), columns)))
         return categories.array(x, codes)
+
+    def _is_whole(self) -> Bools:
+        """Which of all columns have a support of whole numbers."""
+        categories, supports = self._known_categories(), self._known_supports()
+        others = slice(None) if categories is None else categories.coding.others
+        is_whole = np.zeros(self.n_features_in_, dtype=bool)
+        if supports is not None:
+            is_whole[others] = supports.is_whole
+        return is_whole
 
     def _output_kind(self) -> str | None:
         """What `set_output`, or else ``sklearn.set_config``, says: None if neither says anything."""

@@ -25,6 +25,7 @@ __all__ = [
     "FIRST_OF_REFIT",
     "LAST_CYCLE",
     "LEFT_OF_REFIT",
+    "MANY_SAMPLES",
     "STOPPED",
     "Contest",
     "cycle_ends",

@@ -1,6 +1,7 @@
 """The fit of a density to an array or a frame of Dask, by all workers.
 
-An ordinary fit to some rows, drawn at random, is the start. Then workers train on all rows: in each round every one takes
+An ordinary fit to some rows, drawn at random, is the start. If it kept a mixture, workers take the sums of steps of
+expectation-maximisation over all rows. Then they train on all rows: in each round every one takes
 steps on a partition of its own, from the same parameters, and the average of their parameters begins the next round.
 References: McMahan et al. (2017), "Communication-efficient learning of deep networks from decentralized data"; Stich (2019),
 "Local SGD converges fast and communicates little".
@@ -12,7 +13,7 @@ import copy
 import math
 import operator
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import dask
 import dask.array
@@ -21,14 +22,19 @@ from dask.delayed import delayed
 
 from nvpflow._sklearn.feature_names import feature_names
 from nvpflow._training.callbacks import wants_stop
-from nvpflow._training.course import has_course, rates_to_try
+from nvpflow._training.course import MANY_SAMPLES, has_course, rates_to_try
 from nvpflow._training.defaults import option
 from nvpflow._training.fit import watched
 from nvpflow._training.statistics import mean_and_error
-from nvpflow._typing import Callback, FloatDType, Floats
+from nvpflow._typing import Callback, FloatDType, Floats, Search
 from nvpflow._validation.arguments import draw_seeds
 from nvpflow._warnings import warn_user
 from nvpflow.flow import ConvergenceWarning
+from nvpflow.mixture_base import MixtureBase
+from nvpflow.scale._dask_passes import LazyPasses
+from nvpflow.scale._fit import SAMPLE, run_passes
+from nvpflow.scale._group import Alone
+from nvpflow.scale._held_out import HeldOut
 from nvpflow.scale._local_steps import Shard, Task, first_state, local_steps, some_rows
 from nvpflow.supports import Category, Declared
 
@@ -38,9 +44,9 @@ if TYPE_CHECKING:
 
 __all__ = ["fit_lazy"]
 
-# Rows of the ordinary fit, up to which its steps grow, and of those that judge the rounds. With fewer rows the ordinary fit is
+# Rows of the ordinary fit, as out of core, and of those that judge the rounds. With fewer rows the ordinary fit is
 # all: on 130,000 rows of bent columns in ten dimensions, one to 100,000 of them and rounds were 0.017 nats worse.
-SAMPLE_ROWS, HELD_OUT_ROWS = 300_000, 50_000
+SAMPLE_ROWS, HELD_OUT_ROWS = SAMPLE, 50_000
 # Steps of each worker in a round. Two workers took 300 steps in rounds of 25, 50 and 100 in at most a twentieth of the time of
 # 300 sums of gradients, each of which waits for the scheduler, with the same held-out likelihood or a higher one.
 STEPS_PER_ROUND = 100
@@ -48,7 +54,7 @@ STEPS_PER_ROUND = 100
 # The first does not count: it brings a trained flow back to where it was.
 FIRST_CYCLE, LEAST_GAIN = 8, 0.5
 # As in an ordinary fit.
-MOST_STEPS, FEW_ROWS, MANY_ROWS = 5000, 10_000, 300_000
+MOST_STEPS, FEW_ROWS, MANY_ROWS = 5000, 10_000, MANY_SAMPLES
 LOWEST = -1e6  # log-density of a row without one, where parameters are compared
 WARMUP = 50  # steps of the first round, while Adam's moments are unknown
 
@@ -76,6 +82,8 @@ def fit_lazy(model: FlowDensity, X: Any, callback: Callback | None = None) -> An
     rounds = _Rounds(settings, start, parts, shards, _rows_between(X, parts, shards, 0.0, limit), limit, seed)
     rounds.end = begin + (math.inf if settings.time_limit is None else settings.time_limit)
     try:
+        if start.best_iter_ == 0 and isinstance(rounds.task.flow.base, MixtureBase):
+            rounds.fit_mixture(rounds.task.standardize(rows, seed), start.search_)
         with watched(callback, rounds.most, settings.verbose) as watch:
             rounds.train(watch)
     finally:  # an interruption leaves the best parameters so far
@@ -126,6 +134,16 @@ class _Rounds:
         self.best_scores = self._scores(self.best)
         # From NLLs of standardised rows to those of the data.
         self.shift = float(self.best_scores.mean() - start.score(held_out))
+
+    def fit_mixture(self, sample: Floats, search: Search) -> None:
+        """Fit the mixture below the layers to all rows, as long as held-out rows gain."""
+        task, flow, base = self.task, self.task.flow, cast(MixtureBase, self.task.flow.base)
+        flow.parameters[:] = self.best
+        passes = LazyPasses(task, self.parts, self.shards, base, sample, search)
+        run_passes(passes, flow, HeldOut(self.y, Alone()), Alone(), self.end)
+        task.set_noise(self.y, int(self.counts.sum()))
+        self.best = flow.parameters.copy()
+        self.best_scores = self._scores(self.best)
 
     def _most_rounds(self) -> int:
         n = self.counts.sum()

@@ -19,12 +19,14 @@ from nvpflow.flow import Flow
 from nvpflow.mixture_base import MixtureBase
 from nvpflow.optim import Adam
 from nvpflow.scale._inside import Inside
+from nvpflow.scale._mixture import RowSums
+from nvpflow.scale._source import rows_per_batch
 
 if TYPE_CHECKING:
     from nvpflow._training.settings import Settings
     from nvpflow.density import FlowDensity
 
-__all__ = ["Shard", "Task", "first_state", "local_steps", "row_keys", "some_rows"]
+__all__ = ["Shard", "Task", "first_state", "local_steps", "row_keys", "some_rows", "sums_of_rows"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,17 @@ def some_rows(part: Any, shard: Shard, low: float, high: float, checked: FloatDT
             raise error.at(shard.first + error.row) from None
     keys = row_keys(shard)
     return _take(_checked(part, shard), np.flatnonzero((low <= keys) & (keys < high)))
+
+
+def sums_of_rows(part: Any, shard: Shard, task: Task, sums: RowSums, share: float | None) -> Floats:
+    """Sums for a step of expectation-maximisation: over the rows of a partition that train, or over a share of them."""
+    keys = row_keys(shard)
+    chosen = keys >= task.held_out
+    if share is not None:
+        chosen &= keys < task.held_out + share * (1 - task.held_out)
+    rows, part, size = np.flatnonzero(chosen), _checked(part, shard), rows_per_batch(task.flow.data_dim)
+    starts = range(0, len(rows), size)
+    return sums.of(task.standardize(_take(part, rows[start : start + size]), shard.seed ^ start) for start in starts)
 
 
 def first_state(parameters: Floats) -> Floats:

@@ -55,6 +55,31 @@ def test_rounds_gain_on_an_ordinary_fit_to_some_rows(few_rows):
     assert np.mean(np.isfinite(model.score_samples(fresh))) == 1
 
 
+def test_a_mixture_gains_by_the_rows_of_all_workers(few_rows, monkeypatch):
+    options = SMALL | {"max_iter": 1, "learning_rate": 1e-9}  # so that rounds change nothing
+    model = nvpflow.FlowDensity(**options).fit(lazy())
+    monkeypatch.setattr(few_rows, "run_passes", lambda *_: None)
+    without = nvpflow.FlowDensity(**options).fit(lazy())
+    assert model.score(X) > without.score(X) + 0.005
+
+
+def test_the_first_passes_are_over_some_rows(few_rows, monkeypatch):
+    from nvpflow.scale import _mixture
+
+    monkeypatch.setattr(_mixture, "FIRST_ROWS", 1000)
+    counts, take = [], few_rows.LazyPasses._total
+
+    def counted(self, sums, share):
+        found = take(self, sums, share)
+        counts.append((share is None, found[1]))
+        return found
+
+    monkeypatch.setattr(few_rows.LazyPasses, "_total", counted)
+    nvpflow.FlowDensity(max_iter=1, **SMALL).fit(lazy())
+    (some,), (every,) = ({n for is_all, n in counts if is_all == wanted} for wanted in (False, True))
+    assert some == pytest.approx(1000, rel=0.1) and every == pytest.approx(2700, rel=0.1)
+
+
 def test_training_improves_a_model_that_was_fitted_too_briefly(few_rows):
     from nvpflow.scale._dask_fit import fit_lazy
 

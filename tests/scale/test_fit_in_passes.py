@@ -92,6 +92,14 @@ def test_few_rows_are_fitted_as_in_memory():
     assert np.array_equal(plain.sample(5), found.sample(5))
 
 
+def test_up_to_300_000_rows_are_a_sample():
+    x = np.random.default_rng(0).normal(size=(250_000, 1)).astype(np.float32)
+    brief = {"n_layers": 1, "hidden_dim": 4}
+    plain, found = quick(**brief).fit(x), quick(**brief).fit(lambda: iter(np.array_split(x, 5)))
+    assert found.refinement_["n_sample"] == len(x)
+    assert np.array_equal(plain.flow_.parameters, found.flow_.parameters)
+
+
 def test_mixture_gains_by_all_rows():
     x, test = blobs(), blobs(4000, 1)
     model = fit_from(quick(), as_source(x), n_sample=N_SAMPLE)
@@ -108,18 +116,18 @@ def test_mixture_gains_by_all_rows():
 def test_first_rows_have_passes_of_their_own(monkeypatch):
     monkeypatch.setattr(passes, "FIRST_ROWS", 1000)
     seen = []
-    step = passes.Passes._step
+    total = passes.PassesOfGroup._total
 
-    def counted(self, batches, what, n_read):
-        kept = list(batches)
-        seen.append((what, sum(len(rows) for _, rows in kept)))
-        return step(self, iter(kept), what, n_read)
+    def counted(self, sums, share):
+        found = total(self, sums, share)
+        seen.append((share, found[1]))
+        return found
 
-    monkeypatch.setattr(passes.Passes, "_step", counted)
+    monkeypatch.setattr(passes.PassesOfGroup, "_total", counted)
     model = fit_from(quick(), as_source(blobs()), n_sample=N_SAMPLE)
-    first = [n for what, n in seen if what.endswith("first rows")]
+    first = [n for share, n in seen if share is not None]
     assert len(first) > 1 and set(first) == {-(-1000 * N // (N - N_SAMPLE))}
-    assert {n for what, n in seen if what.endswith("all rows")} == {N - N_SAMPLE}
+    assert {n for share, n in seen if share is None} == {N - N_SAMPLE}
     assert model.refinement_["gain"] > 0.01
 
 
@@ -161,8 +169,8 @@ def test_held_out_rows_never_train():
 def test_not_kept_where_it_is_worse(monkeypatch):
     over_all = passes.Passes.over_all
 
-    def worse(self, training):
-        for mixture in over_all(self, training):
+    def worse(self):
+        for mixture in over_all(self):
             mixture.means[:] += 1
             yield mixture
 
@@ -170,7 +178,7 @@ def test_not_kept_where_it_is_worse(monkeypatch):
     monkeypatch.setattr(passes.Passes, "over_all", worse)
     model = fit_from(quick(), as_source(x), n_sample=N_SAMPLE)
     assert model.refinement_["gain"] == model.refinement_["error"] == 0
-    monkeypatch.setattr(passes.Passes, "over_all", lambda self, training: iter([]))
+    monkeypatch.setattr(passes.Passes, "over_all", lambda self: iter([]))
     assert np.array_equal(model.flow_.parameters, fit_from(quick(), as_source(x), n_sample=N_SAMPLE).flow_.parameters)
 
 
