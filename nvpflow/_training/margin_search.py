@@ -118,7 +118,7 @@ def _held_out(
             x, slope = Margins.fit(training.x.astype(np.float64), training.weight, columns, dtype).inverse(x)
         units = ColumnUnits(x, data.weight)
         part = Candidates(Data(units.standardize(x).astype(dtype), None, data.weight), units, mask, distinct, [seed, i])
-        part.components, part.most_nested = components, 0
+        part.components, part.most_nested, part.rows_to_merge = components, 0, np.inf
         if components == FEW_COMPONENTS:
             part.more_components, part.most_kernels = (), 0
         parts.append(part)
