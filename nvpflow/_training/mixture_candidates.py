@@ -14,6 +14,7 @@ from nvpflow._training.em import ColumnUnits, Mixture, Samples
 from nvpflow._training.kmeans import Clusters, Marks, moments_of_shells, ways_to_mark
 from nvpflow._training.merge import with_pair_merged
 from nvpflow._training.mixture_search import COMPONENTS
+from nvpflow._training.statistics import moments
 from nvpflow._typing import Floats
 from nvpflow.mixture_base import MixtureBase
 
@@ -49,6 +50,9 @@ WEAKER_PRIORS, MORE_COMPONENTS = (3e-4, 3e-5, 3e-6, 3e-7), (96, 128, 192, 256)
 # Distinct rows per component at least, if all share a covariance, and numbers that all covariances may hold.
 ROWS_OF_SHARED, MOST_NUMBERS = 3, 25_000
 MOST_ROWS = 20_000
+# Columns of which one has a deviation so many times that of another are not in the same unit.
+MOST_UNEQUAL = 100
+LEAST_OF_ALL = 0.5  # a column's deviation in a part, beside that in all samples
 # Numbers of factors, columns and rows at least for each, and columns at most: their eigendecompositions take time.
 NORMAL, FACTORS, COLUMNS_OF_FACTOR, MOST_COLUMNS = "normal", (1, 2, 3, 5, 8, 12), 3, 200
 AROUND = ", nested"
@@ -114,6 +118,9 @@ class Candidates:
         The number of rows from which components of the best mixture are merged.
     guards_tails : bool
         Whether broad normals have a share of every average.
+    scales : ndarray, shape (D,), or None
+        The deviations of the columns in the units of the user, up to a factor. One normal distribution is shrunk to equal
+        variances in these.
     among : collection of str or None
         The only mixtures of several components to fit, but for kernels. None: all.
     judged : ndarray of int
@@ -132,6 +139,7 @@ class Candidates:
     most_nested: int = MOST_ROWS_OF_NESTED
     guards_tails: bool = True
     rows_to_merge: float = ROWS_TO_MERGE
+    scales: Floats | None = None
     among: Collection[str] | None = None
 
     def __init__(
@@ -289,8 +297,14 @@ class Candidates:
         x, weight, prior = self.samples.x.astype(np.float64), self.samples.weight, self.samples.prior
         mixture = self._new_mixture(self.samples, 1)
         mixture.weights, mixture.means = np.ones(1), np.average(x, axis=0, weights=weight)[np.newaxis]
-        mixture.covariances = prior.regular(shrunk_to_identity(x, weight, self.n_distinct)[np.newaxis])
-        yield self._keep(f"{NORMAL}, shrunk to the identity", mixture)
+        # Deviations without the rows that are held out, or it looks too good; not 0 if the others are equal.
+        scales: dict[str, Floats] = {"the identity": 1 / np.maximum(moments(x, weight)[1], LEAST_OF_ALL)}
+        if self.scales is not None and self.scales.max() < MOST_UNEQUAL * self.scales.min():
+            scales["one variance"] = self.scales
+        for target, scale in scales.items():
+            shrunk = shrunk_to_identity(x * scale, weight, self.n_distinct) / np.outer(scale, scale)
+            mixture.covariances = prior.regular(shrunk[np.newaxis])
+            yield self._keep(f"{NORMAL}, shrunk to {target}", mixture)
         covariance = np.cov(x.T, bias=True, aweights=weight).reshape(x.shape[1], -1)
         for n_factors in FACTORS:
             if n_factors * COLUMNS_OF_FACTOR <= min(x.shape[1], self.n_distinct) and x.shape[1] <= MOST_COLUMNS:

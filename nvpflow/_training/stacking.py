@@ -92,6 +92,7 @@ def stack_mixtures(
     n_context: int = 0,
     among: Collection[str] | None = None,
     guards_tails: bool = True,
+    deviations: Floats | None = None,
 ) -> Stack:
     """Fit mixtures to all samples but one part, for one part after another. Weight them by the likelihood of these parts.
 
@@ -111,6 +112,8 @@ def stack_mixtures(
         The mixtures of several components that compete, unless more components are clearly better. Default: all.
     guards_tails : bool
         Whether the average has a small share of broad normals at least.
+    deviations : ndarray, shape (D,), optional
+        Of the columns in the units of the user, if these are straight maps of the samples.
 
     Returns
     -------
@@ -124,6 +127,7 @@ def stack_mixtures(
     def candidates(mask: npt.NDArray[np.bool_], seeds: list[int]) -> Candidates:
         part = Candidates(data, units, mask, distinct, seeds)
         part.among, part.guards_tails = among, guards_tails
+        part.scales = None if deviations is None else deviations / deviations.max() * units.deviation
         return part
 
     masks = parts_in_turn(len(training.x), len(validation.x), count_parts(data, n_context), seed)
