@@ -55,6 +55,7 @@ class ConditionalCandidates(Candidates):
     more_components: tuple[int, ...] = ()
     weaker_priors: tuple[float, ...] = ()
     most_kernels: int = 0
+    rows_to_merge: float = np.inf
     guards_tails: bool = False  # they would be likeliest for a context between those of the samples
 
     def __init__(

@@ -160,7 +160,7 @@ def _held_out(look: _Look, columns: Bools | None) -> Floats:
             training = look.data.rows(~mask)
             x, slope = Margins.fit(training.x.astype(np.float64), training.weight, columns, look.dtype).inverse(x)
         part, log_det = look.candidates(x, i)
-        part.components, part.most_nested = look.components, 0
+        part.components, part.most_nested, part.rows_to_merge = look.components, 0, np.inf
         if look.components == FEW_COMPONENTS:
             part.more_components, part.most_kernels = (), 0
         parts.append(part)

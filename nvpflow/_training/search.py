@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nvpflow._training.mixture_candidates import FURTHER, components_of
+from nvpflow._training.mixture_candidates import components_of, origin_of
 from nvpflow._typing import Search
 
 __all__ = ["alone", "joined", "mixtures_of", "with_average", "with_candidate"]
@@ -53,7 +53,7 @@ def mixtures_of(search: Search | None, n_components: int) -> set[str] | None:
     if search is None:
         return None
     shares = zip(search["candidate"], search["weight"])
-    names = {str(name).split(": ")[-1].split(FURTHER)[0] for name, share in shares if share > 0}
+    names = {origin_of(str(name).split(": ")[-1]) for name, share in shares if share > 0}
     names = {name for name in names if name.startswith("mixture of") and "context" not in name}
     return names if max(map(components_of, names), default=0) >= n_components else None
 

@@ -92,6 +92,7 @@ def stack_mixtures(
     n_context: int = 0,
     among: Collection[str] | None = None,
     guards_tails: bool = True,
+    deviations: Floats | None = None,
 ) -> Stack:
     """Fit mixtures to all samples but one part, for one part after another. Weight them by the likelihood of these parts.
 
@@ -111,6 +112,8 @@ def stack_mixtures(
         The mixtures of several components that compete, unless more components are clearly better. Default: all.
     guards_tails : bool
         Whether the average has a small share of broad normals at least.
+    deviations : ndarray, shape (D,), optional
+        Of the columns in the units of the user, if these are straight maps of the samples.
 
     Returns
     -------
@@ -124,6 +127,7 @@ def stack_mixtures(
     def candidates(mask: npt.NDArray[np.bool_], seeds: list[int]) -> Candidates:
         part = Candidates(data, units, mask, distinct, seeds)
         part.among, part.guards_tails = among, guards_tails
+        part.scales = None if deviations is None else deviations / deviations.max() * units.deviation
         return part
 
     masks = parts_in_turn(len(training.x), len(validation.x), count_parts(data, n_context), seed)
@@ -188,9 +192,14 @@ def stack_of(
     if any(name.startswith(KERNELS) for name in shares):
         base = _merged(base)
     slopes = np.concatenate([log_slopes[rows] for rows in judged])
+    gain = _gain_of_average(base, bases, seed)
+    if not np.any(masks, axis=0).all():  # few parts: some samples are in all mixtures, and others in one less
+        for part in parts:
+            part.fit_to_every(shares)
+        base = _average([part.average(shares) for part in parts])
     search = _search(log_probs, shares, weight, slopes, len(judged[0]), log_det)
     in_turn = log_average(log_probs, shares) - log_det
-    return Stack(base, held_out, _gain_of_average(base, bases, seed), search, in_turn, weight, lean)
+    return Stack(base, held_out, gain, search, in_turn, weight, lean)
 
 
 def parts_in_turn(n_training: int, n_validation: int, n_parts: int, seed: int) -> list[npt.NDArray[np.bool_]]:
@@ -242,9 +251,21 @@ def fit_growing(parts: list[Candidates], weight: Floats | None) -> dict[str, Flo
             numbers += [more for more in parts[0].more_components if more > k][:1]
             for part in parts:
                 part.keep_way_of(name)
+    _merge(parts, log_probs, weight)
     highest([part.fit_nested(known) for part in parts])
     highest([part.fit_kernels() for part in parts])
     return log_probs
+
+
+def _merge(parts: list[Candidates], log_probs: dict[str, Floats], weight: Floats | None) -> None:
+    """Merge components of the best mixture, pair after pair, as long as held-out samples gain. Add what that leads to."""
+    best = max(log_probs, key=lambda name: _score(log_probs, name, weight))
+    while all(part.can_merge(best) for part in parts):
+        (name,) = {part.fit_merged(best) for part in parts}
+        log_probs[name] = np.concatenate([part.log_probs[name] for part in parts])
+        if not _score(log_probs, name, weight) > _score(log_probs, best, weight):
+            break
+        best = name
 
 
 def _fit_longer(parts: list[Candidates], log_probs: dict[str, Floats], weight: Floats | None) -> None:

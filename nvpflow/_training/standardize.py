@@ -98,6 +98,12 @@ class Units:
         units.margins = margins
         return units
 
+    @property
+    def deviations(self) -> Floats | None:
+        """Those by which the columns were divided, (D,). None if they are mapped in another way."""
+        is_straight = not self.in_place and self.factor is None and self.regression is None and self.margins is None
+        return self.deviation if is_straight else None
+
     def _regress(self, data: Data, context: Floats, n_read: int, keeps_peaks: bool) -> None:
         """Subtract a linear regression on the first columns of the context from the samples."""
         z = (data.x - self.mean) / self.deviation

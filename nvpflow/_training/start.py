@@ -354,7 +354,10 @@ class Start:
             return stack_conditional_mixtures(self.training, self.validation, self.blocks, self.seed, slopes)
         context = self.training.context
         n_context = 0 if context is None else context.shape[1] - sum(self.blocks)
-        return stack_mixtures(self.training, self.validation, self.seed, slopes, n_context, self.known, not self.has_supports)
+        guards_tails, deviations = not self.has_supports, self.units.deviations
+        return stack_mixtures(
+            self.training, self.validation, self.seed, slopes, n_context, self.known, guards_tails, deviations
+        )
 
     def _keep_layers(self, log_prob: Floats, held_out: Floats, gain: float) -> bool:
         """Keep the layers if they are better than another base, and reset them if not. Return which.

@@ -21,13 +21,48 @@ def test_fewer_rows_than_columns(state, n, dim):
     assert -model.score(x[n:]) < 0.5 * dim * (1 + np.log(2 * np.pi)) * (1 + 3 / n**0.5)
 
 
+def correlated(n, dim, state):
+    return rng(state).normal(size=(n, dim)) @ rng(5).normal(size=(dim, dim))
+
+
+def independent(n, dim, state):
+    return rng(state).normal(size=(n, dim))
+
+
+def chain(n, dim, state):
+    """Each column has a correlation of 0.7 with the next."""
+    covariance = 0.7 ** np.abs(np.subtract.outer(range(dim), range(dim)))
+    return independent(n, dim, state) @ np.linalg.cholesky(covariance).T
+
+
 @pytest.mark.filterwarnings(f"ignore:{FEW}")
-@pytest.mark.parametrize("state", range(3))
-def test_correlated_columns(state):
-    """About as good as the covariance of Ledoit and Wolf (2004)."""
+@pytest.mark.parametrize(
+    "make, n, dim", [(correlated, 30, 20), (independent, 40, 50), (independent, 100, 50), (chain, 15, 20)]
+)
+def test_as_good_as_ledoit_and_wolf(make, n, dim):
+    """Their covariance (2004) is shrunk to equal variances: those of columns in one unit, or of standardised columns."""
     covariance = pytest.importorskip("sklearn.covariance")
-    x = rng(state).normal(size=(1030, 20)) @ rng(5).normal(size=(20, 20))
-    assert R(random_state=state).fit(x[:30]).score(x[30:]) > covariance.LedoitWolf().fit(x[:30]).score(x[30:]) - 0.5
+    losses = []
+    for state in range(3):
+        x = make(n + 1000, dim, state)
+        mean, deviation = x[:n].mean(axis=0), x[:n].std(axis=0)
+        in_deviations = covariance.LedoitWolf().fit((x[:n] - mean) / deviation).score((x[n:] - mean) / deviation)
+        others = covariance.LedoitWolf().fit(x[:n]).score(x[n:]), in_deviations - np.log(deviation).sum()
+        losses.append(max(others) - R(random_state=state).fit(x[:n]).score(x[n:]))
+    assert np.mean(losses) < 0.05
+
+
+@pytest.mark.filterwarnings(f"ignore:{FEW}")
+def test_columns_in_other_units_are_not_shrunk_to_one_variance():
+    x = independent(540, 50, 0)
+    models = [R(random_state=0).fit(x[:40] * scale) for scale in (1, 1e-3, np.geomspace(1, 300, 50))]
+    ways = ["normal, shrunk to one variance" in model.search_["candidate"] for model in models]
+    assert ways == [True, True, False]
+    assert models[0].score(x[40:]) == pytest.approx(models[1].score(x[40:] * 1e-3) + 50 * np.log(1e-3), abs=0.01)
+    assert (
+        models[0].score(x[40:])
+        > models[2].score(x[40:] * np.geomspace(1, 300, 50)) + np.log(np.geomspace(1, 300, 50)).sum() + 0.2
+    )
 
 
 @pytest.mark.filterwarnings(f"ignore:{FEW}")
