@@ -208,6 +208,7 @@ def test_types_that_a_file_may_name(dtype):
         assert built.shape == (2, 1) and [float(one) for one in built["a"]] == [1, 1]
 
 
+@pytest.mark.filterwarnings("ignore:column.* of context leave the range")
 def test_thresholds_and_p_values_are_those_of_samples():
     """Of rounded ones, whose density is higher than that of the draws around each peak."""
     pandas = pytest.importorskip("pandas")
