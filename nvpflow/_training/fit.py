@@ -105,7 +105,8 @@ def make_starts(
     training, validation = with_narrow_columns(settings, training, validation, seed)
     training, validation = scaler.transform(training), validation and scaler.transform(validation)
     if before is None:
-        starts = _new_starts(settings, training, validation, seed, blocks, supports is None, of_table)
+        may_bend = None if supports is None else supports.may_have_margins
+        starts = _new_starts(settings, training, validation, seed, blocks, may_bend, of_table)
     else:
         units, flow, mixture = find_warm_start(before, settings, training, scaler, seed, blocks)
         inner = _standardized(units, training), validation and _standardized(units, validation)
@@ -150,13 +151,16 @@ def _new_starts(
     validation: Data | None,
     seed: int,
     blocks: tuple[int, ...],
-    may_have_margins: bool,
+    may_bend: Bools | None,
     of_table: bool,
 ) -> list[Start]:
-    """Create the starts. There is only one without held-out samples, which would choose between several."""
+    """Create the starts. There is only one without held-out samples, which would choose between several.
+
+    `may_bend`: the columns (D,) that may have margins. None: all.
+    """
     base, starts, margins = base_of(settings, training, validation is not None, of_table), [], None
-    if may_have_margins and base == "mixture" and settings.standardize and validation is not None:
-        margins = search_margins(training, seed, settings.dtype, blocks)
+    if base == "mixture" and settings.standardize and validation is not None:
+        margins = search_margins(training, seed, settings.dtype, blocks, may_bend)
     others = draw_seeds(np.random.SeedSequence(seed), settings.n_init - 1) if validation else []
     for i, start_seed in enumerate([seed, *others]):
         # Over N(0, I), some tables are better fitted with whitening and others without: starts alternate.

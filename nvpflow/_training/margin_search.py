@@ -32,7 +32,9 @@ LEAST_GAIN_OF_FEW, LEAST_GAIN = 1.0, 2.0
 LEAST_OF_COLUMN = 0.01
 
 
-def search_margins(data: Data, seed: int, dtype: FloatDType, blocks: tuple[int, ...] = ()) -> Margins | None:
+def search_margins(
+    data: Data, seed: int, dtype: FloatDType, blocks: tuple[int, ...] = (), among: Bools | None = None
+) -> Margins | None:
     """Fit margins of the columns that gain by them. None if mixtures are not better for it.
 
     Parameters
@@ -44,6 +46,8 @@ def search_margins(data: Data, seed: int, dtype: FloatDType, blocks: tuple[int, 
         Of the flow.
     blocks : tuple of int
         The sizes of the blocks of indicators, which are the last columns of the context.
+    among : ndarray of bool, shape (D,), optional
+        The columns that may have a map. Default: all.
     """
     n, dim = data.x.shape
     n_given = 0 if data.context is None else data.context.shape[1] - sum(blocks)
@@ -54,7 +58,7 @@ def search_margins(data: Data, seed: int, dtype: FloatDType, blocks: tuple[int, 
     part = np.arange(len(some.x)) % (PARTS_OF_FEW if len(some.x) <= FEW_ROWS else PARTS)
     masks = [part == i for i in range(part.max() + 1)]
     quick, quick_masks = some.rows(slice(QUICK_ROWS)), [mask[:QUICK_ROWS] for mask in masks[:PARTS]]
-    columns = _columns_that_gain(quick, quick_masks, dtype)
+    columns = _columns_that_gain(quick, quick_masks, dtype) & (True if among is None else among)
     if not columns.any():
         return None
     if not _pay(_Look(quick, quick_masks, dtype, seed, FEW_COMPONENTS, blocks), columns, LEAST_GAIN_OF_FEW):

@@ -9,7 +9,7 @@ import numpy as np
 
 from nvpflow._training.origin import name_columns
 from nvpflow._training.statistics import LARGE_SHARE, QUANTILES_FROM, moments, quantiles
-from nvpflow._typing import FloatDType, Floats, Names
+from nvpflow._typing import Bools, FloatDType, Floats, Names
 from nvpflow._validation.arguments import FLOAT64
 from nvpflow._warnings import warn_user
 from nvpflow.ensemble import FlowEnsemble, log_prob_and_std
@@ -67,6 +67,15 @@ class Supports:
         _warn_of_values_on_bounds(kinds, data, names)
         scales = np.array([_scale(kind, x, edge, data.weight) for kind, x, edge in zip(kinds, data.x.T, edges)])
         return cls(kinds, scales, edges)
+
+    @property
+    def may_have_margins(self) -> Bools:
+        """The columns (D,) of real numbers without bounds; none beside angles, whose sums over turns want affine maps.
+
+        The linear tails of a margin would be without a mean behind the exponential of a half-line.
+        """
+        found: Bools = self.is_free & ~self.is_whole & (not self.turns.any())
+        return found
 
     def layer(self, dtype: FloatDType) -> Bounded:
         """The layer from the real line to the supports, less the origin."""

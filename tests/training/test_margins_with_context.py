@@ -104,3 +104,37 @@ def test_columns_without_need_have_none():
     c = rng.exponential(size=(500, 1))
     model = nvpflow.FlowDensity(random_state=0).fit(3 * c + 0.1 * rng.normal(size=(500, 1)), context=c)
     assert not has_margins(model.flow_)
+
+
+def half_declared(n, seed):
+    """Two dependent columns of log-normal numbers, of which only the first one is declared, and their log-density."""
+    z = np.random.default_rng(seed).normal(size=(n, 2)) @ np.linalg.cholesky([[1, 0.7], [0.7, 1]]).T
+    log_p = -0.5 * (z @ np.linalg.inv([[1, 0.7], [0.7, 1]]) * z).sum(axis=1) - np.log(2 * np.pi) - 0.5 * np.log(0.51)
+    return np.exp(z), log_p - z.sum(axis=1)
+
+
+@pytest.fixture(scope="module")
+def declared():
+    x, _ = half_declared(800, 0)
+    return nvpflow.FlowDensity(support={0: "positive"}, missing="marginalize", random_state=0).fit(x)
+
+
+def test_columns_beside_a_support(declared):
+    """A declared column took the margins of all others: 0.2 nats."""
+    x, log_p = half_declared(4000, 1)
+    assert has_margins(declared.flow_)
+    assert np.mean(log_p - declared.score_samples(x)) < 0.1
+    assert declared.sample(1000, random_state=0)[:, 0].min() > 0
+    first = declared.marginal([0])  # an exponential of a linear tail would have no mean
+    assert abs(float(np.squeeze(first.mean())) - np.exp(0.5)) < 0.3
+
+
+def test_questions_to_columns_beside_a_support(declared):
+    grid = np.linspace(-5, 200, 100_001)
+    step = grid[1] - grid[0]
+    joint = np.exp(declared.score_samples(np.column_stack([np.full(len(grid), 1.3), grid])).astype(float))
+    np.testing.assert_allclose(joint.sum() * step, np.exp(declared.score_samples([[1.3, np.nan]])[0]), rtol=1e-3)
+    found, at = declared.conditional({0: 1.3}), np.array([0.3, 1.0, 4.0])
+    np.testing.assert_allclose(found.cdf(at), np.interp(at, grid, np.cumsum(joint)) / joint.sum(), atol=1e-3)
+    given = declared.conditional({1: 1.3})
+    np.testing.assert_allclose(given.cdf(given.ppf([0.1, 0.9])), [0.1, 0.9], atol=1e-5)
