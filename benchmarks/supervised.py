@@ -8,7 +8,8 @@
 Every table is cross-validated with one set of folds for all models. "difference" is the mean over rows of the loss of nvpflow
 less that of the best baseline, with two standard errors: nvpflow is better where it is negative. The baseline is chosen by
 the losses that it is compared with, which favours it. The tables iris and breast cancer chose the constants of the
-classifier; the regressor has no constants of its own. It needs ``pip install nvpflow[tables]``.
+classifier; the regressor has no constants of its own. Digits, with 70 fits of densities of 59 columns for each fold, takes about three minutes of
+one core a fold. It needs ``pip install nvpflow[tables]``.
 """
 
 import argparse
