@@ -197,6 +197,11 @@ def read_typed(
 ) -> tuple[list[Table], list[dict[int, list[Any]]], list[list[str]]]:
     """As `read_mixed`, and the types of the columns of each group.
 
+    Parameters
+    ----------
+    path, groups, delimiter, header, dtype
+        As for `read_columns`.
+
     Returns
     -------
     tables, categories : list

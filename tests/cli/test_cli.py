@@ -279,7 +279,7 @@ class TestPlot:
         assert main(*FIT, tmp_path / "x.npy", "-o", tmp_path / "m.npz") == 0
         drawn = []
         corner = plot.corner
-        monkeypatch.setattr(plot, "corner", lambda *clouds, names: drawn.append(clouds) or corner(*clouds, names=names))
+        monkeypatch.setattr(plot, "corner", lambda *clouds, **options: drawn.append(clouds) or corner(*clouds, **options))
         assert main("plot", tmp_path / "m.npz", tmp_path / "x.npy", "-o", tmp_path / "c.png", "-n", 20) == 0
         assert [len(cloud) for cloud in drawn[0]] == [50, 20]
 
