@@ -31,14 +31,14 @@ class ColumnUnits:
         constant = self.deviation <= np.finfo(x.dtype).eps * np.abs(self.mean)
         self.deviation, self.dtype = np.where(constant, 1, self.deviation), x.dtype
 
-    def standardize(self, x: Floats) -> Floats:
-        """In the dtype of the samples, or in float64 where float32 is too small."""
-        z = np.empty(x.shape, self.dtype)
+    def standardize(self, x: Floats, *, in_place: bool = False) -> Floats:
+        """In the dtype of the samples, or in float64 where float32 is too small. `in_place`: x may be overwritten."""
+        ends = np.array([x.min(axis=0), x.max(axis=0)]) if len(x) else x
+        if np.abs((ends - self.mean) / self.deviation).max(initial=0) > LARGEST_SINGLE:
+            return np.asarray((x - self.mean) / self.deviation)
+        z = x if in_place and x.dtype == self.dtype else np.empty(x.shape, self.dtype)
         for rows in blocks(len(x)):
-            part = (x[rows] - self.mean) / self.deviation
-            if np.abs(part).max() > LARGEST_SINGLE:
-                return np.asarray((x - self.mean) / self.deviation)
-            z[rows] = part
+            z[rows] = (x[rows] - self.mean) / self.deviation
         return z
 
     @property

@@ -114,13 +114,23 @@ def make_starts(
             starts[0].take_known(mixtures_of(getattr(before, "search_", None), mixture.n_components))
         starts[0].shorten()
     for start in starts:
-        start.blocks, slopes = blocks, start.units.log_slopes
-        of_validation = log_slopes[1] if validation is None else log_slopes[1] + slopes(validation.x)
-        start.log_slopes = log_slopes[0] + slopes(training.x), of_validation
+        start.blocks = blocks
+        of_slower = start.slower and start.slower.log_slopes
+        start.log_slopes = of_slower or _log_slopes(start.units, log_slopes, training, validation)
         if supports is not None:
             start.has_supports = True
             start.units.origin = supports.origin_within(start.units.origin)
     return starts
+
+
+def _log_slopes(
+    units: Units, of_supports: tuple[Floats, Floats], training: Data, validation: Data | None
+) -> tuple[Floats, Floats]:
+    """Those of supports and margins together. Without margins nothing is copied: zeros that nobody writes to take no memory."""
+    if units.margins is None:
+        return of_supports
+    of_validation = of_supports[1] if validation is None else of_supports[1] + units.log_slopes(validation.x)
+    return of_supports[0] + units.log_slopes(training.x), of_validation
 
 
 def learned(

@@ -119,7 +119,7 @@ def stack_mixtures(
     data = training.and_those(validation)
     units = ColumnUnits(data.x, data.weight)
     distinct = share_of_distinct(data.x)
-    data = Data(units.standardize(data.x), None, data.weight)
+    data = Data(units.standardize(data.x, in_place=True), None, data.weight)
 
     def candidates(mask: npt.NDArray[np.bool_], seeds: list[int]) -> Candidates:
         part = Candidates(data, units, mask, distinct, seeds)
@@ -195,7 +195,9 @@ def stack_of(
 
 def parts_in_turn(n_training: int, n_validation: int, n_parts: int, seed: int) -> list[npt.NDArray[np.bool_]]:
     """Masks of the rows that are held out, one after the other. The first are the validation rows, which come last."""
-    part = np.random.default_rng(seed).permutation(n_training) % min(n_parts - 1, n_training) + 1
+    part = np.random.default_rng(seed).permutation(n_training)
+    part %= min(n_parts - 1, n_training)
+    part += 1
     part = np.append(part, np.zeros(n_validation, int))
     in_turn = max(1, min(part.max() + 1, MOST_ROWS_IN_TURN // len(part)))
     return [part == i for i in range(in_turn)]
