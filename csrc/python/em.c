@@ -41,7 +41,8 @@ static bool call_structure(void *context, const double *pooled, double *prior) {
     return succeeded;
 }
 
-/* The prior: (n, samples, shrinkage, limits, floor, added, repeated, structure). Its arrays belong to the tuple. */
+/* The prior: (n, samples, shrinkage, limits, floor, added, repeated, structure). Its arrays belong to the tuple. The
+ * structure is a number of factors, a callable, or None. */
 static int parse_prior(PyObject *tuple, Fit *fit) {
     PyArrayObject *limits, *floor, *added;
     PyObject *repeated, *structure;
@@ -62,7 +63,16 @@ static int parse_prior(PyObject *tuple, Fit *fit) {
     prior->one_value = numbers[3], prior->enough_for_values = numbers[4];
     prior->dim = (size_t)dim, prior->floor = PyArray_DATA(floor), prior->added = PyArray_DATA(added);
     prior->repeated = repeated == Py_None ? NULL : PyArray_DATA((PyArrayObject *)repeated);
-    fit->structure = structure == Py_None ? NULL : structure;
+    if (PyLong_Check(structure)) {
+        const Py_ssize_t n_factors = PyLong_AsSsize_t(structure);
+        if (n_factors < 1 || n_factors >= dim) {
+            if (!PyErr_Occurred())
+                PyErr_SetString(PyExc_ValueError, "the number of factors must be at least 1, and less than dim");
+            return -1;
+        }
+        prior->n_factors = (size_t)n_factors;
+    }
+    fit->structure = structure == Py_None || PyLong_Check(structure) ? NULL : structure;
     prior->structure = fit->structure ? call_structure : NULL;
     prior->context = fit;
     return 0;

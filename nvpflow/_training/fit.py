@@ -126,7 +126,7 @@ def make_starts(
 def _log_slopes(
     units: Units, of_supports: tuple[Floats, Floats], training: Data, validation: Data | None
 ) -> tuple[Floats, Floats]:
-    """Those of supports and margins together. Without margins nothing is copied: zeros that nobody writes to take no memory."""
+    """Those of supports and margins together. Without margins nothing is copied: zeros that nobody writes take no memory."""
     if units.margins is None:
         return of_supports
     of_validation = of_supports[1] if validation is None else of_supports[1] + units.log_slopes(validation.x)
@@ -168,8 +168,11 @@ def _new_starts(settings: Settings, training: Data, validation: Data | None, see
         held_out = validation and _standardized(units, validation)
         slower = None
         for rate in _rates(settings, training, held_out, mixture):
-            student = student_t_of(inner.x, inner.weight) if base == STUDENT_T else None
-            flow = new_flow(settings, inner, start_seed, student or (mixture and mixture.copy()))
+            if slower is not None:
+                flow = slower.flow.copy()
+            else:
+                student = student_t_of(inner.x, inner.weight) if base == STUDENT_T else None
+                flow = new_flow(settings, inner, start_seed, student or (mixture and mixture.copy()))
             slower = Start(settings, inner, held_out, units, flow, mixture, start_seed, rate=rate, slower=slower)
             if training.context is not None:  # which the rival reads
                 slower.given = training, validation

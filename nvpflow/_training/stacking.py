@@ -51,6 +51,8 @@ TO_FIT_LONGER = 2  # mixtures, those with the largest shares
 LARGEST_LOSS = 10.0  # that counts where candidates are compared: one sample far out does not outweigh all others
 LOWEST = -1e300  # log-density of a sample without one, so that differences are not NaN
 EXPECTATION_STEPS = 300  # for the shares
+# After so many of them, and again, candidates are left out whose shares are negligible and fall: they would not come back.
+STEPS_TO_DROP, NEGLIGIBLE, NEGLIGIBLE_SAMPLES = 20, 1e-4, 0.1
 DRAWS = 2000  # for the gain of an average
 
 
@@ -322,10 +324,17 @@ def shares_of(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, 
     density = np.exp(values[:, has_density] - best[has_density])
     share = np.ones(density.shape[1]) if weight is None else weight[has_density]
     share = share / share.sum()
-    shares = np.full(len(values), 1 / len(values))
-    for _ in range(EXPECTATION_STEPS):
-        shares = shares * (density @ (share / (shares @ density)))
-    return dict(zip(log_probs, (shares / shares.sum()).tolist()))
+    shares, left = np.full(len(values), 1 / len(values)), np.arange(len(values))
+    negligible = min(NEGLIGIBLE, NEGLIGIBLE_SAMPLES / len(share))
+    for step in range(1, EXPECTATION_STEPS + 1):
+        factors = density @ (share / (shares @ density))
+        shares = shares * factors
+        if step % STEPS_TO_DROP == 0:
+            stays = (shares > negligible) | (factors > 1)
+            left, shares, density = left[stays], shares[stays], density[stays]
+    of_all = np.zeros(len(values))
+    of_all[left] = shares / shares.sum()
+    return dict(zip(log_probs, of_all.tolist()))
 
 
 def log_average(log_probs: dict[str, Floats], shares: dict[str, float]) -> Floats:
