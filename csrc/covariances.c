@@ -18,8 +18,8 @@ typedef struct {
 static bool allocate(memory *m, size_t dim, size_t k) {
     size_t square, n = 0;
     if (!nvp_multiply(dim, dim, &square) || !nvp_add_product(7, square, &n) || !nvp_add_product(k, dim, &n) ||
-        !nvp_add_product(3, dim, &n) ||
-        n > SIZE_MAX / sizeof *m->pooled || !(m->pooled = malloc(n * sizeof *m->pooled)))
+        !nvp_add_product(3, dim, &n) || n > SIZE_MAX / sizeof *m->pooled ||
+        !(m->pooled = malloc(n * sizeof *m->pooled)))
         return false;
     m->prior = m->pooled + square, m->inverse = m->prior + square, m->root = m->inverse + square;
     m->broad = m->root + square, m->scale = m->broad + k * dim, m->factors = m->scale + dim;

@@ -31,7 +31,8 @@ static void rotate(size_t dim, size_t p, size_t q, double *a, double *vectors) {
     a[p * dim + q] = a[q * dim + p] = 0;
 }
 
-/* The diagonal of the symmetric a (dim, dim) becomes its eigenvalues; row i of `vectors` is the eigenvector of the i-th. */
+/* The diagonal of the symmetric a (dim, dim) becomes its eigenvalues; row i of `vectors` is the eigenvector of the
+ * i-th. */
 static void diagonalize(size_t dim, double *a, double *vectors) {
     memset(vectors, 0, dim * dim * sizeof *vectors);
     for (size_t i = 0; i < dim; i++)

@@ -173,9 +173,8 @@ PyObject *em(PyObject *module, PyObject *args) {
                               .class_shares = data_or_null(arrays[CLASS_SHARES])};
     nvp_interrupt interrupt;
     release_gil(&fit.call, &interrupt);
-    const nvp_status status =
-        nvp_em(&samples, &fit.prior, n_first > 0 ? (size_t)n_first : 0, max_iter > 0 ? (size_t)max_iter : 0, tolerance,
-               &interrupt, &mixture, &nll);
+    const nvp_status status = nvp_em(&samples, &fit.prior, n_first > 0 ? (size_t)n_first : 0,
+                                     max_iter > 0 ? (size_t)max_iter : 0, tolerance, &interrupt, &mixture, &nll);
     return raise_not_definite(&fit.call, status) < 0 ? NULL : PyFloat_FromDouble(nll);
 }
 
@@ -271,8 +270,7 @@ PyObject *em_log_prob(PyObject *module, PyObject *args) {
     Call call = {0};
     nvp_interrupt interrupt;
     release_gil(&call, &interrupt);
-    const nvp_status status =
-        nvp_em_log_prob(&samples, &mixture, &interrupt, PyArray_DATA((PyArrayObject *)log_prob));
+    const nvp_status status = nvp_em_log_prob(&samples, &mixture, &interrupt, PyArray_DATA((PyArrayObject *)log_prob));
     if (raise_not_definite(&call, status) < 0) {
         Py_DECREF(log_prob);
         return NULL;

@@ -273,9 +273,16 @@ static void test_failing_allocations(void) {
     FAIL_EACH(nvp_cluster_moments(&points, K, labels, found.weights, found.means, found.covariances));
 }
 
-static const named_test tests[] = {
-    TEST(step),     TEST(float32_and_weights), TEST(classes),         TEST(interruptions), TEST(errors),
-    TEST(parts),    TEST(log_prob),            TEST(errors_of_parts), TEST(factor_prior),  TEST(kmeans),
-    TEST(failing_allocations)};
+static const named_test tests[] = {TEST(step),
+                                   TEST(float32_and_weights),
+                                   TEST(classes),
+                                   TEST(interruptions),
+                                   TEST(errors),
+                                   TEST(parts),
+                                   TEST(log_prob),
+                                   TEST(errors_of_parts),
+                                   TEST(factor_prior),
+                                   TEST(kmeans),
+                                   TEST(failing_allocations)};
 
 int main(int n_arguments, char **arguments) { return RUN_TESTS(tests, n_arguments, arguments); }
