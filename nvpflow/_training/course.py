@@ -24,9 +24,7 @@ __all__ = [
     "FIRST_CYCLE",
     "FIRST_OF_REFIT",
     "LAST_CYCLE",
-    "LEAST_GAIN_OF_REFIT",
     "LEFT_OF_REFIT",
-    "LONGEST_OF_REFIT",
     "STOPPED",
     "Contest",
     "cycle_ends",
@@ -48,15 +46,12 @@ FEW_TO_TELL = 500
 # no mixture has moved with the samples, they lost 0.04 nats and take the fixed number.
 FIRST_CYCLE, FIRST_OF_REFIT, GROWTH = 150, 50, 2
 EARLY_OF_REFIT, LEFT_OF_REFIT = 2, 2
-# The last cycle of a refit gains nothing, and would take half of all steps: cycles grow up to LONGEST_OF_REFIT steps, and have
-# to gain more. The 20 refits took 0.88 of the time for it, at the same likelihoods (three states).
-LONGEST_OF_REFIT = 400
 # Steps of all cycles, which together take less than two seconds of one core for any number of parameters.
 MOST_STEPS, STEPS_TIMES_PARAMETERS, LEAST_STEPS = 5000, 90_000_000, 480
 # Between these numbers of training samples the steps grow with the square root, since there is more to learn.
 FEW_SAMPLES, MANY_SAMPLES = 10_000, 300_000
 # A cycle has to gain this many standard errors for another one to follow.
-LEAST_GAIN, LEAST_GAIN_OF_REFIT = 0.5, 1.0
+LEAST_GAIN = 0.5
 # Layers are taken to be out of reach if they would not lead mixtures by a standard error were each of the cycles that are
 # left to gain so many times as much as the last one: more where a larger learning rate is yet to come, or cycles are shorter
 # than FIRST_CYCLE. The closest winner needed two thirds of it (a checkerboard of 10,000 samples), in 168 fits to the half
@@ -86,18 +81,16 @@ def rates_to_try(settings: Settings, n: int) -> tuple[float | None, ...]:
     return RATES if n >= FEW_TO_TELL else RATES[:1]
 
 
-def cycle_ends(n: int, batch: int, n_parameters: int, first: int = FIRST_CYCLE, longest: float = math.inf) -> list[int]:
-    """The epochs at which cycles end, for n training samples, `batch` of them a step, and so many steps of the first cycle and
-    of the longest one."""
+def cycle_ends(n: int, batch: int, n_parameters: int, first: int = FIRST_CYCLE) -> list[int]:
+    """The epochs at which cycles end, for n training samples, `batch` of them a step, and so many steps of the first cycle."""
     most = min(MOST_STEPS, max(LEAST_STEPS, STEPS_TIMES_PARAMETERS // max(1, n_parameters)))
     most = round(most * math.sqrt(min(max(n, FEW_SAMPLES), MANY_SAMPLES) / FEW_SAMPLES))
     length = max(1, round(first * batch / n))
     ends = [length]
-    while True:
-        length = max(length, min(GROWTH * length, longest * batch // n))
-        if (ends[-1] + length) * n > most * batch:
-            return ends
-        ends.append(int(ends[-1] + length))
+    while (ends[-1] + GROWTH * length) * n <= most * batch:
+        length *= GROWTH
+        ends.append(ends[-1] + length)
+    return ends
 
 
 class Contest:
@@ -112,15 +105,10 @@ class Contest:
         That by mixtures without layers, if these compete.
     n_early : int
         The number of cycles after which much may still be gained: a larger learning rate is yet to come, or they are short.
-    least_gain : float
-        Standard errors that a cycle has to gain for another one to follow.
     """
 
-    def __init__(
-        self, validation: Data, log_prob: Floats, to_beat: Floats | None, n_early: int = 0, least_gain: float = LEAST_GAIN
-    ) -> None:
+    def __init__(self, validation: Data, log_prob: Floats, to_beat: Floats | None, n_early: int = 0) -> None:
         self.weight, self.before, self.to_beat, self.n_early = validation.weight, log_prob, to_beat, n_early
-        self.least_gain = least_gain
 
     def end(self, log_prob: Floats, n_left: int) -> str:
         """Why to end with a flow that now has this log-density: empty if up to `n_left` more cycles may pay."""
@@ -132,6 +120,6 @@ class Contest:
                 lead, error_of_lead = mean_and_error(log_prob - self.to_beat, self.weight)
         most_left = (MOST_GAIN_EARLY if self.n_early > 0 else MOST_GAIN) * n_left * gain
         self.before, self.n_early = log_prob, self.n_early - 1
-        if not gain > self.least_gain * error:
+        if not gain > LEAST_GAIN * error:
             return NO_GAIN
         return "" if lead + most_left > LEAST_LEAD * error_of_lead else OUT_OF_REACH

@@ -14,9 +14,7 @@ from nvpflow._training.course import (
     FIRST_CYCLE,
     FIRST_OF_REFIT,
     LAST_CYCLE,
-    LEAST_GAIN_OF_REFIT,
     LEFT_OF_REFIT,
-    LONGEST_OF_REFIT,
     STOPPED,
     Contest,
     cycle_ends,
@@ -163,17 +161,17 @@ class Start:
         self._begin_with_short_cycle()
 
     def _begin_with_short_cycle(self) -> None:
-        self.cycles = self._cycles(self.mixture, FIRST_OF_REFIT, LONGEST_OF_REFIT)
+        self.cycles = self._cycles(self.mixture, FIRST_OF_REFIT)
         if self.cycles:
             self.max_iter = self.cycles[-1]
 
-    def _cycles(self, mixture: MixtureBase | None, first: int = FIRST_CYCLE, longest: float = math.inf) -> list[int]:
-        """The epochs at which cycles end, with so many steps in the first and the longest. None: the number is fixed."""
+    def _cycles(self, mixture: MixtureBase | None, first: int = FIRST_CYCLE) -> list[int]:
+        """The epochs at which cycles end, with so many steps in the first. Without any, the number of epochs is fixed."""
         has_start = mixture is not None or self.is_refit
         if not has_start or self.validation is None or self.training.context is not None or not has_course(self.settings):
             return []
         n = len(self.training.x)
-        return cycle_ends(n, min(n, self.settings.batch_size or n), self.flow.n_parameters, first, longest)
+        return cycle_ends(n, min(n, self.settings.batch_size or n), self.flow.n_parameters, first)
 
     def _over_full_mixture(self) -> bool:
         """Whether the base is a mixture that reads the context, if there is one."""
@@ -242,12 +240,10 @@ class Start:
     def _new_contest(self) -> Contest:
         assert self.validation is not None
         if self.mixture is None:
-            return Contest(self.validation, self.log_prob_of_flow(), None, least_gain=LEAST_GAIN_OF_REFIT)
+            return Contest(self.validation, self.log_prob_of_flow(), None)
         stack = self.stack_of_mixtures()
         before, to_beat = self._log_prob(self.mixture), stack.held_out + stack.gain
-        if self.known:
-            return Contest(self.validation, before, to_beat, EARLY_OF_REFIT, LEAST_GAIN_OF_REFIT)
-        return Contest(self.validation, before, to_beat, int(self.has_faster))
+        return Contest(self.validation, before, to_beat, EARLY_OF_REFIT if self.known else int(self.has_faster))
 
     def run(
         self, seed: int, callback: Callback | None, limit: Limit | None = None, pause_after: int | None = None, **cycle: Any

@@ -29,14 +29,6 @@ class TestCycles:
         assert lengths[0] >= 1
         assert (lengths[1:] == 2 * lengths[:-1]).all()
 
-    @pytest.mark.parametrize("n", [40, 800, 8000])
-    def test_longest(self, n):
-        ends, usual = cycle_ends(n, 256, 7500, 50, 400), cycle_ends(n, 256, 7500, 50)
-        steps = np.diff([0, *ends]) * n / 256
-        assert steps.max() <= max(400, n / 256) < np.diff(usual).max() * n / 256
-        assert ends[:3] == usual[:3] and ends[-1] * n <= 5000 * 256
-        assert len(ends) > len(usual)
-
     def test_as_much_as_the_samples_deserve(self):
         def steps(n, n_parameters):
             return cycle_ends(n, 256, n_parameters)[-1] * n / 256
@@ -45,25 +37,12 @@ class TestCycles:
         assert steps(80_000, 7500) > 1.5 * steps(8000, 7500)
 
 
-def contest_data():
-    return Data(np.zeros((100, 1)))
-
-
 class TestContest:
     weight = None
 
     def contest(self, before, to_beat, n_early=0):
         zeros = np.zeros(100)
         return Contest(Data(zeros[:, None], None, self.weight), zeros + before, zeros + to_beat, n_early), zeros
-
-    def test_refits_have_to_gain_more(self):
-        contest, zeros = self.contest(0.0, -1.0)
-        gains = zeros + np.where(np.arange(100) % 2, 1.07, -1.0)  # 0.035, and a third of a standard error more than one half
-        assert contest.end(gains, 3) == NO_GAIN
-        gains = zeros + np.where(np.arange(100) % 2, 1.16, -1.0)
-        for least_gain, ended in ((0.5, ""), (1.0, NO_GAIN)):
-            refit = Contest(contest_data(), zeros, None, 0, least_gain)
-            assert refit.end(gains, 3) == ended
 
     def test_no_gain(self):
         contest, zeros = self.contest(0.0, -1.0)
