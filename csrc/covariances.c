@@ -1,5 +1,6 @@
 #include "covariances.h"
 #include "checked.h"
+#include "factor_model.h"
 #include "reals.h"
 #include "triangular.h"
 #include <float.h>
@@ -8,18 +9,20 @@
 #include <string.h>
 
 /* One allocation: the pooled covariance (dim, dim), the prior of all components, its inverse, and further squares to
- * compute it. broad (k, dim): 1 for the columns in which a component does not hold one value; scale (dim). */
+ * compute it. broad (k, dim): 1 for the columns in which a component does not hold one value; scale (dim). `factors`
+ * is scratch of a factor model. */
 typedef struct {
-    double *pooled, *prior, *inverse, *root, *broad, *scale;
+    double *pooled, *prior, *inverse, *root, *broad, *scale, *factors;
 } memory;
 
 static bool allocate(memory *m, size_t dim, size_t k) {
-    size_t square, n = dim;
-    if (!nvp_multiply(dim, dim, &square) || !nvp_add_product(4, square, &n) || !nvp_add_product(k, dim, &n) ||
-        n > SIZE_MAX / sizeof *m->pooled || !(m->pooled = malloc(n * sizeof *m->pooled)))
+    size_t square, n = 0;
+    if (!nvp_multiply(dim, dim, &square) || !nvp_add_product(7, square, &n) || !nvp_add_product(k, dim, &n) ||
+        !nvp_add_product(3, dim, &n) || n > SIZE_MAX / sizeof *m->pooled ||
+        !(m->pooled = malloc(n * sizeof *m->pooled)))
         return false;
     m->prior = m->pooled + square, m->inverse = m->prior + square, m->root = m->inverse + square;
-    m->broad = m->root + square, m->scale = m->broad + k * dim;
+    m->broad = m->root + square, m->scale = m->broad + k * dim, m->factors = m->scale + dim;
     return true;
 }
 
@@ -61,6 +64,10 @@ static bool set_prior(const nvp_covariance_prior *prior, const memory *m) {
     const size_t dim = prior->dim;
     if (prior->structure)
         return prior->structure(prior->context, m->pooled, m->prior);
+    if (prior->n_factors) {
+        nvp_factor_model(dim, prior->n_factors, m->pooled, m->prior, m->factors);
+        return true;
+    }
     for (size_t i = 0; i < dim * dim; i++)
         m->prior[i] = (1 - prior->shrinkage) * m->pooled[i];
     for (size_t i = 0; i < dim; i++)

@@ -25,7 +25,8 @@ typedef struct {
     const double *floor;     /* (dim): the least variances */
     const double *added;     /* (dim): what a variance grows by */
     const double *repeated;  /* (dim): 1 for columns with many equal values, else 0; NULL: there are none */
-    nvp_structure structure; /* NULL: shrinkage */
+    size_t n_factors;        /* less than dim: the prior is a factor model instead; 0: shrinkage */
+    nvp_structure structure; /* instead of both; NULL: none */
     void *context;           /* of `structure` */
 } nvp_covariance_prior;
 

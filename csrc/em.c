@@ -145,8 +145,8 @@ static nvp_status maximize(const nvp_em_samples *samples, const nvp_covariance_p
     return NVP_OK;
 }
 
-nvp_status nvp_em(const nvp_em_samples *samples, const nvp_covariance_prior *prior, size_t max_iter, double tolerance,
-                  nvp_interrupt *interrupt, nvp_em_mixture *mixture, double *nll) {
+nvp_status nvp_em(const nvp_em_samples *samples, const nvp_covariance_prior *prior, size_t n_first, size_t max_iter,
+                  double tolerance, nvp_interrupt *interrupt, nvp_em_mixture *mixture, double *nll) {
     if (samples->n == 0 || samples->dim == 0 || samples->n_classes == 0 || mixture->k == 0 ||
         samples->dim != prior->dim)
         return NVP_ERROR_ARGUMENT;
@@ -158,15 +158,50 @@ nvp_status nvp_em(const nvp_em_samples *samples, const nvp_covariance_prior *pri
         return NVP_ERROR_MEMORY;
     nvp_scratch scratch = {0};
     nvp_status status = NVP_OK;
-    double before = INFINITY;
-    for (size_t step = 0; step < max_iter; step++) {
-        status = factorize(samples, mixture, &m) ? expect(engine, samples, mixture, &m, &scratch, interrupt, nll)
-                                                 : NVP_ERROR_ARGUMENT;
-        if (status == NVP_OK)
-            status = maximize(samples, prior, mixture, &m);
-        if (status != NVP_OK || before - *nll < tolerance || mixture->log_weights)
-            break;
-        before = *nll;
+    for (size_t part = 0; part < 2 && status == NVP_OK; part++) {
+        const size_t most = part ? max_iter : n_first;
+        const double least_gain = part ? tolerance : 1 / prior->n;
+        double before = INFINITY;
+        for (size_t step = 0; step < most; step++) {
+            status = factorize(samples, mixture, &m) ? expect(engine, samples, mixture, &m, &scratch, interrupt, nll)
+                                                     : NVP_ERROR_ARGUMENT;
+            if (status == NVP_OK)
+                status = maximize(samples, prior, mixture, &m);
+            if (status != NVP_OK || before - *nll < least_gain || mixture->log_weights)
+                break;
+            before = *nll;
+        }
+    }
+    nvp_scratch_free(&scratch);
+    free(m.roots);
+    return status;
+}
+
+nvp_status nvp_em_log_prob(const nvp_em_samples *samples, const nvp_em_mixture *mixture, nvp_interrupt *interrupt,
+                           double *log_prob) {
+    if (samples->dim == 0 || samples->n_classes != 1 || mixture->k == 0)
+        return NVP_ERROR_ARGUMENT;
+    const nvp_engine *engine = nvp_choose_engine(samples->dtype);
+    if (!engine)
+        return NVP_ERROR_UNSUPPORTED;
+    memory m;
+    if (!allocate(&m, samples->dim, mixture->k, 1))
+        return NVP_ERROR_MEMORY;
+    nvp_scratch scratch = {0};
+    nvp_status status = NVP_ERROR_ARGUMENT;
+    if (factorize(samples, mixture, &m)) {
+        const nvp_expectation expectation = {.n = samples->n,
+                                             .dim = samples->dim,
+                                             .k = mixture->k,
+                                             .n_classes = 1,
+                                             .x = samples->x,
+                                             .log_terms = m.log_terms,
+                                             .means = mixture->means,
+                                             .factors = m.factors,
+                                             .log_prob = log_prob,
+                                             .scratch = &scratch,
+                                             .interrupt = interrupt};
+        status = engine->expect(&expectation);
     }
     nvp_scratch_free(&scratch);
     free(m.roots);

@@ -26,16 +26,17 @@ typedef struct {
     double *class_shares;      /* (n_classes, k): receives the shares of the samples of each class; NULL: not wanted */
 } nvp_em_mixture;
 
-/* Take up to max_iter steps, until one raises the mean log-likelihood by less than `tolerance`. *nll: its negative, in
- * nats, before the last step. Only one step if log_weights are given, which steps do not change.
+/* Take up to n_first steps, until one raises the likelihood by less than a factor of e. Then take up to max_iter steps,
+ * until one of these raises the mean log-likelihood by less than `tolerance`. *nll: the negative of the mean, in nats,
+ * before the last step. Only one step if log_weights are given, which steps do not change.
  *
  * Errors: NVP_ERROR_ARGUMENT, a covariance is not positive definite; NVP_INTERRUPTED, by the interrupt or by the
  * structure of the prior. The mixture is then as after the last complete step.
  *
  * Dempster, Laird and Rubin (1977), "Maximum likelihood from incomplete data via the EM algorithm", section 4.3. The
  * covariances are those of nvp_covariances. */
-nvp_status nvp_em(const nvp_em_samples *samples, const nvp_covariance_prior *prior, size_t max_iter, double tolerance,
-                  nvp_interrupt *interrupt, nvp_em_mixture *mixture, double *nll);
+nvp_status nvp_em(const nvp_em_samples *samples, const nvp_covariance_prior *prior, size_t n_first, size_t max_iter,
+                  double tolerance, nvp_interrupt *interrupt, nvp_em_mixture *mixture, double *nll);
 
 /* The sums of an expectation step, with u = P (x - mean) and P the lower Cholesky factor of a precision: of
  * responsibilities, these times u, these times u u^T (its lower triangle), and the negative log-likelihood. */
@@ -51,6 +52,12 @@ typedef struct {
  * Errors: NVP_ERROR_ARGUMENT, a covariance is not positive definite; NVP_INTERRUPTED. */
 nvp_status nvp_em_add_sums(const nvp_em_samples *samples, const nvp_em_mixture *mixture, nvp_interrupt *interrupt,
                            nvp_em_sums *sums);
+
+/* log_prob (n): log-densities of the samples, of one class, in nats; not finite where the dtype is too small for them.
+ *
+ * Errors: NVP_ERROR_ARGUMENT, a covariance is not positive definite; NVP_INTERRUPTED. */
+nvp_status nvp_em_log_prob(const nvp_em_samples *samples, const nvp_em_mixture *mixture, nvp_interrupt *interrupt,
+                           double *log_prob);
 
 /* The maximisation step after which nvp_em would be, from the sums over n samples under this mixture. `dtype`: of the
  * samples. Errors: as nvp_em. */

@@ -23,6 +23,7 @@ typedef struct {
     double *shift;    /* (k, dim) */
     double *products; /* (k, dim, dim) */
     double *nll;
+    double *log_prob; /* (n): instead of all sums, the log-densities; NULL: not wanted */
     nvp_scratch *scratch;
     nvp_interrupt *interrupt;
 } nvp_expectation;

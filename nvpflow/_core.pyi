@@ -108,8 +108,10 @@ def em(
     prior: tuple[object, ...],
     max_iter: int,
     tolerance: float,
+    n_first: int = 0,
     /,
 ) -> float: ...
+def em_log_prob(x: Floats, weights: Floats, means: Floats, covariances: Floats, /) -> Floats: ...
 def em_sums(
     x: Floats,
     weights: Floats,

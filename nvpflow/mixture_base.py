@@ -229,11 +229,11 @@ def _check_mixture(weights: ArrayLike, means: ArrayLike, covariances: ArrayLike)
             )
     if not (weights > 0).all():
         raise ValueError(f"weights must be positive, got {weights.min()}")
-    for i, covariance in enumerate(covariances):
-        with np.errstate(over="ignore"):
-            difference = np.abs(covariance - covariance.T).max()
-        if difference > 1e-6 * np.abs(covariance).max():
-            raise ValueError(f"covariances[{i}] must be symmetric, got entries that differ by {difference:.3g}")
+    with np.errstate(over="ignore"):
+        differences = np.abs(covariances - covariances.transpose(0, 2, 1)).max(axis=(1, 2))
+    skew = np.flatnonzero(differences > 1e-6 * np.abs(covariances).max(axis=(1, 2)))
+    if len(skew):
+        raise ValueError(f"covariances[{skew[0]}] must be symmetric, got entries that differ by {differences[skew[0]]:.3g}")
     logits = np.log(weights) - np.log(weights.max())
     return logits - np.log(np.exp(logits).sum()), means, np.linalg.inv(_cholesky(covariances))
 

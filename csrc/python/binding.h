@@ -152,6 +152,7 @@ static inline PyObject *pair(PyArrayObject *first, PyArrayObject *second) {
 PyObject *adam_step(PyObject *module, PyObject *args);
 PyObject *incomplete_sums(PyObject *module, PyObject *args);
 PyObject *em(PyObject *module, PyObject *args);
+PyObject *em_log_prob(PyObject *module, PyObject *args);
 PyObject *em_sums(PyObject *module, PyObject *args);
 PyObject *em_step(PyObject *module, PyObject *args);
 PyObject *covariances(PyObject *module, PyObject *args);

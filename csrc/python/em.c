@@ -1,4 +1,4 @@
-/* nvpflow._core.em, em_sums, em_step and covariances. */
+/* nvpflow._core.em, em_log_prob, em_sums, em_step and covariances. */
 #include "binding.h"
 #include "../em.h"
 
@@ -41,7 +41,8 @@ static bool call_structure(void *context, const double *pooled, double *prior) {
     return succeeded;
 }
 
-/* The prior: (n, samples, shrinkage, limits, floor, added, repeated, structure). Its arrays belong to the tuple. */
+/* The prior: (n, samples, shrinkage, limits, floor, added, repeated, structure). Its arrays belong to the tuple. The
+ * structure is a number of factors, a callable, or None. */
 static int parse_prior(PyObject *tuple, Fit *fit) {
     PyArrayObject *limits, *floor, *added;
     PyObject *repeated, *structure;
@@ -62,7 +63,16 @@ static int parse_prior(PyObject *tuple, Fit *fit) {
     prior->one_value = numbers[3], prior->enough_for_values = numbers[4];
     prior->dim = (size_t)dim, prior->floor = PyArray_DATA(floor), prior->added = PyArray_DATA(added);
     prior->repeated = repeated == Py_None ? NULL : PyArray_DATA((PyArrayObject *)repeated);
-    fit->structure = structure == Py_None ? NULL : structure;
+    if (PyLong_Check(structure)) {
+        const Py_ssize_t n_factors = PyLong_AsSsize_t(structure);
+        if (n_factors < 1 || n_factors >= dim) {
+            if (!PyErr_Occurred())
+                PyErr_SetString(PyExc_ValueError, "the number of factors must be at least 1, and less than dim");
+            return -1;
+        }
+        prior->n_factors = (size_t)n_factors;
+    }
+    fit->structure = structure == Py_None || PyLong_Check(structure) ? NULL : structure;
     prior->structure = fit->structure ? call_structure : NULL;
     prior->context = fit;
     return 0;
@@ -114,12 +124,13 @@ PyObject *em(PyObject *module, PyObject *args) {
     (void)module;
     PyArrayObject *x, *weights, *means, *covariances_;
     PyObject *optional[N_OPTIONAL], *prior;
-    Py_ssize_t max_iter;
+    Py_ssize_t max_iter, n_first = 0;
     double tolerance, nll = NAN;
     Fit fit = {0};
-    if (!PyArg_ParseTuple(args, "O!OOOOO!O!O!O!nd", &PyArray_Type, &x, &optional[WEIGHT], &optional[CLASSES],
+    if (!PyArg_ParseTuple(args, "O!OOOOO!O!O!O!nd|n", &PyArray_Type, &x, &optional[WEIGHT], &optional[CLASSES],
                           &optional[LOG_WEIGHTS], &optional[CLASS_SHARES], &PyArray_Type, &weights, &PyArray_Type,
-                          &means, &PyArray_Type, &covariances_, &PyTuple_Type, &prior, &max_iter, &tolerance) ||
+                          &means, &PyArray_Type, &covariances_, &PyTuple_Type, &prior, &max_iter, &tolerance,
+                          &n_first) ||
         parse_prior(prior, &fit) < 0)
         return NULL;
     PyArrayObject *arrays[N_OPTIONAL];
@@ -162,8 +173,8 @@ PyObject *em(PyObject *module, PyObject *args) {
                               .class_shares = data_or_null(arrays[CLASS_SHARES])};
     nvp_interrupt interrupt;
     release_gil(&fit.call, &interrupt);
-    const nvp_status status =
-        nvp_em(&samples, &fit.prior, max_iter > 0 ? (size_t)max_iter : 0, tolerance, &interrupt, &mixture, &nll);
+    const nvp_status status = nvp_em(&samples, &fit.prior, n_first > 0 ? (size_t)n_first : 0,
+                                     max_iter > 0 ? (size_t)max_iter : 0, tolerance, &interrupt, &mixture, &nll);
     return raise_not_definite(&fit.call, status) < 0 ? NULL : PyFloat_FromDouble(nll);
 }
 
@@ -227,6 +238,44 @@ PyObject *em_sums(PyObject *module, PyObject *args) {
     release_gil(&call, &interrupt);
     const nvp_status status = nvp_em_add_sums(&samples, &mixture, &interrupt, &sums);
     return raise_not_definite(&call, status) < 0 ? NULL : PyFloat_FromDouble(sums.nll);
+}
+
+PyObject *em_log_prob(PyObject *module, PyObject *args) {
+    (void)module;
+    PyArrayObject *x, *weights, *means, *covariances_;
+    PyTypeObject *type = &PyArray_Type;
+    if (!PyArg_ParseTuple(args, "O!O!O!O!", type, &x, type, &weights, type, &means, type, &covariances_))
+        return NULL;
+    const int typenum = PyArray_TYPE(x);
+    const npy_intp k = PyArray_SIZE(weights), dim = PyArray_NDIM(x) == 2 ? PyArray_DIM(x, 1) : 0;
+    if ((typenum != NPY_FLOAT && typenum != NPY_DOUBLE) || !PyArray_ISCARRAY_RO(x) || dim == 0 || k == 0 ||
+        !has_shape(weights, k, 0) || !has_shape(means, k * dim, 0) || !has_shape(covariances_, k * dim * dim, 0)) {
+        PyErr_SetString(PyExc_ValueError, "x (n, dim), of float32 or float64, weights (k), means (k, dim) and "
+                                          "covariances (k, dim, dim) must be contiguous arrays, else of float64");
+        return NULL;
+    }
+    npy_intp n = PyArray_DIM(x, 0);
+    PyObject *log_prob = PyArray_SimpleNew(1, &n, NPY_DOUBLE);
+    if (!log_prob)
+        return NULL;
+    const nvp_em_samples samples = {.dtype = typenum == NPY_FLOAT ? NVP_FLOAT32 : NVP_FLOAT64,
+                                    .n = (size_t)n,
+                                    .dim = (size_t)dim,
+                                    .x = PyArray_DATA(x),
+                                    .n_classes = 1};
+    const nvp_em_mixture mixture = {.k = (size_t)k,
+                                    .weights = PyArray_DATA(weights),
+                                    .means = PyArray_DATA(means),
+                                    .covariances = PyArray_DATA(covariances_)};
+    Call call = {0};
+    nvp_interrupt interrupt;
+    release_gil(&call, &interrupt);
+    const nvp_status status = nvp_em_log_prob(&samples, &mixture, &interrupt, PyArray_DATA((PyArrayObject *)log_prob));
+    if (raise_not_definite(&call, status) < 0) {
+        Py_DECREF(log_prob);
+        return NULL;
+    }
+    return log_prob;
 }
 
 PyObject *em_step(PyObject *module, PyObject *args) {

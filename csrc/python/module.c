@@ -30,12 +30,16 @@ static PyMethodDef module_functions[] = {
      "covariances(squares, shares, prior, /)\n--\n\n"
      "Replace the weighted mean squares of components by their covariances, in place."},
     {"em", em, METH_VARARGS,
-     "em(x, weight, classes, log_weights, class_shares, weights, means, covariances, prior, max_iter, tolerance, /)"
+     "em(x, weight, classes, log_weights, class_shares, weights, means, covariances, prior, max_iter, tolerance, "
+     "n_first=0, /)"
      "\n--\n\n"
      "Fit a mixture by expectation-maximisation, in place. Return the mean NLL before the last step."},
     {"em_step", em_step, METH_VARARGS,
      "em_step(n, is_single, prior, weights, means, covariances, shares, shift, products, /)\n--\n\n"
      "Change a mixture, in place, by the maximisation step for sums over n samples, of float32 if is_single."},
+    {"em_log_prob", em_log_prob, METH_VARARGS,
+     "em_log_prob(x, weights, means, covariances, /)\n--\n\n"
+     "Log-densities (n) of samples by a mixture, in nats; not finite where the dtype of x is too small."},
     {"em_sums", em_sums, METH_VARARGS,
      "em_sums(x, weights, means, covariances, shares, shift, products, /)\n--\n\n"
      "Add the sums of the expectation step to the last three arrays. Return the sum of the NLL."},

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from nvpflow import _core
-from nvpflow._base import bare_flow
 from nvpflow._training.covariances import PRIOR_SAMPLES, CovariancePrior
 from nvpflow._training.dataset import Data
 from nvpflow._training.kmeans import Clusters
 from nvpflow._training.statistics import blocks, effective_size, location_and_scale
 from nvpflow._typing import Floats
-from nvpflow.mixture_base import MixtureBase, pack_factors
+from nvpflow.mixture_base import MixtureBase
 
 __all__ = ["ColumnUnits", "Mixture", "Samples", "standardized"]
 
@@ -31,14 +30,14 @@ class ColumnUnits:
         constant = self.deviation <= np.finfo(x.dtype).eps * np.abs(self.mean)
         self.deviation, self.dtype = np.where(constant, 1, self.deviation), x.dtype
 
-    def standardize(self, x: Floats) -> Floats:
-        """In the dtype of the samples, or in float64 where float32 is too small."""
-        z = np.empty(x.shape, self.dtype)
+    def standardize(self, x: Floats, *, in_place: bool = False) -> Floats:
+        """In the dtype of the samples, or in float64 where float32 is too small. `in_place`: x may be overwritten."""
+        ends = np.array([x.min(axis=0), x.max(axis=0)]) if len(x) else x
+        if np.abs((ends - self.mean) / self.deviation).max(initial=0) > LARGEST_SINGLE:
+            return np.asarray((x - self.mean) / self.deviation)
+        z = x if in_place and x.dtype == self.dtype else np.empty(x.shape, self.dtype)
         for rows in blocks(len(x)):
-            part = (x[rows] - self.mean) / self.deviation
-            if np.abs(part).max() > LARGEST_SINGLE:
-                return np.asarray((x - self.mean) / self.deviation)
-            z[rows] = part
+            z[rows] = (x[rows] - self.mean) / self.deviation
         return z
 
     @property
@@ -76,7 +75,6 @@ class Mixture:
 
     def __init__(self, samples: Samples, k: int, prior_samples: float = PRIOR_SAMPLES) -> None:
         self.samples, self.k, self.dim, self.prior_samples = samples, k, samples.x.shape[1], prior_samples
-        self._flow: _core.Flow | None = None
         self.weights: Floats = np.empty(0)
         self.means: Floats = np.empty((0, self.dim))
         self.covariances: Floats = np.empty((0, self.dim, self.dim))
@@ -90,37 +88,41 @@ class Mixture:
         self.weights, self.means = shares / shares.sum(), means
         self.covariances = self.samples.prior.covariances(squares, shares, self.prior_samples)
 
-    def fit(self, max_iter: int, least_gain: float = 0.0) -> float:
+    def fit(self, max_iter: int, least_gain: float = 0.0, n_first: int = 0) -> float:
         """Take steps until one raises the likelihood by less than a factor of e. Return the Bayesian information criterion.
 
-        `least_gain`: end also if a step raises the mean log-likelihood by less than this, in nats.
+        `least_gain`: end also if a step raises the mean log-likelihood by less than this, in nats. `n_first`: before these
+        steps take up to so many, without that end.
         """
-        nll = self._steps(max_iter, least_gain)
+        nll = self._steps(max_iter, least_gain, n_first)
         n_parameters = self.k * (1 + self.dim + self.dim * (self.dim + 1) // 2) - 1
         criterion: float = 2 * self.samples.n * nll + n_parameters * np.log(self.samples.n)
         return criterion
 
     def log_prob(self, x: Floats) -> Floats:
         """Log-density of points x (n, D), in nats, in float64. Minus infinity where it is not finite."""
-        if self._flow is None:  # one for all priors
-            self._flow = bare_flow(self.dim, self.samples.x.dtype, {"type": MixtureBase._kind, "n_components": self.k})
-        factors = pack_factors(np.linalg.inv(np.linalg.cholesky(self.covariances)))
-        self._flow.parameters[:] = np.concatenate([np.log(self.weights), self.means.ravel(), factors.ravel()])
-        with np.errstate(invalid="ignore", over="ignore"):
-            log_prob = self._flow.log_prob(x.astype(self.samples.x.dtype, copy=False)).astype(np.float64)
+        x = np.ascontiguousarray(x, self.samples.x.dtype)
+        try:
+            log_prob = _core.em_log_prob(x, *self._contiguous())
+        except ValueError as error:
+            raise ValueError(NOT_DEFINITE) from error
         return np.where(np.isfinite(log_prob), log_prob, -np.inf)
 
-    def _steps(self, max_iter: int, least_gain: float = 0.0) -> float:
+    def _steps(self, max_iter: int, least_gain: float = 0.0, n_first: int = 0) -> float:
         """Take steps of expectation and maximisation, as `fit`. Return the mean NLL before the last one."""
         samples = self.samples
         mixture, prior = self._copies(), samples.prior.for_core(self.prior_samples)
         least_gain = max(least_gain, 1 / samples.n)
         try:
-            nll = _core.em(samples.x, samples.weight, None, None, None, *mixture, prior, max_iter, least_gain)
+            nll = _core.em(samples.x, samples.weight, None, None, None, *mixture, prior, max_iter, least_gain, n_first)
         except ValueError as error:
             raise ValueError(NOT_DEFINITE) from error
         self.weights, self.means, self.covariances = mixture
         return nll
+
+    def _contiguous(self) -> tuple[Floats, Floats, Floats]:
+        weights, means, covariances = (np.ascontiguousarray(a, float) for a in (self.weights, self.means, self.covariances))
+        return weights, means, covariances
 
     def _copies(self) -> tuple[Floats, Floats, Floats]:
         """What the core changes in place; others may hold the arrays."""

@@ -117,13 +117,23 @@ def make_starts(
             starts[0].take_known(mixtures_of(getattr(before, "search_", None), mixture.n_components))
         starts[0].shorten()
     for start in starts:
-        start.blocks, start.of_table, slopes = blocks, of_table, start.units.log_slopes
-        of_validation = log_slopes[1] if validation is None else log_slopes[1] + slopes(validation.x)
-        start.log_slopes = log_slopes[0] + slopes(training.x), of_validation
+        start.blocks, start.of_table = blocks, of_table
+        of_slower = start.slower and start.slower.log_slopes
+        start.log_slopes = of_slower or _log_slopes(start.units, log_slopes, training, validation)
         if supports is not None:
             start.has_supports = True
             start.units.origin = supports.origin_within(start.units.origin)
     return starts
+
+
+def _log_slopes(
+    units: Units, of_supports: tuple[Floats, Floats], training: Data, validation: Data | None
+) -> tuple[Floats, Floats]:
+    """Those of supports and margins together. Without margins nothing is copied: zeros that nobody writes take no memory."""
+    if units.margins is None:
+        return of_supports
+    of_validation = of_supports[1] if validation is None else of_supports[1] + units.log_slopes(validation.x)
+    return of_supports[0] + units.log_slopes(training.x), of_validation
 
 
 def learned(
@@ -173,8 +183,11 @@ def _new_starts(
         held_out = validation and _standardized(units, validation)
         slower = None
         for rate in _rates(settings, training, held_out, mixture):
-            student = student_t_of(inner.x, inner.weight) if base == STUDENT_T else None
-            flow = new_flow(settings, inner, start_seed, student or (mixture and mixture.copy()))
+            if slower is not None:
+                flow = slower.flow.copy()
+            else:
+                student = student_t_of(inner.x, inner.weight) if base == STUDENT_T else None
+                flow = new_flow(settings, inner, start_seed, student or (mixture and mixture.copy()))
             slower = Start(settings, inner, held_out, units, flow, mixture, start_seed, rate=rate, slower=slower)
             if training.context is not None:  # which the rival reads
                 slower.given = training, validation

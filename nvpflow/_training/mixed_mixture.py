@@ -95,7 +95,9 @@ class MixedMixture(Mixture):
             log_prob = flow.log_prob(x.astype(self.samples.x.dtype, copy=False), indicators).astype(np.float64)
         return np.where(np.isfinite(log_prob), log_prob, -np.inf)
 
-    def _steps(self, max_iter: int, least_gain: float = 0.0) -> float:
+    def _steps(self, max_iter: int, least_gain: float = 0.0, n_first: int = 0) -> float:
+        if n_first:
+            self._steps(n_first)
         before = np.inf
         for _ in range(max_iter):
             nll = self._step()

@@ -393,9 +393,10 @@ def _others(held_out: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_] | slice:
 
 
 def _take_steps(mixture: Mixture) -> None:
-    mixture.fit(STEPS)
-    if not mixture.samples.prior.any_repeated:
-        mixture.fit(MORE_STEPS, LEAST_OF_STEP)
+    if mixture.samples.prior.any_repeated:
+        mixture.fit(STEPS)
+    else:
+        mixture.fit(MORE_STEPS, LEAST_OF_STEP, STEPS)
 
 
 def origin_of(name: str) -> str:

@@ -51,6 +51,8 @@ TO_FIT_LONGER = 2  # mixtures, those with the largest shares
 LARGEST_LOSS = 10.0  # that counts where candidates are compared: one sample far out does not outweigh all others
 LOWEST = -1e300  # log-density of a sample without one, so that differences are not NaN
 EXPECTATION_STEPS = 300  # for the shares
+# After so many of them, and again, candidates are left out whose shares are negligible and fall: they would not come back.
+STEPS_TO_DROP, NEGLIGIBLE, NEGLIGIBLE_SAMPLES = 20, 1e-4, 0.1
 DRAWS = 2000  # for the gain of an average
 
 
@@ -122,7 +124,7 @@ def stack_mixtures(
     data = training.and_those(validation)
     units = ColumnUnits(data.x, data.weight)
     distinct = share_of_distinct(data.x)
-    data = Data(units.standardize(data.x), None, data.weight)
+    data = Data(units.standardize(data.x, in_place=True), None, data.weight)
 
     def candidates(mask: npt.NDArray[np.bool_], seeds: list[int]) -> Candidates:
         part = Candidates(data, units, mask, distinct, seeds)
@@ -204,7 +206,9 @@ def stack_of(
 
 def parts_in_turn(n_training: int, n_validation: int, n_parts: int, seed: int) -> list[npt.NDArray[np.bool_]]:
     """Masks of the rows that are held out, one after the other. The first are the validation rows, which come last."""
-    part = np.random.default_rng(seed).permutation(n_training) % min(n_parts - 1, n_training) + 1
+    part = np.random.default_rng(seed).permutation(n_training)
+    part %= min(n_parts - 1, n_training)
+    part += 1
     part = np.append(part, np.zeros(n_validation, int))
     in_turn = max(1, min(part.max() + 1, MOST_ROWS_IN_TURN // len(part)))
     return [part == i for i in range(in_turn)]
@@ -341,10 +345,17 @@ def shares_of(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, 
     density = np.exp(values[:, has_density] - best[has_density])
     share = np.ones(density.shape[1]) if weight is None else weight[has_density]
     share = share / share.sum()
-    shares = np.full(len(values), 1 / len(values))
-    for _ in range(EXPECTATION_STEPS):
-        shares = shares * (density @ (share / (shares @ density)))
-    return dict(zip(log_probs, (shares / shares.sum()).tolist()))
+    shares, left = np.full(len(values), 1 / len(values)), np.arange(len(values))
+    negligible = min(NEGLIGIBLE, NEGLIGIBLE_SAMPLES / len(share))
+    for step in range(1, EXPECTATION_STEPS + 1):
+        factors = density @ (share / (shares @ density))
+        shares = shares * factors
+        if step % STEPS_TO_DROP == 0:
+            stays = (shares > negligible) | (factors > 1)
+            left, shares, density = left[stays], shares[stays], density[stays]
+    of_all = np.zeros(len(values))
+    of_all[left] = shares / shares.sum()
+    return dict(zip(log_probs, of_all.tolist()))
 
 
 def log_average(log_probs: dict[str, Floats], shares: dict[str, float]) -> Floats:

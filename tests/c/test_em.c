@@ -30,7 +30,7 @@ static nvp_status fit(const nvp_em_samples *of, const nvp_covariance_prior *prio
     nvp_em_mixture mixture = {
         .k = K, .weights = found->weights, .means = found->means, .covariances = found->covariances};
     nvp_interrupt interrupt = {0};
-    return nvp_em(of, prior, max_iter, 0, &interrupt, &mixture, nll);
+    return nvp_em(of, prior, 0, max_iter, 0, &interrupt, &mixture, nll);
 }
 
 static bool is_near(double a, double b) { return fabs(a - b) < 1e-12; }
@@ -74,7 +74,7 @@ static void test_classes(void) {
     nvp_em_mixture mixture = {K, found.weights, found.means, found.covariances, log_weights, class_shares};
     nvp_interrupt interrupt = {0};
     of.classes = classes, of.n_classes = 2;
-    CHECK(nvp_em(&of, &prior, 9, 0, &interrupt, &mixture, &nll) == NVP_OK);
+    CHECK(nvp_em(&of, &prior, 0, 9, 0, &interrupt, &mixture, &nll) == NVP_OK);
     CHECK(is_near(class_shares[0], 0) && is_near(class_shares[1], 0.5));
     CHECK(is_near(class_shares[2], 0) && is_near(class_shares[3], 0.5));
     CHECK(is_near(found.means[2], 0.5) && is_near(found.means[3], 1.5));
@@ -101,7 +101,7 @@ static void test_interruptions(void) {
     int n = 0;
     nvp_interrupt interrupt = {stop, &n, 0};
     nvp_em_mixture mixture = {.k = K, .weights = found.weights, .means = found.means, .covariances = found.covariances};
-    CHECK(nvp_em(&of, &prior, 9, 0, &interrupt, &mixture, &nll) == NVP_INTERRUPTED && n == 1);
+    CHECK(nvp_em(&of, &prior, 0, 9, 0, &interrupt, &mixture, &nll) == NVP_INTERRUPTED && n == 1);
     CHECK(!memcmp(&found, &before, sizeof found));
     prior.structure = refuse, prior.context = &n;
     CHECK(fit(&of, &prior, 9, &found, &nll) == NVP_INTERRUPTED && n == 2);
@@ -157,6 +157,46 @@ static void test_parts(void) {
     for (int i = 0; i < K * DIM * DIM; i++)
         CHECK(is_near(found.covariances[i], expected.covariances[i]) &&
               is_near(found.means[i % 4], expected.means[i % 4]));
+}
+
+static nvp_status log_prob(const nvp_em_samples *of, numbers *with, double *found) {
+    const nvp_em_mixture mixture = {
+        .k = K, .weights = with->weights, .means = with->means, .covariances = with->covariances};
+    nvp_interrupt interrupt = {0};
+    return nvp_em_log_prob(of, &mixture, &interrupt, found);
+}
+
+static void test_log_prob(void) {
+    nvp_em_samples of = samples();
+    numbers with = start();
+    double found[N];
+    CHECK(log_prob(&of, &with, found) == NVP_OK);
+    CHECK(is_near(found[0], -log(2 * 2 * 3.14159265358979323846) - 0.5));
+    CHECK(is_near(found[3], -log(2 * 2 * 3.14159265358979323846) - 5));
+    of.n_classes = 2;
+    CHECK(log_prob(&of, &with, found) == NVP_ERROR_ARGUMENT);
+    of = samples(), of.dim = SIZE_MAX / 2;
+    CHECK(log_prob(&of, &with, found) == NVP_ERROR_MEMORY);
+    of = samples(), with.covariances[0] = -1;
+    CHECK(log_prob(&of, &with, found) == NVP_ERROR_ARGUMENT);
+}
+
+/* Columns 0 and 1 are one factor and noise, column 2 is noise: the model says as much. */
+static void test_factor_prior(void) {
+    const double none_of_3[3] = {0}, covariance[9] = {2, 1, 0, 1, 2, 0, 0, 0, 3}, shares[1] = {1};
+    const nvp_covariance_prior prior = {.dim = 3,
+                                        .n = 100,
+                                        .samples = INFINITY,
+                                        .widest = 10,
+                                        .enough_rows = 10,
+                                        .floor = none_of_3,
+                                        .added = none_of_3,
+                                        .n_factors = 1};
+    double squares[9];
+    memcpy(squares, covariance, sizeof squares);
+    CHECK(nvp_covariances(&prior, 1, shares, squares) == NVP_OK);
+    for (int i = 0; i < 9; i++)
+        CHECK(fabs(squares[i] - covariance[i]) < 0.02);
 }
 
 static void test_errors_of_parts(void) {
@@ -225,6 +265,7 @@ static void test_failing_allocations(void) {
     FAIL_EACH(fit(&of, &prior, 1, &found, &nll));
     found = start();
     FAIL_EACH(add_sums(&of, &found, &sums));
+    FAIL_EACH(log_prob(&of, &found, distances));
     FAIL_EACH(nvp_em_step(NVP_FLOAT64, N, &sums, &prior, &mixture));
     FAIL_EACH(nvp_covariances(&prior, K, found.weights, found.covariances));
     FAIL_EACH(nvp_kmeans(&points, K, 2, found.means, labels));
@@ -232,8 +273,16 @@ static void test_failing_allocations(void) {
     FAIL_EACH(nvp_cluster_moments(&points, K, labels, found.weights, found.means, found.covariances));
 }
 
-static const named_test tests[] = {
-    TEST(step),  TEST(float32_and_weights), TEST(classes), TEST(interruptions),      TEST(errors),
-    TEST(parts), TEST(errors_of_parts),     TEST(kmeans),  TEST(failing_allocations)};
+static const named_test tests[] = {TEST(step),
+                                   TEST(float32_and_weights),
+                                   TEST(classes),
+                                   TEST(interruptions),
+                                   TEST(errors),
+                                   TEST(parts),
+                                   TEST(log_prob),
+                                   TEST(errors_of_parts),
+                                   TEST(factor_prior),
+                                   TEST(kmeans),
+                                   TEST(failing_allocations)};
 
 int main(int n_arguments, char **arguments) { return RUN_TESTS(tests, n_arguments, arguments); }

@@ -69,13 +69,30 @@ def test_rounded_columns_may_be_tied_to_each_other():
     np.testing.assert_array_equal(np.diag(of_one_value)[:2], prior.floor[:2])
 
 
-def test_factors():
-    prior, (squares, shares) = prior_of(9), components(9, 6)
+@pytest.mark.parametrize(("dim", "n_factors"), [(3, 1), (9, 2), (12, 5), (20, 3)])  # the last one by LAPACK
+def test_factors(dim, n_factors):
+    prior, (squares, shares) = prior_of(dim), components(dim, 6)
     plain = prior.covariances(squares, shares, 1.0)
-    prior.n_factors = 2
+    prior.n_factors = n_factors
     found = prior.covariances(squares, shares, 1.0)
     np.testing.assert_allclose(found, reference_covariances(prior, squares, shares, 1.0), rtol=1e-9, atol=1e-13)
-    assert np.abs(found - plain).max() > 0.01
+    assert np.abs(found - plain).max() > 1e-3
+
+
+def test_factors_of_constant_and_equal_columns():
+    prior, square = prior_of(4), np.zeros((1, 4, 4))
+    square[0, :2, :2], square[0, 2, 2] = 1.0, 4.0
+    prior.n_factors = 1
+    found = prior.covariances(square, np.ones(1), 1.0)
+    np.testing.assert_allclose(found, reference_covariances(prior, square, np.ones(1), 1.0), rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("n_factors", [-1, 3, 2**70])
+def test_numbers_of_factors_are_checked(n_factors):
+    prior, (squares, shares) = prior_of(3), components(3, 2)
+    *others, _ = prior.for_core(1.0)
+    with pytest.raises((ValueError, OverflowError), match=r"number of factors|too large"):
+        _core.covariances(squares, shares, (*others, n_factors))
 
 
 def test_constant_column():

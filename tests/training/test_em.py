@@ -113,6 +113,28 @@ def test_log_prob():
     assert found[-1] == -np.inf
 
 
+@every_dim
+def test_log_prob_of_each_engine(dim, every_isa):
+    mixture = start_of(np.random.default_rng(0).normal(size=(300, dim)).astype(np.float32), None, 5)
+    x = mixture.samples.x
+    expected = logsumexp(joint_log_prob(x, mixture.weights, mixture.means, mixture.covariances), axis=0)
+    np.testing.assert_allclose(mixture.log_prob(x), expected, rtol=1e-4, atol=1e-4)
+    assert mixture.log_prob(x[:0]).shape == (0,)
+
+
+def test_log_prob_checks_its_arrays():
+    mixture = np.full(3, 1 / 3), np.zeros((3, 2)), np.array([np.eye(2)] * 3)
+    values = [np.ones((20, 2)), *mixture]
+    assert np.isfinite(_core.em_log_prob(*values)).all()
+    for place in range(4):
+        for bad in (lambda array: array[:, :1] if array.ndim == 2 else array[:-1], lambda array: array.astype("f2")):
+            changed = [bad(array) if i == place else array for i, array in enumerate(values)]
+            with pytest.raises(ValueError, match="must be contiguous arrays"):
+                _core.em_log_prob(*changed)
+    with pytest.raises(ValueError, match="covariances must be positive definite"):
+        _core.em_log_prob(*values[:3], -values[3])
+
+
 @pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
 @pytest.mark.parametrize("k, dim", [(3, 2), (6, 8)])
 def test_step_of_scikit_learn(k, dim):
@@ -202,6 +224,16 @@ def test_bad_values():
     values[7] = np.array([-np.eye(2)] * 3)
     with pytest.raises(ValueError, match="covariances must be positive definite"):
         _core.em(*values)
+
+
+def test_first_steps():
+    """The same as two calls, of which the first asks for less."""
+    x = blobs(600)[0]
+    two, one = start_of(x, None, 3), start_of(x, None, 3)
+    two._steps(4)
+    assert one._steps(30, 0.02, 4) == two._steps(30, 0.02)
+    for name in ("weights", "means", "covariances"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
 
 
 @both_precisions

@@ -115,3 +115,16 @@ def test_memory_of_a_fit():
         tracemalloc.stop()
     assert model.n_iter_ == 1
     assert peak < 4.5 * x.nbytes  # 6.9 times when intermediate results had all rows
+
+
+def test_samples_may_be_overwritten():
+    x = np.random.default_rng(0).normal(3, 2, size=(40_000, 3)).astype(np.float32)
+    units = ColumnUnits(x, None)
+    before, expected = x.copy(), units.standardize(x)
+    np.testing.assert_array_equal(x, before)
+    assert units.standardize(x, in_place=True) is x
+    np.testing.assert_array_equal(x, expected)
+    before[-1] = 1e9  # too far for float32
+    kept = before.copy()
+    assert units.standardize(before, in_place=True).dtype == np.float64
+    np.testing.assert_array_equal(before, kept)

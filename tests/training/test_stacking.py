@@ -84,6 +84,18 @@ def test_shares_maximise_the_likelihood(weighted):
     assert loss(np.log(np.maximum(shares, 1e-300))) < best + 1e-4
 
 
+def test_negligible_candidates_are_dropped_alone(monkeypatch):
+    rng = np.random.RandomState(0)
+    x = rng.normal(size=400)
+    log_probs = {i: stats.norm(mean, 0.5 + i % 3).logpdf(x) for i, mean in enumerate(np.linspace(-3, 3, 40))}
+    found = stacking.shares_of(log_probs, None)
+    monkeypatch.setattr(stacking, "STEPS_TO_DROP", 10**6)
+    whole = stacking.shares_of(log_probs, None)
+    assert list(found) == list(whole) and 10 < list(found.values()).count(0.0) < 40 > list(whole.values()).count(0.0)
+    means = [stacking.log_average(log_probs, shares).mean() for shares in (found, whole)]
+    assert abs(means[0] - means[1]) < 1e-4
+
+
 def test_points_without_a_density():
     log_probs = {"a": np.array([-1.0, -np.inf, -np.inf]), "b": np.array([-2.0, -1.0, -np.inf])}
     shares = stacking.shares_of(log_probs, None)
