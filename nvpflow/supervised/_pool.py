@@ -9,6 +9,9 @@ from nvpflow._typing import Floats, Ints
 __all__ = ["fit_pool", "log_ratios", "log_softmax", "objective_of"]
 
 FARTHEST = 1e3  # nats: no row says more against a class
+# The precision of the weights apart from their sum, whose precision is 1. With 1, and no term for the sum, iris lost 0.006 and
+# 0.005 nats in two splits, and wine gained 0.008 and nothing.
+OF_SHARES = 0.25
 MAX_STEPS, TOLERANCE, HALVINGS = 100, 1e-9, 40
 
 
@@ -31,9 +34,10 @@ def fit_pool(experts: Floats, log_priors: Floats, codes: Ints, weight: Floats | 
     """The weights (E,) of experts, and the objective there.
 
     The probability of class c is in proportion to ``prior_c exp(sum over e of weights_e experts_e,c)``. The objective is the
-    sum over rows of the log-loss, and that of a normal prior of the weights: mean 1 for the first expert and 0 for others,
-    which is Bayes' rule for the first one, and deviation 1. It keeps the weights finite where the rows separate the classes.
-    It is convex, and minimised by projected Newton steps over weights >= 0.
+    sum over rows of the log-loss, and that of a normal prior of the weights around 1 for the first expert and 0 for others,
+    which is Bayes' rule for the first one. Their sum has a deviation of about 1, which keeps the weights finite where the
+    rows separate the classes; how they are divided has one of 2, so that few rows may say it. The objective is convex, and
+    minimised by projected Newton steps over weights >= 0.
 
     Parameters
     ----------
@@ -78,7 +82,13 @@ def objective_of(pool: Floats, experts: Floats, log_priors: Floats, codes: Ints,
     """What `fit_pool` minimises, in nats."""
     log_p = log_softmax(log_priors + np.tensordot(pool, experts, 1))[np.arange(len(codes)), codes]
     centre = np.eye(len(pool))[0]
-    return float(-weight @ log_p + 0.5 * ((pool - centre) ** 2).sum())
+    return float(-weight @ log_p + 0.5 * (pool - centre) @ _prior(len(pool)) @ (pool - centre))
+
+
+def _prior(n: int) -> Floats:
+    """The precision (n, n) of the weights."""
+    precision: Floats = 1 + OF_SHARES * np.eye(n)
+    return precision
 
 
 def _derivatives(pool: Floats, experts: Floats, log_priors: Floats, codes: Ints, weight: Floats) -> tuple[Floats, Floats]:
@@ -86,7 +96,7 @@ def _derivatives(pool: Floats, experts: Floats, log_priors: Floats, codes: Ints,
     p = np.exp(log_softmax(log_priors + np.tensordot(pool, experts, 1)))
     expected = np.einsum("nc,enc->en", p, experts)
     given = experts[:, np.arange(len(codes)), codes]
-    gradient = (expected - given) @ weight + pool - np.eye(len(pool))[0]
+    gradient = (expected - given) @ weight + _prior(len(pool)) @ (pool - np.eye(len(pool))[0])
     deviations = experts - expected[:, :, np.newaxis]
-    hessian = np.einsum("n,nc,enc,fnc->ef", weight, p, deviations, deviations, optimize=True) + np.eye(len(pool))
+    hessian = np.einsum("n,nc,enc,fnc->ef", weight, p, deviations, deviations, optimize=True) + _prior(len(pool))
     return gradient, hessian
