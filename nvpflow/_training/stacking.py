@@ -334,7 +334,8 @@ def _choose(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, fl
         return {normal: 1.0}
     least = dict.fromkeys(log_probs, min(LEAST_SHARE, max(shares.values())))
     least[BROAD] = LEAST_SAMPLES / len(log_probs[BROAD])
-    return shares_of({name: values for name, values in log_probs.items() if shares[name] >= least[name]}, weight)
+    kept = shares_of({name: values for name, values in log_probs.items() if shares[name] >= least[name]}, weight)
+    return {name: share for name, share in kept.items() if share > 0}
 
 
 def shares_of(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, float]:

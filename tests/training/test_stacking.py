@@ -187,3 +187,14 @@ def test_awkward_data(name, weighted, dtype):
     assert np.isfinite(stack.base.parameters).all() and np.isfinite(stack.gain)
     assert np.isfinite(stack.held_out).all()
     assert np.isfinite(stack.base.log_prob(x)).all()
+
+
+def test_candidates_whose_share_vanishes_are_left_out(monkeypatch):
+    """A share of 0 would be a component of weight 0, which no base takes."""
+    rng = np.random.default_rng(0)
+    good = rng.normal(size=500)
+    log_probs = {stacking.BROAD: good - 2, f"{stacking.NORMAL}, one": good - 1, "mixture of 2": good + 0.1 * rng.normal(size=500)}
+    answers = [{stacking.BROAD: 0.01, f"{stacking.NORMAL}, one": 0.1, "mixture of 2": 0.89}]
+    answers.append(answers[0] | {stacking.BROAD: 0.0})
+    monkeypatch.setattr(stacking, "shares_of", lambda *_: answers.pop(0))
+    assert stacking.BROAD not in stacking._choose(log_probs, None)
