@@ -193,7 +193,11 @@ def test_candidates_whose_share_vanishes_are_left_out(monkeypatch):
     """A share of 0 would be a component of weight 0, which no base takes."""
     rng = np.random.default_rng(0)
     good = rng.normal(size=500)
-    log_probs = {stacking.BROAD: good - 2, f"{stacking.NORMAL}, one": good - 1, "mixture of 2": good + 0.1 * rng.normal(size=500)}
+    log_probs = {
+        stacking.BROAD: good - 2,
+        f"{stacking.NORMAL}, one": good - 1,
+        "mixture of 2": good + 0.1 * rng.normal(size=500),
+    }
     answers = [{stacking.BROAD: 0.01, f"{stacking.NORMAL}, one": 0.1, "mixture of 2": 0.89}]
     answers.append(answers[0] | {stacking.BROAD: 0.0})
     monkeypatch.setattr(stacking, "shares_of", lambda *_: answers.pop(0))
