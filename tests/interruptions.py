@@ -258,6 +258,9 @@ def check_forks(count, seed=0):
 
 
 def main():
+    if "OPENBLAS_NUM_THREADS" not in os.environ:
+        # OpenBLAS stops its threads before a fork: a thread that has work for them then waits forever.
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"OPENBLAS_NUM_THREADS": "1"})
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     old, new = check_kills(count)
     print(f"{count} killed saves: {old} times the one file, {new} times the other, never a third")
