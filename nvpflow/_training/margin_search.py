@@ -51,6 +51,8 @@ def search_margins(
     """
     n, dim = data.x.shape
     n_given = 0 if data.context is None else data.context.shape[1] - sum(blocks)
+    if among is not None and not among.any():
+        return None
     if n < FEWEST_ROWS or dim > MOST_COLUMNS or (n_given and dim + n_given > MOST_COLUMNS_WITH_CONTEXT):
         return None
     rng = np.random.default_rng(seed)

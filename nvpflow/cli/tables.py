@@ -182,9 +182,7 @@ def read_mixed(
     ([(array([[0.5, 0. ],
            [0.7, 1. ]]), ['x', 'colour'])], [{1: ['red', 'blue']}])
     """
-    wanted = Wanted(_source(path), groups, dtype)
-    tables = _read(path, wanted, delimiter, header)
-    return tables, [wanted.found.values(group) for group in range(len(groups))]
+    return _read_groups(path, Wanted(_source(path), groups, dtype), delimiter, header)
 
 
 def read_typed(
@@ -227,9 +225,16 @@ def read_typed(
     [['', 'int64']]
     """
     wanted = Wanted(_source(path), groups, dtype, with_types=True)
+    tables, categories = _read_groups(path, wanted, delimiter, header)
+    return tables, categories, [wanted.found.types(group) for group in range(len(groups))]
+
+
+def _read_groups(
+    path: PathLike, wanted: Wanted, delimiter: str | None, header: bool | None
+) -> tuple[list[Table], list[dict[int, list[Any]]]]:
+    """What `read_mixed` returns."""
     tables = _read(path, wanted, delimiter, header)
-    places = range(len(groups))
-    return tables, [wanted.found.values(group) for group in places], [wanted.found.types(group) for group in places]
+    return tables, [wanted.found.values(group) for group in range(len(wanted.groups))]
 
 
 def _source(path: PathLike) -> str:
