@@ -36,6 +36,8 @@ static nvp_status describe_layer(nvp_flow *flow, nvp_layer *layer, const nvp_lay
         flow->scratch_rows = layer->scratch_rows;
     if (layer->hidden_rows > flow->hidden_rows)
         flow->hidden_rows = layer->hidden_rows;
+    if (layer->table_numbers > flow->table_numbers)
+        flow->table_numbers = layer->table_numbers;
     if (layer->n_params > flow->largest_layer)
         flow->largest_layer = layer->n_params;
     return NVP_OK;

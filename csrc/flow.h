@@ -25,7 +25,8 @@ typedef struct {
     size_t hidden_rows;      /* further rows to save the hidden layers, which vjp would recompute otherwise */
     bool keeps_hidden;       /* whether there is memory for them; they are then the last of saved_rows */
     size_t saved_offset;     /* the saved rows of the layers before this one */
-    size_t scratch_rows;     /* rows of a tile that `apply` and `vjp` need as scratch memory */
+    size_t scratch_rows;     /* rows of a tile that `apply` and `vjp` need as scratch memory, */
+    size_t table_numbers;    /* and numbers besides, whatever the size of the tile */
 
     /* For couplings: */
     size_t n_networks;
@@ -50,7 +51,7 @@ struct nvp_flow {
     nvp_dtype dtype;
     size_t dim, context_dim, n_layers, n_params;
     size_t saved_rows;                /* the sum over the layers */
-    size_t scratch_rows, hidden_rows; /* the maximum over the layers */
+    size_t scratch_rows, hidden_rows, table_numbers; /* the maximum over the layers */
     size_t largest_layer;             /* the maximum number of parameters of a layer or the base */
     size_t tile;                      /* the maximum number of samples in a tile */
     size_t two_tiles_from;            /* the minimum number of samples that get more than one tile */

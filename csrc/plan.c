@@ -14,14 +14,15 @@ static bool count_working_set(const nvp_flow *flow, size_t *rows) {
 
 /* Choose the largest tile whose working set fits into the second-level cache and whose `kept_rows` fit into
  * SAVED_BYTES, so tiles of deep flows are smaller. A pass that fits into one tile is split into two if each half is
- * worth a thread, with rows of WORTH_SPLITTING bytes. For one thread, two such tiles take hardly longer. False:
- * overflow. */
+ * worth a thread, with rows of WORTH_SPLITTING bytes, and more samples than tables would slow down: they cost as much
+ * as one sample for every NUMBERS_OF_A_SAMPLE. For one thread, two such tiles take hardly longer. False: overflow. */
 static bool choose_tile_size(nvp_flow *flow, size_t kept_rows) {
-    enum { CACHE = 256 * 1024, SMALLEST = 64, LARGEST = 512, WORTH_SPLITTING = 18 * 1024 };
+    enum { CACHE = 256 * 1024, SMALLEST = 64, LARGEST = 512, WORTH_SPLITTING = 18 * 1024, NUMBERS_OF_A_SAMPLE = 32 };
     size_t working_set;
     if (!count_working_set(flow, &working_set))
         return false;
-    const size_t size = flow->engine->real_size, least = WORTH_SPLITTING / size / working_set;
+    const size_t size = flow->engine->real_size, by_rows = WORTH_SPLITTING / size / working_set;
+    const size_t by_tables = flow->table_numbers / NUMBERS_OF_A_SAMPLE, least = by_rows > by_tables ? by_rows : by_tables;
     size_t tile = LARGEST;
     while (tile > SMALLEST && (working_set > CACHE / (tile * size) || kept_rows > SAVED_BYTES / (tile * size)))
         tile /= 2;
