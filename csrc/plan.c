@@ -22,7 +22,8 @@ static bool choose_tile_size(nvp_flow *flow, size_t kept_rows) {
     if (!count_working_set(flow, &working_set))
         return false;
     const size_t size = flow->engine->real_size, by_rows = WORTH_SPLITTING / size / working_set;
-    const size_t by_tables = flow->table_numbers / NUMBERS_OF_A_SAMPLE, least = by_rows > by_tables ? by_rows : by_tables;
+    const size_t by_tables = flow->table_numbers / NUMBERS_OF_A_SAMPLE,
+                 least = by_rows > by_tables ? by_rows : by_tables;
     size_t tile = LARGEST;
     while (tile > SMALLEST && (working_set > CACHE / (tile * size) || kept_rows > SAVED_BYTES / (tile * size)))
         tile /= 2;
