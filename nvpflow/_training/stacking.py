@@ -408,7 +408,9 @@ def _gain_of_average(base: MixtureBase, bases: list[MixtureBase], seed: int) -> 
     if len(bases) == 1 or base.context_dim:
         return 0.0
     x = base.sample(DRAWS, seed)
-    return float(np.mean(base.log_prob(x) - np.mean([one.log_prob(x) for one in bases], axis=0, dtype=np.float64)))
+    log_probs: dict[str, Floats] = {str(i): one.log_prob(x).astype(np.float64) for i, one in enumerate(bases)}
+    of_average = log_average(log_probs, dict.fromkeys(log_probs, 1 / len(bases)))
+    return float(np.mean(of_average) - np.mean(list(log_probs.values())))
 
 
 def _best_single(log_probs: dict[str, Floats], weight: Floats | None) -> str:
