@@ -1,6 +1,7 @@
 #include "em.h"
 #include "checked.h"
 #include "engine.h"
+#include "groups.h"
 #include "triangular.h"
 #include <float.h>
 #include <math.h>
@@ -10,6 +11,8 @@
 /* Of a component that no sample belongs to: it vanishes step by step, and would underflow after fifty. */
 static const double LEAST_SHARE = 1e-200;
 static const double HALF_LOG_2_PI = 0.91893853320467274178;
+/* With fewer components, all are read in every step. */
+static const size_t FEW_COMPONENTS = 6;
 
 /* The memory of a call, one allocation: Cholesky factors of the covariances and of the precisions (k, dim, dim), sums
  * of the expectation, shares (k), new covariances, and a square and a row as scratch. */
@@ -51,9 +54,9 @@ static bool factorize(const nvp_em_samples *samples, const nvp_em_mixture *mixtu
     return true;
 }
 
-/* Add the sums of the samples to those of m, and their negative log-likelihood to *nll. */
-static nvp_status add_sums(const nvp_engine *engine, const nvp_em_samples *samples, const nvp_em_mixture *mixture,
-                           const memory *m, nvp_scratch *scratch, nvp_interrupt *interrupt, double *nll) {
+/* Sums of the samples that are added to those of m, and their negative log-likelihood, to *nll. */
+static nvp_expectation sums_of(const nvp_em_samples *samples, const nvp_em_mixture *mixture, const memory *m,
+                               nvp_scratch *scratch, nvp_interrupt *interrupt, double *nll) {
     const nvp_expectation expectation = {.n = samples->n,
                                          .dim = samples->dim,
                                          .k = mixture->k,
@@ -70,17 +73,26 @@ static nvp_status add_sums(const nvp_engine *engine, const nvp_em_samples *sampl
                                          .nll = nll,
                                          .scratch = scratch,
                                          .interrupt = interrupt};
-    return engine->expect(&expectation);
+    return expectation;
 }
 
-static nvp_status expect(const nvp_engine *engine, const nvp_em_samples *samples, const nvp_em_mixture *mixture,
-                         const memory *m, nvp_scratch *scratch, nvp_interrupt *interrupt, double *nll) {
+/* Groups for the steps of a call. None: all components are read for all samples. */
+static bool divide(const nvp_em_samples *samples, const nvp_em_mixture *mixture, nvp_groups *groups) {
+    *groups = (nvp_groups){0};
+    return mixture->k < FEW_COMPONENTS || mixture->log_weights ||
+           nvp_groups_allocate(groups, samples->n, samples->dim, mixture->k);
+}
+
+static nvp_status expect(nvp_groups *groups, const nvp_engine *engine, const nvp_em_samples *samples,
+                         const nvp_em_mixture *mixture, const memory *m, nvp_scratch *scratch, nvp_interrupt *interrupt,
+                         double *nll) {
     const size_t dim = samples->dim, k = mixture->k;
+    const nvp_expectation sums = sums_of(samples, mixture, m, scratch, interrupt, nll);
     memset(m->class_shares, 0, samples->n_classes * k * sizeof *m->class_shares);
     memset(m->shift, 0, k * dim * sizeof *m->shift);
     memset(m->products, 0, k * dim * dim * sizeof *m->products);
     *nll = 0;
-    const nvp_status status = add_sums(engine, samples, mixture, m, scratch, interrupt, nll);
+    const nvp_status status = groups->n_groups ? nvp_groups_expect(groups, engine, &sums) : engine->expect(&sums);
     *nll /= (double)samples->n;
     return status;
 }
@@ -156,15 +168,17 @@ nvp_status nvp_em(const nvp_em_samples *samples, const nvp_covariance_prior *pri
     memory m;
     if (!allocate(&m, samples->dim, mixture->k, samples->n_classes))
         return NVP_ERROR_MEMORY;
+    nvp_groups groups;
     nvp_scratch scratch = {0};
-    nvp_status status = NVP_OK;
+    nvp_status status = divide(samples, mixture, &groups) ? NVP_OK : NVP_ERROR_MEMORY;
     for (size_t part = 0; part < 2 && status == NVP_OK; part++) {
         const size_t most = part ? max_iter : n_first;
         const double least_gain = part ? tolerance : 1 / prior->n;
         double before = INFINITY;
         for (size_t step = 0; step < most; step++) {
-            status = factorize(samples, mixture, &m) ? expect(engine, samples, mixture, &m, &scratch, interrupt, nll)
-                                                     : NVP_ERROR_ARGUMENT;
+            status = factorize(samples, mixture, &m)
+                         ? expect(&groups, engine, samples, mixture, &m, &scratch, interrupt, nll)
+                         : NVP_ERROR_ARGUMENT;
             if (status == NVP_OK)
                 status = maximize(samples, prior, mixture, &m);
             if (status != NVP_OK || before - *nll < least_gain || mixture->log_weights)
@@ -172,6 +186,7 @@ nvp_status nvp_em(const nvp_em_samples *samples, const nvp_covariance_prior *pri
             before = *nll;
         }
     }
+    nvp_groups_free(&groups);
     nvp_scratch_free(&scratch);
     free(m.roots);
     return status;
@@ -223,7 +238,8 @@ nvp_status nvp_em_add_sums(const nvp_em_samples *samples, const nvp_em_mixture *
     if (factorize(samples, mixture, &m)) {
         memory of_caller = m;
         of_caller.class_shares = sums->shares, of_caller.shift = sums->shift, of_caller.products = sums->products;
-        status = add_sums(engine, samples, mixture, &of_caller, &scratch, interrupt, &sums->nll);
+        const nvp_expectation of_all = sums_of(samples, mixture, &of_caller, &scratch, interrupt, &sums->nll);
+        status = engine->expect(&of_all);
     }
     nvp_scratch_free(&scratch);
     free(m.roots);

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from nvpflow import _core
 from nvpflow._training.covariances import PRIOR_SAMPLES, CovariancePrior
 from nvpflow._training.dataset import Data
 from nvpflow._training.kmeans import Clusters
+from nvpflow._training.neighbours import order_of_neighbours
 from nvpflow._training.statistics import blocks, effective_size, location_and_scale
 from nvpflow._typing import Floats
 from nvpflow.mixture_base import MixtureBase
@@ -60,6 +63,12 @@ class Samples:
         self.weight = None if weight is None else np.asarray(weight, np.float64) / np.mean(weight, dtype=np.float64)
         self.n = effective_size(Data(x, None, weight))
         self.prior = CovariancePrior(self.x, weight, self.n)
+
+    @cached_property
+    def by_neighbours(self) -> tuple[Floats, Floats | None]:
+        """Samples and weights in an order in which the core's steps leave out most components of most rows."""
+        order = order_of_neighbours(self.x)
+        return self.x[order], None if self.weight is None else self.weight[order]
 
 
 def standardized(x: Floats, weight: Floats | None) -> tuple[Samples, ColumnUnits]:
@@ -114,7 +123,7 @@ class Mixture:
         mixture, prior = self._copies(), samples.prior.for_core(self.prior_samples)
         least_gain = max(least_gain, 1 / samples.n)
         try:
-            nll = _core.em(samples.x, samples.weight, None, None, None, *mixture, prior, max_iter, least_gain, n_first)
+            nll = _core.em(*samples.by_neighbours, None, None, None, *mixture, prior, max_iter, least_gain, n_first)
         except ValueError as error:
             raise ValueError(NOT_DEFINITE) from error
         self.weights, self.means, self.covariances = mixture

@@ -358,14 +358,18 @@ class Candidates:
             for name, mixture, prior in self._continued_to(self.all, names):
                 self._keep(name, mixture, prior)
 
+    @property
+    def may_see_every(self) -> bool:
+        """Whether all samples are few enough to be read by each mixture."""
+        return len(self.every.x) <= self.most_rows
+
     def fit_to_every(self, names: Iterable[str]) -> None:
-        """Continue to fit mixtures, now also to the samples that were held out, if these are not too many.
+        """Continue to fit mixtures, now also to the samples that were held out.
 
         What is held out has no say any more: `log_probs` stay.
         """
-        if len(self.every.x) <= self.most_rows:
-            for name, mixture, prior in self._continued_to(self.every, names):
-                self._mixtures[name] = _Fitted(mixture.weights, mixture.means, mixture.covariances, prior, mixture.tables)
+        for name, mixture, prior in self._continued_to(self.every, names):
+            self._mixtures[name] = _Fitted(mixture.weights, mixture.means, mixture.covariances, prior, mixture.tables)
 
     def _continued_to(self, data: Data, names: Iterable[str]) -> Iterator[tuple[str, Mixture, float]]:
         samples = self._new_samples(data)

@@ -7,7 +7,8 @@ predictors", for the average over the parts of the samples.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -56,13 +57,14 @@ STEPS_TO_DROP, NEGLIGIBLE, NEGLIGIBLE_SAMPLES = 20, 1e-4, 0.1
 DRAWS = 2000  # for the gain of an average
 
 
-class Stack(NamedTuple):
+@dataclass
+class Stack:
     """An average of mixtures.
 
     Attributes
     ----------
-    base : MixtureBase
-        In the units of the samples.
+    fit_base : callable
+        Return the average in the units of the samples. It may take further steps, which need not be taken where layers win.
     held_out : ndarray, shape (m,)
         Log-density of the validation samples by mixtures that have not seen them, in nats.
     gain : float
@@ -77,13 +79,18 @@ class Stack(NamedTuple):
         The best single mixture, fitted to all samples but the validation samples.
     """
 
-    base: MixtureBase
+    fit_base: Callable[[], MixtureBase]
     held_out: Floats
     gain: float
     search: Search
     in_turn: Floats
     weight: Floats | None
     lean: MixtureBase
+
+    @cached_property
+    def base(self) -> MixtureBase:
+        """The average, in the units of the samples."""
+        return self.fit_base()
 
 
 def stack_mixtures(
@@ -195,13 +202,17 @@ def stack_of(
         base = _merged(base)
     slopes = np.concatenate([log_slopes[rows] for rows in judged])
     gain = _gain_of_average(base, bases, seed)
-    if not np.any(masks, axis=0).all():  # few parts: some samples are in all mixtures, and others in one less
+    in_all = ~np.any(masks, axis=0)  # if there are few parts: other samples are in one mixture less
+    may_go_on = in_all.any() and parts[0].may_see_every
+
+    def fit_to_every() -> MixtureBase:
         for part in parts:
             part.fit_to_every(shares)
-        base = _average([part.average(shares) for part in parts])
+        return _average([part.average(shares) for part in parts])
+
     search = _search(log_probs, shares, weight, slopes, len(judged[0]), log_det)
     in_turn = log_average(log_probs, shares) - log_det
-    return Stack(base, held_out, gain, search, in_turn, weight, lean)
+    return Stack(fit_to_every if may_go_on else lambda: base, held_out, gain, search, in_turn, weight, lean)
 
 
 def parts_in_turn(n_training: int, n_validation: int, n_parts: int, seed: int) -> list[npt.NDArray[np.bool_]]:
@@ -397,7 +408,9 @@ def _gain_of_average(base: MixtureBase, bases: list[MixtureBase], seed: int) -> 
     if len(bases) == 1 or base.context_dim:
         return 0.0
     x = base.sample(DRAWS, seed)
-    return float(np.mean(base.log_prob(x) - np.mean([one.log_prob(x) for one in bases], axis=0, dtype=np.float64)))
+    log_probs: dict[str, Floats] = {str(i): one.log_prob(x).astype(np.float64) for i, one in enumerate(bases)}
+    of_average = log_average(log_probs, dict.fromkeys(log_probs, 1 / len(bases)))
+    return float(np.mean(of_average) - np.mean(list(log_probs.values())))
 
 
 def _best_single(log_probs: dict[str, Floats], weight: Floats | None) -> str:

@@ -159,6 +159,27 @@ static void test_parts(void) {
               is_near(found.means[i % 4], expected.means[i % 4]));
 }
 
+/* Many rows in a line of eight places, and a component near each of them, which groups of rows can be divided among. */
+enum { MANY = 8, ROWS = 8 * 128 + 40 };
+
+typedef struct {
+    double x[ROWS], weights[MANY], means[MANY], covariances[MANY];
+} line;
+
+static nvp_status fit_line(line *all, size_t max_iter) {
+    const nvp_covariance_prior prior = {
+        .dim = 1, .n = ROWS, .widest = 10, .enough_rows = 10, .floor = none, .added = none};
+    const nvp_em_samples of = {.dtype = NVP_FLOAT64, .n = ROWS, .dim = 1, .x = all->x, .n_classes = 1};
+    nvp_em_mixture mixture = {.k = MANY, .weights = all->weights, .means = all->means, .covariances = all->covariances};
+    nvp_interrupt interrupt = {0};
+    double nll;
+    for (int i = 0; i < ROWS; i++)
+        all->x[i] = 100 * (i / 128 % MANY) + i % 2;
+    for (int c = 0; c < MANY; c++)
+        all->weights[c] = 1.0 / MANY, all->means[c] = 100 * c - 1, all->covariances[c] = 4;
+    return nvp_em(&of, &prior, 0, max_iter, -1, &interrupt, &mixture, &nll);
+}
+
 static nvp_status log_prob(const nvp_em_samples *of, numbers *with, double *found) {
     const nvp_em_mixture mixture = {
         .k = K, .weights = with->weights, .means = with->means, .covariances = with->covariances};
@@ -250,6 +271,15 @@ static void test_kmeans(void) {
         allocations_left = -1;                                                                                         \
     } while (0)
 
+static void test_groups(void) {
+    static line all;
+    CHECK(fit_line(&all, 20) == NVP_OK);
+    CHECK(is_near(all.weights[0], 168.0 / ROWS) && is_near(all.weights[7], 128.0 / ROWS));
+    for (int c = 0; c < MANY; c++)
+        CHECK(is_near(all.means[c], 100 * c + 0.5) && is_near(all.covariances[c], 0.25));
+    FAIL_EACH(fit_line(&all, 1));
+}
+
 static void test_failing_allocations(void) {
     const double share[N] = {0.25, 0.25, 0.25, 0.25}, uniforms[NVP_CANDIDATES] = {0};
     const nvp_points points = {NVP_FLOAT64, N, DIM, x, share};
@@ -279,6 +309,7 @@ static const named_test tests[] = {TEST(step),
                                    TEST(interruptions),
                                    TEST(errors),
                                    TEST(parts),
+                                   TEST(groups),
                                    TEST(log_prob),
                                    TEST(errors_of_parts),
                                    TEST(factor_prior),

@@ -127,11 +127,22 @@ def test_held_out_densities_are_of_mixtures_that_have_not_seen_the_samples(monke
     data = Data(x, None, None)
     halves = data.rows(slice(6400)), data.rows(slice(6400, None))
     stack = stack_mixtures(*halves, 0, np.zeros(8000))
+    parameters = stack.base.parameters
     monkeypatch.setattr(Candidates, "fit_to_every", lambda part, names: None)
     before = stack_mixtures(*halves, 0, np.zeros(8000))
-    assert not np.array_equal(stack.base.parameters, before.base.parameters)
+    assert not np.array_equal(parameters, before.base.parameters)
     assert stack.gain == before.gain
     for one, same in [(stack.held_out, before.held_out), (stack.in_turn, before.in_turn)]:
         np.testing.assert_array_equal(one, same)
     for key, values in stack.search.items():
         np.testing.assert_array_equal(values, before.search[key])
+
+
+def test_last_steps_are_taken_only_for_a_base_that_is_asked_for(monkeypatch):
+    x = clusters_of(8000, 0, 3, 2)[0]
+    data, seen = Data(x, None, None), []
+    monkeypatch.setattr(Candidates, "fit_to_every", lambda part, names: seen.append(part))
+    stack = stack_mixtures(data.rows(slice(6400)), data.rows(slice(6400, None)), 0, np.zeros(8000))
+    assert not seen
+    assert stack.base is stack.base
+    assert len(seen) == 2  # the parts

@@ -37,6 +37,17 @@ def test_parts(n, n_parts, in_turn):
         assert np.all(sum(part.astype(int) for part in parts) == 1)
 
 
+def test_gain_of_an_average():
+    rng = np.random.default_rng(0)
+    squares = np.tile(np.eye(2), (2, 1, 1))
+    parts = [nvpflow.MixtureBase([0.3, 0.7], rng.normal(size=(2, 2)), squares, dtype="float64") for _ in range(3)]
+    average = stacking._average(parts)
+    x = average.sample(stacking.DRAWS, 0)
+    expected = np.mean(average.log_prob(x) - np.mean([part.log_prob(x) for part in parts], axis=0))
+    assert expected > 0.01
+    assert stacking._gain_of_average(average, parts, 0) == pytest.approx(expected, rel=1e-9)
+
+
 def test_held_out_samples_have_no_influence():
     x = blobs(300)[0]
     other = x.copy()
