@@ -94,18 +94,18 @@ def test_columns_of_all_kinds(mixed, column):
             np.testing.assert_allclose(below, np.atleast_2d(found.cdf(x)), atol=2e-4)
 
 
-COARSE = np.linspace(-5, 5, 126)
+COARSE = np.linspace(-5, 5, 81)
 
 
 @pytest.mark.parametrize(("first", "second"), [("real", "share"), ("kind", "positive"), ("angle", "count")])
 def test_two_free_columns(mixed, first, second):
     axes = {
-        "real": (COARSE, np.full(126, 0.08)),
+        "real": (COARSE, np.full(81, 0.125)),
         "angle": (TURN[::160], np.full(25, 2 * np.pi / 25)),
-        "share": (SHARES[::10], RULES["share"][1][::10] * 10),
+        "share": (SHARES[::2], RULES["share"][1][::2] * 2),
     }
     (x, of_x), (y, of_y) = axes.get(first, RULES[first]), axes.get(second, RULES[second])
-    found = mixed.conditional({"positive": 1.0} if second != "positive" else {"real": 0.3}, [first, second])
+    found = mixed.conditional({"positive": 1.0, "kind": "a"} if first != "kind" else {"real": 0.3}, [first, second])
     assert found.method == "importance"
     assert abs(of_x @ found.pdf((x, y)) @ of_y - 1) < 1e-4
 
