@@ -27,7 +27,7 @@ from nvpflow.mixture_base import MixtureBase, mixture_of
 from nvpflow.student_t_base import StudentTBase
 from nvpflow.supports._masses import lattice
 
-__all__ = ["Estimate", "Marginals"]
+__all__ = ["Estimate", "Marginals", "shifts_of"]
 
 # Points of a lattice, for one stage after the other, each with SHIFTS random shifts. A row goes on while its standard error is
 # above GOOD_ERROR, in nats.
@@ -142,7 +142,7 @@ class Marginals:
     def _integrated(self, y: Floats, missing: Mask, context: Floats | None) -> Estimate:
         """The integral over the missing columns."""
         proposal = _Proposal(self.proposal, missing)
-        shifts = _shifts(y[:, ~missing], SHIFTS * int(missing.sum()), int(missing.sum()))
+        shifts = shifts_of(y[:, ~missing], SHIFTS, int(missing.sum()))
         found = Estimate(np.full(len(y), -np.inf), np.full(len(y), np.inf), np.zeros(len(y)))
         left = np.arange(len(y))
         for n_points in STAGES:
@@ -157,11 +157,11 @@ class Marginals:
         return found
 
     def _log_weights(self, proposal: _Proposal, y: Floats, shifts: Floats, n_points: int, context: Floats | None) -> Floats:
-        """Logarithms of p(x) / q (n, SHIFTS, n_points) at the points of a lattice."""
-        n, n_missing = len(y), shifts.shape[2]
+        """Logarithms of p(x) / q (n, S, n_points) at the points of a lattice, for shifts (n, S, m)."""
+        n, n_shifts, n_missing = shifts.shape
         points = (lattice(n_missing, n_points) + shifts[:, :, np.newaxis]) % 1
         drawn, log_q = proposal.draw(y, points.reshape(n, -1, n_missing), context)
-        return (self._log_p(proposal, y, drawn, context) - log_q).reshape(n, SHIFTS, n_points)
+        return (self._log_p(proposal, y, drawn, context) - log_q).reshape(n, n_shifts, n_points)
 
     def _log_p(self, proposal: _Proposal, y: Floats, drawn: Floats, context: Floats | None) -> Floats:
         """Log-density (n, N) of rows completed with drawn cells (n, N, m)."""
@@ -169,31 +169,25 @@ class Marginals:
         rows = None if context is None else np.repeat(context, drawn.shape[1], axis=0)
         return self._log_joint(full.reshape(-1, self.dim), rows).reshape(drawn.shape[:2])
 
-    def weighted_draws(
-        self, y: Floats, missing: Mask, context: Floats | None, n_points: int, n_shifts: int
-    ) -> tuple[Floats, Floats]:
-        """Draws (n, N, m) of the missing columns of rows y (n, D), behind the layers that act on each column by itself.
+    def log_means(self, y: Floats, missing: Mask, context: Floats | None, shifts: Floats, n_points: int) -> Floats:
+        """Logarithms (n, S) of estimates of the densities of rows y (n, D), as `log_joint` reads them, NaN where missing.
 
-        Also return the logarithms (n, N) of weights whose sum is the marginal density of the row there. The points are those
-        of a lattice with so many random shifts, the same ones in every call.
+        Each is a mean over so many points of a lattice with one of the shifts (n, S, m). Between rows with the same shifts
+        they change as the densities do, but for draws that pass to another component.
         """
         if self.n_indicators and context is not None:
-            n, m = n_points * n_shifts, int(missing.sum())
-            found = np.empty((len(y), n, m)), np.empty((len(y), n))
+            found = np.empty(shifts.shape[:2])
             for part, rows in self._by_indicators(context):
-                found[0][rows], found[1][rows] = part.weighted_draws(y[rows], missing, context[rows], n_points, n_shifts)
+                found[rows] = part.log_means(y[rows], missing, context[rows], shifts[rows], n_points)
             return found
-        m = int(missing.sum())
-        shifts = _shifts(y[:, ~missing], n_shifts * m, m)
-        points = ((lattice(m, n_points) + shifts[:, :, np.newaxis]) % 1).reshape(len(y), -1, m)
         if self.inner is None:
-            drawn, _ = _Proposal(self.base, missing, wide=False).draw(y, points, context)
-            log_p = np.repeat(_log_marginal(self.base, y, missing, context)[:, np.newaxis], points.shape[1], axis=1)
-        else:
-            proposal = _Proposal(self.proposal, missing)
-            drawn, log_q = proposal.draw(y, points, context)
-            log_p = self._log_p(proposal, y, drawn, context) - log_q
-        return drawn, log_p - np.log(points.shape[1])
+            log_p = _log_marginal(self.base, y, missing, context)
+            return np.repeat(log_p[:, np.newaxis], shifts.shape[1], axis=1)
+        log_weights = self._log_weights(_Proposal(self.proposal, missing), y, shifts, n_points, context)
+        largest = _finite_max(log_weights.reshape(len(y), -1))
+        with np.errstate(divide="ignore"):
+            log_means: Floats = largest + np.log(np.exp(log_weights - largest[:, :, np.newaxis]).mean(axis=2))
+        return log_means
 
     def draw(self, x: Floats, context: Floats | None, n_draws: int, rng: np.random.Generator) -> Floats:
         """Draw the missing cells of rows x (n, D) given the others. Return completed rows (n, n_draws, D)."""
@@ -266,15 +260,16 @@ def _resampled(candidates: Floats, weights: Floats, places: Floats) -> Floats:
     return np.take_along_axis(candidates, chosen[:, :, np.newaxis], axis=1)
 
 
-def _shifts(present: Floats, n: int, n_missing: int) -> Floats:
-    """Shifts (rows, n / n_missing, n_missing) of a lattice in [0, 1), pseudo-random functions of the present cells alone.
+def shifts_of(present: Floats, n_shifts: int, n_missing: int) -> Floats:
+    """Shifts (rows, n_shifts, n_missing) of a lattice in [0, 1), pseudo-random functions of the present cells alone.
 
     So a row has the same estimate whatever other rows are scored with it, and the errors of different rows are independent.
     """
     rng = np.random.default_rng(present.shape[1])
-    factors = rng.uniform(1e4, 1e5, (present.shape[1], n))
-    shifts: Floats = (present[:, :, np.newaxis] * factors).sum(axis=1) % 1
-    return shifts.reshape(len(present), -1, n_missing)
+    n = n_shifts * n_missing
+    factors, first = rng.uniform(1e4, 1e5, (present.shape[1], n)), rng.random(n)
+    shifts: Floats = (first + (present[:, :, np.newaxis] * factors).sum(axis=1)) % 1
+    return shifts.reshape(len(present), n_shifts, n_missing)
 
 
 class _Proposal:

@@ -94,13 +94,6 @@ class Column:
         tails: Floats = np.clip(2 * np.minimum(below, above), 0.0, 1.0)
         return tails
 
-    def reach(self) -> tuple[Floats, Floats]:
-        """Between which whole numbers (n,) practically all of the mass is: for draws, twice as far apart as the outermost."""
-        low, high = self.ppf(np.tile([EXTREME, 1 - EXTREME], (self.lines.n, 1))).T
-        if self.lines.drawn.any():
-            low, high = low - (high - low) // 2, high + (high - low) // 2
-        return np.maximum(low, self.kind.cells[0]), np.minimum(high, self.kind.cells[1] - 1)
-
     def moments(self) -> tuple[Floats, Floats]:
         """Means and standard deviations (n,), circular ones of angles."""
         if self.kind.turn:

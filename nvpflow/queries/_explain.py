@@ -65,8 +65,7 @@ def _explain_column(model: FlowDensity, rows: Floats, context: Floats | None, co
     opened[:, place] = np.nan
     density = ConditionalDensity(model, Given(opened, (column,), False), context)
     value = rows[:, place]
-    density._checked()
-    log_density = density._log_density(rows, np.arange(len(rows))) - density._log_norm
+    log_density = density._log_density(rows, np.arange(len(rows))) - density._checked(density._norm)
     found: dict[str, Any] = {"log_density": np.where(np.isnan(value), np.nan, log_density)}
     if is_number:
         of_column = density._line(column)

@@ -7,10 +7,10 @@ from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 
-from nvpflow._typing import Bools, Floats, Ints
+from nvpflow._typing import Floats, Ints
 from nvpflow.missing._patterns import patterns
 from nvpflow.queries._branches import Branches, RealModel
-from nvpflow.queries._draw_line import DrawLine, draw_line
+from nvpflow.queries._drawn import Drawn
 from nvpflow.queries._mixture_line import MixtureLine
 from nvpflow.queries._panel_line import GOOD_ERROR, PanelLine, integrate
 from nvpflow.queries._slice import Slice
@@ -22,6 +22,8 @@ MOST_TERMS = 400_000  # of components at a time: arrays stay in the cache
 ROWS_OF_PANELS = 4096  # to integrate at a time
 QUANTILES = np.array([1e-6, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1 - 1e-6])
 INNER_ERROR = 10 * GOOD_ERROR  # of integrals over another column: their errors are of either sign, and average out
+# Densities by draws: points of lattices, the error of a panel, and the standard error of probabilities that is not enough.
+N_POINTS, DRAWN_ERROR, GOOD_DRAWS = (61, 251), 1e-3, 0.02
 OUTER = 2  # panels on either side of these quantiles
 FAR = 3.0  # where the panels end, as a multiple of the reach of the mixture
 
@@ -71,14 +73,6 @@ class Lines:
             for part in slices(len(at), max(1, MOST_TERMS // model.n_terms)):
                 branches = model.branches(rows[at[part]], None if given is None else given[part])
                 self.parts.append((at[part], model.mixture_line(branches, free), None))
-
-    @property
-    def drawn(self) -> Bools:
-        """In which rows (n,) draws stand for the density."""
-        found = np.zeros(self.n, bool)
-        for rows, line, _ in self.parts:
-            found[rows] = isinstance(line, DrawLine)
-        return found
 
     @property
     def log_total(self) -> Floats:
@@ -151,12 +145,22 @@ def slices(n: int, step: int) -> Iterator[slice]:
 
 def _line(model: RealModel, rows: Floats, context: Floats | None, free: int, method: Method) -> Line:
     """The line of rows with the same open columns of numbers."""
-    parts = [
-        model.branches(rows[part], None if context is None else context[part]) for part in slices(len(rows), ROWS_OF_PANELS)
-    ]
-    if method == "importance":
-        return DrawLine.joined([draw_line(model, branches, free) for branches in parts])
-    return PanelLine.joined([panel_line(model, branches, free) for branches in parts])
+    find = drawn_line if method == "importance" else panel_line
+    parts = (model.branches(rows[at], None if context is None else context[at]) for at in slices(len(rows), ROWS_OF_PANELS))
+    return PanelLine.joined([find(model, branches, free) for branches in parts])
+
+
+def drawn_line(model: RealModel, branches: Branches, free: int) -> PanelLine:
+    """Integrate over one free column, with several other open columns drawn: more often in rows with a large error."""
+    edges = edges_of(model.mixture_line(branches, free), model.limits(free), QUANTILES[::2])
+    line = integrate(Drawn(model, branches, free, N_POINTS[0]), edges, DRAWN_ERROR)
+    few = np.flatnonzero(line.error > GOOD_DRAWS)
+    if not len(few):
+        return line
+    more = integrate(Drawn(model, branches.take(few), free, N_POINTS[1]), edges[few], DRAWN_ERROR)
+    place = np.arange(branches.n)
+    place[few] = branches.n + np.arange(len(few))
+    return PanelLine.joined([line, more]).take(place)
 
 
 def panel_line(model: RealModel, branches: Branches, free: int, good_error: float = GOOD_ERROR) -> PanelLine:
@@ -181,11 +185,11 @@ class Nested:
         return found
 
 
-def edges_of(guide: MixtureLine, limits: tuple[float, float]) -> Floats:
+def edges_of(guide: MixtureLine, limits: tuple[float, float], levels: Floats = QUANTILES) -> Floats:
     """Where panels begin and end: between quantiles of a mixture, and beyond, as far as the density may reach."""
-    inner = guide.quantiles(QUANTILES)
+    inner = guide.quantiles(levels)
     unknown = ~np.isfinite(inner).all(axis=1)
-    inner[unknown] = np.linspace(*limits, len(QUANTILES) + 2)[1:-1]
+    inner[unknown] = np.linspace(*limits, len(levels) + 2)[1:-1]
     reach = FAR * (inner[:, -1] - inner[:, 0])
     low, high = np.minimum(inner[:, 0] - reach, limits[0]), np.maximum(inner[:, -1] + reach, limits[1])
     steps = 1 - (1 - np.arange(OUTER) / OUTER) ** 3  # the nearer the narrower

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from nvpflow._typing import Floats, Ints
-from nvpflow.queries._ragged import find, starts_of
+from nvpflow.queries._ragged import find, gather, starts_of
 
 __all__ = ["GOOD_ERROR", "PanelLine", "integrate"]
 
@@ -41,6 +41,8 @@ class PanelLine(NamedTuple):
         The probability of what is left of the panel.
     log_total, error : ndarray, shape (n,)
         The logarithm of the integral, and an estimate of the error of probabilities.
+    size : ndarray, shape (n,)
+        How many draws would have the spread of several estimates of the density: infinite if there is one.
     """
 
     row: Ints
@@ -50,11 +52,7 @@ class PanelLine(NamedTuple):
     below: Floats
     log_total: Floats
     error: Floats
-
-    @property
-    def size(self) -> Floats:
-        """Effective numbers of draws: infinite, as nothing is drawn."""
-        return np.full(len(self.log_total), np.inf)
+    size: Floats
 
     @classmethod
     def joined(cls, parts: Sequence[PanelLine]) -> Self:
@@ -62,6 +60,12 @@ class PanelLine(NamedTuple):
         offsets = np.cumsum([0, *(len(part.log_total) for part in parts)])[:-1]
         row = np.concatenate([part.row + offset for part, offset in zip(parts, offsets)])
         return cls(row, *(np.concatenate(columns) for columns in list(zip(*parts))[1:]))
+
+    def take(self, rows: Ints) -> Self:
+        """Some of the rows, in this order."""
+        index, row = gather(starts_of(self.row, len(self.log_total)), len(self.row), rows)
+        panels = (values[index] for values in self[1:5])
+        return type(self)(row, *panels, *(values[rows] for values in self[5:]))
 
     def pdf(self, u: Floats) -> Floats:
         """Densities at points u (n, G)."""
@@ -149,14 +153,16 @@ def integrate(log_density: LogDensity, edges: Floats, good_error: float = GOOD_E
     Parameters
     ----------
     log_density : callable
-        ``log_density(rows, u)`` gives the logarithms (m,) of the densities of rows (m,) at u (m,).
+        ``log_density(rows, u)`` gives the logarithms (m,) of the densities of rows (m,) at u (m,), or those (m, S) of several
+        estimates, whose mean is integrated.
     edges : ndarray, shape (n, B)
         The first panels of each row, in increasing order.
     good_error : float
         Of probabilities: panels with a larger error are cut.
     """
     n = len(edges)
-    nodes, _, to_series = _rule()
+    nodes, weights, to_series = _rule()
+    to_places = np.polynomial.legendre.legvander(np.linspace(-1, 1, 2 * N_NODES + 1), N_NODES - 1).T
     # Twice what the integrals of the last two terms are at most: those of polynomials are about 1 / (2 k + 1). And a share of
     # the two terms before, as those of a kink may be small by chance.
     of_error = np.repeat([0.0, EARLIER, 1.0], [N_NODES - 4, 2, 2]) / (N_NODES - 1)
@@ -168,17 +174,20 @@ def integrate(log_density: LogDensity, edges: Floats, good_error: float = GOOD_E
     for cut in range(MOST_CUTS + 1):
         half = 0.5 * (right - left)
         u = left[:, np.newaxis] + half[:, np.newaxis] * (1 + nodes)
-        log_f = log_density(np.repeat(row, N_NODES), u.ravel()).reshape(u.shape)
+        log_f = log_density(np.repeat(row, N_NODES), u.ravel()).reshape(*u.shape, -1)
         if cut == 0:
-            shift = np.maximum.reduceat(log_f.max(axis=1), starts_of(row, n))
+            shift = np.maximum.reduceat(log_f.max(axis=(1, 2)), starts_of(row, n))
             shift = np.where(np.isfinite(shift), shift, 0.0)
-        series = np.exp(np.minimum(log_f - shift[row][:, np.newaxis], 600.0)) @ to_series
+        estimates = np.exp(np.minimum(log_f - shift[row][:, np.newaxis, np.newaxis], 600.0))
+        series = estimates.mean(axis=2) @ to_series
         masses, errors = 2 * half * series[:, 0], half * (np.abs(series) @ of_error)
+        of_each = half[:, np.newaxis] * np.einsum("pns,n->ps", estimates, weights)
         goes_on = np.zeros(len(row), bool)
         if cut < MOST_CUTS:
             now = total + np.bincount(row, masses, n)
-            goes_on = errors > good_error * now[row]
-        done.append(tuple(part[~goes_on] for part in (key, row, left, right, errors, series)))
+            negative = -2 * half * np.minimum(series @ to_places, 0.0).mean(axis=1)  # `pdf` has no negative densities
+            goes_on = (errors > good_error * now[row]) | (negative > GOOD_ERROR * now[row])
+        done.append(tuple(part[~goes_on] for part in (key, row, left, right, errors, series, of_each)))
         total += np.bincount(row[~goes_on], masses[~goes_on], n)
         key, row, left, right = key[goes_on], row[goes_on], left[goes_on], right[goes_on]
         if not len(row):
@@ -191,18 +200,38 @@ def integrate(log_density: LogDensity, edges: Floats, good_error: float = GOOD_E
 
 def _sorted(done: list[tuple[Any, ...]], shift: Floats, total: Floats) -> PanelLine:
     """The panels of each row from left to right, with densities whose integral is 1."""
-    key, row, left, right, errors, series = (np.concatenate(parts) for parts in zip(*done))
+    key, row, left, right, errors, series, of_each = (np.concatenate(parts) for parts in zip(*done))
     order = np.argsort(key, kind="stable")  # of runs that are in order
     row, left, right = row[order], left[order], right[order]
     with np.errstate(divide="ignore", invalid="ignore"):
         series = series[order] / total[row][:, np.newaxis]
         error = np.bincount(row, errors[order], len(total)) / total
         log_total = shift + np.log(total)
-    masses = (right - left) * series[:, 0]
     starts = starts_of(row, len(total))
-    sums = np.cumsum(np.nan_to_num(masses)) - np.nan_to_num(masses)
-    below = sums - sums[starts][row]
-    return PanelLine(row, left, right, series, below, log_total, error)
+    spread = _spread(of_each[order], row, starts)
+    with np.errstate(divide="ignore"):
+        size = 0.25 / spread**2  # the standard error of a probability of one half by N draws is 0.5 / sqrt(N)
+    below = _below((right - left) * series[:, 0], row, starts)
+    return PanelLine(row, left, right, series, below, log_total, error + spread, size)
+
+
+def _below(masses: Floats, row: Ints, starts: Ints) -> Floats:
+    """The sums (P, ...) of the masses (P, ...) of what is left of each panel in its row."""
+    known = np.nan_to_num(masses)
+    sums = np.cumsum(known, axis=0) - known
+    found: Floats = sums - sums[starts][row]
+    return found
+
+
+def _spread(of_each: Floats, row: Ints, starts: Ints) -> Floats:
+    """The largest standard errors (n,) of probabilities, by the masses (P, S) of panels in S estimates of the density."""
+    n_estimates = of_each.shape[1]
+    if n_estimates == 1:
+        return np.zeros(len(starts))
+    with np.errstate(invalid="ignore"):
+        below = _below(of_each / np.add.reduceat(of_each, starts, axis=0)[row], row, starts)
+    found: Floats = np.maximum.reduceat(below.std(axis=1, ddof=1), starts) / np.sqrt(n_estimates)
+    return found
 
 
 @cache

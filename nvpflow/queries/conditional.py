@@ -14,7 +14,7 @@ from nvpflow._warnings import AccuracyWarning, warn_user
 from nvpflow.missing._marginal import FEW
 from nvpflow.queries._branches import RealModel
 from nvpflow.queries._column import Column
-from nvpflow.queries._density import column_pdf, product_pdf
+from nvpflow.queries._density import product_pdf
 from nvpflow.queries._given import Given, check_columns, read_points
 from nvpflow.queries._levels import conformal_levels, conformal_shares
 from nvpflow.queries._lines import Lines, method_for
@@ -42,12 +42,14 @@ class ConditionalDensity:
     method : {"exact", "quadrature", "importance"}
         How distributions are computed. "exact": in closed form, where the model is a mixture of normal distributions without
         trained layers. "quadrature": by adaptive quadrature, with up to two open columns of numbers, free ones or such that
-        are integrated out. "importance": by importance resampling, with more.
+        are integrated out. "importance": with more, by quadrature of means over draws of the other columns. `sample` draws by
+        importance resampling where there are trained layers.
     error : ndarray, shape (n,)
         An estimate of the absolute error of probabilities, such as `cdf`: zeros if exact, the last coefficients of the series
-        that quadrature found, or the standard error of a probability of one half by the effective number of draws.
+        that quadrature found, and the largest standard error by the draws.
     effective_size : ndarray, shape (n,)
-        The effective number of draws, infinite without draws.
+        The number of independent draws of the free column whose probabilities would have that standard error: infinite
+        without draws.
 
     Warns
     -----
@@ -61,6 +63,10 @@ class ConditionalDensity:
     Columns with a `support` stay in it. Whole numbers and categories have probabilities, `pdf` as well. Angles have circular
     means and standard deviations; their `cdf` begins at the low end of the range, and their interval half a turn from the mean
     direction, so that its first end may be above the second.
+
+    The density of one free column is one function, whatever the method, and its distribution function, quantiles, means and
+    deviations are those of this function. Log-densities of `score_samples` by draws have an error of their own, relative to
+    the density also far out: about 0.01.
 
     Quantiles say what the model says, which need not be calibrated: `calibrated` checks them by held-out rows.
 
@@ -133,9 +139,9 @@ class ConditionalDensity:
     def _free_categories(self) -> list[int]:
         return [column for column in self._given.free if column not in self._others]
 
-    def _checked(self) -> Floats:
+    def _checked(self, quality: tuple[Floats, Floats, Floats] | None = None) -> Floats:
         """Log-densities of what is given. Warn of those that cannot be trusted."""
-        error, size, log_given = self._quality
+        error, size, log_given = quality or self._quality
         n_nowhere = int(np.count_nonzero(~np.isfinite(log_given)))
         doubtful = (size < FEW) | (np.isinf(size) & (error > LARGE_ERROR))
         n_doubtful = int(np.count_nonzero(doubtful & np.isfinite(log_given)))
@@ -208,8 +214,7 @@ class ConditionalDensity:
         if not self._given.is_single and len(points) != n:
             raise ValueError(f"X must have a point for each of the {n} given rows, got {len(points)}")
         rows = np.zeros(len(points), np.intp) if self._given.is_single else np.arange(n)
-        self._checked()
-        return self._log_density(points, rows) - self._log_norm[rows]
+        return self._log_density(points, rows) - self._checked(self._norm)[rows]
 
     def _log_density(self, points: Floats, rows: Ints) -> Floats:
         """Log-densities of points (N, R + K) together with what is given in rows (N,)."""
@@ -217,11 +222,9 @@ class ConditionalDensity:
         return self._evidence(full, None if self._context is None else self._context[rows])[2]
 
     @cached_property
-    def _log_norm(self) -> Floats:
-        """Log-densities (n,) of what is given."""
-        if self.method == "quadrature":
-            return self._quality[2]
-        return self._evidence(self._given.rows, self._context)[2]
+    def _norm(self) -> tuple[Floats, Floats, Floats]:
+        """The same as `_quality`, of what joint densities are divided by, without a line of the free column by draws."""
+        return self._quality if self.method == "quadrature" else self._evidence(self._given.rows, self._context)
 
     def _evidence(self, rows: Floats, context: Floats | None) -> tuple[Floats, Floats, Floats]:
         """Errors of probabilities, effective sizes, and log-densities (N,) of rows (N, R + K), NaN in open cells."""
@@ -270,9 +273,9 @@ class ConditionalDensity:
         if len(self._given.free) == 1 and self._given.free[0] in self._others:
             values, shape = self._grid("grid", _only_axis(grid))
             self._checked()
-            return column_pdf(self, values).reshape(shape)
+            return self._line(self._given.free[0]).pdf(values).reshape(shape)
         axes = self._axes(grid)
-        self._checked()
+        self._checked(self._norm)
         return self._shown(product_pdf(self, axes))
 
     def _axes(self, grid: Any) -> list[Any]:
@@ -510,7 +513,7 @@ class ConditionalDensity:
             For one density as `FlowDensity.sample` returns samples, with the free columns alone.
         """
         n_samples, rows = check_int("n_samples", n_samples, 0), self._given.rows
-        self._checked()
+        self._checked(self._norm)
         (seed,) = draw_seeds(self._seed() if random_state is None else random_state, 1)
         full = np.empty((0, n_samples, rows.shape[1]))
         if len(rows):

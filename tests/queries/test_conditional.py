@@ -141,16 +141,16 @@ def test_more_columns_are_drawn_and_say_so():
     model = FlowDensity(**LAYERS).fit(x)
     found = model.conditional({0: 1.0})
     assert found.method == "importance"
-    assert 100 < found.effective_size <= 2042
-    assert 0.01 < found.error < 0.05
+    assert 2000 < found.effective_size < np.inf
+    assert 0.0005 < found.error < 0.01
     drawn = model.conditional({0: 1.0}).sample(2000, 1)
     np.testing.assert_allclose(found.mean(), drawn.mean(axis=0), atol=0.1)
     one = found.marginal(1)
     np.testing.assert_allclose(one.cdf(one.ppf([0.2, 0.8])), [0.2, 0.8], atol=0.002)
     grid = np.linspace(-4, 5, 100)
     density = one.pdf(grid)
-    np.testing.assert_allclose(np.trapezoid(density, grid), 1, atol=0.02)
-    np.testing.assert_allclose(np.trapezoid(density[:50], grid[:50]), one.cdf(grid[49]), atol=0.02)
+    np.testing.assert_allclose(np.trapezoid(density, grid), 1, atol=1e-4)
+    np.testing.assert_allclose(np.trapezoid(density[:50], grid[:50]), one.cdf(grid[49]), atol=1e-4)
 
 
 def test_rows_with_fewer_cells_do_not_make_others_drawn():
@@ -161,8 +161,8 @@ def test_rows_with_fewer_cells_do_not_make_others_drawn():
     grid = np.linspace(-1, 1, 5)
     np.testing.assert_allclose(both.pdf(grid)[0], alone.pdf(grid)[0], rtol=1e-6)
     np.testing.assert_allclose(both.pdf(np.stack([grid, grid])), both.pdf(grid), rtol=1e-6)
-    assert both.error[0] == alone.error[0] < 1e-3 < both.error[1]
-    assert np.isinf(both.effective_size[0]) and both.effective_size[1] < 2100
+    assert both.error[0] == alone.error[0] < both.error[1]
+    assert np.isinf(both.effective_size[0]) and np.isfinite(both.effective_size[1])
 
 
 def test_a_row_without_a_density_is_nan_with_a_warning(layered):
