@@ -101,10 +101,12 @@ def test_watched_training_lasts_until_it_stops_early(monkeypatch):
 
     monkeypatch.setattr(torch_training, "MAX_STEPS", 1)
     monkeypatch.setattr(torch_training, "CHECK_EVERY", 2)
-    found = []
-    with watched(lambda log_prob: found.append(log_prob(np.zeros((1, 2)))[0])):
-        MODELS["zuko NSF"].fit(np.random.default_rng(0).normal(size=(60, 2)), seed=0)
+    rng, found = np.random.default_rng(0), []
+    x = rng.choice([-1, 1], size=(60, 2)) + 0.1 * rng.normal(size=(60, 2))
+    with watched(lambda log_prob: found.append(log_prob(x).mean())):
+        MODELS["zuko NSF"].fit(x, seed=0)
     assert len(found) > 1
+    assert found[-1] > found[0]
 
 
 def curve(*nats, run=None, end="finished"):
