@@ -31,7 +31,9 @@ Models whose package is missing are left out, with a message. The chart needs ma
 
 import argparse
 import os
+import shlex
 import sys
+import time
 
 # Before NumPy is imported.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -92,15 +94,23 @@ def measure(name, x, score, state, limit):
 
 
 def limited_curve(x, score, state, limit):
-    """Of fits with a time limit, which doubles until one makes no difference."""
-    points, seconds = [], 0.25
-    while True:
-        one = trace(lambda _: nvpflow.FlowDensity(random_state=state, time_limit=seconds).fit(x).score_samples, score, limit)
+    """Of fits with a time limit, which doubles until a fit ends before it."""
+    points, seconds, is_limited = [], 0.25, True
+
+    def fit(_):
+        nonlocal is_limited
+        begin = time.monotonic()  # as the limit has it
+        model = nvpflow.FlowDensity(random_state=state, time_limit=seconds).fit(x)
+        is_limited = time.monotonic() - begin >= seconds
+        return model.score_samples
+
+    while is_limited:
+        one = trace(fit, score, limit)
         points += one.points
-        # The limit is one of the clock on the wall, which runs ahead of a processor that is shared.
-        if one.end != FINISHED or one.seconds < seconds / 2:
-            return Curve(sorted(points), one.seconds, one.end)
+        if one.end != FINISHED:
+            break
         seconds *= 2
+    return Curve(sorted(points), one.seconds, one.end)
 
 
 def warm_up(name, x):
@@ -111,6 +121,7 @@ def warm_up(name, x):
 
 def measure_missing(chosen, names, states, limit, curves):
     """Add the curves that are missing."""
+    command = shlex.join(["python", "benchmarks/time_to_quality.py", *sys.argv[1:]])
     for state in range(states):
         for data, n in chosen:
             (x, *_), (held_out, *_), log_true = draw(data, n, state)
@@ -121,7 +132,7 @@ def measure_missing(chosen, names, states, limit, curves):
                 warm_up(name, x)
                 seconds = limit or (LIMIT_OF_MANY if n >= MANY else LIMIT)
                 curve = measure(name, x, scorer(held_out, log_true), state, seconds)
-                curves.add(key, curve, COMPETITORS[name].software())
+                curves.add(key, curve, COMPETITORS[name].software(), command)
                 said = f"{curve.nats:.3f} after {curve.seconds:.3g} s, {curve.end}"
                 print(f"{data}, n = {n}, state {state}, {name}: {said}", file=sys.stderr, flush=True)
 

@@ -113,23 +113,31 @@ def trace(fit, score, limit):
 
 
 class Curves:
-    """Curves by (data, n, model, state), kept in a JSON file as soon as they are known. `path` None: in none."""
+    """Curves by (data, n, model, state), kept in a JSON file with the commands that made them, as soon as they are known.
+
+    `path` None: in none.
+    """
 
     def __init__(self, path):
-        self.path, self.curves, self.origins = path and Path(path), {}, {}
+        self.path, self.curves, self.origins, self.commands = path and Path(path), {}, {}, []
         if self.path and self.path.exists():
-            for row in json.loads(self.path.read_text())["curves"]:
+            content = json.loads(self.path.read_text())
+            self.commands = content["commands"]
+            for row in content["curves"]:
                 key = row["data"], row["n"], row["model"], row["state"]
                 points = [(seconds, math.inf if nats is None else nats) for seconds, nats in row["points"]]
                 self.curves[key] = Curve(points, row["seconds"], row["end"])
                 self.origins[key] = row["software"], row["processor"]
 
-    def add(self, key, curve, software):
+    def add(self, key, curve, software, command):
         self.curves[key], self.origins[key] = curve, (software, processor())
+        if command not in self.commands:
+            self.commands.append(command)
         if self.path:
+            commands = ",\n".join(json.dumps(command) for command in self.commands)
             rows = ",\n".join(json.dumps(self._row(key)) for key in self.curves)
             temporary = self.path.with_suffix(".tmp")
-            temporary.write_text(f'{{"curves": [\n{rows}\n]}}\n')
+            temporary.write_text(f'{{"commands": [\n{commands}\n],\n"curves": [\n{rows}\n]}}\n')
             temporary.replace(self.path)
 
     def _row(self, key):

@@ -10,6 +10,7 @@ from time_to_quality_curves import CUT
 
 FLOWS = ("zuko NSF", "nflows spline", "normflows spline")
 SEARCH = "GaussianMixture"
+TIMES = 20
 
 
 class Until(NamedTuple):
@@ -21,8 +22,13 @@ class Until(NamedTuple):
 
     def __str__(self):
         if math.isfinite(self.seconds):
-            return f"{self.seconds:.2g}"
-        return f"> {self.run:.0f}" if self.is_cut else f"never, {self.run:.2g}"
+            return short(self.seconds)
+        return f"> {short(self.run)}" if self.is_cut else f"never, {short(self.run)}"
+
+
+def short(value):
+    """Two digits, or all before the point."""
+    return f"{value:.2g}" if value < 99.5 else f"{value:.0f}"
 
 
 def common_states(by_name):
@@ -50,32 +56,42 @@ def until_near_best(by_name, within):
 
 
 class Comparison(NamedTuple):
-    """Our default fit beside others: seconds until near the best of ours, of the first flow of a peer, of the search by BIC.
+    """Our default fit beside others: seconds until near the best of ours and of the first flow of a peer; the search by BIC.
 
-    `flow` is infinite if no flow gets there. Then they tried for `flow_ran` seconds, the first one that gave up.
-    `search` are the seconds of the whole search, wherever it ends.
+    `flow` is infinite if no flow gets there. Then `flow_ran` are the seconds of the flow that gave up, or was cut, first.
     """
 
     ours: float
     flow: float
     flow_ran: float
-    search: float
+    search: Until
 
-    def is_ahead_of_flows(self, times=20):
-        return math.isfinite(self.ours) and min(self.flow, self.flow_ran) >= times * self.ours
+    @property
+    def is_near(self):
+        return math.isfinite(self.ours)
 
-    def is_ahead_of_search(self):
-        return self.ours < self.search
+    @property
+    def has_flow(self):
+        return math.isfinite(self.flow)
+
+    @property
+    def times_of_flow(self):
+        """How many times ours the flow takes, or did not get there in."""
+        return (self.flow if self.has_flow else self.flow_ran) / self.ours
+
+    @property
+    def times_of_search(self):
+        """How many times ours the whole search takes, wherever it ends."""
+        return self.search.run / self.ours
 
 
 def compare(untils):
     """Of {model: Until} of a cell, or None if ours or all flows are missing."""
     flows = [untils[name] for name in FLOWS if name in untils]
-    if OURS not in untils or not flows:
+    if OURS not in untils or SEARCH not in untils or not flows:
         return None
     flow, ran = min(one.seconds for one in flows), min(one.run for one in flows)
-    search = untils[SEARCH].run if SEARCH in untils else math.nan
-    return Comparison(untils[OURS].seconds, flow, math.inf if math.isfinite(flow) else ran, search)
+    return Comparison(untils[OURS].seconds, flow, ran, untils[SEARCH])
 
 
 def print_table(cells, names):
@@ -102,29 +118,34 @@ def _ends(by_name):
     for name, by_state in by_name.items():
         if states:
             seconds, nats = (statistics.median(getattr(by_state[s], field) for s in states) for field in ("seconds", "nats"))
-            found[name] = f"{seconds:.2g} s, {nats:.3f}"
+            found[name] = f"{short(seconds)} s, {nats:.3f}"
     return found
 
 
 def _print_comparison(found):
     if not found:
         return
-    print("\nThe default fit until within these nats, beside the first flow of a peer, and beside the whole search by BIC:\n")
-    head = ("ours, s", "first flow, s", "times ours", "search, s", "times ours")
-    print("| data | n | " + " | ".join(head) + " |\n" + "|---" * 7 + "|")
+    print("\nThe default fit until within these nats, beside the first flow of a peer and the search by BIC:\n")
+    head = ("ours, s", "first flow, s", "times ours", "search, s", "its end, s", "times ours")
+    print("| data | n | " + " | ".join(head) + " |\n" + "|---" * 8 + "|")
     for (data, n), one in found.items():
-        flow = one.flow if math.isfinite(one.flow) else one.flow_ran
-        sign = "" if math.isfinite(one.flow) else "none in "
-        ours, is_near = one.ours, math.isfinite(one.ours)
-        times = [f"{seconds / ours:.2g}" if is_near else "" for seconds in (flow, one.search)]
-        shown = f"{ours:.2g}" if is_near else "never", f"{sign}{flow:.2g}", times[0], f"{one.search:.2g}", times[1]
+        flow = short(one.flow) if one.has_flow else f"none in {short(one.flow_ran)}"
+        times = [short(times) if one.is_near else "" for times in (one.times_of_flow, one.times_of_search)]
+        search = short(one.search.seconds) if math.isfinite(one.search.seconds) else "never"
+        shown = short(one.ours) if one.is_near else "never", flow, times[0], search, short(one.search.run), times[1]
         print(f"| {data} | {n} | " + " | ".join(shown) + " |")
-    rows = found.values()
+    near = [one for one in found.values() if one.is_near]
+    late, absent = ([one.times_of_flow for one in near if one.has_flow is has] for has in (True, False))
     print(
-        f"\nOurs is near the best in {sum(math.isfinite(one.ours) for one in rows)} of {len(found)} cases, after at most a "
-        f"20th of the seconds of every flow in {sum(one.is_ahead_of_flows() for one in rows)}, and before the search by BIC "
-        f"ends in {sum(one.is_ahead_of_search() for one in rows)}."
+        f"\nOurs is near the best in {len(near)} of {len(found)} cases. In {len(late)} of these a flow gets there as well, after at "
+        f"least {TIMES} times the seconds in {_count(late)}; in {len(absent)} none does in its time, which is at least {TIMES} times "
+        f"as long in {_count(absent)}. The search by BIC gets there later or never in {sum(one.search.seconds > one.ours for one in near)}, "
+        f"and ends later in {sum(one.times_of_search > 1 for one in near)}."
     )
+
+
+def _count(ratios):
+    return sum(times >= TIMES for times in ratios)
 
 
 def draw_chart(curves, names, path):

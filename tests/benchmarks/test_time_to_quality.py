@@ -136,16 +136,15 @@ def test_compare():
         "GaussianMixture": Until(math.inf, 2.0, False),
     }
     found = compare(until)
-    assert found == (1.0, 30.0, math.inf, 2.0)
-    assert found.is_ahead_of_flows()
-    assert found.is_ahead_of_search()
-    assert not compare(until | {OURS: Until(2.5, 2.5, False)}).is_ahead_of_flows()
-    assert not compare(until | {OURS: Until(math.inf, 1.0, False)}).is_ahead_of_flows()
+    assert found == (1.0, 30.0, 5.0, until["GaussianMixture"])
+    assert (found.is_near, found.has_flow, found.times_of_flow, found.times_of_search) == (True, True, 30.0, 2.0)
     # Where no flow gets there, the one that gave up first counts.
     none = compare(until | {"zuko NSF": Until(math.inf, 60.0, False)})
-    assert none == (1.0, math.inf, 5.0, 2.0)
-    assert not none.is_ahead_of_flows()
-    assert compare({OURS: Until(1.0, 1.0, False)}) is None
+    assert (none.has_flow, none.times_of_flow) == (False, 5.0)
+    never = compare(until | {OURS: Until(math.inf, 1.0, False)})
+    assert (never.is_near, never.times_of_flow, never.times_of_search) == (False, 0.0, 0.0)
+    assert compare({OURS: until[OURS], "GaussianMixture": until["GaussianMixture"]}) is None
+    assert compare({OURS: until[OURS], "zuko NSF": until["zuko NSF"]}) is None
 
 
 def test_report(capsys):
@@ -157,20 +156,32 @@ def test_report(capsys):
     printed = capsys.readouterr().out
     assert "| quakes | 800 | 1 | never, 2 | 1 |" in printed
     assert "| quakes | 800 | 1 s, 1.000 | 2 s, 1.500 | 2 s, 1.000 |" in printed
-    assert "| quakes | 800 | 1 | none in 2 | 2 | 2 | 2 |" in printed
-    assert "near the best in 1 of 1 cases" in printed
+    assert "| quakes | 800 | 1 | none in 2 | 2 | 1 | 2 | 2 |" in printed
+    assert "near the best in 1 of 1 cases. In 0 of these a flow" in printed
+    assert "in 1 none does in its time, which is at least 20 times as long in 0." in printed
+    assert "The search by BIC gets there later or never in 0, and ends later in 1." in printed
 
 
 def test_curves_are_kept(tmp_path):
     path = tmp_path / "curves.json"
     key = "quakes", 800, OURS, 0
-    Curves(path).add(key, Curve([(1.0, math.inf), (2.0, 0.5)], 3.0, CUT), "nvpflow 1")
+    Curves(path).add(key, Curve([(1.0, math.inf), (2.0, 0.5)], 3.0, CUT), "nvpflow 1", "a command")
     read = Curves(path)
     assert read.curves == {key: Curve([(1.0, math.inf), (2.0, 0.5)], 3.0, CUT)}
     assert read.of([("quakes", 800)], [OURS]) == {("quakes", 800): {OURS: {0: read.curves[key]}}}
     assert read.of([("quakes", 800)], []) == {}
     assert read.origins[key][0] == "nvpflow 1"
+    assert read.commands == ["a command"]
     json.loads(path.read_text(), parse_constant=pytest.fail)
+
+
+def test_stored_curves_are_of_the_cases():
+    from time_to_quality import CASES, COMPETITORS
+
+    stored = Curves(STORED)
+    assert {key[:2] for key in stored.curves} <= set(CASES)
+    assert {key[2] for key in stored.curves} <= set(COMPETITORS)
+    assert all(command.startswith("python benchmarks/time_to_quality.py ") for command in stored.commands)
 
 
 def test_command(tmp_path):
