@@ -35,8 +35,12 @@ class Model(NamedTuple):
     def is_ours(self):
         return self.packages == ("nvpflow",)
 
+    def load(self):
+        """The function, whose packages are imported."""
+        return getattr(importlib.import_module(f"quality.models.{self.module}"), self.function)
+
     def fit(self, *samples, seed):
-        return getattr(importlib.import_module(f"quality.models.{self.module}"), self.function)(*samples, seed)
+        return self.load()(*samples, seed)
 
     def software(self):
         """What computes the figures: names and versions, for nvpflow with a digest of its code."""

@@ -11,6 +11,7 @@ from sklearn.neighbors import KernelDensity
 
 from quality.densities.density import LOG_2PI
 from quality.models.units import standardized
+from quality.models.watching import show
 
 COMPONENTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
@@ -35,6 +36,8 @@ def mixture_by_bic(x, seed):
             model = GaussianMixture(n_components, random_state=seed).fit(x)
         bic = model.bic(x)
         best, best_bic, since = (model, bic, 0) if bic < best_bic else (best, best_bic, since + 1)
+        if best is model:
+            show(model.score_samples)
     return best
 
 

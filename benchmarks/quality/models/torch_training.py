@@ -1,10 +1,11 @@
 """Training of PyTorch's flows: minibatches, and early stopping on a tenth that is held back."""
 
-import contextlib
-import contextvars
 import copy
+import math
 
 import torch
+
+from quality.models.watching import is_watched, show
 
 torch.set_num_threads(1)
 
@@ -12,19 +13,6 @@ torch.set_num_threads(1)
 MAX_STEPS, BATCH, LEARNING_RATE = 5000, 256, 1e-3
 # Every so many steps the held-back tenth is scored; after ten times in a row without a better score training stops.
 CHECK_EVERY, PATIENCE = 100, 10
-
-# Called with the log-density of every better flow, of the standardised samples.
-_watch = contextvars.ContextVar("watch", default=None)
-
-
-@contextlib.contextmanager
-def watched(watch):
-    """Let `watch` see the log-density that training would end with, after every check that finds a better one."""
-    token = _watch.set(watch)
-    try:
-        yield
-    finally:
-        _watch.reset(token)
 
 
 def early_stopping(make_flow, x, seed, context=None):
@@ -42,13 +30,13 @@ def trained(make_flow, x, seed, context=None):
     validation, train = ([part[rows] for part in parts] for rows in (order[:n_validation], order[n_validation:]))
     optimizer = torch.optim.Adam(flow.parameters(), lr=LEARNING_RATE)
     best, best_step, best_state = float("inf"), 0, copy.deepcopy(flow.state_dict())
-    step = 0
-    while step < MAX_STEPS and step - best_step < PATIENCE * CHECK_EVERY:
+    step, last_step = 0, math.inf if is_watched() else MAX_STEPS
+    while step < last_step and step - best_step < PATIENCE * CHECK_EVERY:
         for rows in torch.randperm(len(train[0])).split(BATCH):
             optimizer.zero_grad()
             loss = -_log_prob(flow, *(part[rows] for part in train)).mean()
             if not loss.isfinite():
-                step = MAX_STEPS
+                last_step = 0
                 break
             loss.backward()
             optimizer.step()
@@ -58,8 +46,7 @@ def trained(make_flow, x, seed, context=None):
                     nll = -_log_prob(flow, *validation).mean().item()
                 if nll < best:
                     best, best_step, best_state = nll, step, copy.deepcopy(flow.state_dict())
-                    if _watch.get():
-                        _watch.get()(scorer(flow))
+                    show(scorer(flow))
     flow.load_state_dict(best_state)
     return flow
 
