@@ -50,11 +50,11 @@ typedef struct nvp_engine nvp_engine;
 struct nvp_flow {
     nvp_dtype dtype;
     size_t dim, context_dim, n_layers, n_params;
-    size_t saved_rows;                /* the sum over the layers */
+    size_t saved_rows;                               /* the sum over the layers */
     size_t scratch_rows, hidden_rows, table_numbers; /* the maximum over the layers */
-    size_t largest_layer;             /* the maximum number of parameters of a layer or the base */
-    size_t tile;                      /* the maximum number of samples in a tile */
-    size_t two_tiles_from;            /* the minimum number of samples that get more than one tile */
+    size_t largest_layer;                            /* the maximum number of parameters of a layer or the base */
+    size_t tile;                                     /* the maximum number of samples in a tile */
+    size_t two_tiles_from;                           /* the minimum number of samples that get more than one tile */
     nvp_layer *layers;
     nvp_base base;
     size_t *indices; /* storage of every index list and width list above */

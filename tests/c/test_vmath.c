@@ -12,6 +12,7 @@ typedef long double (*exact_function)(long double);
 
 static vreal vexp_function(vreal v) { return vexp(v); }
 static vreal vexp2_function(vreal v) { return vexp2(v); }
+static vreal vexp_of_negative_function(vreal v) { return vexp_of_negative(v); }
 static vreal vlog1p_function(vreal v) { return vlog1p(v); }
 static vreal vtanh_function(vreal v) { return vtanh(v); }
 static vreal vsigmoid_function(vreal v) { return vsigmoid(v); }
@@ -112,6 +113,9 @@ static void test_limits(void) {
     CHECK(apply(vexp2_function, 0) == 1 && apply(vexp2_function, -7) == (real)0x1p-7);
     CHECK(apply(vexp2_function, -infinity) == SMALLEST_NORMAL && apply(vexp2_function, -LARGEST) == SMALLEST_NORMAL);
     CHECK(isnan(apply(vexp2_function, nan)));
+    CHECK(apply(vexp_of_negative_function, 0) == 1 && apply(vexp_of_negative_function, -infinity) == 0);
+    CHECK(apply(vexp_of_negative_function, (real)(NVP_PRECISION == 32 ? -87.5 : -708.5)) == 0);
+    CHECK(isnan(apply(vexp_of_negative_function, nan)));
     CHECK(apply(vlog1p_function, 0) == 0 && apply(vlog1p_function, SMALLEST_NORMAL) == SMALLEST_NORMAL);
     CHECK(isnan(apply(vlog1p_function, nan)));
 
@@ -160,6 +164,8 @@ static void test_errors(void) {
     check_within("exp", vexp_function, expl, -1, 1, 0, 2);
     check_within("exp", vexp_function, expl, -subnormal, -range, 0,
                  2); /* subnormal results: an ulp is what they have */
+    check_within("exp <= 0", vexp_of_negative_function, expl, NVP_PRECISION == 32 ? -87 : -708, 0, 0, 2);
+    check_within("exp <= 0", vexp_of_negative_function, expl, -1, 0, 0, 2);
     check_within("exp2", vexp2_function, exp2l, NVP_PRECISION == 32 ? -126 : -1022, 0, 0, 2);
     check_within("exp2", vexp2_function, exp2l, -1, 0, 0, 2);
     check_within("log1p", vlog1p_function, log1pl, 0, 1, 0, 2);
