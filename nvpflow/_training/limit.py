@@ -36,6 +36,11 @@ class Limit:
         part._stop, part._in_thread = self._stop, self._in_thread or in_thread
         return part
 
+    @property
+    def has_passed(self) -> bool:
+        """Whether the moment is over."""
+        return self._end is not None and time.monotonic() >= self._end
+
     def interrupt(self) -> None:
         """End all training in other threads that has this limit or a share of it, as Ctrl-C does in the main thread."""
         self._stop[0] = 1

@@ -190,13 +190,15 @@ class Start:
 
     def try_out(self, seed: int, limit: Limit | None = None) -> None:
         """Train for a share of the epochs, or of the time. No warning if it diverges, since another start may converge."""
-        every = self._validate_every()
+        every, trial = self._validate_every(), limit and limit.share(TRIAL)
         with kept_warnings():
             if self.cycles:
-                self._run_cycle(seed, None, limit and limit.share(TRIAL))
+                self._run_cycle(seed, None, trial)
+                if trial and trial.has_passed:
+                    self.ended = ""  # the time of the trial ended this cycle, not that of the fit
                 return
             pause_after = max(1, round(TRIAL * self.max_iter / every)) * every
-            self.run(seed, None, limit and limit.share(TRIAL), pause_after)
+            self.run(seed, None, trial, pause_after)
 
     def replay(self, callback: Callback) -> bool:
         """Call the callback for the epochs so far. Return whether it stops training."""

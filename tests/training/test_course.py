@@ -7,6 +7,7 @@ from sklearn.datasets import make_moons
 import nvpflow
 from nvpflow._training.course import FIRST_OF_REFIT, LAST_CYCLE, NO_GAIN, OUT_OF_REACH, STOPPED, Contest, cycle_ends
 from nvpflow._training.dataset import Data
+from nvpflow._training.limit import Limit
 from nvpflow._training.start import Start
 
 
@@ -177,3 +178,9 @@ class TestFits:
         model = nvpflow.FlowDensity(time_limit=1e-6, random_state=0).fit(checkerboard(1000))
         assert 1 <= model.n_iter_ <= 2
         assert model.search_["candidate"][-1].endswith(STOPPED)
+
+    def test_time_of_a_trial(self, monkeypatch):
+        """Rates are tried for a part of the time. Its end is not that of the fit."""
+        monkeypatch.setattr(Limit, "share", lambda limit, fraction: Limit(1e-6))
+        model = nvpflow.FlowDensity(time_limit=600, random_state=0).fit(checkerboard(1000))
+        assert model.n_iter_ > 10 and not model.search_["candidate"][-1].endswith(STOPPED)
