@@ -89,8 +89,7 @@ class Column:
             below = np.mod(self._turned(into_turn(x, low, self.kind.turn)) - self._turned(np.broadcast_to(low, x.shape)), 1)
             above = 1 - below
         else:
-            below = self.cdf(x)
-            above = 1 - below + (self.pdf(x) if self.kind.is_whole else 0.0)
+            below, above = self.cdf(x), self.lines.above(self._to_line(np.ceil(x) if self.kind.is_whole else x))
         tails: Floats = np.clip(2 * np.minimum(below, above), 0.0, 1.0)
         return tails
 

@@ -89,6 +89,10 @@ class MixtureLine(NamedTuple):
         """Probabilities (n, G) of numbers up to u (n, G), which may be infinite."""
         return self._on_grid(u)[1]
 
+    def above(self, u: Floats) -> Floats:
+        """Probabilities (n, G) of numbers beyond u (n, G), exact where they are small."""
+        return self._at(np.repeat(np.arange(len(u)), u.shape[1]), u.ravel(), -1.0)[1].reshape(u.shape)
+
     def ppf(self, q: Floats) -> Floats:
         """Quantiles (n, G) of probabilities q (n, G) from 0 to 1."""
         (n, width), flat = q.shape, q.ravel()
@@ -163,8 +167,8 @@ class MixtureLine(NamedTuple):
         density, below = self._at(np.repeat(np.arange(len(u)), u.shape[1]), u.ravel())
         return density.reshape(u.shape), below.reshape(u.shape)
 
-    def _at(self, rows: Ints, u: Floats) -> tuple[Floats, Floats]:
-        """Densities and probabilities (m,) of rows (m,) at points u (m,)."""
+    def _at(self, rows: Ints, u: Floats, sign: float = 1.0) -> tuple[Floats, Floats]:
+        """Densities and probabilities (m,) of rows (m,) at points u (m,). sign: -1 for probabilities beyond these."""
         density, below, ends = np.zeros(len(u)), np.zeros(len(u)), np.arange(len(self.log_total) + 1)
         which = np.ascontiguousarray(rows, np.int64)
         for number, bend in enumerate(self.bends):
@@ -172,7 +176,8 @@ class MixtureLine(NamedTuple):
             starts = np.searchsorted(self.row[own], ends).astype(np.int64)
             v, slopes = (np.ascontiguousarray(u), None) if bend is None else bend.inverse(u)
             of_bend = np.empty(len(u)), np.empty(len(u))
-            _core.normal_lines(starts, self.weights[own], self.means[own], self.stds[own], which, v, *of_bend)
+            means = sign * self.means[own]
+            _core.normal_lines(starts, self.weights[own], means, self.stds[own], which, sign * v, *of_bend)
             density += of_bend[0] if slopes is None else of_bend[0] * slopes
             below += of_bend[1]
         return density, below

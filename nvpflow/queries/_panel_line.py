@@ -86,6 +86,10 @@ class PanelLine(NamedTuple):
             found[:, part] = np.clip(self.below[panel] + inside, 0.0, 1.0)
         return np.where(np.isnan(u), np.nan, found)
 
+    def above(self, u: Floats) -> Floats:
+        """Probabilities (n, G) of numbers beyond u (n, G)."""
+        return 1 - self.cdf(u)
+
     def ppf(self, q: Floats) -> Floats:
         """Quantiles (n, G) of probabilities q (n, G) from 0 to 1."""
         rows = np.broadcast_to(np.arange(len(q))[:, np.newaxis], q.shape)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas
 import pytest
 
-from nvpflow import FlowDensity, FlowOutlierDetector
+from nvpflow import AccuracyWarning, FlowDensity, FlowOutlierDetector
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +57,14 @@ def test_the_column_that_breaks_a_relation_has_the_smallest_p_value():
     given = detector.estimator_.conditional(row[["a", "b", "kind"]])
     np.testing.assert_allclose(float(found.loc["c", "log_density"]), given.score_samples([-1.0])[0], rtol=1e-3)
     np.testing.assert_allclose(float(found.loc["c", "p_value"]), 2 * min(given.cdf(-1.0), 1 - given.cdf(-1.0)), atol=1e-6)
+
+
+def test_p_values_of_both_tails_are_exact():
+    """1 - cdf would be a rounding error in the upper tail."""
+    X = np.random.default_rng(0).normal(size=(500, 2))
+    detector = FlowOutlierDetector(max_iter=5, random_state=0).fit(np.concatenate([X, -X]))
+    far = np.array([[12.0, 0.0], [-12.0, 0.0]])
+    with pytest.warns(AccuracyWarning, match="far from all samples"):
+        found = detector.explain(far)
+    upper, lower = found["p_value"].to_numpy().astype(float)[::2]
+    assert 0 < upper < 1e-20 and 0 < lower < 1e-20
