@@ -1,12 +1,12 @@
 """Where three or more columns are open below trained layers, densities by draws are one function, whose mass is 1."""
 
 import numpy as np
-import pandas
 import pytest
 
 from nvpflow import Angle, FlowDensity, Integer
 from nvpflow.missing import _marginal
 from nvpflow.queries import _lines
+from support.tables_of_kinds import table_of_all_kinds
 
 LAYERS = {"base": "normal", "n_layers": 4, "max_iter": 20}
 STEPS = np.linspace(-14, 14, 6001)
@@ -42,18 +42,8 @@ def model(request):
 
 @pytest.fixture(scope="module")
 def mixed():
-    rng = np.random.default_rng(0)
-    z = rng.multivariate_normal(np.zeros(3), np.eye(3) * 0.3 + 0.7, size=400)
-    table = pandas.DataFrame({
-        "real": z[:, 0],
-        "share": 1 / (1 + np.exp(-z[:, 2])),
-        "positive": np.exp(0.5 * z[:, 1]),
-        "angle": np.mod(z[:, 0] + 6 + 0.4 * rng.normal(size=400), 2 * np.pi),
-        "count": rng.poisson(np.exp(0.5 * z[:, 0])).astype(float),
-        "kind": np.where(z[:, 2] > 0.8, "a", np.where(z[:, 2] > -0.3, "b", "c")).astype(object),
-    })  # fmt: skip
     support = {"share": "unit", "positive": "positive", "angle": Angle(), "count": Integer(0), "kind": "category"}
-    return FlowDensity(support=support, random_state=0, **LAYERS | {"n_layers": 2}).fit(table)
+    return FlowDensity(support=support, random_state=0, **LAYERS | {"n_layers": 2}).fit(table_of_all_kinds())
 
 
 def test_marginals_and_conditionals(model):

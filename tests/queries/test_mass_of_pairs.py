@@ -3,10 +3,10 @@
 import itertools
 
 import numpy as np
-import pandas
 import pytest
 
 from nvpflow import Angle, FlowDensity, Integer
+from support.tables_of_kinds import table_of_all_kinds
 
 KINDS = {"real": None, "share": "unit", "positive": "positive", "angle": Angle(), "count": Integer(0), "kind": "category"}
 REAL = {"real", "share", "positive", "angle"}
@@ -18,16 +18,7 @@ NODES, WEIGHTS = np.polynomial.legendre.leggauss(6)
 
 @pytest.fixture(scope="module")
 def table():
-    rng = np.random.default_rng(0)
-    z = rng.multivariate_normal(np.zeros(3), np.eye(3) * 0.3 + 0.7, size=400)
-    return pandas.DataFrame({
-        "real": z[:, 0],
-        "share": 1 / (1 + np.exp(-z[:, 2])),
-        "positive": np.exp(0.5 * z[:, 1]),
-        "angle": np.mod(z[:, 0] + 6 + 0.4 * rng.normal(size=400), 2 * np.pi),
-        "count": rng.poisson(np.exp(0.5 * z[:, 0])).astype(float),
-        "kind": np.where(z[:, 2] > 0.8, "a", np.where(z[:, 2] > -0.3, "b", "c")).astype(object),
-    })  # fmt: skip
+    return table_of_all_kinds()
 
 
 @pytest.fixture(scope="module", params=["mixture", "layers", "mixture, missing", "layers, missing"])
