@@ -84,12 +84,12 @@ def test_huge_component_counts(tmp_path):
 ])  # fmt: skip
 def test_many_layers(layer, n, n_parameters, tmp_path):
     """The time is linear in their number; quadratic time would be minutes."""
-    assert load_in_bounds(flow_file(tmp_path / "flow", [layer] * n, n * n_parameters), seconds=15) == "loaded"
+    assert load_in_bounds(flow_file(tmp_path / "flow", [layer] * n, n * n_parameters), seconds=60) == "loaded"
 
 
 def test_many_hidden_layers(tmp_path):
     n = 200_000
-    assert load_in_bounds(flow_file(tmp_path / "flow", [MASKED | {"hidden_dim": [1] * n}], 2 * n), seconds=15) == "loaded"
+    assert load_in_bounds(flow_file(tmp_path / "flow", [MASKED | {"hidden_dim": [1] * n}], 2 * n), seconds=60) == "loaded"
 
 
 def test_huge_context_without_weights(tmp_path):
