@@ -12,17 +12,17 @@
  * compute it. broad (k, dim): 1 for the columns in which a component does not hold one value; scale (dim). `factors`
  * is scratch of a factor model. */
 typedef struct {
-    double *pooled, *prior, *inverse, *root, *broad, *scale, *factors;
+    double *pooled, *prior, *inverse, *root, *broad, *scale;
 } memory;
 
 static bool allocate(memory *m, size_t dim, size_t k) {
     size_t square, n = 0;
-    if (!nvp_multiply(dim, dim, &square) || !nvp_add_product(7, square, &n) || !nvp_add_product(k, dim, &n) ||
-        !nvp_add_product(3, dim, &n) || n > SIZE_MAX / sizeof *m->pooled ||
+    if (!nvp_multiply(dim, dim, &square) || !nvp_add_product(4, square, &n) || !nvp_add_product(k, dim, &n) ||
+        !nvp_add_product(1, dim, &n) || n > SIZE_MAX / sizeof *m->pooled ||
         !(m->pooled = malloc(n * sizeof *m->pooled)))
         return false;
     m->prior = m->pooled + square, m->inverse = m->prior + square, m->root = m->inverse + square;
-    m->broad = m->root + square, m->scale = m->broad + k * dim, m->factors = m->scale + dim;
+    m->broad = m->root + square, m->scale = m->broad + k * dim;
     return true;
 }
 
@@ -60,19 +60,15 @@ static void separate_values(const nvp_covariance_prior *prior, size_t k, const d
             m->pooled[i * dim + j] *= m->scale[i] * m->scale[j];
 }
 
-static bool set_prior(const nvp_covariance_prior *prior, const memory *m) {
+static nvp_status set_prior(const nvp_covariance_prior *prior, const memory *m) {
     const size_t dim = prior->dim;
-    if (prior->structure)
-        return prior->structure(prior->context, m->pooled, m->prior);
-    if (prior->n_factors) {
-        nvp_factor_model(dim, prior->n_factors, m->pooled, m->prior, m->factors);
-        return true;
-    }
+    if (prior->n_factors)
+        return nvp_factor_model(dim, prior->n_factors, m->pooled, m->prior);
     for (size_t i = 0; i < dim * dim; i++)
         m->prior[i] = (1 - prior->shrinkage) * m->pooled[i];
     for (size_t i = 0; i < dim; i++)
         m->prior[i * dim + i] = m->pooled[i * dim + i];
-    return true;
+    return NVP_OK;
 }
 
 /* The inverse of the prior, without the columns that depend on others. */
@@ -125,9 +121,10 @@ nvp_status nvp_covariances(const nvp_covariance_prior *prior, size_t k, const do
     const double total = pool(square, k, shares, squares, m.pooled);
     if (prior->repeated)
         separate_values(prior, k, shares, squares, total, &m);
-    if (!set_prior(prior, &m)) {
+    const nvp_status status = set_prior(prior, &m);
+    if (status != NVP_OK) {
         free(m.pooled);
-        return NVP_INTERRUPTED;
+        return status;
     }
     bool inverted = false;
     for (size_t c = 0; c < k; c++) {

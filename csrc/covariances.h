@@ -5,11 +5,9 @@
 #include "nvpflow.h"
 #include <stdbool.h>
 
-/* A prior (dim, dim) of the structure that the caller wants, from a pooled covariance. False: it failed. */
-typedef bool (*nvp_structure)(void *context, const double *pooled, double *prior);
-
 /* Fraley and Raftery (2007), "Bayesian regularization for normal mixture estimation and model-based clustering": the
- * prior counts as samples with the pooled covariance of all components, shrunk to its diagonal or of a structure. */
+ * prior counts as samples with the pooled covariance of all components, shrunk to its diagonal or a factor model of it.
+ */
 typedef struct {
     size_t dim;
     double n;              /* the effective number of samples */
@@ -22,17 +20,15 @@ typedef struct {
     /* With more than `enough_for_values` samples per dimension, a component holds one value in a repeated column if its
      * variance there is at most `one_value` times the floor. The prior then has no variance there. */
     double one_value, enough_for_values;
-    const double *floor;     /* (dim): the least variances */
-    const double *added;     /* (dim): what a variance grows by */
-    const double *repeated;  /* (dim): 1 for columns with many equal values, else 0; NULL: there are none */
-    size_t n_factors;        /* less than dim: the prior is a factor model instead; 0: shrinkage */
-    nvp_structure structure; /* instead of both; NULL: none */
-    void *context;           /* of `structure` */
+    const double *floor;    /* (dim): the least variances */
+    const double *added;    /* (dim): what a variance grows by */
+    const double *repeated; /* (dim): 1 for columns with many equal values, else 0; NULL: there are none */
+    size_t n_factors;       /* less than dim: the prior is a factor model instead; 0: shrinkage */
 } nvp_covariance_prior;
 
 /* Replace squares (k, dim, dim), mean squares about the means of the components times their shares, by covariances.
  *
- * shares (k): positive, of all samples. NVP_INTERRUPTED: the structure failed; then the squares are as before. */
+ * shares (k): positive, of all samples. */
 nvp_status nvp_covariances(const nvp_covariance_prior *prior, size_t k, const double *shares, double *squares);
 
 #endif

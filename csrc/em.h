@@ -30,8 +30,8 @@ typedef struct {
  * until one of these raises the mean log-likelihood by less than `tolerance`. *nll: the negative of the mean, in nats,
  * before the last step. Only one step if log_weights are given, which steps do not change.
  *
- * Errors: NVP_ERROR_ARGUMENT, a covariance is not positive definite; NVP_INTERRUPTED, by the interrupt or by the
- * structure of the prior. The mixture is then as after the last complete step.
+ * Errors: NVP_ERROR_ARGUMENT, a covariance is not positive definite; NVP_INTERRUPTED. The mixture is then as
+ * after the last complete step.
  *
  * Dempster, Laird and Rubin (1977), "Maximum likelihood from incomplete data via the EM algorithm", section 4.3. The
  * covariances are those of nvp_covariances. */

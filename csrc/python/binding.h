@@ -156,6 +156,7 @@ PyObject *em_log_prob(PyObject *module, PyObject *args);
 PyObject *em_sums(PyObject *module, PyObject *args);
 PyObject *em_step(PyObject *module, PyObject *args);
 PyObject *covariances(PyObject *module, PyObject *args);
+PyObject *factor_model(PyObject *module, PyObject *args);
 PyObject *kmeans(PyObject *module, PyObject *args);
 PyObject *add_center(PyObject *module, PyObject *args);
 PyObject *cluster_moments(PyObject *module, PyObject *args);

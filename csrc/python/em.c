@@ -1,54 +1,20 @@
-/* nvpflow._core.em, em_log_prob, em_sums, em_step and covariances. */
+/* nvpflow._core.em, em_log_prob, em_sums, em_step, covariances and factor_model. */
 #include "binding.h"
 #include "../em.h"
-
-/* What the core calls while it fits: Ctrl-C and the structure of the prior. */
-typedef struct {
-    Call call;
-    nvp_covariance_prior prior;
-    PyObject *structure; /* callable, or NULL */
-} Fit;
+#include "../factor_model.h"
 
 static int has_shape(PyArrayObject *array, npy_intp size, int writeable) {
     return PyArray_TYPE(array) == NPY_DOUBLE && PyArray_SIZE(array) == size &&
            (writeable ? PyArray_ISCARRAY(array) : PyArray_ISCARRAY_RO(array));
 }
 
-/* A new array with a copy of the numbers (dim, dim). */
-static PyArrayObject *copy_square(const double *numbers, size_t dim) {
-    npy_intp shape[2] = {(npy_intp)dim, (npy_intp)dim};
-    PyArrayObject *copy = (PyArrayObject *)PyArray_SimpleNew(2, shape, NPY_DOUBLE);
-    if (copy)
-        memcpy(PyArray_DATA(copy), numbers, dim * dim * sizeof *numbers);
-    return copy;
-}
-
-static bool call_structure(void *context, const double *pooled, double *prior) {
-    Fit *fit = context;
-    enter_python(&fit->call);
-    const size_t dim = fit->prior.dim;
-    PyArrayObject *argument = copy_square(pooled, dim), *result = NULL;
-    PyObject *returned = argument ? PyObject_CallOneArg(fit->structure, (PyObject *)argument) : NULL;
-    if (returned)
-        result = convert_array(NPY_DOUBLE, returned, "structure", (npy_intp)dim, (npy_intp)dim);
-    if (result)
-        memcpy(prior, PyArray_DATA(result), dim * dim * sizeof *prior);
-    const bool succeeded = result != NULL;
-    Py_XDECREF(argument);
-    Py_XDECREF(returned);
-    Py_XDECREF(result);
-    leave_python(&fit->call);
-    return succeeded;
-}
-
-/* The prior: (n, samples, shrinkage, limits, floor, added, repeated, structure). Its arrays belong to the tuple. The
- * structure is a number of factors, a callable, or None. */
-static int parse_prior(PyObject *tuple, Fit *fit) {
+/* The prior: (n, samples, shrinkage, limits, floor, added, repeated, n_factors). Its arrays belong to the tuple. */
+static int parse_prior(PyObject *tuple, nvp_covariance_prior *prior) {
     PyArrayObject *limits, *floor, *added;
-    PyObject *repeated, *structure;
-    nvp_covariance_prior *prior = &fit->prior;
-    if (!PyArg_ParseTuple(tuple, "dddO!O!O!OO", &prior->n, &prior->samples, &prior->shrinkage, &PyArray_Type, &limits,
-                          &PyArray_Type, &floor, &PyArray_Type, &added, &repeated, &structure))
+    PyObject *repeated;
+    Py_ssize_t n_factors;
+    if (!PyArg_ParseTuple(tuple, "dddO!O!O!On", &prior->n, &prior->samples, &prior->shrinkage, &PyArray_Type, &limits,
+                          &PyArray_Type, &floor, &PyArray_Type, &added, &repeated, &n_factors))
         return -1;
     const npy_intp dim = PyArray_SIZE(floor);
     if (dim == 0 || !has_shape(floor, dim, 0) || !has_shape(added, dim, 0) || !has_shape(limits, 5, 0) ||
@@ -63,40 +29,62 @@ static int parse_prior(PyObject *tuple, Fit *fit) {
     prior->one_value = numbers[3], prior->enough_for_values = numbers[4];
     prior->dim = (size_t)dim, prior->floor = PyArray_DATA(floor), prior->added = PyArray_DATA(added);
     prior->repeated = repeated == Py_None ? NULL : PyArray_DATA((PyArrayObject *)repeated);
-    if (PyLong_Check(structure)) {
-        const Py_ssize_t n_factors = PyLong_AsSsize_t(structure);
-        if (n_factors < 1 || n_factors >= dim) {
-            if (!PyErr_Occurred())
-                PyErr_SetString(PyExc_ValueError, "the number of factors must be at least 1, and less than dim");
-            return -1;
-        }
-        prior->n_factors = (size_t)n_factors;
+    if (n_factors < 0 || n_factors >= dim) {
+        PyErr_SetString(PyExc_ValueError, "the number of factors must be at least 0, and less than dim");
+        return -1;
     }
-    fit->structure = structure == Py_None || PyLong_Check(structure) ? NULL : structure;
-    prior->structure = fit->structure ? call_structure : NULL;
-    prior->context = fit;
+    prior->n_factors = (size_t)n_factors;
     return 0;
 }
 
 PyObject *covariances(PyObject *module, PyObject *args) {
     (void)module;
     PyArrayObject *squares, *shares;
-    PyObject *prior;
-    Fit fit = {0};
-    if (!PyArg_ParseTuple(args, "O!O!O!", &PyArray_Type, &squares, &PyArray_Type, &shares, &PyTuple_Type, &prior) ||
-        parse_prior(prior, &fit) < 0)
+    PyObject *tuple;
+    nvp_covariance_prior prior;
+    Call call = {0};
+    if (!PyArg_ParseTuple(args, "O!O!O!", &PyArray_Type, &squares, &PyArray_Type, &shares, &PyTuple_Type, &tuple) ||
+        parse_prior(tuple, &prior) < 0)
         return NULL;
-    const npy_intp k = PyArray_SIZE(shares), dim = (npy_intp)fit.prior.dim;
+    const npy_intp k = PyArray_SIZE(shares), dim = (npy_intp)prior.dim;
     if (k == 0 || !has_shape(shares, k, 0) || !has_shape(squares, k * dim * dim, 1)) {
         PyErr_SetString(PyExc_ValueError, "squares (k, dim, dim) and shares (k) must be contiguous arrays of float64, "
                                           "and squares writeable");
         return NULL;
     }
-    release_gil(&fit.call, NULL);
-    const nvp_status status = nvp_covariances(&fit.prior, (size_t)k, PyArray_DATA(shares), PyArray_DATA(squares));
-    if (take_gil(&fit.call, status) < 0)
+    release_gil(&call, NULL);
+    const nvp_status status = nvp_covariances(&prior, (size_t)k, PyArray_DATA(shares), PyArray_DATA(squares));
+    if (take_gil(&call, status) < 0)
         return NULL;
     Py_RETURN_NONE;
+}
+
+PyObject *factor_model(PyObject *module, PyObject *args) {
+    (void)module;
+    PyArrayObject *covariance;
+    Py_ssize_t n_factors;
+    if (!PyArg_ParseTuple(args, "O!n", &PyArray_Type, &covariance, &n_factors))
+        return NULL;
+    npy_intp shape[2] = {PyArray_NDIM(covariance) == 2 ? PyArray_DIM(covariance, 0) : 0, 0};
+    const npy_intp dim = shape[1] = shape[0];
+    if (dim == 0 || !has_shape(covariance, dim * dim, 0) || n_factors < 1 || n_factors >= dim) {
+        PyErr_SetString(PyExc_ValueError,
+                        "covariance (dim, dim) must be a contiguous array of float64, and the number of "
+                        "factors at least 1, and less than dim");
+        return NULL;
+    }
+    PyObject *model = PyArray_SimpleNew(2, shape, NPY_DOUBLE);
+    if (!model)
+        return NULL;
+    Call call = {0};
+    release_gil(&call, NULL);
+    const nvp_status status = nvp_factor_model((size_t)dim, (size_t)n_factors, PyArray_DATA(covariance),
+                                               PyArray_DATA((PyArrayObject *)model));
+    if (take_gil(&call, status) < 0) {
+        Py_DECREF(model);
+        return NULL;
+    }
+    return model;
 }
 
 /* Optional arrays. */
@@ -123,15 +111,16 @@ static int raise_not_definite(Call *call, nvp_status status) {
 PyObject *em(PyObject *module, PyObject *args) {
     (void)module;
     PyArrayObject *x, *weights, *means, *covariances_;
-    PyObject *optional[N_OPTIONAL], *prior;
+    PyObject *optional[N_OPTIONAL], *tuple;
     Py_ssize_t max_iter, n_first = 0;
     double tolerance, nll = NAN;
-    Fit fit = {0};
+    nvp_covariance_prior prior;
+    Call call = {0};
     if (!PyArg_ParseTuple(args, "O!OOOOO!O!O!O!nd|n", &PyArray_Type, &x, &optional[WEIGHT], &optional[CLASSES],
                           &optional[LOG_WEIGHTS], &optional[CLASS_SHARES], &PyArray_Type, &weights, &PyArray_Type,
-                          &means, &PyArray_Type, &covariances_, &PyTuple_Type, &prior, &max_iter, &tolerance,
+                          &means, &PyArray_Type, &covariances_, &PyTuple_Type, &tuple, &max_iter, &tolerance,
                           &n_first) ||
-        parse_prior(prior, &fit) < 0)
+        parse_prior(tuple, &prior) < 0)
         return NULL;
     PyArrayObject *arrays[N_OPTIONAL];
     for (int i = 0; i < N_OPTIONAL; i++) {
@@ -141,7 +130,7 @@ PyObject *em(PyObject *module, PyObject *args) {
         }
         arrays[i] = optional[i] == Py_None ? NULL : (PyArrayObject *)optional[i];
     }
-    const npy_intp dim = (npy_intp)fit.prior.dim, k = PyArray_SIZE(weights), n = PyArray_SIZE(x) / dim;
+    const npy_intp dim = (npy_intp)prior.dim, k = PyArray_SIZE(weights), n = PyArray_SIZE(x) / dim;
     const npy_intp n_classes = k && arrays[LOG_WEIGHTS] ? PyArray_SIZE(arrays[LOG_WEIGHTS]) / k : 1;
     const int typenum = PyArray_TYPE(x), has_classes = arrays[CLASSES] != NULL;
     if ((typenum != NPY_FLOAT && typenum != NPY_DOUBLE) || !PyArray_ISCARRAY_RO(x) || n == 0 ||
@@ -172,10 +161,10 @@ PyObject *em(PyObject *module, PyObject *args) {
                               .log_weights = data_or_null(arrays[LOG_WEIGHTS]),
                               .class_shares = data_or_null(arrays[CLASS_SHARES])};
     nvp_interrupt interrupt;
-    release_gil(&fit.call, &interrupt);
-    const nvp_status status = nvp_em(&samples, &fit.prior, n_first > 0 ? (size_t)n_first : 0,
+    release_gil(&call, &interrupt);
+    const nvp_status status = nvp_em(&samples, &prior, n_first > 0 ? (size_t)n_first : 0,
                                      max_iter > 0 ? (size_t)max_iter : 0, tolerance, &interrupt, &mixture, &nll);
-    return raise_not_definite(&fit.call, status) < 0 ? NULL : PyFloat_FromDouble(nll);
+    return raise_not_definite(&call, status) < 0 ? NULL : PyFloat_FromDouble(nll);
 }
 
 /* The arrays of a mixture and of sums, all of float64. */
@@ -281,26 +270,26 @@ PyObject *em_log_prob(PyObject *module, PyObject *args) {
 PyObject *em_step(PyObject *module, PyObject *args) {
     (void)module;
     PyArrayObject *arrays[N_SUMMED];
-    PyObject *prior;
+    PyObject *tuple;
     PyTypeObject *type = &PyArray_Type;
     Py_ssize_t n;
     int is_single;
-    Fit fit = {0};
-    if (!PyArg_ParseTuple(args, "npO!O!O!O!O!O!O!", &n, &is_single, &PyTuple_Type, &prior, type, &arrays[WEIGHTS], type,
+    nvp_covariance_prior prior;
+    Call call = {0};
+    if (!PyArg_ParseTuple(args, "npO!O!O!O!O!O!O!", &n, &is_single, &PyTuple_Type, &tuple, type, &arrays[WEIGHTS], type,
                           &arrays[MEANS], type, &arrays[COVARIANCES], type, &arrays[SHARES], type, &arrays[SHIFT], type,
                           &arrays[PRODUCTS]) ||
-        parse_prior(prior, &fit) < 0)
+        parse_prior(tuple, &prior) < 0)
         return NULL;
-    if (n < 1 || !are_sums(arrays, (npy_intp)fit.prior.dim, WEIGHTS, SHARES)) {
+    if (n < 1 || !are_sums(arrays, (npy_intp)prior.dim, WEIGHTS, SHARES)) {
         raise_of_sums();
         return NULL;
     }
     nvp_em_mixture mixture = mixture_of(arrays);
     const nvp_em_sums sums = sums_of(arrays);
-    release_gil(&fit.call, NULL);
-    const nvp_status status =
-        nvp_em_step(is_single ? NVP_FLOAT32 : NVP_FLOAT64, (size_t)n, &sums, &fit.prior, &mixture);
-    if (raise_not_definite(&fit.call, status) < 0)
+    release_gil(&call, NULL);
+    const nvp_status status = nvp_em_step(is_single ? NVP_FLOAT32 : NVP_FLOAT64, (size_t)n, &sums, &prior, &mixture);
+    if (raise_not_definite(&call, status) < 0)
         return NULL;
     Py_RETURN_NONE;
 }

@@ -29,6 +29,9 @@ static PyMethodDef module_functions[] = {
     {"covariances", covariances, METH_VARARGS,
      "covariances(squares, shares, prior, /)\n--\n\n"
      "Replace the weighted mean squares of components by their covariances, in place."},
+    {"factor_model", factor_model, METH_VARARGS,
+     "factor_model(covariance, n_factors, /)\n--\n\n"
+     "The likeliest covariance of so many factors and a diagonal, for samples with this covariance."},
     {"em", em, METH_VARARGS,
      "em(x, weight, classes, log_weights, class_shares, weights, means, covariances, prior, max_iter, tolerance, "
      "n_first=0, /)"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from nvpflow import _core
 from nvpflow._training.statistics import LARGE_SHARE, MANY_ROWS, SPREAD_OF_NORMAL, quantiles, values_stand_out
 from nvpflow._typing import Floats, Ints
 
-__all__ = ["PRIOR_SAMPLES", "CovariancePrior", "factor_model", "shrunk_to_identity"]
+__all__ = ["PRIOR_SAMPLES", "CovariancePrior", "shrunk_to_identity"]
 
 # The prior adds this many samples per dimension to each covariance, with the pooled covariance of all components about their
 # means: Fraley and Raftery (2007), "Bayesian regularization for normal mixture estimation and model-based clustering". Of
@@ -37,10 +35,6 @@ LEAST_OF_SPREAD, LEAST_OF_GAP, OF_ROUNDING, LEAST_RESOLVED = 1e-3, 0.1, 3**-0.5,
 ADDED_TO_ROUNDED = 0.01
 # A component holds one value in such a column if its variance there is at most this many times the floor.
 ONE_VALUE = 4
-# Steps of a factor analysis, and the smallest share of a column's variance that is not from the factors.
-FACTOR_ITER, LEAST_UNIQUE = 8, 1e-3
-# The core has the same analysis for few columns, in four of them in a hundredth of the time. In more LAPACK is faster.
-MOST_COLUMNS_IN_CORE = 12
 # Keeps covariances of any size positive definite in spite of rounding.
 LEAST_RELATIVE = 1e-12
 # In the order of the core.
@@ -63,7 +57,7 @@ class CovariancePrior:
     shrinkage : float
         The share of the diagonal in a pooled covariance.
     n_factors : int
-        If positive, the prior is a factor model with so many factors instead, see `factor_model`.
+        If positive, the prior is a factor model with so many factors instead.
     repeated : ndarray of bool, shape (D,)
         Columns with many equal values.
     floor : ndarray, shape (D,)
@@ -102,34 +96,13 @@ class CovariancePrior:
     def for_core(self, prior_samples: float) -> tuple[object, ...]:
         """The prior as `_core.em` and `_core.covariances` read it."""
         repeated = self.repeated.astype(np.float64) if self.any_repeated else None
-        structure: object = self.n_factors or None
-        if self.n_factors and len(self.floor) > MOST_COLUMNS_IN_CORE:
-            structure = functools.partial(factor_model, n_factors=self.n_factors)
-        return self.n, prior_samples, self.shrinkage, LIMITS, self.floor, self.added, repeated, structure
+        return self.n, prior_samples, self.shrinkage, LIMITS, self.floor, self.added, repeated, self.n_factors
 
     def regular(self, covariances: Floats) -> Floats:
         """Covariances (K, D, D) with the floors, and positive definite."""
         i = np.arange(covariances.shape[1])
         covariances[:, i, i] = np.maximum(covariances[:, i, i] * (1 + LEAST_RELATIVE) + self.added, self.floor)
         return covariances
-
-
-def factor_model(covariance: Floats, n_factors: int) -> Floats:
-    """The covariance L L^T + a diagonal, with L of shape (D, n_factors), that is likeliest for samples of this covariance.
-
-    For a given diagonal the best L follows from an eigendecomposition, and L determines the diagonal: Joreskog (1967), "Some
-    contributions to maximum likelihood factor analysis".
-    """
-    scale = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny))
-    correlation = covariance / np.outer(scale, scale)
-    unique = np.full(len(scale), 0.5)  # the diagonal, as shares of the variances
-    for _ in range(FACTOR_ITER):
-        root = np.sqrt(unique)
-        variances, axes = np.linalg.eigh(correlation / np.outer(root, root))
-        loadings = root[:, None] * axes[:, -n_factors:] * np.sqrt(np.maximum(variances[-n_factors:] - 1, 0))
-        unique = np.clip(1 - (loadings**2).sum(axis=1), LEAST_UNIQUE, 1)
-    model: Floats = (loadings @ loadings.T + np.diag(unique)) * np.outer(scale, scale)
-    return model
 
 
 def shrunk_to_identity(x: Floats, weight: Floats | None, n: float) -> Floats:

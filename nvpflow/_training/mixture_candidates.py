@@ -8,7 +8,8 @@ from typing import NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-from nvpflow._training.covariances import PRIOR_SAMPLES, factor_model, shrunk_to_identity
+from nvpflow import _core
+from nvpflow._training.covariances import PRIOR_SAMPLES, shrunk_to_identity
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits, Mixture, Samples
 from nvpflow._training.kmeans import Clusters, Marks, moments_of_shells, ways_to_mark
@@ -309,7 +310,7 @@ class Candidates:
         for n_factors in FACTORS:
             if n_factors * COLUMNS_OF_FACTOR <= min(x.shape[1], self.n_distinct) and x.shape[1] <= MOST_COLUMNS:
                 name = f"{NORMAL}, {n_factors} factor" + "s" * (n_factors > 1)
-                mixture.covariances = prior.regular(factor_model(covariance, n_factors)[np.newaxis])
+                mixture.covariances = prior.regular(_core.factor_model(covariance, n_factors)[np.newaxis])
                 self._factors[name] = n_factors
                 yield self._keep(name, mixture)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from nvpflow import _core
 from nvpflow._training import covariances as c
 
 
@@ -17,7 +18,7 @@ def reference_covariances(prior, squares, shares, prior_samples):
         root = np.sqrt(shares.sum() / np.maximum(shares @ broad, np.finfo(float).tiny))
         pooled = pooled * np.outer(root, root)
     if prior.n_factors:
-        of_all = c.factor_model(pooled, prior.n_factors)
+        of_all = _core.factor_model(pooled, prior.n_factors)
     else:
         of_all = (1 - prior.shrinkage) * pooled + prior.shrinkage * np.diag(np.diag(pooled))
     priors = of_all * (broad[:, :, None] & broad[:, None, :])

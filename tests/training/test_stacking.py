@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 
 import nvpflow
 from nvpflow._training import mixture_candidates, stacking
-from nvpflow._training.covariances import factor_model, shrunk_to_identity
+from nvpflow._training.covariances import shrunk_to_identity
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
 from nvpflow._training.mixture_candidates import WIDTHS, Candidates
@@ -114,22 +114,6 @@ def test_points_without_a_density():
 
 
 # -- structured covariances --
-
-
-def test_factor_model():
-    rng = np.random.RandomState(0)
-    loadings, unique = rng.normal(size=(12, 2)), rng.uniform(0.3, 1, 12)
-    exact = loadings @ loadings.T + np.diag(unique)
-    scale = np.exp(rng.normal(size=12))
-    found = factor_model(exact * np.outer(scale, scale), 2) / np.outer(scale, scale)
-    np.testing.assert_allclose(found, exact, atol=0.05)
-    sklearn = pytest.importorskip("sklearn.decomposition")
-    x = rng.multivariate_normal(np.zeros(12), exact, 300)
-    other = sklearn.FactorAnalysis(2, tol=1e-8, max_iter=5000).fit(x).get_covariance()
-    ours = factor_model(np.cov(x.T, bias=True), 2)
-    held_out = rng.multivariate_normal(np.zeros(12), exact, 5000)
-    theirs, mine = (stats.multivariate_normal(x.mean(axis=0), c).logpdf(held_out).mean() for c in (other, ours))
-    assert abs(mine - theirs) < 0.01
 
 
 @pytest.mark.parametrize("n", [5, 30, 300])
