@@ -1,11 +1,12 @@
 """Shared fixtures."""
 
 import functools
+import os
 
 import pytest
 
 import nvpflow
-from support.c_programs import build_library
+from support.c_programs import build_library, one_at_a_time
 
 pytest.register_assert_rewrite("support.checks", "support.command_line", "support.saved_files", "support.saves")
 
@@ -36,9 +37,15 @@ def every_isa(request, monkeypatch):
 def library_variant(tmp_path_factory):
     """A function that builds the C library in a variant of support/c_programs.py, each once."""
 
+    own = tmp_path_factory.getbasetemp()
+    of_all_workers = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
     @functools.cache
     def build(variant):
-        return build_library(variant, tmp_path_factory.mktemp(variant))
+        directory = of_all_workers / f"library {variant}"
+        directory.mkdir(exist_ok=True)
+        with one_at_a_time(directory):
+            return build_library(variant, directory)
 
     def get(variant):
         library, reason = build(variant)

@@ -49,7 +49,7 @@ BUILDS = {
         "AddressSanitizer and UndefinedBehaviorSanitizer",
         # Python's own -fwrapv would hide overflows of signed integers.
         # With the hooks of the C tests, allocations and threads can fail.
-        f"-O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -fno-wrapv -include {HOOKS}",
+        f"-O1 -g1 -DNVP_FEW_COPIES -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -fno-wrapv -include {HOOKS}",
         "-fsanitize=address,undefined",
         "__asan_init",
         ("libasan.so", "libubsan.so"),
@@ -70,7 +70,7 @@ BUILDS = {
     ),
     "thread": Build(
         "ThreadSanitizer",
-        "-O1 -g1 -fsanitize=thread -fno-omit-frame-pointer",
+        "-O1 -g1 -DNVP_FEW_COPIES -fsanitize=thread -fno-omit-frame-pointer",
         "-fsanitize=thread",
         "__tsan_init",
         ("libtsan.so",),

@@ -10,7 +10,6 @@ from support import c_programs as c
 
 FOLDER = Path(__file__).resolve().parent
 TARGETS = ("load", "decode")
-SANITIZERS = ["-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 LIMITS = ["-timeout=20", "-rss_limit_mb=1000", "-malloc_limit_mb=200"]
 MOST_BYTES = {"load": 4096, "decode": 600}
 
@@ -19,7 +18,7 @@ def why_not(directory):
     """The reason why there are no targets here, or None."""
     if not shutil.which("clang"):
         return "no clang found"
-    return c.why_not("clang", [*SANITIZERS, "-fsanitize=fuzzer-no-link"], directory)
+    return c.why_not("clang", [*c.SANITIZERS, "-fsanitize=fuzzer-no-link"], directory)
 
 
 def build(directory):
@@ -28,9 +27,9 @@ def build(directory):
     # The kernels are watched, but do not guide the fuzzer: their branches are about numbers, not about what is accepted.
     guided = [path for path in sources if not path.name.startswith("engine_")]
     kernels = [path for path in sources if path not in guided]
-    flags = [*SANITIZERS, "-fsanitize=fuzzer-no-link"]
+    flags = [*c.SANITIZERS, "-fsanitize=fuzzer-no-link"]
     objects = c.compile_library("clang", flags, directory / "guided", guided)
-    objects += c.compile_library("clang", SANITIZERS, directory / "kernels", kernels)
+    objects += c.compile_library("clang", c.SANITIZERS, directory / "kernels", kernels)
     programs = {}
     for name in TARGETS:
         programs[name] = directory / f"fuzz_{name}"

@@ -1,5 +1,6 @@
 """Build the C library and its tests without Python, for tests/c_library and sanitized_c.py."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -9,12 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
+
 ROOT = Path(__file__).resolve().parents[2]
 CSRC, TESTS = ROOT / "csrc", ROOT / "tests" / "c"
 SOURCES = sorted(CSRC.glob("*.c"))
-SANITIZERS = ["-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-THREAD_SANITIZER = ["-O1", "-g1", "-fsanitize=thread"]
-MEMORY_SANITIZER = ["-O1", "-g1", "-fsanitize=memory", "-fno-sanitize-recover=all"]
+SANITIZED = ["-O1", "-g1", "-DNVP_FEW_COPIES"]
+SANITIZERS = [*SANITIZED, "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+THREAD_SANITIZER = [*SANITIZED, "-fsanitize=thread"]
+MEMORY_SANITIZER = [*SANITIZED, "-fsanitize=memory", "-fno-sanitize-recover=all"]
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
 # HOOKS replace allocations and threads by functions that can fail. The programs are linked with these, BEHIND_HOOKS.
 HOOKS, BEHIND_HOOKS = ["-include", TESTS / "failing.h"], TESTS / "faults.c"
@@ -103,11 +110,22 @@ class Library(NamedTuple):
         return link_program(self.compiler, self.flags, self.objects, source, program)
 
 
+@contextlib.contextmanager
+def one_at_a_time(directory):
+    """Wait until no other process is in such a block for the directory. Where there is no flock, nothing is built."""
+    if fcntl is None:
+        yield
+        return
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 VARIANTS = ["plain", "without vectors", "sanitized"]
 
 
 def build_library(variant, directory):
-    """Return (library, None), or (None, reason) if it cannot be built."""
+    """Return (library, None), or (None, reason) if it cannot be built. What the directory has is not built again."""
     compiler, flags = find_compiler(), SANITIZERS if variant == "sanitized" else ["-O2"]
     if os.name == "nt" or not compiler:
         return None, "no C compiler found"
@@ -115,5 +133,8 @@ def build_library(variant, directory):
     if reason:
         return None, f"{compiler} {' '.join(flags)}: {reason}"
     sources = sources_without_vectors(directory) if variant == "without vectors" else SOURCES
-    objects = compile_library(compiler, [*flags, *HOOKS], directory / "objects", sources)
-    return Library(variant, compiler, flags, objects), None
+    objects = directory / "objects"
+    if not objects.is_dir():
+        compile_library(compiler, [*flags, *HOOKS], directory / "unfinished", sources)
+        (directory / "unfinished").rename(objects)
+    return Library(variant, compiler, flags, sorted(objects.glob("*.o"))), None
