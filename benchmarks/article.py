@@ -31,7 +31,7 @@ from moons import processor  # noqa: E402
 from quality.data import DATA, cells, draw  # noqa: E402
 
 STEPS_OF_ARTICLE = 1000
-STEPS = {1000: 1000, 10_000: 100, 100_000: 20}  # that are run, of at least so many samples
+STEPS = {1000: 1000, 3000: 100, 50_000: 20}  # that are run, of at least so many samples
 CASES = (
     *((name, 1000) for name in ("moons-0.1", "swiss-roll", "gaussians-10d", "banana-chains-10d")),
     *((name, 10_000) for name in ("moons-0.1", "checkerboard", "gaussians-10d", "banana-chains-10d")),
