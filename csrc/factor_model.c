@@ -163,15 +163,37 @@ static double improve(const subspace *space, size_t n_factors, const double *roo
     return most;
 }
 
+/* a (dim, dim) = correlations beside the roots of the shares `unique` (dim), which are `root`. */
+static void scale_correlation(size_t dim, const double *correlation, const double *unique, double *root, double *a) {
+    for (size_t i = 0; i < dim; i++)
+        root[i] = sqrt(unique[i]);
+    for (size_t i = 0; i < dim; i++)
+        for (size_t j = 0; j <= i; j++)
+            a[i * dim + j] = a[j * dim + i] = correlation[i * dim + j] / (root[i] * root[j]);
+}
+
+/* model (dim, dim) = L L^T + the diagonal, for columns with these deviations, `scale`. */
+static void compose(size_t dim, size_t n_factors, const double *loadings, const double *unique, const double *scale,
+                    double *model) {
+    memset(model, 0, dim * dim * sizeof *model);
+    for (size_t factor = 0; factor < n_factors; factor++)
+        for (size_t i = 0; i < dim; i++)
+            add_multiple(dim, loadings[factor * dim + i], loadings + factor * dim, model + i * dim);
+    for (size_t i = 0; i < dim; i++) {
+        model[i * dim + i] += unique[i];
+        for (size_t j = 0; j < dim; j++)
+            model[i * dim + j] *= scale[i] * scale[j];
+    }
+}
+
 nvp_status nvp_factor_model(size_t dim, size_t n_factors, const double *covariance, double *model) {
     size_t square, size = 0;
     double *correlation;
-    if (!nvp_multiply(dim, dim, &square) || !nvp_add_product(7, square, &size) || !nvp_add_product(4, dim, &size) ||
+    if (!nvp_multiply(dim, dim, &square) || !nvp_add_product(7, square, &size) || !nvp_add_product(3, dim, &size) ||
         size > SIZE_MAX / sizeof *correlation || !(correlation = malloc(size * sizeof *correlation)))
         return NVP_ERROR_MEMORY;
     double *a = correlation + square, *loadings = a + square;
     double *vectors = loadings + square, *scale = vectors + 4 * square, *unique = scale + dim, *root = unique + dim;
-    double *inverse = root + dim;
     const subspace space = {.dim = dim,
                             .n = n_factors + MORE_VECTORS < dim ? n_factors + MORE_VECTORS : dim,
                             .vectors = vectors,
@@ -187,24 +209,12 @@ nvp_status nvp_factor_model(size_t dim, size_t n_factors, const double *covarian
             correlation[i * dim + j] = covariance[i * dim + j] / (scale[i] * scale[j]);
     start(&space, correlation);
     for (size_t k = 0, go_on = 1; go_on && k < STEPS; k++) {
-        for (size_t i = 0; i < dim; i++)
-            root[i] = sqrt(unique[i]), inverse[i] = 1 / root[i];
-        for (size_t i = 0; i < dim; i++)
-            for (size_t j = 0; j < dim; j++)
-                a[i * dim + j] = correlation[i * dim + j] * inverse[i] * inverse[j];
+        scale_correlation(dim, correlation, unique, root, a);
         turn(&space, a);
         solve(&space, a);
         go_on = improve(&space, n_factors, root, loadings, unique) > TOLERANCE;
     }
-    memset(model, 0, square * sizeof *model);
-    for (size_t factor = 0; factor < n_factors; factor++)
-        for (size_t i = 0; i < dim; i++)
-            add_multiple(dim, loadings[factor * dim + i], loadings + factor * dim, model + i * dim);
-    for (size_t i = 0; i < dim; i++) {
-        model[i * dim + i] += unique[i];
-        for (size_t j = 0; j < dim; j++)
-            model[i * dim + j] *= scale[i] * scale[j];
-    }
+    compose(dim, n_factors, loadings, unique, scale, model);
     free(correlation);
     return NVP_OK;
 }
