@@ -90,7 +90,10 @@ def main():
         turns = [turn(name, n, state) for state in range(options.repeats)]
         ours, theirs, nats = zip(*turns)
         shares = [a / b for a, b in zip(ours, theirs)]
-        print(f"| `{name}` | {n:,} | {spread(ours)} | {spread(theirs)} | {spread(shares)} | {statistics.median(nats):.3f} |", flush=True)
+        print(
+            f"| `{name}` | {n:,} | {spread(ours)} | {spread(theirs)} | {spread(shares)} | {statistics.median(nats):.3f} |",
+            flush=True,
+        )
         results.append({"data": name, "n": n, "nvpflow_seconds": ours, "article_seconds": theirs, "held_out": nats})
     if options.json:
         Path(options.json).write_text(json.dumps({"processor": processor(), "results": results}, indent=2) + "\n")
