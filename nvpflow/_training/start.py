@@ -10,6 +10,7 @@ import numpy as np
 from nvpflow._training.callbacks import wants_stop
 from nvpflow._training.conditional_stacking import stack_conditional_mixtures
 from nvpflow._training.course import (
+    EARLY,
     EARLY_OF_REFIT,
     FIRST_CYCLE,
     FIRST_OF_REFIT,
@@ -123,9 +124,7 @@ class Start:
         self.cycles = self._cycles(mixture)
         self.max_iter = self.cycles[-1] if self.cycles else self._max_iter()
         self.ended, self.was_stopped = "", False  # why training in cycles has ended; whether the callback stopped it
-        self.slower, self.has_faster = slower, False
-        if slower is not None:
-            slower.has_faster = True
+        self.slower = slower
         self.known: set[str] | None = None  # mixtures that are good, from a fit before: only these compete
         self.losers: list[Start] = []  # other starts that were tried, for the record of densities that competed
         self._contest: Contest | None = None
@@ -246,7 +245,7 @@ class Start:
             return Contest(self.validation, self.log_prob_of_flow(), None)
         stack = self.stack_of_mixtures()
         before, to_beat = self._log_prob(self.mixture), stack.held_out + stack.gain
-        return Contest(self.validation, before, to_beat, EARLY_OF_REFIT if self.known else int(self.has_faster))
+        return Contest(self.validation, before, to_beat, EARLY_OF_REFIT if self.known else EARLY)
 
     def run(
         self, seed: int, callback: Callback | None, limit: Limit | None = None, pause_after: int | None = None, **cycle: Any

@@ -95,6 +95,11 @@ class TestFits:
         assert model.history_["validation_epoch"][-1] == model.n_iter_ == len(model.history_["train_nll"])
         assert model.search_["candidate"][-1].endswith((NO_GAIN, LAST_CYCLE))
 
+    def test_layers_that_gain_late(self):
+        """Mixtures are far ahead after the first cycle, and behind after the third."""
+        model = nvpflow.FlowDensity(random_state=0).fit(checkerboard(10_000, seed=2))
+        assert model.search_["candidate"][-1].endswith(LAST_CYCLE) and model.best_iter_ > 100
+
     def test_rates_are_recorded(self):
         search = nvpflow.FlowDensity(random_state=0).fit(checkerboard(1000)).search_
         (loser,) = (name for name in search["candidate"] if "learning rate" in name)
