@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from nvpflow import _core
-from nvpflow._training.statistics import LARGE_SHARE, MANY_ROWS, SPREAD_OF_NORMAL, quantiles, values_stand_out
-from nvpflow._typing import Floats, Ints
+from nvpflow._training.statistics import (
+    LARGE_SHARE,
+    MANY_ROWS,
+    SPREAD_OF_NORMAL,
+    places_of_rows,
+    quantiles,
+    values_stand_out,
+)
+from nvpflow._typing import Floats
 
 __all__ = ["PRIOR_SAMPLES", "CovariancePrior", "shrunk_to_identity"]
 
@@ -137,32 +146,36 @@ def _least_deviation(column: Floats) -> tuple[float, bool]:
 def _choose_shrinkage(x: Floats, weight: Floats | None) -> float:
     """The smallest shrinkage with a cross-validated likelihood of one normal distribution within a standard error of the
     best."""
-    row, n_distinct = (np.empty(0, int), 0) if x.shape[1] == 1 else _rows_in_order(x)
+    row, n_distinct = (np.empty(0, int), 0) if x.shape[1] == 1 else places_of_rows(x)
     if n_distinct < 3:
         return SHRINKAGES[0] if x.shape[1] == 1 else SHRINKAGES[-1]
-    weight, fold = np.ones(len(x)) if weight is None else weight, row % FOLDS  # equal rows in one fold
+    weight = np.ones(len(x)) if weight is None else weight
+    fold = row % FOLDS  # equal rows in one fold
+    order = np.argsort(fold, kind="stable")
+    x, share = x[order], weight[order] / weight.sum()
+    ends = np.searchsorted(fold[order], np.arange(min(n_distinct, FOLDS) + 1))
+    folds = [slice(first, last) for first, last in pairwise(ends)]
+    means, deviations, variances, axes = _normals_without(x, share, folds)
     shrinkages, nll = np.array(SHRINKAGES)[:, None], np.empty((len(SHRINKAGES), len(x)))
-    for k in range(min(n_distinct, FOLDS)):
-        rows, share = x[fold != k], weight[fold != k] / weight[fold != k].sum()
-        mean = share @ rows
-        offsets = (rows - mean) * np.sqrt(share)[:, None]
-        covariance = offsets.T @ offsets
-        diagonal = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).eps))
-        variances, axes = np.linalg.eigh(covariance / np.outer(diagonal, diagonal))
-        shrunk = (1 - shrinkages) * np.maximum(variances, 0) + shrinkages  # (S, D)
-        squares = ((x[fold == k] - mean) / diagonal @ axes) ** 2
-        nll[:, fold == k] = 0.5 * ((1 / shrunk) @ squares.T + np.log(shrunk).sum(axis=1, keepdims=True))
-    share = weight / weight.sum()
+    for k, rows in enumerate(folds):
+        shrunk = (1 - shrinkages) * variances[k] + shrinkages  # (S, D)
+        squares = ((x[rows] - means[k]) / deviations[k] @ axes[k]) ** 2
+        nll[:, rows] = 0.5 * ((1 / shrunk) @ squares.T + np.log(shrunk).sum(axis=1, keepdims=True))
     loss = nll - nll[np.argmin(nll @ share)]
     error = np.sqrt(loss**2 @ share / n_distinct)
     return SHRINKAGES[int(np.argmax(loss @ share <= error))]
 
 
-def _rows_in_order(x: Floats) -> tuple[Ints, int]:
-    """The place of each row among the distinct rows of x (n, D), and their number. ``np.unique(x, axis=0)`` takes longer."""
-    order = np.lexsort(x.T[::-1])
-    ordered = x[order]
-    is_new = np.append(True, (ordered[1:] != ordered[:-1]).any(axis=1))
-    place = np.empty(len(x), int)
-    place[order] = np.cumsum(is_new) - 1
-    return place, int(is_new.sum())
+def _normals_without(x: Floats, share: Floats, folds: list[slice]) -> tuple[Floats, Floats, Floats, Floats]:
+    """Means (F, D) and deviations (F, D) of x (n, D) without each of the folds, eigenvalues (F, D) and eigenvectors
+    (F, D, D) of the correlations."""
+    augmented = np.hstack([np.ones((len(x), 1)), x]) * np.sqrt(share)[:, np.newaxis]
+    sums = np.array([augmented[rows].T @ augmented[rows] for rows in folds])
+    # Sums over the others: what is left of all less one would hold the rounding errors of values far out.
+    sums = np.array([np.delete(sums, k, axis=0).sum(axis=0) for k in range(len(folds))]).reshape(sums.shape)
+    moments = sums / sums[:, :1, :1]
+    means = moments[:, 0, 1:]
+    covariances = moments[:, 1:, 1:] - means[:, :, np.newaxis] * means[:, np.newaxis]
+    deviations = np.sqrt(np.maximum(np.diagonal(covariances, axis1=1, axis2=2), np.finfo(float).eps))
+    variances, axes = np.linalg.eigh(covariances / (deviations[:, :, np.newaxis] * deviations[:, np.newaxis]))
+    return means, deviations, np.maximum(variances, 0), axes

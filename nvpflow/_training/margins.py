@@ -9,7 +9,7 @@ the first. It has linear tails: every point of the real line keeps a density.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -85,8 +85,8 @@ class Margins:
     def inverse(self, x: Floats) -> tuple[Floats, Floats]:
         """Map samples x (n, D) to y (n, D), in float64. Also return log|det dy/dx| (n,)."""
         log_det, y = np.zeros(len(x)), x.astype(np.float64)
-        for centre, half, raw in self.stages:
-            y, slope = _spline(raw, np.dtype(np.float64)).inverse((y - centre) / half)
+        for (centre, half, _), spline in zip(self.stages, self._splines):
+            y, slope = spline.inverse((y - centre) / half)
             log_det = log_det + slope - np.log(half).sum()
         return y, log_det
 
@@ -113,6 +113,10 @@ class Margins:
             raw = outputs.reshape(len(centre), -1).astype(np.float64)
             stages.append((centre, np.exp(scale.log_scale.astype(np.float64)), raw))
         return cls(stages, dtype) if stages else None
+
+    @cached_property
+    def _splines(self) -> list[SplineCoupling]:
+        return [_spline(raw, np.dtype(np.float64)) for *_, raw in self.stages]
 
     @property
     def n_layers(self) -> int:

@@ -206,13 +206,13 @@ class Candidates:
             return []
         names = []
         for k in NESTED:
-            mixture = self._new_mixture(samples, k)
+            mixture, shells = self._new_mixture(samples, k), moments_of_shells(samples.x, samples.weight, k)
             for prior in [prior for prior in PRIORS if prior < np.inf and k <= self._most_components(prior)]:
                 name = f"{_name(k, prior)}{AROUND}"
                 if among is not None and name not in among:
                     continue
                 mixture.prior_samples = prior
-                mixture.start_from(*moments_of_shells(samples.x, samples.weight, k))
+                mixture.start_from(*shells)
                 _take_steps(mixture)
                 names.append(self._keep(name, mixture, prior))
         return names
@@ -306,13 +306,15 @@ class Candidates:
             shrunk = shrunk_to_identity(x * scale, weight, self.n_distinct) / np.outer(scale, scale)
             mixture.covariances = prior.regular(shrunk[np.newaxis])
             yield self._keep(f"{NORMAL}, shrunk to {target}", mixture)
-        covariance = np.cov(x.T, bias=True, aweights=weight).reshape(x.shape[1], -1)
-        for n_factors in FACTORS:
-            if n_factors * COLUMNS_OF_FACTOR <= min(x.shape[1], self.n_distinct) and x.shape[1] <= MOST_COLUMNS:
-                name = f"{NORMAL}, {n_factors} factor" + "s" * (n_factors > 1)
-                mixture.covariances = prior.regular(_core.factor_model(covariance, n_factors)[np.newaxis])
-                self._factors[name] = n_factors
-                yield self._keep(name, mixture)
+        most = min(x.shape[1], self.n_distinct) / COLUMNS_OF_FACTOR if x.shape[1] <= MOST_COLUMNS else 0
+        if most < FACTORS[0]:
+            return
+        covariance = np.cov(x.T, bias=True, aweights=weight)
+        for n_factors in [number for number in FACTORS if number <= most]:
+            name = f"{NORMAL}, {n_factors} factor" + "s" * (n_factors > 1)
+            mixture.covariances = prior.regular(_core.factor_model(covariance, n_factors)[np.newaxis])
+            self._factors[name] = n_factors
+            yield self._keep(name, mixture)
 
     def is_mixture(self, name: str) -> bool:
         """Whether a candidate has several components, fitted by expectation-maximisation."""

@@ -17,7 +17,7 @@ from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
 from nvpflow._training.mixture_candidates import BROAD, KERNELS, LATER_STEPS, MOST_ROWS, NORMAL, Candidates, components_of
 from nvpflow._training.mixture_search import PATIENCE
-from nvpflow._training.statistics import mean_and_error
+from nvpflow._training.statistics import mean_and_error, places_of_rows
 from nvpflow._typing import Floats, Search
 from nvpflow.mixture_base import MixtureBase
 
@@ -153,7 +153,7 @@ def count_parts(data: Data, n_context: int = 0) -> int:
 def share_of_distinct(x: Floats) -> float:
     """The share of rows that differ from all others."""
     some = x[:MOST_ROWS]
-    return len(np.unique(some, axis=0)) / len(some)
+    return places_of_rows(some)[1] / len(some)
 
 
 def stack_of(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from nvpflow._typing import Floats
+from nvpflow._typing import Floats, Ints
 
 if TYPE_CHECKING:
     from nvpflow._training.dataset import Data
@@ -25,6 +25,7 @@ __all__ = [
     "location_and_scale",
     "mean_and_error",
     "moments",
+    "places_of_rows",
     "quantiles",
     "values_stand_out",
 ]
@@ -131,6 +132,16 @@ def mean_and_error(values: Floats, weight: Floats | None) -> tuple[float, float]
         mean = np.average(values, weights=weight)
         variance = np.average((values - mean) ** 2, weights=weight)
     return float(mean), float(np.sqrt(variance / (n - 1))) if n > LEAST_FOR_ERROR else np.inf
+
+
+def places_of_rows(x: Floats) -> tuple[Ints, int]:
+    """The place of each row among the distinct rows of x (n, D), and their number. ``np.unique(x, axis=0)`` takes longer."""
+    order = np.lexsort(x.T[::-1])
+    ordered = x[order]
+    is_new = np.append(True, (ordered[1:] != ordered[:-1]).any(axis=1))
+    place = np.empty(len(x), int)
+    place[order] = np.cumsum(is_new) - 1
+    return place, int(is_new.sum())
 
 
 def holds_values(x: Floats) -> bool:

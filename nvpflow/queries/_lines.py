@@ -19,9 +19,13 @@ __all__ = ["Line", "Lines", "Method", "edges_of", "method_for", "panel_line", "s
 
 Method: TypeAlias = Literal["exact", "quadrature", "importance"]
 MOST_TERMS = 400_000  # of components at a time: arrays stay in the cache
-ROWS_OF_PANELS = 4096  # to integrate at a time
-QUANTILES = np.array([1e-6, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1 - 1e-6])
-INNER_ERROR = 10 * GOOD_ERROR  # of integrals over another column: their errors are of either sign, and average out
+MOST_JOINED = 1_000_000  # components whose rows are asked together
+POINTS_OF_JOINT = 32_768  # whose joint density is found at a time
+ROWS_OF_PANELS = 256  # to integrate at a time: products of matrices are too small for threads, which do not pay for thin ones
+# Where the first panels begin and end. With the coarse ones it took 1.2 times as many densities for the same errors.
+COARSE = np.array([1e-6, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1 - 1e-6])
+FINE = np.sort(np.append(COARSE, (COARSE[1:] + COARSE[:-1]) / 2))
+INNER_ERROR = 8 * GOOD_ERROR  # of integrals over another column: their errors are of either sign, and average out
 # Densities by draws: points of lattices, the error of a panel, and the standard error of probabilities that is not enough.
 N_POINTS, DRAWN_ERROR, GOOD_DRAWS = (61, 251), 1e-3, 0.02
 OUTER = 2  # panels on either side of these quantiles
@@ -71,9 +75,7 @@ class Lines:
             if method != "exact":
                 self.parts.append((at, _line(model, rows[at], given, free, method), joint))
                 continue
-            for part in slices(len(at), max(1, MOST_TERMS // model.n_terms)):
-                branches = model.branches(rows[at[part]], None if given is None else given[part])
-                self.parts.append((at[part], model.mixture_line(branches, free), None))
+            self.parts += [(at[part], line, None) for part, line in _exact_lines(model, rows[at], given, free)]
 
     @property
     def log_total(self) -> Floats:
@@ -133,7 +135,7 @@ class JointDensity:
 
     def pdf(self, u: Floats, log_total: Floats) -> Floats:
         """Densities at points u (n, G), given the logarithms (n,) of the integrals."""
-        found, step = np.empty(u.shape), max(1, ROWS_OF_PANELS * len(QUANTILES) // max(1, u.shape[1]))
+        found, step = np.empty(u.shape), max(1, POINTS_OF_JOINT // max(1, u.shape[1]))
         for part in slices(len(u), step):
             branches = self.model.branches(self.rows[part], None if self.context is None else self.context[part])
             at = np.repeat(np.arange(branches.n), u.shape[1])
@@ -148,6 +150,18 @@ def slices(n: int, step: int) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, n, step))
 
 
+def _exact_lines(model: RealModel, rows: Floats, context: Floats | None, free: int) -> Iterator[tuple[slice, MixtureLine]]:
+    """The lines of rows with the same open columns, with many components each."""
+    first, lines = 0, list[MixtureLine]()
+    for part in slices(len(rows), max(1, MOST_TERMS // model.n_terms)):
+        branches = model.branches(rows[part], None if context is None else context[part])
+        lines.append(model.mixture_line(branches, free))
+        last = min(part.stop, len(rows))
+        if last == len(rows) or sum(len(line.row) for line in lines) > MOST_JOINED:
+            yield slice(first, last), MixtureLine.joined(lines)
+            first, lines = last, []
+
+
 def _line(model: RealModel, rows: Floats, context: Floats | None, free: int, method: Method) -> Line:
     """The line of rows with the same open columns of numbers."""
     find = drawn_line if method == "importance" else panel_line
@@ -157,7 +171,7 @@ def _line(model: RealModel, rows: Floats, context: Floats | None, free: int, met
 
 def drawn_line(model: RealModel, branches: Branches, free: int) -> PanelLine:
     """Integrate over one free column, with several other open columns drawn: more often in rows with a large error."""
-    edges = edges_of(model.mixture_line(branches, free), model.limits(free), QUANTILES[::2])
+    edges = edges_of(model.mixture_line(branches, free), model.limits(free), COARSE[::2])
     line = integrate(Drawn(model, branches, free, N_POINTS[0]), edges, DRAWN_ERROR)
     few = np.flatnonzero(line.error > GOOD_DRAWS)
     if not len(few):
@@ -168,11 +182,13 @@ def drawn_line(model: RealModel, branches: Branches, free: int) -> PanelLine:
     return PanelLine.joined([line, more]).take(place)
 
 
-def panel_line(model: RealModel, branches: Branches, free: int, good_error: float = GOOD_ERROR) -> PanelLine:
+def panel_line(
+    model: RealModel, branches: Branches, free: int, good_error: float = GOOD_ERROR, levels: Floats = FINE
+) -> PanelLine:
     """Integrate over one free column, and over another one if there is one more that is open."""
     others = [column for column in np.flatnonzero(np.isnan(branches.u[0])).tolist() if column != free]
     log_density = Nested(model, branches, free, others[0]) if others else Slice(model, branches, free)
-    return integrate(log_density, edges_of(model.mixture_line(branches, free), model.limits(free)), good_error)
+    return integrate(log_density, edges_of(model.mixture_line(branches, free), model.limits(free), levels), good_error)
 
 
 class Nested:
@@ -186,11 +202,11 @@ class Nested:
         for start in range(0, len(rows), ROWS_OF_PANELS):
             part = slice(start, start + ROWS_OF_PANELS)
             inner = self.branches.take(rows[part]).given(self.free, u[part])
-            found[part] = panel_line(self.model, inner, self.other, INNER_ERROR).log_total
+            found[part] = panel_line(self.model, inner, self.other, INNER_ERROR, COARSE).log_total
         return found
 
 
-def edges_of(guide: MixtureLine, limits: tuple[float, float], levels: Floats = QUANTILES) -> Floats:
+def edges_of(guide: MixtureLine, limits: tuple[float, float], levels: Floats = COARSE) -> Floats:
     """Where panels begin and end: between quantiles of a mixture, and beyond, as far as the density may reach."""
     inner = guide.quantiles(levels)
     unknown = ~np.isfinite(inner).all(axis=1)

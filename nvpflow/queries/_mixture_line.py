@@ -5,7 +5,7 @@ Members of an ensemble may have learnt margins. Their components are normal behi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -70,6 +70,14 @@ class MixtureLine(NamedTuple):
             weights, log_total = kept / total[of_row], shift + np.log(total)
         bend_of = np.zeros(log_terms.shape[1], np.intp)
         return cls(of_row, weights, means.ravel()[at], stds.ravel()[at], log_total, component, bend_of)
+
+    @classmethod
+    def joined(cls, parts: Sequence[MixtureLine]) -> Self:
+        """Rows of several lines of the same mixtures, one after another."""
+        offsets = np.cumsum([0, *(len(part.log_total) for part in parts)])[:-1]
+        row = np.concatenate([part.row + offset for part, offset in zip(parts, offsets)])
+        weights, means, stds, log_total, component = (np.concatenate(values) for values in list(zip(*parts))[1:6])
+        return cls(row, weights, means, stds, log_total, component, parts[0].bend_of, parts[0].bends)
 
     @property
     def error(self) -> Floats:

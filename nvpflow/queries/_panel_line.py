@@ -18,11 +18,11 @@ from nvpflow.queries._ragged import find, gather, starts_of
 
 __all__ = ["GOOD_ERROR", "PanelLine", "integrate"]
 
-# The error of probabilities that a panel may have, and how often panels are cut at most. Seven models of splines and of affine
-# layers, of two and four columns, needed 190 to 650 densities for each row. The integrals of all of 2800 rows were right to
-# 8e-5, and all but one better than estimated. Without EARLIER a few panels were ten times worse than estimated, and
-# integrals right to 1.7e-4; with 10 or 12 nodes instead of 8 errors were the same for as many densities.
-N_NODES, GOOD_ERROR, MOST_CUTS, EARLIER = 8, 8e-6, 14, 0.1
+# The error of probabilities that a panel may have, and how often panels are cut at most. Four models of splines and of affine
+# layers, of two and four columns, needed 300 to 440 densities for each row. The integrals of all of 8000 rows were right to
+# 8e-5, and better than estimated; with 1.6e-5 as GOOD_ERROR some were right to 2e-4. Without EARLIER a few panels were ten
+# times worse than estimated; with 10 or 12 nodes instead of 8 errors were the same for as many densities.
+N_NODES, GOOD_ERROR, MOST_CUTS, EARLIER = 8, 1e-5, 14, 0.1
 STEPS, RESOLUTION = 60, 1e-12  # of a quantile in its panel
 MOST_NUMBERS = 4_000_000  # coefficients in memory at a time
 LogDensity = Callable[[Ints, Floats], Floats]
