@@ -28,6 +28,19 @@ def test_densities_and_probabilities_are_sums_over_components(line):
     np.testing.assert_allclose(found.log_total, np.log(np.exp(log_terms).sum(axis=1)), atol=1e-12)
 
 
+def test_joined_lines_have_the_rows_of_each():
+    rng = np.random.default_rng(1)
+    parts = []
+    for n in (2, 1, 3):
+        terms = 9 * rng.normal(size=(n, 5)), rng.normal(size=(n, 5)), rng.uniform(0.1, 2, size=(n, 5))
+        parts.append(MixtureLine.of_terms(np.arange(n), *terms, n))
+    found, u = MixtureLine.joined(parts), rng.normal(size=(6, 4))
+    ends = [slice(0, 2), slice(2, 3), slice(3, 6)]
+    np.testing.assert_array_equal(found.log_total, np.concatenate([part.log_total for part in parts]))
+    np.testing.assert_array_equal(found.cdf(u), np.concatenate([part.cdf(u[rows]) for part, rows in zip(parts, ends)]))
+    np.testing.assert_array_equal(found.moments(), np.concatenate([part.moments() for part in parts], axis=1))
+
+
 def test_components_without_a_share_are_left_out():
     log_terms = np.array([[0.0, -30.0, -1.0]])
     found = MixtureLine.of_terms(np.zeros(1, int), log_terms, np.zeros((1, 3)), np.ones((1, 3)), 1)

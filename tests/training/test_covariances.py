@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nvpflow import _core
-from nvpflow._training.covariances import CovariancePrior
+from nvpflow._training.covariances import CovariancePrior, _normals_without
 from support.covariances import reference_covariances
 from support.marks import every_dim
 
@@ -110,3 +110,18 @@ def test_bad_prior(place, bad):
     prior[place] = bad
     with pytest.raises(ValueError, match="limits .* floor .* repeated"):
         _core.covariances(*components(3, 4), tuple(prior))
+
+
+def test_normals_without_a_fold_do_not_feel_what_it_holds():
+    rng = np.random.default_rng(0)
+    x, share = rng.normal(size=(50, 3)) @ rng.normal(size=(3, 3)), rng.dirichlet(np.ones(50))
+    x[3] = 1e9  # what is subtracted again leaves its rounding errors
+    folds = [slice(0, 10), slice(10, 25), slice(25, 50)]
+    means, deviations, variances, axes = _normals_without(x, share, folds)
+    for k, fold in enumerate(folds):
+        others, weight = np.delete(x, fold, axis=0), np.delete(share, fold)
+        covariance = np.cov(others.T, bias=True, aweights=weight)
+        np.testing.assert_allclose(means[k], np.average(others, axis=0, weights=weight), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(deviations[k], np.sqrt(np.diag(covariance)), rtol=1e-9)
+        correlation = covariance / np.outer(deviations[k], deviations[k])
+        np.testing.assert_allclose(axes[k] * variances[k] @ axes[k].T, correlation, atol=1e-9)
