@@ -14,6 +14,7 @@ from nvpflow.mixture_base import MixtureBase
 __all__ = ["SplitMixture"]
 
 MOST_NUMBERS = 4_000_000  # in memory at a time, over all components
+WIDE, MOST_PRODUCTS = 16, 200_000  # see `_product`; OpenBLAS has one thread for up to 262,144 products of numbers
 
 
 class SplitMixture:
@@ -68,7 +69,7 @@ class SplitMixture:
         terms[:] = weights + scale
         offsets = np.einsum("kij,kj->ik", self.factors, self.means)
         for i, offset in enumerate(offsets):  # products of matrices of two dimensions, which are the fastest
-            white = x[:, : i + 1] @ self.factors[:, i, : i + 1].T
+            white = _product(x[:, : i + 1], self.factors[:, i, : i + 1].T)
             white -= offset
             white *= white
             white *= 0.5
@@ -100,7 +101,7 @@ class SplitMixture:
         """Conditional means (n, K, m) of the components."""
         k, n_present = self.means.shape
         offsets = self.absent_means - np.einsum("kij,kj->ki", self.slopes, self.means)
-        moved: Floats = (x @ self.slopes.reshape(k * self.n_absent, n_present).T).reshape(len(x), k, self.n_absent)
+        moved = _product(x, self.slopes.reshape(k * self.n_absent, n_present).T).reshape(len(x), k, self.n_absent)
         moved += offsets
         return moved
 
@@ -110,6 +111,20 @@ class SplitMixture:
         found.absent_means, found.slopes, found.n_absent = self.absent_means[:, [place]], self.slopes[:, [place]], 1
         found.roots = np.sqrt((self.roots[:, [place]] ** 2).sum(axis=2, keepdims=True))
         return found
+
+
+def _product(a: Floats, b: Floats) -> Floats:
+    """The product (n, m) of a (n, k) and b (k, m). If k is small it is computed part by part.
+
+    In one piece BLAS would share it among threads. With OpenBLAS and two threads thin products took five times as long.
+    """
+    if a.shape[1] > WIDE:
+        return np.asarray(a @ b)
+    product, b = np.empty((len(a), b.shape[1])), np.ascontiguousarray(b)
+    step = max(1, MOST_PRODUCTS // b.size) if b.size else len(a)
+    for start in range(0, len(a), step):
+        np.matmul(a[start : start + step], b, out=product[start : start + step])
+    return product
 
 
 def _places(shares: Floats, places: Floats) -> tuple[Ints, Floats]:
