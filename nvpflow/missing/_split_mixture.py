@@ -121,7 +121,7 @@ def _product(a: Floats, b: Floats) -> Floats:
     if a.shape[1] > WIDE:
         return np.asarray(a @ b)
     product, b = np.empty((len(a), b.shape[1])), np.ascontiguousarray(b)
-    step = max(1, MOST_PRODUCTS // b.size) if b.size else len(a)
+    step = max(1, MOST_PRODUCTS // max(1, b.size))
     for start in range(0, len(a), step):
         np.matmul(a[start : start + step], b, out=product[start : start + step])
     return product
