@@ -51,6 +51,7 @@ ConstantColumns: TypeAlias = Literal["error", "narrow"]
 Latent: TypeAlias = Literal["base", "normal"]
 Missing: TypeAlias = Literal["error", "marginalize"]
 Schedule: TypeAlias = Literal["constant", "cosine"]
+BatchSize: TypeAlias = int | Literal["auto"] | None
 
 
 class History(TypedDict, total=False):

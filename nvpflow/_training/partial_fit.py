@@ -125,7 +125,7 @@ class Stream:
 
     def _update(self, settings: Settings, flow: Flow, data: Data, n_seen: int, origin: Floats) -> float:
         """`update` for a flow of numbers on the whole real line."""
-        batch_size = settings.batch_size or len(data.x)
+        batch_size = settings.batch_of(len(data.x))
         noise = (student_t_noise if isinstance(flow.base, StudentTBase) else bandwidth)(settings.noise, data, n_seen)
         adam = self._bind_adam(settings, flow)
         self.scaler = self.scaler.covering(data.context)

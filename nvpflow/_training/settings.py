@@ -6,10 +6,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from nvpflow._typing import Activation, Base, ConstantColumns, CouplingKind, FloatDType, Latent, Missing, Schedule, Seed
+from nvpflow._typing import (
+    Activation,
+    Base,
+    BatchSize,
+    ConstantColumns,
+    CouplingKind,
+    FloatDType,
+    Latent,
+    Missing,
+    Schedule,
+    Seed,
+)
 from nvpflow.supports import Kinds
 
 __all__ = ["Settings"]
+
+# Samples of an update by default: so many for every SAMPLES_OF_BATCH training samples, up to MOST_BATCHES times as many. In as
+# many updates, 64 were as good as 256 on 1000 samples of 21 densities (within 0.001 nats in the mean), 0.004 better on
+# conditional tasks, and training took a third of the time. Over N(0, I) the mean of seven densities was 0.004 better, with a
+# checkerboard 0.03 worse, at 3000 samples 0.07. At 10,000 samples layers over a checkerboard were lost with 128.
+# 256 are as good as twice as many in half as many updates.
+BATCH, SAMPLES_OF_BATCH, MOST_BATCHES = 64, 1600, 4
 
 
 @dataclass(frozen=True)
@@ -34,7 +52,7 @@ class Settings:
     n_models: int
     max_iter: int | None
     time_limit: float | None
-    batch_size: int | None
+    batch_size: BatchSize
     learning_rate: float | None
     schedule: Schedule
     warmup: float
@@ -54,3 +72,10 @@ class Settings:
     def of(cls, values: Mapping[str, Any]) -> Self:
         """Create settings from the checked values of an estimator, which may have further parameters."""
         return cls(**{field.name: values[field.name] for field in fields(cls) if field.name != "keeps_layers"})
+
+    def batch_of(self, n: int) -> int:
+        """The number of samples of an update, for n training samples."""
+        if self.batch_size != "auto":
+            return min(n, self.batch_size or n)
+        most = BATCH * min(max(round(n / SAMPLES_OF_BATCH), 1), MOST_BATCHES)
+        return -(-n // -(-n // most))  # all of about the same size

@@ -141,8 +141,7 @@ class Start:
         if settings.max_iter is not None:
             return settings.max_iter
         steps = min(MOST_STEPS, max(LEAST_STEPS, STEPS_TIMES_PARAMETERS // max(1, self.flow.n_parameters)))
-        batch = min(n, settings.batch_size or n)
-        return max(LEAST_EPOCHS, round(steps * math.sqrt(max(1, n / FEW_SAMPLES)) * batch / n))
+        return max(LEAST_EPOCHS, round(steps * math.sqrt(max(1, n / FEW_SAMPLES)) * settings.batch_of(n) / n))
 
     def shorten(self) -> None:
         """Train for a part of the epochs, if their number is left to the estimator: the flow is good from a fit before."""
@@ -171,7 +170,7 @@ class Start:
         if not has_start or self.validation is None or self.training.context is not None or not has_course(self.settings):
             return []
         n = len(self.training.x)
-        return cycle_ends(n, min(n, self.settings.batch_size or n), self.flow.n_parameters, first)
+        return cycle_ends(n, self.settings.batch_of(n), self.flow.n_parameters, first)
 
     def _over_full_mixture(self) -> bool:
         """Whether the base is a mixture that reads the context, if there is one."""
@@ -229,7 +228,7 @@ class Start:
             self._contest = self._new_contest()
         n, first = len(self.training.x), self.n_epochs
         end, *left = [end for end in self.cycles if end > first]
-        n_steps = first * -(-n // min(n, self.settings.batch_size or n))
+        n_steps = first * -(-n // self.settings.batch_of(n))
         every = max(1, (end - first) // VALIDATIONS_OF_CYCLE)
         # The cosine begins where the warm-up ends.
         self.run(seed, callback, limit, max_iter=end, warmup=n_steps or self.settings.warmup, validate_every=every)
@@ -268,7 +267,7 @@ class Start:
                 part,
                 *self.training,
                 TrainingOptions(
-                    batch_size=settings.batch_size,
+                    batch_size=settings.batch_of(len(self.training.x)),
                     learning_rate=self.rate,
                     schedule=settings.schedule,
                     average=settings.average,

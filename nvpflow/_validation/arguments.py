@@ -13,7 +13,7 @@ from typing import Any, SupportsIndex, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from nvpflow._typing import FloatDType, Seed
+from nvpflow._typing import BatchSize, FloatDType, Seed
 from nvpflow._validation.arrays import as_array
 
 Choice = TypeVar("Choice", bound=str)
@@ -140,6 +140,15 @@ def check_bool(name: str, value: object) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
+
+
+def check_batch_size(name: str, value: object) -> BatchSize:
+    """Return a number of samples as an int, "auto", or None for all samples."""
+    if not isinstance(value, str):
+        return None if value is None else check_int(name, value, 1)
+    if value != "auto":
+        raise ValueError(f"{name} must be an integer, 'auto' or None, got {shown(value)}")
+    return "auto"
 
 
 def check_warmup(name: str, value: object) -> float:

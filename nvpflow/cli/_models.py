@@ -103,7 +103,7 @@ def add_fit(commands: Commands) -> None:
         ("n_models", some, "flows whose densities are averaged, each with held-out rows of its own"),
         ("max_iter", or_none("auto", positive), "epochs, or auto"),
         ("time_limit", or_none("none", real(0, low_open=True)), "seconds after which training ends, or none"),
-        ("batch_size", or_none("full", positive), "samples per update, or full"),
+        ("batch_size", _batch_size, "samples per update, auto: few for small tables, or full"),
         ("learning_rate", or_none("auto", real(0, low_open=True)), "learning rate of Adam, or auto"),
         ("schedule", ("cosine", "constant"), "course of the learning rate"),
         ("warmup", real(0, high=1), "share of the updates, at the beginning, in which the learning rate grows"),
@@ -149,6 +149,10 @@ def _word(name: str, default: object) -> str:
 def _widths(text: str) -> int | tuple[int, ...]:
     widths = tuple(map(integer(1), text.split(",")))
     return widths[0] if len(widths) == 1 else widths
+
+
+def _batch_size(text: str) -> int | str | None:
+    return text if text == "auto" else or_none("full", integer(1))(text)
 
 
 def _contamination(text: str) -> float | str:

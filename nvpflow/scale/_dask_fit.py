@@ -121,7 +121,7 @@ class _Rounds:
     ) -> None:
         self.settings, self.parts, self.shards = settings, parts, shards
         self.counts = np.array([shard.n_rows for shard in shards], float)
-        self.task = Task(start, settings, limit)
+        self.task = Task(start, settings, limit, int(self.counts.sum()))
         self.y = self.task.standardize(held_out, seed)
         self.task.set_noise(self.y, int(self.counts.sum()))
         self.width = min(len(shards), max(1, _count_threads()))

@@ -62,12 +62,12 @@ class Cycles:
         self, settings: Settings, flow: Flow, training: Training, n_own: int, n_rows: int, group: Group, seed: int
     ) -> None:
         self._settings, self._flow, self._training, self._group, self._seed = settings, flow, training, group, seed
-        batch = settings.batch_size or 1
-        self._own_batch = max(1, round(batch * n_own / n_rows)) if n_own else 0
+        self._batch = settings.batch_of(n_rows)
+        self._own_batch = max(1, round(self._batch * n_own / n_rows)) if n_own else 0
         self._n_rows, self.n_steps, self._end, self._is_late = n_rows, 0, math.inf, False
         self._most_steps = round(MOST_STEPS * math.sqrt(max(1.0, n_rows / FEW_ROWS)))
         if settings.max_iter is not None:
-            self._most_steps = min(self._most_steps, settings.max_iter * -(-n_rows // batch))
+            self._most_steps = min(self._most_steps, settings.max_iter * -(-n_rows // self._batch))
         self._adam, self._mean = Adam(flow.parameters), flow.parameters.copy()
         self._rate = option(settings, "learning_rate", isinstance(flow.base, MixtureBase))
 
@@ -119,8 +119,7 @@ class Cycles:
         """Take steps while the learning rate falls to 0 along a cosine. False: a loss or gradient was not finite."""
         decay, size = self._settings.average, self._flow.n_parameters
         what = f"layers, steps {self.n_steps + 1:,} to {self.n_steps + length:,}"
-        batch = self._settings.batch_size or 1
-        with watched_rows(what, length * batch, self._settings.verbose) as show:
+        with watched_rows(what, length * self._batch, self._settings.verbose) as show:
             for step in range(length):
                 sums = self._group.sum(self._sums(next(batches)))
                 if not np.isfinite(sums).all():
@@ -131,7 +130,7 @@ class Cycles:
                 self._adam.step(grad / n)
                 self._mean += (1 - decay) * (self._flow.parameters - self._mean)
                 self.n_steps += 1
-                show(batch)
+                show(self._batch)
                 if late:
                     self._is_late = True
                     break
@@ -163,7 +162,7 @@ class Cycles:
     def _shared_batches(self, noise: Floats) -> Iterator[Floats]:
         """The own rows of minibatches that hold the same rows for any number of members: a hash of its number says in which
         one a row is. Their sizes vary like those of random draws."""
-        numbers, n_batches = self._training.numbers(), max(1, round(self._n_rows / (self._settings.batch_size or 1)))
+        numbers, n_batches = self._training.numbers(), max(1, round(self._n_rows / self._batch))
         for epoch in itertools.count():
             drawn = hashes(numbers, self._seed ^ (OTHER_HASHES * (epoch + 1) % 2**62))
             place = (drawn >> np.uint64(32)) * np.uint64(n_batches) >> np.uint64(32)

@@ -48,11 +48,13 @@ class Task:
     settings : Settings
     held_out : float
         Rows with keys below this are not trained on; see `row_keys`.
+    n_rows : int
+        Of all parts of the table.
     """
 
-    def __init__(self, model: FlowDensity, settings: Settings, held_out: float) -> None:
+    def __init__(self, model: FlowDensity, settings: Settings, held_out: float, n_rows: int) -> None:
         self._model, self._inside = model, Inside(model, settings)
-        self.batch_size, self.held_out, self._noise_of_settings = settings.batch_size or 256, held_out, settings.noise
+        self.batch_size, self.held_out, self._noise_of_settings = settings.batch_of(n_rows), held_out, settings.noise
         self.noise: Floats = np.zeros(self.flow.data_dim)
 
     @property

@@ -89,6 +89,7 @@ def test_invalid_parameters(name, others):
     (dict(learning_rate=1e-50), ValueError, "learning_rate must be finite and > 0 in float32, got 1e-50"),
     (dict(noise=1e39), ValueError, "noise must be finite and >= 0 in float32, got 1e+39"),
     (dict(tol=1e39), ValueError, "tol must be finite and >= 0 in float32, got 1e+39"),
+    (dict(batch_size="all"), ValueError, "batch_size must be an integer, 'auto' or None, got 'all'"),
     (dict(n_jobs=0), ValueError, "n_jobs must not be 0"),
     (dict(hidden_dim=iter([8])), TypeError, "hidden_dim must be an integer or a sequence of integers, got <list_iterator"),
     (dict(hidden_dim={8, 4}), TypeError, "hidden_dim must be an integer or a sequence of integers, got {4, 8}"),

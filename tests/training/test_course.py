@@ -38,6 +38,29 @@ class TestCycles:
         assert steps(80_000, 7500) > 1.5 * steps(8000, 7500)
 
 
+class TestBatches:
+    def batch(self, n, batch_size="auto"):
+        return nvpflow.FlowDensity(batch_size=batch_size)._settings().batch_of(n)
+
+    @pytest.mark.parametrize("n", [1, 63, 64, 65, 900, 2399, 2401, 4001, 5601, 80_000, 10**7])
+    def test_growing_with_the_samples_and_equal(self, n):
+        most = 64 if n < 2400 else 128 if n < 4000 else 192 if n < 5600 else 256
+        batch = self.batch(n)
+        n_batches = -(-n // batch)
+        assert batch <= most
+        assert n_batches == -(-n // most)  # as few as possible
+        assert n_batches * batch - n < n_batches  # the last one is no small rest
+
+    def test_given(self):
+        assert [self.batch(900, size) for size in (100, 1000, None)] == [100, 900, 900]
+
+    def test_updates_of_a_fit(self):
+        train, epochs = moons(1000), 2
+        model = nvpflow.FlowDensity(max_iter=epochs, random_state=0, batch_size="auto").fit(train)
+        same = nvpflow.FlowDensity(max_iter=epochs, random_state=0, batch_size=62).fit(train)  # 800 in 13 batches
+        np.testing.assert_array_equal(model.history_["train_nll"], same.history_["train_nll"])
+
+
 class TestContest:
     weight = None
 
@@ -104,7 +127,7 @@ class TestFits:
         search = nvpflow.FlowDensity(random_state=0).fit(checkerboard(1000)).search_
         (loser,) = (name for name in search["candidate"] if "learning rate" in name)
         assert loser.startswith("flow over a mixture")
-        assert loser.endswith(("learning rate 0.001, for 48 epochs", "learning rate 0.003, for 48 epochs"))
+        assert loser.endswith(("learning rate 0.001, for 12 epochs", "learning rate 0.003, for 12 epochs"))
         scores = dict(zip(search["candidate"], search["validation_score"]))
         assert scores[loser] < scores[search["candidate"][-1]]
         assert dict(zip(search["candidate"], search["weight"]))[loser] == 0
@@ -153,8 +176,8 @@ class TestFits:
         model = nvpflow.FlowDensity(warm_start=True, random_state=0).fit(moons(1000))
         assert model.best_iter_ == 0
         model.fit(make_moons(1000, noise=0.1, random_state=2)[0])
-        assert model.n_iter_ in cycle_ends(800, 256, model.flow_.n_parameters, FIRST_OF_REFIT)
-        assert model.n_iter_ < cycle_ends(800, 256, model.flow_.n_parameters)[0]
+        assert model.n_iter_ in cycle_ends(800, 62, model.flow_.n_parameters, FIRST_OF_REFIT)
+        assert model.n_iter_ < cycle_ends(800, 62, model.flow_.n_parameters)[0]
 
     def test_trained_layers_are_refitted_as_long_as_they_gain(self):
         model = nvpflow.FlowDensity(warm_start=True, random_state=0).fit(checkerboard(2000))
@@ -163,7 +186,7 @@ class TestFits:
         before, n_iter = model.score(held_out), model.n_iter_
         model.fit(checkerboard(2000, seed=1))
         assert model.n_iter_ < n_iter / 2
-        assert model.n_iter_ in cycle_ends(1600, 256, model.flow_.n_parameters, FIRST_OF_REFIT)
+        assert model.n_iter_ in cycle_ends(1600, 64, model.flow_.n_parameters, FIRST_OF_REFIT)
         assert list(model.search_["candidate"]) == [f"flow of the last fit, {NO_GAIN}"]
         assert model.score(held_out) > before - 0.01
         assert model.search_["score"][0] >= -model.history_["validation_nll"].min() - 1e-5
@@ -175,7 +198,7 @@ class TestFits:
         turned, held_out = checkerboard(2000, seed=1) @ turn, checkerboard(5000, seed=2) @ turn
         before = model.score(held_out)
         model.fit(turned)
-        assert model.n_iter_ > cycle_ends(1600, 256, model.flow_.n_parameters, FIRST_OF_REFIT)[2]
+        assert model.n_iter_ > cycle_ends(1600, 64, model.flow_.n_parameters, FIRST_OF_REFIT)[2]
         assert model.score(held_out) > before + 1
         assert model.score(held_out) > nvpflow.FlowDensity(random_state=0).fit(turned).score(held_out) - 0.1
 
