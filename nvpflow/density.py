@@ -211,8 +211,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         `inverse_transform` and `partial_fit` need 1.
     max_iter : int or None, default None
         Epochs. None: over a mixture, if samples are held back and there is no context, training runs in cycles of 150, 300,
-        600 ... updates, and ends when a cycle has gained less than half a standard error of held-out likelihood, or too little
-        for the rest to reach an average of mixtures, or after at most 5000 updates. Otherwise as many epochs as make 4500
+        600 ... updates, and ends when a cycle has gained less than half a standard error of held-out likelihood or 0.002 nats, or
+        too little for the rest to reach an average of mixtures, or after at most 5000 updates. Otherwise as many epochs as make 4500
         updates, at least 10, and with held-out samples a quarter of these for a warm start. In both cases fewer for flows with
         many parameters, and more, by the square root, beyond 10,000 training samples.
     time_limit : float or None, default None

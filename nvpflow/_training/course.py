@@ -2,7 +2,7 @@
 
 In a cycle the learning rate falls from its full value to 0 along a cosine, so that what held-out samples judge after it is
 finished, not half-way: Loshchilov and Hutter (2017), "SGDR: stochastic gradient descent with warm restarts". Training ends
-when a cycle has gained nothing, or too little to reach mixtures that have no layers.
+when a cycle has gained too little, for itself or to reach mixtures that have no layers.
 """
 
 from __future__ import annotations
@@ -54,14 +54,15 @@ EARLY = 1
 MOST_STEPS, STEPS_TIMES_PARAMETERS, LEAST_STEPS = 5000, 90_000_000, 480
 # Between these numbers of training samples the steps grow with the square root, since there is more to learn.
 FEW_SAMPLES, MANY_SAMPLES = 10_000, 300_000
-# A cycle has to gain this many standard errors for another one to follow.
-LEAST_GAIN = 0.5
+# A cycle has to gain this many standard errors for another one to follow, and after early ones so many nats: of many samples
+# the standard error is so small that cycles of twice the time each went on for gains of 0.001.
+LEAST_GAIN, LEAST_NATS = 0.5, 0.002
 # Layers are taken to be out of reach if they would not lead mixtures by a standard error were each of the cycles that are
 # left to gain so many times as much as the last one: more after early cycles. In 20 fits to 10,000 samples of a checkerboard,
 # whose layers gain 0.05 nats, 1.6 were needed after the first cycle and 0.3 after the second.
 LEAST_LEAD, MOST_GAIN, MOST_GAIN_EARLY = 1.0, 0.75, 2.5
 # Why training has ended, as `search_` says it.
-NO_GAIN, OUT_OF_REACH = "until a cycle gained nothing", "until mixtures were out of reach"
+NO_GAIN, OUT_OF_REACH = "until a cycle gained too little", "until mixtures were out of reach"
 LAST_CYCLE, STOPPED = "until its last cycle", "until it was stopped"
 
 
@@ -119,8 +120,9 @@ class Contest:
                 lead, error_of_lead = math.inf, 0.0
             else:
                 lead, error_of_lead = mean_and_error(log_prob - self.to_beat, self.weight)
-        most_left = (MOST_GAIN_EARLY if self.n_early > 0 else MOST_GAIN) * n_left * gain
+        is_early = self.n_early > 0
+        most_left = (MOST_GAIN_EARLY if is_early else MOST_GAIN) * n_left * gain
         self.before, self.n_early = log_prob, self.n_early - 1
-        if not gain > LEAST_GAIN * error:
+        if not gain > max(LEAST_GAIN * error, 0.0 if is_early else LEAST_NATS):
             return NO_GAIN
         return "" if lead + most_left > LEAST_LEAD * error_of_lead else OUT_OF_REACH

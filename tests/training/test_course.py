@@ -78,6 +78,14 @@ class TestContest:
         assert contest.end(noise, 3) == NO_GAIN
         assert contest.end(noise + 0.2, 3) == ""
 
+    def test_gains_that_are_certain_but_small(self):
+        contest, zeros = self.contest(0.0, -1.0)
+        assert contest.end(zeros + 0.0019, 3) == NO_GAIN
+        assert contest.end(zeros + 0.004, 3) == ""
+        early, _ = self.contest(0.0, -1.0, n_early=1)
+        assert early.end(zeros + 0.0019, 3) == ""
+        assert early.end(zeros + 0.0038, 3) == NO_GAIN
+
     def test_out_of_reach(self):
         contest, zeros = self.contest(0.0, 1.0)
         assert contest.end(zeros + 0.1, 3) == OUT_OF_REACH
