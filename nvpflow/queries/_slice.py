@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nvpflow._typing import Floats, Ints
+from nvpflow.ensemble import log_sum_exp
 from nvpflow.queries._branches import Branches, Member, RealModel
 from nvpflow.queries._ragged import gather, starts_of
 
@@ -35,8 +36,7 @@ class Slice:
 
     def _sum_of_members(self, index: Ints, u: Floats) -> Floats:
         log_p = [part(index, u) for part in self.parts]
-        total: Floats = log_p[0] if len(log_p) == 1 else np.logaddexp.reduce(log_p, axis=0)
-        return total
+        return log_p[0] if len(log_p) == 1 else log_sum_exp(np.stack(log_p))
 
 
 class _Part:
@@ -46,15 +46,16 @@ class _Part:
         self.marginals, self.free, self.bend = member.marginals, free, member.bend(free)
         y, slopes = member.columns.inverse(branches.u, branches.context)
         self.y = y if member.marginals.inner is None else y.astype(member.marginals.inner.dtype)
-        self.zero, self.log_scale = member.line(branches, free)
+        self.zero, log_scale = member.line(branches, free)
         given = np.arange(self.y.shape[1]) != free
-        self.log_weight = branches.log_weight + member.log_weight + slopes[:, given].sum(axis=1) + self.log_scale
+        self.log_weight = branches.log_weight + member.log_weight + slopes[:, given].sum(axis=1) + log_scale
+        self.scale = np.exp(log_scale)
         self.context = branches.context
 
     def __call__(self, index: Ints, u: Floats) -> Floats:
         v, slopes = (u, None) if self.bend is None else self.bend.inverse(u)
-        y = self.y[index]
-        y[:, self.free] = self.zero[index] + np.exp(self.log_scale[index]) * v
+        y = np.take(self.y, index, axis=0)
+        y[:, self.free] = self.zero[index] + self.scale[index] * v
         context = None if self.context is None else self.context[index]
         log_p: Floats = self.marginals.log_joint(y, context) + self.log_weight[index]
         return log_p if slopes is None else log_p + np.log(slopes)
