@@ -145,7 +145,13 @@ class MixtureLine(NamedTuple):
         places = low[:, np.newaxis] + (high - low)[:, np.newaxis] * np.sort(steps)
         places = np.sort(np.concatenate([places, self._start(np.tile(q, (len(low), 1)))], axis=1))
         sums = np.maximum.accumulate(self.cdf(places), axis=1)
-        return np.stack([np.interp(q, row, place) for row, place in zip(sums, places)])
+        beyond = np.clip((sums[:, :, np.newaxis] <= q).sum(axis=1), 1, sums.shape[1] - 1)
+        (low_sum, low), (high_sum, high) = (
+            (np.take_along_axis(sums, at, axis=1), np.take_along_axis(places, at, axis=1)) for at in (beyond - 1, beyond)
+        )
+        share = np.clip((q - low_sum) / np.maximum(high_sum - low_sum, np.finfo(float).tiny), 0.0, 1.0)
+        found: Floats = low + share * (high - low)
+        return found
 
     def moments(self) -> tuple[Floats, Floats]:
         """Means and standard deviations (n,)."""

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+from numpy.polynomial.polynomial import polyval
 
 from nvpflow._typing import Floats, Ints
 from nvpflow.queries._ragged import find, gather, starts_of
@@ -75,7 +76,7 @@ class PanelLine(NamedTuple):
         panel, t = self._place(u)
         inside = (t >= -1) & (t <= 1)
         t = np.where(inside, t, 0.0)
-        found: Floats = np.where(inside, np.maximum(_values(self._series(panel), t), 0.0), 0.0)
+        found: Floats = np.where(inside, np.maximum(polyval(t, self._powers(panel), tensor=False), 0.0), 0.0)
         return np.where(~np.isfinite(self.log_total)[:, np.newaxis] | np.isnan(u), np.nan, found)
 
     def cdf(self, u: Floats) -> Floats:
@@ -85,7 +86,7 @@ class PanelLine(NamedTuple):
             part = slice(start, start + step)
             panel, t = self._place(u[:, part])
             half = 0.5 * (self.right - self.left)[panel]
-            inside = half * (self._series(panel) * _integrals(np.clip(t, -1, 1))).sum(axis=-1)
+            inside = half * _integrals(self._powers(panel), np.clip(t, -1, 1))
             found[:, part] = np.clip(self.below[panel] + inside, 0.0, 1.0)
         return np.where(np.isnan(u), np.nan, found)
 
@@ -107,20 +108,22 @@ class PanelLine(NamedTuple):
         return np.where(np.isnan(q) | ~np.isfinite(self.log_total)[:, np.newaxis], np.nan, found)
 
     def _solve(self, panel: Ints, target: Floats) -> Floats:
-        """Where in panels, from -1 to 1, the integrals of their series are `target`: Newton steps in shrinking brackets."""
-        series = self._series(panel)
-        low, high = np.full(target.shape, -1.0), np.ones(target.shape)
+        """Where in panels, from -1 to 1, the integrals of polynomials are `target`: Newton steps in shrinking brackets."""
+        powers, target, shape = self._powers(panel.ravel()), target.ravel(), target.shape
+        low, high, going = np.full(target.shape, -1.0), np.ones(target.shape), np.arange(target.size)
         with np.errstate(invalid="ignore", divide="ignore"):
-            t = np.clip(np.nan_to_num(target / series[..., 0] - 1), -1.0, 1.0)
+            t = np.clip(np.nan_to_num(2 * target / _integrals(powers, np.ones(target.shape)) - 1), -1.0, 1.0)
             for _ in range(STEPS):
-                excess = (series * _integrals(t)).sum(axis=-1) - target
-                low, high = np.where(excess < 0, t, low), np.where(excess < 0, high, t)
-                step = t - excess / _values(series, t)
-                step = np.where((step > low) & (step < high), step, 0.5 * (low + high))
-                moved, t = np.abs(step - t).max(initial=0.0), step
-                if moved < RESOLUTION:
+                own, at = powers[:, going], t[going]
+                excess = _integrals(own, at) - target[going]
+                low[going], high[going] = np.where(excess < 0, at, low[going]), np.where(excess < 0, high[going], at)
+                step = at - excess / polyval(at, own, tensor=False)
+                is_inside = (step > low[going]) & (step < high[going])
+                t[going] = np.where(is_inside, step, 0.5 * (low[going] + high[going]))
+                going = going[np.abs(t[going] - at) > RESOLUTION]  # each stops by itself, whatever the others need
+                if not len(going):
                     break
-        return t
+        return t.reshape(shape)
 
     def expect(self, function: Callable[[Floats], Floats]) -> Floats:
         """Means (n, F) of a function from numbers (P, N) to (P, N, F)."""
@@ -134,15 +137,16 @@ class PanelLine(NamedTuple):
         """Means and standard deviations (n,)."""
         half, middle, n = 0.5 * (self.right - self.left), 0.5 * (self.right + self.left), len(self.log_total)
         c0, c1, c2 = _to_series()[:, :3].T @ self.values.T  # integrals of the series times t and t^2 have no others
-        mean = np.bincount(self.row, half * (2 * middle * c0 + half * 2 / 3 * c1), n).astype(np.float64)
+        mass, first = 2 * half * c0, half**2 * (2 / 3) * c1  # first and second moments around the middle
+        second = half**3 * (2 / 3 * c0 + 4 / 15 * c2)
+        mean = np.bincount(self.row, middle * mass + first, n).astype(np.float64)
         away = middle - mean[self.row]
-        squares = 2 * away**2 * c0 + 4 / 3 * away * half * c1 + half**2 * (2 / 3 * c0 + 4 / 15 * c2)
-        return mean, np.sqrt(np.maximum(np.bincount(self.row, half * squares, n), 0.0))
+        squares = np.bincount(self.row, away * (away * mass + 2 * first) + second, n)
+        return mean, np.sqrt(np.maximum(squares, 0.0))
 
-    def _series(self, panel: Ints) -> Floats:
-        """Coefficients (..., N_NODES) of Legendre polynomials on panels (...), taken to [-1, 1]."""
-        found: Floats = self.values[panel] @ _to_series()
-        return found
+    def _powers(self, panel: Ints) -> Floats:
+        """Coefficients (N_NODES, ...) of powers on panels (...), taken to [-1, 1]."""
+        return np.moveaxis(self.values[panel] @ _to_powers(), -1, 0)
 
     def _place(self, u: Floats) -> tuple[Ints, Floats]:
         """The panel of each point (n, G), and where in it, from -1 to 1."""
@@ -280,17 +284,14 @@ def _to_series() -> Floats:
     return found
 
 
-def _values(series: Floats, t: Floats) -> Floats:
-    """Series (..., N_NODES) at t (...)."""
-    found: Floats = (series * np.polynomial.legendre.legvander(t, N_NODES - 1)).sum(axis=-1)
+@cache
+def _to_powers() -> Floats:
+    """The matrix (N, N) from values at the nodes to the coefficients of the powers of the polynomial through them."""
+    found: Floats = np.linalg.inv(np.polynomial.polynomial.polyvander(np.linspace(-1, 1, N_NODES), N_NODES - 1)).T
     return found
 
 
-def _integrals(t: Floats) -> Floats:
-    """Integrals from -1 to t (...) of the Legendre polynomials: (..., N_NODES)."""
-    p = np.polynomial.legendre.legvander(t, N_NODES)
-    found = np.empty((*t.shape, N_NODES))
-    found[..., 0] = t + 1
-    degrees = np.arange(1, N_NODES)
-    found[..., 1:] = (p[..., 2:] - p[..., : N_NODES - 1]) / (2 * degrees + 1)
-    return found
+def _integrals(powers: Floats, t: Floats) -> Floats:
+    """Integrals from -1 to t (...) of polynomials with coefficients (N_NODES, ...)."""
+    of_powers = powers / np.arange(1, N_NODES + 1).reshape(-1, *[1] * t.ndim)
+    return t * polyval(t, of_powers, tensor=False) + polyval(np.full(t.shape, -1.0), of_powers, tensor=False)
