@@ -35,16 +35,18 @@ def smoothed(
         Distributions of one component have one deviation, as a rule.
     means, stds : ndarray, shape (T,)
     """
-    order = np.argsort(component, kind="stable")
-    starts = np.searchsorted(component[order], np.arange(len(function_of) + 1))
-    found: Floats | None = None
-    for k in np.flatnonzero(np.diff(starts)).tolist():
-        own = order[starts[k] : starts[k + 1]]
-        values = _of_component(functions[function_of[k]], means[own], stds[own])
-        found = np.empty((len(component), values.shape[1])) if found is None else found
-        found[own] = values
-    assert found is not None
-    return found
+    short = component.astype(np.min_scalar_type(len(function_of)))  # numbers of 16 bits are sorted by their digits
+    order = np.argsort(short, kind="stable")
+    counts = np.bincount(component, minlength=len(function_of))
+    ends = np.cumsum(counts)
+    means, stds = np.take(means, order), np.take(stds, order)
+    parts = [
+        _of_component(functions[function_of[k]], means[ends[k] - counts[k] : ends[k]], stds[ends[k] - counts[k] : ends[k]])
+        for k in np.flatnonzero(counts).tolist()
+    ]
+    place = np.empty(len(order), np.intp)
+    place[order] = np.arange(len(order))
+    return np.take(np.concatenate(parts), place, axis=0)
 
 
 def _of_component(function: Callable[[Floats], Floats], means: Floats, stds: Floats) -> Floats:
@@ -81,10 +83,17 @@ def _rule() -> tuple[Floats, Floats]:
 
 def _quintic(t: Floats, left: Ints, values: Floats, slopes: Floats, curvatures: Floats) -> Floats:
     """Interpolate at t in [0, 1] (m,) between places `left` (m,) and the next ones: quintic Hermite interpolation."""
-    found = np.zeros((len(t), values.shape[1]))
-    for place, own, other, sign in ((left, t, 1 - t, 1), (left + 1, 1 - t, t, -1)):  # from either end
-        cube = other**3
-        found += (cube * (1 + 3 * own + 6 * own**2))[:, np.newaxis] * values[place]
-        found += (sign * own * cube * (1 + 3 * own))[:, np.newaxis] * slopes[place]
-        found += (0.5 * own**2 * cube)[:, np.newaxis] * curvatures[place]
+    rise, (d, d_next), (c, c_next) = np.diff(values, axis=0), *((v[:-1], v[1:]) for v in (slopes, curvatures))
+    powers = [
+        values[:-1],
+        d,
+        0.5 * c,
+        10 * rise - 6 * d - 4 * d_next - 1.5 * c + 0.5 * c_next,
+        -15 * rise + 8 * d + 7 * d_next + 1.5 * c - c_next,
+        6 * rise - 3 * (d + d_next) - 0.5 * (c - c_next),
+    ]
+    found, t = np.take(powers[-1], left, axis=0), t[:, np.newaxis]
+    for power in powers[-2::-1]:
+        found *= t
+        found += np.take(power, left, axis=0)
     return found
