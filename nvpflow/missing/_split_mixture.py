@@ -67,12 +67,12 @@ class SplitMixture:
         weights = self.logits - np.logaddexp.reduce(self.logits)
         terms = np.empty((len(x), len(self.logits)))
         terms[:] = weights + scale
-        offsets = np.einsum("kij,kj->ik", self.factors, self.means)
+        factors = np.sqrt(0.5) * self.factors
+        offsets = np.einsum("kij,kj->ik", factors, self.means)
         for i, offset in enumerate(offsets):  # products of matrices of two dimensions, which are the fastest
-            white = _product(x[:, : i + 1], self.factors[:, i, : i + 1].T)
+            white = _product(x[:, : i + 1], factors[:, i, : i + 1].T)
             white -= offset
             white *= white
-            white *= 0.5
             terms -= white
         return terms
 

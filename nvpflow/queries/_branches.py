@@ -233,13 +233,14 @@ def _conditional(
 ) -> tuple[Floats, Floats, Floats]:
     """Log-weights, means and standard deviations (B, K) of the free column of a mixture given the others."""
     split, given = SplitMixture.of(mixture, _with_context(mixture, missing)), y[:, ~missing]
-    log_context: Floats = np.zeros(len(y))
+    log_context = None
     if mixture.context_dim:
         read = _of(context, mixture)
         log_context = SplitMixture.of(mixture, _with_context(mixture, np.ones_like(missing))).log_prob(read)
         given = np.hstack([read, given])
     place = int(np.searchsorted(np.flatnonzero(missing), free))
     log_terms = split.log_terms(given)
-    log_terms -= log_context[:, np.newaxis]
+    if log_context is not None:
+        log_terms -= log_context[:, np.newaxis]
     column = split.only(place)
     return log_terms, column.centres(given)[:, :, 0], np.broadcast_to(column.roots[:, 0, 0], log_terms.shape)

@@ -19,7 +19,7 @@ __all__ = ["Line", "Lines", "Method", "edges_of", "method_for", "panel_line", "s
 
 Method: TypeAlias = Literal["exact", "quadrature", "importance"]
 MOST_TERMS = 400_000  # of components at a time: arrays stay in the cache
-MOST_JOINED = 1_000_000  # components whose rows are asked together
+MOST_JOINED = 1_000_000  # components behind bends whose rows are asked together: they share integrals
 POINTS_OF_JOINT = 32_768  # whose joint density is found at a time
 ROWS_OF_PANELS = 256  # to integrate at a time: products of matrices are too small for threads, which do not pay for thin ones
 # Where the first panels begin and end. With the coarse ones it took 1.2 times as many densities for the same errors.
@@ -157,8 +157,8 @@ def _exact_lines(model: RealModel, rows: Floats, context: Floats | None, free: i
         branches = model.branches(rows[part], None if context is None else context[part])
         lines.append(model.mixture_line(branches, free))
         last = min(part.stop, len(rows))
-        if last == len(rows) or sum(len(line.row) for line in lines) > MOST_JOINED:
-            yield slice(first, last), MixtureLine.joined(lines)
+        if last == len(rows) or not any(lines[0].bends) or sum(len(line.row) for line in lines) > MOST_JOINED:
+            yield slice(first, last), lines[0] if len(lines) == 1 else MixtureLine.joined(lines)
             first, lines = last, []
 
 

@@ -61,15 +61,14 @@ class MixtureLine(NamedTuple):
         shift = np.where(np.isfinite(largest), largest, 0.0)
         keep = log_terms > (shift + LEAST_SHARE)[row][:, np.newaxis]
         keep[starts[~np.isfinite(largest)], 0] = True
-        at = np.flatnonzero(keep)
-        branch, component = np.divmod(at, log_terms.shape[1])
-        of_row = row[branch]
-        kept = np.exp(log_terms.ravel()[at] - shift[of_row])
+        at, counts = np.flatnonzero(keep), np.count_nonzero(keep, axis=1)
+        of_row, component = np.repeat(row, counts), at - np.repeat(np.arange(len(row)) * log_terms.shape[1], counts)
+        log_terms, means, stds = (np.take(values, at) for values in (log_terms, means, stds))
+        kept = np.exp(log_terms - np.take(shift, of_row))
         total = np.add.reduceat(kept, starts_of(of_row, n))
         with np.errstate(invalid="ignore", divide="ignore"):
-            weights, log_total = kept / total[of_row], shift + np.log(total)
-        bend_of = np.zeros(log_terms.shape[1], np.intp)
-        return cls(of_row, weights, means.ravel()[at], stds.ravel()[at], log_total, component, bend_of)
+            weights, log_total = kept / np.take(total, of_row), shift + np.log(total)
+        return cls(of_row, weights, means, stds, log_total, component, np.zeros(keep.shape[1], np.intp))
 
     @classmethod
     def joined(cls, parts: Sequence[MixtureLine]) -> Self:
