@@ -142,7 +142,7 @@ class MixtureLine(NamedTuple):
         low, high = self._ends(NEAR)
         steps = np.concatenate([np.linspace(0, 1, N_PLACES), 0.5 + 0.5 * np.tanh(np.linspace(-2, 2, N_PLACES))])
         places = low[:, np.newaxis] + (high - low)[:, np.newaxis] * np.sort(steps)
-        places = np.sort(np.concatenate([places, self._start(np.tile(q, (len(low), 1)))], axis=1))
+        places = np.sort(np.concatenate([places, self._start(q[np.newaxis])], axis=1))
         sums = np.maximum.accumulate(self.cdf(places), axis=1)
         beyond = np.clip((sums[:, :, np.newaxis] <= q).sum(axis=1), 1, sums.shape[1] - 1)
         (low_sum, low), (high_sum, high) = (

@@ -185,14 +185,16 @@ def integrate(log_density: LogDensity, edges: Floats, good_error: float = GOOD_E
     f = _exp(log_f, shift)[:, :, of_panel].reshape(-1, len(row), N_NODES)
     done, total = list[tuple[Any, ...]](), np.zeros(n)
     for cut in range(MOST_CUTS + 1):
-        width, mean = right - left, f.mean(axis=0)
-        masses, errors, negative = _judged(width, mean)
+        width, mean = right - left, f[0] if len(f) == 1 else f.mean(axis=0)
+        masses, errors = _judged(width, mean)
         now = (total + np.bincount(row, masses, n))[row]
         with np.errstate(invalid="ignore", divide="ignore"):  # the largest density is about 1, so `now` is a width as well
             unseen = UNSEEN * masses * width / now
-        goes_on = (errors + unseen > good_error * now) | (negative > NEGATIVE * now)
-        goes_on &= cut < MOST_CUTS
+        goes_on = (errors + unseen > good_error * now) & (cut < MOST_CUTS)
         ends = np.flatnonzero(~goes_on)
+        if cut < MOST_CUTS:
+            goes_on[ends] = _below_zero(width[ends], mean[ends]) > NEGATIVE * now[ends]
+            ends = np.flatnonzero(~goes_on)
         of_each = width * (f @ _to_series()[:, 0])
         done.append((key[ends], row[ends], left[ends], right[ends], errors[ends], mean[ends], of_each.T[ends]))
         total += np.bincount(row[ends], masses[ends], n)
@@ -233,12 +235,18 @@ def _halves(f: Floats, between: Floats) -> Floats:
     return np.stack([both[:, :, :N_NODES], both[:, :, N_NODES - 1 :]], axis=2).reshape(len(f), -1, N_NODES)
 
 
-def _judged(width: Floats, f: Floats) -> tuple[Floats, Floats, Floats]:
-    """The masses (P,) of panels with values f (P, N_NODES), their errors, and how much of the series is below zero."""
+def _judged(width: Floats, f: Floats) -> tuple[Floats, Floats]:
+    """The masses (P,) of panels with values f (P, N_NODES), and their errors."""
     coefficients = _to_series().T @ f.T
     errors = 0.5 * width * (np.abs(coefficients[-1]) + EARLIER * np.abs(coefficients[-2])) / (N_NODES + 2)
-    between = np.polynomial.legendre.legvander(2 * BETWEEN - 1, N_NODES - 1) @ coefficients
-    return width * coefficients[0], errors, -width * np.minimum(between, 0.0).mean(axis=0)
+    return width * coefficients[0], errors
+
+
+def _below_zero(width: Floats, f: Floats) -> Floats:
+    """How much of the polynomials (P,) through values f (P, N_NODES) is below zero, which no density is."""
+    between = np.polynomial.legendre.legvander(2 * BETWEEN - 1, N_NODES - 1) @ _to_series().T @ f.T
+    found: Floats = -width * np.minimum(between, 0.0, out=between).mean(axis=0)
+    return found
 
 
 def _sorted(done: list[tuple[Any, ...]], shift: Floats, total: Floats) -> PanelLine:
@@ -247,7 +255,8 @@ def _sorted(done: list[tuple[Any, ...]], shift: Floats, total: Floats) -> PanelL
     order = np.argsort(key, kind="stable")  # of runs that are in order
     row, left, right = row[order], left[order], right[order]
     with np.errstate(divide="ignore", invalid="ignore"):
-        values = np.take(f, order, axis=0) / total[row][:, np.newaxis]
+        values = np.take(f, order, axis=0)
+        values /= np.take(total, row)[:, np.newaxis]
         error = np.bincount(row, errors[order], len(total)) / total
         log_total = shift + np.log(total)
     starts = starts_of(row, len(total))
