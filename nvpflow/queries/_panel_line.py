@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.polynomial.polynomial import polyval
 
-from nvpflow._typing import Floats, Ints
+from nvpflow._typing import Bools, Floats, Ints
 from nvpflow.queries._ragged import find, gather, starts_of
 
 __all__ = ["GOOD_ERROR", "PanelLine", "integrate"]
@@ -174,40 +174,73 @@ def integrate(log_density: LogDensity, edges: Floats, good_error: float = GOOD_E
     good_error : float
         Of probabilities: panels with a larger error are cut.
     """
-    n, n_panels = len(edges), edges.shape[1] - 1
-    row = np.repeat(np.arange(n), n_panels)
-    key = np.arange(len(row)) << MOST_CUTS  # of the order of panels: halves share that of the whole but for a bit
-    left, right = edges[:, :-1].ravel(), edges[:, 1:].ravel()
-    log_f = _log_values(log_density, np.arange(n), _filled(edges))
+    log_f = _log_values(log_density, np.arange(len(edges)), _filled(edges))
     shift = log_f.max(axis=(0, 2))
     shift = np.where(np.isfinite(shift), shift, 0.0)
-    of_panel = (N_NODES - 1) * np.arange(n_panels)[:, np.newaxis] + np.arange(N_NODES)
-    f = _exp(log_f, shift)[:, :, of_panel].reshape(-1, len(row), N_NODES)
-    done, total = list[tuple[Any, ...]](), np.zeros(n)
+    panels = _Panels.first(edges, _exp(log_f, shift))
+    done, total = list[tuple[_Panels, Floats]](), np.zeros(len(edges))
     for cut in range(MOST_CUTS + 1):
-        width, mean = right - left, f[0] if len(f) == 1 else f.mean(axis=0)
-        masses, errors = _judged(width, mean)
-        now = (total + np.bincount(row, masses, n))[row]
-        with np.errstate(invalid="ignore", divide="ignore"):  # the largest density is about 1, so `now` is a width as well
-            unseen = UNSEEN * masses * width / now
-        goes_on = (errors + unseen > good_error * now) & (cut < MOST_CUTS)
-        ends = np.flatnonzero(~goes_on)
-        if cut < MOST_CUTS:
-            goes_on[ends] = _below_zero(width[ends], mean[ends]) > NEGATIVE * now[ends]
-            ends = np.flatnonzero(~goes_on)
-        of_each = width * (f @ _to_series()[:, 0])
-        done.append((key[ends], row[ends], left[ends], right[ends], errors[ends], mean[ends], of_each.T[ends]))
-        total += np.bincount(row[ends], masses[ends], n)
-        if len(ends) == len(row):
+        masses, errors, is_bad = _judged(panels, total, good_error)
+        ends = np.flatnonzero(~is_bad) if cut < MOST_CUTS else np.arange(len(is_bad))
+        done.append((panels.take(ends), errors[ends]))
+        total += np.bincount(panels.row[ends], masses[ends], len(total))
+        if len(ends) == len(is_bad):
             break
-        cuts = np.flatnonzero(goes_on)
-        key, row, left, width, f = key[cuts], row[cuts], left[cuts], width[cuts], np.take(f, cuts, axis=1)
-        between = left[:, np.newaxis] + width[:, np.newaxis] * BETWEEN
-        f = _halves(f, _exp(_log_values(log_density, row, between), shift[row]))
-        middle, right = left + 0.5 * width, right[cuts]
-        key = np.stack([key, key + (1 << (MOST_CUTS - 1 - cut))], 1).ravel()
-        row, left, right = np.repeat(row, 2), np.stack([left, middle], 1).ravel(), np.stack([middle, right], 1).ravel()
+        panels = panels.take(np.flatnonzero(is_bad))
+        between = _exp(_log_values(log_density, panels.row, panels.between()), shift[panels.row])
+        panels = panels.halves(between, 1 << (MOST_CUTS - 1 - cut))
     return _sorted(done, shift, total)
+
+
+class _Panels(NamedTuple):
+    """Panels (P,) of rows, with S estimates f (S, P, N_NODES) of densities at nodes.
+
+    The keys are of their order from left to right, row by row.
+    """
+
+    key: Ints
+    row: Ints
+    left: Floats
+    right: Floats
+    f: Floats
+
+    @classmethod
+    def first(cls, edges: Floats, f: Floats) -> Self:
+        """Those between edges (n, B), with values (S, n, ...) at all nodes of a row."""
+        n, n_panels = len(edges), edges.shape[1] - 1
+        nodes = (N_NODES - 1) * np.arange(n_panels)[:, np.newaxis] + np.arange(N_NODES)
+        key = np.arange(n * n_panels) << MOST_CUTS  # halves share that of the whole but for a bit
+        row = np.repeat(np.arange(n), n_panels)
+        return cls(key, row, edges[:, :-1].ravel(), edges[:, 1:].ravel(), f[:, :, nodes].reshape(len(f), -1, N_NODES))
+
+    def take(self, index: Ints) -> Self:
+        columns = (self.key[index], self.row[index], self.left[index], self.right[index])
+        return type(self)(*columns, np.take(self.f, index, axis=1))
+
+    @property
+    def mean(self) -> Floats:
+        """Densities (P, N_NODES) at nodes."""
+        mean: Floats = self.f[0] if len(self.f) == 1 else self.f.mean(axis=0)
+        return mean
+
+    def between(self) -> Floats:
+        """Where (P, N_NODES - 1) halves have further nodes."""
+        return self.left[:, np.newaxis] + (self.right - self.left)[:, np.newaxis] * BETWEEN
+
+    def halves(self, between: Floats, bit: int) -> Self:
+        """Twice as many panels, from densities (S, P, N_NODES - 1) at the further nodes. bit: of the keys of right halves."""
+        both = np.empty((*self.f.shape[:2], 2 * N_NODES - 1))
+        both[:, :, ::2], both[:, :, 1::2] = self.f, between
+        f = np.stack([both[:, :, :N_NODES], both[:, :, N_NODES - 1 :]], axis=2).reshape(len(both), -1, N_NODES)
+        middle = self.left + 0.5 * (self.right - self.left)
+        left, right = np.stack([self.left, middle], 1).ravel(), np.stack([middle, self.right], 1).ravel()
+        key = np.stack([self.key, self.key + bit], 1).ravel()
+        return type(self)(key, np.repeat(self.row, 2), left, right, f)
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Panels]) -> Self:
+        key, row, left, right = (np.concatenate(values) for values in list(zip(*parts))[:4])
+        return cls(key, row, left, right, np.concatenate([part.f for part in parts], axis=1))
 
 
 def _filled(edges: Floats) -> Floats:
@@ -228,18 +261,19 @@ def _exp(log_f: Floats, shift: Floats) -> Floats:
     return found
 
 
-def _halves(f: Floats, between: Floats) -> Floats:
-    """The values (S, 2 P, N_NODES) of halves of panels from those (S, P, N_NODES) at nodes, and those between."""
-    both = np.empty((*f.shape[:2], 2 * N_NODES - 1))
-    both[:, :, ::2], both[:, :, 1::2] = f, between
-    return np.stack([both[:, :, :N_NODES], both[:, :, N_NODES - 1 :]], axis=2).reshape(len(f), -1, N_NODES)
-
-
-def _judged(width: Floats, f: Floats) -> tuple[Floats, Floats]:
-    """The masses (P,) of panels with values f (P, N_NODES), and their errors."""
+def _judged(panels: _Panels, total: Floats, good_error: float) -> tuple[Floats, Floats, Bools]:
+    """The masses (P,) of panels, their errors, and which must be cut. total (n,): the masses of other panels."""
+    width, f = panels.right - panels.left, panels.mean
     coefficients = _to_series().T @ f.T
-    errors = 0.5 * width * (np.abs(coefficients[-1]) + EARLIER * np.abs(coefficients[-2])) / (N_NODES + 2)
-    return width * coefficients[0], errors
+    masses, half = width * coefficients[0], 0.5 * width
+    errors = half * (np.abs(coefficients[-1]) + EARLIER * np.abs(coefficients[-2])) / (N_NODES + 2)
+    now = (total + np.bincount(panels.row, masses, len(total)))[panels.row]
+    with np.errstate(invalid="ignore", divide="ignore"):  # the largest density is about 1, so `now` is a width as well
+        unseen = UNSEEN * masses * width / now
+    is_bad = errors + unseen > good_error * now
+    rest = np.flatnonzero(~is_bad)
+    is_bad[rest] = _below_zero(width[rest], f[rest]) > NEGATIVE * now[rest]
+    return masses, errors, is_bad
 
 
 def _below_zero(width: Floats, f: Floats) -> Floats:
@@ -249,18 +283,19 @@ def _below_zero(width: Floats, f: Floats) -> Floats:
     return found
 
 
-def _sorted(done: list[tuple[Any, ...]], shift: Floats, total: Floats) -> PanelLine:
+def _sorted(done: list[tuple[_Panels, Floats]], shift: Floats, total: Floats) -> PanelLine:
     """The panels of each row from left to right, with densities whose integral is 1."""
-    key, row, left, right, errors, f, of_each = (np.concatenate(parts) for parts in zip(*done))
-    order = np.argsort(key, kind="stable")  # of runs that are in order
-    row, left, right = row[order], left[order], right[order]
+    panels = _Panels.joined([part for part, _ in done])
+    order = np.argsort(panels.key, kind="stable")  # of runs that are in order
+    panels, errors = panels.take(order), np.concatenate([own for _, own in done])[order]
+    _, row, left, right, f = panels
     with np.errstate(divide="ignore", invalid="ignore"):
-        values = np.take(f, order, axis=0)
-        values /= np.take(total, row)[:, np.newaxis]
-        error = np.bincount(row, errors[order], len(total)) / total
+        values = panels.mean / total[row][:, np.newaxis]
+        error = np.bincount(row, errors, len(total)) / total
         log_total = shift + np.log(total)
+    of_each = ((right - left) * (f @ _to_series()[:, 0])).T
     starts = starts_of(row, len(total))
-    spread = _spread(of_each[order], row, starts)
+    spread = _spread(of_each, row, starts)
     with np.errstate(divide="ignore"):
         size = 0.25 / spread**2  # the standard error of a probability of one half by N draws is 0.5 / sqrt(N)
     below = _below((right - left) * (values @ _to_series()[:, 0]), row, starts)
