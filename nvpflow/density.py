@@ -211,18 +211,18 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         `inverse_transform` and `partial_fit` need 1.
     max_iter : int or None, default None
         Epochs. None: over a mixture, if samples are held back and there is no context, training runs in cycles of 150, 300,
-        600 ... updates, and ends when a cycle has gained less than half a standard error of held-out likelihood or 0.002 nats, or
-        too little for the rest to reach an average of mixtures, or after at most 5000 updates. Otherwise as many epochs as make 4500
-        updates, at least 10, and with held-out samples a quarter of these for a warm start. In both cases fewer for flows with
-        many parameters, and more, by the square root, beyond 10,000 training samples.
+        600 ... updates, and ends when a cycle has gained less than half a standard error of held-out likelihood or 0.002 nats,
+        or too little for the rest to reach an average of mixtures, or after at most 5000 updates. Otherwise as many epochs as
+        make 4500 updates, at least 10, and with held-out samples a quarter of these for a warm start. In both cases fewer for
+        flows with many parameters, and more, by the square root, beyond 10,000 training samples.
     time_limit : float or None, default None
         Seconds. Training ends after the first epoch that ends later than this, as if a callback stopped it: the best
         parameters are kept, and layers over a mixture are judged as after all epochs. The learning rate has not fallen to 0
         then, and the result depends on the machine. Members of an ensemble share the time, and have one epoch at least. What
         comes before and after the epochs, such as the fit of a mixture, counts but is not cut short. None: no limit.
     batch_size : int, "auto" or None, default "auto"
-        Samples per update. "auto": about 64 of up to 2400 training samples, 128 of up to 4000, 192 of up to 5600, 256 of more. None:
-        all of them.
+        Samples per update. "auto": about 64 of up to 2400 training samples, 128 of up to 4000, 192 of up to 5600, 256 of more.
+        None: all of them.
     learning_rate : float or None, default None
         Of Adam. None: 1e-3 over a mixture, 5e-3 over a normal base or with a context. Where training runs in cycles, from 500
         training samples on, 1e-3 or 3e-3, whichever has the higher held-out likelihood after the first cycle. `partial_fit`
