@@ -233,7 +233,7 @@ class TestWarmStart:
         model = make(base="normal", warm_start=True).fit(X)
         before = model.flow_.parameters.copy()
         model.set_params(n_models=2, learning_rate=1e-5).fit(X)
-        np.testing.assert_allclose(model.flow_[0].parameters, before, atol=0.02)
+        np.testing.assert_allclose(model.flow_[0].parameters, before, atol=0.1)
 
     @pytest.mark.parametrize("n_models", [1, 2])
     def test_members_cannot_be_left_out(self, n_models):

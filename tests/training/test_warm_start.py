@@ -25,7 +25,8 @@ MOVES = {
 
 
 def make(**parameters):
-    return nvpflow.FlowDensity(**dict(n_layers=4, hidden_dim=16, max_iter=40, random_state=0) | parameters)
+    few_updates = dict(n_layers=4, hidden_dim=16, max_iter=40, batch_size=256, random_state=0)
+    return nvpflow.FlowDensity(**few_updates | parameters)
 
 
 every_move = pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
