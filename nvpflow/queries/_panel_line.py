@@ -20,11 +20,13 @@ from nvpflow.queries._ragged import find, gather, starts_of
 __all__ = ["GOOD_ERROR", "PanelLine", "integrate"]
 
 # The error of probabilities that a panel may have, and how often panels are cut at most. Densities of splines have many kinks,
-# so a higher order does not help, and nodes that are used again do: three models of splines and one of affine layers, of two
-# and four columns, took 180 to 230 densities for each row, and the integrals of 1000 rows were right to 8e-5. Without EARLIER,
-# the share of the coefficient before the last one, some were wrong by 2e-3, and without UNSEEN by 2e-4.
-N_NODES, GOOD_ERROR, MOST_CUTS, EARLIER = 5, 7e-6, 14, 0.5
-UNSEEN = 1e-3  # of a panel's probability times its width, in widths of a box with the row's mass: kinks that nodes miss
+# so a higher order does not help, and nodes that are used again do: models of two columns, with spline or affine layers and an
+# average of three, took 250 to 300 densities for each row, and the integrals of 1000 rows were right to 5e-5. Without EARLIER,
+# the share of the coefficient before the last one, some were wrong by 2e-3, without UNSEEN and UNSEEN_WIDE by 2e-4.
+N_NODES, GOOD_ERROR, MOST_CUTS, EARLIER = 5, 5e-6, 14, 0.5
+# What nodes may miss, of a panel's probability times its width in widths of a box with the row's mass: kinks, and times the
+# squared width, peaks between the nodes of wide panels far out.
+UNSEEN, UNSEEN_WIDE = 1e-3, 0.1
 NEGATIVE = 1e-5  # the probability that a polynomial may have below zero
 BETWEEN = (np.arange(N_NODES - 1) + 0.5) / (N_NODES - 1)  # the places of the nodes that halves add, in widths of the panel
 STEPS, RESOLUTION = 60, 1e-12  # of a quantile in its panel
@@ -269,7 +271,8 @@ def _judged(panels: _Panels, total: Floats, good_error: float) -> tuple[Floats, 
     errors = half * (np.abs(coefficients[-1]) + EARLIER * np.abs(coefficients[-2])) / (N_NODES + 2)
     now = (total + np.bincount(panels.row, masses, len(total)))[panels.row]
     with np.errstate(invalid="ignore", divide="ignore"):  # the largest density is about 1, so `now` is a width as well
-        unseen = UNSEEN * masses * width / now
+        boxes = width / now
+        unseen = masses * boxes * (UNSEEN + UNSEEN_WIDE * boxes**2)
     is_bad = errors + unseen > good_error * now
     rest = np.flatnonzero(~is_bad)
     is_bad[rest] = _below_zero(width[rest], f[rest]) > NEGATIVE * now[rest]

@@ -43,7 +43,23 @@ def test_kinks_between_nodes_are_found(monkeypatch):
     edges = np.array([[0.0, 1.0]])
     assert abs(integrate(zigzag, edges).log_total[0]) < 1e-5
     monkeypatch.setattr(_panel_line, "UNSEEN", 0.0)
+    monkeypatch.setattr(_panel_line, "UNSEEN_WIDE", 0.0)
     assert integrate(zigzag, edges).log_total[0] == pytest.approx(np.log(1.5))
+
+
+def test_peaks_between_nodes_far_out_are_found(monkeypatch):
+    """A peak with a thousandth of the mass that no node of a wide first panel sees."""
+    edges = np.array([[-1.0, -0.5, 0.0, 0.5, 1.0, 3.0]])
+
+    def log_density(rows, u):
+        peak, wide = np.exp(-0.5 * ((u - 1.25) / 0.03) ** 2), np.exp(-0.5 * (u - 1.5) ** 2)
+        return np.log(np.exp(-0.5 * (u / 0.25) ** 2) + 0.01 * peak + 4e-4 * wide)
+
+    u = np.linspace(-1, 3, 400_001)
+    mass = np.trapezoid(np.exp(log_density(None, u)), u)
+    assert abs(np.exp(integrate(log_density, edges).log_total[0]) / mass - 1) < 1e-4
+    monkeypatch.setattr(_panel_line, "UNSEEN_WIDE", 0.0)
+    assert abs(np.exp(integrate(log_density, edges).log_total[0]) / mass - 1) > 3e-4
 
 
 def test_means_of_functions_that_grow_in_empty_tails():
