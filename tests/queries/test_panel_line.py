@@ -53,7 +53,7 @@ def test_peaks_between_nodes_far_out_are_found(monkeypatch):
 
     def log_density(rows, u):
         peak, wide = np.exp(-0.5 * ((u - 1.25) / 0.03) ** 2), np.exp(-0.5 * (u - 1.5) ** 2)
-        return np.log(np.exp(-0.5 * (u / 0.25) ** 2) + 0.01 * peak + 4e-4 * wide)
+        return np.log(np.exp(-0.5 * (u / 0.15) ** 2) + 0.01 * peak + 1e-4 * wide)
 
     u = np.linspace(-1, 3, 400_001)
     mass = np.trapezoid(np.exp(log_density(None, u)), u)
