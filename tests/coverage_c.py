@@ -23,7 +23,7 @@ from pathlib import Path
 from support import c_programs as c
 from support.model_files import save_models
 
-LINES, BRANCHES = 95, 89  # percent of csrc/ that must run; the binding's, csrc/python, are only printed
+LINES, BRANCHES = 95, 90  # percent of csrc/ that must run; the binding's, csrc/python, are only printed
 FLAGS = ["-O0", "-g1", "--coverage", "-fprofile-update=prefer-atomic", "-Dalways_inline=unused", "-Wno-psabi"]
 # Python tests of what the C tests do not reach: the binding, and the options and errors of each layer.
 SELECTION = [
