@@ -178,8 +178,8 @@ class TestFlowDetector:
         np.testing.assert_array_equal(labels, [0, 1])
 
     def test_warm_start(self):
-        cold = make(max_iter=5, cv=None, base="normal").fit(X)
-        warm = make(max_iter=5, cv=None, base="normal", warm_start=True).fit(X).fit(X)
+        cold = make(max_iter=5, batch_size=256, cv=None, base="normal").fit(X)
+        warm = make(max_iter=5, batch_size=256, cv=None, base="normal", warm_start=True).fit(X).fit(X)
         assert warm.decision_scores_.mean() < cold.decision_scores_.mean() - 0.05
 
     def test_threshold_object(self):
