@@ -23,7 +23,12 @@ HELD_OUT = 5  # parts, of which one chooses a single mixture
 
 
 def stack_conditional_mixtures(
-    training: Data, validation: Data, blocks: tuple[int, ...], seed: int, log_slopes: Floats
+    training: Data,
+    validation: Data,
+    blocks: tuple[int, ...],
+    seed: int,
+    log_slopes: Floats,
+    widest: Floats | None = None,
 ) -> Stack:
     """As `stack_mixtures`, of mixtures of context and samples together, given the context.
 
@@ -37,7 +42,7 @@ def stack_conditional_mixtures(
         With their context, at least a column.
     blocks : tuple of int
         The sizes of the blocks of indicators, which are the last columns of the context.
-    seed, log_slopes
+    seed, log_slopes, widest
         As of `stack_mixtures`.
 
     Returns
@@ -46,7 +51,7 @@ def stack_conditional_mixtures(
         With a `ConditionalMixtureBase`.
     """
     data = training.and_those(validation)
-    columns = StandardizedColumns(data, blocks)
+    columns = StandardizedColumns(data, blocks, widest)
     masks = parts_in_turn(len(training.x), len(validation.x), count_parts(data, columns.n_real), seed)
     stack = stack_of(columns.candidates, masks, data, validation, seed, log_slopes, columns.log_det)
     columns.ignore_constant(stack.base)
@@ -74,7 +79,7 @@ def fit_conditional_mixture(data: Data, blocks: tuple[int, ...], seed: int) -> C
 class StandardizedColumns:
     """The columns of context and samples, standardised, without the indicators."""
 
-    def __init__(self, data: Data, blocks: tuple[int, ...]) -> None:
+    def __init__(self, data: Data, blocks: tuple[int, ...], widest: Floats | None = None) -> None:
         assert data.context is not None
         n_indicators = sum(blocks)
         self.blocks, self.n_real = blocks, data.context.shape[1] - n_indicators
@@ -83,6 +88,8 @@ class StandardizedColumns:
         joint = np.hstack([real, data.x])
         self.units = ColumnUnits(joint, data.weight)
         self.distinct = share_of_distinct(joint)
+        of_context = np.full(self.n_real, np.inf)
+        self.widest = None if widest is None else np.append(of_context, widest) / self.units.deviation
         indicators = data.context[:, self.n_real :] if blocks else None
         self.standardized = Data(self.units.standardize(joint), indicators, data.weight)
 
@@ -92,7 +99,9 @@ class StandardizedColumns:
         return float(np.log(self.units.deviation[self.n_real :]).sum())
 
     def candidates(self, mask: npt.NDArray[np.bool_], seeds: list[int]) -> ConditionalCandidates:
-        return ConditionalCandidates(self.standardized, self.units, mask, self.distinct, seeds, self.n_real, self.blocks)
+        part = ConditionalCandidates(self.standardized, self.units, mask, self.distinct, seeds, self.n_real, self.blocks)
+        part.widest = self.widest
+        return part
 
     def ignore_constant(self, base: MixtureBase) -> None:
         """Let constant columns of the context, which tell nothing, have unit variance and no correlations."""

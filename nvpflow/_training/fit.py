@@ -121,7 +121,7 @@ def make_starts(
         of_slower = start.slower and start.slower.log_slopes
         start.log_slopes = of_slower or _log_slopes(start.units, log_slopes, training, validation)
         if supports is not None:
-            start.has_supports = True
+            start.supports = supports
             start.units.origin = supports.origin_within(start.units.origin)
     return starts
 

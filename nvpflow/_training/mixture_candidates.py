@@ -122,6 +122,8 @@ class Candidates:
     scales : ndarray, shape (D,), or None
         The deviations of the columns in the units of the user, up to a factor. One normal distribution is shrunk to equal
         variances in these.
+    widest : ndarray, shape (D,), or None
+        The largest deviations of broad normals.
     among : collection of str or None
         The only mixtures of several components to fit, but for kernels. None: all.
     judged : ndarray of int
@@ -141,6 +143,7 @@ class Candidates:
     guards_tails: bool = True
     rows_to_merge: float = ROWS_TO_MERGE
     scales: Floats | None = None
+    widest: Floats | None = None
     among: Collection[str] | None = None
 
     def __init__(
@@ -288,9 +291,13 @@ class Candidates:
 
     def _fit_broad(self) -> None:
         dim = self.samples.x.shape[1]
-        mixture = self._new_mixture(self.samples, len(WIDTHS))
-        mixture.weights, mixture.means = np.full(len(WIDTHS), 1 / len(WIDTHS)), np.zeros((len(WIDTHS), dim))
-        mixture.covariances = np.array(WIDTHS)[:, None, None] ** 2 * np.eye(dim)
+        deviations = np.outer(WIDTHS, np.ones(dim))
+        if self.widest is not None:
+            deviations = np.unique(np.minimum(deviations, self.widest), axis=0)
+        k = len(deviations)
+        mixture = self._new_mixture(self.samples, k)
+        mixture.weights, mixture.means = np.full(k, 1 / k), np.zeros((k, dim))
+        mixture.covariances = deviations[:, np.newaxis] ** 2 * np.eye(dim)
         self._keep(BROAD, mixture)
 
     def _fit_normal(self) -> Iterator[str]:

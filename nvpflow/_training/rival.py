@@ -89,7 +89,8 @@ def _rival(start: Start, units: Units) -> _Rival:
         assert start.given is not None
         training, validation = (data._replace(x=units.standardize(data.x, data.context)) for data in start.given if data)
     slopes = np.concatenate(start.log_slopes) + units.log_det
-    return _Rival(stack_conditional_mixtures(training, validation, start.blocks, start.seed, slopes), units)
+    stack = stack_conditional_mixtures(training, validation, start.blocks, start.seed, slopes, start.widest(units))
+    return _Rival(stack, units)
 
 
 def _in_turn(stack: Stack, units: Units) -> Floats:

@@ -102,6 +102,7 @@ def stack_mixtures(
     among: Collection[str] | None = None,
     guards_tails: bool = True,
     deviations: Floats | None = None,
+    widest: Floats | None = None,
 ) -> Stack:
     """Fit mixtures to all samples but one part, for one part after another. Weight them by the likelihood of these parts.
 
@@ -123,6 +124,8 @@ def stack_mixtures(
         Whether the average has a small share of broad normals at least.
     deviations : ndarray, shape (D,), optional
         Of the columns in the units of the user, if these are straight maps of the samples.
+    widest : ndarray, shape (D,), optional
+        The largest deviations of broad normals in each column.
 
     Returns
     -------
@@ -136,6 +139,7 @@ def stack_mixtures(
     def candidates(mask: npt.NDArray[np.bool_], seeds: list[int]) -> Candidates:
         part = Candidates(data, units, mask, distinct, seeds)
         part.among, part.guards_tails = among, guards_tails
+        part.widest = None if widest is None else widest / units.deviation
         part.scales = None if deviations is None else deviations / deviations.max() * units.deviation
         return part
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from nvpflow._training.limit import Limit
     from nvpflow._training.settings import Settings
     from nvpflow._training.standardize import Units
+    from nvpflow.supports._fitted import Supports
 
 __all__ = ["Start"]
 
@@ -113,8 +114,7 @@ class Start:
         # log|det dx/dy|, in nats, of samples x, training and validation, that training sees as y; see `Supports`.
         n_held_out = 0 if validation is None else len(validation.x)
         self.log_slopes: tuple[Floats, Floats] = (np.zeros(len(training.x)), np.zeros(n_held_out))
-        # Behind supports a broad normal may be a number without a mean: exp(x) of a positive column.
-        self.has_supports = False
+        self.supports: Supports | None = None  # of the columns, if any has one
         self.blocks: tuple[int, ...] = ()  # sizes of the blocks of indicators at the end of the context
         self.of_table = False  # whether the context is what a flow reads of categories of the table itself
         self.history: dict[str, Floats] = {}
@@ -351,13 +351,26 @@ class Start:
         assert self.validation is not None
         slopes = np.concatenate(self.log_slopes) + self.units.log_det
         if isinstance(self.mixture, ConditionalMixtureBase):
-            return stack_conditional_mixtures(self.training, self.validation, self.blocks, self.seed, slopes)
+            return stack_conditional_mixtures(
+                self.training, self.validation, self.blocks, self.seed, slopes, self.widest(self.units)
+            )
         context = self.training.context
         n_context = 0 if context is None else context.shape[1] - sum(self.blocks)
-        guards_tails, deviations = not self.has_supports, self.units.deviations
         return stack_mixtures(
-            self.training, self.validation, self.seed, slopes, n_context, self.known, guards_tails, deviations
+            self.training,
+            self.validation,
+            self.seed,
+            slopes,
+            n_context,
+            self.known,
+            guards_tails=self.supports is None or self.supports.may_be_broad,
+            deviations=self.units.deviations,
+            widest=self.widest(self.units),
         )
+
+    def widest(self, units: Units) -> Floats | None:
+        """The largest deviations (D,) of broad normals in these units, or None: see `Supports.widest`."""
+        return None if self.supports is None else units.deviations_within(self.supports.widest)
 
     def _keep_layers(self, log_prob: Floats, held_out: Floats, gain: float) -> bool:
         """Keep the layers if they are better than another base, and reset them if not. Return which.

@@ -20,7 +20,7 @@ from nvpflow.supports._masses import log_masses
 from nvpflow.supports._repeated import LEAVE_EMPTY
 from nvpflow.supports._smooth import smooth_places
 from nvpflow.supports._spread import spread
-from nvpflow.supports._windings import into_turn, log_share, windings
+from nvpflow.supports._windings import WIDEST, into_turn, log_share, windings
 from nvpflow.supports._wrapped_mixture import WrappedMixture
 
 if TYPE_CHECKING:
@@ -76,6 +76,16 @@ class Supports:
         """
         found: Bools = self.is_free & ~self.is_whole & (not self.turns.any())
         return found
+
+    @property
+    def may_be_broad(self) -> bool:
+        """Whether each column may have a broad normal. Behind a bound it may have no mean: exp(x) of a positive column."""
+        return bool((self.is_free | (self.turns > 0)).all())
+
+    @property
+    def widest(self) -> Floats:
+        """The largest deviations (D,) of broad normals: wider ones say no more of angles, and N_WINDINGS miss their tails."""
+        return np.where(self.turns > 0, WIDEST * self.turns, np.inf)
 
     def layer(self, dtype: FloatDType) -> Bounded:
         """The layer from the real line to the supports, less the origin."""

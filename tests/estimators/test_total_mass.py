@@ -47,3 +47,13 @@ def test_is_one(kinds):
     points = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1).reshape(-1, len(kinds))
     weight = np.prod(np.stack(np.meshgrid(*weights, indexing="ij"), axis=-1).reshape(-1, len(kinds)), axis=1)
     assert weight @ np.exp(fitted.score_samples(points)) == pytest.approx(1, abs=2e-3)
+
+
+@pytest.mark.parametrize("n", [30, 100])
+def test_of_an_angle_far_from_all_others_is_one(n):
+    # Its broad normal distributions, of up to 32 standard deviations, had most of their mass beyond the turns that are summed.
+    rng = np.random.default_rng(2)
+    x = np.append(rng.vonmises(1, 60, n - 2), [-2.3, -1.3])[:, np.newaxis]
+    fitted = nvpflow.FlowDensity(support=[nvpflow.Angle()], random_state=2).fit(x)
+    nodes = np.linspace(-np.pi, np.pi, 2000, endpoint=False)[:, np.newaxis]
+    assert 2 * np.pi * np.exp(fitted.score_samples(nodes)).mean() == pytest.approx(1, abs=2e-5)
