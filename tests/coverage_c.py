@@ -78,7 +78,7 @@ def run_python_tests(directory, arguments):
     ignored = shutil.ignore_patterns(".git", ".venv*", "build", "*.so", "__pycache__", "docs", "*.egg-info")
     shutil.copytree(c.ROOT, copy, ignore=ignored)
     flags = {"NVPFLOW_CFLAGS": " ".join(FLAGS), "NVPFLOW_LDFLAGS": "--coverage"}
-    build = [sys.executable, "setup.py", "-q", "build_ext", "--inplace", "--parallel", "2"]
+    build = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
     subprocess.run(build, cwd=copy, env=os.environ | flags, check=True, capture_output=True)
     environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]

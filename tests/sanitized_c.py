@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,8 +58,12 @@ def run_variant(variant):
     flags = [*variant.flags, *c.HOOKS]
     objects = c.compile_library(variant.compiler, flags, variant.directory / "objects", variant.sources)
     check_planted(variant, objects)
-    for name in variant.names:
+
+    def run(name):
         c.run_tests(variant.link(name, objects), *variant.arguments(name), before=variant.before)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(run, variant.names))
     seen = f"{len(variant.faults)} planted faults seen"
     print(f"{variant.title}: {seen}, {', '.join(variant.names)} passed in {time.monotonic() - started:.0f} s", flush=True)
 
