@@ -71,6 +71,8 @@ class Margins:
         bins = next(bins for most, bins in BINS if n <= most)
         stages: list[Stage] = []
         for k in bins:
+            if stages:
+                x = cls(stages[-1:], dtype).inverse(x)[0]
             location, scale, _ = location_and_scale(x, weight)
             scale = np.where(scale > 0, scale, 1)
             z = (x - location) / scale
@@ -79,7 +81,6 @@ class Margins:
             outputs = np.array([np.zeros(3 * k + 5) if known is None else _outputs(*known) for known in knots])
             stage = location + scale * (low + high) / 2, scale * (high - low) / 2, outputs
             stages.append(stage)
-            x = cls([stage], dtype).inverse(x)[0]
         return cls(stages, dtype)
 
     def inverse(self, x: Floats) -> tuple[Floats, Floats]:
@@ -151,7 +152,7 @@ def _knots(x: Floats, weight: Floats | None, n: float, k: int) -> tuple[Floats, 
     place[0], place[-1] = sample[0] - (sample[m] - sample[0]) / m / 2, sample[-1] + (sample[-1] - sample[-1 - m]) / m / 2
     beyond = BEYOND_OF_BIN * np.diff(place)[[0, -1]] + BEYOND_OF_RANGE * (place[-1] - place[0])
     x_knots = _spaced(np.concatenate([[place[0] - beyond[0]], place, [place[-1] + beyond[1]]]))
-    if not np.allclose(x_knots[1:-1], place, rtol=0, atol=1e-9 * (x_knots[-1] - x_knots[0])):
+    if np.abs(x_knots[1:-1] - place).max() > 1e-9 * (x_knots[-1] - x_knots[0]):
         inner = np.clip(np.interp(x_knots[2:-2], sample, rank), 0.5 / n, 1 - 0.5 / n)
         y[1:-1] = np.maximum.accumulate(probit(inner))
     steep = np.diff(y)[[0, -1]] / np.diff(x_knots)[[1, -2]] * beyond

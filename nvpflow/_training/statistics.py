@@ -118,10 +118,15 @@ def location_and_scale(x: Floats, weight: Floats | None = None) -> tuple[Floats,
 
 def quantiles(x: Floats, shares: Sequence[float], weight: Floats | None = None) -> Floats:
     """Weighted quantiles of each column, (len(shares), D), in float64. Half of a sample's weight counts as below it."""
-    order = np.argsort(x, axis=0)
-    weight = (np.ones(len(x)) if weight is None else weight)[order]
-    below = (np.cumsum(weight, axis=0) - weight / 2) / weight.sum(axis=0)
-    columns = zip(below.T, np.take_along_axis(x, order, axis=0).T.astype(np.float64))
+    if weight is None:
+        below = np.broadcast_to((np.arange(len(x)) + 0.5) / len(x), x.T.shape)
+        ordered = np.sort(x, axis=0)
+    else:
+        order = np.argsort(x, axis=0)
+        weight = weight[order]
+        below = ((np.cumsum(weight, axis=0) - weight / 2) / weight.sum(axis=0)).T
+        ordered = np.take_along_axis(x, order, axis=0)
+    columns = zip(below, ordered.T.astype(np.float64))
     return np.array([np.interp(shares, position, column) for position, column in columns]).T
 
 

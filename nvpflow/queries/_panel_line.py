@@ -216,7 +216,7 @@ class _Panels(NamedTuple):
         return cls(key, row, edges[:, :-1].ravel(), edges[:, 1:].ravel(), f[:, :, nodes].reshape(len(f), -1, N_NODES))
 
     def take(self, index: Ints) -> Self:
-        columns = (self.key[index], self.row[index], self.left[index], self.right[index])
+        columns = (np.take(column, index) for column in self[:4])
         return type(self)(*columns, np.take(self.f, index, axis=1))
 
     @property
@@ -231,13 +231,13 @@ class _Panels(NamedTuple):
 
     def halves(self, between: Floats, bit: int) -> Self:
         """Twice as many panels, from densities (S, P, N_NODES - 1) at the further nodes. bit: of the keys of right halves."""
-        both = np.empty((*self.f.shape[:2], 2 * N_NODES - 1))
-        both[:, :, ::2], both[:, :, 1::2] = self.f, between
-        f = np.stack([both[:, :, :N_NODES], both[:, :, N_NODES - 1 :]], axis=2).reshape(len(both), -1, N_NODES)
-        middle = self.left + 0.5 * (self.right - self.left)
-        left, right = np.stack([self.left, middle], 1).ravel(), np.stack([middle, self.right], 1).ravel()
-        key = np.stack([self.key, self.key + bit], 1).ravel()
-        return type(self)(key, np.repeat(self.row, 2), left, right, f)
+        f, at = np.empty((*self.f.shape[:2], 2, N_NODES)), N_NODES // 2
+        f[:, :, 0, ::2], f[:, :, 0, 1::2] = self.f[:, :, : at + 1], between[:, :, :at]
+        f[:, :, 1, ::2], f[:, :, 1, 1::2] = self.f[:, :, at:], between[:, :, at:]
+        key, row, left, right = (np.repeat(column, 2) for column in self[:4])
+        key[1::2] += bit
+        left[1::2] = right[::2] = self.left + 0.5 * (self.right - self.left)
+        return type(self)(key, row, left, right, f.reshape(len(f), -1, N_NODES))
 
     @classmethod
     def joined(cls, parts: Sequence[_Panels]) -> Self:
@@ -266,24 +266,16 @@ def _exp(log_f: Floats, shift: Floats) -> Floats:
 def _judged(panels: _Panels, total: Floats, good_error: float) -> tuple[Floats, Floats, Bools]:
     """The masses (P,) of panels, their errors, and which must be cut. total (n,): the masses of other panels."""
     width, f = panels.right - panels.left, panels.mean
-    coefficients = _to_series().T @ f.T
-    masses, half = width * coefficients[0], 0.5 * width
-    errors = half * (np.abs(coefficients[-1]) + EARLIER * np.abs(coefficients[-2])) / (N_NODES + 2)
+    mean, earlier, last, *between = _to_judge() @ f.T
+    masses = width * mean
+    errors = width * (np.abs(last) + EARLIER * np.abs(earlier)) / (2 * (N_NODES + 2))
     now = (total + np.bincount(panels.row, masses, len(total)))[panels.row]
     with np.errstate(invalid="ignore", divide="ignore"):  # the largest density is about 1, so `now` is a width as well
         boxes = width / now
         unseen = masses * boxes * (UNSEEN + UNSEEN_WIDE * boxes**2)
-    is_bad = errors + unseen > good_error * now
-    rest = np.flatnonzero(~is_bad)
-    is_bad[rest] = _below_zero(width[rest], f[rest]) > NEGATIVE * now[rest]
+    below_zero = -width * np.minimum(between, 0.0).mean(axis=0)
+    is_bad = (errors + unseen > good_error * now) | (below_zero > NEGATIVE * now)
     return masses, errors, is_bad
-
-
-def _below_zero(width: Floats, f: Floats) -> Floats:
-    """How much of the polynomials (P,) through values f (P, N_NODES) is below zero, which no density is."""
-    between = np.polynomial.legendre.legvander(2 * BETWEEN - 1, N_NODES - 1) @ _to_series().T @ f.T
-    found: Floats = -width * np.minimum(between, 0.0, out=between).mean(axis=0)
-    return found
 
 
 def _sorted(done: list[tuple[_Panels, Floats]], shift: Floats, total: Floats) -> PanelLine:
@@ -296,9 +288,8 @@ def _sorted(done: list[tuple[_Panels, Floats]], shift: Floats, total: Floats) ->
         values = panels.mean / total[row][:, np.newaxis]
         error = np.bincount(row, errors, len(total)) / total
         log_total = shift + np.log(total)
-    of_each = ((right - left) * (f @ _to_series()[:, 0])).T
     starts = starts_of(row, len(total))
-    spread = _spread(of_each, row, starts)
+    spread = _spread((right - left) * (f @ _to_series()[:, 0]), row, starts)
     with np.errstate(divide="ignore"):
         size = 0.25 / spread**2  # the standard error of a probability of one half by N draws is 0.5 / sqrt(N)
     below = _below((right - left) * (values @ _to_series()[:, 0]), row, starts)
@@ -313,9 +304,9 @@ def _below(masses: Floats, row: Ints, starts: Ints) -> Floats:
     return found
 
 
-def _spread(of_each: Floats, row: Ints, starts: Ints) -> Floats:
-    """The largest standard errors (n,) of probabilities, by the masses (P, S) of panels in S estimates of the density."""
-    n_estimates = of_each.shape[1]
+def _spread(masses: Floats, row: Ints, starts: Ints) -> Floats:
+    """The largest standard errors (n,) of probabilities, by the masses (S, P) of panels in S estimates of the density."""
+    n_estimates, of_each = len(masses), masses.T
     if n_estimates == 1:
         return np.zeros(len(starts))
     with np.errstate(invalid="ignore"):
@@ -329,6 +320,15 @@ def _to_series() -> Floats:
     """The matrix (N, N) from values at the nodes to the coefficients of the series through them."""
     found: Floats = np.linalg.inv(np.polynomial.legendre.legvander(np.linspace(-1, 1, N_NODES), N_NODES - 1)).T
     return found
+
+
+@cache
+def _to_judge() -> Floats:
+    """The matrix (3 + N - 1, N) from values at the nodes to three coefficients of the series, the first and the last two, and
+    to the values of the polynomial between the nodes: below zero it is wrong, as no density is."""
+    series = _to_series().T
+    between = np.polynomial.legendre.legvander(2 * BETWEEN - 1, N_NODES - 1) @ series
+    return np.concatenate([series[[0, -2, -1]], between])
 
 
 @cache
