@@ -216,7 +216,7 @@ class _Panels(NamedTuple):
         return cls(key, row, edges[:, :-1].ravel(), edges[:, 1:].ravel(), f[:, :, nodes].reshape(len(f), -1, N_NODES))
 
     def take(self, index: Ints) -> Self:
-        columns = (np.take(column, index) for column in self[:4])
+        columns = (self.key[index], self.row[index], self.left[index], self.right[index])
         return type(self)(*columns, np.take(self.f, index, axis=1))
 
     @property
@@ -234,10 +234,10 @@ class _Panels(NamedTuple):
         f, at = np.empty((*self.f.shape[:2], 2, N_NODES)), N_NODES // 2
         f[:, :, 0, ::2], f[:, :, 0, 1::2] = self.f[:, :, : at + 1], between[:, :, :at]
         f[:, :, 1, ::2], f[:, :, 1, 1::2] = self.f[:, :, at:], between[:, :, at:]
-        key, row, left, right = (np.repeat(column, 2) for column in self[:4])
+        key, left, right = np.repeat(self.key, 2), np.repeat(self.left, 2), np.repeat(self.right, 2)
         key[1::2] += bit
         left[1::2] = right[::2] = self.left + 0.5 * (self.right - self.left)
-        return type(self)(key, row, left, right, f.reshape(len(f), -1, N_NODES))
+        return type(self)(key, np.repeat(self.row, 2), left, right, f.reshape(len(f), -1, N_NODES))
 
     @classmethod
     def joined(cls, parts: Sequence[_Panels]) -> Self:
