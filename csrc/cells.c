@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 /* By the number of columns; the last one is for more of them. Prime, but for the first. */
-static const size_t N_POINTS[] = {1, 17, 67, 257, 521};
+static const size_t N_POINTS[] = {1, 31, 67, 257, 521};
 static const double TIE = 1e-9; /* relative difference between errors that are equal but for rounding */
 enum { MOST = sizeof N_POINTS / sizeof *N_POINTS - 1 };
 

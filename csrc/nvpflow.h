@@ -375,7 +375,7 @@ NVP_API const void *nvp_model_parameters(const nvp_model *model);       /* of th
 
 /* x (n, D), context (n, C) -> log p(x) (n) in the units of the data, like `score_samples` in Python: angles may lie in
  * any turn, the probability of whole numbers is integrated over their cells, and values outside of the support of a
- * column have -infinity. The sum over the windings of q angles takes 5^q evaluations for each row, the integral 17, 67,
+ * column have -infinity. The sum over the windings of q angles takes 5^q evaluations for each row, the integral 31, 67,
  * 257 or 521 for one, two, three or more columns of whole numbers. Categories and angles of a context are given as the
  * flows read them: as indicators, and as cosine and sine. */
 NVP_API nvp_status nvp_model_log_prob(const nvp_model *model, size_t n, const double *x, const double *context,

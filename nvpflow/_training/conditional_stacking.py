@@ -52,7 +52,7 @@ def stack_conditional_mixtures(
     """
     data = training.and_those(validation)
     columns = StandardizedColumns(data, blocks, widest)
-    masks = parts_in_turn(len(training.x), len(validation.x), count_parts(data, columns.n_real), seed)
+    masks = parts_in_turn(training, len(validation.x), count_parts(data, columns.n_real), seed)
     stack = stack_of(columns.candidates, masks, data, validation, seed, log_slopes, columns.log_det)
     columns.ignore_constant(stack.base)
     columns.ignore_constant(stack.lean)

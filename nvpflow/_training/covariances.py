@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from nvpflow import _core
+from nvpflow._training.copies import distinct_rows
 from nvpflow._training.statistics import (
     LARGE_SHARE,
     MANY_ROWS,
@@ -80,7 +81,7 @@ class CovariancePrior:
         some = slice(None, None, max(1, len(x) // MANY_ROWS))
         self.shrinkage = _choose_shrinkage(x[some].astype(np.float64), None if weight is None else weight[some])
         resolution = LEAST_RESOLVED * np.finfo(x.dtype).eps
-        least, is_rounded = np.array([_least_deviation(column) for column in x[some].T], np.float64).T
+        least, is_rounded = np.array([_least_deviation(column) for column in distinct_rows(x[some]).T], np.float64).T
         self.repeated, self.floor = least > resolution, np.maximum(least, resolution) ** 2
         self.added = np.maximum(np.where(is_rounded > 0, ADDED_TO_ROUNDED, 1) * self.floor, resolution**2)
         self.any_repeated = bool(self.repeated.any())

@@ -8,6 +8,7 @@ import numpy as np
 
 from nvpflow._training.conditional_stacking import MOST_COLUMNS as MOST_COLUMNS_WITH_CONTEXT
 from nvpflow._training.conditional_stacking import StandardizedColumns
+from nvpflow._training.copies import copies_of
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
 from nvpflow._training.margins import Margins
@@ -57,7 +58,9 @@ def search_margins(
         return None
     rng = np.random.default_rng(seed)
     some = data.rows(rng.permutation(n)[:MOST_ROWS])
-    part = np.arange(len(some.x)) % (PARTS_OF_FEW if len(some.x) <= FEW_ROWS else PARTS)
+    row = copies_of(some)
+    part = np.arange(len(some.x)) if row is None else row
+    part = part % (PARTS_OF_FEW if len(some.x) <= FEW_ROWS else PARTS)
     masks = [part == i for i in range(part.max() + 1)]
     quick, quick_masks = some.rows(slice(QUICK_ROWS)), [mask[:QUICK_ROWS] for mask in masks[:PARTS]]
     columns = _columns_that_gain(quick, quick_masks, dtype) & (True if among is None else among)

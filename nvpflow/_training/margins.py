@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, cached_property
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from nvpflow._training.statistics import effective_size_of, location_and_scale
 from nvpflow._typing import Bools, FloatDType, Floats
 from nvpflow.layers import ActNorm, Layer, SplineCoupling
 
-__all__ = ["Margins"]
+__all__ = ["Margins", "is_spline_of_margins"]
 
 # Bins between the quantiles of the first and the second spline, up to this number of samples. On eight densities of one column
 # more bins overfitted, and with fewer the edges of uniform and exponential columns were blurred.
@@ -35,6 +35,7 @@ SMOOTHING = (-0.25, -0.125, 0.0, 0.125, 0.25)  # where quantiles are averaged, i
 END_GAPS, ROWS_PER_GAP = 3, 20  # gaps between the samples at an end whose mean tells how far the end is
 # The smallest bin and the smallest derivative, of the whole spline's: a little more than those of `SplineCoupling`.
 SMALLEST = 1.2e-3
+TAIL_BOUND = 1.0
 # The core's smallest bin and derivative, and the offset before the softplus of a derivative.
 CORE_SMALLEST = 1e-3
 OFFSET = float(np.log(np.expm1(1 - CORE_SMALLEST)))
@@ -106,7 +107,7 @@ class Margins:
         stages: list[Stage] = []
         for i in range(len(layers) - 2, -1, -2):
             spline, scale = layers[i : i + 2]
-            if not isinstance(spline, SplineCoupling) or spline.mask.any() or not isinstance(scale, ActNorm):
+            if not is_spline_of_margins(spline) or not isinstance(scale, ActNorm):
                 break
             first, last = spline.net
             centre = scale.bias.astype(np.float64) + (0.0 if stages else origin)
@@ -134,6 +135,13 @@ class Margins:
     def n_parameters(self) -> int:
         """The number of parameters that come from the samples."""
         return sum(raw[self.columns].size for *_, raw in self.stages)
+
+
+def is_spline_of_margins(layer: Layer) -> TypeGuard[SplineCoupling]:
+    """Whether a layer is one of `Margins`, and no coupling of a single column, which also transforms all that there is."""
+    if not isinstance(layer, SplineCoupling) or layer.mask.any():
+        return False
+    return layer.tail_bound == TAIL_BOUND and len(layer.net[0].bias) == 1
 
 
 def _knots(x: Floats, weight: Floats | None, n: float, k: int) -> tuple[Floats, Floats, Floats]:
@@ -194,7 +202,7 @@ def _spline(raw: Floats, dtype: FloatDType, context_dim: int = 0) -> SplineCoupl
 
 @cache
 def _straight_splines(dim: int, n_bins: int, dtype: FloatDType, context_dim: int) -> SplineCoupling:
-    options: dict[str, Any] = {"n_bins": n_bins, "tail_bound": 1.0, "context_dim": context_dim, "random_state": 0}
+    options: dict[str, Any] = {"n_bins": n_bins, "tail_bound": TAIL_BOUND, "context_dim": context_dim, "random_state": 0}
     layer = SplineCoupling(dim, 1, np.zeros(dim, int), activation="relu", dtype=dtype, **options)
     layer.parameters[:] = 0
     return layer

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nvpflow._training.copies import copies_of, shuffled_groups
 from nvpflow._typing import Bools, Floats, Ints
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ FEW = 1000  # rows, which tell of most columns that they are not constant
 def split(settings: Settings, data: Data, seed: int, incomplete: Bools | None = None) -> tuple[Data, Data | None]:
     """Split data into training data, and validation data or None.
 
-    A row stays in training if a column would be constant without it. Rows of `incomplete` (n,), whose missing cells were drawn
-    from a model, are held out last: they would flatter models like that one.
+    Copies of a row stay together, and a row stays in training if a column would be constant without it. Rows of `incomplete`
+    (n,), whose missing cells were drawn from a model, are held out last: they would flatter models like that one.
     """
     return split_for_members(settings, data, seed, 1, incomplete)[0]
 
@@ -41,7 +42,8 @@ def split_for_members(
         return [(data, None)] * n_models
     n = len(data.x)
     n_held_out = _count_held_out(settings.validation_fraction, n, n_models)
-    order = np.random.default_rng(seed).permutation(n)
+    rng, row = np.random.default_rng(seed), copies_of(data)
+    order = rng.permutation(n) if row is None else np.argsort(shuffled_groups(row, rng), kind="stable")
     if incomplete is not None:
         complete = np.flatnonzero(~incomplete[order])
         first = order[complete[: int(MOST_OF_COMPLETE * len(complete))]]

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from nvpflow._training.copies import copies_of, shuffled_groups
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
 from nvpflow._training.mixture_candidates import BROAD, KERNELS, LATER_STEPS, MOST_ROWS, NORMAL, Candidates, components_of
@@ -145,7 +146,7 @@ def stack_mixtures(
         part.scales = None if deviations is None else deviations / deviations.max() * units.deviation
         return part
 
-    masks = parts_in_turn(len(training.x), len(validation.x), count_parts(data, n_context), seed)
+    masks = parts_in_turn(training, len(validation.x), count_parts(data, n_context), seed)
     return stack_of(candidates, masks, data, validation._replace(context=None), seed, log_slopes, units.log_det)
 
 
@@ -221,10 +222,12 @@ def stack_of(
     return Stack(fit_to_every if may_go_on else lambda: base, held_out, gain, search, in_turn, weight, lean)
 
 
-def parts_in_turn(n_training: int, n_validation: int, n_parts: int, seed: int) -> list[npt.NDArray[np.bool_]]:
-    """Masks of the rows that are held out, one after the other. The first are the validation rows, which come last."""
-    part = np.random.default_rng(seed).permutation(n_training)
-    part %= min(n_parts - 1, n_training)
+def parts_in_turn(training: Data, n_validation: int, n_parts: int, seed: int) -> list[npt.NDArray[np.bool_]]:
+    """Masks of the rows that are held out, one after the other, with copies together. The first are the validation rows, which
+    come last."""
+    rng, row, n_training = np.random.default_rng(seed), copies_of(training), len(training.x)
+    part = rng.permutation(n_training) if row is None else shuffled_groups(row, rng)
+    part %= min(n_parts - 1, part.max() + 1)
     part += 1
     part = np.append(part, np.zeros(n_validation, int))
     in_turn = max(1, min(part.max() + 1, MOST_ROWS_IN_TURN // len(part)))

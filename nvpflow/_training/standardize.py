@@ -104,10 +104,6 @@ class Units:
         is_straight = not self.in_place and self.factor is None and self.regression is None and self.margins is None
         return self.deviation if is_straight else None
 
-    def deviations_within(self, deviations: Floats) -> Floats:
-        """Deviations (D,) of samples x as those of z, without a factor or margins."""
-        return deviations if self.in_place else deviations / self.deviation
-
     def _regress(self, data: Data, context: Floats, n_read: int, keeps_peaks: bool) -> None:
         """Subtract a linear regression on the first columns of the context from the samples."""
         z = (data.x - self.mean) / self.deviation

@@ -370,7 +370,10 @@ class Start:
 
     def widest(self, units: Units) -> Floats | None:
         """The largest deviations (D,) of broad normals in these units, or None: see `Supports.widest`."""
-        return None if self.supports is None else units.deviations_within(self.supports.widest)
+        if self.supports is None:
+            return None
+        deviations = np.ones(self.training.x.shape[1]) if units.in_place else units.deviation
+        return self.supports.widest(deviations) / deviations
 
     def _keep_layers(self, log_prob: Floats, held_out: Floats, gain: float) -> bool:
         """Keep the layers if they are better than another base, and reset them if not. Return which.

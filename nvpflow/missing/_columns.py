@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nvpflow._training.margins import is_spline_of_margins
 from nvpflow._training.warm_start import are_identity
 from nvpflow._typing import Floats
 from nvpflow.flow import Flow
@@ -32,7 +33,7 @@ def _acts_on_columns(layer: Layer) -> bool:
 
 def _is_margin(layer: Layer) -> bool:
     """Whether a layer is one of `Margins`: splines that are the same for all samples."""
-    return isinstance(layer, SplineCoupling) and not layer.mask.any() and not layer.net[0].weight.any()
+    return is_spline_of_margins(layer) and not layer.net[0].weight.any()
 
 
 class Columns:

@@ -15,11 +15,12 @@ from nvpflow.missing._table import IncompleteTable
 
 __all__ = ["levels", "levels_of", "thresholds"]
 
+TIE = 1e-5  # nats: whole numbers and categories have equal densities, but for rounding
 N_SAMPLES, N_SAMPLED = 10_000, 1000  # for each pattern: where densities are exact, and where they are estimated
 
 
 def levels(model: IncompleteModel | IncompleteTable, x: Floats) -> Floats:
-    """The share of the fitted distribution that is less likely than a row, with the same missing cells, (n,)."""
+    """The share of the fitted distribution that is at most as likely as a row, with the same missing cells, (n,)."""
     scores, found = model.score(x, None).log_density, np.empty(len(x))
     for missing, rows in patterns(np.isnan(x)):
         found[rows] = levels_of(model, missing, scores[rows])
@@ -27,9 +28,9 @@ def levels(model: IncompleteModel | IncompleteTable, x: Floats) -> Floats:
 
 
 def levels_of(model: IncompleteModel | IncompleteTable, missing: Mask, scores: Floats) -> Floats:
-    """The share of the fitted distribution with these missing cells (D,) whose log-density is below scores (n,)."""
+    """The share of the fitted distribution with these missing cells (D,) whose log-density is at most scores (n,)."""
     ranked = _ranked(model, missing)
-    shares: Floats = np.searchsorted(ranked, scores) / len(ranked)
+    shares: Floats = np.searchsorted(ranked, scores + TIE, side="right") / len(ranked)
     return shares
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nvpflow._typing import Floats
+from nvpflow._typing import Bools, Floats
 from nvpflow.layers import Bounded
 from nvpflow.queries._lines import Lines
 from nvpflow.supports._fitted import Supports
@@ -43,14 +43,14 @@ class Column:
         """Densities, or probabilities of whole numbers, at x (n, G)."""
         if self.kind.is_whole:
             k = np.floor(x)
-            found = self.lines.cdf(self._to_line(k + 1)) - self.lines.cdf(self._to_line(k))
+            low, high = self._to_line(k), self._to_line(k + 1)
+            below = self.lines.cdf(low)  # in the upper tail what is above keeps its digits
+            found = np.where(below < 0.5, self.lines.cdf(high) - below, self.lines.above(low) - self.lines.above(high))
             return np.where(x == k, np.maximum(found, 0.0), np.where(np.isnan(x), np.nan, 0.0))
         if self.kind.turn:
             density: Floats = np.sum([self.lines.pdf(u) for u in self._windings(x)], axis=0)
             return density
-        u = self._to_line(x)
-        inside = np.isfinite(u)
-        u, slopes = np.where(inside, u, 0.0), self._slopes(x)
+        inside, u, slopes = self._near(x)
         return np.where(inside, self.lines.pdf(u) * slopes, np.where(np.isnan(x), np.nan, 0.0))
 
     def cdf(self, x: Floats) -> Floats:
@@ -178,14 +178,15 @@ class Column:
         u = self._layer.inverse(np.where(inside, x - self.origin, self._inner()).reshape(-1, 1))[0].reshape(x.shape)
         return np.where(inside, u, np.where(np.isnan(x), np.nan, np.where(x <= low, -np.inf, np.inf)))
 
-    def _slopes(self, x: Floats) -> Floats:
-        """du/dx at numbers x."""
+    def _near(self, x: Floats) -> tuple[Bools, Floats, Floats]:
+        """Which numbers x have a density, numbers on the line for them, and du/dx: of values on a bound those next to it."""
         if self._layer is None:
-            return np.ones(x.shape)
+            inside = np.isfinite(x)
+            return inside, np.where(inside, x - self.origin, 0.0), np.ones(x.shape)
         low, high = self.kind.cells
-        inside = (x > low) & (x < high)
-        log_det = self._layer.inverse(np.where(inside, x - self.origin, self._inner()).reshape(-1, 1))[1]
-        return np.where(inside, np.exp(log_det.reshape(x.shape)), 0.0)
+        inside = np.isfinite(x) & (x >= low) & (x <= high)
+        u, log_det = self._layer.inverse(np.where(inside, x - self.origin, self._inner()).reshape(-1, 1))
+        return inside, u.reshape(x.shape), np.exp(log_det.reshape(x.shape))
 
     def _inner(self) -> float:
         """A number inside of the support, less the origin."""

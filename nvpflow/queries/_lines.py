@@ -210,7 +210,8 @@ def edges_of(guide: MixtureLine, limits: tuple[float, float], levels: Floats = C
     """Where panels begin and end: between quantiles of a mixture, and beyond, as far as the density may reach."""
     inner = guide.quantiles(levels)
     unknown = ~np.isfinite(inner).all(axis=1)
-    inner[unknown] = np.linspace(*limits, len(levels) + 2)[1:-1]
+    if unknown.any():
+        inner[unknown] = np.linspace(*limits, len(levels) + 2)[1:-1] if limits[0] < limits[1] else levels
     reach = FAR * (inner[:, -1] - inner[:, 0])
     low, high = np.minimum(inner[:, 0] - reach, limits[0]), np.maximum(inner[:, -1] + reach, limits[1])
     steps = 1 - (1 - np.arange(OUTER) / OUTER) ** 3  # the nearer the narrower

@@ -161,7 +161,7 @@ class Queries(Transformer):
         random_state: Seed = None,
         return_error: bool = False,
     ) -> Any:
-        """The share of the model's samples that have a lower density than each row: small for outliers.
+        """The share of the model's samples whose density is at most that of each row: small for outliers.
 
         Parameters
         ----------
@@ -179,7 +179,8 @@ class Queries(Transformer):
         Returns
         -------
         p_values : ndarray of float64, shape (n,)
-            From 0 to 1; uniform for rows that the model describes.
+            From 0 to 1; uniform for rows that the model describes. Of whole numbers and categories, which share densities,
+            they are as small only as often, or less.
         error : ndarray of float64, shape (n,)
             Only with `return_error`: standard errors by the number of samples.
 

@@ -59,7 +59,8 @@ class MixtureLine(NamedTuple):
         starts = starts_of(row, n)
         largest = np.maximum.reduceat(log_terms.max(axis=1), starts)
         shift = np.where(np.isfinite(largest), largest, 0.0)
-        keep = log_terms > (shift + LEAST_SHARE)[row][:, np.newaxis]
+        least = np.minimum(shift + LEAST_SHARE, np.nextafter(shift, -np.inf))  # far out, rounding would leave none
+        keep = log_terms > least[row][:, np.newaxis]
         keep[starts[~np.isfinite(largest)], 0] = True
         at, counts = np.flatnonzero(keep), np.count_nonzero(keep, axis=1)
         of_row, component = np.repeat(row, counts), at - np.repeat(np.arange(len(row)) * log_terms.shape[1], counts)

@@ -33,8 +33,10 @@ class OrderedCategory(NamedTuple):
     def ppf(self, q: ArrayLike) -> npt.NDArray[Any]:
         """The least values (n, G) whose probabilities up to them reach q (n, G)."""
         sums = np.cumsum(self.probabilities, axis=1)
-        places = [np.searchsorted(row / row[-1], part) for row, part in zip(sums, np.asarray(q, np.float64))]
+        q, places = np.asarray(q, np.float64), np.empty(np.shape(q), np.intp)
+        for i, (row, part) in enumerate(zip(sums, q)):
+            places[i] = np.searchsorted(row / row[-1], part)
         table = np.empty(len(self.values), dtype=object)
         table[:] = self.values
-        found: npt.NDArray[Any] = table[np.minimum(np.stack(places), len(table) - 1)]
+        found: npt.NDArray[Any] = table[np.minimum(places, len(table) - 1)]
         return found

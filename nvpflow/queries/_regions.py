@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["density_levels", "p_values"]
 
+TIE = 1e-5  # nats: rounding in float32
 MOST_SAMPLES = 1_000_000  # in memory at a time, of rows with a context each
 
 
@@ -46,7 +47,7 @@ def density_levels(
 def p_values(
     model: FlowDensity, X: ArrayLike, context: ArrayLike | None, n_samples: int, random_state: Seed
 ) -> tuple[Floats, Floats]:
-    """The share of samples whose density is lower than that of each row, and its standard error."""
+    """The share of samples whose density is at most that of each row, and its standard error."""
     n_samples = check_int("n_samples", n_samples, 100)
     seed: Any = 0 if random_state is None else random_state
     if model._takes_missing(X):
@@ -57,7 +58,7 @@ def p_values(
     scores = np.asarray(model.score_samples(X, context=context))  # also of Dask
     if context is None:
         drawn = np.sort(own_log_density(model, n_samples, seed))
-        found = np.searchsorted(drawn, scores) / n_samples
+        found = _shares_up_to(drawn, scores)
         return found, _error(found, n_samples)
     # Equal contexts share their samples.
     read, found = model._check_context(context, len(scores)), np.empty(len(scores))
@@ -71,8 +72,14 @@ def p_values(
         log_p = model._log_density_of_draws(x.reshape(-1, x.shape[-1]), log_p.ravel(), given).reshape(log_p.shape)
         for place, drawn in enumerate(np.sort(log_p, axis=1), start=start):
             at = np.flatnonzero(group.ravel() == place)
-            found[at] = np.searchsorted(drawn, scores[at]) / n_samples
+            found[at] = _shares_up_to(drawn, scores[at])
     return found, _error(found, n_samples)
+
+
+def _shares_up_to(drawn: Floats, scores: Floats) -> Floats:
+    """The shares of sorted log-densities (N,) that are at most these scores (m,): whole numbers and categories have ties."""
+    shares: Floats = np.searchsorted(drawn, scores + TIE, side="right") / len(drawn)
+    return shares
 
 
 def _error(share: Floats, n: int) -> Floats:

@@ -483,7 +483,7 @@ class ConditionalDensity:
             raise self._category_error(method, column)
         values, seen = list(declared[0]), categories.coding.values[self._place_of(column)]
         known = [value for value in values if value in seen]
-        return OrderedCategory(known, self.pdf(known).reshape(len(self._given.rows), -1))
+        return OrderedCategory(known, self.pdf(known).reshape(len(self._given.rows), len(known)))
 
     def _place_of(self, column: int) -> int:
         """The place of a category among the categories."""
@@ -510,22 +510,38 @@ class ConditionalDensity:
         Returns
         -------
         X : ndarray or frame, shape (n_samples, F), or ndarray, shape (n, n_samples, F)
-            For one density as `FlowDensity.sample` returns samples, with the free columns alone.
+            For one density as `FlowDensity.sample` returns samples, with the free columns alone. Of several, those of rows
+            whose given values have no density are NaN.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is wrong, or what is given has no density, of one density alone.
         """
         n_samples, rows = check_int("n_samples", n_samples, 0), self._given.rows
         self._checked(self._norm)
         (seed,) = draw_seeds(self._seed() if random_state is None else random_state, 1)
         full = np.empty((0, n_samples, rows.shape[1]))
         if len(rows):
-            full = self._incomplete.draw(rows, self._context, max(n_samples, 1), np.random.default_rng(seed))[:, :n_samples]
+            with np.errstate(invalid="ignore"):  # where what is given has no density
+                full = self._incomplete.draw(rows, self._context, max(n_samples, 1), np.random.default_rng(seed))[
+                    :, :n_samples
+                ]
         flat = full.reshape(-1, full.shape[2])
         numbers, codes = flat[:, : len(self._others)], np.nan_to_num(flat[:, len(self._others) :]).astype(np.intp)
         has_codes = self._model._known_categories() is not None
+        nothing = np.isnan(numbers).any(axis=1)  # can be drawn where what is given has no density
+        if self._given.is_single and nothing.any():
+            raise ValueError("given has no density under the model: nothing can be drawn")
         numbers = np.where(np.isnan(numbers), 0.0, numbers)
         table = self._model._data_output(numbers, codes if has_codes else None)
         free = list(self._given.free)
         if not self._given.is_single:
-            return np.asarray(table)[:, free].reshape(len(rows), n_samples, len(free))
+            drawn = np.asarray(table)[:, free]
+            if nothing.any():
+                drawn = drawn if drawn.dtype == object else drawn.astype(np.promote_types(drawn.dtype, np.float32))
+                drawn[nothing] = np.nan
+            return drawn.reshape(len(rows), n_samples, len(free))
         if hasattr(table, "iloc"):
             return table.iloc[:, free]
         return table[:, free]

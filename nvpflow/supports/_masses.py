@@ -16,7 +16,7 @@ __all__ = ["N_NODES", "lattice", "log_masses", "n_points", "nodes", "points_of"]
 # Evaluations of the density for each row, by the number of columns of whole numbers; the last one is for more columns. On
 # coupled Poisson and binomial columns beside a normal one, the log-mass then had a root mean square error of less than 1e-5
 # nats for one column, 2e-5 for two, 1e-4 for three and 3e-4 for four.
-N_NODES = (1, 17, 67, 257, 521)
+N_NODES = (1, 31, 67, 257, 521)
 MOST_POINTS = 2**17  # to evaluate at once
 TIE = 1e-9  # relative difference between errors that are equal but for rounding; csrc/cells.c builds the same lattice
 

@@ -17,6 +17,12 @@ from nvpflow._typing import Floats
 
 __all__ = ["smooth_places"]
 
+# The slope of the cubic at an end of a cell, beside that of the cell: with 3 it is level in the middle of a cell between empty
+# ones, and samples there would make a peak, which no rule of few points sees.
+STEEPEST = 2.0
+# In a cell that has no end on the real line at most this share of the samples is this close to the bound, or many zeros before
+# few ones would all be there: the line that goes on from the ones is too steep.
+SHARE_AT_BOUND, AT_BOUND = 0.05, 0.02
 OF_GAP = 0.5  # rows that count for numbers without one, between others, and for those beyond
 
 
@@ -53,23 +59,41 @@ def smooth_places(
     if not ((np.diff(z) > 0).all() and (np.diff(t) > 0).all()):  # cells beyond the resolution
         return places
     wanted = probit(below[first][cell] + places * (below[first + 1] - below[first])[cell])
-    moved = from_reals(_monotone_cubic(z, t, wanted)) - values
+    moved = from_reals(_monotone_cubic(z, t, wanted, _slopes_beyond(edges, below, z, t, to_reals))) - values
     tiny = np.finfo(np.float64).eps
     return np.clip(moved, tiny, 1 - tiny)
 
 
-def _monotone_cubic(x: Floats, y: Floats, at: Floats) -> Floats:
-    """Interpolate increasing y (m,) of x, with straight ends. A single point gets the slope 1.
+def _slopes_beyond(edges: Floats, below: Floats, z: Floats, t: Floats, to_reals: Callable[[Floats], Floats]) -> Floats:
+    """The largest slopes (2,) below and above all known points, infinite without an open cell.
+
+    below: the distribution function at the edges, of which z and t are known.
+    """
+    near = to_reals(np.array([edges[0] + AT_BOUND, edges[-1] - AT_BOUND]))
+    low, high = probit(np.array([SHARE_AT_BOUND * below[1], 1 - SHARE_AT_BOUND * (1 - below[-2])]))
+    lowest = (t[0] - near[0]) / (z[0] - low) if below[0] == 0 else np.inf
+    highest = (near[1] - t[-1]) / (high - z[-1]) if below[-1] == 1 else np.inf
+    return np.array([lowest, highest])
+
+
+def _monotone_cubic(x: Floats, y: Floats, at: Floats, most: Floats) -> Floats:
+    """Interpolate increasing y (m,) of x, with straight ends, whose slopes are at most these. A single point gets the slope 1.
 
     Source: Fritsch and Butland (1984), "A method for constructing local monotone piecewise cubic interpolants".
     """
-    if len(x) < 2:
-        return at - x[0] + y[0] if len(x) else at
+    if len(x) == 0:
+        return at
+    if len(x) == 1:
+        low, high = np.minimum(1, most)
+        line: Floats = y[0] + low * np.minimum(at - x[0], 0) + high * np.maximum(at - x[0], 0)
+        return line
     h = np.diff(x)
     slopes = np.diff(y) / h
     w = 2 * h[1:] + h[:-1], h[1:] + 2 * h[:-1]
     inner = (w[0] + w[1]) / (w[0] / slopes[:-1] + w[1] / slopes[1:])
-    d = np.concatenate([slopes[:1], inner, slopes[-1:]])
+    inner = np.minimum(inner, STEEPEST * np.minimum(slopes[:-1], slopes[1:]))
+    low, high = np.minimum(slopes[[0, -1]], most)
+    d = np.concatenate([[low], inner, [high]])
     i = np.clip(np.searchsorted(x, at, side="right") - 1, 0, len(h) - 1)
     s = np.clip((at - x[i]) / h[i], 0, 1)
     cubic = y[i] + h[i] * s * (d[i] + s * (3 * slopes[i] - 2 * d[i] - d[i + 1] + s * (d[i] + d[i + 1] - 2 * slopes[i])))

@@ -1,0 +1,49 @@
+"""Rows that are copies of others, as weights of whole numbers and bootstrap samples make them.
+
+They are held out together. If copies were on both sides, the narrowest peaks at the training rows would be the best for the
+held-out ones: with weights of 1 to 3 a normal distribution in five columns lost 3 nats, now 0.01.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nvpflow._training.dataset import Data
+from nvpflow._training.statistics import places_of_rows
+from nvpflow._typing import Floats, Ints
+
+__all__ = ["copies_of", "distinct_rows", "shuffled_groups"]
+
+# The share of rows that must repeat others, and that of distinct rows whose values in a column may repeat others by chance.
+LEAST_COPIES, REPEATED = 0.1, 0.1
+MOST_ROWS = 50_000  # of more, no component follows a few rows
+
+
+def copies_of(data: Data) -> Ints | None:
+    """The number of the distinct row that each row (n,) equals, or None if rows are no copies.
+
+    Equal rows are copies if a column tells that: its values hardly repeat among distinct rows. In tables of rounded columns
+    alone equal rows are different cases, and a single column cannot tell.
+    """
+    x = data.x if data.context is None else np.hstack([data.context, data.x])
+    n, dim = x.shape
+    if dim < 2 or n > MOST_ROWS:
+        return None
+    row, n_distinct = places_of_rows(x)
+    if n_distinct > (1 - LEAST_COPIES) * n:
+        return None
+    one = x[np.unique(row, return_index=True)[1]]
+    is_telling = any(len(np.unique(column)) > (1 - REPEATED) * n_distinct for column in one.T)
+    return row if is_telling else None
+
+
+def distinct_rows(x: Floats) -> Floats:
+    """One of each row of x (n, D) if rows are copies; otherwise all rows."""
+    row = copies_of(Data(x))
+    return x if row is None else x[np.unique(row, return_index=True)[1]]
+
+
+def shuffled_groups(row: Ints, rng: np.random.Generator) -> Ints:
+    """Random numbers (n,) of the rows, from 0 on, the same for copies."""
+    numbers: Ints = rng.permutation(row.max() + 1)[row]
+    return numbers
