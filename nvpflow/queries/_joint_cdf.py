@@ -11,7 +11,7 @@ import numpy as np
 from nvpflow._typing import Floats, Ints
 from nvpflow.missing._patterns import patterns
 from nvpflow.queries._branches import Branches, RealModel
-from nvpflow.queries._lines import COARSE, INNER_ERROR, MOST_TERMS, ROWS_OF_PANELS, edges_of, panel_line, slices
+from nvpflow.queries._lines import INNER_ERROR, MOST_TERMS, NOWHERE, ROWS_OF_PANELS, edges_of, panel_line, slices
 from nvpflow.queries._panel_line import integrate
 
 __all__ = ["joint_cdf"]
@@ -64,7 +64,7 @@ class _Below:
             line = (
                 model.mixture_line(inner, self.second)
                 if model.is_exact
-                else panel_line(model, inner, self.second, INNER_ERROR, COARSE)
+                else panel_line(model, inner, self.second, INNER_ERROR, NOWHERE)
             )
             with np.errstate(divide="ignore", invalid="ignore"):
                 log_below = np.log(line.cdf(self.limits[rows[part], np.newaxis])[:, 0])

@@ -22,9 +22,10 @@ MOST_TERMS = 400_000  # of components at a time: arrays stay in the cache
 MOST_JOINED = 1_000_000  # components behind bends whose rows are asked together: they share integrals
 POINTS_OF_JOINT = 32_768  # whose joint density is found at a time
 ROWS_OF_PANELS = 256  # to integrate at a time: products of matrices are too small for threads, which do not pay for thin ones
-# Where the first panels begin and end. With the coarse ones it took 1.2 times as many densities for the same errors.
-COARSE = np.array([1e-6, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1 - 1e-6])
-FINE = np.sort(np.append(COARSE, (COARSE[1:] + COARSE[:-1]) / 2))
+# Where the first panels begin and end: at quantiles of a mixture, which may know nothing of a peak far from the others, and
+# evenly in the range of all samples.
+LEVELS = np.array([1e-6, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1 - 1e-6])
+EVEN, NOWHERE = (np.arange(12) + 0.37) / 12, np.empty(0)
 INNER_ERROR = 8 * GOOD_ERROR  # of integrals over another column: their errors are of either sign, and average out
 # Densities by draws: points of lattices, the error of a panel, and the standard error of probabilities that is not enough.
 N_POINTS, DRAWN_ERROR, GOOD_DRAWS = (61, 251), 1e-3, 0.02
@@ -171,7 +172,7 @@ def _line(model: RealModel, rows: Floats, context: Floats | None, free: int, met
 
 def drawn_line(model: RealModel, branches: Branches, free: int) -> PanelLine:
     """Integrate over one free column, with several other open columns drawn: more often in rows with a large error."""
-    edges = edges_of(model.mixture_line(branches, free), model.limits(free), COARSE[::2])
+    edges = edges_of(model.mixture_line(branches, free), model.limits(free), LEVELS[::2], NOWHERE)
     line = integrate(Drawn(model, branches, free, N_POINTS[0]), edges, DRAWN_ERROR)
     few = np.flatnonzero(line.error > GOOD_DRAWS)
     if not len(few):
@@ -183,12 +184,12 @@ def drawn_line(model: RealModel, branches: Branches, free: int) -> PanelLine:
 
 
 def panel_line(
-    model: RealModel, branches: Branches, free: int, good_error: float = GOOD_ERROR, levels: Floats = FINE
+    model: RealModel, branches: Branches, free: int, good_error: float = GOOD_ERROR, even: Floats = EVEN
 ) -> PanelLine:
     """Integrate over one free column, and over another one if there is one more that is open."""
     others = [column for column in np.flatnonzero(np.isnan(branches.u[0])).tolist() if column != free]
     log_density = Nested(model, branches, free, others[0]) if others else Slice(model, branches, free)
-    return integrate(log_density, edges_of(model.mixture_line(branches, free), model.limits(free), levels), good_error)
+    return integrate(log_density, edges_of(model.mixture_line(branches, free), model.limits(free), LEVELS, even), good_error)
 
 
 class Nested:
@@ -202,12 +203,15 @@ class Nested:
         for start in range(0, len(rows), ROWS_OF_PANELS):
             part = slice(start, start + ROWS_OF_PANELS)
             inner = self.branches.take(rows[part]).given(self.free, u[part])
-            found[part] = panel_line(self.model, inner, self.other, INNER_ERROR, COARSE).log_total
+            found[part] = panel_line(self.model, inner, self.other, INNER_ERROR, NOWHERE).log_total
         return found
 
 
-def edges_of(guide: MixtureLine, limits: tuple[float, float], levels: Floats = COARSE) -> Floats:
-    """Where panels begin and end: between quantiles of a mixture, and beyond, as far as the density may reach."""
+def edges_of(guide: MixtureLine, limits: tuple[float, float], levels: Floats = LEVELS, even: Floats = EVEN) -> Floats:
+    """Where panels begin and end: between quantiles of a mixture, and beyond, as far as the density may reach.
+
+    even: places of further ends, as shares of the range between the limits, or of that of the mixture if they are unknown.
+    """
     inner = guide.quantiles(levels)
     unknown = ~np.isfinite(inner).all(axis=1)
     if unknown.any():
@@ -217,4 +221,9 @@ def edges_of(guide: MixtureLine, limits: tuple[float, float], levels: Floats = C
     steps = 1 - (1 - np.arange(OUTER) / OUTER) ** 3  # the nearer the narrower
     below = low[:, np.newaxis] + (inner[:, :1] - low[:, np.newaxis]) * steps
     above = high[:, np.newaxis] - (high[:, np.newaxis] - inner[:, -1:]) * steps
-    return np.concatenate([below, inner, above[:, ::-1]], axis=1)
+    edges = np.concatenate([below, inner, above[:, ::-1]], axis=1)
+    if limits[0] < limits[1]:
+        start, end = np.full((2, len(inner), 1), np.reshape(limits, (2, 1, 1)))
+    else:
+        start, end = inner[:, :1] - reach[:, np.newaxis] / FAR, inner[:, -1:] + reach[:, np.newaxis] / FAR
+    return np.sort(np.concatenate([edges, start + (end - start) * even], axis=1), axis=1)

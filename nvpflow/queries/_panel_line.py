@@ -27,6 +27,10 @@ N_NODES, GOOD_ERROR, MOST_CUTS, EARLIER = 5, 5e-6, 14, 0.5
 # What nodes may miss, of a panel's probability times its width in widths of a box with the row's mass: kinks, and times the
 # squared width, peaks between the nodes of wide panels far out.
 UNSEEN, UNSEEN_WIDE = 1e-3, 0.1
+# Peaks between nodes: by how many nats a node must be above its neighbours to be the foot of one, and how far below the
+# largest value it is, since less is seen anyway. On four thin rings that affine layers had learnt, with artefacts between the
+# samples, 1 to 13 % of the rows had masses off by more than 1e-4, by up to 0.024. Now one has such rows, 2 %, off by 0.002.
+SIGN, SEEN, DEEPEST = 3.0, 10.0, 500.0
 NEGATIVE = 1e-5  # the probability that a polynomial may have below zero
 BETWEEN = (np.arange(N_NODES - 1) + 0.5) / (N_NODES - 1)  # the places of the nodes that halves add, in widths of the panel
 STEPS, RESOLUTION = 60, 1e-12  # of a quantile in its panel
@@ -163,7 +167,7 @@ class PanelLine(NamedTuple):
         return panel, 2 * (u - self.left[panel]) / (self.right - self.left)[panel] - 1
 
 
-def integrate(log_density: LogDensity, edges: Floats, good_error: float = GOOD_ERROR) -> PanelLine:
+def integrate(log_density: LogDensity, edges: Floats, good_error: float = GOOD_ERROR, searches: bool = True) -> PanelLine:
     """Find the distributions of n rows.
 
     Parameters
@@ -175,8 +179,44 @@ def integrate(log_density: LogDensity, edges: Floats, good_error: float = GOOD_E
         The first panels of each row, in increasing order.
     good_error : float
         Of probabilities: panels with a larger error are cut.
+    searches : bool
+        Whether to put further panels where a peak may be between the nodes of the first ones.
     """
-    log_f = _log_values(log_density, np.arange(len(edges)), _filled(edges))
+    nodes = _filled(edges)
+    log_f = _log_values(log_density, np.arange(len(edges)), nodes)
+    hidden = _around_hidden_peaks(nodes, log_f.max(axis=0)) if searches else np.empty((len(edges), 0))
+    rows = np.flatnonzero(np.isfinite(hidden).any(axis=1))
+    if not len(rows):
+        return _refine(log_density, edges, log_f, good_error)
+    more = np.sort(np.concatenate([edges[rows], hidden[rows]], axis=1), axis=1)
+    found = integrate(lambda row, u: log_density(rows[row], u), more, good_error, False)
+    others = np.setdiff1d(np.arange(len(edges)), rows)
+    if not len(others):
+        return found
+    usual = _refine(lambda row, u: log_density(others[row], u), edges[others], log_f[:, others], good_error)
+    return PanelLine.joined([usual, found]).take(np.argsort(np.concatenate([others, rows])))
+
+
+def _around_hidden_peaks(u: Floats, log_f: Floats) -> Floats:
+    """Further ends of panels (n, 3) for rows in which a peak may be between the nodes u (n, G), NaN without a sign of one.
+
+    Far from its centre a narrow peak is next to nothing, but its logarithm is not: a node that is far above both neighbours
+    is at the foot of one.
+    """
+    with np.errstate(invalid="ignore"):
+        rise, fall = np.diff(log_f)[:, :-1], -np.diff(log_f)[:, 1:]
+        below = log_f.max(axis=1, keepdims=True) - log_f[:, 1:-1]
+        is_foot = (rise > SIGN) & (fall > SIGN) & (below > SEEN) & (below < DEEPEST)
+    foot = np.where(is_foot, below, np.inf).argmin(axis=1)
+    rows = np.arange(len(u))
+    before, middle, after = (u[rows, foot + k] for k in range(3))
+    ends = np.stack([0.5 * (before + middle), middle + 0.01 * (after - middle), 0.5 * (middle + after)], axis=1)
+    found: Floats = np.where(is_foot.any(axis=1)[:, np.newaxis], ends, np.nan)
+    return found
+
+
+def _refine(log_density: LogDensity, edges: Floats, log_f: Floats, good_error: float) -> PanelLine:
+    """Cut panels until they are good, given the log-densities (S, n, G) at the nodes of the first ones."""
     shift = log_f.max(axis=(0, 2))
     shift = np.where(np.isfinite(shift), shift, 0.0)
     panels = _Panels.first(edges, _exp(log_f, shift))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import laplace
+from scipy.stats import laplace, norm
 
 from nvpflow.queries import _panel_line
 from nvpflow.queries._panel_line import N_NODES, integrate
@@ -72,3 +72,16 @@ def test_rows_do_not_depend_on_others():
     alone = [integrate(lambda rows, u, i=i: log_laplace(rows + i, u), EDGES[i : i + 1]) for i in range(2)]
     np.testing.assert_array_equal(both.log_total, np.concatenate([one.log_total for one in alone]))
     np.testing.assert_array_equal(both.values, np.concatenate([one.values for one in alone]))
+
+
+def test_a_peak_whose_foot_alone_is_seen():
+    # Of the nodes of even panels only one is near the second peak, and there the density is exp(-60) of the largest.
+    edges, width = np.linspace(-10.0, 10.0, 11)[np.newaxis], 0.01
+    place = 6.0 + width * np.sqrt(2 * 60)
+
+    def log_density(rows, u):
+        return np.logaddexp(norm.logpdf(u, -4, 0.5), np.log(0.1) + np.maximum(norm.logpdf(u, place, width), -800))
+
+    found = integrate(log_density, edges)
+    assert found.log_total[0] == pytest.approx(np.log(1.1), abs=1e-4)
+    assert integrate(log_density, edges, searches=False).log_total[0] == pytest.approx(0.0, abs=1e-3)  # what is at stake

@@ -1,0 +1,67 @@
+"""Rows that are copies of others, as weights and bootstrap samples make them, are held out together."""
+
+import numpy as np
+import pytest
+
+import nvpflow
+from nvpflow._training.copies import copies_of, distinct_rows
+from nvpflow._training.dataset import Data
+from nvpflow._training.stacking import parts_in_turn
+
+RNG = np.random.default_rng(0)
+SMOOTH = RNG.normal(size=(200, 3))
+
+
+def test_copies_are_numbered_by_row():
+    times = RNG.integers(1, 4, 200)
+    x = np.repeat(SMOOTH, times, axis=0)
+    row = copies_of(Data(x))
+    assert len(np.unique(row)) == 200 and all(len(np.unique(x[row == k], axis=0)) == 1 for k in range(200))
+    assert len(distinct_rows(x)) == 200
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        SMOOTH,
+        np.repeat(SMOOTH[:, :1], 2, axis=0),  # a rounded column looks like this as well
+        np.round(np.repeat(SMOOTH, 3, axis=0) + 0.3 * RNG.normal(size=(600, 3))),  # different cases
+        np.concatenate([SMOOTH, SMOOTH[:10]]),  # a few, which cannot do harm
+    ],
+    ids=["distinct", "one column", "rounded", "few"],
+)
+def test_no_copies(x):
+    assert copies_of(Data(x)) is None and distinct_rows(x) is x
+
+
+def test_a_rounded_column_beside_a_smooth_one_does_not_hide_copies():
+    x = np.repeat(np.stack([SMOOTH[:, 0], np.round(SMOOTH[:, 1])], axis=1), 2, axis=0)
+    assert len(np.unique(copies_of(Data(x)))) == 200
+
+
+def test_the_context_tells_copies_of_one_column():
+    x, context = np.repeat(SMOOTH[:, :1], 2, axis=0), np.repeat(SMOOTH[:, 1:], 2, axis=0)
+    assert len(np.unique(copies_of(Data(x, context)))) == 200
+
+
+def test_parts_hold_out_all_copies_of_a_row():
+    x = np.repeat(SMOOTH, 3, axis=0)[RNG.permutation(600)]
+    row = copies_of(Data(x))
+    masks = parts_in_turn(Data(x), 0, 5, 0)
+    assert sum(mask.sum() for mask in masks) == 600
+    for mask in masks:
+        assert not np.isin(row[mask], row[~mask]).any()
+
+
+@pytest.mark.parametrize("way", ["weights", "bootstrap"])
+def test_copies_make_no_peaks(way):
+    # The default was 3 nats below a normal distribution, of these weights, and every fresh row an outlier.
+    rng = np.random.default_rng(0)
+    x = rng.multivariate_normal(np.zeros(5), 0.5 + 0.5 * np.eye(5), size=4000)
+    train, fresh, weight = x[:1000], x[1000:], None
+    if way == "weights":
+        weight = rng.integers(1, 4, 1000)
+    else:
+        train = train[rng.integers(0, 1000, 1000)]
+    usual = nvpflow.FlowDensity(random_state=0).fit(x[:1000]).score(fresh)
+    assert nvpflow.FlowDensity(random_state=0).fit(train, sample_weight=weight).score(fresh) > usual - 0.05
