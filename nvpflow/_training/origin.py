@@ -10,17 +10,17 @@ import numpy.typing as npt
 from nvpflow._typing import FloatDType, Floats, Names
 from nvpflow._warnings import warn_user
 
-__all__ = ["name_columns", "origin_of", "warn_of_coarse"]
+__all__ = ["are_coarse", "name_columns", "origin_of", "warn_of_coarse"]
 
 
 def origin_of(mean: Floats, deviation: Floats, dtype: FloatDType) -> Floats:
     """The number (D,) to subtract from each column, in float64, before a flow of this dtype reads it. Zero if possible."""
-    return np.where(_are_coarse(mean, deviation, dtype), mean, 0.0)
+    return np.where(are_coarse(mean, deviation, dtype), mean, 0.0)
 
 
 def warn_of_coarse(name: str, mean: Floats, deviation: Floats, dtype: FloatDType) -> None:
     """Warn of columns that the dtype hardly resolves."""
-    coarse = _are_coarse(mean, deviation, dtype)
+    coarse = are_coarse(mean, deviation, dtype)
     if coarse.any():
         warn_user(
             f"column(s) {name_columns(coarse)} of {name} vary by less than a thousand times the resolution of {dtype} at "
@@ -35,5 +35,6 @@ def name_columns(mask: npt.NDArray[np.bool_], names: Sequence[str] | Names | Non
     return shown + ", ..." * (len(columns) > at_most)
 
 
-def _are_coarse(mean: Floats, deviation: Floats, dtype: FloatDType) -> npt.NDArray[np.bool_]:
+def are_coarse(mean: Floats, deviation: Floats, dtype: FloatDType) -> npt.NDArray[np.bool_]:
+    """Which columns (D,) the dtype hardly resolves."""
     return deviation < 1e3 * np.finfo(dtype).eps * np.abs(mean)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from nvpflow._training.origin import name_columns
+from nvpflow._training.origin import are_coarse, name_columns
 from nvpflow._training.statistics import LARGE_SHARE, QUANTILES_FROM, moments, quantiles
 from nvpflow._typing import Bools, FloatDType, Floats, Names
 from nvpflow._validation.arguments import FLOAT64
@@ -68,6 +68,7 @@ class Supports:
         """Find how the samples, after `spread`, are transformed for flows of this dtype. Warn of many values on a bound."""
         edges = np.array([_edge(kind, x, dtype) for kind, x in zip(kinds, data.x.T)])
         _warn_of_values_on_bounds(kinds, data, names)
+        _warn_of_distant_bounds(kinds, data, names, dtype)
         scales = np.array([_scale(kind, x, edge, data.weight) for kind, x, edge in zip(kinds, data.x.T, edges)])
         return cls(kinds, scales, edges)
 
@@ -292,6 +293,19 @@ def _warn_of_values_on_bounds(kinds: tuple[Kind, ...], data: Data, names: Names 
         warn_user(
             f"column(s) {name_columns(many, names)} of X equal a bound in {listed} of the rows: a density has no finite limit "
             f"there, and the model puts a narrow peak. To give the value a probability, {LEAVE_EMPTY}"
+        )
+
+
+def _warn_of_distant_bounds(kinds: tuple[Kind, ...], data: Data, names: Names | None, dtype: FloatDType) -> None:
+    """Warn of columns that vary so little, far from their bounds, that the dtype hardly resolves them."""
+    mean, deviation = moments(data.x - np.array([kind.origin for kind in kinds]), data.weight)
+    bounded = np.array([bool(np.isfinite(kind.cells).any()) and not kind.turn for kind in kinds])
+    coarse = bounded & are_coarse(mean, deviation, dtype)
+    if coarse.any():
+        warn_user(
+            f"column(s) {name_columns(coarse, names)} of X vary by less than a thousand times the resolution of {dtype} at "
+            "their distance from the bounds, which hardly tells their values apart: declare no bounds so far away"
+            f"{', or use dtype=float64' * (dtype == np.float32)}"
         )
 
 
