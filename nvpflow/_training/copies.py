@@ -16,7 +16,7 @@ __all__ = ["copies_of", "distinct_rows", "shuffled_groups"]
 
 # The share of rows that must repeat others, and that of distinct rows whose values in a column may repeat others by chance.
 LEAST_COPIES, REPEATED = 0.1, 0.1
-MOST_ROWS = 50_000  # of more, no component follows a few rows
+MOST_ROWS = 50_000  # that tell; where so many of more rows are distinct, no component follows a few of them
 
 
 def copies_of(data: Data) -> Ints | None:
@@ -26,15 +26,16 @@ def copies_of(data: Data) -> Ints | None:
     alone equal rows are different cases, and a single column cannot tell.
     """
     x = data.x if data.context is None else np.hstack([data.context, data.x])
-    n, dim = x.shape
-    if dim < 2 or n > MOST_ROWS:
+    if x.shape[1] < 2:
         return None
-    row, n_distinct = places_of_rows(x)
-    if n_distinct > (1 - LEAST_COPIES) * n:
+    some = x[:: -(-len(x) // MOST_ROWS)]
+    row, n_distinct = places_of_rows(some)
+    if n_distinct > (1 - LEAST_COPIES) * len(some):
         return None
-    one = x[np.unique(row, return_index=True)[1]]
-    is_telling = any(len(np.unique(column)) > (1 - REPEATED) * n_distinct for column in one.T)
-    return row if is_telling else None
+    one = some[np.unique(row, return_index=True)[1]]
+    if all(len(np.unique(column)) <= (1 - REPEATED) * n_distinct for column in one.T):
+        return None
+    return row if len(some) == len(x) else places_of_rows(x)[0]
 
 
 def distinct_rows(x: Floats) -> Floats:

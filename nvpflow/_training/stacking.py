@@ -243,7 +243,8 @@ def fit_growing(parts: list[Candidates], weight: Floats | None) -> dict[str, Flo
 
     def highest(names: list[list[str]]) -> tuple[float, str]:
         """The highest score of the candidates that all parts have, and which has it."""
-        new = [name for name in [BROAD, *names[0]] if all(name in part.log_probs for part in parts)]
+        broad = [name for name in parts[0].log_probs if name.startswith(BROAD)]
+        new = [name for name in [*broad, *names[0]] if all(name in part.log_probs for part in parts)]
         log_probs.update({name: np.concatenate([part.log_probs[name] for part in parts]) for name in new})
         return max((_score(log_probs, name, weight), name) for name in new)
 
@@ -344,7 +345,7 @@ def _score(log_probs: dict[str, Floats], name: str, weight: Floats | None) -> fl
 
 def _choose(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, float]:
     """The mixtures of the stack and their shares; a normal distribution alone if it is as good within a standard error."""
-    shares = shares_of(log_probs, weight)
+    shares = shares_of({name: values for name, values in log_probs.items() if name != BROAD}, weight)
     normal = max(
         (name for name in log_probs if name.startswith(NORMAL)), key=lambda name: np.average(log_probs[name], weights=weight)
     )
@@ -352,9 +353,9 @@ def _choose(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, fl
     mean, error = mean_and_error(gain, weight)
     if not mean > error:
         return {normal: 1.0}
-    least = dict.fromkeys(log_probs, min(LEAST_SHARE, max(shares.values())))
-    least[BROAD] = LEAST_SAMPLES / len(log_probs[BROAD])
-    kept = shares_of({name: values for name, values in log_probs.items() if shares[name] >= least[name]}, weight)
+    least, of_broad = min(LEAST_SHARE, max(shares.values())), LEAST_SAMPLES / len(log_probs[BROAD])
+    stays = [name for name, share in shares.items() if share >= (of_broad if name.startswith(BROAD) else least)]
+    kept = shares_of({name: log_probs[name] for name in stays}, weight)
     return {name: share for name, share in kept.items() if share > 0}
 
 
@@ -429,7 +430,7 @@ def _gain_of_average(base: MixtureBase, bases: list[MixtureBase], seed: int) -> 
 
 def _best_single(log_probs: dict[str, Floats], weight: Floats | None) -> str:
     """The best candidate, without the broad normals."""
-    return max((name for name in log_probs if name != BROAD), key=lambda name: _score(log_probs, name, weight))
+    return max((name for name in log_probs if not name.startswith(BROAD)), key=lambda name: _score(log_probs, name, weight))
 
 
 def _search(

@@ -69,6 +69,8 @@ def _slopes_beyond(edges: Floats, below: Floats, z: Floats, t: Floats, to_reals:
 
     below: the distribution function at the edges, of which z and t are known.
     """
+    if len(z) == 0:  # a single cell, of all numbers
+        return np.full(2, np.inf)
     near = to_reals(np.array([edges[0] + AT_BOUND, edges[-1] - AT_BOUND]))
     low, high = probit(np.array([SHARE_AT_BOUND * below[1], 1 - SHARE_AT_BOUND * (1 - below[-2])]))
     lowest = (t[0] - near[0]) / (z[0] - low) if below[0] == 0 else np.inf

@@ -173,6 +173,11 @@ def test_whole_numbers_have_no_gradient(models):
     assert np.isfinite(models["bounded"].grad_log_prob(FRESH["bounded"])).all()
 
 
+def without_broad(search):
+    kept = ["broad normals" not in name for name in search["candidate"]]
+    return {name: values[kept] for name, values in search.items()}
+
+
 class TestUnits:
     """A positive column is one of logarithms to training: curves and scores differ by the mean logarithm."""
 
@@ -188,7 +193,7 @@ class TestUnits:
         assert model._known_supports().scales.tolist() == [0]
         plain = nvpflow.FlowDensity(**options).fit(np.log(self.X), sample_weight=weight)
         shift = np.average(np.log(self.X[:, 0]), weights=weight)
-        ours, theirs = model.search_, plain.search_
+        ours, theirs = without_broad(model.search_), without_broad(plain.search_)  # which are less broad behind a bound
         assert ours["candidate"].tolist() == theirs["candidate"].tolist()
         flows = np.array(["flow over" in name for name in ours["candidate"]])
         np.testing.assert_allclose((ours["score"] + shift)[~flows], theirs["score"][~flows], atol=1e-4)

@@ -29,7 +29,8 @@ def stacked(x, weight=None, seed=0):
 @pytest.mark.parametrize("n, n_parts, in_turn", [(8, 10, 8), (400, 10, 10), (2000, 5, 5), (8000, 5, 2), (50_000, 5, 1)])
 def test_parts(n, n_parts, in_turn):
     n_validation = n // 5
-    parts = stacking.parts_in_turn(n - n_validation, n_validation, n_parts, 0)
+    training = Data(np.random.default_rng(0).normal(size=(n - n_validation, 2)))
+    parts = stacking.parts_in_turn(training, n_validation, n_parts, 0)
     assert len(parts) == in_turn
     assert sum(part.astype(int) for part in parts).max() == 1
     np.testing.assert_array_equal(np.flatnonzero(parts[0]), np.arange(n - n_validation, n))
@@ -188,12 +189,14 @@ def test_candidates_whose_share_vanishes_are_left_out(monkeypatch):
     """A share of 0 would be a component of weight 0, which no base takes."""
     rng = np.random.default_rng(0)
     good = rng.normal(size=500)
+    broad = f"{stacking.BROAD} of 2 deviations"
     log_probs = {
         stacking.BROAD: good - 2,
+        broad: good - 2,
         f"{stacking.NORMAL}, one": good - 1,
         "mixture of 2": good + 0.1 * rng.normal(size=500),
     }
-    answers = [{stacking.BROAD: 0.01, f"{stacking.NORMAL}, one": 0.1, "mixture of 2": 0.89}]
-    answers.append(answers[0] | {stacking.BROAD: 0.0})
+    answers = [{broad: 0.01, f"{stacking.NORMAL}, one": 0.1, "mixture of 2": 0.89}]
+    answers.append(answers[0] | {broad: 0.0})
     monkeypatch.setattr(stacking, "shares_of", lambda *_: answers.pop(0))
-    assert stacking.BROAD not in stacking._choose(log_probs, None)
+    assert broad not in stacking._choose(log_probs, None)
