@@ -585,8 +585,9 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         samples, relative weights are mixed with equal ones, as little as is needed to reach it: weights that are nearly all
         zero would give a density that is infinite for one sample and zero for the others.
 
-        Equal rows count as often as they occur, and copies of a row are held out together. A value that many rows of a column have has no finite density. The model puts
-        a narrow peak there: its share of the probability is right, its height is arbitrary.
+        Equal rows count as often as they occur, and copies of a row are held out together. A value that many rows of a column
+        have has no finite density. The model puts a narrow peak there: its share of the probability is right, its height is
+        arbitrary.
         """
         settings = self._settings()
         refuse_context(y)
