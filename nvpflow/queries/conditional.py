@@ -565,7 +565,9 @@ class ConditionalDensity:
         free = check_columns(self._model, columns)
         if not set(free) <= set(self._given.free):
             raise ValueError(f"columns must be among the free ones {self.columns}, got {columns!r:.80}")
-        return ConditionalDensity(self._model, self._given._replace(free=free), self._context)
+        found = ConditionalDensity(self._model, self._given._replace(free=free), self._context)
+        found._levels = self._levels  # of the only free column, if any
+        return found
 
 
 def _only_axis(grid: Any) -> Any:

@@ -39,6 +39,11 @@ def test_quantiles_invert_the_distribution_function(model, rows):
     np.testing.assert_array_equal(checked.mean(), model.conditional({0: [0.5, 1.0]}).mean())
 
 
+def test_the_marginal_of_the_column_is_calibrated(model, rows):
+    checked = model.conditional({0: [0.5, 1.0]}).calibrated(rows[:500])
+    np.testing.assert_array_equal(checked.marginal(1).interval(0.8), checked.interval(0.8))
+
+
 def test_a_calibrated_model_stays_as_it_is():
     x = draw_moons(1600)
     model = FlowDensity(max_iter=1, random_state=0).fit(x[:800])
