@@ -16,7 +16,7 @@ __all__ = ["copies_of", "distinct_rows", "shuffled_groups"]
 
 # The share of rows that must repeat others, and that of distinct rows whose values in a column may repeat others by chance.
 LEAST_COPIES, REPEATED = 0.1, 0.1
-MOST_ROWS = 50_000  # that tell; where so many of more rows are distinct, no component follows a few of them
+MOST_ROWS = 20_000  # that tell; where so many of more rows are distinct, no component follows a few of them
 
 
 def copies_of(data: Data) -> Ints | None:
@@ -28,7 +28,7 @@ def copies_of(data: Data) -> Ints | None:
     x = data.x if data.context is None else np.hstack([data.context, data.x])
     if x.shape[1] < 2:
         return None
-    some = x[:: -(-len(x) // MOST_ROWS)]
+    some = x if len(x) <= MOST_ROWS else x[np.unique(np.random.default_rng(0).integers(0, len(x), MOST_ROWS))]
     row, n_distinct = places_of_rows(some)
     if n_distinct > (1 - LEAST_COPIES) * len(some):
         return None

@@ -245,7 +245,7 @@ def fit_growing(parts: list[Candidates], weight: Floats | None) -> dict[str, Flo
         """The highest score of the candidates that all parts have, and which has it."""
         broad = [name for name in parts[0].log_probs if name.startswith(BROAD)]
         new = [name for name in [*broad, *names[0]] if all(name in part.log_probs for part in parts)]
-        log_probs.update({name: np.concatenate([part.log_probs[name] for part in parts]) for name in new})
+        log_probs.update({name: _of_all(parts, name) for name in new})
         return max((_score(log_probs, name, weight), name) for name in new)
 
     are_slow = all(part.wants_more_steps for part in parts)
@@ -282,12 +282,18 @@ def fit_growing(parts: list[Candidates], weight: Floats | None) -> dict[str, Flo
     return log_probs
 
 
+def _of_all(parts: list[Candidates], name: str) -> Floats:
+    """Log-densities of what was held out, part by part, by a candidate. Of a single part nothing is copied."""
+    of_each = [part.log_probs[name] for part in parts]
+    return of_each[0] if len(of_each) == 1 else np.concatenate(of_each)
+
+
 def _merge(parts: list[Candidates], log_probs: dict[str, Floats], weight: Floats | None) -> None:
     """Merge components of the best mixture, pair after pair, as long as held-out samples gain. Add what that leads to."""
     best = max(log_probs, key=lambda name: _score(log_probs, name, weight))
     while all(part.can_merge(best) for part in parts):
         (name,) = {part.fit_merged(best) for part in parts}
-        log_probs[name] = np.concatenate([part.log_probs[name] for part in parts])
+        log_probs[name] = _of_all(parts, name)
         if not _score(log_probs, name, weight) > _score(log_probs, best, weight):
             break
         best = name
@@ -300,7 +306,7 @@ def _fit_longer(parts: list[Candidates], log_probs: dict[str, Floats], weight: F
     for name in mixtures[:TO_FIT_LONGER]:
         for n_steps in LATER_STEPS[parts[0].has_more_steps(name) :]:
             (longer,) = {part.fit_longer(name, n_steps) for part in parts}
-            log_probs[longer] = np.concatenate([part.log_probs[longer] for part in parts])
+            log_probs[longer] = _of_all(parts, longer)
             gain = np.clip(log_probs[longer] - log_probs[name], -LARGEST_LOSS, LARGEST_LOSS)
             mean, error = mean_and_error(gain, weight)
             name = longer

@@ -300,7 +300,7 @@ def _warn_of_distant_bounds(kinds: tuple[Kind, ...], data: Data, names: Names | 
     """Warn of columns that vary so little, far from their bounds, that the dtype hardly resolves them."""
     mean, deviation = moments(data.x - np.array([kind.origin for kind in kinds]), data.weight)
     bounded = np.array([bool(np.isfinite(kind.cells).any()) and not kind.turn for kind in kinds])
-    coarse = bounded & are_coarse(mean, deviation, dtype)
+    coarse = bounded & (deviation > 0) & are_coarse(mean, deviation, dtype)
     if coarse.any():
         warn_user(
             f"column(s) {name_columns(coarse, names)} of X vary by less than a thousand times the resolution of {dtype} at "
