@@ -175,9 +175,8 @@ class Candidates:
         return mixture.log_prob(self.held_out.x)
 
     def fit_simple(self) -> list[str]:
-        """Fit broad and normal distributions. Return the names of the normal ones."""
-        self._fit_broad()
-        return [*self._fit_normal(), *self.fit(1)]
+        """Fit broad and normal distributions. Return their names."""
+        return [*self._fit_broad(), *self._fit_normal(), *self.fit(1)]
 
     def fit(self, k: int) -> Iterator[str]:
         """Fit mixtures of k components. Yield their names."""
@@ -291,7 +290,8 @@ class Candidates:
         most: float = min(by_rows, MOST_NUMBERS / (dim * (dim + 1) / 2))
         return max(1.0, most)
 
-    def _fit_broad(self) -> None:
+    def _fit_broad(self) -> Iterator[str]:
+        """Fit broad normal distributions, all together and each by itself. Yield their names."""
         dim = self.samples.x.shape[1]
         deviations = np.outer(WIDTHS, np.ones(dim))
         if self.widest is not None:
@@ -302,7 +302,7 @@ class Candidates:
             k = len(some)
             mixture = self._new_mixture(self.samples, k)
             mixture.weights, mixture.means, mixture.covariances = np.full(k, 1 / k), np.zeros((k, dim)), some
-            self._keep(name, mixture)
+            yield self._keep(name, mixture)
 
     def _fit_normal(self) -> Iterator[str]:
         """Fit normal distributions with structured covariances. Yield their names."""

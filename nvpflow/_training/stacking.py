@@ -243,8 +243,7 @@ def fit_growing(parts: list[Candidates], weight: Floats | None) -> dict[str, Flo
 
     def highest(names: list[list[str]]) -> tuple[float, str]:
         """The highest score of the candidates that all parts have, and which has it."""
-        broad = [name for name in parts[0].log_probs if name.startswith(BROAD)]
-        new = [name for name in [*broad, *names[0]] if all(name in part.log_probs for part in parts)]
+        new = [name for name in [BROAD, *names[0]] if all(name in part.log_probs for part in parts)]
         log_probs.update({name: _of_all(parts, name) for name in new})
         return max((_score(log_probs, name, weight), name) for name in new)
 

@@ -13,7 +13,7 @@ from nvpflow.missing._model import IncompleteModel
 from nvpflow.missing._patterns import Mask, patterns
 from nvpflow.missing._table import IncompleteTable
 
-__all__ = ["levels", "levels_of", "thresholds"]
+__all__ = ["levels", "levels_of", "shares_up_to", "thresholds"]
 
 TIE = 1e-5  # nats: whole numbers and categories have equal densities, but for rounding
 N_SAMPLES, N_SAMPLED = 10_000, 1000  # for each pattern: where densities are exact, and where they are estimated
@@ -29,7 +29,11 @@ def levels(model: IncompleteModel | IncompleteTable, x: Floats) -> Floats:
 
 def levels_of(model: IncompleteModel | IncompleteTable, missing: Mask, scores: Floats) -> Floats:
     """The share of the fitted distribution with these missing cells (D,) whose log-density is at most scores (n,)."""
-    ranked = _ranked(model, missing)
+    return shares_up_to(_ranked(model, missing), scores)
+
+
+def shares_up_to(ranked: Floats, scores: Floats) -> Floats:
+    """The shares of sorted log-densities (N,) that are at most these scores (m,)."""
     shares: Floats = np.searchsorted(ranked, scores + TIE, side="right") / len(ranked)
     return shares
 

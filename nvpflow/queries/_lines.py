@@ -222,8 +222,8 @@ def edges_of(guide: MixtureLine, limits: tuple[float, float], levels: Floats = L
     below = low[:, np.newaxis] + (inner[:, :1] - low[:, np.newaxis]) * steps
     above = high[:, np.newaxis] - (high[:, np.newaxis] - inner[:, -1:]) * steps
     edges = np.concatenate([below, inner, above[:, ::-1]], axis=1)
-    if limits[0] < limits[1]:
-        start, end = np.full((2, len(inner), 1), np.reshape(limits, (2, 1, 1)))
-    else:
-        start, end = inner[:, :1] - reach[:, np.newaxis] / FAR, inner[:, -1:] + reach[:, np.newaxis] / FAR
-    return np.sort(np.concatenate([edges, start + (end - start) * even], axis=1), axis=1)
+    start, end = np.full((len(inner), 2), limits).T
+    if not limits[0] < limits[1]:
+        start, end = inner[:, 0] - reach / FAR, inner[:, -1] + reach / FAR
+    further = start[:, np.newaxis] + (end - start)[:, np.newaxis] * even
+    return np.sort(np.concatenate([edges, further], axis=1), axis=1)

@@ -179,8 +179,8 @@ class Queries(Transformer):
         Returns
         -------
         p_values : ndarray of float64, shape (n,)
-            From 0 to 1; uniform for rows that the model describes. Of whole numbers and categories, which share densities,
-            they are as small only as often, or less.
+            From 0 to 1; uniform for rows that the model describes. Equal whole numbers and categories share a density: there
+            a p-value is at most p with a probability of p or less.
         error : ndarray of float64, shape (n,)
             Only with `return_error`: standard errors by the number of samples.
 

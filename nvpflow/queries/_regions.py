@@ -13,14 +13,13 @@ from nvpflow._typing import ArrayLike, Floats, Seed
 from nvpflow._validation.arguments import check_int, shown
 from nvpflow._validation.arrays import as_array
 from nvpflow.diagnostics._tables import own_log_density
-from nvpflow.missing._levels import levels
+from nvpflow.missing._levels import levels, shares_up_to
 
 if TYPE_CHECKING:
     from nvpflow.density import FlowDensity
 
 __all__ = ["density_levels", "p_values"]
 
-TIE = 1e-5  # nats: rounding in float32
 MOST_SAMPLES = 1_000_000  # in memory at a time, of rows with a context each
 
 
@@ -58,7 +57,7 @@ def p_values(
     scores = np.asarray(model.score_samples(X, context=context))  # also of Dask
     if context is None:
         drawn = np.sort(own_log_density(model, n_samples, seed))
-        found = _shares_up_to(drawn, scores)
+        found = shares_up_to(drawn, scores)
         return found, _error(found, n_samples)
     # Equal contexts share their samples.
     read, found = model._check_context(context, len(scores)), np.empty(len(scores))
@@ -72,14 +71,8 @@ def p_values(
         log_p = model._log_density_of_draws(x.reshape(-1, x.shape[-1]), log_p.ravel(), given).reshape(log_p.shape)
         for place, drawn in enumerate(np.sort(log_p, axis=1), start=start):
             at = np.flatnonzero(group.ravel() == place)
-            found[at] = _shares_up_to(drawn, scores[at])
+            found[at] = shares_up_to(drawn, scores[at])
     return found, _error(found, n_samples)
-
-
-def _shares_up_to(drawn: Floats, scores: Floats) -> Floats:
-    """The shares of sorted log-densities (N,) that are at most these scores (m,): whole numbers and categories have ties."""
-    shares: Floats = np.searchsorted(drawn, scores + TIE, side="right") / len(drawn)
-    return shares
 
 
 def _error(share: Floats, n: int) -> Floats:

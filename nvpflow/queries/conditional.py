@@ -523,10 +523,9 @@ class ConditionalDensity:
         (seed,) = draw_seeds(self._seed() if random_state is None else random_state, 1)
         full = np.empty((0, n_samples, rows.shape[1]))
         if len(rows):
+            rng = np.random.default_rng(seed)
             with np.errstate(invalid="ignore"):  # where what is given has no density
-                full = self._incomplete.draw(rows, self._context, max(n_samples, 1), np.random.default_rng(seed))[
-                    :, :n_samples
-                ]
+                full = self._incomplete.draw(rows, self._context, max(n_samples, 1), rng)[:, :n_samples]
         flat = full.reshape(-1, full.shape[2])
         numbers, codes = flat[:, : len(self._others)], np.nan_to_num(flat[:, len(self._others) :]).astype(np.intp)
         has_codes = self._model._known_categories() is not None
