@@ -45,6 +45,10 @@ class SplitMixture:
         self.slopes = -self.roots @ upper[:, :n, n:][:, :, ::-1]
         self.n_absent = n
         self._base: MixtureBase | None = None
+        scales = np.log(np.diagonal(self.factors, axis1=1, axis2=2)).sum(axis=1)
+        self._log_scales = logits - np.logaddexp.reduce(logits) + scales - 0.5 * len(present) * np.log(2 * np.pi)
+        self._rows = np.ascontiguousarray(np.moveaxis(np.sqrt(0.5) * self.factors, 0, 2))  # (d, d, K), of half the squares
+        self._offsets = np.einsum("ijk,kj->ik", self._rows, self.means)
 
     @classmethod
     def of(cls, mixture: MixtureBase, missing: Mask) -> SplitMixture:
@@ -63,14 +67,10 @@ class SplitMixture:
 
     def log_terms(self, x: Floats) -> Floats:
         """Logarithms (n, K) of the components' weighted densities of present columns x (n, d), in nats."""
-        scale = np.log(np.diagonal(self.factors, axis1=1, axis2=2)).sum(axis=1) - 0.5 * x.shape[1] * np.log(2 * np.pi)
-        weights = self.logits - np.logaddexp.reduce(self.logits)
         terms = np.empty((len(x), len(self.logits)))
-        terms[:] = weights + scale
-        factors = np.sqrt(0.5) * self.factors
-        offsets = np.einsum("kij,kj->ik", factors, self.means)
-        for i, offset in enumerate(offsets):  # products of matrices of two dimensions, which are the fastest
-            white = _product(x[:, : i + 1], factors[:, i, : i + 1].T)
+        terms[:] = self._log_scales
+        for i, offset in enumerate(self._offsets):  # products of matrices of two dimensions, which are the fastest
+            white = _product(x[:, : i + 1], self._rows[i, : i + 1])
             white -= offset
             white *= white
             terms -= white

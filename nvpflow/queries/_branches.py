@@ -117,6 +117,7 @@ class RealModel:
             self.members.append(Member.of(on_line, float(log_weight)))
         self.n_numbers = numbers.members[0].dim
         mixtures = (one.marginals.base if one.marginals.inner is None else one.marginals.proposal for one in self.members)
+        self._asked: list[_Conditional] = []
         self.n_terms: int = sum(mixture.n_components for mixture in mixtures)  # of a branch
 
     def to_line(self, x: Floats, column: int) -> Floats:
@@ -220,27 +221,53 @@ class RealModel:
         zero, log_scale = member.line(branches, free)
         mixture = marginals.base if marginals.inner is None else marginals.proposal
         missing = np.isnan(branches.u[0])
-        log_terms, means, stds = _conditional(mixture, y, missing, context, free)
+        log_terms, means, stds = self._conditional(mixture, missing, free).terms(y, context)
         scale = np.exp(log_scale)[:, np.newaxis]
         log_terms += (branches.log_weight + member.log_weight + slopes[:, ~missing].sum(axis=1))[:, np.newaxis]
         means -= zero[:, np.newaxis]
         means /= scale
         return log_terms, means, stds / scale
 
+    def _conditional(self, mixture: MixtureBase, missing: Mask, free: int) -> _Conditional:
+        """Those of the last question are kept: one part of the rows after another asks it."""
+        for conditional in self._asked:
+            if conditional.is_of(mixture, missing, free):
+                return conditional
+        conditional = _Conditional(mixture, missing, free)
+        self._asked = [conditional, *self._asked[: len(self.members) - 1]]
+        return conditional
 
-def _conditional(
-    mixture: MixtureBase, y: Floats, missing: Mask, context: Floats | None, free: int
-) -> tuple[Floats, Floats, Floats]:
-    """Log-weights, means and standard deviations (B, K) of the free column of a mixture given the others."""
-    split, given = SplitMixture.of(mixture, _with_context(mixture, missing)), y[:, ~missing]
-    log_context = None
-    if mixture.context_dim:
-        read = _of(context, mixture)
-        log_context = SplitMixture.of(mixture, _with_context(mixture, np.ones_like(missing))).log_prob(read)
-        given = np.hstack([read, given])
-    place = int(np.searchsorted(np.flatnonzero(missing), free))
-    log_terms = split.log_terms(given)
-    if log_context is not None:
-        log_terms -= log_context[:, np.newaxis]
-    column = split.only(place)
-    return log_terms, column.centres(given)[:, :, 0], np.broadcast_to(column.roots[:, 0, 0], log_terms.shape)
+
+class _Conditional:
+    """One free column of a mixture given others, with further open ones integrated out.
+
+    Parameters
+    ----------
+    mixture : MixtureBase
+    missing : ndarray of bool, shape (D,)
+        The open columns, the free one among them.
+    free : int
+    """
+
+    def __init__(self, mixture: MixtureBase, missing: Mask, free: int) -> None:
+        self.mixture, self.missing, self.free = mixture, missing, free
+        self.given = SplitMixture.of(mixture, _with_context(mixture, missing))
+        self.column = self.given.only(int(np.searchsorted(np.flatnonzero(missing), free)))
+        self.context: SplitMixture | None = None
+        if mixture.context_dim:
+            self.context = SplitMixture.of(mixture, _with_context(mixture, np.ones_like(missing)))
+
+    def is_of(self, mixture: MixtureBase, missing: Mask, free: int) -> bool:
+        return self.mixture is mixture and self.free == free and np.array_equal(self.missing, missing)
+
+    def terms(self, y: Floats, context: Floats | None) -> tuple[Floats, Floats, Floats]:
+        """Log-weights, means and standard deviations (B, K) of the components, for rows y (B, D)."""
+        given, log_context = y[:, ~self.missing], None
+        if self.context is not None:
+            read = _of(context, self.mixture)
+            given, log_context = np.hstack([read, given]), self.context.log_prob(read)
+        log_terms = self.given.log_terms(given)
+        if log_context is not None:
+            log_terms -= log_context[:, np.newaxis]
+        stds = np.broadcast_to(self.column.roots[:, 0, 0], log_terms.shape)
+        return log_terms, self.column.centres(given)[:, :, 0], stds

@@ -18,10 +18,10 @@ from nvpflow.queries._slice import Slice
 __all__ = ["Line", "Lines", "Method", "edges_of", "method_for", "panel_line", "slices"]
 
 Method: TypeAlias = Literal["exact", "quadrature", "importance"]
-MOST_TERMS = 400_000  # of components at a time: arrays stay in the cache
+MOST_TERMS = 150_000  # of components at a time: arrays stay in the cache
 MOST_JOINED = 1_000_000  # components behind bends whose rows are asked together: they share integrals
 POINTS_OF_JOINT = 32_768  # whose joint density is found at a time
-ROWS_OF_PANELS = 256  # to integrate at a time: products of matrices are too small for threads, which do not pay for thin ones
+ROWS_OF_PANELS = 1024  # to integrate at a time: products of matrices are too small for threads, which do not pay for thin ones
 # Where the first panels begin and end: at quantiles of a mixture, which may know nothing of a peak far from the others, and
 # evenly in the range of all samples.
 LEVELS = np.array([1e-6, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1 - 1e-6])
@@ -72,11 +72,14 @@ class Lines:
         for missing, at in patterns(np.isnan(rows[:, : model.n_numbers])):
             given = None if context is None else context[at]
             method = method_for(model, int(missing.sum()))
-            joint = JointDensity(model, rows[at], given, free) if method == "quadrature" and missing.sum() == 1 else None
-            if method != "exact":
-                self.parts.append((at, _line(model, rows[at], given, free, method), joint))
+            if method == "exact":
+                self.parts += [(at[part], line, None) for part, line in _exact_lines(model, rows[at], given, free)]
                 continue
-            self.parts += [(at[part], line, None) for part, line in _exact_lines(model, rows[at], given, free)]
+            for part in slices(len(at), ROWS_OF_PANELS):
+                own = rows[at[part]], None if given is None else given[part]
+                joint = JointDensity(model, *own, free) if method == "quadrature" and missing.sum() == 1 else None
+                line = (drawn_line if method == "importance" else panel_line)(model, model.branches(*own), free)
+                self.parts.append((at[part], line, joint))
 
     @property
     def log_total(self) -> Floats:
@@ -161,13 +164,6 @@ def _exact_lines(model: RealModel, rows: Floats, context: Floats | None, free: i
         if last == len(rows) or not any(lines[0].bends) or sum(len(line.row) for line in lines) > MOST_JOINED:
             yield slice(first, last), lines[0] if len(lines) == 1 else MixtureLine.joined(lines)
             first, lines = last, []
-
-
-def _line(model: RealModel, rows: Floats, context: Floats | None, free: int, method: Method) -> Line:
-    """The line of rows with the same open columns of numbers."""
-    find = drawn_line if method == "importance" else panel_line
-    parts = (model.branches(rows[at], None if context is None else context[at]) for at in slices(len(rows), ROWS_OF_PANELS))
-    return PanelLine.joined([find(model, branches, free) for branches in parts])
 
 
 def drawn_line(model: RealModel, branches: Branches, free: int) -> PanelLine:
