@@ -54,7 +54,7 @@ def needs_folds(prepared: Prepared) -> bool:
 def fit_folds(estimator: FlowDensity, settings: Settings, prepared: Prepared) -> HeldOut:
     """Fit a density to all samples but those of a fold, for each fold.
 
-    Equal samples are in one fold. One without which a column would be constant is in all fits.
+    Copies of a sample are in one fold. One without which a column would be constant is in all fits.
     """
     rows = prepared.rows()
     split_seed, *seeds = draw_seeds(estimator.random_state, 1 + N_FOLDS)

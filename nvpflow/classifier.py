@@ -91,9 +91,9 @@ class FlowClassifier(Estimator):
     distributions read columns of numbers, but for angles. They have no part, ``b = 0``, where there are no such columns, and
     with ``missing="marginalize"``, because cells may then be missing.
 
-    Equal rows of a class are held out together. A class with one distinct row is never held out. Where a column of a class is
-    constant, rows of other classes, with a weight of 0.7 rows in total, give its density some spread. Columns that are
-    constant in all rows are left out.
+    Copies of a row are held out together, but not equal rows of rounded columns and categories. A class with one distinct row
+    is never held out. Where a column of a class is constant, rows of other classes, with a weight of 0.7 rows in total, give
+    its density some spread. Columns that are constant in all rows are left out.
 
     References
     ----------

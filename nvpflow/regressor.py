@@ -81,11 +81,12 @@ class FlowRegressor(Estimator):
     Quantiles are the images of those of the mixture, which Newton steps find, so they are exact but for rounding. The
     distribution function of an ensemble is the average of those of its members; bisection inverts it. The mean is that of the
     mixture, exactly, where no layer is trained, as after most fits to a few thousand rows; otherwise it is a sum over 256
-    cells of its distribution. The mean of several targets under trained layers is that of 1000 draws, the same ones in each
-    call.
+    cells of its distribution. The mean of several targets under trained layers, or with a `support`, is that of 1000 draws,
+    the same ones in each call.
 
     The levels of held-out targets come from densities that were fitted to fewer rows, so that intervals are a little wide.
-    Folds are drawn by `random_state`, and equal rows share one. Rows of positive weight count alike.
+    Folds are drawn by `random_state`, and copies of a row share one, but not equal rows of rounded columns. Rows of positive
+    weight count alike.
 
     A row of X outside of the range of training is clipped to it, with a warning: see `FlowDensity.context_range_`.
 
@@ -429,8 +430,10 @@ class FlowRegressor(Estimator):
         weight = None if sample_weight is None else check_weights("sample_weight", sample_weight, len(target))
         if len(target) < 2:
             return float("nan")
-        residual = np.average(errors**2, axis=0, weights=weight)
-        total = np.average((target - np.average(target, axis=0, weights=weight)) ** 2, axis=0, weights=weight)
+        scale = np.maximum(np.abs(target).max(axis=0), np.finfo(np.float64).tiny)  # squares may overflow
+        away = target / scale - np.average(target / scale, axis=0, weights=weight)
+        residual = np.average((errors / scale) ** 2, axis=0, weights=weight)
+        total = np.average(away**2, axis=0, weights=weight)
         flat = total == 0
         shares = np.where(flat, residual == 0, 1 - residual / np.where(flat, 1, total))
         return float(shares.mean())

@@ -23,10 +23,10 @@ def copies_of(data: Data) -> Ints | None:
     """The number of the distinct row that each row (n,) equals, or None if rows are no copies.
 
     Equal rows are copies if a column tells that: its values hardly repeat among distinct rows. In tables of rounded columns
-    alone equal rows are different cases, and a single column cannot tell.
+    alone equal rows are different cases, and a single column that varies cannot tell.
     """
     x = data.x if data.context is None else np.hstack([data.context, data.x])
-    if x.shape[1] < 2:
+    if (x != x[:1]).any(axis=0).sum() < 2:
         return None
     some = x if len(x) <= MOST_ROWS else x[np.unique(np.random.default_rng(0).integers(0, len(x), MOST_ROWS))]
     row, n_distinct = places_of_rows(some)

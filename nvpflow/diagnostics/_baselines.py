@@ -72,6 +72,8 @@ def _shrunken(z: Floats) -> Floats:
     n, dim = z.shape
     covariance = z.T @ z / n
     trace, squares = np.trace(covariance), (covariance**2).sum()
+    if trace == 0:  # all columns are constant
+        return np.eye(dim)
     excess = squares - trace**2 / dim
     share = 1.0 if excess <= 0 else min(1.0, ((1 - 2 / dim) * squares + trace**2) / ((n + 1 - 2 / dim) * excess))
     found: Floats = (1 - share) * covariance + share * trace / dim * np.eye(dim)

@@ -65,7 +65,9 @@ def _explain_column(model: FlowDensity, rows: Floats, context: Floats | None, co
     opened[:, place] = np.nan
     density = ConditionalDensity(model, Given(opened, (column,), False), context)
     value = rows[:, place]
-    log_density = density._log_density(rows, np.arange(len(rows))) - density._checked(density._norm)
+    norm = density._checked(density._norm)
+    with np.errstate(invalid="ignore"):  # outside of supports
+        log_density = density._log_density(rows, np.arange(len(rows))) - norm
     found: dict[str, Any] = {"log_density": np.where(np.isnan(value), np.nan, log_density)}
     if is_number:
         of_column = density._line(column)

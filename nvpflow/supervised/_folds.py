@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from nvpflow._training.copies import copies_of
+from nvpflow._training.dataset import Data
 from nvpflow._typing import Floats, Ints
 
 __all__ = ["stratified_folds"]
@@ -14,8 +16,9 @@ NEVER = -1  # the fold of rows that stay in training
 def stratified_folds(x: Floats, codes: Ints, n_folds: int, seed: int) -> Ints:
     """The fold (n,) in which each row is held out.
 
-    Equal rows of a class are in one fold: a row that a model has seen would not be held out. A class with one distinct row has
-    none to spare, and its rows are `NEVER` held out.
+    Copies of a row in a class are in one fold: a row that a model has seen would not be held out. Equal rows of rounded
+    columns are different cases, and without all of them a density would know nothing of their values. A class with one
+    distinct row has none to spare, and its rows are `NEVER` held out.
 
     Parameters
     ----------
@@ -25,13 +28,13 @@ def stratified_folds(x: Floats, codes: Ints, n_folds: int, seed: int) -> Ints:
     n_folds : int
     seed : int
     """
-    rng, folds, next_fold = np.random.default_rng(seed), np.full(len(x), NEVER), 0
+    rng, folds, next_fold, copies = np.random.default_rng(seed), np.full(len(x), NEVER), 0, copies_of(Data(x))
     for code in np.unique(codes):
         rows = np.flatnonzero(codes == code)
-        groups = np.unique(x[rows], axis=0, return_inverse=True)[1].reshape(-1)
-        n_groups = int(groups.max()) + 1
-        if n_groups < 2:
+        if len(rows) < 2 or (x[rows] == x[rows[0]]).all():
             continue
+        groups = np.arange(len(rows)) if copies is None else np.unique(copies[rows], return_inverse=True)[1]
+        n_groups = int(groups.max()) + 1
         fold_of_group = np.empty(n_groups, dtype=np.intp)
         fold_of_group[rng.permutation(n_groups)] = (next_fold + np.arange(n_groups)) % n_folds
         folds[rows] = fold_of_group[groups]

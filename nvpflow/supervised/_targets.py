@@ -18,6 +18,7 @@ from nvpflow.supervised._components import GRID, Components
 __all__ = ["Targets"]
 
 CHUNK = 256  # rows at a time
+MOST_WHOLE, TINY = 2.0**53, 1e-300
 BISECTIONS = 45  # of the quantiles of an ensemble
 N_DRAWS = 1000  # for means of several targets
 
@@ -43,7 +44,7 @@ class Targets:
         self.weights = np.asarray(flow.weights, np.float64) if isinstance(flow, FlowEnsemble) else np.ones(1)
 
     def means(self, seed: int) -> Floats:
-        """The means (n, T). Those of several targets under trained layers are the means of N_DRAWS draws."""
+        """The means (n, T). Those of several targets under trained layers or with supports are the means of N_DRAWS draws."""
         if self.density.n_features_in_ > 1 and not all(_is_linear(flow) for flow in self.flows):
             return self._drawn_means(seed)
         parts = [sum(w * self._means_of(flow, rows) for w, flow in zip(self.weights, self.flows)) for rows in self._chunks()]
@@ -55,8 +56,14 @@ class Targets:
         if _is_linear(flow) and supports is None:
             return self._to_own(_forward(flow, components.expectation(), rows))
         z, at = components.grid()
-        middle, mass = (z[:, 1:] + z[:, :-1]) / 2, np.diff(at, axis=1)
-        y = self._to_own(_forward(flow, middle.reshape(-1, 1), np.repeat(rows, GRID - 1, axis=0))).reshape(middle.shape)
+        mass = np.diff(at, axis=1)
+        if supports is not None and supports.is_whole[0]:
+            ends = _forward(flow, z.reshape(-1, 1), np.repeat(rows, GRID, axis=0)).reshape(z.shape)
+            origin = self.density._origin()
+            y = _mean_floors(ends if origin is None else ends + origin, *supports.kinds[0].cells)
+        else:
+            middle = (z[:, 1:] + z[:, :-1]) / 2
+            y = self._to_own(_forward(flow, middle.reshape(-1, 1), np.repeat(rows, GRID - 1, axis=0))).reshape(middle.shape)
         return (np.sum(mass * y, axis=1) / mass.sum(axis=1))[:, np.newaxis]
 
     def _drawn_means(self, seed: int) -> Floats:
@@ -111,6 +118,20 @@ def _is_linear(flow: Flow) -> bool:
 
 def _forward(flow: Flow, z: Floats, rows: Floats) -> Floats:
     return flow.forward(z.astype(flow.dtype), rows)[0].astype(np.float64)
+
+
+def _mean_floors(ends: Floats, low: float, high: float) -> Floats:
+    """The means (n, N - 1) of the whole numbers below numbers that are uniform between the `ends` (n, N) of cells.
+
+    At one number of each cell they would jump where that passes a whole one.
+    """
+    ends = np.clip(ends, max(low, -MOST_WHOLE), min(high, MOST_WHOLE))
+    a, b = np.minimum(ends[:, 1:], ends[:, :-1]), np.maximum(ends[:, 1:], ends[:, :-1])
+    first = np.floor(a)
+    steps = np.floor(b - first)
+    area = 0.5 * steps * (steps - 1) + steps * (b - first - steps)  # below the steps from a, or `first`, to b
+    found: Floats = first + area / np.maximum(b - a, TINY)
+    return np.minimum(found, high - 1)
 
 
 def _rises(flow: Flow, rows: Floats) -> bool:

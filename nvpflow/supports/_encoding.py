@@ -7,16 +7,22 @@ from typing import Any, Self
 
 import numpy as np
 
-from nvpflow._typing import FloatDType, Floats, Names
+from nvpflow._typing import FloatDType, Floats, Ints, Names
 from nvpflow._validation.arguments import FLOAT64, shown
 from nvpflow._validation.arrays import Labelled
+from nvpflow._warnings import warn_user
 from nvpflow.supports._category import Category
 from nvpflow.supports._coding import Coding
-from nvpflow.supports._indicators import Indicators
+from nvpflow.supports._indicators import LEAST_ROWS, Indicators
 from nvpflow.supports._kinds import Angle
 from nvpflow.supports._parameter import Declared
 from nvpflow.supports._tables import take_apart
 from nvpflow.supports._turns import warn_of_many_turns
+
+# Of a column: no means of targets stand for rare values. With 32, targets given one of 100 values lost two thirds of what the
+# value says of them.
+MOST_INDICATORS = 256
+LARGE_SHARE = 0.2  # of the rows whose values share an indicator, to be told
 
 __all__ = ["ContextEncoding", "as_rows", "count_rows"]
 
@@ -55,7 +61,10 @@ class ContextEncoding:
         if angles:
             numbers = check_numbers("context", parts.numbers, FLOAT64)
             warn_of_many_turns("context", numbers, angles, [labels[i] for i in coding.others])
-        return cls(angles, coding, Indicators.of(counts))
+        indicators = Indicators.of(counts, MOST_INDICATORS)
+        for label, count, group in zip((labels[i] for i in coding.columns), counts, indicators.groups):
+            _warn_of_shared(label, count, group)
+        return cls(angles, coding, indicators)
 
     @property
     def n_columns(self) -> int:
@@ -93,6 +102,18 @@ class ContextEncoding:
         for column, block in zip(self.coding.columns, self.indicators.blocks):
             sources += [column] * block
         return sources
+
+
+def _warn_of_shared(label: str, counts: Floats, group: Ints) -> None:
+    """Warn of a column where many rows (V,) have values of one group (V,), which look the same to the flow."""
+    shared = np.flatnonzero(np.bincount(group)[group] > 1)
+    share = counts[shared].sum() / counts.sum()
+    if share > LARGE_SHARE:
+        warn_user(
+            f"column {label} of context: {len(shared)} of {len(counts)} categories, those of {share:.0%} of the rows, look "
+            f"the same to the flow, since only the {MOST_INDICATORS} most frequent ones with {LEAST_ROWS:.0f} rows or more "
+            "have an indicator of their own: merge similar ones, or replace them by numbers, such as means of the target"
+        )
 
 
 def _cosine_and_sine(x: Floats, angle: Angle) -> Floats:

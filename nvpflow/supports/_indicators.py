@@ -8,7 +8,7 @@ import numpy as np
 
 from nvpflow._typing import Floats, Ints
 
-__all__ = ["Indicators"]
+__all__ = ["LEAST_ROWS", "Indicators"]
 
 # Values with fewer rows share an indicator.
 LEAST_ROWS = 8.0
@@ -32,9 +32,9 @@ class Indicators:
         self.width = sum(self.blocks)
 
     @classmethod
-    def of(cls, counts: list[Floats]) -> Self:
-        """Choose indicators for columns whose values have these counts of rows."""
-        return cls([_grouped(count) for count in counts])
+    def of(cls, counts: list[Floats], most: int = MOST_INDICATORS) -> Self:
+        """Choose at most so many indicators for each column, whose values have these counts of rows."""
+        return cls([_grouped(count, most) for count in counts])
 
     def of_codes(self, codes: Ints) -> Floats:
         """The indicators (n, B) of codes (n, K)."""
@@ -45,10 +45,10 @@ class Indicators:
         return np.concatenate([np.empty((len(codes), 0)), *parts], axis=1)
 
 
-def _grouped(counts: Floats) -> Ints:
+def _grouped(counts: Floats, most: int) -> Ints:
     """The indicator of each value. The last one is that of all rare values, if there are any; it has enough rows as well."""
     order = np.argsort(-counts, kind="stable")
-    n_own = min(int((counts >= LEAST_ROWS).sum()), MOST_INDICATORS)
+    n_own = min(int((counts >= LEAST_ROWS).sum()), most)
     rare = order[n_own:]
     while n_own > 0 and len(rare) and counts[rare].sum() < LEAST_ROWS:
         n_own -= 1

@@ -63,15 +63,28 @@ def test_columns_that_vary_in_held_out_rows_alone():
     nvpflow.FlowClassifier(**SMALL, n_folds=2).fit(alone, [0, 0, 0, 0, 1, 1, 1, 1])
 
 
-def test_folds_do_not_share_equal_rows():
+def test_folds_do_not_share_copies():
     from nvpflow.supervised._folds import stratified_folds
 
-    x = np.array([[0.0], [0], [1], [2], [3], [4], [5], [5], [5]])
-    codes = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1])
+    number = np.array([0.1, 0.1, 1.2, 2.3, 3.4, 4.5, 5.6, 5.6, 5.6])
+    x, codes = np.stack([number, number > 2], axis=1), np.array([0, 0, 0, 0, 0, 0, 1, 1, 1])
     folds = stratified_folds(x, codes, 3, 0)
     assert folds[0] == folds[1] and (folds[codes == 1] == -1).all()
     assert sorted(np.bincount(folds[1:6])) == [1, 2, 2]
     np.testing.assert_array_equal(folds, stratified_folds(x, codes, 3, 0))
+    rounded = stratified_folds(np.tile([[0.0, 0.0], [0.0, 1.0]], (6, 1)), np.zeros(12, int), 3, 0)
+    assert (np.bincount(rounded) == 4).all()  # equal rows of whole numbers are different cases
+
+
+def test_tables_of_categories_alone():
+    """Their rows repeat. Held out with all that equal them, they would say nothing for the densities."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 1400)
+    x = (rng.random((1400, 3)) < np.where(y, 0.7, 0.3)[:, np.newaxis]).astype(float)
+    model = make(support=["category"] * 3).fit(x[:400], y[:400])
+    log_odds = ((2 * x[400:] - 1) * np.log(7 / 3)).sum(axis=1)
+    best = np.logaddexp(0, np.where(y[400:], -log_odds, log_odds)).mean()
+    assert model.log_loss(x[400:], y[400:]) < best + 0.03
 
 
 def test_columns_and_categories_of_single_classes():

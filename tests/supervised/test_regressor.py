@@ -134,11 +134,26 @@ def test_positive_and_whole_targets():
     assert (q == np.rint(q)).all() and model.sample(X[:5], 3).shape == (5, 3)
     draws = model.sample(X[:20], 4000, random_state=1)
     np.testing.assert_allclose(model.predict(X[:20]), draws.mean(axis=1), atol=0.15)
+    values = np.arange(-100, 100)
+    sums = [model.predict_density(np.repeat(X[i : i + 1], 200, axis=0), values) @ values for i in range(20)]
+    np.testing.assert_allclose(model.predict(X[:20]), sums, rtol=2e-3, atol=1e-3)
     positive = make(support=["positive"]).fit(X, np.exp(Y))
     assert positive.predict_quantiles(X, [1e-4]).min() > 0
     assert positive.predict_log_density(X[:1], [-1.0]) == -np.inf
     with pytest.raises(ValueError, match="support must not be an Angle"):
         make(support=["angle"]).fit(X, Y)
+
+
+def test_columns_of_many_categories():
+    """Each value has an effect of its own, and more rows than values that share an indicator."""
+    rng = np.random.default_rng(0)
+    code, effect = rng.integers(0, 60, 1800), 2 * rng.normal(size=60)
+    x = np.array([[f"value {i}", rng.normal()] for i in code], dtype=object)
+    y = effect[code] + 0.5 * rng.normal(size=1800)
+    model = make(n_folds=None, context_support=["category", None]).fit(x[:1200], y[:1200])
+    assert model.score(x[1200:], y[1200:]) > 0.88  # of at most 0.93
+    with pytest.warns(UserWarning, match="column 0 of X: .* look the same to the flow"):
+        make(n_folds=None, context_support=["category", None]).fit(x[:200], y[:200])
 
 
 def test_several_targets():
