@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nvpflow._training.build import new_flow, whole_flow
+from nvpflow._training.build import new_flow, reads, whole_flow
 from nvpflow._training.context import ContextScaler
 from nvpflow._training.course import rates_to_try
 from nvpflow._training.dataset import Data
@@ -19,6 +19,7 @@ from nvpflow._training.history import validated
 from nvpflow._training.limit import Limit
 from nvpflow._training.margin_search import search_margins
 from nvpflow._training.mixture_search import MOST_SEARCHES, fit_mixture
+from nvpflow._training.resolution import MANY_ROWS
 from nvpflow._training.rival import adopt_better_rival
 from nvpflow._training.search import mixtures_of
 from nvpflow._training.settings import Settings
@@ -78,12 +79,16 @@ def train(
     training, validation = split(settings, data, split_seed, incomplete)
     scaler = ContextScaler(training, settings.standardize, settings.dtype, data.context, sum(blocks))
     starts = make_starts(settings, training, validation, scaler, init_seed, before, supports, blocks, of_table)
+    some = validation and validation.rows(np.arange(min(MANY_ROWS, len(validation.x))))
     del training, validation  # the starts have them in the units of training
     try:
         with watched(callback, starts[0].max_iter, settings.verbose) as watch:
             train_best(starts, watch, shuffle_seed, limit, with_rival=before is None)
     finally:
         fitted |= learned(settings, starts, scaler, supports)  # even if interrupted
+    if some is not None and "flow_" in fitted:
+        best = min(starts, key=Start.validation_nll)
+        best.check_resolution(fitted["flow_"].log_prob(*reads(fitted, some)[:2]), some.x)
 
 
 def make_starts(

@@ -63,8 +63,7 @@ def adopt_better_rival(start: Start) -> None:
     if start.search is not None:
         start.search = with_average(start.search, rival.stack.search, " given the context", is_better)
     if is_better:
-        start.reset_layers()
-        start.base, start.units = rival.stack.base, rival.units
+        start.adopt(rival.stack, rival.units)
 
 
 def _units(start: Start) -> list[Units]:

@@ -25,6 +25,7 @@ from nvpflow._training.defaults import option
 from nvpflow._training.heavy_tails import student_t_noise
 from nvpflow._training.noise import bandwidth
 from nvpflow._training.options import TrainingOptions
+from nvpflow._training.resolution import warn_of_lost_resolution
 from nvpflow._training.search import alone, with_candidate
 from nvpflow._training.stacking import Stack, stack_mixtures
 from nvpflow._training.statistics import effective_size, mean_and_error
@@ -129,6 +130,7 @@ class Start:
         self.losers: list[Start] = []  # other starts that were tried, for the record of densities that competed
         self._contest: Contest | None = None
         self._without_layers: Floats | None = None
+        self._gain = 0.0  # of an average of mixtures beside those that had not seen the validation samples
         self.mixture, self.seed = mixture and mixture.copy(), seed
         self.stack: Stack | None = None  # of mixtures, which competes with the flow
         self.given: tuple[Data, Data | None] | None = None  # training and validation, if known before they were standardised
@@ -310,7 +312,7 @@ class Start:
         log_prob, stack = self.log_prob_of_flow(), self.stack_of_mixtures()
         is_better = self._keep_layers(log_prob, stack.held_out, stack.gain)
         if not is_better:
-            self.base, self._without_layers = stack.base, stack.held_out + stack.gain
+            self.base, self._without_layers, self._gain = stack.base, stack.held_out, stack.gain
         self.search = stack.search
         margins = self.units.margins
         if margins is not None and margins.scores is not None:
@@ -369,11 +371,13 @@ class Start:
         )
 
     def widest(self, units: Units) -> Floats | None:
-        """The largest deviations (D,) of broad normals in these units, or None: see `Supports.widest`."""
+        """The largest deviations (D,) of broad normals in these units, or None: see `Supports.widest` and `Margins.widest`."""
+        margins = units.margins
         if self.supports is None:
-            return None
+            return None if margins is None else margins.widest
         deviations = np.ones(self.training.x.shape[1]) if units.in_place else units.deviation
-        return self.supports.widest(deviations) / deviations
+        of_supports = self.supports.widest(deviations) / deviations
+        return of_supports if margins is None else np.minimum(of_supports, margins.widest)
 
     def _keep_layers(self, log_prob: Floats, held_out: Floats, gain: float) -> bool:
         """Keep the layers if they are better than another base, and reset them if not. Return which.
@@ -399,6 +403,11 @@ class Start:
         """Let the layers be the identity."""
         self.flow.parameters[:], self.best_iter = self.before, 0
 
+    def adopt(self, stack: Stack, units: Units) -> None:
+        """Let the layers be the identity, over an average of mixtures in these units."""
+        self.reset_layers()
+        self.base, self.units, self._without_layers, self._gain = stack.base, units, stack.held_out, stack.gain
+
     def log_prob_of_flow(self) -> Floats:
         """Log-density of the validation samples by the flow, in float64."""
         assert self.validation is not None
@@ -411,7 +420,13 @@ class Start:
 
     def log_prob_of_kept(self) -> Floats:
         """Log-density of the validation samples by what is kept, the flow or an average of mixtures, had it not seen them."""
-        return self.log_prob_of_flow() if self._without_layers is None else self._without_layers
+        return self.log_prob_of_flow() if self._without_layers is None else self._without_layers + self._gain
+
+    def check_resolution(self, log_prob: Floats, x: Floats) -> None:
+        """Warn if log-densities (m,) of the first validation samples x (m, D), by the finished flow in the data's units, are
+        lower than those of what was kept in training. `_gain` is left out: one sample far out may make it large."""
+        held_out = self.log_prob_of_kept() - self._gain - (self.log_slopes[1] + self.units.log_det)
+        warn_of_lost_resolution(held_out[: len(log_prob)], log_prob, x, self.settings.dtype)
 
     def score(self, log_prob: Floats) -> float:
         """Mean of log-densities of the validation samples, in the data's units."""
