@@ -27,10 +27,11 @@ def warn_of_lost_resolution(expected: Floats, found: Floats, x: Floats, dtype: F
         loss = np.clip(np.nan_to_num(expected - found, nan=0.0), -MOST_LOSS, MOST_LOSS)
     if loss.mean() > LEAST_LOSS + ERRORS * loss.std() / np.sqrt(len(loss)):
         wide = _are_wide(x, dtype)
+        which = f"column(s) {name_columns(wide)}" if wide.any() else "columns"
         warn_user(
-            f"{f'column(s) {name_columns(wide)} of ' if wide.any() else 'columns of '}X span so many orders of magnitude that {dtype} "
-            f"hardly tells their smaller values apart, which costs {loss.mean():.2f} nats a row and makes samples coarse: use "
-            f"their logarithms, or support='positive' for positive numbers{', or dtype=float64' * (dtype == np.float32)}"
+            f"{which} of X span so many orders of magnitude that {dtype} hardly tells their smaller values apart, which costs "
+            f"{loss.mean():.2f} nats a row and makes samples coarse: use their logarithms, or support='positive' for positive "
+            f"numbers{', or dtype=float64' * (dtype == np.float32)}"
         )
 
 

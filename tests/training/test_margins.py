@@ -89,6 +89,14 @@ def test_columns_of_frequent_values_are_left_alone():
     assert search_margins(Data(x), 0, SINGLE).columns.tolist() == [False, True, False]
 
 
+def test_broad_normals_stay_near_behind_them():
+    """One unit along the tail of a margin may be many deviations of the column."""
+    rng = np.random.default_rng(3)
+    x = np.stack([rng.exponential(size=300) ** 2, rng.normal(size=300)], axis=1)
+    margins = Margins.fit(x, None, np.array([True, False]), SINGLE)
+    np.testing.assert_array_equal(margins.widest, [4.0, np.inf])
+
+
 def test_few_rows_and_constant_columns_have_none():
     assert search_margins(Data(skewed(30)), 0, SINGLE) is None
     with pytest.raises(ValueError, match="constant column"):

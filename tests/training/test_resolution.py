@@ -1,0 +1,46 @@
+"""Columns that span more orders of magnitude than float32 resolves: `fit` says so, and float64 needs no warning."""
+
+import numpy as np
+import pytest
+
+import nvpflow
+
+
+def wide(n=600, far=1e7):
+    rng = np.random.default_rng(0)
+    near = rng.normal(size=n)
+    return np.where(rng.random(n) < 0.5, near, far + far / 10 * rng.normal(size=n))[:, np.newaxis]
+
+
+def test_float32_warns_and_float64_does_not():
+    x, fresh = wide()[:400], wide()[400:]
+    with pytest.warns(UserWarning, match=r"column\(s\) 0 of X span so many orders of magnitude that float32 .* nats a row"):
+        coarse = nvpflow.FlowDensity(random_state=0).fit(x)
+    fine = nvpflow.FlowDensity(random_state=0, dtype="float64").fit(x)
+    assert fine.score(fresh) > coarse.score(fresh) + 1
+
+
+def test_narrow_beside_wide():
+    """The column is named, and no other one; given a context as well."""
+    x = np.hstack([np.random.default_rng(1).normal(size=(400, 1)), wide()[:400]])
+    with pytest.warns(UserWarning, match=r"column\(s\) 1 of X span"):
+        nvpflow.FlowDensity(random_state=0).fit(x)
+    with pytest.warns(UserWarning, match=r"column\(s\) 0 of X span"):
+        nvpflow.FlowDensity(random_state=0).fit(x[:, 1:], context=x[:, :1])
+
+
+@pytest.mark.parametrize("columns", ["skewed", "outliers", "given a context", "positive"])
+def test_ordinary_columns_do_not_warn(columns):
+    """Neither does one value far out, whose log-density by mixtures that have not seen it is some -1e6 nats."""
+    rng = np.random.default_rng(2)
+    x, context, support = np.exp(1.5 * rng.normal(size=(400, 2))), None, None
+    if columns == "outliers":
+        x = rng.normal(size=(400, 2))
+        x[7, 0], x[11, 1] = 1e5, -3e4
+    elif columns == "given a context":
+        context = rng.normal(size=(400, 1))
+        x = x * np.exp(context)
+    elif columns == "positive":
+        x, support = np.exp(5 * rng.normal(size=(400, 1))), ["positive"]
+    model = nvpflow.FlowDensity(random_state=0, support=support).fit(x, context=context)  # warnings are errors
+    assert np.isfinite(model.score(x, context=context))
