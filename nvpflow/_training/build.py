@@ -85,11 +85,11 @@ def whole_flow(
     return whole
 
 
-def reads(fitted: dict[str, Any], data: Data) -> Data:
-    """Convert Data to the inputs of the flow among the fitted attributes."""
+def reads(fitted: dict[str, Any], data: Data, marks: bool = True) -> Data:
+    """Convert Data to the inputs of the flow among the fitted attributes. `marks`: unless supports have spread the samples."""
     flow, context = fitted["flow_"], data.context
     if context is not None:
         context = (np.clip(context, *fitted["context_range_"]) - fitted["context_origin_"]).astype(flow.dtype)
     supports: Supports | None = fitted.get("_supports")
-    x = data.x if supports is None else supports.marked(data.x)
+    x = supports.marked(data.x) if marks and supports is not None else data.x
     return data._replace(x=(x - fitted["origin_"]).astype(flow.dtype), context=context)

@@ -19,7 +19,7 @@ from nvpflow._training.history import validated
 from nvpflow._training.limit import Limit
 from nvpflow._training.margin_search import search_margins
 from nvpflow._training.mixture_search import MOST_SEARCHES, fit_mixture
-from nvpflow._training.resolution import MANY_ROWS
+from nvpflow._training.resolution import MANY_ROWS, are_wide, warn_of_lost_resolution
 from nvpflow._training.rival import adopt_better_rival
 from nvpflow._training.search import mixtures_of
 from nvpflow._training.settings import Settings
@@ -79,7 +79,8 @@ def train(
     training, validation = split(settings, data, split_seed, incomplete)
     scaler = ContextScaler(training, settings.standardize, settings.dtype, data.context, sum(blocks))
     starts = make_starts(settings, training, validation, scaler, init_seed, before, supports, blocks, of_table)
-    some = validation and validation.rows(np.arange(min(MANY_ROWS, len(validation.x))))
+    wide = are_wide(data.x, settings.dtype)
+    some = validation.rows(np.arange(min(MANY_ROWS, len(validation.x)))) if validation and wide.any() else None
     del training, validation  # the starts have them in the units of training
     try:
         with watched(callback, starts[0].max_iter, settings.verbose) as watch:
@@ -87,8 +88,9 @@ def train(
     finally:
         fitted |= learned(settings, starts, scaler, supports)  # even if interrupted
     if some is not None and "flow_" in fitted:
-        best = min(starts, key=Start.validation_nll)
-        best.check_resolution(fitted["flow_"].log_prob(*reads(fitted, some)[:2]), some.x)
+        inputs = reads(fitted, some, marks=False)
+        expected = min(starts, key=Start.validation_nll).first_log_probs_of_kept(len(some.x))
+        warn_of_lost_resolution(expected, fitted["flow_"].log_prob(inputs.x, inputs.context), wide, settings.dtype)
 
 
 def make_starts(

@@ -13,31 +13,30 @@ from nvpflow._training.origin import name_columns
 from nvpflow._typing import Bools, FloatDType, Floats
 from nvpflow._warnings import warn_user
 
-__all__ = ["MANY_ROWS", "warn_of_lost_resolution"]
+__all__ = ["MANY_ROWS", "are_wide", "warn_of_lost_resolution"]
 
 MANY_ROWS = 1000  # that tell
 # Nats that a log-density must lose for a warning; how many of its standard errors; the most that a row counts.
 LEAST_LOSS, ERRORS, MOST_LOSS = 0.1, 3.0, 10.0
-WIDE = 0.01  # the resolution at the farthest value, in the smallest distance between deciles, of columns that are named
+WIDE = 0.01  # the resolution at the farthest value, in the smallest distance between deciles
 
 
-def warn_of_lost_resolution(expected: Floats, found: Floats, x: Floats, dtype: FloatDType) -> None:
-    """Warn if log-densities (n,) of held-out samples x (n, D) are lower by the finished flow than they were in training."""
+def are_wide(x: Floats, dtype: FloatDType) -> Bools:
+    """Columns (D,) of samples x (n, D) with values so far out that the resolution there is coarse for the others."""
+    some = x[:: max(1, len(x) // MANY_ROWS)].astype(np.float64)
+    gaps = np.diff(np.quantile(some, np.linspace(0.1, 0.9, 9), axis=0), axis=0)
+    smallest = np.where(gaps > 0, gaps, np.inf).min(axis=0)
+    found: Bools = np.finfo(dtype).eps * (x.max(axis=0).astype(np.float64) - x.min(axis=0)) > WIDE * smallest
+    return found
+
+
+def warn_of_lost_resolution(expected: Floats, found: Floats, wide: Bools, dtype: FloatDType) -> None:
+    """Warn of wide columns (D,) if log-densities (n,) of held-out samples are lower by the finished flow than in training."""
     with np.errstate(invalid="ignore"):
         loss = np.clip(np.nan_to_num(expected - found, nan=0.0), -MOST_LOSS, MOST_LOSS)
     if loss.mean() > LEAST_LOSS + ERRORS * loss.std() / np.sqrt(len(loss)):
-        wide = _are_wide(x, dtype)
-        which = f"column(s) {name_columns(wide)}" if wide.any() else "columns"
         warn_user(
-            f"{which} of X span so many orders of magnitude that {dtype} hardly tells their smaller values apart, which costs "
-            f"{loss.mean():.2f} nats a row and makes samples coarse: use their logarithms, or support='positive' for positive "
-            f"numbers{', or dtype=float64' * (dtype == np.float32)}"
+            f"column(s) {name_columns(wide)} of X span so many orders of magnitude that {dtype} hardly tells their smaller "
+            f"values apart, which costs {loss.mean():.2f} nats a row and makes samples coarse: use their logarithms, or "
+            f"support='positive' for positive numbers{', or dtype=float64' * (dtype == np.float32)}"
         )
-
-
-def _are_wide(x: Floats, dtype: FloatDType) -> Bools:
-    """Columns (D,) with values so far out that the resolution there is coarse for the others."""
-    gaps = np.diff(np.quantile(x.astype(np.float64), np.linspace(0.1, 0.9, 9), axis=0), axis=0)
-    smallest = np.where(gaps > 0, gaps, np.inf).min(axis=0)
-    found: Bools = np.finfo(dtype).eps * (x.max(axis=0) - x.min(axis=0)) > WIDE * smallest
-    return found

@@ -25,7 +25,6 @@ from nvpflow._training.defaults import option
 from nvpflow._training.heavy_tails import student_t_noise
 from nvpflow._training.noise import bandwidth
 from nvpflow._training.options import TrainingOptions
-from nvpflow._training.resolution import warn_of_lost_resolution
 from nvpflow._training.search import alone, with_candidate
 from nvpflow._training.stacking import Stack, stack_mixtures
 from nvpflow._training.statistics import effective_size, mean_and_error
@@ -422,11 +421,15 @@ class Start:
         """Log-density of the validation samples by what is kept, the flow or an average of mixtures, had it not seen them."""
         return self.log_prob_of_flow() if self._without_layers is None else self._without_layers + self._gain
 
-    def check_resolution(self, log_prob: Floats, x: Floats) -> None:
-        """Warn if log-densities (m,) of the first validation samples x (m, D), by the finished flow in the data's units, are
-        lower than those of what was kept in training. `_gain` is left out: one sample far out may make it large."""
-        held_out = self.log_prob_of_kept() - self._gain - (self.log_slopes[1] + self.units.log_det)
-        warn_of_lost_resolution(held_out[: len(log_prob)], log_prob, x, self.settings.dtype)
+    def first_log_probs_of_kept(self, n: int) -> Floats:
+        """Log-densities (n,) of the first validation samples in the data's units, by what is kept, had it not seen them.
+
+        The gain of an average is left out, which one sample far out may make large.
+        """
+        held_out = self.log_prob_of_flow() if self._without_layers is None else self._without_layers
+        in_own_units = held_out - (self.log_slopes[1] + self.units.log_det)
+        found: Floats = in_own_units[:n]
+        return found
 
     def score(self, log_prob: Floats) -> float:
         """Mean of log-densities of the validation samples, in the data's units."""
