@@ -569,7 +569,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             If there are not more samples than columns; if columns are linear combinations of others, because the density then
             has no upper limit and its value means little; if columns of X or context vary by less than a thousand times the
             resolution of `dtype` (see `origin_`); if columns of X span so many orders of magnitude that the flow, in `dtype`,
-            has a log-density more than 0.1 nats below that of training, in float64; if a column of the context has outliers
+            has a log-density more than 0.1 nats below that of training, in float64, or would have it behind the maps that it
+            learns of columns, and does without; if a column of the context has outliers
             (see `context_range_`), or categories of a fifth of the rows look the same to the flow; if at least 5 % of a column
             equal a bound of its support, if few values repeat in a column of real numbers, or if values of an `Angle` of the
             default range span more than two turns. Later methods warn if they clip a context.

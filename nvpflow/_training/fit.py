@@ -18,8 +18,9 @@ from nvpflow._training.heavy_tails import STUDENT_T, heavy_tailed_units, student
 from nvpflow._training.history import validated
 from nvpflow._training.limit import Limit
 from nvpflow._training.margin_search import search_margins
+from nvpflow._training.margins import Margins
 from nvpflow._training.mixture_search import MOST_SEARCHES, fit_mixture
-from nvpflow._training.resolution import MANY_ROWS, are_wide, warn_of_lost_resolution
+from nvpflow._training.resolution import MANY_ROWS, are_wide, is_lost_behind, warn_of_lost_resolution, warn_of_wide
 from nvpflow._training.rival import adopt_better_rival
 from nvpflow._training.search import mixtures_of
 from nvpflow._training.settings import Settings
@@ -27,7 +28,7 @@ from nvpflow._training.split import split
 from nvpflow._training.standardize import Units
 from nvpflow._training.start import Start
 from nvpflow._training.warm_start import find_warm_start
-from nvpflow._typing import Bools, Callback, Floats
+from nvpflow._typing import Bools, Callback, FloatDType, Floats
 from nvpflow._validation.arguments import draw_seeds
 from nvpflow.mixture_base import MixtureBase
 from nvpflow.progress import progress
@@ -177,7 +178,7 @@ def _new_starts(
     """
     base, starts, margins = base_of(settings, training, validation is not None, of_table), [], None
     if base == "mixture" and settings.standardize and validation is not None:
-        margins = search_margins(training, seed, settings.dtype, blocks, may_bend)
+        margins = _margins(training, seed, settings.dtype, blocks, may_bend)
     others = draw_seeds(np.random.SeedSequence(seed), settings.n_init - 1) if validation else []
     for i, start_seed in enumerate([seed, *others]):
         # Over N(0, I), some tables are better fitted with whitening and others without: starts alternate.
@@ -200,6 +201,15 @@ def _new_starts(
                 slower.given = training, validation
             starts.append(slower)
     return starts
+
+
+def _margins(data: Data, seed: int, dtype: FloatDType, blocks: tuple[int, ...], may_bend: Bools | None) -> Margins | None:
+    """Margins of the columns that gain by them, but for those that the dtype does not resolve behind them."""
+    margins, wide = search_margins(data, seed, dtype, blocks, may_bend), are_wide(data.x, dtype)
+    if margins is None or not (wide & margins.columns).any() or not is_lost_behind(margins, data, dtype, seed):
+        return margins
+    warn_of_wide(wide, dtype, "leaves them without the shape that fits them best")
+    return search_margins(data, seed, dtype, blocks, ~wide if may_bend is None else may_bend & ~wide)
 
 
 def _mixture(data: Data, seed: int, has_rival: bool) -> MixtureBase:

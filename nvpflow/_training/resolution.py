@@ -1,4 +1,4 @@
-"""A warning about columns that span more orders of magnitude than the precision of a flow resolves.
+"""Columns that span more orders of magnitude than the precision of a flow resolves.
 
 Mixtures and margins are found in float64, and the flow that is made of them computes in its own dtype. Where most values are
 next to each other on the scale of the farthest ones, it hardly tells them apart: a column of which one half was N(0, 1) and
@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from nvpflow._training.dataset import Data
+from nvpflow._training.margins import Margins
+from nvpflow._training.mixture_search import fit_mixture
 from nvpflow._training.origin import name_columns
+from nvpflow._training.standardize import Units
 from nvpflow._typing import Bools, FloatDType, Floats
-from nvpflow._warnings import warn_user
+from nvpflow._warnings import kept_warnings, warn_user
+from nvpflow.flow import Flow
 
-__all__ = ["MANY_ROWS", "are_wide", "warn_of_lost_resolution"]
+__all__ = ["MANY_ROWS", "are_wide", "is_lost_behind", "warn_of_lost_resolution", "warn_of_wide"]
 
 MANY_ROWS = 1000  # that tell
 # Nats that a log-density must lose for a warning; how many of its standard errors; the most that a row counts.
 LEAST_LOSS, ERRORS, MOST_LOSS = 0.1, 3.0, 10.0
+FEW_SEARCHES = 2  # for the mixture that tells
 WIDE = 0.01  # the resolution at the farthest value, in the smallest distance between deciles
 
 
@@ -30,13 +36,41 @@ def are_wide(x: Floats, dtype: FloatDType) -> Bools:
     return found
 
 
-def warn_of_lost_resolution(expected: Floats, found: Floats, wide: Bools, dtype: FloatDType) -> None:
-    """Warn of wide columns (D,) if log-densities (n,) of held-out samples are lower by the finished flow than in training."""
+def is_lost_behind(margins: Margins, data: Data, dtype: FloatDType, seed: int) -> bool:
+    """Whether a mixture behind these margins loses log-density in this dtype, at the samples that it was fitted to.
+
+    A map to [-1, 1] has the resolution of its farthest value for all others. 500 rows of which one, in four columns, was a
+    million times as large lost 12 nats behind margins, and 0.6 without.
+    """
+    some = Data(data.x[:: max(1, len(data.x) // MANY_ROWS)])
+    with kept_warnings():
+        units = Units.of(some, True, False, dtype, 0, margins)
+    z = units.standardize(some.x)
+    mixture = fit_mixture(z, None, seed, FEW_SEARCHES)
+    found = Flow(units.layers(), mixture).log_prob((some.x - units.origin).astype(dtype))
+    expected = mixture.log_prob(z) - (units.log_slopes(some.x) + units.log_det)
+    return _loss(expected, found) > 0
+
+
+def _loss(expected: Floats, found: Floats) -> float:
+    """By how many nats log-densities (n,) are below what was expected; 0 unless it is clearly more than LEAST_LOSS."""
     with np.errstate(invalid="ignore"):
         loss = np.clip(np.nan_to_num(expected - found, nan=0.0), -MOST_LOSS, MOST_LOSS)
-    if loss.mean() > LEAST_LOSS + ERRORS * loss.std() / np.sqrt(len(loss)):
-        warn_user(
-            f"column(s) {name_columns(wide)} of X span so many orders of magnitude that {dtype} hardly tells their smaller "
-            f"values apart, which costs {loss.mean():.2f} nats a row and makes samples coarse: use their logarithms, or "
-            f"support='positive' for positive numbers{', or dtype=float64' * (dtype == np.float32)}"
-        )
+    mean = float(loss.mean())
+    return mean if mean > LEAST_LOSS + ERRORS * loss.std() / np.sqrt(len(loss)) else 0.0
+
+
+def warn_of_lost_resolution(expected: Floats, found: Floats, wide: Bools, dtype: FloatDType) -> None:
+    """Warn of wide columns (D,) if log-densities (n,) of held-out samples are lower by the finished flow than in training."""
+    loss = _loss(expected, found)
+    if loss > 0:
+        warn_of_wide(wide, dtype, f"costs {loss:.2f} nats a row and makes samples coarse")
+
+
+def warn_of_wide(wide: Bools, dtype: FloatDType, consequence: str) -> None:
+    """Warn of wide columns (D,)."""
+    warn_user(
+        f"column(s) {name_columns(wide)} of X span so many orders of magnitude that {dtype} hardly tells their smaller values "
+        f"apart, which {consequence}: use their logarithms, or support='positive' for positive numbers"
+        f"{', or dtype=float64' * (dtype == np.float32)}"
+    )
