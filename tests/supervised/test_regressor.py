@@ -144,6 +144,13 @@ def test_positive_and_whole_targets():
         make(support=["angle"]).fit(X, Y)
 
 
+def test_score_of_huge_targets():
+    model = make(n_folds=None, dtype="float64").fit(X, Y)
+    expected = model.score(X, Y)
+    huge = make(n_folds=None, dtype="float64").fit(X, 1e300 * Y)
+    assert huge.score(X, 1e300 * Y) == pytest.approx(expected, abs=0.05)
+
+
 def test_columns_of_many_categories():
     """Each value has an effect of its own, and more rows than values that share an indicator."""
     rng = np.random.default_rng(0)
