@@ -2,7 +2,7 @@
 
 Mixtures and margins are found in float64, and the flow that is made of them computes in its own dtype. Where most values are
 next to each other on the scale of the farthest ones, it hardly tells them apart: a column of which one half was N(0, 1) and
-the other N(1e7, 1e6) had a density lower by 9 nats in float32 than in float64.
+the other N(1e7, 1e6) had a density lower by 3 to 8 nats in float32 than in float64, and has by 3 without margins.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ Method: TypeAlias = Literal["exact", "quadrature", "importance"]
 MOST_TERMS = 150_000  # of components at a time: arrays stay in the cache
 MOST_JOINED = 1_000_000  # components behind bends whose rows are asked together: they share integrals
 POINTS_OF_JOINT = 32_768  # whose joint density is found at a time
-ROWS_OF_PANELS = 1024  # to integrate at a time: products of matrices are too small for threads, which do not pay for thin ones
+ROWS_OF_PANELS = 256  # to integrate at a time: products of matrices are too small for threads, which do not pay for thin ones
 # Where the first panels begin and end: at quantiles of a mixture, which may know nothing of a peak far from the others, and
 # evenly in the range of all samples.
 LEVELS = np.array([1e-6, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1 - 1e-6])
