@@ -253,8 +253,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
     dtype : {"float32", "float64"}, default "float32"
         Of the parameters and of all computation.
     n_jobs : int or None, default None
-        Threads for `fit` and for `flow_`. None: 1; -1: all processors. Results are the same for any number. Members of an
-        ensemble are trained side by side, unless there is a callback.
+        Threads for `fit`, for `flow_` and for densities of some columns given others. None: 1; -1: all processors. Results
+        are the same for any number. Members of an ensemble are trained side by side, unless there is a callback.
     verbose : int, default 0
         0: silent. 1 or more: `fit` shows its progress and both NLLs, with tqdm in a terminal or a notebook if that is
         installed, otherwise as about ten lines times `verbose` on stderr. See `nvpflow.progress.progress`.

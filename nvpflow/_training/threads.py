@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TypeVar
 
 from nvpflow._warnings import KeptWarnings, kept_warnings, warn_user
 
-__all__ = ["run_in_threads"]
+__all__ = ["in_threads", "run_in_threads"]
+
+T = TypeVar("T")
 
 WAIT = 0.1  # seconds: where a wait for a lock ignores Ctrl-C, as on Windows, it is noticed after this time
 
@@ -36,6 +40,20 @@ def run_in_threads(tasks: Iterable[Callable[[], None]], n_threads: int, interrup
         _run_all(run, list(tasks), n_threads, interrupt)
     for message, category in dict.fromkeys(warning for kept in warnings for warning in kept):
         warn_user(message, category)
+
+
+def in_threads(tasks: Sequence[Callable[[], T]], n_threads: int) -> list[T]:
+    """The results of short tasks, in their order."""
+    if n_threads == 1 or len(tasks) < 2:
+        return [task() for task in tasks]
+    found: dict[int, T] = {}
+
+    def keep(place: int, task: Callable[[], T]) -> None:
+        found[place] = task()
+
+    numbered = [partial(keep, place, task) for place, task in enumerate(tasks)]
+    run_in_threads(numbered, min(n_threads, len(tasks)), lambda: None)
+    return [found[place] for place in range(len(tasks))]
 
 
 def _run_all(

@@ -73,6 +73,13 @@ class Marginals:
             if self.inner.context_dim == 0:
                 self.proposal = fit_mixture(self.inner.sample(N_SAMPLES, 0).astype(np.float64), seed=0)
 
+    def in_one_thread(self) -> Marginals:
+        """The same, with a flow whose calls start no threads."""
+        twin = copy.copy(self)
+        if self.inner is not None and self.inner.n_jobs > 1:
+            twin.inner = Flow([layer.copy() for layer in self.inner.layers], self.inner.base and self.inner.base.copy())
+        return twin
+
     def log_prob(self, x: Floats, context: Floats | None = None) -> Estimate:
         """Log-densities of rows x (n, D), NaN where a cell is missing: 0 where all are.
 

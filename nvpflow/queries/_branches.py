@@ -119,6 +119,14 @@ class RealModel:
         mixtures = (one.marginals.base if one.marginals.inner is None else one.marginals.proposal for one in self.members)
         self._asked: list[_Conditional] = []
         self.n_terms: int = sum(mixture.n_components for mixture in mixtures)  # of a branch
+        self.n_threads: int = numbers.flow.n_jobs
+
+    def in_one_thread(self) -> RealModel:
+        """The same, for questions that are themselves asked in threads."""
+        twin = copy.copy(self)
+        twin.members = [one._replace(marginals=one.marginals.in_one_thread()) for one in self.members]
+        twin.n_threads = 1
+        return twin
 
     def to_line(self, x: Floats, column: int) -> Floats:
         """Numbers (n, 1) of a column on the real line."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal, Protocol, TypeAlias
+from functools import partial
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
+from nvpflow._training.threads import in_threads
 from nvpflow._typing import Floats, Ints
 from nvpflow.missing._patterns import patterns
 from nvpflow.queries._branches import Branches, RealModel
@@ -55,82 +57,6 @@ def method_for(model: RealModel, n_open: int) -> Method:
     return "exact" if model.is_exact else "quadrature" if n_open <= 2 else "importance"
 
 
-class Lines:
-    """The distributions of the free column for rows (n, R + K), in which it is NaN. They are found one part after another.
-
-    Parameters
-    ----------
-    model : RealModel
-    rows : ndarray, shape (n, R + K)
-    context : ndarray, shape (n, C), or None
-    free : int
-        A column of numbers.
-    """
-
-    def __init__(self, model: RealModel, rows: Floats, context: Floats | None, free: int) -> None:
-        self.n, self.parts = len(rows), list[tuple[Ints, Line, JointDensity | None]]()
-        for missing, at in patterns(np.isnan(rows[:, : model.n_numbers])):
-            given = None if context is None else context[at]
-            method = method_for(model, int(missing.sum()))
-            if method == "exact":
-                self.parts += [(at[part], line, None) for part, line in _exact_lines(model, rows[at], given, free)]
-                continue
-            for part in slices(len(at), ROWS_OF_PANELS):
-                own = rows[at[part]], None if given is None else given[part]
-                joint = JointDensity(model, *own, free) if method == "quadrature" and missing.sum() == 1 else None
-                line = (drawn_line if method == "importance" else panel_line)(model, model.branches(*own), free)
-                self.parts.append((at[part], line, joint))
-
-    @property
-    def log_total(self) -> Floats:
-        """Log-densities (n,) of what is given, on the line."""
-        return self._gather(lambda line, _: line.log_total)
-
-    @property
-    def error(self) -> Floats:
-        """Errors (n,) of probabilities."""
-        return self._gather(lambda line, _: line.error)
-
-    @property
-    def size(self) -> Floats:
-        """Effective numbers (n,) of draws."""
-        return self._gather(lambda line, _: line.size)
-
-    def pdf(self, u: Floats) -> Floats:
-        """Densities at points (n, G)."""
-        found = np.empty(u.shape)
-        for rows, line, joint in self.parts:
-            found[rows] = line.pdf(u[rows]) if joint is None else joint.pdf(u[rows], line.log_total)
-        return found
-
-    def cdf(self, u: Floats) -> Floats:
-        """Probabilities of numbers up to points (n, G)."""
-        return self._gather(lambda line, rows: line.cdf(u[rows]), u.shape[1])
-
-    def above(self, u: Floats) -> Floats:
-        """Probabilities of numbers beyond points (n, G)."""
-        return self._gather(lambda line, rows: line.above(u[rows]), u.shape[1])
-
-    def ppf(self, q: Floats) -> Floats:
-        """Quantiles of probabilities (n, G)."""
-        return self._gather(lambda line, rows: line.ppf(q[rows]), q.shape[1])
-
-    def expect(self, function: Callable[[Floats], Floats], width: int) -> Floats:
-        """Means (n, width) of a function."""
-        return self._gather(lambda line, _: line.expect(function), width)
-
-    def moments(self) -> tuple[Floats, Floats]:
-        """Means and standard deviations (n,)."""
-        found = self._gather(lambda line, _: np.stack(line.moments(), axis=1), 2)
-        return found[:, 0], found[:, 1]
-
-    def _gather(self, of_one: Callable[[Line, Ints], Floats], *shape: int) -> Floats:
-        found = np.empty((self.n, *shape))
-        for rows, line, _ in self.parts:
-            found[rows] = of_one(line, rows)
-        return found
-
-
 class JointDensity:
     """Densities of the free column from the joint density itself, without the error of a series."""
 
@@ -147,6 +73,109 @@ class JointDensity:
             with np.errstate(invalid="ignore"):
                 found[part] = np.exp(log_p - log_total[part, np.newaxis])
         return np.where(np.isfinite(log_total)[:, np.newaxis], found, np.nan)
+
+
+class Part(NamedTuple):
+    """Some of the rows. Where one column alone is open, its density is that of `joint`."""
+
+    rows: Ints
+    line: Line
+    joint: JointDensity | None = None
+
+    def pdf(self, u: Floats) -> Floats:
+        """Densities at points u (n, G)."""
+        return self.line.pdf(u) if self.joint is None else self.joint.pdf(u, self.line.log_total)
+
+
+class Lines:
+    """The distributions of the free column for rows (n, R + K), in which it is NaN. They are found one part after another, or
+    in as many threads as the model has.
+
+    Parameters
+    ----------
+    model : RealModel
+    rows : ndarray, shape (n, R + K)
+    context : ndarray, shape (n, C), or None
+    free : int
+        A column of numbers.
+    """
+
+    def __init__(self, model: RealModel, rows: Floats, context: Floats | None, free: int) -> None:
+        self.n, self.n_threads, self.parts = len(rows), model.n_threads, list[Part]()
+        tasks = list[Callable[[RealModel], Part]]()
+        for missing, at in patterns(np.isnan(rows[:, : model.n_numbers])):
+            given = None if context is None else context[at]
+            method = method_for(model, int(missing.sum()))
+            if method == "exact":
+                self.parts += [Part(at[part], line) for part, line in _exact_lines(model, rows[at], given, free)]
+                continue
+            integrated = _part_of_draws if method == "importance" else _part_of_panels
+            for part in slices(len(at), ROWS_OF_PANELS):
+                own = at[part], rows[at[part]], None if given is None else given[part]
+                tasks.append(partial(integrated, own, free))
+        of_task = model.in_one_thread() if self.n_threads > 1 and len(tasks) > 1 else model
+        self.parts += in_threads([partial(task, of_task) for task in tasks], self.n_threads)
+
+    @property
+    def log_total(self) -> Floats:
+        """Log-densities (n,) of what is given, on the line."""
+        return self._gather(lambda part: part.line.log_total)
+
+    @property
+    def error(self) -> Floats:
+        """Errors (n,) of probabilities."""
+        return self._gather(lambda part: part.line.error)
+
+    @property
+    def size(self) -> Floats:
+        """Effective numbers (n,) of draws."""
+        return self._gather(lambda part: part.line.size)
+
+    def pdf(self, u: Floats) -> Floats:
+        """Densities at points (n, G)."""
+        return self._gather(lambda part: part.pdf(u[part.rows]), u.shape[1])
+
+    def cdf(self, u: Floats) -> Floats:
+        """Probabilities of numbers up to points (n, G)."""
+        return self._gather(lambda part: part.line.cdf(u[part.rows]), u.shape[1])
+
+    def above(self, u: Floats) -> Floats:
+        """Probabilities of numbers beyond points (n, G)."""
+        return self._gather(lambda part: part.line.above(u[part.rows]), u.shape[1])
+
+    def ppf(self, q: Floats) -> Floats:
+        """Quantiles of probabilities (n, G)."""
+        return self._gather(lambda part: part.line.ppf(q[part.rows]), q.shape[1])
+
+    def expect(self, function: Callable[[Floats], Floats], width: int) -> Floats:
+        """Means (n, width) of a function."""
+        return self._gather(lambda part: part.line.expect(function), width)
+
+    def moments(self) -> tuple[Floats, Floats]:
+        """Means and standard deviations (n,)."""
+        found = self._gather(lambda part: np.stack(part.line.moments(), axis=1), 2)
+        return found[:, 0], found[:, 1]
+
+    def _gather(self, of_one: Callable[[Part], Floats], *shape: int) -> Floats:
+        found = np.empty((self.n, *shape))
+        for part, own in zip(self.parts, in_threads([partial(of_one, part) for part in self.parts], self.n_threads)):
+            found[part.rows] = own
+        return found
+
+
+Own: TypeAlias = tuple[Ints, Floats, Floats | None]
+
+
+def _part_of_draws(own: Own, free: int, model: RealModel) -> Part:
+    at, rows, context = own
+    return Part(at, drawn_line(model, model.branches(rows, context), free))
+
+
+def _part_of_panels(own: Own, free: int, model: RealModel) -> Part:
+    at, rows, context = own
+    line = panel_line(model, model.branches(rows, context), free)
+    is_joint = np.isnan(rows[0, : model.n_numbers]).sum() == 1
+    return Part(at, line, JointDensity(model, rows, context, free) if is_joint else None)
 
 
 def slices(n: int, step: int) -> Iterator[slice]:
