@@ -169,7 +169,7 @@ static bool are_bounds(const double *bounds, size_t dim) {
 
 static bool are_reals(const double *reals, size_t n) {
     for (size_t i = 0; reals && i < n; i++)
-        if (!(reals[i] >= 0 && isfinite(reals[i])))
+        if (!isfinite(reals[i]))
             return false;
     return reals != NULL;
 }

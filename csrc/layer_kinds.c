@@ -119,13 +119,15 @@ static void permutation_recover(nvp_dtype dtype, const nvp_layer *layer, unsigne
 
 /* -- bounded layers -- */
 
-/* Bounds and their distance must be different and finite after rounding. */
+/* Bounds and their distance, also in units of a negative scale, must be different and finite after rounding. */
 static bool bounded_is_valid(nvp_dtype dtype, size_t dim, const nvp_layer_config *config) {
     for (size_t i = 0; i < dim; i++) {
+        const double scale = config->scales[i];
         const double low = nvp_round(dtype, config->bounds[2 * i]), high = nvp_round(dtype, config->bounds[2 * i + 1]);
         const double most = nvp_largest(dtype), width = high - low;
         if ((isinf(low) && isfinite(config->bounds[2 * i])) || (isinf(high) && isfinite(config->bounds[2 * i + 1])) ||
             !(width > 0) || (isfinite(low) && isfinite(high) && width > most) ||
+            (scale < 0 && !(nvp_is_normal(dtype, -scale) && (isinf(width) || nvp_is_normal(dtype, width / -scale)))) ||
             !nvp_is_normal(dtype, config->edges[i]) || config->edges[i] > width / 2)
             return false;
     }

@@ -126,14 +126,15 @@ typedef struct {
     /* For NVP_PERMUTATION: */
     const size_t *permutation; /* D entries, each of 0, ..., D - 1 once */
 
-    /* For NVP_BOUNDED, with Phi of N(0, 1), and e(z) = -log Phi(-z):
-     *   both bounds finite: x = low + (high - low) Phi(z)
-     *   one bound:          x = low + d(z) or high - d(-z), with d = scale * e if scale > 0, and d = exp if it is 0
-     *   no bound:           x = z
-     * A uniform, exponential or log-normal column becomes normal. Samples outside have no density. */
+    /* For NVP_BOUNDED, with Phi of N(0, 1), e(z) = -log Phi(-z), S(z) = log(1 + exp(z)), s = |scale|:
+     *   both bounds finite: x = low + (high - low) Phi(z), or low + s (S(z) - S(z - (high - low) / s)) if scale < 0
+     *   one bound:          x = low + d(z) or high - d(-z), with d = s e if scale > 0, d = s S if scale < 0, else d =
+     * exp no bound:           x = z A uniform, exponential or log-normal column becomes normal. With a negative scale
+     * the map is a line, but for a few s next to a bound. Samples outside have no density. */
     const double *bounds; /* D pairs low < high, -INFINITY and INFINITY for open ends. Finite bounds and their distance
                            * must be finite in the dtype of the flow, and different there. */
-    const double *scales; /* D numbers >= 0, finite */
+    const double *scales; /* D numbers, finite. If negative, s and (high - low) / s must be normal in the dtype of the
+                           * flow. */
     const double *edges;  /* D numbers > 0, normal in the dtype of the flow and at most half of high - low: a value that
                            * equals a bound has the density of the point at this distance from it. */
 

@@ -19,10 +19,10 @@ static inline bool nvp_is_normal(nvp_dtype dtype, double value) {
     return value >= (dtype == NVP_FLOAT32 ? (double)FLT_MIN : DBL_MIN) && value <= nvp_largest(dtype);
 }
 
-/* Whether each of n numbers is 0 or a period, whose square the gradients of circular splines need. */
+/* Whether each of n numbers is 0 or a period > 0, whose square the gradients of circular splines need. */
 static inline bool nvp_are_periods(nvp_dtype dtype, size_t n, const double *periods) {
     for (size_t i = 0; i < n; i++)
-        if (periods[i] > 0 && !nvp_is_normal(dtype, periods[i] * periods[i]))
+        if (periods[i] != 0 && !(periods[i] > 0 && nvp_is_normal(dtype, periods[i] * periods[i])))
             return false;
     return true;
 }

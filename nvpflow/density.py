@@ -177,10 +177,11 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         None, and a column that a dict does not name, is a category in a frame where its type is categorical, boolean or text,
         and otherwise a column of all real numbers. The flow ends with
         a `Bounded` layer, training sees transformed columns, and log-densities stay in the units of the data. For a column
-        with one bound the layer has the shape, exponential or log-normal, that makes the column more normal (Box and Cox). No
-        sample is outside, and the log-density is -inf there. A value on a bound has the density of the point at half of the
-        smallest other distance of training values to a bound, which is half of a unit in a column of rounded values. With
-        whole numbers and categories, log-densities are with respect to counting measure in their columns: see the notes.
+        with one bound the layer has the shape, exponential or log-normal, that makes the column more normal (Box and Cox).
+        Bounded columns are left nearly as they are where that is better for ties between them. No sample is outside, and the
+        log-density is -inf there. A value on a bound has the density of the point at half of the smallest other distance of
+        training values to a bound, which is half of a unit in a column of rounded values. With whole numbers and categories,
+        log-densities are with respect to counting measure in their columns: see the notes.
     context_support : dict, sequence or None, default None
         The same for the columns of a context. A `Category` becomes indicators, numbers 0 and 1, and an `Angle` its cosine and
         sine; other columns are read as they are. Categorical, boolean and text columns of a frame are categories by

@@ -166,7 +166,7 @@ def _encode_bounds(name: str, value: object, _: None, data_dim: int) -> list[flo
 
 
 def _encode_reals(name: str, value: object, _: None, data_dim: int) -> list[float]:
-    return [check_real(name, number, 0) for number in _listed(name, value, data_dim)]
+    return [check_real(name, number) for number in _listed(name, value, data_dim)]
 
 
 # Arguments: name, value, allowed values, data_dim.

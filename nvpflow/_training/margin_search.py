@@ -18,7 +18,7 @@ from nvpflow._training.stacking import LARGEST_LOSS, fit_growing, log_average, s
 from nvpflow._training.statistics import holds_values, mean_and_error
 from nvpflow._typing import Bools, FloatDType, Floats
 
-__all__ = ["search_margins"]
+__all__ = ["FEWEST_ROWS", "LEAST_GAIN", "MOST_COLUMNS", "PARTS", "QUICK_ROWS", "quick_log_density", "search_margins"]
 
 # Rows at random that are read, and parts of which each is held out in turn: more of small samples, whose margins need them.
 # Of a first and quick look, which ends most searches, there are fewer.
@@ -74,6 +74,30 @@ def search_margins(
     margins = Margins.fit(data.x.astype(np.float64), data.weight, columns, dtype)
     margins.scores = scores
     return margins
+
+
+def quick_log_density(data: Data, masks: list[Bools], dtype: FloatDType, seed: int, may_bend: Bools) -> Floats:
+    """Log-density of the samples, part by part, by averages of few small mixtures fitted to the other parts, in nats.
+
+    Parameters
+    ----------
+    data : Data
+        Without a context.
+    masks : list of ndarray of bool, shape (n,)
+        The parts that are held out in turn.
+    dtype : numpy.dtype
+        Of the flow.
+    seed : int
+    may_bend : ndarray of bool, shape (D,)
+        The columns that may have margins, with which the density is taken if it is better.
+    """
+    look = _Look(data, masks, dtype, seed, FEW_COMPONENTS, ())
+    without = _held_out(look, None)
+    columns = _columns_that_gain(data, masks, dtype) & may_bend
+    if not columns.any():
+        return without
+    within = _held_out(look, columns)
+    return max(without, within, key=lambda log_probs: float(np.average(log_probs, weights=look.weight)))
 
 
 class _Look(NamedTuple):

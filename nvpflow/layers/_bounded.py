@@ -21,17 +21,19 @@ Interval: TypeAlias = "tuple[float | None, float | None] | Sequence[float | None
 class Bounded(Layer):
     """Element-wise map from the real line to the support of each column: an interval, a half-line, or all reals.
 
-    With the distribution function Phi of N(0, 1) it maps::
+    With the distribution function Phi of N(0, 1), e(z) = -log Phi(-z) and S(z) = log(1 + exp(z)) it maps::
 
         x = low + (high - low) Phi(z)        between two bounds,
-        x = low + scale e(z)                 above a bound, for scale > 0, where e(z) = -log Phi(-z),
+        x = low + scale e(z)                 above a bound, for scale > 0,
         x = low + exp(z)                     above a bound, for scale = 0,
-        x = high - scale e(-z)               below a bound, for scale > 0,
-        x = high - exp(-z)                   below a bound, for scale = 0,
+        x = low + s S(z)                     above a bound, for scale = -s < 0,
+        x = low + s (S(z) - S(z - w))        between two bounds, for scale = -s < 0, where w = (high - low) / s,
+        x = high - d(-z)                     below a bound, where d is scale e, exp or s S as above,
         x = z                                without bounds,
 
-    and log|det dx/dz| is the sum of log dx/dz. So normal columns become uniform, exponential and log-normal ones. It is the
-    last layer of a flow of bounded columns. The parameters of a flow do not change it.
+    and log|det dx/dz| is the sum of log dx/dz. So normal columns become uniform, exponential and log-normal ones. With a
+    negative scale the map is a line, but for a few s next to a bound: columns whose ties are linear keep them. It is the last
+    layer of a flow of bounded columns. The parameters of a flow do not change it.
 
     Samples outside have no density: `inverse` takes them to an infinite z, and their log-density is -inf. `forward` stays
     inside, and moves a value that rounds to a bound to the nearest number inside.
@@ -43,7 +45,7 @@ class Bounded(Layer):
     bounds : sequence of D pairs (low, high)
         low < high; None or an infinity is an open end, and None instead of a pair is a column without bounds.
     scales : array_like, shape (D,), optional
-        Of half-lines, >= 0. Default: zeros.
+        Of half-lines, and negative ones of intervals. Default: zeros.
     edges : array_like, shape (D,), optional
         > 0, and at most half of high - low. A value that equals a bound has the density of the point at this distance from
         it. Default: the resolution of `dtype` times high - low, or times 1 on a half-line.
@@ -97,7 +99,7 @@ class Bounded(Layer):
         pairs = [(None, None) if pair is None else pair for pair in bounds]
         limits = np.array([check_bounds(f"bounds[{i}]", pair, checked) for i, pair in enumerate(pairs)])
         self._bounds = tuple((_or_none(low), _or_none(high)) for low, high in limits)
-        self._scales = _check_numbers("scales", np.zeros(data_dim) if scales is None else scales, data_dim)
+        self._scales = _check_scales(np.zeros(data_dim) if scales is None else scales, limits, checked)
         self._edges = _check_edges(_default_edges(limits, checked) if edges is None else edges, limits, checked)
         self._create(data_dim, checked)
 
@@ -118,7 +120,7 @@ class Bounded(Layer):
 
     @property
     def scales(self) -> tuple[float, ...]:
-        """tuple of D floats: those of half-lines."""
+        """tuple of D floats: those of half-lines, and negative ones of intervals."""
         return self._scales
 
     @property
@@ -146,10 +148,21 @@ def _check_numbers(name: str, values: Any, n: int) -> tuple[float, ...]:
         raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}")
     if array.shape != (n,):
         raise ValueError(f"{name} must have shape ({n},), got {array.shape}")
-    bad = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))
+    bad = np.flatnonzero(~np.isfinite(array))
     if len(bad):
-        raise ValueError(f"{name} must be finite and >= 0, got {array[bad[0]]:g} for column {bad[0]}")
+        raise ValueError(f"{name} must be finite, got {array[bad[0]]:g} for column {bad[0]}")
     return tuple(array.astype(np.float64).tolist())
+
+
+def _check_scales(scales: Any, limits: Floats, dtype: FloatDType) -> tuple[float, ...]:
+    checked = _check_numbers("scales", scales, len(limits))
+    tiny, largest = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
+    for i, (scale, width) in enumerate(zip(checked, (limits[:, 1] - limits[:, 0]).tolist())):
+        most = min(largest, width / tiny)
+        least = max(tiny, width / largest) if np.isfinite(width) else tiny
+        if scale < 0 and not least <= -scale <= most:
+            raise ValueError(f"a negative scale must be from {-most:.3g} to {-least:.3g} in column {i}, got {scale:g}")
+    return checked
 
 
 def _check_edges(edges: Any, limits: Floats, dtype: FloatDType) -> tuple[float, ...]:

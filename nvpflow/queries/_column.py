@@ -15,6 +15,7 @@ __all__ = ["Column"]
 
 MOST_CELLS = 4096  # of whole numbers that are summed one by one, for a mean
 MOST_STEPS, GOOD_EXCESS = 60, 1e-10  # of quantiles of angles, in probability
+MOST_LOG_SLOPE = 700.0  # of values so close to a bound that exp of it would overflow
 EXTREME = 1e-9  # the probability beyond the cells of whole numbers that are summed
 
 
@@ -186,7 +187,7 @@ class Column:
         low, high = self.kind.cells
         inside = np.isfinite(x) & (x >= low) & (x <= high)
         u, log_det = self._layer.inverse(np.where(inside, x - self.origin, self._inner()).reshape(-1, 1))
-        return inside, u.reshape(x.shape), np.exp(log_det.reshape(x.shape))
+        return inside, u.reshape(x.shape), np.exp(np.minimum(log_det.reshape(x.shape), MOST_LOG_SLOPE))
 
     def _inner(self) -> float:
         """A number inside of the support, less the origin."""

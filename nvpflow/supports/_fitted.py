@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from nvpflow.layers import Bounded
 from nvpflow.supports._kinds import MOST, REALS, Angle, Kind, on_bounds
 from nvpflow.supports._masses import log_masses
 from nvpflow.supports._repeated import LEAVE_EMPTY
+from nvpflow.supports._shapes import straightened
 from nvpflow.supports._smooth import smooth_places
 from nvpflow.supports._spread import spread
 from nvpflow.supports._windings import WIDEST, into_turn, log_share, windings
@@ -35,6 +36,8 @@ __all__ = ["Supports", "check_unchanged", "supports_for"]
 # 0.010 (folded normal and Weibull), from 0.006 to 0.005 (gamma and Weibull with a copula); with 10,000 rows from 0.0026 to
 # 0.0014 (the second). Without a cost exponential columns lost 0.0015 with 1000 rows.
 MULTIPLES = tuple(2.0**k for k in (-4, -3, -2, -1, 1, 2, 3, 4))
+# Of the median distance from the bound: the neighbourhood in which a map that is nearly a line is none.
+PART_OF_DISTANCE = 1 / 128
 # Standard deviations on the real line. Counts with 80 % zeros had samples of 1e9 and means of 1e20 by broad normals of 32.
 WIDEST_OF_HALF_LINE = 2.0
 
@@ -58,33 +61,45 @@ class Supports:
         self.is_free = np.array([kind.is_free for kind in kinds])
         self.is_whole = np.array([kind.is_whole for kind in kinds])
         self.turns = np.array([kind.turn for kind in kinds])
-        self.is_half_line = np.array([np.isfinite(kind.cells).sum() == 1 for kind in kinds])
+        is_bounded = np.array([bool(np.isfinite(kind.cells).any()) for kind in kinds])
+        self.is_straight = is_bounded & (scales < 0)  # nearly lines: see `Bounded`
+        self.is_half_line = np.array([np.isfinite(kind.cells).sum() == 1 for kind in kinds]) & ~self.is_straight
         # Whether a log-density is that of a sum of densities of the flow.
         self.is_sum = bool(self.is_whole.any() or self.turns.any())
         self._exact = self.layer(FLOAT64)
 
     @classmethod
-    def of(cls, kinds: tuple[Kind, ...], names: Names | None, data: Data, dtype: FloatDType) -> Self:
-        """Find how the samples, after `spread`, are transformed for flows of this dtype. Warn of many values on a bound."""
+    def of(cls, kinds: tuple[Kind, ...], names: Names | None, data: Data, dtype: FloatDType, seed: int) -> Supports:
+        """Find how the samples, after `spread`, are transformed for flows of this dtype. Warn of many values on a bound.
+
+        Each column has the shape that suits it best by itself, unless it is better for ties between columns if it is straight.
+        """
         edges = np.array([_edge(kind, x, dtype) for kind, x in zip(kinds, data.x.T)])
         _warn_of_values_on_bounds(kinds, data, names)
         _warn_of_distant_bounds(kinds, data, names, dtype)
         scales = np.array([_scale(kind, x, edge, data.weight) for kind, x, edge in zip(kinds, data.x.T, edges)])
-        return cls(kinds, scales, edges)
+        usual = cls(kinds, scales, edges)
+        straight = usual.with_scales(np.array([_straight_scale(*of_column) for of_column in zip(kinds, data.x.T, edges)]))
+        return straightened(usual, straight, data, dtype, seed)
+
+    def with_scales(self, scales: Floats) -> Supports:
+        """The same with other scales (D,)."""
+        return Supports(self.kinds, scales, self.edges)
 
     @property
     def may_have_margins(self) -> Bools:
-        """The columns (D,) of real numbers without bounds; none beside angles, whose sums over turns want affine maps.
+        """The columns (D,) of real numbers without bounds, or with a map that is nearly a line; none beside angles, whose sums
+        over turns want affine maps.
 
         The linear tails of a margin would be without a mean behind the exponential of a half-line.
         """
-        found: Bools = self.is_free & ~self.is_whole & (not self.turns.any())
+        found: Bools = (self.is_free | self.is_straight) & ~self.is_whole & (not self.turns.any())
         return found
 
     @property
     def may_be_broad(self) -> bool:
         """Whether each column may have a broad normal. Behind a bound it may have no mean: exp(x) of a positive column."""
-        return bool((self.is_free | (self.turns > 0)).all())
+        return bool((self.is_free | self.is_straight | (self.turns > 0)).all())
 
     def widest(self, deviations: Floats) -> Floats:
         """The largest deviations (D,) of broad normals in columns with these deviations on the real line.
@@ -284,6 +299,15 @@ def _scale(kind: Kind, x: Floats, edge: float, weight: Floats | None) -> float:
     return best if pays else usual
 
 
+def _straight_scale(kind: Kind, x: Floats, edge: float) -> float:
+    """That of a map that is nearly a line, for `Bounded`: a small part of the median distance from the nearest bound."""
+    ends = [end for end in kind.cells if np.isfinite(end)]
+    if not ends or kind.turn:
+        return 0.0
+    distances = np.min([np.abs(x.astype(np.float64) - end) for end in ends], axis=0)
+    return -PART_OF_DISTANCE * max(float(np.median(distances)), edge)
+
+
 def _warn_of_values_on_bounds(kinds: tuple[Kind, ...], data: Data, names: Names | None) -> None:
     on_bound = np.array([np.isin(x, kind.cells) for kind, x in zip(kinds, data.x.T)])
     shares = np.average(on_bound, axis=1, weights=data.weight)
@@ -326,7 +350,7 @@ def supports_for(
         kind._centred(x, data.weight) if isinstance(kind, Angle) else kind
         for kind, x in zip(declared.of_columns(data.x.shape[1]), data.x.T)
     )
-    supports = Supports.of(kinds, declared.names, spread(kinds, data, np.random.default_rng(seed)), dtype)
+    supports = Supports.of(kinds, declared.names, spread(kinds, data, np.random.default_rng(seed)), dtype, seed)
     return supports, supports.spread(data, np.random.default_rng(seed))
 
 

@@ -43,9 +43,16 @@ static void test_descriptions(void) {
         check_status(NVP_ERROR_ARGUMENT, NVP_FLOAT64, bad_bounds[i], good_scales, good_edges);
     for (size_t i = 0; i < sizeof bad_reals / sizeof *bad_reals; i++) {
         const double reals[DIM] = {1, bad_reals[i], 1};
-        check_status(NVP_ERROR_ARGUMENT, NVP_FLOAT64, good_bounds, reals, good_edges);
+        check_status(bad_reals[i] < 0 && isfinite(bad_reals[i]) ? NVP_OK : NVP_ERROR_ARGUMENT, NVP_FLOAT64, good_bounds,
+                     reals, good_edges);
         check_status(NVP_ERROR_ARGUMENT, NVP_FLOAT64, good_bounds, good_scales, reals);
     }
+    /* Widths and distances in units of a negative scale must be numbers of the dtype. */
+    static const double small[DIM] = {-1e-39, 1, 1}, large[DIM] = {-1e39, 1, 1}, of_half_line[DIM] = {0, -1e-39, 0};
+    check_status(NVP_OK, NVP_FLOAT64, good_bounds, small, good_edges);
+    check_status(NVP_ERROR_ARGUMENT, NVP_FLOAT32, good_bounds, small, good_edges);
+    check_status(NVP_ERROR_ARGUMENT, NVP_FLOAT32, good_bounds, large, good_edges);
+    check_status(NVP_ERROR_ARGUMENT, NVP_FLOAT32, good_bounds, of_half_line, good_edges);
     const double zero[DIM] = {0.5, 0, 0.5}, wide[DIM] = {1.01, 1, 1};
     check_status(NVP_ERROR_ARGUMENT, NVP_FLOAT64, good_bounds, good_scales, zero);
     check_status(NVP_ERROR_ARGUMENT, NVP_FLOAT64, good_bounds, good_scales, wide);

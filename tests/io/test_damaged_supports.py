@@ -61,7 +61,7 @@ def test_columns_need_the_layer(parts, tmp_path):
 
 @pytest.mark.parametrize("change", [
     {"bounds": [[0.0, 1.0]]}, {"bounds": 7}, {"bounds": [[0.0, 1.0]] * 3 + [[1.0, 0.0]]}, {"bounds": [[0.0, "1"]] * 4},
-    {"scales": [0.0] * 3}, {"scales": [0.0, -1.0, 0.0, 0.0]}, {"edges": [0.0] * 4}, {"edges": None},
+    {"scales": [0.0] * 3}, {"scales": [0.0, "1", 0.0, 0.0]}, {"edges": [0.0] * 4}, {"edges": None},
 ])  # fmt: skip
 def test_layers(parts, tmp_path, change):
     header, arrays = parts

@@ -20,6 +20,13 @@ SUPPORTS = {
     "exponential": ((2, None), 3.0, stats.expon(2, 3)),
     "real": (None, 0.0, stats.norm()),
 }
+SOFT = {  # nearly lines: bounds and scales
+    "above": ((0, None), -0.5),
+    "below": ((None, 0), -0.5),
+    "between": ((0, 3), -0.5),
+    "between, closely": ((0, 3), -0.01),
+    "between, widely": ((0, 3), -4.0),
+}
 every_support = pytest.mark.parametrize("support", SUPPORTS)
 
 
@@ -57,10 +64,41 @@ def test_both_tails_are_as_accurate_as_the_dtype(dtype):
     np.testing.assert_allclose(x, columns, rtol=500 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("name", SOFT)
+def test_maps_that_are_nearly_lines(name):
+    """The formula, from the neighbourhood of a bound, where exp(z) is left of it, to far out."""
+    (low, high), scale = SOFT[name]
+    layer, s = nvpflow.Bounded(1, [(low, high)], [scale], [1e-300], dtype="float64"), -scale
+    z = np.concatenate([-np.geomspace(600, 1e-6, 60), [0], np.geomspace(1e-6, 600, 60)])
+    width = np.inf if None in (low, high) else (high - low) / s
+    t = -z if low is None else z
+    x, log_det = layer.forward(z[:, np.newaxis])
+    expected = s * (np.logaddexp(0, t) - np.logaddexp(0, t - width))
+    np.testing.assert_allclose(np.abs(x[:, 0]), expected, rtol=1e-13, atol=1e-12 * s)
+    slopes = np.logaddexp(0, -t) + np.logaddexp(0, t - width) - np.log1p(-np.exp(-width))
+    np.testing.assert_allclose(log_det, np.log(s) - slopes, rtol=1e-13, atol=1e-13)
+    tail = t < -40
+    of_tail = s * np.exp(t[tail]) * (1 - np.exp(-width))
+    np.testing.assert_allclose(np.abs(x[tail, 0]), of_tail, rtol=1e-13)
+    inside = np.abs(x[:, 0]) < (1 - 1e-4) * (3 if width < np.inf else np.inf)
+    np.testing.assert_allclose(layer.inverse(x[inside])[0][:, 0], z[inside], rtol=1e-9, atol=1e-14)
+    if width < np.inf:  # from the other end the same
+        other = layer.forward(width - z[:, np.newaxis])[0]
+        np.testing.assert_allclose(other, high - x, rtol=1e-13, atol=1e-13)
+
+
+def test_far_from_bounds_they_are_lines():
+    layer = nvpflow.Bounded(3, [(0, None), (None, 9), (0, 9)], [-0.01, -0.02, -0.03], dtype="float64")
+    x = np.linspace(2, 7, 11)[:, np.newaxis] * np.ones(3)
+    z, log_det = layer.inverse(x)
+    np.testing.assert_allclose(z, [0, -9 / 0.02, 0] + x / [0.01, 0.02, 0.03], rtol=1e-12)
+    np.testing.assert_allclose(log_det, -np.log([0.01, 0.02, 0.03]).sum(), rtol=1e-12)
+
+
 def test_upper_bounds_mirror_lower_ones():
-    z = np.random.default_rng(0).normal(size=(50, 2)) * 3
-    below = nvpflow.Bounded(2, [(None, -2), (None, -2)], [0, 3], dtype="float64")
-    above = nvpflow.Bounded(2, [(2, None), (2, None)], [0, 3], dtype="float64")
+    z = np.random.default_rng(0).normal(size=(50, 3)) * 3
+    below = nvpflow.Bounded(3, [(None, -2)] * 3, [0, 3, -3], dtype="float64")
+    above = nvpflow.Bounded(3, [(2, None)] * 3, [0, 3, -3], dtype="float64")
     for one, other in zip(below.forward(z), above.forward(-z)):
         np.testing.assert_array_equal(one, -other if one.ndim == 2 else other)
 
@@ -86,8 +124,9 @@ def test_gradients(direction):
 @both_precisions
 def test_samples_stay_inside(dtype):
     """Even where they round to a bound."""
-    layer = nvpflow.Bounded(4, [(0.1, 0.7), (0.1, None), (None, 0.7), (0.1, None)], [0, 0, 0, 2], dtype=dtype)
-    z = np.linspace(-60, 60, 241)[:, None] * np.ones(4)
+    bounds = [(0.1, 0.7), (0.1, None), (None, 0.7), (0.1, None), (0.1, None), (0.1, 0.7)]
+    layer = nvpflow.Bounded(6, bounds, [0, 0, 0, 2, -2, -0.05], dtype=dtype)
+    z = np.linspace(-60, 60, 241)[:, None] * np.ones(6)
     x = layer.forward(z)[0]
     low, high = (
         np.where(np.isinf(layer.low), -np.inf, np.dtype(dtype).type(0.1)),
@@ -149,7 +188,8 @@ def test_defaults_and_description():
     (dict(bounds=[(0, 1e39), None]), "bounds[0] must be a pair with low < high in float32, got (0, 1e+39)"),
     (dict(bounds=[(-3e38, 3e38), None]), "bounds[0] must be a pair whose distance is finite in float32"),
     (dict(scales=[1]), "scales must have shape (2,), got (1,)"),
-    (dict(scales=[0, -1]), "scales must be finite and >= 0, got -1 for column 1"),
+    (dict(scales=[0, np.inf]), "scales must be finite, got inf for column 1"),
+    (dict(scales=[-1e-39, 0]), "a negative scale must be from -8.51e+37 to -1.18e-38 in column 0, got -1e-39"),
     (dict(scales=["a", "b"]), "scales must be an array of real numbers, got dtype <U1"),
     (dict(edges=[0.6, 1]), "edges must be from 1.18e-38 to 0.5 in column 0, got 0.6"),
     (dict(edges=[0.1, 0]), "edges must be from 1.18e-38 to 3.40282e+38 in column 1, got 0"),

@@ -74,6 +74,7 @@ def lu_linear(dim, dtype="float64", size=0.5):
 def bounded(dim, dtype="float64"):
     """Columns of every support, wide enough for samples of N(0, I) times a few."""
     supports = [((-30, 40), 0), ((-20, None), 8), ((None, 25), 0), ((-25, None), 0), ((None, 20), 6), (None, 0)]
+    supports += [((-9, None), -1), ((None, 9), -1), ((-5, 5), -1)]
     chosen = [supports[i % len(supports)] for i in range(dim)]
     return nvpflow.Bounded(dim, [bounds for bounds, _ in chosen], [scale for _, scale in chosen], dtype=dtype)
 
