@@ -384,8 +384,6 @@ static bool contexts_are_finite(const nvp_model *model) {
 
 static nvp_status load_units(span file, nvp_model *model) {
     const size_t dim = nvp_ensemble_dim(model->ensemble), context_dim = nvp_ensemble_context_dim(model->ensemble);
-    if (has_member(file, "categories.codes.npy"))
-        return NVP_ERROR_CATEGORIES;
     /* A flow may have columns without a number in the file, of a context that no network reads. */
     if (dim > file.size || context_dim > file.size)
         return NVP_ERROR_FORMAT;
@@ -409,6 +407,8 @@ nvp_status nvp_model_load_bytes(const void *bytes, size_t n, nvp_model **model) 
     nvp_model *found = *model = NULL;
     if (n && !bytes)
         return NVP_ERROR_ARGUMENT;
+    if (has_member((span){bytes, n}, "categories.codes.npy")) /* perhaps without a flow */
+        return NVP_ERROR_CATEGORIES;
     if (!(found = calloc(1, sizeof *found)))
         return NVP_ERROR_MEMORY;
     nvp_status status = nvp_ensemble_load_bytes(bytes, n, &found->ensemble, &found->params);

@@ -126,11 +126,16 @@ typedef struct {
     /* For NVP_PERMUTATION: */
     const size_t *permutation; /* D entries, each of 0, ..., D - 1 once */
 
-    /* For NVP_BOUNDED, with Phi of N(0, 1), e(z) = -log Phi(-z), S(z) = log(1 + exp(z)), s = |scale|:
-     *   both bounds finite: x = low + (high - low) Phi(z), or low + s (S(z) - S(z - (high - low) / s)) if scale < 0
-     *   one bound:          x = low + d(z) or high - d(-z), with d = s e if scale > 0, d = s S if scale < 0, else d =
-     * exp no bound:           x = z A uniform, exponential or log-normal column becomes normal. With a negative scale
-     * the map is a line, but for a few s next to a bound. Samples outside have no density. */
+    /* For NVP_BOUNDED, with Phi of N(0, 1), e(z) = -log Phi(-z), S(z) = log(1 + exp(z)):
+     *
+     *   both bounds finite: x = low + (high - low) Phi(z)
+     *     and scale = -s < 0: x = low + s (S(z) - S(z - (high - low) / s))
+     *   one bound:          x = low + d(z) or high - d(-z), with d = scale * e if scale > 0, and d = exp if it is 0
+     *     and scale = -s < 0: d = s S
+     *   no bound:           x = z
+     *
+     * A uniform, exponential or log-normal column becomes normal. With a negative scale the map is a line, but for a
+     * few s next to a bound. Samples outside have no density. */
     const double *bounds; /* D pairs low < high, -INFINITY and INFINITY for open ends. Finite bounds and their distance
                            * must be finite in the dtype of the flow, and different there. */
     const double *scales; /* D numbers, finite. If negative, s and (high - low) / s must be normal in the dtype of the

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nvpflow._training.dataset import Data
 from nvpflow._training.prepare import Prepared
 from nvpflow._training.settings import Settings
 from nvpflow._training.split import lone_values
@@ -58,7 +59,8 @@ def fit_folds(estimator: FlowDensity, settings: Settings, prepared: Prepared) ->
     """
     rows = prepared.rows()
     split_seed, *seeds = draw_seeds(estimator.random_state, 1 + N_FOLDS)
-    folds, estimators = stratified_folds(rows, np.zeros(len(rows), np.intp), N_FOLDS, split_seed), []
+    apart = Data(rows, copy_of=prepared.data.copy_of)
+    folds, estimators = stratified_folds(apart, np.zeros(len(rows), np.intp), N_FOLDS, split_seed), []
     for k in range(N_FOLDS):
         given, out = np.flatnonzero(folds != k), np.flatnonzero(folds == k)
         needed = lone_values(rows, given, out) if len(out) else out

@@ -12,7 +12,7 @@ from nvpflow._sklearn.estimator import Estimator
 from nvpflow._sklearn.feature_names import check_feature_names, feature_names
 from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed, check_parameters, with_parameters_of
-from nvpflow._training.dataset import count_given
+from nvpflow._training.dataset import Data, count_given
 from nvpflow._training.settings import Settings
 from nvpflow._typing import AnyPath, ArrayLike, BinaryWriter, Bools, DTypeLike, Floats, Ints, Missing, Seed
 from nvpflow._validation.arguments import check_dtype, check_int, draw_seeds, shown
@@ -205,7 +205,7 @@ class FlowClassifier(Estimator):
         fitted |= {"pool_": np.array([1.0, 0.0]), "shrinkage_": (0.0, 0.0), "_normals": None}
         if not n_folds:
             return fitted
-        folds = stratified_folds(data.x, fits.codes, n_folds, split_seed)
+        folds = stratified_folds(Data(data.x, copy_of=data.copy_of), fits.codes, n_folds, split_seed)
         if (folds < 0).all():
             return fitted
         held_out = fits.hold_out(folds, n_folds, seeds[n_classes:])
@@ -404,7 +404,7 @@ class FlowClassifier(Estimator):
 
 def _pooled(is_linear: Bools, fits: ClassFits, folds: Ints, held_out: Floats, log_priors: Floats) -> dict[str, Any]:
     """The pool of flows and the normal distributions that the held-out rows choose, as fitted attributes."""
-    judged, (x, _, weight) = folds >= 0, fits.data
+    judged, (x, _, weight) = folds >= 0, fits.data.arguments
     codes, n_classes = fits.codes, len(log_priors)
     of_judged = None if weight is None else weight[judged]
     flows = log_ratios(held_out[judged])

@@ -668,7 +668,9 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             if "flow_" in fitted:
                 self._keep(fitted, *columns)
             raise
-        if not all(np.isfinite(fitted["flow_"].nll(*reads(fitted, data.rows(rows)))) for rows in blocks(len(data.x))):
+        if not all(
+            np.isfinite(fitted["flow_"].nll(*reads(fitted, data.rows(rows)).arguments)) for rows in blocks(len(data.x))
+        ):
             raise ValueError(NO_DENSITY.format("after training"))
         self._keep(fitted, *columns)
         return self
@@ -760,7 +762,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             stream = Stream(settings, data, settings.dtype, supports=supports, n_indicators=n_indicators)
             flow, curve = stream.new_flow(settings, data), np.empty(0)
             read = {"flow_": flow, "origin_": stream.origin, "_supports": supports} | stream.scaler.fitted_attributes()
-            if not np.isfinite(flow.nll(*reads(read, data))):
+            if not np.isfinite(flow.nll(*reads(read, data).arguments)):
                 raise ValueError(NO_DENSITY.format("before training"))
         else:
             flow, supports, curve = cast(Flow, self.flow_), self._known_supports(), self.history_["train_nll"]

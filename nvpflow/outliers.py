@@ -228,11 +228,15 @@ class FlowOutlierDetector(Streamed, Estimator):
         before = getattr(estimator, "flow_", None)
         try:
             estimator._fit_data(settings, prepared, callback)
-            folds = may_fold and not isinstance(self.contamination, str) and needs_folds(prepared)
-            held_out = fit_folds(estimator, settings, prepared) if folds else None
         except BaseException:  # an interruption leaves the best parameters so far
             if getattr(estimator, "flow_", None) is not before:
                 self._keep_with_threshold(estimator, prepared, None)
+            raise
+        folds = may_fold and not isinstance(self.contamination, str) and needs_folds(prepared)
+        try:
+            held_out = fit_folds(estimator, settings, prepared) if folds else None
+        except KeyboardInterrupt:
+            self._keep_with_threshold(estimator, prepared, None)
             raise
         self._keep_with_threshold(estimator, prepared, held_out)
         return held_out

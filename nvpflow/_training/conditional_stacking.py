@@ -91,7 +91,7 @@ class StandardizedColumns:
         of_context = np.full(self.n_real, np.inf)
         self.widest = None if widest is None else np.append(of_context, widest) / self.units.deviation
         indicators = data.context[:, self.n_real :] if blocks else None
-        self.standardized = Data(self.units.standardize(joint), indicators, data.weight)
+        self.standardized = data._replace(x=self.units.standardize(joint), context=indicators)
 
     @property
     def log_det(self) -> float:

@@ -22,9 +22,12 @@ MOST_ROWS = 20_000  # that tell; where so many of more rows are distinct, no com
 def copies_of(data: Data) -> Ints | None:
     """The number of the distinct row that each row (n,) equals, or None if rows are no copies.
 
-    Equal rows are copies if a column tells that: its values hardly repeat among distinct rows. In tables of rounded columns
-    alone equal rows are different cases, and a single column that varies cannot tell.
+    Those that weights have made are known. Of others, equal rows are copies if a column tells that: its values hardly repeat
+    among distinct rows. In tables of rounded columns alone equal rows are different cases, and a single column that varies
+    cannot tell.
     """
+    if data.copy_of is not None:
+        return np.unique(data.copy_of, return_inverse=True)[1]
     x = data.x if data.context is None else np.hstack([data.context, data.x])
     if (x != x[:1]).any(axis=0).sum() < 2:
         return None

@@ -41,23 +41,35 @@ MANY_ROWS = 100  # rows per column from which distinct rows are not counted
 
 
 class Data(NamedTuple):
-    """Samples x (n, D), context (n, C) or None, and weight (n,) or None: the first arguments of `Flow.fit`."""
+    """Samples x (n, D), context (n, C) or None, and weight (n,) or None.
+
+    copy_of: if weights have made copies of given rows, the number (n,) of the row that each is a copy of.
+    """
 
     x: Floats
     context: Floats | None = None
     weight: Floats | None = None
+    copy_of: Ints | None = None
+
+    @property
+    def arguments(self) -> tuple[Floats, Floats | None, Floats | None]:
+        """The first arguments of `Flow.nll`."""
+        return self.x, self.context, self.weight
 
     def rows(self, index: slice | npt.NDArray[np.integer[Any] | np.bool_]) -> Data:
         """Select rows."""
-        context, weight = (None if array is None else array[index] for array in self[1:])
-        return Data(self.x[index], context, weight)
+        context, weight = (None if array is None else array[index] for array in (self.context, self.weight))
+        return Data(self.x[index], context, weight, None if self.copy_of is None else self.copy_of[index])
 
     def and_those(self, other: Data) -> Data:
         """Concatenate these and other samples."""
         context, weight = (
-            None if part is None or rest is None else np.concatenate([part, rest]) for part, rest in zip(self[1:], other[1:])
+            None if part is None or rest is None else np.concatenate([part, rest])
+            for part, rest in ((self.context, other.context), (self.weight, other.weight))
         )
-        return Data(np.concatenate([self.x, other.x]), context, weight)
+        is_copied = self.copy_of is not None and other.copy_of is not None
+        copy_of = np.concatenate([self.copy_of, other.copy_of]) if is_copied else None
+        return Data(np.concatenate([self.x, other.x]), context, weight, copy_of)
 
 
 def check_data(
@@ -99,7 +111,9 @@ def check_data(
         raise ValueError(f"sample_weight must be more than zero for a minimum of {minimum} sample(s), got {n} such weights")
     times = _as_counts(weight)
     if times is not None:
-        return _sorted(Data(x, context).rows(np.repeat(np.arange(len(x)), times)))
+        row = np.repeat(np.arange(len(x)), times)
+        copies = Data(x, context).rows(row)
+        return _sorted(copies._replace(copy_of=row) if times.max() > 1 else copies)
     relative = (weight / weight.max())[weight > 0]  # their sum cannot overflow
     data = Data(x, context).rows(weight > 0)._replace(weight=relative / relative.mean())
     return _sorted(evened_out(data) if minimum >= 2 else data)

@@ -150,14 +150,14 @@ class Stream:
         """Return the mean NLL, or NaN if a loss, a gradient or the final NLL is not finite. The loss is that of `Flow.fit`."""
         order, total, n = self.rng.permutation(len(data.x)), 0.0, len(data.x)
         for start in range(0, n, batch_size):
-            x, context, weight = data.rows(order[start : start + batch_size])
+            x, context, weight = data.rows(order[start : start + batch_size]).arguments
             nll, grad = flow.nll_and_grad(x + noise * self.rng.standard_normal(x.shape), context, weight)
             if not (np.isfinite(nll) and np.isfinite(grad).all()):
                 return np.nan
             share = len(x) / n if weight is None or data.weight is None else float(weight.sum() / data.weight.sum())
             adam.step(grad * (share * n / len(x)))
             total += share * nll
-        return total if np.isfinite(flow.nll(*data)) else np.nan
+        return total if np.isfinite(flow.nll(*data.arguments)) else np.nan
 
     def _bind_adam(self, settings: Settings, flow: Flow) -> Adam:
         """Bind Adam to the flow's parameters: in a copied or unpickled model they have moved, while the moments remain."""

@@ -73,9 +73,14 @@ def _split_at(data: Data, order: Ints, n_held_out: int) -> tuple[Data, Data | No
 
 
 def lone_values(x: Floats, training: Ints, held_out: Ints) -> Ints:
-    """One of the rows `held_out` for each column that would be constant in training without it."""
-    first = x[training[0]]
-    constant = (x[training[:FEW]] == first).all(axis=0)
-    constant[constant] = (x[np.ix_(training, constant)] == first[constant]).all(axis=0)
-    differs = x[held_out][:, constant] != first[constant]
+    """One of the rows `held_out` for each column that would be constant in training without it, but for missing cells."""
+    low, constant = _lowest_of_constant(x[training[:FEW]])
+    low[constant], constant[constant] = _lowest_of_constant(x[np.ix_(training, constant)])
+    differs = (x[held_out][:, constant] != low[constant]) & ~np.isnan(x[held_out][:, constant])
     return np.unique(held_out[differs.argmax(axis=0)[differs.any(axis=0)]])
+
+
+def _lowest_of_constant(x: Floats) -> tuple[Floats, Bools]:
+    """The smallest number of each column of x (n, D), NaN if there is none, and whether all others are the same."""
+    low = np.fmin.reduce(x, axis=0)
+    return low, ~(low < np.fmax.reduce(x, axis=0))

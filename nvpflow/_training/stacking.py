@@ -137,7 +137,7 @@ def stack_mixtures(
     data = training.and_those(validation)
     units = ColumnUnits(data.x, data.weight)
     distinct = share_of_distinct(data.x)
-    data = Data(units.standardize(data.x, in_place=True), None, data.weight)
+    data = data._replace(x=units.standardize(data.x, in_place=True), context=None)
 
     def candidates(mask: npt.NDArray[np.bool_], seeds: list[int]) -> Candidates:
         part = Candidates(data, units, mask, distinct, seeds)
@@ -379,7 +379,8 @@ def shares_of(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, 
     shares, left = np.full(len(values), 1 / len(values)), np.arange(len(values))
     negligible = min(NEGLIGIBLE, NEGLIGIBLE_SAMPLES / len(share))
     for step in range(1, STEPS + 1):
-        factors = density @ (share / (shares @ density))
+        total = shares @ density  # 0 of a row of next to no weight, whose only density was dropped
+        factors = density @ np.divide(share, total, out=np.zeros_like(share), where=total > 0)
         shares = shares * factors**OVERSHOOT
         shares /= shares.sum()
         if step % STEPS_TO_DROP == 0:
@@ -392,9 +393,11 @@ def shares_of(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, 
 
 def log_average(log_probs: dict[str, Floats], shares: dict[str, float]) -> Floats:
     """Log-density of the average, (n,)."""
-    values = np.array([log_probs[name] for name in shares])
+    kept = [name for name, share in shares.items() if share > 0]
+    values = np.array([log_probs[name] for name in kept])
     best = np.maximum(values.max(axis=0), LOWEST)
-    log_average: Floats = best + np.log(np.array(list(shares.values())) @ np.exp(values - best))
+    with np.errstate(divide="ignore"):
+        log_average: Floats = best + np.log(np.array([shares[name] for name in kept]) @ np.exp(values - best))
     return log_average
 
 

@@ -266,14 +266,14 @@ class Start:
         try:
             flow._fit(
                 part,
-                *self.training,
+                *self.training.arguments,
                 TrainingOptions(
                     batch_size=settings.batch_of(len(self.training.x)),
                     learning_rate=self.rate,
                     schedule=settings.schedule,
                     average=settings.average,
                     noise=self.noise,
-                    validation_data=self.validation,
+                    validation_data=self.validation and self.validation.arguments,
                     n_iter_no_change=settings.n_iter_no_change,
                     tol=settings.tol,
                     random_state=seed,

@@ -61,17 +61,17 @@ def _find(model: FittedModel, key: object, name: str) -> int:
 def read_given(model: FittedModel, given: Any, columns: object | None) -> Given:
     """Read what is given. Free columns are `columns`, or else those of which nothing is given."""
     free = None if columns is None else check_columns(model, columns)
-    cells, is_single = _cells(model, given, free)
+    cells, n_rows = _cells(model, given, free)
     if free is None:
         free = tuple(i for i in range(model.n_features_in_) if i not in cells)
     if not free:
         raise ValueError("given must leave a column free, got values for all: name the free ones by columns")
-    n = max((len(column) for column in cells.values()), default=1)
+    n = max((len(column) for column in cells.values()), default=1 if n_rows is None else n_rows)
     for column, values in cells.items():
         if len(values) not in (1, n):
             raise ValueError(f"given must have columns of one length, got {len(values)} and {n} values")
         cells[column] = values * n if len(values) == 1 else values
-    return Given(_as_rows(model, cells, n, "given"), free, is_single)
+    return Given(_as_rows(model, cells, n, "given"), free, n_rows is None)
 
 
 def read_points(model: FittedModel, X: Any, free: tuple[int, ...], name: str = "X") -> Floats:
@@ -100,8 +100,8 @@ def read_points(model: FittedModel, X: Any, free: tuple[int, ...], name: str = "
     return _as_rows(model, cells, len(next(iter(cells.values()))), name)
 
 
-def _cells(model: FittedModel, given: Any, free: tuple[int, ...] | None) -> tuple[dict[int, list[Any]], bool]:
-    """The values of given columns, and whether all are single values."""
+def _cells(model: FittedModel, given: Any, free: tuple[int, ...] | None) -> tuple[dict[int, list[Any]], int | None]:
+    """The values of given columns, and the number of rows: None if all are single values."""
     if isinstance(given, Mapping):
         columns = check_columns(model, list(given), "given") if len(given) else ()
         both = set(columns) & set(free or ())
@@ -109,11 +109,12 @@ def _cells(model: FittedModel, given: Any, free: tuple[int, ...] | None) -> tupl
             label = getattr(model, "feature_names_in_", range(model.n_features_in_))[min(both)]
             raise ValueError(f"columns must not be given, got column {label!r:.50} in both")
         many = [_is_many(value) for value in given.values()]
-        return {i: _listed(v) if m else [v] for i, v, m in zip(columns, given.values(), many)}, not any(many)
+        cells = {i: _listed(v) if m else [v] for i, v, m in zip(columns, given.values(), many)}
+        return cells, max(map(len, cells.values())) if any(many) else None
     names = feature_names(given)
     if names is not None:
         columns = check_columns(model, list(names), "given")
-        return {i: list(given[name]) for i, name in zip(columns, names) if i not in (free or ())}, False
+        return {i: list(given[name]) for i, name in zip(columns, names) if i not in (free or ())}, len(given)
     table = given if isinstance(given, np.ndarray) else np.array(given, dtype=object)
     if table.ndim != 2 or table.shape[1] != model.n_features_in_:
         raise ValueError(
@@ -126,7 +127,7 @@ def _cells(model: FittedModel, given: Any, free: tuple[int, ...] | None) -> tupl
         if any(any(flags) and not all(flags) for flags in empty.values()):
             raise ValueError("columns must name the free columns where a column of given has NaN in some rows alone")
         cells = {i: column for i, column in cells.items() if not all(empty[i])}
-    return cells, False
+    return cells, len(table)
 
 
 def _is_many(value: object) -> bool:

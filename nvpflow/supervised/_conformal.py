@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nvpflow._training.dataset import Data
 from nvpflow._training.prepare import prepare
 from nvpflow._typing import ArrayLike, Floats, Ints
 from nvpflow._validation.arguments import draw_seeds
@@ -62,7 +63,7 @@ def held_out_levels(
         read = fitted._check_context(X, len(y))
     assert read is not None
     rows = np.hstack([y.astype(np.float64), read])
-    folds = stratified_folds(rows, np.zeros(len(y), np.intp), n_folds, split_seed)
+    folds = stratified_folds(Data(rows), np.zeros(len(y), np.intp), n_folds, split_seed)
     folds[weight == 0] = -1
     has_layers, levels = _has_layers(fitted), list[Floats]()
     for k in np.unique(folds[folds >= 0]):

@@ -6,14 +6,14 @@ import numpy as np
 
 from nvpflow._training.copies import copies_of
 from nvpflow._training.dataset import Data
-from nvpflow._typing import Floats, Ints
+from nvpflow._typing import Ints
 
 __all__ = ["stratified_folds"]
 
 NEVER = -1  # the fold of rows that stay in training
 
 
-def stratified_folds(x: Floats, codes: Ints, n_folds: int, seed: int) -> Ints:
+def stratified_folds(data: Data, codes: Ints, n_folds: int, seed: int) -> Ints:
     """The fold (n,) in which each row is held out.
 
     Copies of a row in a class are in one fold: a row that a model has seen would not be held out. Equal rows of rounded
@@ -22,13 +22,15 @@ def stratified_folds(x: Floats, codes: Ints, n_folds: int, seed: int) -> Ints:
 
     Parameters
     ----------
-    x : ndarray, shape (n, D)
+    data : Data
+        Without a context.
     codes : ndarray of int, shape (n,)
         Of the classes.
     n_folds : int
     seed : int
     """
-    rng, folds, next_fold, copies = np.random.default_rng(seed), np.full(len(x), NEVER), 0, copies_of(Data(x))
+    x, rng, next_fold, copies = data.x, np.random.default_rng(seed), 0, copies_of(data)
+    folds = np.full(len(x), NEVER)
     for code in np.unique(codes):
         rows = np.flatnonzero(codes == code)
         if len(rows) < 2 or (x[rows] == x[rows[0]]).all():

@@ -64,7 +64,13 @@ class ContextEncoding:
         indicators = Indicators.of(counts, MOST_INDICATORS)
         for label, count, group in zip((labels[i] for i in coding.columns), counts, indicators.groups):
             _warn_of_shared(label, count, group)
-        return cls(angles, coding, indicators)
+        encoding = cls(angles, coding, indicators)
+        if not encoding.width:
+            raise ValueError(
+                f"context must tell rows apart, got column(s) {', '.join(labels)} in which all rows have one value, or not "
+                f"two values have {LEAST_ROWS:.0f} rows: leave such columns out, or merge values"
+            )
+        return encoding
 
     @property
     def n_columns(self) -> int:

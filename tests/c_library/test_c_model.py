@@ -158,3 +158,8 @@ def test_damaged_contexts(changed, program, tmp_path):
 def test_categories_are_refused(program, tmp_path):
     fit(COUNTS[:, :2], ["category", "integer"]).save(tmp_path / "model.npz")
     assert status_of(program, tmp_path) == CATEGORIES
+
+
+def test_a_file_of_categories_alone_is_refused_as_such(program, tmp_path):
+    fit(COUNTS[:, :2], ["category", "category"]).save(tmp_path / "model.npz")
+    assert status_of(program, tmp_path) == CATEGORIES

@@ -1,5 +1,7 @@
 """Contexts with categories and angles."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -103,3 +105,17 @@ def test_errors(support, message):
 def test_context_support_needs_a_context():
     with pytest.raises(ValueError, match="context_support must be None without a context"):
         nvpflow.FlowDensity(context_support=SUPPORT).fit(data()[0])
+
+
+@pytest.mark.parametrize("values", [["rare"] * 5 + ["b"] * 45, ["b"] * 50, [str(i // 5) for i in range(50)]])
+def test_a_context_in_which_all_rows_look_the_same(values):
+    pd = pytest.importorskip("pandas")
+    x, context = np.random.default_rng(0).normal(size=(50, 1)), pd.DataFrame({"k": values})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(
+            ValueError, match=r"context must tell rows apart, got column\(s\) 'k' in which all rows have one value"
+        ):
+            nvpflow.FlowDensity(max_iter=3).fit(x, context=context)
+        with pytest.raises(ValueError, match="X must tell rows apart"):
+            nvpflow.FlowRegressor(max_iter=3).fit(context, x[:, 0])

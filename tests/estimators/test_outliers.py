@@ -68,3 +68,19 @@ class TestFlowOutlierDetector:
         np.testing.assert_array_equal(detector.decision_function(X), before)
         with pytest.raises(ValueError, match="X has 1 features, but FlowOutlierDetector is expecting 2"):
             detector.predict(X[:, :1])
+
+
+def test_a_refused_fold_leaves_the_detector_as_it_was(monkeypatch):
+    from nvpflow import outliers
+
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    detector = nvpflow.FlowOutlierDetector(contamination=0.1, max_iter=3, random_state=0).fit(x)
+    before = detector.estimator_, detector.offset_
+
+    def refuse(*_):
+        raise ValueError("of a fold")
+
+    monkeypatch.setattr(outliers, "fit_folds", refuse)
+    with pytest.raises(ValueError, match="of a fold"):
+        detector.fit(2 * x)
+    assert (detector.estimator_, detector.offset_) == before

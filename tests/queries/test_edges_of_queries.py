@@ -82,3 +82,14 @@ def test_ordered_categories_of_no_rows():
     frame = pandas.DataFrame({"x": x, "grade": grade})
     found = nvpflow.FlowDensity(max_iter=3, random_state=0).fit(frame).conditional(frame[:0], "grade")
     assert found.cdf(["1"]).shape == found.ppf([0.5]).shape == (0, 1)
+
+
+def test_tables_without_a_given_column_keep_their_rows():
+    x = np.random.default_rng(0).normal(size=(60, 1))
+    model = nvpflow.FlowDensity(max_iter=3, random_state=0).fit(x)
+    grid = np.linspace(-3, 3, 20)
+    assert model.posterior(x[:5], 0, grid).shape == (5, 20) and model.posterior(x[:0], 0, grid).shape == (0, 20)
+    assert model.conditional(np.full((4, 1), np.nan)).mean().shape == (4,)
+    context = np.linspace(0, 1, 60)[:, np.newaxis]
+    given = nvpflow.FlowDensity(max_iter=3, random_state=0).fit(x, context=context)
+    assert given.posterior(x[:5], 0, grid, context=context[:5]).shape == (5, 20)

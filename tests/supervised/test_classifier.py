@@ -64,15 +64,16 @@ def test_columns_that_vary_in_held_out_rows_alone():
 
 
 def test_folds_do_not_share_copies():
+    from nvpflow._training.dataset import Data
     from nvpflow.supervised._folds import stratified_folds
 
     number = np.array([0.1, 0.1, 1.2, 2.3, 3.4, 4.5, 5.6, 5.6, 5.6])
     x, codes = np.stack([number, number > 2], axis=1), np.array([0, 0, 0, 0, 0, 0, 1, 1, 1])
-    folds = stratified_folds(x, codes, 3, 0)
+    folds = stratified_folds(Data(x), codes, 3, 0)
     assert folds[0] == folds[1] and (folds[codes == 1] == -1).all()
     assert sorted(np.bincount(folds[1:6])) == [1, 2, 2]
-    np.testing.assert_array_equal(folds, stratified_folds(x, codes, 3, 0))
-    rounded = stratified_folds(np.tile([[0.0, 0.0], [0.0, 1.0]], (6, 1)), np.zeros(12, int), 3, 0)
+    np.testing.assert_array_equal(folds, stratified_folds(Data(x), codes, 3, 0))
+    rounded = stratified_folds(Data(np.tile([[0.0, 0.0], [0.0, 1.0]], (6, 1))), np.zeros(12, int), 3, 0)
     assert (np.bincount(rounded) == 4).all()  # equal rows of whole numbers are different cases
 
 

@@ -5,7 +5,7 @@ import pytest
 
 import nvpflow
 from nvpflow._training.copies import copies_of, distinct_rows
-from nvpflow._training.dataset import Data
+from nvpflow._training.dataset import Data, check_data
 from nvpflow._training.stacking import parts_in_turn
 
 RNG = np.random.default_rng(0)
@@ -65,3 +65,30 @@ def test_copies_make_no_peaks(way):
         train = train[rng.integers(0, 1000, 1000)]
     usual = nvpflow.FlowDensity(random_state=0).fit(x[:1000]).score(fresh)
     assert nvpflow.FlowDensity(random_state=0).fit(train, sample_weight=weight).score(fresh) > usual - 0.05
+
+
+ROUNDED = np.round(np.stack([170 + 10 * SMOOTH[:, 0], 70 + 8 * SMOOTH[:, 0] + 6 * SMOOTH[:, 1]], axis=1))
+FRESH = RNG.normal(size=(3000, 2))
+ROUNDED_FRESH = np.round(np.stack([170 + 10 * FRESH[:, 0], 70 + 8 * FRESH[:, 0] + 6 * FRESH[:, 1]], axis=1))
+
+
+@pytest.mark.parametrize("x, fresh", [(SMOOTH[:, :1], FRESH[:, :1]), (ROUNDED, ROUNDED_FRESH)], ids=["one column", "rounded"])
+@pytest.mark.parametrize("least, most", [(1, 3), (50, 150)])
+def test_weights_of_whole_numbers_make_no_peaks(x, fresh, least, most):
+    # The copies were on both sides: 8 nats below, or 14 nats with rounded columns, and 95 % of fresh rows outliers.
+    weight = np.random.default_rng(0).integers(least, most + 1, len(x))
+    usual = nvpflow.FlowDensity(random_state=0).fit(x, sample_weight=weight * np.linspace(1, 1 + 1e-5, len(x)))
+    counted = nvpflow.FlowDensity(random_state=0).fit(x, sample_weight=weight)
+    assert counted.score(fresh) > usual.score(fresh) - 0.2
+    detector = nvpflow.FlowOutlierDetector(contamination=0.05, random_state=0).fit(x, sample_weight=weight)
+    assert np.mean(detector.predict(fresh) < 0) < 0.12
+
+
+def test_copies_by_weights_are_known_through_splits_and_sorting():
+    times = RNG.integers(1, 4, 200)
+    data = check_data(ROUNDED, None, times, np.dtype("float32"))
+    row = copies_of(data)
+    assert len(data.x) == times.sum() and sorted(np.bincount(row).tolist()) == sorted(times.tolist())
+    some = data.rows(slice(0, 50)).and_those(data.rows(slice(100, 150)))
+    np.testing.assert_array_equal(some.copy_of, np.append(data.copy_of[:50], data.copy_of[100:150]))
+    assert check_data(ROUNDED, None, np.ones(200), np.dtype("float32")).copy_of is None

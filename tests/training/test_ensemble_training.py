@@ -9,7 +9,7 @@ import pytest
 
 import nvpflow
 from nvpflow._training.dataset import Data
-from nvpflow._training.split import split, split_for_members
+from nvpflow._training.split import lone_values, split, split_for_members
 from support.ensembles import fitted
 from support.estimators import FRESH, X, make
 
@@ -64,6 +64,14 @@ class TestHeldOutSamples:
         settings = SimpleNamespace(validation_fraction=0.5)
         for training, _ in split_for_members(settings, Data(x), 0, 4):
             assert np.ptp(training.x[:, 1]) == 1
+
+    def test_lone_values_beside_missing_cells_stay_in_training(self):
+        x = np.stack([np.arange(20.0), np.full(20, np.nan)], axis=1)
+        x[[3, 7], 1] = [1, 2]
+        for training in (np.setdiff1d(np.arange(20), [7]), np.setdiff1d(np.arange(20), [0, 3])):
+            held_out = np.setdiff1d(np.arange(20), training)
+            assert lone_values(x, training, held_out).tolist() == [7 if 7 in held_out else 3]
+        assert lone_values(x, np.arange(8), np.arange(8, 20)).tolist() == []
 
     def test_none(self):
         model = fitted(validation_fraction=None)

@@ -108,6 +108,30 @@ def test_negligible_candidates_are_dropped_alone(monkeypatch):
     assert abs(means[0] - means[1]) < 1e-4
 
 
+def test_a_row_of_next_to_no_weight_does_not_take_the_shares():
+    """Its only density has a negligible share, and was dropped: the shares were NaN, then 0."""
+    log_probs = {"a": np.full(500, -1.0), "b": np.full(500, -1.2), "of one row": np.full(500, -800.0)}
+    log_probs["a"][0] = log_probs["b"][0] = -np.inf
+    log_probs["of one row"][0] = 0.0
+    weight = np.ones(500)
+    weight[0] = 1e-9
+    shares = stacking.shares_of(log_probs, weight)
+    assert shares["a"] == pytest.approx(1, abs=1e-2) and sum(shares.values()) == pytest.approx(1)
+    found = stacking.log_average(log_probs, shares)
+    assert found[1:] == pytest.approx(np.full(499, -1.0), abs=0.02) and not np.isnan(found).any()
+
+
+def test_an_outlier_of_next_to_no_weight_costs_nothing():
+    rng = np.random.default_rng(1)
+    centres = 4 * rng.normal(size=(2, 2))
+    x, fresh = (centres[rng.integers(0, 2, n)] + 0.5 * rng.normal(size=(n, 2)) for n in (2000, 5000))
+    x[0], weight = 60, rng.uniform(0.5, 1.5, 2000)
+    scores = []
+    for weight[0] in (0, 1e-6):
+        scores.append(nvpflow.FlowDensity(random_state=0).fit(x, sample_weight=weight).score(fresh))
+    assert scores[1] > scores[0] - 0.02  # it was 1.5 nats below
+
+
 def test_points_without_a_density():
     log_probs = {"a": np.array([-1.0, -np.inf, -np.inf]), "b": np.array([-2.0, -1.0, -np.inf])}
     shares = stacking.shares_of(log_probs, None)
