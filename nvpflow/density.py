@@ -18,6 +18,7 @@ from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed
 from nvpflow._streamed import Streamed, is_source, refuse_with_source
 from nvpflow._training.build import reads
+from nvpflow._training.copies import with_copies
 from nvpflow._training.dataset import Data, check_data, count_given, refuse_context, warn_of_dependent_columns
 from nvpflow._training.degenerate import refuse_constant_columns
 from nvpflow._training.fit import train
@@ -644,7 +645,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         """Fit to checked samples."""
         check_latent(settings, prepared)
         before = self if settings.warm_start and hasattr(self, "flow_") else None
-        data, fitted = prepared.data, prepared.fitted_attributes()
+        data, fitted = with_copies(prepared.data), prepared.fitted_attributes()
         columns = prepared.n_features, prepared.names, prepared.context_names
         if data.x.shape[1] == 0:
             self._keep(fitted | WITHOUT_FLOW, *columns)
@@ -704,8 +705,9 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
 
         The first call builds the flow and, with `standardize`, sets the units, so its piece should give the mean and the
         standard deviation roughly. Later calls continue from the present parameters, and may follow `fit`. Adam's moments are
-        kept between calls, `learning_rate` is constant, and no samples are held back. Only with ``base="mixture"`` a mixture
-        is fitted to the first piece; it is then trained with the layers. Call it again with the same samples for more epochs.
+        kept between calls and by pickle, but not by `save`: after `nvpflow.load` they start anew, and the first pieces teach
+        less. `learning_rate` is constant, and no samples are held back. Only with ``base="mixture"`` a mixture is fitted to
+        the first piece; it is then trained with the layers. Call it again with the same samples for more epochs.
 
         Parameters
         ----------

@@ -12,7 +12,7 @@ from nvpflow._training.dataset import Data
 from nvpflow._training.statistics import places_of_rows
 from nvpflow._typing import Floats, Ints
 
-__all__ = ["copies_of", "distinct_rows", "shuffled_groups"]
+__all__ = ["copies_of", "distinct_rows", "shuffled_groups", "with_copies"]
 
 # The share of rows that must repeat others, and that of distinct rows whose values in a column may repeat others by chance.
 LEAST_COPIES, REPEATED = 0.1, 0.1
@@ -39,6 +39,19 @@ def copies_of(data: Data) -> Ints | None:
     if all(len(np.unique(column)) <= (1 - REPEATED) * n_distinct for column in one.T):
         return None
     return row if len(some) == len(x) else places_of_rows(x)[0]
+
+
+def with_copies(data: Data) -> Data:
+    """The same data, which know their copies also after the columns have changed. Copies are numbered in the order of values:
+    those that weights have made get the numbers of the same rows if these were repeated."""
+    if data.copy_of is None:
+        return data._replace(copy_of=copies_of(data))
+    place = places_of_rows(data.x if data.context is None else np.hstack([data.context, data.x]))[0]
+    first = np.full(data.copy_of.max() + 1, len(place))
+    np.minimum.at(first, data.copy_of, place)
+    rank = np.empty(len(first), int)
+    rank[np.argsort(first, kind="stable")] = np.arange(len(first))
+    return data._replace(copy_of=rank[data.copy_of])
 
 
 def distinct_rows(x: Floats) -> Floats:

@@ -182,7 +182,7 @@ class TestContext:
             nvpflow.CouplingLayer(2, 5, networks="shared", context_dim=2, dtype=dtype, random_state=1),
             nvpflow.ActNorm(2, dtype=dtype),
         ])  # fmt: skip
-        x, (_, standardized, _) = X.astype(dtype), scaler.transform(Data(X, CONTEXT.astype(dtype)))
+        x, standardized = X.astype(dtype), scaler.transform(Data(X, CONTEXT.astype(dtype))).context
         before, expected = flow.parameters.copy(), flow.log_prob(x, standardized)
         scaler.to_own_units(flow)
         tolerance = 2e-4 if dtype == "float32" else 1e-12
