@@ -355,7 +355,10 @@ def _restore_supports(header: dict[str, Any], flow: Flow | FlowEnsemble) -> dict
         raise ValueError("columns have a support, and the flow has no layer that leads to it")
     if any(other.config() != last.config() for other in others):
         raise ValueError("columns have one support, and the flows have layers that lead to different ones")
-    supports = Supports(kinds, np.array(last.scales), np.array(last.edges))
+    on_bounds = header.get("on_bounds", [False] * len(kinds))  # earlier files do not say it
+    if not isinstance(on_bounds, list) or [type(flag) for flag in on_bounds] != [bool] * len(kinds):
+        raise ValueError(f"on_bounds must be {len(kinds)} times true or false, got {shown(on_bounds)}")
+    supports = Supports(kinds, np.array(last.scales), np.array(last.edges), np.array(on_bounds))
     if supports.layer(flow.dtype).bounds != last.bounds:
         raise ValueError(f"the columns and the flow have different bounds: {shown(header['columns'])}, {shown(last.bounds)}")
     return {"_supports": supports}

@@ -7,6 +7,7 @@ import numpy as np
 from nvpflow._typing import Bools, Floats
 from nvpflow.layers import Bounded
 from nvpflow.queries._lines import Lines
+from nvpflow.supports import _near_bounds as near_bounds
 from nvpflow.supports._fitted import Supports
 from nvpflow.supports._kinds import REALS, Angle, Kind
 from nvpflow.supports._windings import N_WINDINGS, into_turn
@@ -35,6 +36,7 @@ class Column:
         self.lines, self.origin = lines, origin
         self.kind: Kind = REALS if supports is None else supports.kinds[column]
         self._layer: Bounded | None = None
+        self._has_peak = supports is not None and bool(supports.on_bounds[column])  # on a bound
         if supports is not None:
             all_of = supports._exact
             sizes = [all_of.bounds[column]], [all_of.scales[column]], [all_of.edges[column]]
@@ -56,16 +58,16 @@ class Column:
 
     def cdf(self, x: Floats) -> Floats:
         """Probabilities of values up to x (n, G); of angles, from the low end of their range."""
-        if self.kind.is_whole:
-            return self.lines.cdf(self._to_line(np.floor(x) + 1))
         if self.kind.turn:
             low, high = self._ends()
             return self._turned(np.clip(x, low, high)) - self._turned(np.full(x.shape, low))
-        return self.lines.cdf(self._to_line(x))
+        return self.lines.cdf(self.ends(x))
 
     def ends(self, x: Floats) -> Floats:
         """Numbers (G,) on the line below which values up to x are."""
-        return self._to_line(np.floor(x) + 1 if self.kind.is_whole else x)
+        if self.kind.is_whole:
+            return self._to_line(np.floor(x) + 1)
+        return self._to_line(near_bounds.ends(x, self.kind, self._edge) if self._has_peak else x)
 
     def ppf(self, q: Floats) -> Floats:
         """Quantiles of probabilities q (n, G)."""
@@ -90,7 +92,9 @@ class Column:
             below = np.mod(self._turned(into_turn(x, low, self.kind.turn)) - self._turned(np.broadcast_to(low, x.shape)), 1)
             above = 1 - below
         else:
-            below, above = self.cdf(x), self.lines.above(self._to_line(np.ceil(x) if self.kind.is_whole else x))
+            first = np.ceil(x) if self.kind.is_whole else x
+            first = near_bounds.begins(x, self.kind, self._edge) if self._has_peak else first
+            below, above = self.cdf(x), self.lines.above(self._to_line(first))
         tails: Floats = np.clip(2 * np.minimum(below, above), 0.0, 1.0)
         return tails
 
@@ -179,6 +183,11 @@ class Column:
         u = self._layer.inverse(np.where(inside, x - self.origin, self._inner()).reshape(-1, 1))[0].reshape(x.shape)
         return np.where(inside, u, np.where(np.isnan(x), np.nan, np.where(x <= low, -np.inf, np.inf)))
 
+    @property
+    def _edge(self) -> float:
+        assert self._layer is not None
+        return self._layer.edges[0]
+
     def _near(self, x: Floats) -> tuple[Bools, Floats, Floats]:
         """Which numbers x have a density, numbers on the line for them, and du/dx: of values on a bound those next to it."""
         if self._layer is None:
@@ -206,6 +215,6 @@ class Column:
         low, high = self.kind.cells
         x = np.where(finite, np.clip(x, low, high), np.where(np.isnan(u), np.nan, np.where(u > 0, high, low)))
         if not self.kind.is_whole:
-            return x
+            return near_bounds.onto_bounds(x, self.kind, self._edge) if self._has_peak else x
         with np.errstate(invalid="ignore"):
             return np.clip(np.floor(x), low, high - 1)

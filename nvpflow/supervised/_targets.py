@@ -14,6 +14,7 @@ from nvpflow.flow import Flow
 from nvpflow.layers import Bounded
 from nvpflow.missing._columns import split_layers
 from nvpflow.supervised._components import GRID, Components
+from nvpflow.supports._near_bounds import onto_bounds
 
 __all__ = ["Targets"]
 
@@ -87,7 +88,10 @@ class Targets:
                 below = self._cdf_of(middle, rows) < levels
                 low, high = np.where(below, middle, low), np.where(below, high, middle)
         found: Floats = self._to_own((low + high).reshape(-1, 1) / 2).reshape(low.shape).astype(np.float64)
-        return found
+        supports = self.density._known_supports()
+        if supports is None or not supports.on_bounds[0]:
+            return found
+        return onto_bounds(found, supports.kinds[0], supports.edges[0])
 
     def _cdf_of(self, y: Floats, rows: Floats) -> Floats:
         """The distribution functions at y (n, Q), in the units of the flows."""

@@ -53,10 +53,12 @@ class Supports:
     kinds : tuple of Kind, length D
     scales, edges : ndarray of float64, shape (D,)
         As for `Bounded`.
+    on_bounds : ndarray of bool, shape (D,)
+        The columns of real numbers with training values on a bound.
     """
 
-    def __init__(self, kinds: tuple[Kind, ...], scales: Floats, edges: Floats) -> None:
-        self.kinds, self.scales, self.edges = kinds, scales, edges
+    def __init__(self, kinds: tuple[Kind, ...], scales: Floats, edges: Floats, on_bounds: Bools) -> None:
+        self.kinds, self.scales, self.edges, self.on_bounds = kinds, scales, edges, on_bounds
         self.origin: Floats = np.array([kind.origin for kind in kinds])
         self.is_free = np.array([kind.is_free for kind in kinds])
         self.is_whole = np.array([kind.is_whole for kind in kinds])
@@ -78,13 +80,15 @@ class Supports:
         _warn_of_values_on_bounds(kinds, data, names)
         _warn_of_distant_bounds(kinds, data, names, dtype)
         scales = np.array([_scale(kind, x, edge, data.weight) for kind, x, edge in zip(kinds, data.x.T, edges)])
-        usual = cls(kinds, scales, edges)
+        is_real = [not kind.is_whole and not kind.turn for kind in kinds]
+        on_bounds = np.array([real and bool(np.isin(x, kind.cells).any()) for real, kind, x in zip(is_real, kinds, data.x.T)])
+        usual = cls(kinds, scales, edges, on_bounds)
         straight = usual.with_scales(np.array([_straight_scale(*of_column) for of_column in zip(kinds, data.x.T, edges)]))
         return straightened(usual, straight, data, dtype, seed)
 
     def with_scales(self, scales: Floats) -> Supports:
         """The same with other scales (D,)."""
-        return Supports(self.kinds, scales, self.edges)
+        return Supports(self.kinds, scales, self.edges, self.on_bounds)
 
     @property
     def may_have_margins(self) -> Bools:

@@ -83,3 +83,10 @@ def test_members_have_one_support(tmp_path):
     arrays["descriptions"] = np.concatenate([np.append(float(len(one)), one) for one in descriptions])
     with pytest.raises(ValueError, match="is damaged: columns have one support, and the flows have layers that lead to diff"):
         nvpflow.load(write(path, header, arrays))
+
+
+@pytest.mark.parametrize("flags", [[True], 7, [0, 0, 0, 0], None])
+def test_flags_of_values_on_bounds(parts, tmp_path, flags):
+    header, arrays = parts
+    with pytest.raises(ValueError, match="is damaged.*on_bounds must be 4 times true or false"):
+        nvpflow.load(write(tmp_path / "model.npz", header | {"on_bounds": flags}, arrays))
