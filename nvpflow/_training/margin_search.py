@@ -18,7 +18,16 @@ from nvpflow._training.stacking import LARGEST_LOSS, fit_growing, log_average, s
 from nvpflow._training.statistics import holds_values, mean_and_error
 from nvpflow._typing import Bools, FloatDType, Floats
 
-__all__ = ["FEWEST_ROWS", "LEAST_GAIN", "MOST_COLUMNS", "PARTS", "QUICK_ROWS", "quick_log_density", "search_margins"]
+__all__ = [
+    "FEWEST_ROWS",
+    "FEW_COMPONENTS",
+    "LEAST_GAIN",
+    "MOST_COLUMNS",
+    "PARTS",
+    "QUICK_ROWS",
+    "quick_log_density",
+    "search_margins",
+]
 
 # Rows at random that are read, and parts of which each is held out in turn: more of small samples, whose margins need them.
 # Of a first and quick look, which ends most searches, there are fewer.
@@ -76,8 +85,10 @@ def search_margins(
     return margins
 
 
-def quick_log_density(data: Data, masks: list[Bools], dtype: FloatDType, seed: int, may_bend: Bools) -> Floats:
-    """Log-density of the samples, part by part, by averages of few small mixtures fitted to the other parts, in nats.
+def quick_log_density(
+    data: Data, masks: list[Bools], dtype: FloatDType, seed: int, components: tuple[int, ...], may_bend: Bools
+) -> Floats:
+    """Log-density of the samples, part by part, by averages of few mixtures fitted to the other parts, in nats.
 
     Parameters
     ----------
@@ -88,10 +99,12 @@ def quick_log_density(data: Data, masks: list[Bools], dtype: FloatDType, seed: i
     dtype : numpy.dtype
         Of the flow.
     seed : int
+    components : tuple of int
+        The numbers of components of the mixtures.
     may_bend : ndarray of bool, shape (D,)
         The columns that may have margins, with which the density is taken if it is better.
     """
-    look = _Look(data, masks, dtype, seed, FEW_COMPONENTS, ())
+    look = _Look(data, masks, dtype, seed, components, ())
     without = _held_out(look, None)
     columns = _columns_that_gain(data, masks, dtype) & may_bend
     if not columns.any():

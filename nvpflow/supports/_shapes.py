@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 
 from nvpflow._training.copies import copies_of
-from nvpflow._training.margin_search import FEWEST_ROWS, LEAST_GAIN, MOST_COLUMNS, PARTS, QUICK_ROWS, quick_log_density
+from nvpflow._training.margin_search import (
+    FEW_COMPONENTS,
+    FEWEST_ROWS,
+    LEAST_GAIN,
+    MOST_COLUMNS,
+    PARTS,
+    QUICK_ROWS,
+    quick_log_density,
+)
 from nvpflow._training.stacking import LARGEST_LOSS
 from nvpflow._training.statistics import mean_and_error
 from nvpflow._typing import Bools, FloatDType, Floats
@@ -27,6 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["straightened"]
 
+# Of the mixtures that compete beside whole numbers. Few components do not see heaps: in four fits of six, cigarettes beside a
+# normal column lost 0.5 nats. Of real columns, the large mixtures of few rows say less of ties.
+OF_COUNTS = (1, 8, 32)
 LEAST_NATS = 0.1  # that lines must gain, besides LEAST_GAIN standard errors
 
 
@@ -83,7 +94,8 @@ class _Look(NamedTuple):
         """Log-density of the samples, part by part, in nats."""
         y, log_slopes = supports.to_reals(self.data).x[:, self.varies], supports.log_slopes(self.data)
         may_bend = supports.may_have_margins[self.varies]
-        found = quick_log_density(self.data._replace(x=y), self.masks, self.dtype, self.seed, may_bend)
+        components = OF_COUNTS if (supports.is_whole & self.varies).any() else FEW_COMPONENTS
+        found = quick_log_density(self.data._replace(x=y), self.masks, self.dtype, self.seed, components, may_bend)
         log_density: Floats = found - np.concatenate([log_slopes[mask] for mask in self.masks])
         return log_density
 

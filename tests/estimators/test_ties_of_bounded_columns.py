@@ -97,3 +97,13 @@ def test_weights_and_missing_cells():
 
 
 HELD_OUT_GIVEN = np.where([True, True, False], SUMS[HELD_OUT][:20], np.nan)
+
+
+def test_heaps_of_counts_beside_another_column():
+    """Many components see them: on the exponential map that a count has by itself, one fit in ten missed them."""
+    rng = np.random.default_rng(0)
+    p = np.array([1, 1, 1, 3, 2, 6, 3, 2]) / 19
+    heaps = np.where(rng.random(700) < 0.6, 0, rng.choice([1, 3, 5, 10, 15, 20, 30, 40], 700, p=p))
+    x = np.column_stack([heaps, rng.normal(size=700)])[:600]
+    model = FlowDensity(support=[Integer(0), None], random_state=2).fit(x)
+    assert model.marginal([0]).pdf([20.0])[0] > 0.6 * np.mean(x[:, 0] == 20)
