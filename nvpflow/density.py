@@ -539,8 +539,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         sample_weight : array_like of real numbers, shape (n,), optional
             Finite, >= 0, and at least 2 of them > 0: the weight of each sample in the loss, the validation and the
             standardisation. Only ratios matter. Ratios of whole numbers are counts: among samples of weight 1, a sample of
-            weight 3 is three equal samples, if there are then at most a million rows, or ten times as many as were given.
-            Samples of weight 0 are left out. Default: all 1.
+            weight 3 is three equal samples, held out together, if there are then at most a million rows, or ten times as
+            many as were given. Samples of weight 0 are left out. Default: all 1.
         callback : callable, optional
             ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN
             after epochs without validation. It stops the training by raising StopIteration, which `fit` catches. What it
