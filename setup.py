@@ -37,9 +37,10 @@ else:
     compile_args = ["-std=c11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden", "-g0", "-pthread"]
     link_args = ["-pthread"]
     if sys.platform == "linux" and "NVPFLOW_LDFLAGS" not in os.environ:
-        # Without the names of functions and the tables of their frames, which debuggers and sanitizers read.
-        link_args.append("-Wl,-s")
-        compile_args.append("-fno-asynchronous-unwind-tables")
+        # Without the names of functions and the tables of their frames, which debuggers and sanitizers read, and without
+        # what of the C library Python never calls.
+        link_args += ["-Wl,-s", "-Wl,--gc-sections"]
+        compile_args += ["-fno-asynchronous-unwind-tables", "-ffunction-sections", "-fdata-sections"]
 
 # Python's headers for Windows serve builds with and without the GIL, and do not know which one this is.
 without_gil = [("Py_GIL_DISABLED", "1")] if sys.platform == "win32" and sysconfig.get_config_var("Py_GIL_DISABLED") else []

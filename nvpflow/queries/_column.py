@@ -33,7 +33,7 @@ class Column:
     """
 
     def __init__(self, lines: Lines, supports: Supports | None, origin: float, column: int) -> None:
-        self.lines, self.origin = lines, origin
+        self.lines, self.origin, self.place = lines, origin, column
         self.kind: Kind = REALS if supports is None else supports.kinds[column]
         self._layer: Bounded | None = None
         self._has_peak = supports is not None and bool(supports.on_bounds[column])  # on a bound
@@ -72,7 +72,7 @@ class Column:
     def ppf(self, q: Floats) -> Floats:
         """Quantiles of probabilities q (n, G)."""
         if not self.kind.turn:
-            return self._from_line(self.lines.ppf(q))
+            return self.from_line(self.lines.ppf(q))
         low, high = self._ends()
         return self._angles(q, low, high)
 
@@ -209,7 +209,7 @@ class Column:
             return u
         return self._layer.forward(u.reshape(-1, 1))[0].reshape(u.shape)
 
-    def _from_line(self, u: Floats) -> Floats:
+    def from_line(self, u: Floats) -> Floats:
         finite = np.isfinite(u)
         x = self._unshifted(np.where(finite, u, 0.0)) + self.origin
         low, high = self.kind.cells

@@ -56,7 +56,8 @@ class ConditionalDensity:
     AccuracyWarning
         In each method, where results cannot be trusted: an error of quadrature above 0.001, or less than 20 effective draws;
         where a number that is given is farther from 5000 samples of the model than half of their range (without a context), so
-        that the density is extrapolated; and where what is given has no density, so that results are NaN.
+        that the density is extrapolated; where what is given has no density, so that results are NaN; and, by `mean` and `std`
+        of a column with one bound, where the deviation is larger than the range of these samples.
 
     Notes
     -----
@@ -384,7 +385,7 @@ class ConditionalDensity:
         mean : ndarray, shape (n,), or (n, F) for F > 1 free columns
             Circular means of angles.
         """
-        return self._of_columns("mean", lambda column: column.moments()[0])
+        return self._of_columns("mean", lambda column: self._moments(column)[0])
 
     def std(self) -> Floats:
         """Standard deviations of the free columns.
@@ -394,7 +395,21 @@ class ConditionalDensity:
         std : ndarray, shape (n,), or (n, F) for F > 1 free columns
             Circular ones of angles.
         """
-        return self._of_columns("std", lambda column: column.moments()[1])
+        return self._of_columns("std", lambda column: self._moments(column)[1])
+
+    def _moments(self, column: Column) -> tuple[Floats, Floats]:
+        """Means and standard deviations. Warn of those that a tail decides: behind an exponential it may have any size."""
+        mean, std = column.moments()
+        if self._real is not None and not self._real.has_context and np.isfinite(column.kind.cells).sum() == 1:
+            low, high = column.from_line(np.array(self._real.limits(column.place, 0.0)))
+            n_far = int(np.count_nonzero(std > high - low))
+            if n_far:
+                warn_user(
+                    f"the mean and the standard deviation in {n_far} row(s) are those of a tail beyond all samples of the "
+                    "model: quantiles say more",
+                    AccuracyWarning,
+                )
+        return mean, std
 
     def interval(self, level: float) -> Floats:
         """Central intervals of the free columns: each end leaves out (1 - level) / 2.

@@ -4,7 +4,7 @@ import numpy as np
 import pandas
 import pytest
 
-from nvpflow import Angle, FlowDensity, Integer
+from nvpflow import AccuracyWarning, Angle, FlowDensity, Integer
 
 SMALL = {"max_iter": 5, "random_state": 0}
 KINDS = {"real": None, "positive": "positive", "share": "unit", "count": Integer(0), "angle": Angle(), "kind": "category"}
@@ -153,3 +153,15 @@ def test_means_of_columns_behind_exponentials():
     found = model.conditional({0: 1.0})
     np.testing.assert_allclose(found.mean(), np.exp(1 + 0.3**2 / 2), rtol=0.1)
     assert found.std() < 2
+
+
+def test_means_that_a_tail_decides_are_told():
+    """The deviation of exp(5 z) is 7e10, and of 5000 samples the largest is about 1e8."""
+    rng = np.random.default_rng(0)
+    found = FlowDensity(support=["positive"], random_state=0).fit(np.exp(5 * rng.normal(size=(500, 1)))).marginal([0])
+    for ask in (found.mean, found.std):
+        with pytest.warns(AccuracyWarning, match=r"in 1 row\(s\) are those of a tail beyond all samples of the model"):
+            ask()
+    assert 0.3 < found.ppf([0.5])[0] < 3
+    usual = FlowDensity(support=["positive"], random_state=0).fit(rng.exponential(size=(300, 1)))
+    assert 0.5 < usual.marginal([0]).std() < 2  # without a warning
