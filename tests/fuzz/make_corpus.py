@@ -30,6 +30,7 @@ def flows():
         "circular": nvpflow.Flow([nvpflow.CircularSplineCoupling(2, **options, **angle)], nvpflow.CircularBase([2.0, None])),
         "linear": nvpflow.Flow([nvpflow.Permutation(3, [2, 0, 1]), nvpflow.LULinear(3), nvpflow.ActNorm(3)]),
         "bounded": nvpflow.Flow([nvpflow.Bounded(3, [(0, 1), (0, None), (None, None)])]),
+        "nearly lines": nvpflow.Flow([nvpflow.Bounded(3, [(0, 1), (0, None), (None, 2)], [-0.1, -1, -2])]),
         "mixture": nvpflow.Flow([one], mixture),
         "conditional": nvpflow.Flow([nvpflow.ActNorm(1)], conditional),
         "tails": nvpflow.Flow([two], nvpflow.StudentTBase(2)),

@@ -87,6 +87,17 @@ def test_maps_that_are_nearly_lines(name):
         np.testing.assert_allclose(other, high - x, rtol=1e-13, atol=1e-13)
 
 
+def test_scales_far_above_the_width_of_an_interval():
+    """The logistic function is left, without cancellation."""
+    for scale in (-3e6, -3e15, -1e300):
+        layer = nvpflow.Bounded(1, [(0, 3)], [scale], dtype="float64")
+        z = np.linspace(-30, 5, 50)
+        x, log_det = layer.forward(z[:, np.newaxis])
+        np.testing.assert_allclose(x[:, 0], 3 / (1 + np.exp(-z)), rtol=2e-6)
+        np.testing.assert_allclose(log_det, np.log(3) - np.logaddexp(0, z) - np.logaddexp(0, -z), atol=2e-6)
+        np.testing.assert_allclose(layer.inverse(x[:40])[0][:, 0], z[:40], rtol=1e-9, atol=1e-9)
+
+
 def test_far_from_bounds_they_are_lines():
     layer = nvpflow.Bounded(3, [(0, None), (None, 9), (0, 9)], [-0.01, -0.02, -0.03], dtype="float64")
     x = np.linspace(2, 7, 11)[:, np.newaxis] * np.ones(3)

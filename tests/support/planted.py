@@ -110,7 +110,7 @@ threads = [threading.Thread(target=use) for _ in range(2)]
 import nvpflow, numpy
 flow = nvpflow.Flow([nvpflow.AffineCoupling(2, 64, random_state=0)])
 flow.n_jobs = 2
-flow.fit(numpy.random.default_rng(0).normal(size=(20_000, 2)), max_iter=3)
+flow.fit(numpy.random.default_rng(0).normal(size=(20_000, 2)), max_iter=12)  # on a busy machine the threads rarely meet
 """,
     ),
 ]  # fmt: skip

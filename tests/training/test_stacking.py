@@ -108,19 +108,6 @@ def test_negligible_candidates_are_dropped_alone(monkeypatch):
     assert abs(means[0] - means[1]) < 1e-4
 
 
-def test_a_row_of_next_to_no_weight_does_not_take_the_shares():
-    """Its only density has a negligible share, and was dropped: the shares were NaN, then 0."""
-    log_probs = {"a": np.full(500, -1.0), "b": np.full(500, -1.2), "of one row": np.full(500, -800.0)}
-    log_probs["a"][0] = log_probs["b"][0] = -np.inf
-    log_probs["of one row"][0] = 0.0
-    weight = np.ones(500)
-    weight[0] = 1e-9
-    shares = stacking.shares_of(log_probs, weight)
-    assert shares["a"] == pytest.approx(1, abs=1e-2) and sum(shares.values()) == pytest.approx(1)
-    found = stacking.log_average(log_probs, shares)
-    assert found[1:] == pytest.approx(np.full(499, -1.0), abs=0.02) and not np.isnan(found).any()
-
-
 def test_an_outlier_of_next_to_no_weight_costs_nothing():
     rng = np.random.default_rng(1)
     centres = 4 * rng.normal(size=(2, 2))
