@@ -25,6 +25,7 @@ __all__ = [
     "MOST_COLUMNS",
     "PARTS",
     "QUICK_ROWS",
+    "masks_of_parts",
     "quick_log_density",
     "search_margins",
 ]
@@ -67,10 +68,7 @@ def search_margins(
         return None
     rng = np.random.default_rng(seed)
     some = data.rows(rng.permutation(n)[:MOST_ROWS])
-    row = copies_of(some)
-    part = np.arange(len(some.x)) if row is None else row
-    part = part % (PARTS_OF_FEW if len(some.x) <= FEW_ROWS else PARTS)
-    masks = [part == i for i in range(part.max() + 1)]
+    masks = masks_of_parts(some, PARTS_OF_FEW if len(some.x) <= FEW_ROWS else PARTS)
     quick, quick_masks = some.rows(slice(QUICK_ROWS)), [mask[:QUICK_ROWS] for mask in masks[:PARTS]]
     columns = _columns_that_gain(quick, quick_masks, dtype) & (True if among is None else among)
     if not columns.any():
@@ -83,6 +81,13 @@ def search_margins(
     margins = Margins.fit(data.x.astype(np.float64), data.weight, columns, dtype)
     margins.scores = scores
     return margins
+
+
+def masks_of_parts(data: Data, n_parts: int) -> list[Bools]:
+    """Masks (n,) of parts of samples in random order, with copies together. There are fewer if the rows are fewer."""
+    row = copies_of(data)
+    part = (np.arange(len(data.x)) if row is None else row) % n_parts
+    return [part == i for i in range(part.max() + 1)]
 
 
 def quick_log_density(

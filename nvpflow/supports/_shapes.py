@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
-from nvpflow._training.copies import copies_of
 from nvpflow._training.margin_search import (
     FEW_COMPONENTS,
     FEWEST_ROWS,
@@ -23,6 +22,7 @@ from nvpflow._training.margin_search import (
     MOST_COLUMNS,
     PARTS,
     QUICK_ROWS,
+    masks_of_parts,
     quick_log_density,
 )
 from nvpflow._training.stacking import LARGEST_LOSS
@@ -83,10 +83,11 @@ class _Look(NamedTuple):
         """None if the rows are too few, or the columns too many."""
         order = np.random.default_rng(seed).permutation(len(data.x))[:QUICK_ROWS]
         some = data._replace(context=None).rows(order)
-        varies, row = (some.x != some.x[:1]).any(axis=0), copies_of(some)
-        part = (np.arange(len(some.x)) if row is None else row) % PARTS
-        masks = [part == i for i in range(PARTS)]
-        if len(some.x) < FEWEST_ROWS or varies.sum() > MOST_COLUMNS or not all(mask.any() for mask in masks):
+        varies = (some.x != some.x[:1]).any(axis=0)
+        if len(some.x) < FEWEST_ROWS or varies.sum() > MOST_COLUMNS:
+            return None
+        masks = masks_of_parts(some, PARTS)
+        if len(masks) < PARTS:
             return None
         return cls(some, masks, varies, dtype, seed)
 

@@ -25,6 +25,14 @@ def model(request):
     return nvpflow.FlowDensity(n_models=request.param, **settings).fit(curved(500))
 
 
+def lines_of(model, n_jobs):
+    rows = curved(N)
+    rows[:, 2] = np.nan
+    model.flow_.n_jobs = n_jobs
+    vars(model).pop("_incomplete", None)
+    return Lines(RealModel(model._incomplete_model()), rows, None, 2)
+
+
 def answers(model, n_jobs, rows, column):
     model.flow_.n_jobs = n_jobs
     vars(model).pop("_incomplete", None)
@@ -44,11 +52,7 @@ def test_answers_do_not_depend_on_the_number_of_threads(model, n_open, n_rows):
 
 
 def test_parts_are_found_side_by_side(model):
-    rows = curved(N)
-    rows[:, 2] = np.nan
-    model.flow_.n_jobs = 3
-    vars(model).pop("_incomplete", None)
-    lines = Lines(RealModel(model._incomplete_model()), rows, None, 2)
+    lines = lines_of(model, 3)
     assert len(lines.parts) == 3
     together = threading.Barrier(3, timeout=30)
 
@@ -60,11 +64,7 @@ def test_parts_are_found_side_by_side(model):
 
 
 def test_an_error_in_a_thread_reaches_the_caller(model):
-    rows = curved(N)
-    rows[:, 2] = np.nan
-    model.flow_.n_jobs = 2
-    vars(model).pop("_incomplete", None)
-    lines = Lines(RealModel(model._incomplete_model()), rows, None, 2)
+    lines = lines_of(model, 2)
 
     def fails(u):
         raise ZeroDivisionError("of one part")
