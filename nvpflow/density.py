@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, NamedTuple, Self, cast, overload
 
 import numpy as np
@@ -24,6 +25,7 @@ from nvpflow._training.degenerate import refuse_constant_columns
 from nvpflow._training.fit import train
 from nvpflow._training.members import check_members, train_members
 from nvpflow._training.origin import name_columns
+from nvpflow._training.outdone import Outdone
 from nvpflow._training.partial_fit import Stream
 from nvpflow._training.prepare import Prepared, prepare, read_table, without_codes
 from nvpflow._training.settings import Settings
@@ -251,7 +253,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
     warm_start : bool, default False
         `fit` starts from the present flow; of an ensemble, every member does, and further members are new. The parameters that
         shape a flow must be unchanged. Standardisation and mixture are taken from the new samples if these are then likelier
-        by more than as many parameters gain by chance (Akaike's criterion); otherwise the flow keeps its function.
+        by more than as many parameters gain by chance (Akaike's criterion); otherwise the flow keeps its function. `fit`
+        starts anew if quick mixtures are clearly better in the end, or if categories need indicators that they did not.
     dtype : {"float32", "float64"}, default "float32"
         Of the parameters and of all computation.
     n_jobs : int or None, default None
@@ -543,9 +546,9 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             many as were given. Samples of weight 0 are left out. Default: all 1.
         callback : callable, optional
             ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN
-            after epochs without validation. It stops the training by raising StopIteration, which `fit` catches. What it
-            returns is ignored. The epochs of an ensemble's members are counted on, and StopIteration stops all: the members
-            trained so far are kept.
+            after epochs without validation. It stops the training by raising StopIteration, which `fit` catches; after
+            another error an earlier fit is unchanged. What it returns is ignored. The epochs of an ensemble's members are
+            counted on, and StopIteration stops all: the members trained so far are kept.
         comm : mpi4py.MPI.Comm, optional
             Each rank of this communicator calls `fit` with rows of its own and equal parameters, and all of them get the same
             model, with the same bits: that of all rows, in the order of the ranks, but for rounding. Without context and
@@ -644,7 +647,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
     def _fit_data(self, settings: Settings, prepared: Prepared, callback: Callback | None = None) -> Self:
         """Fit to checked samples."""
         check_latent(settings, prepared)
-        before = self if settings.warm_start and hasattr(self, "flow_") else None
+        before = self if settings.warm_start and hasattr(self, "flow_") and prepared.continues(self) else None
         data, fitted = with_copies(prepared.data), prepared.fitted_attributes()
         columns = prepared.n_features, prepared.names, prepared.context_names
         if data.x.shape[1] == 0:
@@ -665,8 +668,10 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
                 train(settings, seen[0], fitted, callback, before, supports, prepared.blocks, incomplete, of_table)
             else:
                 train_members(settings, seen, fitted, callback, before, supports, prepared.blocks, of_table)
-        except BaseException:  # an interruption leaves the best parameters so far
-            if "flow_" in fitted:
+        except Outdone:
+            return self._fit_data(replace(settings, warm_start=False), prepared, callback)
+        except BaseException as error:  # an interruption leaves the best parameters so far, an error the earlier fit
+            if "flow_" in fitted and not isinstance(error, Exception):
                 self._keep(fitted, *columns)
             raise
         if not all(

@@ -68,7 +68,8 @@ class FlowRegressor(Estimator):
         T, the number of targets.
     levels_ : ndarray of float64, shape (m,), or None
         None without folds. The sorted levels of held-out targets, each the probability of a smaller target by the density
-        that has not seen it. They are uniform for a calibrated model.
+        that has not seen it. They are uniform for a calibrated model. Of weighted rows there are as many as the weights count:
+        a whole-number weight is a number of copies, other weights have an effective size.
     n_samples_seen_ : int
         Rows of positive weight given to `fit`.
     n_features_in_ : int
@@ -85,8 +86,8 @@ class FlowRegressor(Estimator):
     the same ones in each call.
 
     The levels of held-out targets come from densities that were fitted to fewer rows, so that intervals are a little wide.
-    Folds are drawn by `random_state`, and copies of a row share one, but not equal rows of rounded columns. Rows of positive
-    weight count alike.
+    Folds are drawn by `random_state`, and copies of a row share one, but not equal rows of rounded columns. Levels count by
+    the weights of their rows.
 
     A row of X outside of the range of training is clipped to it, with a warning: see `FlowDensity.context_range_`.
 

@@ -18,7 +18,7 @@ from nvpflow._io.load_supervised import restore_classifier, restore_regressor
 from nvpflow._io.random_state import restore_random_state
 from nvpflow._io.refinement import restore_refinement
 from nvpflow._training.history import validated
-from nvpflow._typing import AnyPath, BinaryReader, Floats, Names, Search
+from nvpflow._typing import AnyPath, BinaryReader, Bools, Floats, Names, Search
 from nvpflow._validation.arguments import check_bool, check_choice, check_int, check_real, shown
 from nvpflow.density import FlowDensity
 from nvpflow.ensemble import FlowEnsemble
@@ -355,13 +355,21 @@ def _restore_supports(header: dict[str, Any], flow: Flow | FlowEnsemble) -> dict
         raise ValueError("columns have a support, and the flow has no layer that leads to it")
     if any(other.config() != last.config() for other in others):
         raise ValueError("columns have one support, and the flows have layers that lead to different ones")
-    on_bounds = header.get("on_bounds", [False] * len(kinds))  # earlier files do not say it
-    if not isinstance(on_bounds, list) or [type(flag) for flag in on_bounds] != [bool] * len(kinds):
-        raise ValueError(f"on_bounds must be {len(kinds)} times true or false, got {shown(on_bounds)}")
-    supports = Supports(kinds, np.array(last.scales), np.array(last.edges), np.array(on_bounds))
+    scales = np.array(last.scales)
+    # Earlier files do not say it.
+    on_bounds = _restore_flags(header, "on_bounds", np.zeros(len(kinds), bool))
+    is_straight = _restore_flags(header, "is_straight", scales < 0)
+    supports = Supports(kinds, scales, np.array(last.edges), on_bounds, is_straight)
     if supports.layer(flow.dtype).bounds != last.bounds:
         raise ValueError(f"the columns and the flow have different bounds: {shown(header['columns'])}, {shown(last.bounds)}")
     return {"_supports": supports}
+
+
+def _restore_flags(header: dict[str, Any], key: str, default: Bools) -> Bools:
+    flags, n = header.get(key, default.tolist()), len(default)
+    if not isinstance(flags, list) or [type(flag) for flag in flags] != [bool] * n:
+        raise ValueError(f"{key} must be {n} times true or false, got {shown(flags)}")
+    return np.array(flags)
 
 
 def _restore_names(header: dict[str, Any], key: str, n: int) -> Names | None:

@@ -66,6 +66,10 @@ class Npz:
                     f"{name!r} claims {member.file_size} bytes, {member.compress_size} packed, in a file of {file_size}"
                 )
             self.members[name] = member
+        # Models of several densities hold archives: the end of one may be that of a file which is cut off.
+        first = min((member.header_offset for member in archive.infolist()), default=0)
+        if first:
+            raise ValueError(f"the archive is damaged: its first member begins after {first} bytes")
         total = sum(member.file_size for member in self.members.values())
         if total > file_size:
             raise ValueError(f"its members overlap: they claim {total} bytes in a file of {file_size}")

@@ -192,7 +192,7 @@ def _contents(model: Any) -> tuple[dict[str, Any], Flow | FlowEnsemble | None, d
         supports = model._known_supports()
         if supports is not None:
             header["columns"] = [kind._plain() for kind in supports.kinds]
-            header["on_bounds"] = supports.on_bounds.tolist()
+            header |= {name: getattr(supports, name).tolist() for name in ("on_bounds", "is_straight")}
             arrays["columns"] = np.array([_numbers_of(kind) for kind in supports.kinds]).ravel()
         if hasattr(model, "_frame"):
             header["frame"] = model._frame.plain()

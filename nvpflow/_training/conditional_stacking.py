@@ -11,6 +11,7 @@ from nvpflow._training.conditional_candidates import ConditionalCandidates
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
 from nvpflow._training.stacking import Stack, count_parts, parts_in_turn, share_of_distinct, stack_of
+from nvpflow._training.tails import Tails
 from nvpflow._typing import Floats
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.mixture_base import MixtureBase
@@ -28,7 +29,7 @@ def stack_conditional_mixtures(
     blocks: tuple[int, ...],
     seed: int,
     log_slopes: Floats,
-    widest: Floats | None = None,
+    tails: Tails | None = None,
 ) -> Stack:
     """As `stack_mixtures`, of mixtures of context and samples together, given the context.
 
@@ -42,7 +43,7 @@ def stack_conditional_mixtures(
         With their context, at least a column.
     blocks : tuple of int
         The sizes of the blocks of indicators, which are the last columns of the context.
-    seed, log_slopes, widest
+    seed, log_slopes, tails
         As of `stack_mixtures`.
 
     Returns
@@ -51,7 +52,7 @@ def stack_conditional_mixtures(
         With a `ConditionalMixtureBase`.
     """
     data = training.and_those(validation)
-    columns = StandardizedColumns(data, blocks, widest)
+    columns = StandardizedColumns(data, blocks, tails)
     masks = parts_in_turn(training, len(validation.x), count_parts(data, columns.n_real), seed)
     stack = stack_of(columns.candidates, masks, data, validation, seed, log_slopes, columns.log_det)
     columns.ignore_constant(stack.base)
@@ -79,7 +80,7 @@ def fit_conditional_mixture(data: Data, blocks: tuple[int, ...], seed: int) -> C
 class StandardizedColumns:
     """The columns of context and samples, standardised, without the indicators."""
 
-    def __init__(self, data: Data, blocks: tuple[int, ...], widest: Floats | None = None) -> None:
+    def __init__(self, data: Data, blocks: tuple[int, ...], tails: Tails | None = None) -> None:
         assert data.context is not None
         n_indicators = sum(blocks)
         self.blocks, self.n_real = blocks, data.context.shape[1] - n_indicators
@@ -88,8 +89,7 @@ class StandardizedColumns:
         joint = np.hstack([real, data.x])
         self.units = ColumnUnits(joint, data.weight)
         self.distinct = share_of_distinct(joint)
-        of_context = np.full(self.n_real, np.inf)
-        self.widest = None if widest is None else np.append(of_context, widest) / self.units.deviation
+        self.tails = tails and tails.in_units_of(self.units.deviation)
         indicators = data.context[:, self.n_real :] if blocks else None
         self.standardized = data._replace(x=self.units.standardize(joint), context=indicators)
 
@@ -100,7 +100,7 @@ class StandardizedColumns:
 
     def candidates(self, mask: npt.NDArray[np.bool_], seeds: list[int]) -> ConditionalCandidates:
         part = ConditionalCandidates(self.standardized, self.units, mask, self.distinct, seeds, self.n_real, self.blocks)
-        part.widest = self.widest
+        part.tails = self.tails
         return part
 
     def ignore_constant(self, base: MixtureBase) -> None:

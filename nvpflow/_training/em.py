@@ -12,6 +12,7 @@ from nvpflow._training.dataset import Data
 from nvpflow._training.kmeans import Clusters
 from nvpflow._training.neighbours import order_of_neighbours
 from nvpflow._training.statistics import blocks, effective_size, location_and_scale
+from nvpflow._training.tails import Tails
 from nvpflow._typing import Floats
 from nvpflow.mixture_base import MixtureBase
 
@@ -107,6 +108,11 @@ class Mixture:
         n_parameters = self.k * (1 + self.dim + self.dim * (self.dim + 1) // 2) - 1
         criterion: float = 2 * self.samples.n * nll + n_parameters * np.log(self.samples.n)
         return criterion
+
+    def narrow(self, tails: Tails) -> None:
+        """Let no component expect samples far beyond the largest one, where that has a limit."""
+        samples = self.samples
+        self.covariances = tails.narrowed(samples.x, samples.n, self.weights, self.means, self.covariances)
 
     def log_prob(self, x: Floats) -> Floats:
         """Log-density of points x (n, D), in nats, in float64. Minus infinity where it is not finite."""

@@ -20,6 +20,7 @@ from nvpflow._training.limit import Limit
 from nvpflow._training.margin_search import search_margins
 from nvpflow._training.margins import Margins
 from nvpflow._training.mixture_search import MOST_SEARCHES, fit_mixture
+from nvpflow._training.outdone import Outdone, is_outdone
 from nvpflow._training.resolution import MANY_ROWS, are_wide, is_lost_behind, warn_of_lost_resolution, warn_of_wide
 from nvpflow._training.rival import adopt_better_rival
 from nvpflow._training.search import mixtures_of
@@ -88,6 +89,8 @@ def train(
             train_best(starts, watch, shuffle_seed, limit, with_rival=before is None)
     finally:
         fitted |= learned(settings, starts, scaler, supports)  # even if interrupted
+    if before is not None and not starts[0].was_stopped and is_outdone(starts[0]):
+        raise Outdone
     if some is not None and "flow_" in fitted:
         inputs = reads(fitted, some, marks=False)
         expected = min(starts, key=Start.validation_nll).first_log_probs_of_kept(len(some.x))

@@ -91,14 +91,19 @@ def masks_of_parts(data: Data, n_parts: int) -> list[Bools]:
 
 
 def quick_log_density(
-    data: Data, masks: list[Bools], dtype: FloatDType, seed: int, components: tuple[int, ...], may_bend: Bools
+    data: Data,
+    masks: list[Bools],
+    dtype: FloatDType,
+    seed: int,
+    components: tuple[int, ...],
+    may_bend: Bools,
+    blocks: tuple[int, ...] = (),
 ) -> Floats:
     """Log-density of the samples, part by part, by averages of few mixtures fitted to the other parts, in nats.
 
     Parameters
     ----------
     data : Data
-        Without a context.
     masks : list of ndarray of bool, shape (n,)
         The parts that are held out in turn.
     dtype : numpy.dtype
@@ -108,10 +113,12 @@ def quick_log_density(
         The numbers of components of the mixtures.
     may_bend : ndarray of bool, shape (D,)
         The columns that may have margins, with which the density is taken if it is better.
+    blocks : tuple of int
+        As of `search_margins`.
     """
-    look = _Look(data, masks, dtype, seed, components, ())
+    look = _Look(data, masks, dtype, seed, components, blocks)
     without = _held_out(look, None)
-    columns = _columns_that_gain(data, masks, dtype) & may_bend
+    columns = _columns_that_gain(data, masks, dtype) & may_bend if may_bend.any() else may_bend
     if not columns.any():
         return without
     within = _held_out(look, columns)

@@ -16,6 +16,7 @@ from nvpflow._training.kmeans import Clusters, Marks, moments_of_shells, ways_to
 from nvpflow._training.merge import with_pair_merged
 from nvpflow._training.mixture_search import COMPONENTS
 from nvpflow._training.statistics import moments
+from nvpflow._training.tails import Tails
 from nvpflow._typing import Floats
 from nvpflow.mixture_base import MixtureBase
 
@@ -124,8 +125,8 @@ class Candidates:
     scales : ndarray, shape (D,), or None
         The deviations of the columns in the units of the user, up to a factor. One normal distribution is shrunk to equal
         variances in these.
-    widest : ndarray, shape (D,), or None
-        The largest deviations of broad normals.
+    tails : Tails or None
+        How wide components may be.
     among : collection of str or None
         The only mixtures of several components to fit, but for kernels. None: all.
     judged : ndarray of int
@@ -145,7 +146,7 @@ class Candidates:
     guards_tails: bool = True
     rows_to_merge: float = ROWS_TO_MERGE
     scales: Floats | None = None
-    widest: Floats | None = None
+    tails: Tails | None = None
     among: Collection[str] | None = None
 
     def __init__(
@@ -293,15 +294,17 @@ class Candidates:
     def _fit_broad(self) -> Iterator[str]:
         """Fit broad normal distributions, all together and each by itself. Yield their names."""
         dim = self.samples.x.shape[1]
-        deviations = np.outer(WIDTHS, np.ones(dim))
-        if self.widest is not None:
-            deviations = np.unique(np.minimum(deviations, self.widest), axis=0)
+        means, deviations = np.zeros((len(WIDTHS), dim)), np.outer(WIDTHS, np.ones(dim))
+        if self.tails is not None:
+            means, deviations = self.tails.broad(self.samples.x, deviations)
+            deviations, first = np.unique(deviations, axis=0, return_index=True)
+            means = means[first]
         covariances = deviations[:, np.newaxis] ** 2 * np.eye(dim)
-        each = {f"{BROAD} of {one.max():.3g} deviations": squares[np.newaxis] for one, squares in zip(deviations, covariances)}
-        for name, some in {BROAD: covariances, **each}.items():
+        each = {f"{BROAD} of {one.max():.3g} deviations": np.array([i]) for i, one in enumerate(deviations)}
+        for name, some in {BROAD: np.arange(len(means)), **each}.items():
             k = len(some)
             mixture = self._new_mixture(self.samples, k)
-            mixture.weights, mixture.means, mixture.covariances = np.full(k, 1 / k), np.zeros((k, dim)), some
+            mixture.weights, mixture.means, mixture.covariances = np.full(k, 1 / k), means[some], covariances[some]
             yield self._keep(name, mixture)
 
     def _fit_normal(self) -> Iterator[str]:
@@ -362,6 +365,8 @@ class Candidates:
         self.samples.prior.n_factors = self._factors.get(name, 0)
 
     def _keep(self, name: str, mixture: Mixture, prior: float | None = None) -> str:
+        if self.tails is not None and not name.startswith(BROAD):
+            mixture.narrow(self.tails)
         self._mixtures[name] = _Fitted(mixture.weights, mixture.means, mixture.covariances, prior, mixture.tables)
         self.log_probs[name] = self._log_prob(name, mixture) if len(self.held_out.x) else np.empty(0)
         return name
@@ -383,6 +388,8 @@ class Candidates:
         What is held out has no say any more: `log_probs` stay.
         """
         for name, mixture, prior in self._continued_to(self.every, names):
+            if self.tails is not None:
+                mixture.narrow(self.tails)
             self._mixtures[name] = _Fitted(mixture.weights, mixture.means, mixture.covariances, prior, mixture.tables)
 
     def _continued_to(self, data: Data, names: Iterable[str]) -> Iterator[tuple[str, Mixture, float]]:

@@ -85,6 +85,11 @@ class Prepared(NamedTuple):
         """Whether cells are missing."""
         return bool(np.isnan(self.data.x).any() or (self.codes is not None and (self.codes < 0).any()))
 
+    def continues(self, before: FittedModel) -> bool:
+        """Whether a flow reads these categories as it did those of the fit before."""
+        pairs = (self.categories, before._known_categories()), (self.encoding, before._known_encoding())
+        return all(known is None or (new is not None and new.indicators is known.indicators) for new, known in pairs)
+
     def rows(self) -> Floats:
         """The numbers and the codes of categories, NaN where a cell is missing."""
         return self.data.x if self.codes is None else with_codes(self.data.x, self.codes)
@@ -151,6 +156,8 @@ def _with_categories(
         (seed,) = draw_seeds(settings.random_state, 4 + 2 * settings.n_models)[-1:]
         codes = complete_codes(settings, prepared, coding, codes, seed, fit)
     data = prepared.data
+    if known is not None and known.is_outgrown(codes, data.weight):
+        known = None
     categories, read = Categories.fit(coding, codes, with_means(data.x), data.weight, settings.dtype, known)
     return prepared._replace(data=data._replace(context=read), categories=categories)
 
@@ -205,7 +212,7 @@ def encoding_for(
     declared = Declared.of(settings.context_support, names, context, ("context", "context_support"))
     known = None if before is None else before._known_encoding()
     if known is not None:
-        return known
+        return known.grown(context)
     if declared is None:
         return None
     n_columns = count_columns("context", context)

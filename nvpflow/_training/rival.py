@@ -88,7 +88,7 @@ def _rival(start: Start, units: Units) -> _Rival:
         assert start.given is not None
         training, validation = (data._replace(x=units.standardize(data.x, data.context)) for data in start.given if data)
     slopes = np.concatenate(start.log_slopes) + units.log_det
-    stack = stack_conditional_mixtures(training, validation, start.blocks, start.seed, slopes, start.widest(units))
+    stack = stack_conditional_mixtures(training, validation, start.blocks, start.seed, slopes, start.tails(units))
     return _Rival(stack, units)
 
 

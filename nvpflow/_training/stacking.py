@@ -19,6 +19,7 @@ from nvpflow._training.em import ColumnUnits
 from nvpflow._training.mixture_candidates import BROAD, KERNELS, LATER_STEPS, MOST_ROWS, NORMAL, Candidates, components_of
 from nvpflow._training.mixture_search import PATIENCE
 from nvpflow._training.statistics import mean_and_error, places_of_rows
+from nvpflow._training.tails import Tails
 from nvpflow._typing import Floats, Search
 from nvpflow.mixture_base import MixtureBase
 
@@ -105,7 +106,7 @@ def stack_mixtures(
     among: Collection[str] | None = None,
     guards_tails: bool = True,
     deviations: Floats | None = None,
-    widest: Floats | None = None,
+    tails: Tails | None = None,
 ) -> Stack:
     """Fit mixtures to all samples but one part, for one part after another. Weight them by the likelihood of these parts.
 
@@ -127,8 +128,8 @@ def stack_mixtures(
         Whether the average has a small share of broad normals at least.
     deviations : ndarray, shape (D,), optional
         Of the columns in the units of the user, if these are straight maps of the samples.
-    widest : ndarray, shape (D,), optional
-        The largest deviations of broad normals in each column.
+    tails : Tails, optional
+        How wide components may be.
 
     Returns
     -------
@@ -142,7 +143,7 @@ def stack_mixtures(
     def candidates(mask: npt.NDArray[np.bool_], seeds: list[int]) -> Candidates:
         part = Candidates(data, units, mask, distinct, seeds)
         part.among, part.guards_tails = among, guards_tails
-        part.widest = None if widest is None else widest / units.deviation
+        part.tails = tails and tails.in_units_of(units.deviation)
         part.scales = None if deviations is None else deviations / deviations.max() * units.deviation
         return part
 

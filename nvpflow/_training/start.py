@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from nvpflow._training.options import TrainingOptions
 from nvpflow._training.search import alone, with_candidate
 from nvpflow._training.stacking import Stack, stack_mixtures
 from nvpflow._training.statistics import effective_size, mean_and_error
+from nvpflow._training.tails import Tails
 from nvpflow._typing import Callback, Floats, Search
 from nvpflow._warnings import kept_warnings
 from nvpflow.bases import FittedBase, fitted_base
@@ -353,7 +354,7 @@ class Start:
         slopes = np.concatenate(self.log_slopes) + self.units.log_det
         if isinstance(self.mixture, ConditionalMixtureBase):
             return stack_conditional_mixtures(
-                self.training, self.validation, self.blocks, self.seed, slopes, self.widest(self.units)
+                self.training, self.validation, self.blocks, self.seed, slopes, self.tails(self.units)
             )
         context = self.training.context
         n_context = 0 if context is None else context.shape[1] - sum(self.blocks)
@@ -366,17 +367,18 @@ class Start:
             self.known,
             guards_tails=self.supports is None or self.supports.may_be_broad,
             deviations=self.units.deviations,
-            widest=self.widest(self.units),
+            tails=self.tails(self.units),
         )
 
-    def widest(self, units: Units) -> Floats | None:
-        """The largest deviations (D,) of broad normals in these units, or None: see `Supports.widest` and `Margins.widest`."""
-        margins = units.margins
+    def tails(self, units: Units) -> Tails | None:
+        """How wide components may be in these units: see `Supports.widest`, `Supports.doubled` and `Margins.widest`."""
+        margins, dim = units.margins, self.training.x.shape[1]
+        of_margins = np.full(dim, np.inf) if margins is None else margins.widest
         if self.supports is None:
-            return None if margins is None else margins.widest
-        deviations = np.ones(self.training.x.shape[1]) if units.in_place else units.deviation
+            return None if margins is None else Tails(of_margins, np.full(dim, np.inf))
+        deviations = np.ones(dim) if units.in_place else units.deviation
         of_supports = self.supports.widest(deviations) / deviations
-        return of_supports if margins is None else np.minimum(of_supports, margins.widest)
+        return Tails(np.minimum(of_supports, of_margins), self.supports.doubled / deviations)
 
     def _keep_layers(self, log_prob: Floats, held_out: Floats, gain: float) -> bool:
         """Keep the layers if they are better than another base, and reset them if not. Return which.
@@ -412,10 +414,16 @@ class Start:
         assert self.validation is not None
         return self._log_prob(self.flow)
 
-    def _log_prob(self, density: Flow | MixtureBase) -> Floats:
-        assert self.validation is not None
+    def _log_prob(self, density: Flow | MixtureBase, data: Data | None = None) -> Floats:
+        data = data or self.validation
+        assert data is not None
         with np.errstate(invalid="ignore"):  # for samples without a density
-            return density.log_prob(*self.validation[:2]).astype(np.float64)
+            return density.log_prob(*data[:2]).astype(np.float64)
+
+    def log_prob_of(self, data: Data) -> Floats:
+        """Log-density of standardised samples by what is kept."""
+        is_average = self._without_layers is not None and isinstance(self.base, MixtureBase)
+        return self._log_prob(cast(MixtureBase, self.base) if is_average else self.flow, data)
 
     def log_prob_of_kept(self) -> Floats:
         """Log-density of the validation samples by what is kept, the flow or an average of mixtures, had it not seen them."""

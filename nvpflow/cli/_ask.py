@@ -172,6 +172,8 @@ def _values(model: Model, place: int) -> list[Any]:
 def _place(model: Model, key: str, option: str) -> int:
     """The column with a name, or a number from 1."""
     if model.names is not None and key in model.names:
+        if model.names.count(key) > 1:
+            raise ValueError(f"{option}: the model has {model.names.count(key)} columns {key!r:.60}: use their numbers")
         return model.names.index(key)
     if key.isascii() and key.isdigit() and 1 <= int(key) <= model.data_dim:
         return int(key) - 1

@@ -9,6 +9,7 @@ import numpy as np
 
 from nvpflow._training.dataset import Data
 from nvpflow._training.prepare import prepare
+from nvpflow._training.statistics import effective_size_of
 from nvpflow._typing import ArrayLike, Floats, Ints
 from nvpflow._validation.arguments import draw_seeds
 from nvpflow._warnings import kept_warnings
@@ -24,6 +25,7 @@ __all__ = ["auto_levels", "held_out_levels"]
 # With "auto", folds are held out until there are so many levels: the share of 1000 that lie in intervals of 90 % has a
 # standard error of 1 %. Fewer rows than LEAST_ROWS have too few levels for such intervals, and are left in training.
 AUTO_FOLDS, ENOUGH_LEVELS, LEAST_ROWS = 5, 1000, 30
+MOST_COPIES = 100_000  # levels of rows with whole-number weights
 
 
 def auto_levels(fitted: FlowDensity, X: Any, y: Floats, sample_weight: ArrayLike | None) -> Floats | None:
@@ -65,10 +67,10 @@ def held_out_levels(
     rows = np.hstack([y.astype(np.float64), read])
     folds = stratified_folds(Data(rows), np.zeros(len(y), np.intp), n_folds, split_seed)
     folds[weight == 0] = -1
-    has_layers, levels = _has_layers(fitted), list[Floats]()
+    has_layers, levels, seen = _has_layers(fitted), list[Floats](), list[Ints]()
     for k in np.unique(folds[folds >= 0]):
         given, out = np.flatnonzero((folds != k) & (weight > 0)), np.flatnonzero(folds == k)
-        if sum(map(len, levels)) >= enough:
+        if _count(weight[np.concatenate(seen)] if seen else np.empty(0)) >= enough:
             break
         if np.ptp(y[given]) == 0:
             continue  # no density: the only other value is held out
@@ -80,7 +82,23 @@ def held_out_levels(
             context = density._check_context(_rows(X, out), len(out))
             assert context is not None
             levels.append(Targets(density, context).cdf(density._check_samples(y[out])))
-    found: Floats = np.sort(np.concatenate([np.empty(0), *levels]))
+            seen.append(out)
+    return _counted(np.concatenate(levels), weight[np.concatenate(seen)]) if seen else np.empty(0)
+
+
+def _count(weight: Floats) -> int:
+    """How many levels of equal weight those of these weights (m,) stand for: whole numbers count copies of rows."""
+    total = weight.sum()
+    if total <= MOST_COPIES and (weight == np.rint(weight)).all():
+        return int(total)
+    return max(1, int(effective_size_of(weight, weight)))
+
+
+def _counted(levels: Floats, weight: Floats) -> Floats:
+    """Sorted levels of equal weight with the distribution of those (m,) of these weights."""
+    order, n = np.argsort(levels), _count(weight)
+    ends = np.cumsum(weight[order]) / weight.sum()
+    found: Floats = levels[order][np.searchsorted(ends, (np.arange(n) + 0.5) / n)]
     return found
 
 

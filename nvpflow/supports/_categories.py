@@ -55,6 +55,11 @@ class Categories:
         found = cls(coding, indicators, effects, table)
         return found, found._joined(left_out, codes, dtype)
 
+    def is_outgrown(self, codes: Ints, weight: Floats | None) -> bool:
+        """Whether values of codes (n, K) that share an indicator have rows enough for their own."""
+        known = Combinations.of(codes, weight, self.coding.sizes)
+        return self.indicators.are_outgrown([known.margin(j) for j in range(len(self.coding.sizes))])
+
     @property
     def width(self) -> int:
         """The number of columns of the flow's context that categories have."""

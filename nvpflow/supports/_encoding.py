@@ -53,10 +53,7 @@ class ContextEncoding:
         labels = [declared.label(i) for i in range(n_columns)]
         parts = take_apart("context", context, [i for i, kind in enumerate(kinds) if isinstance(kind, Category)])
         coding = Coding.of("context", parts, kinds, labels)
-        codes = coding.codes("context", parts)
-        counts: list[Floats] = [
-            np.bincount(column, minlength=size).astype(np.float64) for column, size in zip(codes.T, coding.sizes)
-        ]
+        counts = _counts(coding, coding.codes("context", parts))
         angles = tuple(kind if isinstance(kind, Angle) else None for kind in (kinds[i] for i in coding.others))
         if angles:
             numbers = check_numbers("context", parts.numbers, FLOAT64)
@@ -71,6 +68,13 @@ class ContextEncoding:
                 f"two values have {LEAST_ROWS:.0f} rows: leave such columns out, or merge values"
             )
         return encoding
+
+    def grown(self, context: Any) -> ContextEncoding:
+        """This encoding, or a new one if values that share an indicator have rows enough for their own in a context (n, C)."""
+        counts = _counts(self.coding, self.coding.read("context", context)[1])
+        if not self.indicators.are_outgrown(counts, MOST_INDICATORS):
+            return self
+        return ContextEncoding(self.angles, self.coding, Indicators.of(counts, MOST_INDICATORS))
 
     @property
     def n_columns(self) -> int:
@@ -108,6 +112,11 @@ class ContextEncoding:
         for column, block in zip(self.coding.columns, self.indicators.blocks):
             sources += [column] * block
         return sources
+
+
+def _counts(coding: Coding, codes: Ints) -> list[Floats]:
+    """How many rows of codes (n, K) have each value."""
+    return [np.bincount(column, minlength=size).astype(np.float64) for column, size in zip(codes.T, coding.sizes)]
 
 
 def _warn_of_shared(label: str, counts: Floats, group: Ints) -> None:

@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from nvpflow._typing import Floats, Ints
+from nvpflow._typing import Bools, Floats, Ints
 
 __all__ = ["LEAST_ROWS", "Indicators"]
 
@@ -36,6 +36,11 @@ class Indicators:
         """Choose at most so many indicators for each column, whose values have these counts of rows."""
         return cls([_grouped(count, most) for count in counts])
 
+    def are_outgrown(self, counts: list[Floats], most: int = MOST_INDICATORS) -> bool:
+        """Whether a value that shares an indicator would have its own with these counts of rows."""
+        new = type(self).of(counts, most)
+        return any(bool((_is_shared(old) & ~_is_shared(own)).any()) for old, own in zip(self.groups, new.groups))
+
     def of_codes(self, codes: Ints) -> Floats:
         """The indicators (n, B) of codes (n, K)."""
         parts = [
@@ -43,6 +48,12 @@ class Indicators:
             for group, column, block in zip(self.groups, codes.T, self.blocks)
         ]
         return np.concatenate([np.empty((len(codes), 0)), *parts], axis=1)
+
+
+def _is_shared(group: Ints) -> Bools:
+    """Which values (V,) have an indicator in common with others."""
+    shared: Bools = np.bincount(group)[group] > 1
+    return shared
 
 
 def _grouped(counts: Floats, most: int) -> Ints:

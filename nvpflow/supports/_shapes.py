@@ -62,7 +62,7 @@ def straightened(usual: Supports, straight: Supports, data: Data, dtype: FloatDT
     if not look.is_better(log_density, look.log_density(usual)):
         return usual
     for column in differ:
-        other = usual.with_scales(np.where(np.arange(len(usual.scales)) == column, usual.scales, best.scales))
+        other = best.with_column_of(usual, int(column))
         of_other = look.log_density(other)
         if not look.is_better(log_density, of_other):
             best, log_density = other, of_other

@@ -44,6 +44,16 @@ def test_given_values_have_means_and_intervals(ask):
     assert ask("condition", "m.npz", "--given", "1=1,3=red", "--free", "2", "--level", "0.5") == [line]
 
 
+def test_columns_of_one_name_are_told_apart_by_numbers(ask, folder, capsys):
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    np.savetxt(folder / "twice.csv", rows, delimiter=",", header="a,a,b", comments="")
+    assert cli.main(["fit", "twice.csv", "-o", "twice.npz", "--max-iter", "1", "--quiet"]) == 0
+    assert len(ask("condition", "twice.npz", "--given", "1=0,2=1")) == 1
+    for arguments in (["--given", "a=1"], ["--free", "a"]):
+        assert cli.main(["condition", "twice.npz", *arguments]) == 1
+        assert f"{arguments[0]}: the model has 2 columns 'a': use their numbers" in capsys.readouterr().err
+
+
 def test_rows_of_a_table_have_quantiles(ask, folder):
     (folder / "few.csv").write_text("c,a\nred,0.5\nblue,-1\nred,\n")
     lines = ask("condition", "m.npz", "few.csv", "--free", "b", "--quantiles", "0.1,0.9")

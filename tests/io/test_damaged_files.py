@@ -244,6 +244,19 @@ def test_truncated_files(ending, estimator, tmp_path):
             nvpflow.load(path)
 
 
+def test_truncated_files_of_several_densities(tmp_path):
+    """The last archive within is no model of its own."""
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    model = nvpflow.FlowClassifier(max_iter=1, n_layers=1, random_state=0).fit(x, x.sum(axis=1) > 0)
+    path = tmp_path / "model.npz"
+    model.save(path)
+    whole = path.read_bytes()
+    for end in range(0, len(whole), 97):
+        overwrite(path, whole[:end])
+        with pytest.raises(ValueError, match="is not an nvpflow file: .|is damaged: ."):
+            nvpflow.load(path)
+
+
 @both_kinds
 def test_flipped_bytes(ending, estimator, tmp_path):
     """Either an error, or the model as it was saved."""

@@ -86,7 +86,8 @@ def test_members_have_one_support(tmp_path):
 
 
 @pytest.mark.parametrize("flags", [[True], 7, [0, 0, 0, 0], None])
-def test_flags_of_values_on_bounds(parts, tmp_path, flags):
+@pytest.mark.parametrize("name", ["on_bounds", "is_straight"])
+def test_flags(parts, tmp_path, name, flags):
     header, arrays = parts
-    with pytest.raises(ValueError, match="is damaged.*on_bounds must be 4 times true or false"):
-        nvpflow.load(write(tmp_path / "model.npz", header | {"on_bounds": flags}, arrays))
+    with pytest.raises(ValueError, match=f"is damaged.*{name} must be 4 times true or false"):
+        nvpflow.load(write(tmp_path / "model.npz", header | {name: flags}, arrays))

@@ -101,7 +101,7 @@ def test_two_free_columns(mixed, first, second):
 
 
 def test_errors_are_not_underestimated(model, monkeypatch):
-    given = {0: np.linspace(-2, 2, 6)}
+    given = {0: np.linspace(-2, 2, 24)}
     found, x = model.conditional(given, 1), np.linspace(-5, 5, 50)
     below = found.cdf(x)
     monkeypatch.setattr(_lines, "N_POINTS", (1021,))

@@ -118,6 +118,31 @@ def test_folds_by_default():
         make(n_folds="some").fit(x, y)
 
 
+def test_levels_count_by_weight():
+    """Of 80 % of the rows, four units higher, that are 20 % of the population."""
+    rng = np.random.default_rng(0)
+    is_high = rng.random(1000) < 0.8
+    x = rng.normal(size=(1000, 1))
+    y = x[:, 0] + 4 * is_high + rng.normal(size=1000)
+    model = make(n_folds="auto").fit(x, y, sample_weight=np.where(is_high, 0.25, 4.0))
+    fresh = rng.normal(size=(2000, 1))
+    below = (fresh[:, 0] + 4 * (rng.random(2000) < 0.2) + rng.normal(size=2000))[:, np.newaxis] < model.predict_quantiles(
+        fresh, [0.1, 0.5, 0.9]
+    )
+    np.testing.assert_allclose(below.mean(axis=0), [0.1, 0.5, 0.9], atol=0.06)
+    assert 200 < len(model.levels_) < 800
+
+
+def test_whole_number_weights_count_levels_of_copies():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 1))
+    y, weight = x[:, 0] + rng.normal(size=200), rng.integers(0, 3, 200)
+    options = dict(n_folds="auto", max_iter=2, n_layers=1)
+    weighted = make(**options).fit(x, y, sample_weight=weight)
+    repeated = make(**options).fit(np.repeat(x, weight, axis=0), np.repeat(y, weight))
+    assert weighted.levels_.shape == repeated.levels_.shape == (weight.sum(),)
+
+
 def test_a_fold_without_different_targets_has_no_levels():
     x, y = X[:40], np.zeros(40)
     y[7] = 1.0
