@@ -164,7 +164,7 @@ def _crossings(excess: Callable[[Floats], Floats], low: Floats, high: Floats, le
     """Where functions (n, Q) that rise from a negative number at `low` to a positive one at `high` are 0.
 
     By secants, where an end that stays counts for less each time, and halves in every third step: Dowell and Jarratt (1971),
-    "A modified regula falsi method for computing the root of an equation". Each number is found by itself, whatever others are.
+    "A modified regula falsi method for computing the root of an equation". Each is found by itself, whatever others are.
     """
     below, above = np.minimum(excess(low), 0), np.maximum(excess(high), 0)
     most, last = TOLERANCE * np.minimum(levels, 1 - levels), np.zeros(low.shape)
