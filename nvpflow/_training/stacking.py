@@ -55,7 +55,7 @@ LARGEST_LOSS = 10.0  # that counts where candidates are compared: one sample far
 LOWEST = -1e300  # log-density of a sample without one, so that differences are not NaN
 # Steps for the shares, and how far each goes along that of expectation-maximisation, in logarithms. Close to the maximum they
 # converge for any number below 2: on seven densities, 150 of these came within 1e-4 nats of what 300 ordinary ones reach.
-STEPS, OVERSHOOT = 150, 1.9
+STEPS, OVERSHOOT, LEAST_SUM = 150, 1.9, 1e-300
 # After so many of them, and again, candidates are left out whose shares are negligible and fall: they would not come back.
 STEPS_TO_DROP, NEGLIGIBLE, NEGLIGIBLE_SAMPLES = 10, 1e-4, 0.1
 DRAWS = 2000  # for the gain of an average
@@ -380,8 +380,8 @@ def shares_of(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, 
     shares, left = np.full(len(values), 1 / len(values)), np.arange(len(values))
     negligible = min(NEGLIGIBLE, NEGLIGIBLE_SAMPLES / len(share))
     for step in range(1, STEPS + 1):
-        total = shares @ density  # 0 of a row of next to no weight, whose only density was dropped
-        factors = density @ np.divide(share, total, out=np.zeros_like(share), where=total > 0)
+        # The sum may be 0 of a row of next to no weight, whose only density was dropped.
+        factors = density @ (share / np.maximum(shares @ density, LEAST_SUM))
         shares = shares * factors**OVERSHOOT
         shares /= shares.sum()
         if step % STEPS_TO_DROP == 0:
