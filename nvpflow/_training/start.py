@@ -351,7 +351,9 @@ class Start:
     def _fit_stack(self) -> Stack:
         """Fit an average of mixtures like the base."""
         assert self.validation is not None
-        slopes = np.concatenate(self.log_slopes) + self.units.log_det
+        slopes: Floats = np.broadcast_to(self.units.log_det, sum(map(len, self.log_slopes)))  # which takes no memory
+        if any(part.any() for part in self.log_slopes):
+            slopes = np.concatenate(self.log_slopes) + slopes
         if isinstance(self.mixture, ConditionalMixtureBase):
             return stack_conditional_mixtures(
                 self.training, self.validation, self.blocks, self.seed, slopes, self.tails(self.units)
