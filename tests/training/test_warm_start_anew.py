@@ -84,3 +84,13 @@ def test_an_error_of_the_callback_leaves_the_earlier_fit(error):
     with pytest.raises(error, match="of the callback"):
         model.fit(5 * x + 100, callback=fails)
     assert model.score(x) == before
+
+
+def test_training_in_small_steps_goes_on():
+    """Few epochs leave layers far below mixtures, and the next call continues them."""
+    rng = np.random.default_rng(0)
+    model = nvpflow.FlowDensity(random_state=0, warm_start=True, base="mixture", max_iter=1).fit(checkerboard(1000, rng))
+    model.flow_.parameters[:] += 0.3 * rng.normal(size=model.flow_.n_parameters).astype(np.float32)
+    x = clusters(1000, rng)
+    scores = [model.fit(x).score(x) for _ in range(4)]
+    assert np.all(np.diff(scores) > 0), scores
