@@ -39,8 +39,8 @@ def is_outdone(start: Start) -> bool:
 
     Trained layers of the last fit have no rivals, and mixtures that compete again do so without margins where the last fit
     had none. A table of 2000 rows in two clusters, fitted after a checkerboard, was left 1.1 nats below a new fit, one of
-    gamma columns after normal ones 0.6. A number of epochs that the user gives may be meant to train a flow in small steps, and
-    a base that is no mixture may be worse than mixtures in any case.
+    gamma columns after normal ones 0.6. A number of epochs that the user gives may be meant to train a flow in small steps,
+    and a base that is no mixture may be worse than mixtures in any case.
     """
     if start.settings.max_iter is not None or start.settings.base not in ("auto", "mixture"):
         return False
