@@ -671,7 +671,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         except Outdone:
             return self._fit_data(replace(settings, warm_start=False), prepared, callback)
         except BaseException as error:  # an interruption leaves the best parameters so far, an error the earlier fit
-            if "flow_" in fitted and not isinstance(error, Exception):
+            if "flow_" in fitted and not (isinstance(error, Exception) and hasattr(self, "flow_")):
                 self._keep(fitted, *columns)
             raise
         if not all(
