@@ -75,7 +75,9 @@ class Supports:
         self._exact = self.layer(FLOAT64)
 
     @classmethod
-    def of(cls, kinds: tuple[Kind, ...], names: Names | None, data: Data, dtype: FloatDType, seed: int) -> Supports:
+    def of(
+        cls, kinds: tuple[Kind, ...], names: Names | None, data: Data, dtype: FloatDType, seed: int, is_given: bool = False
+    ) -> Supports:
         """Find how the samples, after `spread`, are transformed for flows of this dtype. Warn of many values on a bound.
 
         Each column has the shape that suits it best by itself, unless it is better for ties between columns if it is straight.
@@ -86,7 +88,7 @@ class Supports:
         scales = np.array([_scale(kind, x, edge, data.weight) for kind, x, edge in zip(kinds, data.x.T, edges)])
         is_real = [not kind.is_whole and not kind.turn for kind in kinds]
         on_bounds = np.array([real and bool(np.isin(x, kind.cells).any()) for real, kind, x in zip(is_real, kinds, data.x.T)])
-        if data.context is not None:
+        if is_given:  # a context, not only categories of the table
             scales = np.array([_with_linear_tail(*of_column) for of_column in zip(kinds, data.x.T, edges, scales)])
         usual = cls(kinds, scales, edges, on_bounds, np.zeros(len(kinds), bool))
         lines = np.array([_straight_scale(*of_column) for of_column in zip(kinds, data.x.T, edges)])
@@ -381,7 +383,8 @@ def supports_for(
         kind._centred(x, data.weight) if isinstance(kind, Angle) else kind
         for kind, x in zip(declared.of_columns(data.x.shape[1]), data.x.T)
     )
-    supports = Supports.of(kinds, declared.names, spread(kinds, data, np.random.default_rng(seed)), dtype, seed)
+    is_given = data.context is not None and not declared.is_beside_categories
+    supports = Supports.of(kinds, declared.names, spread(kinds, data, np.random.default_rng(seed)), dtype, seed, is_given)
     return supports, supports.spread(data, np.random.default_rng(seed))
 
 

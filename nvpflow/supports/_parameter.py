@@ -55,6 +55,8 @@ class Declared:
         The table and the parameter in messages.
     """
 
+    is_beside_categories = False  # whether these are the other columns of a table with categories
+
     def __init__(
         self,
         kinds: Kinds,
@@ -111,7 +113,9 @@ class Declared:
         if len(others) == n_columns:
             return self
         names = np.array(others, dtype=object) if self.names is None else self.names[others]  # numbers name columns as well
-        return type(self)(tuple(kinds[i] for i in others), names, self.frame, (), (self.table, self.parameter))
+        found = type(self)(tuple(kinds[i] for i in others), names, self.frame, (), (self.table, self.parameter))
+        found.is_beside_categories = True
+        return found
 
     @property
     def is_random(self) -> bool:

@@ -93,3 +93,13 @@ class TestTails:
         tails = self.tails.in_units_of(np.array([2.0, 1.0, 1.0, 4.0]))
         np.testing.assert_array_equal(tails.doubled, [np.inf, np.inf, 1.0, -0.25])
         np.testing.assert_array_equal(tails.widest, [np.inf, 2.0, 2.0, 0.5])
+
+
+def test_products_beside_categories_keep_logarithms():
+    """Categories of the table itself are no context: ties between columns may be linear in logarithms."""
+    rng = np.random.default_rng(0)
+    kinds, size = rng.choice(["a", "b"], N), np.exp(rng.normal(size=N))
+    table = np.array([kinds, size, size * np.exp(0.1 * rng.normal(size=N))], dtype=object).T
+    options = {"max_iter": 1, "n_layers": 1, "random_state": 0}
+    model = nvpflow.FlowDensity(support=["category", "positive", "positive"], **options).fit(table)
+    assert model.flow_.layers[-1].scales == (0, 0)
