@@ -26,8 +26,8 @@ __all__ = ["Outdone", "is_outdone"]
 
 # Standard errors and nats by which quick mixtures must be better; fewer rows tell nothing.
 LEAST_LEAD, LEAST_NATS, FEWEST_ROWS = 2.0, 0.05, 16
-# The skewness of a column from which margins are looked for again, if the fit before had none: that takes a sixth of a refit. A
-# Rosenbrock density has 2.2, and gains nothing; log-normal columns and gamma ones of a shape of 0.5 have more.
+# The skewness of a column from which margins are looked for again, if the fit before had none: that takes a sixth of a refit.
+# A Rosenbrock density has 2.2, and gains nothing; log-normal columns and gamma ones of a shape of 0.5 have more.
 SKEWED = 2.5
 
 
