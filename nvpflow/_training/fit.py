@@ -89,8 +89,6 @@ def train(
             train_best(starts, watch, shuffle_seed, limit, with_rival=before is None)
     finally:
         fitted |= learned(settings, starts, scaler, supports)  # even if interrupted
-    if before is not None and not starts[0].was_stopped and is_outdone(starts[0]):
-        raise Outdone
     if some is not None and "flow_" in fitted:
         inputs = reads(fitted, some, marks=False)
         expected = min(starts, key=Start.validation_nll).first_log_probs_of_kept(len(some.x))
@@ -232,7 +230,10 @@ def _standardized(units: Units, data: Data) -> Data:
 
 
 def train_best(starts: list[Start], watch: Callback | None, seed: int, limit: Limit, with_rival: bool) -> None:
-    """Try all starts briefly, train the best one to the end, and judge its layers. A better rival replaces it."""
+    """Try all starts briefly, train the best one to the end, and judge its layers.
+
+    `with_rival`: a better rival replaces it. Else it is a warm start, and Outdone says that it should have been a new one.
+    """
     if len(starts) > 1:
         for start in starts:
             if start.slower is None or start.slower.pays:
@@ -244,6 +245,8 @@ def train_best(starts: list[Start], watch: Callback | None, seed: int, limit: Li
     best.judge_layers()
     if with_rival:
         adopt_better_rival(best)
+    elif not best.was_stopped and is_outdone(best):
+        raise Outdone
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from nvpflow._training.em import ColumnUnits
 from nvpflow._training.margins import Margins
 from nvpflow._training.mixture_candidates import Candidates
 from nvpflow._training.mixture_search import COMPONENTS
-from nvpflow._training.stacking import LARGEST_LOSS, fit_growing, log_average, share_of_distinct, shares_of
+from nvpflow._training.stacking import LARGEST_LOSS, fit_growing, log_average, mean_gain, share_of_distinct, shares_of
 from nvpflow._training.statistics import holds_values, mean_and_error
 from nvpflow._typing import Bools, FloatDType, Floats
 
@@ -25,6 +25,7 @@ __all__ = [
     "MOST_COLUMNS",
     "PARTS",
     "QUICK_ROWS",
+    "has_many_columns",
     "masks_of_parts",
     "quick_log_density",
     "search_margins",
@@ -60,11 +61,10 @@ def search_margins(
     among : ndarray of bool, shape (D,), optional
         The columns that may have a map. Default: all.
     """
-    n, dim = data.x.shape
-    n_given = 0 if data.context is None else data.context.shape[1] - sum(blocks)
+    n = len(data.x)
     if among is not None and not among.any():
         return None
-    if n < FEWEST_ROWS or dim > MOST_COLUMNS or (n_given and dim + n_given > MOST_COLUMNS_WITH_CONTEXT):
+    if n < FEWEST_ROWS or has_many_columns(data, blocks):
         return None
     rng = np.random.default_rng(seed)
     some = data.rows(rng.permutation(n)[:MOST_ROWS])
@@ -81,6 +81,13 @@ def search_margins(
     margins = Margins.fit(data.x.astype(np.float64), data.weight, columns, dtype)
     margins.scores = scores
     return margins
+
+
+def has_many_columns(data: Data, blocks: tuple[int, ...]) -> bool:
+    """Whether mixtures of the columns, and of those of a context but for its blocks of indicators, take too long."""
+    dim = data.x.shape[1]
+    n_given = 0 if data.context is None else data.context.shape[1] - sum(blocks)
+    return dim > MOST_COLUMNS or (n_given > 0 and dim + n_given > MOST_COLUMNS_WITH_CONTEXT)
 
 
 def masks_of_parts(data: Data, n_parts: int) -> list[Bools]:
@@ -170,7 +177,7 @@ def _pay(look: _Look, columns: Bools, least: float) -> tuple[float, float] | Non
     None if they do not gain by so many standard errors.
     """
     without, within = _held_out(look, None), _held_out(look, columns)
-    gain, error = mean_and_error(np.clip(within - without, -LARGEST_LOSS, LARGEST_LOSS), look.weight)
+    gain, error = mean_gain(within - without, look.weight)
     if not gain > least * error:
         return None
     return float(np.average(without, weights=look.weight)), float(np.average(within, weights=look.weight))

@@ -20,7 +20,6 @@ from nvpflow._training.fit import learned, make_starts, train_best, watched
 from nvpflow._training.history import joined
 from nvpflow._training.limit import Limit
 from nvpflow._training.origin import origin_of
-from nvpflow._training.outdone import Outdone, is_outdone
 from nvpflow._training.search import joined as joined_searches
 from nvpflow._training.settings import Settings
 from nvpflow._training.split import split_for_members
@@ -155,8 +154,6 @@ class _Member:
             train_best(self.starts, None, self.shuffle_seed, limit(), self.is_new)
         elif not counted.stopped:
             train_best(self.starts, counted, self.shuffle_seed, limit(), self.is_new)
-        if not self.is_new and not self.starts[0].was_stopped and is_outdone(self.starts[0]):
-            raise Outdone
 
     def learned(self) -> dict[str, Any]:
         return learned(self.settings, self.starts, self.scaler, self.supports)

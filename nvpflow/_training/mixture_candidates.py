@@ -367,11 +367,14 @@ class Candidates:
         self.samples.prior.n_factors = self._factors.get(name, 0)
 
     def _keep(self, name: str, mixture: Mixture, prior: float | None = None) -> str:
+        self._take(name, mixture, prior)
+        self.log_probs[name] = self._log_prob(name, mixture) if len(self.held_out.x) else np.empty(0)
+        return name
+
+    def _take(self, name: str, mixture: Mixture, prior: float | None) -> None:
         if self.tails is not None and not name.startswith(BROAD):
             mixture.narrow(self.tails)
         self._mixtures[name] = _Fitted(mixture.weights, mixture.means, mixture.covariances, prior, mixture.tables)
-        self.log_probs[name] = self._log_prob(name, mixture) if len(self.held_out.x) else np.empty(0)
-        return name
 
     def fit_to_all(self, names: Iterable[str]) -> None:
         """Continue to fit mixtures, now to all samples that are not held out, if it was only to some of them."""
@@ -390,9 +393,7 @@ class Candidates:
         What is held out has no say any more: `log_probs` stay.
         """
         for name, mixture, prior in self._continued_to(self.every, names):
-            if self.tails is not None:
-                mixture.narrow(self.tails)
-            self._mixtures[name] = _Fitted(mixture.weights, mixture.means, mixture.covariances, prior, mixture.tables)
+            self._take(name, mixture, prior)
 
     def _continued_to(self, data: Data, names: Iterable[str]) -> Iterator[tuple[str, Mixture, float]]:
         samples = self._new_samples(data)

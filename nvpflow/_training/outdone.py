@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nvpflow._training.conditional_stacking import MOST_COLUMNS as MOST_COLUMNS_WITH_CONTEXT
 from nvpflow._training.margin_search import (
     FEW_COMPONENTS,
-    MOST_COLUMNS,
     PARTS,
     QUICK_ROWS,
+    has_many_columns,
     masks_of_parts,
     quick_log_density,
 )
-from nvpflow._training.stacking import LARGEST_LOSS
-from nvpflow._training.statistics import mean_and_error, moments
+from nvpflow._training.stacking import mean_gain
+from nvpflow._training.statistics import moments
 from nvpflow._typing import Bools, Floats
 
 if TYPE_CHECKING:
@@ -48,9 +47,8 @@ def is_outdone(start: Start) -> bool:
     training, may_bend = start.training, _may_bend(start)
     if start.mixture is not None and not (may_bend & _are_skewed(training.x, training.weight)).any():
         return False
-    n, dim = training.x.shape
-    n_given = 0 if training.context is None else training.context.shape[1] - sum(start.blocks)
-    if n < FEWEST_ROWS or dim > MOST_COLUMNS or (n_given and dim + n_given > MOST_COLUMNS_WITH_CONTEXT):
+    n = len(training.x)
+    if n < FEWEST_ROWS or has_many_columns(training, start.blocks):
         return False
     some = training.rows(np.random.default_rng(start.seed).permutation(n)[:QUICK_ROWS])
     masks = masks_of_parts(some, PARTS)
@@ -60,7 +58,7 @@ def is_outdone(start: Start) -> bool:
     order = np.concatenate([np.flatnonzero(mask) for mask in masks])
     kept = start.log_prob_of(some)[order]
     weight = None if some.weight is None else some.weight[order]
-    lead, error = mean_and_error(np.clip(quick - kept, -LARGEST_LOSS, LARGEST_LOSS), weight)
+    lead, error = mean_gain(quick - kept, weight)
     return bool(lead > max(LEAST_LEAD * error, LEAST_NATS))
 
 

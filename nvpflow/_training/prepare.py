@@ -156,8 +156,6 @@ def _with_categories(
         (seed,) = draw_seeds(settings.random_state, 4 + 2 * settings.n_models)[-1:]
         codes = complete_codes(settings, prepared, coding, codes, seed, fit)
     data = prepared.data
-    if known is not None and known.is_outgrown(codes, data.weight):
-        known = None
     categories, read = Categories.fit(coding, codes, with_means(data.x), data.weight, settings.dtype, known)
     return prepared._replace(data=data._replace(context=read), categories=categories)
 

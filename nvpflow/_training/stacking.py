@@ -29,6 +29,7 @@ __all__ = [
     "count_parts",
     "fit_growing",
     "log_average",
+    "mean_gain",
     "parts_in_turn",
     "share_of_distinct",
     "shares_of",
@@ -307,8 +308,7 @@ def _fit_longer(parts: list[Candidates], log_probs: dict[str, Floats], weight: F
         for n_steps in LATER_STEPS[parts[0].has_more_steps(name) :]:
             (longer,) = {part.fit_longer(name, n_steps) for part in parts}
             log_probs[longer] = _of_all(parts, longer)
-            gain = np.clip(log_probs[longer] - log_probs[name], -LARGEST_LOSS, LARGEST_LOSS)
-            mean, error = mean_and_error(gain, weight)
+            mean, error = mean_gain(log_probs[longer] - log_probs[name], weight)
             name = longer
             if not mean > max(error, LEAST_OF_REPEATED):
                 break
@@ -330,7 +330,7 @@ def _wants_weaker(part: Candidates, name: str, log_probs: dict[str, Floats], wei
     if not part.weaker_priors or not part.has_weakest_prior(name) or part.stronger(name) not in log_probs:
         return False
     gain = log_probs[name] - log_probs[part.stronger(name)]
-    mean, error = mean_and_error(np.clip(gain, -LARGEST_LOSS, LARGEST_LOSS), weight)
+    mean, error = mean_gain(gain, weight)
     return mean > max(error, LEAST_OF_REPEATED if part.samples.prior.any_repeated else LEAST_OF_PRIOR)
 
 
@@ -355,8 +355,7 @@ def _choose(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, fl
     normal = max(
         (name for name in log_probs if name.startswith(NORMAL)), key=lambda name: np.average(log_probs[name], weights=weight)
     )
-    gain = np.clip(log_average(log_probs, shares) - log_probs[normal], -LARGEST_LOSS, LARGEST_LOSS)
-    mean, error = mean_and_error(gain, weight)
+    mean, error = mean_gain(log_average(log_probs, shares) - log_probs[normal], weight)
     if not mean > error:
         return {normal: 1.0}
     least, of_broad = min(LEAST_SHARE, max(shares.values())), LEAST_SAMPLES / len(log_probs[BROAD])
@@ -390,6 +389,11 @@ def shares_of(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, 
     of_all = np.zeros(len(values))
     of_all[left] = shares / shares.sum()
     return dict(zip(log_probs, of_all.tolist()))
+
+
+def mean_gain(gain: Floats, weight: Floats | None) -> tuple[float, float]:
+    """Mean of gains (n,) in log-density, of which one counts for at most LARGEST_LOSS, and its standard error."""
+    return mean_and_error(np.clip(gain, -LARGEST_LOSS, LARGEST_LOSS), weight)
 
 
 def log_average(log_probs: dict[str, Floats], shares: dict[str, float]) -> Floats:

@@ -50,6 +50,8 @@ class Tails(NamedTuple):
         samples.
         """
         columns = np.flatnonzero(np.isfinite(self.doubled))
+        if not len(columns):
+            return covariances
         most = np.abs(self._ends(x, columns) - means[:, columns])
         most /= probit(1 - EXPECTED / np.maximum(n * weights, 1))[:, np.newaxis]
         for column, deviation in zip(columns, most.T):

@@ -41,24 +41,20 @@ class Categories:
         Returns
         -------
         categories : Categories
-            With the indicators and effects of `before`, if a flow reads these already.
+            With the indicators and effects of `before`, if a flow reads these already, unless values that share an indicator
+            have rows enough for their own.
         rows : ndarray or None
             The context that training reads.
         """
         known = Combinations.of(codes, weight, coding.sizes)
-        table = JointTable.fit(known)
-        if before is not None:
+        table, counts = JointTable.fit(known), [known.margin(j) for j in range(len(coding.sizes))]
+        if before is not None and not before.indicators.are_outgrown(counts):
             kept = cls(coding, before.indicators, before.effects, table)
             return kept, kept.rows(None, codes, dtype)
-        indicators = Indicators.of([known.margin(j) for j in range(len(coding.sizes))])
+        indicators = Indicators.of(counts)
         effects, left_out = Effects.fit(codes, indicators.groups, x.astype(np.float64), weight)
         found = cls(coding, indicators, effects, table)
         return found, found._joined(left_out, codes, dtype)
-
-    def is_outgrown(self, codes: Ints, weight: Floats | None) -> bool:
-        """Whether values of codes (n, K) that share an indicator have rows enough for their own."""
-        known = Combinations.of(codes, weight, self.coding.sizes)
-        return self.indicators.are_outgrown([known.margin(j) for j in range(len(self.coding.sizes))])
 
     @property
     def width(self) -> int:

@@ -13,7 +13,7 @@ from nvpflow._validation.arrays import Labelled
 from nvpflow._warnings import warn_user
 from nvpflow.supports._category import Category
 from nvpflow.supports._coding import Coding
-from nvpflow.supports._indicators import LEAST_ROWS, Indicators
+from nvpflow.supports._indicators import LEAST_ROWS, Indicators, is_shared
 from nvpflow.supports._kinds import Angle
 from nvpflow.supports._parameter import Declared
 from nvpflow.supports._tables import take_apart
@@ -121,7 +121,7 @@ def _counts(coding: Coding, codes: Ints) -> list[Floats]:
 
 def _warn_of_shared(label: str, counts: Floats, group: Ints) -> None:
     """Warn of a column where many rows (V,) have values of one group (V,), which look the same to the flow."""
-    shared = np.flatnonzero(np.bincount(group)[group] > 1)
+    shared = np.flatnonzero(is_shared(group))
     share = counts[shared].sum() / counts.sum()
     if share > LARGE_SHARE:
         warn_user(

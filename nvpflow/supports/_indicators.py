@@ -8,7 +8,7 @@ import numpy as np
 
 from nvpflow._typing import Bools, Floats, Ints
 
-__all__ = ["LEAST_ROWS", "Indicators"]
+__all__ = ["LEAST_ROWS", "Indicators", "is_shared"]
 
 # Values with fewer rows share an indicator.
 LEAST_ROWS = 8.0
@@ -39,7 +39,7 @@ class Indicators:
     def are_outgrown(self, counts: list[Floats], most: int = MOST_INDICATORS) -> bool:
         """Whether a value that shares an indicator would have its own with these counts of rows."""
         new = type(self).of(counts, most)
-        return any(bool((_is_shared(old) & ~_is_shared(own)).any()) for old, own in zip(self.groups, new.groups))
+        return any(bool((is_shared(old) & ~is_shared(own)).any()) for old, own in zip(self.groups, new.groups))
 
     def of_codes(self, codes: Ints) -> Floats:
         """The indicators (n, B) of codes (n, K)."""
@@ -50,7 +50,7 @@ class Indicators:
         return np.concatenate([np.empty((len(codes), 0)), *parts], axis=1)
 
 
-def _is_shared(group: Ints) -> Bools:
+def is_shared(group: Ints) -> Bools:
     """Which values (V,) have an indicator in common with others."""
     shared: Bools = np.bincount(group)[group] > 1
     return shared

@@ -25,8 +25,7 @@ from nvpflow._training.margin_search import (
     masks_of_parts,
     quick_log_density,
 )
-from nvpflow._training.stacking import LARGEST_LOSS
-from nvpflow._training.statistics import mean_and_error
+from nvpflow._training.stacking import mean_gain
 from nvpflow._typing import Bools, FloatDType, Floats
 
 if TYPE_CHECKING:
@@ -102,5 +101,5 @@ class _Look(NamedTuple):
 
     def is_better(self, log_density: Floats, than: Floats) -> bool:
         weight = None if self.data.weight is None else np.concatenate([self.data.weight[mask] for mask in self.masks])
-        gain, error = mean_and_error(np.clip(log_density - than, -LARGEST_LOSS, LARGEST_LOSS), weight)
+        gain, error = mean_gain(log_density - than, weight)
         return gain > max(LEAST_GAIN * error, LEAST_NATS)
