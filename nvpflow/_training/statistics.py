@@ -141,9 +141,14 @@ def mean_and_error(values: Floats, weight: Floats | None) -> tuple[float, float]
 
 def places_of_rows(x: Floats) -> tuple[Ints, int]:
     """The place of each row among the distinct rows of x (n, D), and their number. ``np.unique(x, axis=0)`` takes longer."""
-    order = np.lexsort(x.T[::-1])
-    ordered = x[order]
-    is_new = np.append(True, (ordered[1:] != ordered[:-1]).any(axis=1))
+    order = np.argsort(x[:, 0])
+    first = x[order, 0]
+    if (first[1:] != first[:-1]).all():  # the first column tells rows apart
+        is_new = np.ones(len(x), bool)
+    else:
+        order = np.lexsort(x.T[::-1])
+        ordered = x[order]
+        is_new = np.append(True, (ordered[1:] != ordered[:-1]).any(axis=1))
     place = np.empty(len(x), int)
     place[order] = np.cumsum(is_new) - 1
     return place, int(is_new.sum())
