@@ -15,6 +15,7 @@ from nvpflow._training.em import ColumnUnits, Mixture, Samples
 from nvpflow._training.kmeans import Clusters, Marks, moments_of_shells, ways_to_mark
 from nvpflow._training.merge import with_pair_merged
 from nvpflow._training.mixture_search import COMPONENTS
+from nvpflow._training.neighbours import order_of_neighbours
 from nvpflow._training.statistics import moments
 from nvpflow._training.tails import Tails
 from nvpflow._typing import Floats
@@ -377,9 +378,15 @@ class Candidates:
         self._mixtures[name] = _Fitted(mixture.weights, mixture.means, mixture.covariances, prior, mixture.tables)
 
     def fit_to_all(self, names: Iterable[str]) -> None:
-        """Continue to fit mixtures, now to all samples that are not held out, if it was only to some of them."""
+        """Continue to fit mixtures, now to all samples that are not held out, if it was only to some of them.
+
+        Where these come first, and so are no copy, their order changes: there may be too many of them for a copy.
+        """
         if len(self.all.x) > len(self.samples.x):
-            for name, mixture, prior in self._continued_to(self.all, names):
+            self.all.reorder(order_of_neighbours(self.all.x))
+            samples = self._new_samples(self.all)
+            samples.by_neighbours = samples.x, samples.weight
+            for name, mixture, prior in self._continued_to(samples, names):
                 self._keep(name, mixture, prior)
 
     @property
@@ -392,16 +399,15 @@ class Candidates:
 
         What is held out has no say any more: `log_probs` stay.
         """
-        for name, mixture, prior in self._continued_to(self.every, names):
+        for name, mixture, prior in self._continued_to(self._new_samples(self.every), names):
             self._take(name, mixture, prior)
 
-    def _continued_to(self, data: Data, names: Iterable[str]) -> Iterator[tuple[str, Mixture, float]]:
-        samples = self._new_samples(data)
+    def _continued_to(self, samples: Samples, names: Iterable[str]) -> Iterator[tuple[str, Mixture, float]]:
         samples.prior.n_factors = self.samples.prior.n_factors
         for name in names:
             if self._mixtures[name].prior_samples is not None:
                 mixture, prior = self._continued(name, samples)
-                if len(data.x) > MANY_MORE * len(self.samples.x):
+                if len(samples.x) > MANY_MORE * len(self.samples.x):
                     mixture.fit(STEPS_OF_MANY)
                 else:
                     _take_steps(mixture)

@@ -105,6 +105,28 @@ def test_candidates_are_judged_on_a_part():
     assert {len(part.log_probs[name]) for name in names} == {len(part.judged)} == {MOST_ROWS}
 
 
+def test_all_rows_keep_their_weights():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(MOST_ROWS + 6000, 2)).astype(np.float32)
+    weight, held_out = np.exp(x[:, 0].astype(np.float64)), np.arange(len(x)) >= MOST_ROWS + 5000
+    before, expected = x.copy(), np.average(x[~held_out], axis=0, weights=weight[~held_out])
+    part = Candidates(Data(x, None, weight), ColumnUnits(np.eye(2, dtype=np.float32), None), held_out, 1.0, [0])
+    (name,) = part.fit(1)
+    part.fit_to_all([name])
+    np.testing.assert_allclose(part._mixtures[name].means[0], expected, rtol=1e-5)
+    assert not (x[~held_out] == before[~held_out]).all()  # in place, as there may be no memory for another array
+    np.testing.assert_array_equal(x[held_out], before[held_out])
+
+
+def test_rows_are_reordered_in_place():
+    rng = np.random.default_rng(0)
+    data, order = Data(rng.normal(size=(5, 2)), rng.normal(size=(5, 3)), rng.uniform(size=5), np.arange(5)), rng.permutation(5)
+    expected = data.rows(order)
+    data.reorder(order)
+    for found, array in zip(data, expected):
+        np.testing.assert_array_equal(found, array)
+
+
 def test_memory_of_a_fit():
     x = np.random.default_rng(0).normal(size=(200_000, 6))
     tracemalloc.start()
