@@ -156,7 +156,7 @@ def learned(
     found: dict[str, Any] = {} if best.search is None else {"search_": best.search}
     found |= {"origin_": origin} if supports is None else {"origin_": origin + supports.origin, "_supports": supports}
     return found | {
-        "flow_": whole_flow(settings, best.flow.layers, best.base, best.units, scaler, supports),
+        "flow_": whole_flow(settings, best.flow.layers, best.base_with_floor(), best.units, scaler, supports),
         **scaler.fitted_attributes(),
         "n_iter_": len(best.history["train_nll"]),
         "best_iter_": best.best_iter,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from nvpflow import _core
+from nvpflow._training.broad import broad_normals
 from nvpflow._training.covariances import PRIOR_SAMPLES, shrunk_to_identity
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits, Mixture, Samples
@@ -23,6 +24,7 @@ from nvpflow.mixture_base import MixtureBase
 
 __all__ = [
     "BROAD",
+    "FLOOR",
     "FURTHER",
     "KERNELS",
     "LATER_STEPS",
@@ -30,6 +32,7 @@ __all__ = [
     "NORMAL",
     "Candidates",
     "components_of",
+    "floor_of",
     "origin_of",
     "weakest_prior",
 ]
@@ -70,10 +73,10 @@ FURTHER = ", after "  # what follows in the name of a mixture that took more ste
 # on from the one before, 24 components of 8000 rows of a simulated price list were 3 nats worse, and the search ended at 8 of
 # them; earthquakes lost 2.2 nats, irises 1.3, storms and weather about 1.
 APART = {Marks.NONE: "", Marks.FREQUENT: ", values apart", Marks.EACH: ", each value apart"}
-# Broad distributions, in standard deviations of the columns: a held-out sample far out has a density, and gives them a weight.
-# Each has its own: with one for the five of them log-densities were 0.01 to 0.03 nats lower (three tables), and samples had up
-# to 12 times the deviation of the data, now 1.6 times. All together they are a floor.
-BROAD, WIDTHS = "broad normals", (2.0, 4.0, 8.0, 16.0, 32.0)
+# All together, and each by itself. Where those that compete may not be so wide, others are the floor: of log-normal columns
+# with a deviation of 2 in logarithms, single rows of 26 times the largest one had log-densities of -8000, now of -40.
+BROAD = "broad normals"
+FLOOR = f"{BROAD}, as a floor"
 # Kernels, in standard deviations of the columns, and for how many rows and columns. On 16 densities in one to three dimensions
 # gaps fell by 0.031 nats in the mean with 50 samples (six states), by 0.024 with 100 (eight), by 0.004 with 200 (twelve), in
 # 1.1 to 1.2 times the time. Fewer bandwidths, in proportion to Scott's, gained 0.026 with 50 samples; the covariance of the
@@ -296,19 +299,19 @@ class Candidates:
 
     def _fit_broad(self) -> Iterator[str]:
         """Fit broad normal distributions, all together and each by itself. Yield their names."""
-        dim = self.samples.x.shape[1]
-        means, deviations = np.zeros((len(WIDTHS), dim)), np.outer(WIDTHS, np.ones(dim))
-        if self.tails is not None:
-            means, deviations = self.tails.broad(self.samples.x, deviations)
-            deviations, first = np.unique(deviations, axis=0, return_index=True)
-            means = means[first]
-        covariances = deviations[:, np.newaxis] ** 2 * np.eye(dim)
-        each = {f"{BROAD} of {one.max():.3g} deviations": np.array([i]) for i, one in enumerate(deviations)}
-        for name, some in {BROAD: np.arange(len(means)), **each}.items():
-            k = len(some)
-            mixture = self._new_mixture(self.samples, k)
-            mixture.weights, mixture.means, mixture.covariances = np.full(k, 1 / k), means[some], covariances[some]
-            yield self._keep(name, mixture)
+        means, deviations = broad_normals(self.samples.x, self.tails)
+        yield self._keep_broad(BROAD, means, deviations)
+        for mean, deviation in zip(means, deviations):
+            yield self._keep_broad(f"{BROAD} of {deviation.max():.3g} deviations", mean[np.newaxis], deviation[np.newaxis])
+        if self.tails is not None and (self.tails.widest < self.tails.widest_of_floor).any():
+            yield self._keep_broad(FLOOR, *broad_normals(self.samples.x, self.tails, of_floor=True))
+
+    def _keep_broad(self, name: str, means: Floats, deviations: Floats) -> str:
+        k, dim = means.shape
+        mixture = self._new_mixture(self.samples, k)
+        mixture.weights, mixture.means = np.full(k, 1 / k), means
+        mixture.covariances = deviations[:, np.newaxis] ** 2 * np.eye(dim)
+        return self._keep(name, mixture)
 
     def _fit_normal(self) -> Iterator[str]:
         """Fit normal distributions with structured covariances. Yield their names."""
@@ -442,6 +445,11 @@ def origin_of(name: str) -> str:
     if is_merged:
         return f"mixture of {before},{first.partition(',')[2]}"
     return name.partition(FURTHER)[0]
+
+
+def floor_of(names: Container[str]) -> str:
+    """The name of the broad normals that are the floor of these candidates."""
+    return FLOOR if FLOOR in names else BROAD
 
 
 def components_of(name: str) -> int:

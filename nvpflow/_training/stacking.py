@@ -13,10 +13,21 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from nvpflow._training.broad import SHARE_OF_FLOOR
 from nvpflow._training.copies import copies_of, shuffled_groups
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
-from nvpflow._training.mixture_candidates import BROAD, KERNELS, LATER_STEPS, MOST_ROWS, NORMAL, Candidates, components_of
+from nvpflow._training.mixture_candidates import (
+    BROAD,
+    FLOOR,
+    KERNELS,
+    LATER_STEPS,
+    MOST_ROWS,
+    NORMAL,
+    Candidates,
+    components_of,
+    floor_of,
+)
 from nvpflow._training.mixture_search import PATIENCE
 from nvpflow._training.statistics import mean_and_error, places_of_rows
 from nvpflow._training.tails import Tails
@@ -48,9 +59,6 @@ LEAST_SHARE, LEAST_SAMPLES = 0.05, 0.5
 # and in others. Smooth densities gain less, and take no more time. With 0 for values that repeat, log-normal columns rounded
 # to 0.01 lost up to 0.08 nats; with 0.01, those rounded to 0.1 gained up to 4 nats less.
 LEAST_OF_REPEATED, LEAST_OF_PRIOR = 0.003, 0.02
-# The broad normals have at least this share of an average. No sample is likely to come from them, but a row far out has a
-# log-density of -89 where it was -76,000, on a table with nearly collinear columns (macrodata).
-SHARE_OF_TAILS = 1e-6
 TO_FIT_LONGER = 2  # mixtures, those with the largest shares
 LARGEST_LOSS = 10.0  # that counts where candidates are compared: one sample far out does not outweigh all others
 LOWEST = -1e300  # log-density of a sample without one, so that differences are not NaN
@@ -195,14 +203,15 @@ def stack_of(
     if all(part.wants_more_steps for part in parts):
         _fit_longer(parts, log_probs, weight)
     shares = _choose(log_probs, weight)
-    if parts[0].guards_tails and BROAD not in shares and not all(name.startswith(NORMAL) for name in shares):
-        shares = {name: (1 - SHARE_OF_TAILS) * share for name, share in shares.items()} | {BROAD: SHARE_OF_TAILS}
+    floor, is_normal = floor_of(log_probs), all(name.startswith(NORMAL) for name in shares)
+    if parts[0].guards_tails and floor not in shares and (not is_normal or floor == FLOOR):
+        shares = {name: (1 - SHARE_OF_FLOOR) * share for name, share in shares.items()} | {floor: SHARE_OF_FLOOR}
     for part in parts:
         part.fit_to_all(shares)
     held_out = parts[0].average(shares).log_prob(*validation[:2]).astype(np.float64)
     single = _best_single(log_probs, weight)
     lean = parts[0].average({single: 1.0})
-    if all(name.startswith(NORMAL) for name in shares):
+    if is_normal:
         parts = [candidates(np.zeros(len(data.x), bool), [seed])]
         parts[0].fit_simple()
     bases = [part.average(shares) for part in parts]
@@ -245,12 +254,14 @@ def fit_growing(parts: list[Candidates], weight: Floats | None) -> dict[str, Flo
 
     def highest(names: list[list[str]]) -> tuple[float, str]:
         """The highest score of the candidates that all parts have, and which has it."""
-        new = [name for name in [BROAD, *names[0]] if all(name in part.log_probs for part in parts)]
+        new = [name for name in [floor, *names[0]] if all(name in part.log_probs for part in parts)]
         log_probs.update({name: _of_all(parts, name) for name in new})
         return max((_score(log_probs, name, weight), name) for name in new)
 
     are_slow = all(part.wants_more_steps for part in parts)
-    best, normal = highest([part.fit_simple() for part in parts])
+    simple = [part.fit_simple() for part in parts]
+    floor = floor_of(simple[0])
+    best, normal = highest(simple)
     for part in parts:
         part.take_structure(normal)
     since, among = 0, parts[0].among
@@ -336,7 +347,7 @@ def _wants_weaker(part: Candidates, name: str, log_probs: dict[str, Floats], wei
 
 def _is_clearly_better(part: Candidates, k: int) -> bool:
     """Whether mixtures of k components are better than those so far, by a standard error."""
-    floor, weight = part.log_probs[BROAD] - LARGEST_LOSS, part.held_out.weight
+    floor, weight = part.log_probs[floor_of(part.log_probs)] - LARGEST_LOSS, part.held_out.weight
     values = {name: np.maximum(value, floor) for name, value in part.log_probs.items()}
     best = values[max(values, key=lambda name: float(np.average(values[name], weights=weight)))]
     part.among = None
@@ -346,12 +357,12 @@ def _is_clearly_better(part: Candidates, k: int) -> bool:
 
 def _score(log_probs: dict[str, Floats], name: str, weight: Floats | None) -> float:
     """Mean log-density of a candidate, where samples far out count as in a stack with the broad normals."""
-    return float(np.average(np.maximum(log_probs[name], log_probs[BROAD] - LARGEST_LOSS), weights=weight))
+    return float(np.average(np.maximum(log_probs[name], log_probs[floor_of(log_probs)] - LARGEST_LOSS), weights=weight))
 
 
 def _choose(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, float]:
     """The mixtures of the stack and their shares; a normal distribution alone if it is as good within a standard error."""
-    shares = shares_of({name: values for name, values in log_probs.items() if name != BROAD}, weight)
+    shares = shares_of({name: values for name, values in log_probs.items() if name not in (BROAD, FLOOR)}, weight)
     normal = max(
         (name for name in log_probs if name.startswith(NORMAL)), key=lambda name: np.average(log_probs[name], weights=weight)
     )

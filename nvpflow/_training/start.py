@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from nvpflow._training.broad import with_floor
 from nvpflow._training.callbacks import wants_stop
 from nvpflow._training.conditional_stacking import stack_conditional_mixtures
 from nvpflow._training.course import (
@@ -367,20 +368,32 @@ class Start:
             slopes,
             n_context,
             self.known,
-            guards_tails=self.supports is None or self.supports.may_be_broad,
+            guards_tails=self._guards_tails,
             deviations=self.units.deviations,
             tails=self.tails(self.units),
         )
 
     def tails(self, units: Units) -> Tails | None:
         """How wide components may be in these units: see `Supports.widest`, `Supports.doubled` and `Margins.widest`."""
-        margins, dim = units.margins, self.training.x.shape[1]
-        of_margins = np.full(dim, np.inf) if margins is None else margins.widest
+        margins, free = units.margins, np.full(self.training.x.shape[1], np.inf)
+        of_margins = free if margins is None else margins.widest
         if self.supports is None:
-            return None if margins is None else Tails(of_margins, np.full(dim, np.inf))
-        deviations = np.ones(dim) if units.in_place else units.deviation
+            return None if margins is None else Tails(of_margins, free, free)
+        deviations = np.ones(len(free)) if units.in_place else units.deviation
         of_supports = self.supports.widest(deviations) / deviations
-        return Tails(np.minimum(of_supports, of_margins), self.supports.doubled / deviations)
+        return Tails(np.minimum(of_supports, of_margins), of_supports, self.supports.doubled / deviations)
+
+    def base_with_floor(self) -> FittedBase | None:
+        """The base of what is kept. Below layers, a mixture gets what an average of mixtures has by itself."""
+        has_layers = self.best_iter > 0 and self.training.context is None
+        if not has_layers or not isinstance(self.base, MixtureBase) or not self._guards_tails:
+            return self.base
+        return with_floor(self.base, self.training.x, self.tails(self.units))
+
+    @property
+    def _guards_tails(self) -> bool:
+        """Whether broad normals may be a floor."""
+        return self.supports is None or self.supports.may_be_broad
 
     def _keep_layers(self, log_prob: Floats, held_out: Floats, gain: float) -> bool:
         """Keep the layers if they are better than another base, and reset them if not. Return which.

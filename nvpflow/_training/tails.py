@@ -27,21 +27,22 @@ class Tails(NamedTuple):
     Attributes
     ----------
     widest : ndarray, shape (D,)
-        The largest deviations of broad normals.
+        The largest deviations of broad normals that compete.
+    widest_of_floor : ndarray, shape (D,)
+        The same of those that have a share only so that a held-out sample far out has a density.
     doubled : ndarray, shape (D,)
         What is added where the distance from a column's only bound doubles, negative if the bound is above; infinite if that
         has no limit.
     """
 
     widest: Floats
+    widest_of_floor: Floats
     doubled: Floats
 
     def in_units_of(self, deviation: Floats) -> Self:
         """The same of samples that are divided by these deviations (E,), and have E - D columns without limits before them."""
         free = np.full(len(deviation) - len(self.widest), np.inf)
-        return self._replace(
-            widest=np.append(free, self.widest) / deviation, doubled=np.append(free, self.doubled) / deviation
-        )
+        return type(self)(*(np.append(free, limit) / deviation for limit in self))
 
     def narrowed(self, x: Floats, n: float, weights: Floats, means: Floats, covariances: Floats) -> Floats:
         """The covariances (K, D, D) of components that expect few samples beyond twice the largest distance in x (m, D).
@@ -63,12 +64,12 @@ class Tails(NamedTuple):
             )
         return covariances
 
-    def broad(self, x: Floats, deviations: Floats) -> tuple[Floats, Floats]:
+    def broad(self, x: Floats, deviations: Floats, *, of_floor: bool = False) -> tuple[Floats, Floats]:
         """Means and deviations (M, D) of broad normals, with few samples beyond twice the largest distance in x (m, D).
 
         Towards the bound they reach as far as before, which moves their means there.
         """
-        deviations = np.minimum(deviations, self.widest)
+        deviations = np.minimum(deviations, self.widest_of_floor if of_floor else self.widest)
         means, columns = np.zeros(deviations.shape), np.flatnonzero(np.isfinite(self.doubled))
         ends, widest = self._ends(x, columns), deviations[:, columns]
         narrower = np.minimum(widest, (np.abs(ends) + TO_BOUND * widest) / (TO_BOUND + AWAY))

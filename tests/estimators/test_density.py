@@ -111,7 +111,7 @@ class TestWarmStart:
         model.set_params(max_iter=1, learning_rate=1e-12, noise=0).fit(X)
         np.testing.assert_allclose(model.flow_.parameters, expected.parameters, atol=1e-9)
         model.set_params(warm_start=False, random_state=1).fit(X)
-        assert np.abs(model.flow_.parameters - expected.parameters).max() > 1e-3
+        assert np.abs(model.flow_.layers[0].parameters - expected.layers[0].parameters).max() > 1e-3
 
     def test_other_flow(self):
         model = make(warm_start=True).fit(X)

@@ -6,9 +6,10 @@ from scipy.special import logsumexp
 
 import nvpflow
 from nvpflow._training import stacking
+from nvpflow._training.broad import WIDTHS
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
-from nvpflow._training.mixture_candidates import BANDWIDTHS, MOST_KERNELS, WIDTHS, Candidates
+from nvpflow._training.mixture_candidates import BANDWIDTHS, MOST_KERNELS, Candidates
 from nvpflow._training.stacking import stack_mixtures
 from support.awkward import log_prob
 from support.marks import both_precisions

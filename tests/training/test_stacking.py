@@ -7,11 +7,12 @@ from scipy.optimize import minimize
 
 import nvpflow
 from nvpflow._training import mixture_candidates, stacking
+from nvpflow._training.broad import SHARE_OF_FLOOR, WIDTHS
 from nvpflow._training.covariances import shrunk_to_identity
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
-from nvpflow._training.mixture_candidates import WIDTHS, Candidates
-from nvpflow._training.stacking import SHARE_OF_TAILS, stack_mixtures
+from nvpflow._training.mixture_candidates import Candidates
+from nvpflow._training.stacking import stack_mixtures
 from support.awkward import AWKWARD, blobs, log_prob
 from support.marks import both_precisions
 
@@ -169,7 +170,7 @@ def test_points_far_out():
     units = ColumnUnits(x, None)
     squares = ((units.standardize(far) / np.array(WIDTHS)[:, None]) ** 2).sum(axis=1)
     broad = np.log(np.mean(np.exp(-squares / 2) / (2 * np.pi * np.square(WIDTHS)))) - units.log_det
-    assert log_prob(stacked(x).base, far) == pytest.approx(np.log(SHARE_OF_TAILS) + broad, abs=1e-3)
+    assert log_prob(stacked(x).base, far) == pytest.approx(np.log(SHARE_OF_FLOOR) + broad, abs=1e-3)
     x[::40] *= 10
     assert log_prob(stacked(x).base, far) > -20
 

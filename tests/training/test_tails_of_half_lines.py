@@ -56,7 +56,7 @@ def test_maps_given_a_context_stay_in_files(tmp_path):
 
 
 class TestTails:
-    tails = Tails(np.full(3, 2.0), np.array([np.inf, 1.0, -1.0]))
+    tails = Tails(np.full(3, 2.0), np.full(3, 5.0), np.array([np.inf, 1.0, -1.0]))
     x = np.array([[0.0, -3.0, -2.0], [9.0, 2.0, 3.0]])
 
     def test_narrow_components_stay(self):
@@ -76,7 +76,7 @@ class TestTails:
 
     def test_what_others_are_given_the_column_stays(self):
         covariances = np.array([[[4.0, 6.0], [6.0, 9.001]]])
-        tails = Tails(np.full(2, 2.0), np.array([np.inf, 1.0]))
+        tails = Tails(np.full(2, 2.0), np.full(2, 5.0), np.array([np.inf, 1.0]))
         found = tails.narrowed(self.x[:, :2], 100, np.ones(1), np.zeros((1, 2)), covariances)[0]
         assert found[1, 1] < 2
         assert found[0, 1] / found[1, 1] == pytest.approx(6 / 9.001)
@@ -86,6 +86,7 @@ class TestTails:
         means, deviations = self.tails.broad(self.x, np.full((1, 3), 32.0))
         assert means[0, 0] == 0
         assert deviations[0] == pytest.approx([2, 1.4, 1.4])
+        assert self.tails.broad(self.x, np.full((1, 3), 32.0), of_floor=True)[1][0, 0] == 5
         assert means[0, 1:] + 3 * np.array([1, -1]) * deviations[0, 1:] == pytest.approx([3, -3])  # twice the largest distance
         assert means[0, 1:] - 2 * np.array([1, -1]) * deviations[0, 1:] == pytest.approx([-4, 4])  # as before
 
