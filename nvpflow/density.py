@@ -318,8 +318,10 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
     -----
     The probability of whole numbers is the integral of a density over their unit cells, by a lattice rule with 31 evaluations
     for each row and one such column, 67 for two, 257 for three and 521 for more. There is no randomness. The root mean square
-    error of log-probabilities was below 0.001 nats. In training, whole numbers are spread over their cells, such that the
-    density of a column has no steps; `history_` has the NLL of the spread numbers. A gradient is not defined there.
+    error of log-probabilities was below 0.001 nats for up to five columns, 0.002 for eight, 0.01 for ten, 0.05 for fifteen,
+    and 0.3 for thirty that were 0 in 95 of 100 rows: declare columns of few values as categories where many of them are whole
+    numbers. In training, whole numbers are spread over their cells, such that the density of a column has no steps; `history_`
+    has the NLL of the spread numbers. A gradient is not defined there.
 
     The density of an angle is the sum of the flow's density over five numbers that stand for it, so q columns of angles take
     5^q evaluations for each row, but for mixtures with four angles or more, where small terms are left out. `history_` bounds
