@@ -47,6 +47,7 @@ CASES = {
     "an ensemble with layers": (X, ["angle", None, "angle"], {"n_models": 2, "base": "normal"}),
     "whole numbers": (COUNTS, [nvpflow.Integer(0), nvpflow.Integer(0, 9), nvpflow.Integer(None, 0)], {}),
     "four of whole numbers": (np.column_stack([COUNTS, COUNTS[::-1, 0]]), ["integer"] * 4, {}),
+    "seven of whole numbers": (np.column_stack([COUNTS, COUNTS[::-1], COUNTS[::2, 0].repeat(2)]), ["integer"] * 7, {}),
     "each kind": (np.column_stack([X, COUNTS[:, 0], np.exp(X[:, 1])]), ["angle", None, "angle", "integer", "positive"], {}),
     "a far origin": (X[:, 1:2] + 1e7, None, {}),
 }
