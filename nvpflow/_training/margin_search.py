@@ -11,12 +11,12 @@ from nvpflow._training.conditional_stacking import StandardizedColumns
 from nvpflow._training.copies import copies_of
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
-from nvpflow._training.margins import Margins
+from nvpflow._training.margins import AS_IT_IS, BY_MIXTURE, BY_QUANTILES, Margins
 from nvpflow._training.mixture_candidates import Candidates
 from nvpflow._training.mixture_search import COMPONENTS
 from nvpflow._training.stacking import LARGEST_LOSS, fit_growing, log_average, mean_gain, share_of_distinct, shares_of
 from nvpflow._training.statistics import holds_values, mean_and_error
-from nvpflow._typing import Bools, FloatDType, Floats
+from nvpflow._typing import Bools, FloatDType, Floats, Ints
 
 __all__ = [
     "FEWEST_ROWS",
@@ -42,6 +42,11 @@ FEW_COMPONENTS = (1, 8)
 LEAST_GAIN_OF_FEW, LEAST_GAIN = 1.0, 2.0
 # A column is left as it is unless its own density gains this much, in nats.
 LEAST_OF_COLUMN = 0.01
+# In fewer columns a mixture of them together has few enough modes. Ten columns with two modes each have a thousand together:
+# they lost 1.1, 0.5 and 0.16 nats (500, 2000 and 10,000 rows) before their margins followed mixtures.
+FEWEST_FOR_MIXTURES = 4
+# The share of values that must differ from each other: a mixture of those that repeat follows the values.
+LEAST_DISTINCT = 0.5
 
 
 def search_margins(
@@ -70,15 +75,15 @@ def search_margins(
     some = data.rows(rng.permutation(n)[:MOST_ROWS])
     masks = masks_of_parts(some, PARTS_OF_FEW if len(some.x) <= FEW_ROWS else PARTS)
     quick, quick_masks = some.rows(slice(QUICK_ROWS)), [mask[:QUICK_ROWS] for mask in masks[:PARTS]]
-    columns = _columns_that_gain(quick, quick_masks, dtype) & (True if among is None else among)
-    if not columns.any():
+    shapes = _shapes_that_gain(quick, quick_masks, dtype, True if among is None else among)
+    if not shapes.any():
         return None
-    if not _pay(_Look(quick, quick_masks, dtype, seed, FEW_COMPONENTS, blocks), columns, LEAST_GAIN_OF_FEW):
+    if not _pay(_Look(quick, quick_masks, dtype, seed, FEW_COMPONENTS, blocks), shapes, LEAST_GAIN_OF_FEW):
         return None
-    scores = _pay(_Look(some, masks, dtype, seed, COMPONENTS, blocks), columns, LEAST_GAIN)
+    scores = _pay(_Look(some, masks, dtype, seed, COMPONENTS, blocks), shapes, LEAST_GAIN)
     if scores is None:
         return None
-    margins = Margins.fit(data.x.astype(np.float64), data.weight, columns, dtype)
+    margins = Margins.fit(data.x.astype(np.float64), data.weight, shapes, dtype)
     margins.scores = scores
     return margins
 
@@ -125,10 +130,12 @@ def quick_log_density(
     """
     look = _Look(data, masks, dtype, seed, components, blocks)
     without = _held_out(look, None)
-    columns = _columns_that_gain(data, masks, dtype) & may_bend if may_bend.any() else may_bend
-    if not columns.any():
+    if not may_bend.any():
         return without
-    within = _held_out(look, columns)
+    shapes = _shapes_that_gain(data, masks, dtype, may_bend)
+    if not shapes.any():
+        return without
+    within = _held_out(look, shapes)
     return max(without, within, key=lambda log_probs: float(np.average(log_probs, weights=look.weight)))
 
 
@@ -171,34 +178,45 @@ class _Look(NamedTuple):
         return Candidates(z, units, self.masks[i], share_of_distinct(self.data.x), seeds), units.log_det
 
 
-def _pay(look: _Look, columns: Bools, least: float) -> tuple[float, float] | None:
-    """Mean log-density of held-out samples by mixtures without and with margins of these columns, in nats.
+def _pay(look: _Look, shapes: Ints, least: float) -> tuple[float, float] | None:
+    """Mean log-density of held-out samples by mixtures without and with margins of these shapes, in nats.
 
     None if they do not gain by so many standard errors.
     """
-    without, within = _held_out(look, None), _held_out(look, columns)
+    without, within = _held_out(look, None), _held_out(look, shapes)
     gain, error = mean_gain(within - without, look.weight)
     if not gain > least * error:
         return None
     return float(np.average(without, weights=look.weight)), float(np.average(within, weights=look.weight))
 
 
-def _columns_that_gain(data: Data, masks: list[Bools], dtype: FloatDType) -> Bools:
-    """The columns (D,) of which a normal distribution after the map is better than before."""
-    gains = [_gains(data.rows(~mask), data.rows(mask), dtype) for mask in masks]
+def _shapes_that_gain(data: Data, masks: list[Bools], dtype: FloatDType, may_bend: Bools | bool) -> Ints:
+    """The shapes (D,) of maps after which a normal distribution of the column is better than before: the best of each."""
+
+    def are_better(gains: Floats) -> Bools:
+        found = [mean_and_error(gain, weight) for gain in gains.T]
+        return np.array([gain > max(LEAST_GAIN * error, LEAST_OF_COLUMN) for gain, error in found])
+
+    def gains_of(shape: int) -> Floats:
+        return np.concatenate([_gains(data.rows(~mask), data.rows(mask), shape, dtype) for mask in masks])
+
     weight = None if data.weight is None else np.concatenate([data.weight[mask] for mask in masks])
-    found = [mean_and_error(gain, weight) for gain in np.concatenate(gains).T]
-    return np.array([gain > max(LEAST_GAIN * error, LEAST_OF_COLUMN) for gain, error in found])
+    gains = gains_of(BY_QUANTILES)
+    shapes = np.where(are_better(gains) & may_bend, BY_QUANTILES, AS_IT_IS)
+    if data.x.shape[1] < FEWEST_FOR_MIXTURES:
+        return shapes
+    more = gains_of(BY_MIXTURE)
+    return np.where(are_better(more) & are_better(more - gains) & may_bend, BY_MIXTURE, shapes)
 
 
-def _gains(training: Data, held_out: Data, dtype: FloatDType) -> Floats:
-    """How much the log-density of each held-out value gains by a map of its column (m, D)."""
+def _gains(training: Data, held_out: Data, shape: int, dtype: FloatDType) -> Floats:
+    """How much the log-density of each held-out value gains by a map of its column (m, D), of this shape."""
     gains = []
     for x, points in zip(training.x.T[:, :, np.newaxis], held_out.x.T[:, :, np.newaxis]):
-        if holds_values(x):
+        if holds_values(x) or (shape == BY_MIXTURE and len(np.unique(x)) < LEAST_DISTINCT * len(x)):
             gains.append(np.zeros(len(points)))
             continue
-        margins = Margins.fit(x.astype(np.float64), training.weight, np.array([True]), dtype)
+        margins = Margins.fit(x.astype(np.float64), training.weight, np.array([shape]), dtype)
         y, log_det = margins.inverse(points)
         after = _normal(margins.inverse(x)[0], training.weight, y) + log_det
         gains.append(np.clip(after - _normal(x, training.weight, points), -LARGEST_LOSS, LARGEST_LOSS))
@@ -213,17 +231,17 @@ def _normal(x: Floats, weight: Floats | None, points: Floats) -> Floats:
     return log_prob
 
 
-def _held_out(look: _Look, columns: Bools | None) -> Floats:
+def _held_out(look: _Look, shapes: Ints | None) -> Floats:
     """Log-density of the samples, part by part, by an average of mixtures fitted to the other parts.
 
-    `columns`: those that get margins first, if any.
+    `shapes`: of the margins that columns get first, if any.
     """
     parts, slopes = [], []
     for i, mask in enumerate(look.masks):
         x, slope = look.data.x, np.zeros(len(look.data.x))
-        if columns is not None:
+        if shapes is not None:
             training = look.data.rows(~mask)
-            x, slope = Margins.fit(training.x.astype(np.float64), training.weight, columns, look.dtype).inverse(x)
+            x, slope = Margins.fit(training.x.astype(np.float64), training.weight, shapes, look.dtype).inverse(x)
         part, log_det = look.candidates(x, i)
         part.components, part.most_nested, part.rows_to_merge = look.components, 0, np.inf
         if look.components == FEW_COMPONENTS:

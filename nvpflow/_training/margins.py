@@ -3,27 +3,31 @@
 Columns with hard bounds, skewness or heavy tails need many components, or layers that bend them, before anything can be said
 of how they depend on each other. Here their own shape is taken out first: Chen and Gopinath (2000), "Gaussianization".
 A map is a chain of two splines, each on the quantiles of what it sees, so that the second one resolves what is too fine for
-the first. It has linear tails: every point of the real line keeps a density.
+the first. Columns with several modes have one spline, which follows a mixture. Maps have linear tails: every point of the real
+line keeps a density.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from typing import Any, Self, TypeAlias, TypeGuard
 
 import numpy as np
 
 from nvpflow._normal import normal_cdf, probit
+from nvpflow._training.mixture_margin import MixtureMargin
 from nvpflow._training.statistics import effective_size_of, location_and_scale
-from nvpflow._typing import Bools, FloatDType, Floats
+from nvpflow._typing import Bools, FloatDType, Floats, Ints
 from nvpflow.layers import ActNorm, Layer, SplineCoupling
 
-__all__ = ["Margins", "is_spline_of_margins"]
+__all__ = ["AS_IT_IS", "BY_MIXTURE", "BY_QUANTILES", "Margins", "is_spline_of_margins"]
 
 # Bins between the quantiles of the first and the second spline, up to this number of samples. On eight densities of one column
 # more bins overfitted, and with fewer the edges of uniform and exponential columns were blurred.
 BINS: tuple[tuple[float, tuple[int, int]], ...] = ((100, (5, 5)), (500, (8, 8)), (np.inf, (8, 12)))
+MIXTURE_BINS = 16  # of the spline that follows a mixture
+AS_IT_IS, BY_QUANTILES, BY_MIXTURE = range(3)  # the shapes that columns may have
 # The bins beyond the smallest and the largest sample: their width, as a share of the range and in widths of the bin next to
 # them, and the limits of their height in standard deviations. Such wide and low bins make shoulders: a point as far from the
 # samples as these range has a log-density of -10 to -20 in uniform columns. With 0.1 and 6 as the first and the last number it
@@ -47,7 +51,7 @@ Stage: TypeAlias = tuple[Floats, Floats, Floats]  # see `Margins`
 
 
 class Margins:
-    """A chain of maps of the columns: an act norm and a spline, twice.
+    """A chain of maps of the columns: an act norm and a spline, up to three times.
 
     Parameters
     ----------
@@ -68,18 +72,19 @@ class Margins:
         self.stages, self.dtype = [(c, h, raw.astype(dtype).astype(np.float64)) for c, h, raw in stages], dtype
 
     @classmethod
-    def fit(cls, x: Floats, weight: Floats | None, columns: Bools, dtype: FloatDType) -> Self:
-        """Fit maps of the marked columns of samples x (n, D) in float64. The other columns are scaled alone."""
+    def fit(cls, x: Floats, weight: Floats | None, shapes: Ints, dtype: FloatDType) -> Self:
+        """Fit maps of these shapes (D,) to columns of samples x (n, D) in float64. Those that stay as they are, are scaled."""
         n = effective_size_of(x, weight)
-        bins = next(bins for most, bins in BINS if n <= most)
+        chain = [(k, BY_QUANTILES) for k in next(bins for most, bins in BINS if n <= most)] + [(MIXTURE_BINS, BY_MIXTURE)]
         stages: list[Stage] = []
-        for k in bins:
+        for k, shape in [stage for stage in chain if (shapes == stage[1]).any()]:
             if stages:
                 x = cls(stages[-1:], dtype).inverse(x)[0]
             location, scale, _ = location_and_scale(x, weight)
             scale = np.where(scale > 0, scale, 1)
             z = (x - location) / scale
-            knots = [_knots(column, weight, n, k) if chosen else None for column, chosen in zip(z.T, columns)]
+            knots_of = _knots if shape == BY_QUANTILES else _knots_of_mixture
+            knots = [knots_of(column, weight, n, k) if own == shape else None for column, own in zip(z.T, shapes)]
             low, high = np.array([ENDS if known is None else known[0][[0, -1]] for known in knots]).T
             outputs = np.array([np.zeros(3 * k + 5) if known is None else _outputs(*known) for known in knots])
             stage = location + scale * (low + high) / 2, scale * (high - low) / 2, outputs
@@ -130,8 +135,15 @@ class Margins:
     @property
     def columns(self) -> Bools:
         """The columns (D,) that are not only scaled."""
-        found: Bools = np.abs(self.stages[0][2]).max(axis=1) > STRAIGHT
-        return found
+        return self.shapes > AS_IT_IS
+
+    @property
+    def shapes(self) -> Ints:
+        """The shapes (D,) of the columns."""
+        shapes = np.full(len(self.stages[0][0]), AS_IT_IS)
+        for *_, raw in self.stages:
+            shapes[_is_bent(raw)] = BY_MIXTURE if raw.shape[1] == 3 * (MIXTURE_BINS + 2) - 1 else BY_QUANTILES
+        return shapes
 
     @property
     def widest(self) -> Floats:
@@ -144,7 +156,13 @@ class Margins:
     @property
     def n_parameters(self) -> int:
         """The number of parameters that come from the samples."""
-        return sum(raw[self.columns].size for *_, raw in self.stages)
+        return sum(raw[_is_bent(raw)].size for *_, raw in self.stages)
+
+
+def _is_bent(raw: Floats) -> Bools:
+    """The columns (D,) that a spline with these outputs (D, 3 K - 1) does not only scale."""
+    bent: Bools = np.abs(raw).max(axis=1) > STRAIGHT
+    return bent
 
 
 def is_spline_of_margins(layer: Layer) -> TypeGuard[SplineCoupling]:
@@ -168,11 +186,29 @@ def _knots(x: Floats, weight: Floats | None, n: float, k: int) -> tuple[Floats, 
     place = np.interp(normal_cdf(around), rank, sample).mean(axis=1)
     m = max(1, min(END_GAPS, len(x) // ROWS_PER_GAP))
     place[0], place[-1] = sample[0] - (sample[m] - sample[0]) / m / 2, sample[-1] + (sample[-1] - sample[-1 - m]) / m / 2
+
+    def values(x: Floats) -> Floats:
+        return probit(np.clip(np.interp(x, sample, rank), 0.5 / n, 1 - 0.5 / n))
+
+    return _with_bins_beyond(place, y, values)
+
+
+def _knots_of_mixture(x: Floats, weight: Floats | None, n: float, k: int) -> tuple[Floats, Floats, Floats]:
+    """As `_knots`, of a map that follows a mixture."""
+    margin = MixtureMargin(x, weight, probit(np.array([1 - 0.5 / n]))[0])
+    place = margin.places(k)
+    x_knots, values, derivatives = _with_bins_beyond(place, margin.values(place), margin.values)
+    whole = (values[-1] - values[0]) / (x_knots[-1] - x_knots[0])
+    derivatives[1:-1] = np.maximum(margin.slopes(x_knots[2:-2]), SMALLEST * whole)
+    return x_knots, values, derivatives
+
+
+def _with_bins_beyond(place: Floats, y: Floats, value: Callable[[Floats], Floats]) -> tuple[Floats, Floats, Floats]:
+    """Knots between and beyond these places, where the map has values y, and `value` elsewhere; values and derivatives."""
     beyond = BEYOND_OF_BIN * np.diff(place)[[0, -1]] + BEYOND_OF_RANGE * (place[-1] - place[0])
     x_knots = _spaced(np.concatenate([[place[0] - beyond[0]], place, [place[-1] + beyond[1]]]))
     if np.abs(x_knots[1:-1] - place).max() > 1e-9 * (x_knots[-1] - x_knots[0]):
-        inner = np.clip(np.interp(x_knots[2:-2], sample, rank), 0.5 / n, 1 - 0.5 / n)
-        y[1:-1] = np.maximum.accumulate(probit(inner))
+        y[1:-1] = np.maximum.accumulate(value(x_knots[2:-2]))
     steep = np.diff(y)[[0, -1]] / np.diff(x_knots)[[1, -2]] * beyond
     below, above = np.clip(steep, LOWEST_BEYOND, HIGHEST_BEYOND)
     values = _spaced(np.concatenate([[y[0] - below], y, [y[-1] + above]]))

@@ -126,7 +126,7 @@ def _moved(
     """The candidate in the units of the new samples."""
     margins = kept.units.margins
     if margins is not None:
-        margins = Margins.fit(training.x.astype(np.float64), training.weight, margins.columns, kept.units.dtype)
+        margins = Margins.fit(training.x.astype(np.float64), training.weight, margins.shapes, kept.units.dtype)
     whitens = kept.units.factor is not None and not isinstance(kept.flow.base, StudentTBase)
     peaks = model._known_categories() is not None and isinstance(kept.flow.base, MixtureBase)
     units = Units.of(training, True, whitens, kept.units.dtype, 0, margins, peaks)
