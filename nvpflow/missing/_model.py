@@ -58,6 +58,10 @@ class IncompleteModel:
         """Whether no density needs importance sampling."""
         return all(member.inner is None for member in self.members)
 
+    def n_evaluations(self, missing: Mask) -> int:
+        """How many densities are summed for each row with these missing cells (D,)."""
+        return len(self.members) * n_points(*self._sums(missing))
+
     @cached_property
     def examples(self) -> Floats:
         """Samples of a model without a context, which tell where its columns lie."""

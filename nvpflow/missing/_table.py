@@ -7,6 +7,7 @@ categories c and numbers x, the marginal density is the sum of p(c) p(x | c) ove
 from __future__ import annotations
 
 import itertools
+import math
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -91,6 +92,14 @@ class IncompleteTable:
     def is_exact(self) -> bool:
         """Whether densities of numbers need no importance sampling."""
         return self.model is None or self.model.is_exact
+
+    def n_evaluations(self, missing: Mask) -> int:
+        """How many densities of numbers are summed, at most, for each row with these missing cells (R + K,)."""
+        if self.model is None:
+            return 1
+        sizes = np.where(missing[self.n_numbers :], self.categories.coding.sizes, 1)
+        n_codes: int = math.prod(sizes.tolist())
+        return n_codes * self.model.n_evaluations(missing[: self.n_numbers])
 
     @cached_property
     def examples(self) -> Floats:
