@@ -80,6 +80,7 @@ from nvpflow.supports._encoding import count_rows
 from nvpflow.supports._fitted import Supports, check_unchanged, supports_for
 from nvpflow.supports._kinds import REALS, Kind
 from nvpflow.supports._repeated import warn_of_repeated_values
+from nvpflow.supports._steps import warn_of_steps
 from nvpflow.supports._turns import warn_of_many_turns
 
 __all__ = ["FlowDensity", "NotFittedError"]
@@ -663,6 +664,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         supports, data, seen, incomplete = self._training_data(settings, data, declared, before)
         if declared is not None:
             warn_of_many_turns("X", data.x, kinds, [declared.label(i) for i in range(len(kinds))])
+            warn_of_steps(data, declared, names)
         warn_of_dependent_columns(data, settings.dtype, names)
         warn_of_repeated_values(data, declared, names)
         try:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from nvpflow._typing import FloatDType, Floats
 from nvpflow._validation.cells import CellError
 
-__all__ = ["Labelled", "as_array", "check_samples", "column_label", "without_masks"]
+__all__ = ["TIMES", "Labelled", "as_array", "check_samples", "column_label", "without_masks"]
 
 TIMES = (
     ". Convert times to numbers first, such as days since the first one; hours of a day or days of a year can be declared as "
@@ -62,7 +62,7 @@ def as_array(name: str, x: object) -> npt.NDArray[Any]:
         raise ValueError(f"{name} must have no masked elements: fill them, or leave their rows out")
     if hasattr(x, "nnz") and hasattr(x, "toarray"):
         raise TypeError(f"{name} must be dense, got a sparse {type(x).__name__}: use {name}.toarray()")
-    _refuse_times_of_polars(name, x)
+    _refuse_times(name, x)
     try:
         # NumPy would wrap an object that supports only DLPack in an array of objects.
         if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
@@ -184,11 +184,18 @@ def _first_object(name: str, X: npt.NDArray[Any], source: object) -> str:
     return ""
 
 
-def _refuse_times_of_polars(name: str, x: object) -> None:
-    """Raise a TypeError if x is a frame with columns of times, which NumPy would read as numbers of microseconds."""
-    polars = sys.modules.get("polars")
-    if polars is None or not isinstance(x, polars.DataFrame):
+def _refuse_times(name: str, x: object) -> None:
+    """Raise a TypeError if x is a frame of polars or a table of Arrow with columns of times.
+
+    NumPy would read those of polars as numbers of microseconds.
+    """
+    polars, arrow = sys.modules.get("polars"), sys.modules.get("pyarrow")
+    if polars is not None and isinstance(x, polars.DataFrame):
+        columns = [(column, dtype) for column, dtype in x.schema.items() if dtype.is_temporal()]
+    elif arrow is not None and isinstance(x, (arrow.Table, arrow.RecordBatch)):
+        columns = [(field.name, field.type) for field in x.schema if arrow.types.is_temporal(field.type)]
+    else:
         return
-    for column, dtype in x.schema.items():
-        if dtype.is_temporal():
-            raise TypeError(f"{name} must be an array of real numbers, got {dtype} in column {column!r:.50}" + TIMES)
+    if columns:
+        column, dtype = columns[0]
+        raise TypeError(f"{name} must be an array of real numbers, got {dtype} in column {column!r:.50}{TIMES}")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from nvpflow._validation.arrays import TIMES
 from nvpflow.scale._source import NO_CATEGORIES
 
 __all__ = ["float_type", "import_arrow"]
@@ -32,4 +33,5 @@ def float_type(name: str, kind: Any) -> type[np.floating[Any]]:
         return np.float64
     if types.is_null(kind):
         raise TypeError(f"column {name!r} of X must hold real numbers, got no value in any row")
-    raise TypeError(f"column {name!r} of X must hold real numbers, got {kind!s:.100}: {NO_CATEGORIES}")
+    hint = TIMES if types.is_temporal(kind) else f": {NO_CATEGORIES}"
+    raise TypeError(f"column {name!r} of X must hold real numbers, got {kind!s:.100}{hint}")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from nvpflow._sklearn.feature_names import feature_names
 from nvpflow._typing import Floats, Names
 from nvpflow._validation.arguments import shown
-from nvpflow._validation.arrays import as_array
+from nvpflow._validation.arrays import TIMES, as_array
 from nvpflow.scale._source import NO_CATEGORIES, RowSource, Stream, as_floats, rows_per_batch
 
 __all__ = ["ArraySource", "CallableSource"]
@@ -94,5 +94,6 @@ def _numbers(part: Any) -> Floats:
     if array.dtype == object:
         raise TypeError(f"X must have columns of real numbers, got objects, such as texts: {NO_CATEGORIES}")
     if array.dtype.kind not in "fiu":
-        raise TypeError(f"X must have columns of real numbers, got dtype {array.dtype}: {NO_CATEGORIES}")
+        hint = TIMES if array.dtype.kind in "mM" else f": {NO_CATEGORIES}"
+        raise TypeError(f"X must have columns of real numbers, got dtype {array.dtype}{hint}")
     return as_floats(array)

@@ -39,6 +39,20 @@ class TestTimes:
         with pytest.raises(TypeError, match="in column 'when'.*Convert times to numbers.*Angle.*leave the column out"):
             model().fit(frame)
 
+    def test_tables_of_arrow(self):
+        arrow = pytest.importorskip("pyarrow")
+        for table in (arrow.table({"x": X, "when": DAYS}), arrow.table({"x": X, "when": [day.date() for day in DAYS]})):
+            with pytest.raises(TypeError, match="in column 'when'.*Convert times to numbers"):
+                model().fit(table)
+
+    def test_lazy_frames(self):
+        pytest.importorskip("pyarrow")
+        frame = pl.DataFrame({"x": X, "when": DAYS.to_pydatetime().tolist()}).lazy()
+        with pytest.raises(
+            TypeError, match="column 'when' of X must hold real numbers, got timestamp.*Convert times to numbers"
+        ):
+            model().fit(frame)
+
     def test_arrays(self):
         with pytest.raises(TypeError, match="got dtype datetime64.*Convert times to numbers"):
             model().fit(DAYS.to_numpy().reshape(-1, 1))

@@ -1,0 +1,34 @@
+"""Whole numbers that leave out most numbers: a warning says what to divide by."""
+
+import numpy as np
+import pytest
+
+import nvpflow
+
+RNG = np.random.default_rng(0)
+PRICES, SCORES, AGES = 10 * RNG.poisson(8, 200) + 9, 10 * RNG.integers(20, 80, 200), RNG.integers(17, 80, 200)
+
+
+def fit(x, support):
+    return nvpflow.FlowDensity(support=support, n_layers=2, hidden_dim=4, max_iter=1, random_state=0).fit(x)
+
+
+def test_steps():
+    with pytest.warns(UserWarning, match=r"0 \(multiples of 10, plus 9\), 2 \(multiples of 10\) of X hold whole numbers"):
+        fit(np.column_stack([PRICES, AGES, SCORES]), [nvpflow.Integer(0), "integer", nvpflow.Integer(200, 800)])
+
+
+def test_names_and_negative_numbers():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"price": PRICES - 200, "real": RNG.normal(size=200), "kind": RNG.choice(["a", "b"], 200)})
+    with pytest.warns(UserWarning, match=r"'price' \(multiples of 10, plus 9\)"):
+        fit(frame, {"price": "integer"})
+
+
+@pytest.mark.parametrize("x", [AGES, AGES[:19] * 2, AGES % 2 * 10, RNG.poisson(0.1, 200)])
+def test_no_steps(x):
+    fit(np.column_stack([x, RNG.normal(size=len(x))]), ["integer", None])
+
+
+def test_real_numbers_have_no_steps():
+    fit(np.column_stack([10 * RNG.integers(0, 10**6, 200), RNG.normal(size=200)]), [(0, None), None])
