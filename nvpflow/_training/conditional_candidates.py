@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import cast
 
 import numpy as np
@@ -11,13 +12,19 @@ from nvpflow._base import bare_flow
 from nvpflow._training.covariances import PRIOR_SAMPLES
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits, Mixture, Samples
+from nvpflow._training.kmeans import moments_of_labels
 from nvpflow._training.mixed_mixture import Indicators, MixedMixture, MixedSamples
-from nvpflow._training.mixture_candidates import Candidates
+from nvpflow._training.mixture_candidates import Candidates, name_of, take_steps
 from nvpflow._typing import Floats
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.mixture_base import MixtureBase, pack_factors
 
 __all__ = ["ConditionalCandidates"]
+
+# Categories of a block by which a mixture starts, at most, and rows of each at least. Where each category had a shape of its
+# own, gaps fell from 1.2 to 0.8 nats (150 rows of six in six columns) and from 0.5 to 0.09 (of three that differ in size);
+# tables of R packages gained up to 0.9 nats, and lost 0.02 at most.
+MOST_CATEGORIES, ROWS_OF_CATEGORY = 12, 5
 
 # Fewer than for samples without a context: the mixtures have more columns, and take longer. On curves and branches the
 # averages were as good as with all numbers and priors, within 0.01 nats, in two thirds of the time.
@@ -85,6 +92,30 @@ class ConditionalCandidates(Candidates):
         if not self.blocks:
             return Mixture(samples, k, prior_samples)
         return MixedMixture(cast(MixedSamples, samples), k, prior_samples)
+
+    def fit_by_categories(self, among: Collection[str] | None = None) -> list[str]:
+        """Fit mixtures that start with a component for each category of a block. Return their names.
+
+        K-means finds no clusters that differ in their shape alone, and of few rows it finds others.
+        """
+        samples, names = self.samples, []
+        for i, size in enumerate(self.blocks):
+            assert isinstance(samples, MixedSamples)
+            indicators = samples.indicators.block(i)
+            if size > MOST_CATEGORIES or indicators.sum(axis=0).min() < ROWS_OF_CATEGORY:
+                continue
+            moments = moments_of_labels(samples.x, samples.weight, indicators.argmax(axis=1), size)
+            mixture = cast(MixedMixture, self._new_mixture(samples, size))
+            for prior in [prior for prior in self.priors if prior < np.inf]:
+                name = f"{name_of(size, prior)}, by category {i}"
+                if among is not None and name not in among:
+                    continue
+                mixture.prior_samples = prior
+                mixture.start_from(*moments)
+                mixture.know_categories(i)
+                take_steps(mixture)
+                names.append(self._keep(name, mixture, prior))
+        return names
 
     def _log_prob(self, name: str, mixture: Mixture) -> Floats:
         x, indicators = self.held_out.x, self.held_out.context

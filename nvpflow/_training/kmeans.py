@@ -10,7 +10,7 @@ from nvpflow import _core
 from nvpflow._training.statistics import LARGE_SHARE, MANY_ROWS
 from nvpflow._typing import Floats, Ints
 
-__all__ = ["Clusters", "Marks", "moments_of_shells", "ways_to_mark"]
+__all__ = ["Clusters", "Marks", "moments_of_labels", "moments_of_shells", "ways_to_mark"]
 
 CLUSTER_ITER, MARK = 10, 4.0
 
@@ -67,14 +67,19 @@ class Clusters:
 
 def moments_of_shells(x: Floats, weight: Floats | None, k: int) -> tuple[Floats, Floats, Floats]:
     """As `Clusters.moments`, of K shells of as many samples each, by their distance from the centre of all."""
-    share = np.full(len(x), 1 / len(x)) if weight is None else weight / weight.sum()
     offsets = x - np.median(x, axis=0)
     distances = np.einsum("nd,nd->n", offsets, offsets)
     labels = np.empty(len(x), np.int64)
     labels[np.argsort(distances, kind="stable")] = np.arange(len(x)) * k // len(x)
+    return moments_of_labels(x, weight, labels, k)
+
+
+def moments_of_labels(x: Floats, weight: Floats | None, labels: Ints, k: int) -> tuple[Floats, Floats, Floats]:
+    """As `Clusters.moments`, of the samples with each of the labels (n,) from 0 to k - 1."""
+    share = np.full(len(x), 1 / len(x)) if weight is None else weight / weight.sum()
     dim = x.shape[1]
     moments = np.empty(k), np.empty((k, dim)), np.empty((k, dim, dim))
-    _core.cluster_moments(x, np.asarray(share, np.float64), labels, *moments)
+    _core.cluster_moments(x, np.asarray(share, np.float64), labels.astype(np.int64), *moments)
     return moments
 
 

@@ -53,6 +53,16 @@ class Indicators:
         counts = weight @ rows.astype(np.float64) + LEAST_SHARE
         self.marginal = counts / block_sums(counts[np.newaxis], sizes)[0]
 
+    def columns(self, i: int) -> slice:
+        """The columns of a block."""
+        end = sum(self.sizes[: i + 1])
+        return slice(end - self.sizes[i], end)
+
+    def block(self, i: int) -> Floats:
+        """The indicators of a block, (n, size)."""
+        found: Floats = self.rows[:, self.columns(i)]
+        return found
+
 
 def block_sums(values: Floats, sizes: tuple[int, ...]) -> Floats:
     """For each column of values (k, I) the sum over its block."""
@@ -82,6 +92,12 @@ class MixedMixture(Mixture):
     def start_from(self, shares: Floats, means: Floats, squares: Floats) -> None:
         super().start_from(shares, means, squares)
         self.tables = np.tile(self.samples.indicators.marginal, (self.k, 1))
+
+    def know_categories(self, i: int) -> None:
+        """Let component k have category k of a block, up to a sample."""
+        columns = self.samples.indicators.columns(i)
+        shares = np.eye(self.k) * (self.weights * self.samples.n)[:, np.newaxis] + self.tables[:, columns]
+        self.tables[:, columns] = shares / shares.sum(axis=1, keepdims=True)
 
     def log_prob(self, x: Floats, indicators: Floats | None = None) -> Floats:
         """Log-density of real columns x (n, D) given the indicators (n, I)."""

@@ -33,7 +33,9 @@ __all__ = [
     "Candidates",
     "components_of",
     "floor_of",
+    "name_of",
     "origin_of",
+    "take_steps",
     "weakest_prior",
 ]
 
@@ -189,7 +191,7 @@ class Candidates:
         """Fit mixtures of k components. Yield their names."""
         for marks, clusters in self.clusters.items():
             priors = [prior for prior in self._priors(k, marks) if k <= self._most_components(prior)]
-            names = [_name(k, prior) + APART[marks] for prior in priors]
+            names = [name_of(k, prior) + APART[marks] for prior in priors]
             wanted = [k == 1 or self.among is None or name in self.among for name in names]
             if not any(wanted):
                 continue
@@ -201,7 +203,7 @@ class Candidates:
                 mixture.prior_samples = prior
                 if marks:  # a stronger prior would have let the values run together again
                     mixture.start_from(*moments)
-                _take_steps(mixture)
+                take_steps(mixture)
                 if is_wanted:
                     yield self._keep(name, mixture, prior)
 
@@ -219,14 +221,18 @@ class Candidates:
         for k in NESTED:
             mixture, shells = self._new_mixture(samples, k), moments_of_shells(samples.x, samples.weight, k)
             for prior in [prior for prior in PRIORS if prior < np.inf and k <= self._most_components(prior)]:
-                name = f"{_name(k, prior)}{AROUND}"
+                name = f"{name_of(k, prior)}{AROUND}"
                 if among is not None and name not in among:
                     continue
                 mixture.prior_samples = prior
                 mixture.start_from(*shells)
-                _take_steps(mixture)
+                take_steps(mixture)
                 names.append(self._keep(name, mixture, prior))
         return names
+
+    def fit_by_categories(self, among: Collection[str] | None = None) -> list[str]:
+        """Fit mixtures that start with a component for each category. There are none here. Return the names."""
+        return []
 
     def _priors(self, k: int, marks: Marks) -> tuple[float, ...]:
         """The priors of mixtures of k components that start from these clusters."""
@@ -247,8 +253,8 @@ class Candidates:
         mixture = self._new_mixture(self.samples, len(fitted.weights) - 1, cast(float, fitted.prior_samples))
         mixture.weights, mixture.means, covariances = with_pair_merged(*fitted[:3])
         mixture.covariances = self.samples.prior.regular(covariances)
-        _take_steps(mixture)
-        new = f"{_name(mixture.k, mixture.prior_samples)}{MERGED}{before or len(fitted.weights)}"
+        take_steps(mixture)
+        new = f"{name_of(mixture.k, mixture.prior_samples)}{MERGED}{before or len(fitted.weights)}"
         return self._keep(new, mixture, mixture.prior_samples)
 
     def can_merge(self, name: str) -> bool:
@@ -413,7 +419,7 @@ class Candidates:
                 if len(samples.x) > MANY_MORE * len(self.samples.x):
                     mixture.fit(STEPS_OF_MANY)
                 else:
-                    _take_steps(mixture)
+                    take_steps(mixture)
                 yield name, mixture, prior
 
     def average(self, shares: dict[str, float]) -> MixtureBase:
@@ -432,7 +438,7 @@ def _others(held_out: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_] | slice:
     return ~held_out if held_out[:n].any() else slice(n)
 
 
-def _take_steps(mixture: Mixture) -> None:
+def take_steps(mixture: Mixture) -> None:
     if mixture.samples.prior.any_repeated:
         mixture.fit(STEPS)
     else:
@@ -463,7 +469,7 @@ def weakest_prior(names: Iterable[str]) -> float:
     return min(known, default=np.inf)
 
 
-def _name(k: int, prior: float) -> str:
+def name_of(k: int, prior: float) -> str:
     if k == 1:
         return f"{NORMAL}, shrunk to the diagonal"
     return f"mixture of {k}, {_words(prior)}"

@@ -290,6 +290,7 @@ def fit_growing(parts: list[Candidates], weight: Floats | None) -> dict[str, Flo
                 part.keep_way_of(name)
     _merge(parts, log_probs, weight)
     highest([part.fit_nested(known) for part in parts])
+    highest([part.fit_by_categories(known) for part in parts])
     highest([part.fit_kernels() for part in parts])
     return log_probs
 

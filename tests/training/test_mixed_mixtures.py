@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import multivariate_normal, norm
 
 import nvpflow
-from nvpflow._training.kmeans import Clusters
+from nvpflow._training.kmeans import Clusters, moments_of_labels
 from nvpflow._training.mixed_mixture import Indicators, MixedMixture, MixedSamples, block_sums
 
 SIZES = (4, 3)
@@ -113,3 +113,33 @@ def test_weights_count_rows():
     weighted = nvpflow.FlowDensity(random_state=0, max_iter=20, context_support={0: "category", 1: "category"})
     weighted.fit(x, context=context, sample_weight=np.exp(x[:, 0] / 4) * (weight + 1))
     assert np.isfinite(weighted.score_samples(x, context=context)).all()
+
+
+def scales(n, seed=0):
+    """Two columns, of which a category tells the size; and the log-density."""
+    rng = np.random.default_rng(seed)
+    kind, z = rng.integers(0, 3, n), rng.normal(size=(n, 2))
+    size = np.array([0.01, 1.0, 100.0])[kind]
+    return np.column_stack([size[:, np.newaxis] * z, kind]), norm.logpdf(z).sum(axis=1) - 2 * np.log(size) - np.log(3)
+
+
+def test_a_component_for_each_category():
+    x, (fresh, exact) = scales(300)[0], scales(4000, seed=1)
+    model = nvpflow.FlowDensity(support=[None, None, "category"], random_state=0).fit(x)
+    assert np.mean(exact - model.score_samples(fresh)) < 0.1  # 0.39 from clusters of k-means
+
+
+def test_components_know_their_categories():
+    rng = np.random.default_rng(0)
+    kind, other = rng.integers(0, 3, 60), rng.integers(0, 2, 60)
+    indicators = Indicators(np.hstack([np.eye(2)[other], np.eye(3)[kind]]), (2, 3), None)
+    np.testing.assert_array_equal(indicators.block(1), np.eye(3)[kind])
+    mixture = MixedMixture(MixedSamples(rng.normal(size=(60, 2)), None, indicators), 3)
+    shares = np.bincount(kind) / 60
+    mixture.start_from(*moments_of_labels(mixture.samples.x, None, kind, 3))
+    mixture.know_categories(1)
+    np.testing.assert_allclose(mixture.weights, shares)
+    np.testing.assert_allclose(mixture.means, [mixture.samples.x[kind == k].mean(axis=0) for k in range(3)])
+    np.testing.assert_allclose(mixture.tables[:, :2], np.tile(indicators.marginal[:2], (3, 1)))
+    assert (np.diag(mixture.tables[:, 2:]) > 0.9).all()
+    np.testing.assert_allclose(mixture.tables[:, 2:].sum(axis=1), 1)
