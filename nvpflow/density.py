@@ -163,8 +163,10 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         changed, and `best_iter_` is 0. "auto": "mixture" if samples are held back, and with a context if no value has a large
         share of a column; else "normal". Beside categories of X it is "mixture" in any case. Over a mixture, skewed
         and bounded columns without a `support` get margins, if no column is an angle: monotone maps that make each of them
-        about normal, in front of all else. Held-out samples must gain by them by two standard errors, given the context if
-        there is one. The flow then ends with their layers.
+        about normal, in front of all else. In tables of four columns and more, so do columns with several modes. Held-out
+        samples must gain by margins by two standard errors, given the context if there is one. The flow then ends with their
+        layers. Averages of mixtures, and mixtures below layers that are kept, hold a millionth of broad normal distributions,
+        so that rows far out keep a moderate log-density; not behind a bound or with a context.
     standardize : bool, default True
         Train in units of standard deviations, and end the flow with layers that lead back to the units of the data: an
         `ActNorm` and, in every second start over a normal base, an `LULinear` that removes correlations. The context is
