@@ -28,7 +28,6 @@ from nvpflow._training.mixture_candidates import (
     components_of,
     floor_of,
 )
-from nvpflow._training.mixture_search import PATIENCE
 from nvpflow._training.statistics import mean_and_error, places_of_rows
 from nvpflow._training.tails import Tails
 from nvpflow._typing import Floats, Search
@@ -279,7 +278,7 @@ def fit_growing(parts: list[Candidates], weight: Floats | None) -> dict[str, Flo
         if are_slow and parts[0].is_mixture(name):
             score = max(score, highest([[part.fit_longer(name, LATER_STEPS[0])] for part in parts])[0])
         best, since = (score, 0) if score > best else (best, since + 1)
-        if since == PATIENCE and among is None:
+        if since >= parts[0].patience and among is None:
             break
         if since == 0 and _wants_weaker(parts[0], name, log_probs, weight):
             for part in parts:

@@ -43,6 +43,19 @@ class TestProbabilities:
         exact = np.mean([log_mass(int(k)) for k in test])
         assert abs(exact - fitted.score(test[:, None])) < 0.02
 
+    def test_heaps(self):
+        """Ages, half of them rounded to fives. In half of the states the heaps were missed, for 0.4 nats."""
+
+        def ages(n, seed):
+            rng = np.random.default_rng(seed)
+            exact = np.floor(17 + np.abs(rng.normal(0, 25, n)))
+            return np.where(rng.random(n) < 0.5, 5 * np.round(exact / 5), exact)
+
+        shares = np.bincount(ages(10**6, 100).astype(int), minlength=300) / 10**6
+        for state in range(4):
+            fitted = nvpflow.FlowDensity(support=[nvpflow.Integer(0)], random_state=state).fit(ages(1000, state)[:, None])
+            assert shares @ (np.log(np.maximum(shares, 1e-9)) - fitted.score_samples(np.arange(300.0)[:, None])) < 0.08
+
     def test_they_sum_to_one(self):
         x = np.random.default_rng(0).poisson(3, (400, 2)) + [[0, -2]]
         fitted = nvpflow.FlowDensity(support=[nvpflow.Integer(0), "integer"], **QUICK).fit(x)
