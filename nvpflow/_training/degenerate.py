@@ -24,7 +24,8 @@ __all__ = ["CONSTANT", "evened_out", "refuse_constant_columns", "with_narrow_col
 MORE_THAN_COLUMNS, SHARE_OF_ROWS = 2, 0.5
 BISECTIONS = 60
 CONSTANT = (
-    "X must have no constant column, got one in column(s) {}: a constant has no density; constant_columns='narrow' allows it"
+    "X must have no constant column, got one in column(s) {}: a constant has no density. Leave it out, or allow it by "
+    "constant_columns='narrow'"
 )
 BEYOND = ". Whole numbers of 2**53 or more in size that differ by little are equal as floats: subtract an offset first"
 # Of a constant, and that of 0: well above the resolution of float32.

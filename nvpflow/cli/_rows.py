@@ -13,6 +13,7 @@ import numpy.typing as npt
 from nvpflow._typing import DTypeLike, Floats, PathLike
 from nvpflow.cli._arguments import count_of
 from nvpflow.cli._files import Model
+from nvpflow.cli._table_text import MISSING
 from nvpflow.cli.tables import Columns, TableError, read_mixed, read_typed
 
 __all__ = ["Rows", "context_rows", "context_value", "read_columns_of", "read_context", "read_rows", "read_training_rows"]
@@ -46,7 +47,8 @@ def read_training_rows(options: argparse.Namespace, dtype: DTypeLike) -> Rows:
             options.data, groups, delimiter=options.delimiter, header=options.header, dtype=dtype
         )
     except TableError as error:
-        if str(error).endswith(("the cell is empty", "nan is not a finite number")):
+        marks = "|".join(map(re.escape, filter(None, MISSING)))
+        if re.search(rf"(the cell is empty|nan is not a finite number|'({marks})' is not a number)$", str(error)):
             raise TableError(f"{error} (--missing marginalize allows missing cells)") from None
         # A text in the first row is that of a column of texts; one further down may be a slip.
         hint = TEXTS if re.search(r", line [12], column .* is not a number$", str(error)) else ""

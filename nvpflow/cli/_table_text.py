@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from nvpflow.cli._table_columns import Found, Table, TableError, Texts, Wanted, shorten
 
-__all__ = ["read_text"]
+__all__ = ["MISSING", "read_text"]
 
 # The first of these in the first line, outside of quotes, is the delimiter; otherwise it is white space.
 DELIMITERS = "\t;|,"

@@ -91,7 +91,10 @@ class TestTables:
             assert fails(capsys, *command) == message
         assert not os.path.exists("new.npz")
 
-    @pytest.mark.parametrize(("value", "what"), [("nan", "nan is not a finite number"), ("", "the cell is empty")])
+    @pytest.mark.parametrize(
+        ("value", "what"),
+        [("nan", "nan is not a finite number"), ("", "the cell is empty"), ("NA", "'NA' is not a number")],
+    )
     def test_missing_cell(self, value, what, capsys):
         put("t.csv", f"a,b\n1,2\n3,{value}\n")
         message = f"t.csv, line 3, column 'b': {what}"
