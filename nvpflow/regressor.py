@@ -27,6 +27,7 @@ from nvpflow.supervised._conformal import auto_levels, held_out_levels
 from nvpflow.supervised._labels import as_target, flattened
 from nvpflow.supervised._targets import Targets
 from nvpflow.supervised._words import in_own_words
+from nvpflow.supports._category import Category
 from nvpflow.supports._tables import count_columns
 
 __all__ = ["FlowRegressor"]
@@ -196,6 +197,8 @@ class FlowRegressor(Estimator):
             raise ValueError(
                 "support must not be an Angle, which has no mean and no quantiles: use FlowDensity with a context"
             )
+        if any(isinstance(kind, Category) for kind in _kinds_of(settings)):
+            raise ValueError("support must not be a category: FlowClassifier predicts the probabilities of categories")
         has_levels = target.shape[1] == 1 and not any(kind.is_whole for kind in _kinds_of(settings))
         if checked["n_folds"] not in (None, "auto") and not has_levels:
             raise ValueError("n_folds must be None or 'auto', unless there is one target of real numbers")

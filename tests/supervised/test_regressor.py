@@ -167,6 +167,8 @@ def test_positive_and_whole_targets():
     assert positive.predict_log_density(X[:1], [-1.0]) == -np.inf
     with pytest.raises(ValueError, match="support must not be an Angle"):
         make(support=["angle"]).fit(X, Y)
+    with pytest.raises(ValueError, match="support must not be a category: FlowClassifier"):
+        make(support=["category"]).fit(X, Y > 0)
 
 
 def test_score_of_huge_targets():
