@@ -133,11 +133,8 @@ def quick_log_density(
     if not may_bend.any():
         return without
     ways = _shapes_that_gain(data, masks, dtype, may_bend)
-    return max(
-        without,
-        *(_held_out(look, shapes) for shapes in ways),
-        key=lambda log_probs: float(np.average(log_probs, weights=look.weight)),
-    )
+    found = [without, *(_held_out(look, shapes) for shapes in ways)]
+    return max(found, key=lambda log_probs: float(np.average(log_probs, weights=look.weight)))
 
 
 class _Look(NamedTuple):
