@@ -16,9 +16,10 @@ from nvpflow.missing._table import IncompleteTable
 __all__ = ["levels", "levels_of", "shares_up_to", "thresholds"]
 
 TIE = 1e-5  # nats: whole numbers and categories have equal densities, but for rounding
-# For each pattern: where densities are exact, and where they are estimated. Also where each is a sum of so many that those of
-# all samples would be more than MOST_EVALUATIONS: 1500 rows with an angle, counts and categories took ten minutes, now 14 s.
-N_SAMPLES, N_SAMPLED, MOST_EVALUATIONS = 10_000, 1000, 200_000
+# For each pattern: where densities are exact, and where they are estimated. Fewer where each is a sum of so many that those of
+# all samples would be more than MOST_EVALUATIONS, or five times as many for complete rows: 1500 rows with an angle, counts and
+# categories took ten minutes, now 14 s.
+N_SAMPLES, N_SAMPLED, FEWEST_SAMPLES, MOST_EVALUATIONS = 10_000, 1000, 500, 150_000
 
 
 def levels(model: IncompleteModel | IncompleteTable, x: Floats) -> Floats:
@@ -49,9 +50,11 @@ def thresholds(model: IncompleteModel | IncompleteTable, missing: Mask, level: f
 
 
 def _n_samples(model: IncompleteModel | IncompleteTable, missing: Mask) -> int:
-    if not missing.any():
-        return N_SAMPLES
-    return max(N_SAMPLED, min(N_SAMPLES, MOST_EVALUATIONS // model.n_evaluations(missing))) if model.is_exact else N_SAMPLED
+    is_whole = not missing.any()
+    if not model.is_exact:
+        return N_SAMPLES if is_whole else N_SAMPLED
+    most = (5 if is_whole else 1) * MOST_EVALUATIONS // model.n_evaluations(missing)
+    return max(FEWEST_SAMPLES, min(N_SAMPLES, most))
 
 
 def _ranked(model: IncompleteModel | IncompleteTable, missing: Mask) -> Floats:

@@ -25,6 +25,19 @@ def test_names_and_negative_numbers():
         fit(frame, {"price": "integer"})
 
 
+def test_missing_cells():
+    x = np.column_stack([SCORES.astype(float), RNG.normal(size=200)])
+    x[::7, 0] = np.nan
+    with pytest.warns(UserWarning, match=r"0 \(multiples of 10\)"):
+        nvpflow.FlowDensity(support=["integer", None], missing="marginalize", max_iter=1, random_state=0).fit(x)
+
+
+def test_few_values_share_a_step_by_chance():
+    x = np.zeros(200)
+    x[:8] = 2 * RNG.integers(1, 1000, 8)
+    fit(np.column_stack([x, RNG.normal(size=200)]), ["integer", None])
+
+
 @pytest.mark.parametrize("x", [AGES, AGES[:19] * 2, AGES % 2 * 10, RNG.poisson(0.1, 200)])
 def test_no_steps(x):
     fit(np.column_stack([x, RNG.normal(size=len(x))]), ["integer", None])
