@@ -10,6 +10,7 @@ from typing import NamedTuple
 from moons import processor
 
 FINISHED, CUT = "finished", "limit"
+DIGITS = 4  # of seconds and nats
 
 
 class OutOfTime(BaseException):
@@ -130,7 +131,12 @@ class Curves:
                 self.origins[key] = row["software"], row["processor"]
 
     def add(self, key, curve, software, command):
-        self.curves[key], self.origins[key] = curve, (software, processor())
+        """Add a curve, rounded as the file has it, or what is reported would depend on who reads it."""
+        points = [
+            (round(seconds, DIGITS), round(nats, DIGITS) if math.isfinite(nats) else nats) for seconds, nats in curve.points
+        ]
+        self.curves[key] = Curve(points, round(curve.seconds, DIGITS), curve.end)
+        self.origins[key] = software, processor()
         if command not in self.commands:
             self.commands.append(command)
         if self.path:
@@ -143,8 +149,8 @@ class Curves:
     def _row(self, key):
         """As JSON has it, which knows no inf."""
         curve, (software, where) = self.curves[key], self.origins[key]
-        points = [(_rounded(seconds), _rounded(nats) if math.isfinite(nats) else None) for seconds, nats in curve.points]
-        row = dict(zip(("data", "n", "model", "state"), key)) | {"points": points, "seconds": _rounded(curve.seconds)}
+        points = [(seconds, nats if math.isfinite(nats) else None) for seconds, nats in curve.points]
+        row = dict(zip(("data", "n", "model", "state"), key)) | {"points": points, "seconds": curve.seconds}
         return row | {"end": curve.end, "software": software, "processor": where}
 
     def of(self, cells, names):
@@ -154,7 +160,3 @@ class Curves:
             if (data, n) in cells and name in names:
                 found.setdefault((data, n), {}).setdefault(name, {})[state] = curve
         return {cell: found[cell] for cell in cells if cell in found}
-
-
-def _rounded(value):
-    return round(value, 4)
