@@ -132,9 +132,7 @@ class Curves:
 
     def add(self, key, curve, software, command):
         """Add a curve, rounded as the file has it, or what is reported would depend on who reads it."""
-        points = [
-            (round(seconds, DIGITS), round(nats, DIGITS) if math.isfinite(nats) else nats) for seconds, nats in curve.points
-        ]
+        points = [(round(seconds, DIGITS), round(nats, DIGITS)) for seconds, nats in curve.points]
         self.curves[key] = Curve(points, round(curve.seconds, DIGITS), curve.end)
         self.origins[key] = software, processor()
         if command not in self.commands:

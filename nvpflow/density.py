@@ -666,7 +666,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         supports, data, seen, incomplete = self._training_data(settings, data, declared, before)
         if declared is not None:
             warn_of_many_turns("X", data.x, kinds, [declared.label(i) for i in range(len(kinds))])
-            warn_of_steps(prepared.data, declared, names)
+            warn_of_steps(prepared.data, declared)
         warn_of_dependent_columns(data, settings.dtype, names)
         warn_of_repeated_values(data, declared, names)
         try:

@@ -14,7 +14,7 @@ from nvpflow._typing import ArrayLike, DTypeLike, FloatDType, Floats
 from nvpflow._validation.arguments import check_dtype
 from nvpflow._validation.arrays import as_array
 
-__all__ = ["MixtureBase", "mixture_of"]
+__all__ = ["MixtureBase", "concatenated", "mixture_of"]
 
 GRAD_NUMBERS = 1_000_000  # numbers in memory at a time, over all components
 
@@ -180,6 +180,15 @@ def mixture_of(base: Base | None) -> MixtureBase | None:
     if base is not None and not isinstance(base, MixtureBase):
         raise TypeError(f"the flow of an estimator must have a mixture or N(0, I) as its base, got a {type(base).__name__}")
     return base
+
+
+def concatenated(bases: list[MixtureBase]) -> MixtureBase:
+    """The components of several mixtures of a kind, with their logits: the average if those of each mixture are normalised."""
+    n_components = sum(base.n_components for base in bases)
+    whole = type(bases[0])._from_config({**bases[0].config(), "n_components": n_components}, bases[0].dtype)
+    for name in whole._state_names:
+        getattr(whole, name)[:] = np.concatenate([getattr(base, name) for base in bases])
+    return whole
 
 
 def shape_of_means(state: dict[str, ArrayLike], n_context: int = 0) -> tuple[int, int]:

@@ -6,24 +6,24 @@ import numpy as np
 
 from nvpflow._training.tails import Tails
 from nvpflow._typing import Floats
-from nvpflow.mixture_base import MixtureBase
+from nvpflow.mixture_base import MixtureBase, concatenated
 
 __all__ = ["SHARE_OF_FLOOR", "broad_normals", "with_floor"]
 
 # In standard deviations of the columns. Each has its own share of an average: with one for the five of them log-densities were
 # 0.01 to 0.03 nats lower (three tables), and samples had up to 12 times the deviation of the data, now 1.6 times.
 WIDTHS = (2.0, 4.0, 8.0, 16.0, 32.0)
-# All together they are a floor: they have at least this share of an average, but for one normal distribution of columns as
-# they are, and of the base below layers. No sample is likely to come from them, but a row far out has a log-density of -89
-# where it was -76,000 by an average, on a table with nearly collinear columns (macrodata), and of -24 where it was -10,500 by
-# layers, thirty deviations from a checkerboard.
+# All together they are a floor. They have at least this share of an average, unless it is one normal distribution of columns
+# as they are, and of the base below layers that are kept. No sample is likely to come from them. A row far out has a
+# log-density of -89 by an average, where it was -76,000 (macrodata, a table with nearly collinear columns), and of -24 below
+# layers, where it was -10,500 (thirty deviations from a checkerboard).
 SHARE_OF_FLOOR = 1e-6
 
 
 def broad_normals(x: Floats, tails: Tails | None, *, of_floor: bool = False) -> tuple[Floats, Floats]:
     """Means and deviations (M, D) of broad normals, each of which differs from the others.
 
-    `x`: samples (n, D) of about unit deviation, of which the limits of some columns depend. `of_floor`: with these limits.
+    `x`: samples (n, D) of about unit deviation, on which limits of some columns depend. `of_floor`: within those of a floor.
     """
     dim = x.shape[1]
     means, deviations = np.zeros((len(WIDTHS), dim)), np.outer(WIDTHS, np.ones(dim))
@@ -43,8 +43,7 @@ def with_floor(base: MixtureBase, x: Floats, tails: Tails | None) -> MixtureBase
     far_out = 2 * deviations.max(axis=0, keepdims=True)
     if base.log_prob(far_out) > floor.log_prob(far_out) + np.log(SHARE_OF_FLOOR / 2):
         return base
-    whole = MixtureBase._from_config({**base.config(), "n_components": base.n_components + k}, base.dtype)
-    own, other = np.log(base.weights * (1 - SHARE_OF_FLOOR)), np.log(floor.weights * SHARE_OF_FLOOR)
-    whole.logits[:] = np.concatenate([own, other])
-    whole.means[:], whole.factors[:] = (np.concatenate([getattr(b, n) for b in (base, floor)]) for n in ("means", "factors"))
-    return whole
+    base = base.copy()
+    for part, share in ((base, 1 - SHARE_OF_FLOOR), (floor, SHARE_OF_FLOOR)):
+        part.logits[:] = np.log(part.weights * share)
+    return concatenated([base, floor])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -14,7 +15,7 @@ from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits, Mixture, Samples
 from nvpflow._training.kmeans import moments_of_labels
 from nvpflow._training.mixed_mixture import Indicators, MixedMixture, MixedSamples
-from nvpflow._training.mixture_candidates import Candidates, name_of, take_steps
+from nvpflow._training.mixture_candidates import Candidates
 from nvpflow._typing import Floats
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.mixture_base import MixtureBase, pack_factors
@@ -98,7 +99,7 @@ class ConditionalCandidates(Candidates):
 
         K-means finds no clusters that differ in their shape alone, and of few rows it finds others.
         """
-        samples, names = self.samples, []
+        samples, names = self.samples, list[str]()
         for i, size in enumerate(self.blocks):
             assert isinstance(samples, MixedSamples)
             indicators = samples.indicators.block(i)
@@ -106,15 +107,9 @@ class ConditionalCandidates(Candidates):
                 continue
             moments = moments_of_labels(samples.x, samples.weight, indicators.argmax(axis=1), size)
             mixture = cast(MixedMixture, self._new_mixture(samples, size))
-            for prior in [prior for prior in self.priors if prior < np.inf]:
-                name = f"{name_of(size, prior)}, by category {i}"
-                if among is not None and name not in among:
-                    continue
-                mixture.prior_samples = prior
-                mixture.start_from(*moments)
-                mixture.know_categories(i)
-                take_steps(mixture)
-                names.append(self._keep(name, mixture, prior))
+            start = partial(mixture.start_by_category, i, *moments)
+            priors = [prior for prior in self.priors if prior < np.inf]
+            names += self._fit_anew(mixture, start, priors, f", by category {i}", among)
         return names
 
     def _log_prob(self, name: str, mixture: Mixture) -> Floats:

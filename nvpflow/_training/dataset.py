@@ -62,7 +62,7 @@ class Data(NamedTuple):
         return Data(self.x[index], context, weight, None if self.copy_of is None else self.copy_of[index])
 
     def reorder(self, order: Ints) -> None:
-        """Change the order of the rows in place, column by column, for which there is no second array."""
+        """Change the order of the rows in place, column by column, which needs no second array."""
         for array in self:
             for column in () if array is None else np.atleast_2d(array.T):
                 column[:] = column[order]

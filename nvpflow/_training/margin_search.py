@@ -70,15 +70,14 @@ def search_margins(
         The columns that may have a map. Default: all.
     """
     n = len(data.x)
-    if among is not None and not among.any():
-        return None
-    if n < FEWEST_ROWS or has_many_columns(data, blocks):
+    may_bend = np.ones(data.x.shape[1], bool) if among is None else among
+    if not may_bend.any() or n < FEWEST_ROWS or has_many_columns(data, blocks):
         return None
     rng = np.random.default_rng(seed)
     some = data.rows(rng.permutation(n)[:MOST_ROWS])
     masks = masks_of_parts(some, PARTS_OF_FEW if len(some.x) <= FEW_ROWS else PARTS)
     quick, quick_masks = some.rows(slice(QUICK_ROWS)), [mask[:QUICK_ROWS] for mask in masks[:PARTS]]
-    ways = _shapes_that_gain(quick, quick_masks, dtype, True if among is None else among)
+    ways = _shapes_that_gain(quick, quick_masks, dtype, may_bend)
     found = _best_that_pays(_Look(quick, quick_masks, dtype, seed, FEW_COMPONENTS, blocks), ways, LEAST_GAIN_OF_FEW)
     found = found and _best_that_pays(_Look(some, masks, dtype, seed, COMPONENTS, blocks), [found.shapes], LEAST_GAIN)
     if found is None:
@@ -197,7 +196,7 @@ def _best_that_pays(look: _Look, ways: list[Ints], least: float) -> _Paying | No
     return max(found, key=lambda one: one.scores[1], default=None)
 
 
-def _shapes_that_gain(data: Data, masks: list[Bools], dtype: FloatDType, may_bend: Bools | bool) -> list[Ints]:
+def _shapes_that_gain(data: Data, masks: list[Bools], dtype: FloatDType, may_bend: Bools) -> list[Ints]:
     """Ways (D,) to shape the columns, such that a normal distribution of a column is better after its map than before.
 
     First of those columns alone that clearly gain, then of all that are likely to. Either has columns that change.

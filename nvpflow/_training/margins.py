@@ -197,14 +197,16 @@ def _knots_of_mixture(x: Floats, weight: Floats | None, n: float, k: int) -> tup
     """As `_knots`, of a map that follows a mixture."""
     margin = MixtureMargin(x, weight, probit(np.array([1 - 0.5 / n]))[0])
     place = margin.places(k)
-    x_knots, values, derivatives = _with_bins_beyond(place, margin.values(place), margin.values)
-    whole = (values[-1] - values[0]) / (x_knots[-1] - x_knots[0])
-    derivatives[1:-1] = np.maximum(margin.slopes(x_knots[2:-2]), SMALLEST * whole)
-    return x_knots, values, derivatives
+    return _with_bins_beyond(place, margin.values(place), margin.values, margin.slopes)
 
 
-def _with_bins_beyond(place: Floats, y: Floats, value: Callable[[Floats], Floats]) -> tuple[Floats, Floats, Floats]:
-    """Knots between and beyond these places, where the map has values y, and `value` elsewhere; values and derivatives."""
+def _with_bins_beyond(
+    place: Floats, y: Floats, value: Callable[[Floats], Floats], slope: Callable[[Floats], Floats] | None = None
+) -> tuple[Floats, Floats, Floats]:
+    """Knots at these places, where the map has values y, and one beyond at each side; their values and derivatives.
+
+    `value`, `slope`: of the map anywhere. Derivatives are geometric means of the slopes of the bins if it is not given.
+    """
     beyond = BEYOND_OF_BIN * np.diff(place)[[0, -1]] + BEYOND_OF_RANGE * (place[-1] - place[0])
     x_knots = _spaced(np.concatenate([[place[0] - beyond[0]], place, [place[-1] + beyond[1]]]))
     if np.abs(x_knots[1:-1] - place).max() > 1e-9 * (x_knots[-1] - x_knots[0]):
@@ -214,7 +216,10 @@ def _with_bins_beyond(place: Floats, y: Floats, value: Callable[[Floats], Floats
     values = _spaced(np.concatenate([[y[0] - below], y, [y[-1] + above]]))
     slopes = np.diff(values) / np.diff(x_knots)
     whole = (values[-1] - values[0]) / (x_knots[-1] - x_knots[0])
-    return x_knots, values, np.maximum(np.sqrt(slopes[1:] * slopes[:-1]), SMALLEST * whole)
+    derivatives = np.sqrt(slopes[1:] * slopes[:-1])
+    if slope is not None:
+        derivatives[1:-1] = slope(x_knots[2:-2])
+    return x_knots, values, np.maximum(derivatives, SMALLEST * whole)
 
 
 def _spaced(knots: Floats) -> Floats:

@@ -93,11 +93,12 @@ class MixedMixture(Mixture):
         super().start_from(shares, means, squares)
         self.tables = np.tile(self.samples.indicators.marginal, (self.k, 1))
 
-    def know_categories(self, i: int) -> None:
-        """Let component k have category k of a block, up to a sample."""
+    def start_by_category(self, i: int, shares: Floats, means: Floats, squares: Floats) -> None:
+        """As `start_from`, with category k of block i in component k, but for one sample."""
+        self.start_from(shares, means, squares)
         columns = self.samples.indicators.columns(i)
-        shares = np.eye(self.k) * (self.weights * self.samples.n)[:, np.newaxis] + self.tables[:, columns]
-        self.tables[:, columns] = shares / shares.sum(axis=1, keepdims=True)
+        counts = np.eye(self.k) * (self.weights * self.samples.n)[:, np.newaxis] + self.tables[:, columns]
+        self.tables[:, columns] = counts / counts.sum(axis=1, keepdims=True)
 
     def log_prob(self, x: Floats, indicators: Floats | None = None) -> Floats:
         """Log-density of real columns x (n, D) given the indicators (n, I)."""

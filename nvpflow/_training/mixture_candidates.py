@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from functools import partial
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -33,9 +34,7 @@ __all__ = [
     "Candidates",
     "components_of",
     "floor_of",
-    "name_of",
     "origin_of",
-    "take_steps",
     "weakest_prior",
 ]
 
@@ -76,8 +75,9 @@ FURTHER = ", after "  # what follows in the name of a mixture that took more ste
 # on from the one before, 24 components of 8000 rows of a simulated price list were 3 nats worse, and the search ended at 8 of
 # them; earthquakes lost 2.2 nats, irises 1.3, storms and weather about 1.
 APART = {Marks.NONE: "", Marks.FREQUENT: ", values apart", Marks.EACH: ", each value apart"}
-# All together, and each by itself. Where those that compete may not be so wide, others are the floor: of log-normal columns
-# with a deviation of 2 in logarithms, single rows of 26 times the largest one had log-densities of -8000, now of -40.
+# Broad normals compete all together, and each by itself. Where these may not be as wide as a floor, others are the floor: of
+# log-normal columns with a deviation of 2 in logarithms, single rows of 26 times the largest one had log-densities of -8000,
+# now of -40.
 BROAD = "broad normals"
 FLOOR = f"{BROAD}, as a floor"
 # Kernels, in standard deviations of the columns, and for how many rows and columns. On 16 densities in one to three dimensions
@@ -192,7 +192,7 @@ class Candidates:
         """Fit mixtures of k components. Yield their names."""
         for marks, clusters in self.clusters.items():
             priors = [prior for prior in self._priors(k, marks) if k <= self._most_components(prior)]
-            names = [name_of(k, prior) + APART[marks] for prior in priors]
+            names = [_name(k, prior) + APART[marks] for prior in priors]
             wanted = [k == 1 or self.among is None or name in self.among for name in names]
             if not any(wanted):
                 continue
@@ -204,7 +204,7 @@ class Candidates:
                 mixture.prior_samples = prior
                 if marks:  # a stronger prior would have let the values run together again
                     mixture.start_from(*moments)
-                take_steps(mixture)
+                _take_steps(mixture)
                 if is_wanted:
                     yield self._keep(name, mixture, prior)
 
@@ -221,13 +221,26 @@ class Candidates:
         names = []
         for k in NESTED:
             mixture, shells = self._new_mixture(samples, k), moments_of_shells(samples.x, samples.weight, k)
-            for prior in [prior for prior in PRIORS if prior < np.inf and k <= self._most_components(prior)]:
-                name = f"{name_of(k, prior)}{AROUND}"
-                if among is not None and name not in among:
-                    continue
+            priors = [prior for prior in PRIORS if prior < np.inf and k <= self._most_components(prior)]
+            names += self._fit_anew(mixture, partial(mixture.start_from, *shells), priors, AROUND, among)
+        return names
+
+    def _fit_anew(
+        self,
+        mixture: Mixture,
+        start: Callable[[], None],
+        priors: Iterable[float],
+        what: str,
+        among: Collection[str] | None,
+    ) -> list[str]:
+        """Fit a mixture with one prior after the other, each from the start. Return the names, which end with `what`."""
+        names = []
+        for prior in priors:
+            name = f"{_name(mixture.k, prior)}{what}"
+            if among is None or name in among:
                 mixture.prior_samples = prior
-                mixture.start_from(*shells)
-                take_steps(mixture)
+                start()
+                _take_steps(mixture)
                 names.append(self._keep(name, mixture, prior))
         return names
 
@@ -263,8 +276,8 @@ class Candidates:
         mixture = self._new_mixture(self.samples, len(fitted.weights) - 1, cast(float, fitted.prior_samples))
         mixture.weights, mixture.means, covariances = with_pair_merged(*fitted[:3])
         mixture.covariances = self.samples.prior.regular(covariances)
-        take_steps(mixture)
-        new = f"{name_of(mixture.k, mixture.prior_samples)}{MERGED}{before or len(fitted.weights)}"
+        _take_steps(mixture)
+        new = f"{_name(mixture.k, mixture.prior_samples)}{MERGED}{before or len(fitted.weights)}"
         return self._keep(new, mixture, mixture.prior_samples)
 
     def can_merge(self, name: str) -> bool:
@@ -429,7 +442,7 @@ class Candidates:
                 if len(samples.x) > MANY_MORE * len(self.samples.x):
                     mixture.fit(STEPS_OF_MANY)
                 else:
-                    take_steps(mixture)
+                    _take_steps(mixture)
                 yield name, mixture, prior
 
     def average(self, shares: dict[str, float]) -> MixtureBase:
@@ -448,7 +461,7 @@ def _others(held_out: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_] | slice:
     return ~held_out if held_out[:n].any() else slice(n)
 
 
-def take_steps(mixture: Mixture) -> None:
+def _take_steps(mixture: Mixture) -> None:
     if mixture.samples.prior.any_repeated:
         mixture.fit(STEPS)
     else:
@@ -479,7 +492,7 @@ def weakest_prior(names: Iterable[str]) -> float:
     return min(known, default=np.inf)
 
 
-def name_of(k: int, prior: float) -> str:
+def _name(k: int, prior: float) -> str:
     if k == 1:
         return f"{NORMAL}, shrunk to the diagonal"
     return f"mixture of {k}, {_words(prior)}"

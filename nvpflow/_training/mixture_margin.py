@@ -34,7 +34,7 @@ class MixtureMargin:
     """
 
     def __init__(self, x: Floats, weight: Floats | None, most: float) -> None:
-        mixture = fit_mixture(x[:, np.newaxis].astype(np.float32), weight, 0, 1)
+        mixture = fit_mixture(x[:, np.newaxis].astype(np.float32), weight, most_searches=1)
         mean, deviation = mixture.means[:, 0].astype(np.float64), np.sqrt(mixture.covariances[:, 0, 0])
         grid = np.unique(mean + STEPS[:, np.newaxis] * deviation)
         z = (grid[:, np.newaxis] - mean) / deviation

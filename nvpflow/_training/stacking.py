@@ -31,7 +31,7 @@ from nvpflow._training.mixture_candidates import (
 from nvpflow._training.statistics import mean_and_error, places_of_rows
 from nvpflow._training.tails import Tails
 from nvpflow._typing import Floats, Search
-from nvpflow.mixture_base import MixtureBase
+from nvpflow.mixture_base import MixtureBase, concatenated
 
 __all__ = [
     "LARGEST_LOSS",
@@ -214,7 +214,7 @@ def stack_of(
         parts = [candidates(np.zeros(len(data.x), bool), [seed])]
         parts[0].fit_simple()
     bases = [part.average(shares) for part in parts]
-    base = _average(bases)
+    base = concatenated(bases)
     if any(name.startswith(KERNELS) for name in shares):
         base = _merged(base)
     slopes = np.concatenate([log_slopes[rows] for rows in judged])
@@ -225,7 +225,7 @@ def stack_of(
     def fit_to_every() -> MixtureBase:
         for part in parts:
             part.fit_to_every(shares)
-        return _average([part.average(shares) for part in parts])
+        return concatenated([part.average(shares) for part in parts])
 
     search = _search(log_probs, shares, weight, slopes, len(judged[0]), log_det)
     in_turn = log_average(log_probs, shares) - log_det
@@ -415,15 +415,6 @@ def log_average(log_probs: dict[str, Floats], shares: dict[str, float]) -> Float
     with np.errstate(divide="ignore"):
         log_average: Floats = best + np.log(np.array([shares[name] for name in kept]) @ np.exp(values - best))
     return log_average
-
-
-def _average(bases: list[MixtureBase]) -> MixtureBase:
-    """The average of mixtures."""
-    n_components = sum(base.n_components for base in bases)
-    average = type(bases[0])._from_config({**bases[0].config(), "n_components": n_components}, bases[0].dtype)
-    for name in average._state_names:
-        getattr(average, name)[:] = np.concatenate([getattr(base, name) for base in bases])
-    return average
 
 
 def _merged(base: MixtureBase) -> MixtureBase:

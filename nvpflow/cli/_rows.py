@@ -47,8 +47,8 @@ def read_training_rows(options: argparse.Namespace, dtype: DTypeLike) -> Rows:
             options.data, groups, delimiter=options.delimiter, header=options.header, dtype=dtype
         )
     except TableError as error:
-        marks = "|".join(map(re.escape, filter(None, MISSING)))
-        if re.search(rf"(the cell is empty|nan is not a finite number|'({marks})' is not a number)$", str(error)):
+        marks = (f"'{mark}' is not a number" for mark in MISSING if mark)
+        if str(error).endswith(("the cell is empty", "nan is not a finite number", *marks)):
             raise TableError(f"{error} (--missing marginalize allows missing cells)") from None
         # A text in the first row is that of a column of texts; one further down may be a slip.
         hint = TEXTS if re.search(r", line [12], column .* is not a number$", str(error)) else ""

@@ -17,9 +17,9 @@ __all__ = ["N_NODES", "lattice", "log_masses", "n_points", "nodes", "points_of"]
 # coupled Poisson and binomial columns beside a normal one, the log-mass then had a root mean square error of less than 1e-5
 # nats for one column, 2e-5 for two, 1e-4 for three and 3e-4 for four.
 N_NODES = (1, 31, 67, 257, 521)
-# From this number of columns on weights would vary too much: with five of those substitutions and more, total masses were 1.07
-# (8 answers from 1 to 5), 1.24 (15 of them) and 49 (30 counts with a mean of 0.05). Without weights, root mean square errors
-# are 0.002, 0.05 and 0.4 nats; they were 0.1, 0.7 and 4.
+# From this number of columns on, the weights of the substitution vary too much: total masses were 1.07 (8 answers from 1 to
+# 5), 1.24 (15 of them) and 49 (30 counts with a mean of 0.05). With equal weights, root mean square errors are 0.002, 0.05 and
+# 0.4 nats; they were 0.1, 0.7 and 4.
 MANY = 5
 # How much a column counts in the choice of the lattice of many columns. With 1 the errors were ten times as large.
 IMPORTANCE = 0.1

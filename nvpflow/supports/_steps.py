@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nvpflow._training.dataset import Data
-from nvpflow._typing import Floats, Names
+from nvpflow._typing import Floats
 from nvpflow._warnings import warn_user
 from nvpflow.supports._parameter import Declared
 
@@ -15,7 +15,7 @@ FEWEST_ROWS, FEWEST_VALUES = 20, 10  # random numbers share a step by chance: fi
 MOST_SHOWN = 10
 
 
-def warn_of_steps(data: Data, declared: Declared, names: Names | None) -> None:
+def warn_of_steps(data: Data, declared: Declared) -> None:
     """Warn of columns of whole numbers with a common step, and say what to divide by. Missing cells are NaN.
 
     The model spreads probability over the numbers between as well: by ten times too many of prices that end in 9.
@@ -27,7 +27,7 @@ def warn_of_steps(data: Data, declared: Declared, names: Names | None) -> None:
         step, first = _step(data.x[:, i])
         if step > 1:
             plus = f", plus {first}" if first else ""
-            found.append(f"{i if names is None else f'{names[i]!r:.50}'} (multiples of {step}{plus})")
+            found.append(f"{declared.label(i)} (multiples of {step}{plus})")
     if found:
         shown = ", ".join(found[:MOST_SHOWN]) + ", ..." * (len(found) > MOST_SHOWN)
         warn_user(

@@ -136,8 +136,7 @@ def test_components_know_their_categories():
     np.testing.assert_array_equal(indicators.block(1), np.eye(3)[kind])
     mixture = MixedMixture(MixedSamples(rng.normal(size=(60, 2)), None, indicators), 3)
     shares = np.bincount(kind) / 60
-    mixture.start_from(*moments_of_labels(mixture.samples.x, None, kind, 3))
-    mixture.know_categories(1)
+    mixture.start_by_category(1, *moments_of_labels(mixture.samples.x, None, kind, 3))
     np.testing.assert_allclose(mixture.weights, shares)
     np.testing.assert_allclose(mixture.means, [mixture.samples.x[kind == k].mean(axis=0) for k in range(3)])
     np.testing.assert_allclose(mixture.tables[:, :2], np.tile(indicators.marginal[:2], (3, 1)))

@@ -13,6 +13,7 @@ from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
 from nvpflow._training.mixture_candidates import Candidates
 from nvpflow._training.stacking import stack_mixtures
+from nvpflow.mixture_base import concatenated
 from support.awkward import AWKWARD, blobs, log_prob
 from support.marks import both_precisions
 
@@ -43,7 +44,7 @@ def test_gain_of_an_average():
     rng = np.random.default_rng(0)
     squares = np.tile(np.eye(2), (2, 1, 1))
     parts = [nvpflow.MixtureBase([0.3, 0.7], rng.normal(size=(2, 2)), squares, dtype="float64") for _ in range(3)]
-    average = stacking._average(parts)
+    average = concatenated(parts)
     x = average.sample(stacking.DRAWS, 0)
     expected = np.mean(average.log_prob(x) - np.mean([part.log_prob(x) for part in parts], axis=0))
     assert expected > 0.01
