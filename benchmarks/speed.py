@@ -293,7 +293,7 @@ def wide(peak, repeats, torch_peer):
 
 def default_flow(dim):
     """The layers of `FlowDensity` over a mixture."""
-    masks = [[(i + d + 1) % 2 for d in range(dim)] for i in range(12)]
+    masks = [[(i + d + 1) % 2 for d in range(dim)] for i in range(8)]
     return nvpflow.Flow([nvpflow.SplineCoupling(dim, 32, mask, n_bins=6, tail_bound=3.0, random_state=i)
                          for i, mask in enumerate(masks)])  # fmt: skip
 
@@ -305,7 +305,7 @@ def spline_multiply_adds(flow):
 
 def default(peak, repeats):
     """The networks' share alone counts: what the splines take, which is no multiply-add of theirs, lowers the share."""
-    print("default: 12 spline couplings, H = 32, 6 bins, over N(0, I), training steps on batches of 256, and scoring")
+    print("default: 8 spline couplings, H = 32, 6 bins, over N(0, I), training steps on batches of 256, and scoring")
     for dim in (2, 5, 10, 50):
         flow, n, epochs = default_flow(dim), 2560, -(-40 // dim)
         x = np.random.default_rng(0).normal(size=(n, dim)).astype(np.float32)

@@ -131,8 +131,9 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
 
     Parameters
     ----------
-    n_layers : int, default 12
-        Number of coupling layers. Their masks alternate: 1, 0, 1, ... and 0, 1, 0, ...
+    n_layers : int or None, default None
+        Number of coupling layers. Their masks alternate: 1, 0, 1, ... and 0, 1, 0, ... None: 8 over a mixture, 12 over a
+        normal base or with a context.
     hidden_dim : int or sequence of int, default 32
         Width of the networks' hidden layer, or widths of several hidden layers.
     activation : {"relu", "tanh", "silu"}, default "relu"
@@ -392,17 +393,17 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
     """
 
     # Each default is what did best in benchmarks/quality, at less than a fifth of the time of PyTorch's 1000 full-batch
-    # steps on two moons; "gap" is that to the true density, over random states, in nats. Those of n_layers to activation,
+    # steps on two moons; "gap" is that to the true density, over random states, in nats. Those of hidden_dim to activation,
     # and schedule to average were measured over a normal base.
     def __init__(
         self,
-        n_layers: int = 12,  # 6 and 8 were worse on moons, spirals and circles
+        n_layers: int | None = None,  # this, n_bins, tail_bound and learning_rate: see DEFAULTS in _training/defaults.py
         hidden_dim: int | Sequence[int] = 32,  # 24 was worse on spirals, 64 gained nothing
         *,
         activation: Activation = "relu",  # tanh and SiLU: up to twice the gap on moons
         coupling: CouplingKind = "spline",  # affine layers: seven times the gap on moons
         scale_bound: float | None = SCALE_BOUND,
-        n_bins: int | None = None,  # this, tail_bound and learning_rate: see DEFAULTS in _training/defaults.py
+        n_bins: int | None = None,
         tail_bound: float | None = None,
         base: Base = "auto",  # N(0, I): gaps up to 20 times as large, on every density but two spirals and pinwheel
         standardize: bool = True,
@@ -464,7 +465,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         self.random_state = random_state
 
     _parameter_checks: ClassVar[dict[str, Check]] = {
-        "n_layers": allowed(check_int, 1),
+        "n_layers": allowed(check_int, 1, or_none=True),
         "hidden_dim": allowed(check_hidden),
         "activation": allowed(check_choice, ACTIVATIONS),
         "coupling": allowed(check_choice, ("spline", "affine", "additive")),

@@ -64,7 +64,7 @@ class RealNVP(FlowDensity):
     @with_parameters_of(FlowDensity.__init__)  # which scikit-learn reads
     def __init__(
         self,
-        n_layers: int = 12,
+        n_layers: int | None = None,
         hidden_dim: int | Sequence[int] = 32,
         *,
         coupling: CouplingKind = "affine",

@@ -11,7 +11,7 @@ from nvpflow._training.defaults import option
 from nvpflow._validation.arguments import alternating_mask
 from nvpflow.bases import FittedBase
 from nvpflow.flow import Flow
-from nvpflow.layers import AdditiveCoupling, AffineCoupling, Layer, SplineCoupling
+from nvpflow.layers import ActNorm, AdditiveCoupling, AffineCoupling, Layer, SplineCoupling
 from nvpflow.layers._coupling import Coupling
 from nvpflow.mixture_base import MixtureBase
 
@@ -22,11 +22,17 @@ if TYPE_CHECKING:
     from nvpflow._training.standardize import Units
     from nvpflow.supports._fitted import Supports
 
-__all__ = ["coupling_of", "new_flow", "reads", "whole_flow"]
+__all__ = ["COUPLINGS", "count_couplings", "coupling_of", "n_layers_of", "new_flow", "reads", "whole_flow"]
 
+COUPLINGS: dict[str, type[Coupling]] = {"spline": SplineCoupling, "affine": AffineCoupling, "additive": AdditiveCoupling}
 # On standardised samples, affine layers without a bound start as near the identity as the others. With the published last
 # maps, 12 layers in ten dimensions had an initial NLL of NaN or infinity for 7 of 10 seeds, and 16 layers for all.
 LAST_MAP = 0.3
+
+
+def n_layers_of(settings: Settings, over_mixture: bool, context_dim: int) -> int:
+    """The number of coupling layers."""
+    return int(option(settings, "n_layers", over_mixture and not context_dim))
 
 
 def coupling_of(settings: Settings, over_mixture: bool, context_dim: int) -> tuple[Callable[..., Coupling], dict[str, Any]]:
@@ -48,7 +54,7 @@ def new_flow(settings: Settings, data: Data, seed: int, base: FittedBase | None 
     kind, options = coupling_of(settings, mixture is not None, context_dim)
     options |= {"activation": settings.activation, "context_dim": context_dim, "dtype": settings.dtype}
     layers: list[Coupling] = []
-    for i in range(settings.n_layers):
+    for i in range(n_layers_of(settings, mixture is not None, context_dim)):
         # In one dimension there is no identity part: every layer transforms the only column.
         mask = [0] if dim == 1 else alternating_mask(dim, i)
         start: Any = np.random.SeedSequence([seed, i])
@@ -57,6 +63,15 @@ def new_flow(settings: Settings, data: Data, seed: int, base: FittedBase | None 
     flow = Flow(layers, base)
     flow.n_jobs = settings.n_jobs
     return flow
+
+
+def count_couplings(flow: Flow) -> int:
+    """Count the coupling layers of a fitted flow: those before the layers of the units."""
+    types = [isinstance(layer, tuple(COUPLINGS.values())) for layer in flow.layers]
+    n = types.index(False) if False in types else len(types)
+    # The regression on the context, before the scale, is also an additive coupling.
+    has_scale = n < len(types) and isinstance(flow.layers[n], ActNorm)
+    return n - 1 if flow.context_dim and has_scale and isinstance(flow.layers[n - 1], AdditiveCoupling) else n
 
 
 def _scale_last_maps(layers: Sequence[Coupling], settings: Settings, base: FittedBase | None) -> None:

@@ -34,7 +34,7 @@ BATCH, SAMPLES_OF_BATCH, MOST_BATCHES = 64, 1600, 4
 class Settings:
     """The parameters of `FlowDensity`, which documents them. None stands for a default that depends on other parameters."""
 
-    n_layers: int
+    n_layers: int | None
     hidden_dim: tuple[int, ...]
     activation: Activation
     coupling: CouplingKind

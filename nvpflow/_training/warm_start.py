@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from nvpflow._training.build import coupling_of
+from nvpflow._training.build import COUPLINGS, count_couplings, coupling_of, n_layers_of
 from nvpflow._training.conditional_stacking import fit_conditional_mixture
 from nvpflow._training.context import ContextScaler, read_standardized
 from nvpflow._training.dataset import Data
@@ -21,7 +21,7 @@ from nvpflow._typing import Floats
 from nvpflow.bases import Base, FittedBase, fitted_base
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
 from nvpflow.flow import Flow
-from nvpflow.layers import ActNorm, AdditiveCoupling, AffineCoupling, Layer, SplineCoupling
+from nvpflow.layers import Layer
 from nvpflow.layers._coupling import Coupling
 from nvpflow.mixture_base import MixtureBase
 from nvpflow.student_t_base import StudentTBase
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["are_identity", "find_warm_start"]
 
-COUPLINGS = {"spline": SplineCoupling, "affine": AffineCoupling, "additive": AdditiveCoupling}
 MOST_CHANGES = 3  # in a message
 MOST_SEARCHES = 2  # for the mixture
 
@@ -94,7 +93,7 @@ def find_warm_start(
         The base of the flow if its layers are the identity, else None.
     """
     fitted, origin = _without_supports(model)
-    n_layers = _count_couplings(fitted)
+    n_layers = count_couplings(fitted)
     _check_unchanged(_fitted_shape(fitted, n_layers), _expected_shape(settings, training, fitted.base))
     whole = fitted.copy()
     read_standardized(whole, scaler.mean - getattr(model, "context_origin_", 0.0), scaler.scale)
@@ -168,15 +167,6 @@ def are_identity(layers: Sequence[Layer]) -> bool:
     )
 
 
-def _count_couplings(flow: Flow) -> int:
-    """Count the layers before those of the units."""
-    types = [isinstance(layer, tuple(COUPLINGS.values())) for layer in flow.layers]
-    n = types.index(False) if False in types else len(types)
-    # The regression on the context, before the scale, is also an additive coupling.
-    has_scale = n < len(types) and isinstance(flow.layers[n], ActNorm)
-    return n - 1 if flow.context_dim and has_scale and isinstance(flow.layers[n - 1], AdditiveCoupling) else n
-
-
 def _check_unchanged(before: dict[str, Any], after: dict[str, Any]) -> None:
     """Raise a ValueError that names the changes since the flow was fitted, if there are any."""
     changed = [f"{name} {before[name]!s:.40} -> {after[name]!s:.40}" for name in before if before[name] != after[name]]
@@ -188,14 +178,15 @@ def _check_unchanged(before: dict[str, Any], after: dict[str, Any]) -> None:
 def _expected_shape(settings: Settings, data: Data, base: Base | None) -> dict[str, Any]:
     """The shape of the flow that `fit` would create for the data over the base, under names of the estimator's parameters."""
     context_dim = 0 if data.context is None else data.context.shape[1]
-    _, options = coupling_of(settings, isinstance(base, MixtureBase), context_dim)
+    over_mixture = isinstance(base, MixtureBase)
+    _, options = coupling_of(settings, over_mixture, context_dim)
     return {
         "features": data.x.shape[1],
         "columns of context": context_dim,
         "dtype": settings.dtype.name,
-        "base": settings.base if settings.base != "auto" else "mixture" if isinstance(base, MixtureBase) else "normal",
+        "base": settings.base if settings.base != "auto" else "mixture" if over_mixture else "normal",
         "standardize": settings.standardize,
-        "n_layers": settings.n_layers,
+        "n_layers": n_layers_of(settings, over_mixture, context_dim),
         "hidden_dim": _widths(settings.hidden_dim),
         "activation": settings.activation,
         "coupling": settings.coupling,

@@ -89,7 +89,7 @@ def add_fit(commands: Commands) -> None:
     add_support(parser)
     positive, some = integer(1), integer(1, MOST_FLOWS)
     for name, convert, text in (
-        ("n_layers", some, "coupling layers"),
+        ("n_layers", or_none("auto", some), "coupling layers, or auto"),
         ("hidden_dim", _widths, "width of the networks' hidden layer, or widths of several, as in 64,64"),
         ("activation", ACTIVATIONS, "activation function of the networks"),
         ("coupling", ("spline", "affine", "additive"), "layers: splines, affine as in Real NVP, additive as in NICE"),

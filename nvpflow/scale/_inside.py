@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from nvpflow._training.build import count_couplings
 from nvpflow._training.dataset import Data
 from nvpflow._typing import Floats, Ints
 from nvpflow.flow import Flow
@@ -39,7 +40,7 @@ class Inside:
         whole = self._whole if self._supports is None else self._supports.inner(self._whole)
         origin: Floats = np.zeros(whole.data_dim) + model.origin_
         self._origin = origin if self._supports is None else origin - self._supports.origin
-        layers, n = [layer.copy() for layer in whole.layers], settings.n_layers
+        layers, n = [layer.copy() for layer in whole.layers], count_couplings(whole)
         self.flow, self._units = Flow(layers[:n], whole.base and whole.base.copy()), Flow(layers[n:]) if layers[n:] else None
         self.flow.n_jobs = self._n_jobs = settings.n_jobs
 

@@ -39,7 +39,7 @@ ODD = {
     "class": (int, ("callback",)),
 }
 KINDS = {
-    "n_layers": "int", "hidden_dim": "widths", "activation": "choice", "coupling": "choice", "scale_bound": "real none",
+    "n_layers": "int none", "hidden_dim": "widths", "activation": "choice", "coupling": "choice", "scale_bound": "real none",
     "n_bins": "int none", "tail_bound": "real none", "base": "choice", "standardize": "bool", "n_init": "int",
     "n_models": "int", "max_iter": "int none", "time_limit": "real none",
     "batch_size": "int none", "learning_rate": "real none", "schedule": "choice", "warmup": "warmup", "average": "share",

@@ -9,7 +9,7 @@ import nvpflow
 from support.saved_files import POINTS, contents, save_to, spoiled_headers, write
 
 UNFIT = {
-    "n_layers": [0, -1, 1.5, "3", None, True, 10**30, [2]],
+    "n_layers": [0, -1, 1.5, "3", True, 10**30, [2]],
     "hidden_dim": [0, [], {}, "4", [[4]], [0], [True], 1e3, None, [10**30]],
     "activation": ["sine", None, 1, ["relu"]],
     "coupling": ["sinh", None],

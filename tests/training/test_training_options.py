@@ -6,7 +6,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from nvpflow import Flow, Permutation
+from nvpflow import Flow, FlowDensity, Permutation
+from nvpflow._training.build import count_couplings
 from nvpflow._training.options import TrainingOptions
 
 ANY_FLOW = Flow([Permutation(2)])
@@ -58,3 +59,19 @@ def test_a_float_warmup_is_a_share_of_all_steps():
     options = TrainingOptions(max_iter=10, batch_size=4, warmup=0.25)
     assert options.for_core(9)["warmup"] == 8  # of 10 epochs of 3 batches
     assert TrainingOptions(warmup=7).for_core(9)["warmup"] == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "n"), [({}, 8), (dict(base="normal"), 12), (dict(validation_fraction=None), 12), (dict(n_layers=3), 3)]
+)
+def test_number_of_layers(options, n):
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    model = FlowDensity(max_iter=1, random_state=0, **options).fit(x)
+    assert count_couplings(model.flow_) == n
+    assert model.set_params(warm_start=True).fit(x).flow_.layers
+
+
+def test_number_of_layers_with_a_context():
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    model = FlowDensity(max_iter=1, random_state=0).fit(x[:, :1], context=x[:, 1:])
+    assert count_couplings(model.flow_) == 12
