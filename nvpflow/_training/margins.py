@@ -154,6 +154,12 @@ class Margins:
         return np.where(self.columns, WIDEST, np.inf)
 
     @property
+    def scales(self) -> Floats:
+        """What the columns (D,) that are only scaled are divided by."""
+        scales: Floats = np.prod([half for _, half, _ in self.stages], axis=0)
+        return scales
+
+    @property
     def n_parameters(self) -> int:
         """The number of parameters that come from the samples."""
         return sum(raw[_is_bent(raw)].size for *_, raw in self.stages)

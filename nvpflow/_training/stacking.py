@@ -112,7 +112,6 @@ def stack_mixtures(
     log_slopes: Floats,
     n_context: int = 0,
     among: Collection[str] | None = None,
-    guards_tails: bool = True,
     deviations: Floats | None = None,
     tails: Tails | None = None,
 ) -> Stack:
@@ -132,8 +131,6 @@ def stack_mixtures(
         The number of real columns of a context, by which to choose the parts: a stack that reads it has the same.
     among : collection of str, optional
         The mixtures of several components that compete, unless more components are clearly better. Default: all.
-    guards_tails : bool
-        Whether the average has a small share of broad normals at least.
     deviations : ndarray, shape (D,), optional
         Of the columns in the units of the user, if these are straight maps of the samples.
     tails : Tails, optional
@@ -150,7 +147,7 @@ def stack_mixtures(
 
     def candidates(mask: npt.NDArray[np.bool_], seeds: list[int]) -> Candidates:
         part = Candidates(data, units, mask, distinct, seeds)
-        part.among, part.guards_tails = among, guards_tails
+        part.among = among
         part.tails = tails and tails.in_units_of(units.deviation)
         part.scales = None if deviations is None else deviations / deviations.max() * units.deviation
         return part

@@ -104,6 +104,11 @@ class Units:
         is_straight = not self.in_place and self.factor is None and self.regression is None and self.margins is None
         return self.deviation if is_straight else None
 
+    @property
+    def whole_deviation(self) -> Floats:
+        """What columns that margins do not bend are divided by in all, (D,), but for a factor."""
+        return self.deviation if self.margins is None else self.deviation * self.margins.scales
+
     def _regress(self, data: Data, context: Floats, n_read: int, keeps_peaks: bool) -> None:
         """Subtract a linear regression on the first columns of the context from the samples."""
         z = (data.x - self.mean) / self.deviation

@@ -369,7 +369,6 @@ class Start:
             slopes,
             n_context,
             self.known,
-            guards_tails=self._guards_tails,
             deviations=self.units.deviations,
             tails=self.tails(self.units),
         )
@@ -380,21 +379,16 @@ class Start:
         of_margins = free if margins is None else margins.widest
         if self.supports is None:
             return None if margins is None else Tails(of_margins, free, free)
-        deviations = np.ones(len(free)) if units.in_place else units.deviation
+        deviations = np.ones(len(free)) if units.in_place else units.whole_deviation
         of_supports = self.supports.widest(deviations) / deviations
         return Tails(np.minimum(of_supports, of_margins), of_supports, self.supports.doubled / deviations)
 
     def base_with_floor(self) -> FittedBase | None:
         """The base of what is kept. Below layers, a mixture gets what an average of mixtures has by itself."""
         has_layers = self.best_iter > 0 and self.training.context is None
-        if not has_layers or not isinstance(self.base, MixtureBase) or not self._guards_tails:
+        if not has_layers or not isinstance(self.base, MixtureBase):
             return self.base
         return with_floor(self.base, self.training.x, self.tails(self.units))
-
-    @property
-    def _guards_tails(self) -> bool:
-        """Whether broad normals may be a floor."""
-        return self.supports is None or self.supports.may_be_broad
 
     def _keep_layers(self, log_prob: Floats, held_out: Floats, gain: float) -> bool:
         """Keep the layers if they are better than another base, and reset them if not. Return which.

@@ -95,7 +95,9 @@ class MixtureLine(NamedTuple):
 
     def cdf(self, u: Floats) -> Floats:
         """Probabilities (n, G) of numbers up to u (n, G), which may be infinite."""
-        return self._on_grid(u)[1]
+        below = self._on_grid(u)[1]
+        # The shares add up to 1 only within rounding.
+        return np.where((u == np.inf) & np.isfinite(below), 1.0, below)
 
     def above(self, u: Floats) -> Floats:
         """Probabilities (n, G) of numbers beyond u (n, G), exact where they are small."""

@@ -111,11 +111,6 @@ class Supports:
         found: Bools = (self.is_free | self.is_straight) & ~self.is_whole & (not self.turns.any())
         return found
 
-    @property
-    def may_be_broad(self) -> bool:
-        """Whether each column may have a broad normal. Behind a bound it may have no mean: exp(x) of a positive column."""
-        return bool((self.is_free | self.is_straight | (self.turns > 0)).all())
-
     def widest(self, deviations: Floats) -> Floats:
         """The largest deviations (D,) of broad normals in columns with these deviations on the real line.
 

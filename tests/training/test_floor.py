@@ -8,6 +8,9 @@ import pytest
 import nvpflow
 from nvpflow._training import broad
 from nvpflow._training.build import count_couplings
+from nvpflow._training.dataset import Data
+from nvpflow._training.margins import AS_IT_IS, BY_QUANTILES, Margins
+from nvpflow._training.standardize import Units
 from nvpflow._training.tails import Tails
 from nvpflow.mixture_base import MixtureBase
 
@@ -56,12 +59,41 @@ def test_a_refit_adds_none():
     assert model.flow_.base.n_components == before
 
 
-@pytest.mark.parametrize("options", [{"support": ["positive", "real"]}, {"base": "normal"}])
-def test_none_behind_a_bound_or_over_a_normal(options):
+def test_behind_a_bound_it_is_narrow():
     x = np.exp(samples())
-    with_floor = OfLayers(n_layers=2, hidden_dim=4, max_iter=3, random_state=0, **options).fit(x)
-    assert with_floor.best_iter_ > 0
-    assert not isinstance(with_floor.flow_.base, MixtureBase) or with_floor.flow_.base.covariances.max() < 30
+    model = layers(support=["positive", "real"]).fit(x)
+    assert model.best_iter_ > 0
+    widest = np.sqrt(model.flow_.base.covariances.max(axis=0).diagonal())
+    assert widest[0] < 4 < 16 < widest[1]
+    assert model.sample(20_000, random_state=0)[:, 0].max() < 20 * x[:, 0].max()
+
+
+def test_none_over_a_normal():
+    assert layers(base="normal").fit(samples()).flow_.base is None
+
+
+@pytest.mark.parametrize("support", ["positive", nvpflow.Integer(0)])
+def test_other_columns_have_one_beside_a_bound(support):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 3)) * [1, 1, 0.001]
+    x[:, 2] += x[:, 0] + x[:, 1]
+    size = np.exp(rng.normal(size=500))
+    x = np.column_stack([x, size if support == "positive" else np.floor(size)])
+    x[:, 0] += rng.choice([-5.0, 5.0], 500)
+    model = nvpflow.FlowDensity(support={3: support}, random_state=0).fit(x)
+    off_the_tie = np.array([[x[0, 0], 0.0, x[0, 0] + 1, 2.0]])
+    assert model.score_samples(off_the_tie)[0] > -50  # -25,000 without
+
+
+def test_limits_of_half_lines_beside_a_margin():
+    """Margins only scale such columns, by numbers that are part of their units: samples had 10 times the data's deviation."""
+    rng = np.random.default_rng(0)
+    x = np.column_stack([3 * rng.normal(size=600), rng.exponential(size=600)])
+    margins = Margins.fit(x, None, np.array([AS_IT_IS, BY_QUANTILES]), np.dtype(np.float32))
+    units = Units.of(Data(x), True, False, np.dtype(np.float32), margins=margins)
+    far = x[:1] + [[np.log(2), 0]]  # twice as far from the bound
+    moved = (units.standardize(far) - units.standardize(x[:1]))[0, 0]
+    assert moved == pytest.approx(np.log(2) / units.whole_deviation[0], rel=1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
