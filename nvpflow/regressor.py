@@ -205,9 +205,10 @@ class FlowRegressor(Estimator):
         in_own_words(lambda: estimator.fit(target, context=rows, sample_weight=sample_weight, callback=callback))
         fitted = {"estimator_": estimator, "n_targets_": target.shape[1], "_is_flat": is_flat}
         if checked["n_folds"] == "auto" and has_levels:
-            fitted["levels_"] = auto_levels(estimator, rows, target, sample_weight)
+            fitted["levels_"] = in_own_words(lambda: auto_levels(estimator, rows, target, sample_weight))
         elif checked["n_folds"] != "auto" and checked["n_folds"]:
-            fitted["levels_"] = held_out_levels(estimator, rows, target, sample_weight, checked["n_folds"])
+            n_folds = checked["n_folds"]
+            fitted["levels_"] = in_own_words(lambda: held_out_levels(estimator, rows, target, sample_weight, n_folds))
         self._keep(fitted | {"n_samples_seen_": estimator.n_samples_seen_}, n_columns, feature_names(X))
         return self
 

@@ -78,7 +78,7 @@ def held_out_levels(
         with kept_warnings():  # the fit to all rows has given them, and rows at the ends leave the range of the others
             settings = replace(density._settings(), keeps_layers=has_layers)
             weights = None if sample_weight is None else weight[given]
-            density._fit_data(settings, prepare(settings, y[given], _rows(X, given), weights, fit_new))
+            density._fit_data(settings, prepare(settings, y[given], _rows(X, given), weights, fit_new, fitted))
             context = density._check_context(_rows(X, out), len(out))
             assert context is not None
             levels.append(Targets(density, context).cdf(density._check_samples(y[out])))

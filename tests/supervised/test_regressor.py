@@ -190,6 +190,18 @@ def test_columns_of_many_categories():
         make(n_folds=None, context_support=["category", None]).fit(x[:200], y[:200])
 
 
+@pytest.mark.parametrize("n_rare", [1, 3])
+def test_a_category_of_which_a_fold_has_no_row(n_rare):
+    pd = pytest.importorskip("pandas")
+    level = np.where(np.arange(200) < n_rare, "rare", np.array(list("abcdefg"))[np.arange(200) % 7])
+    frame = pd.DataFrame({"number": X[:200, 0], "level": level})
+    model = make(n_folds="auto", max_iter=5).fit(frame, Y[:200])
+    assert model.levels_.shape == (200,) and np.isfinite(model.predict(frame)).all()
+    codes = np.c_[X[:200, 0], np.unique(level, return_inverse=True)[1]]
+    model = make(n_folds=5, max_iter=5, context_support={1: "category"}).fit(codes, Y[:200])
+    assert model.levels_.shape == (200,)
+
+
 def test_several_targets():
     both = np.c_[Y, X[:, 0] + RNG.normal(size=400)]
     for options in (dict(base="auto"), {}):
