@@ -55,8 +55,8 @@ class FlowOutlierDetector(Streamed, Estimator):
     *args, **parameters
         Parameters of `FlowDensity`.
     contamination : "auto" or float in (0, 0.5], default "auto"
-        A float is the share of the training samples, by their weights, that count as outliers. From 20 samples on, but with
-        fewer than 100 for each column, their held-out log-densities count, by fits to four fifths of them each, see the notes.
+        A float is the share of the training samples, by their weights, that count as outliers. From 20 to 20,000 samples,
+        their held-out log-densities count, by fits to four fifths of them each, see the notes.
         With "auto", outliers lie outside of the region of highest density that holds 95 % of the fitted distribution; the
         share of the training samples may differ. In all cases the flow is fitted to all samples, including outliers.
 
@@ -79,10 +79,10 @@ class FlowOutlierDetector(Streamed, Estimator):
     leaves 5 % outside on average over the contexts of the training samples.
 
     A density is too high at the samples that it was fitted to. A threshold at their log-densities calls too many fresh
-    samples outliers, and far too many where columns are many for the samples. So five folds are held out there, for five fits
-    more, each with its own `time_limit`; the callback sees the fit to all samples alone. `predict` of the training samples
-    then finds fewer outliers than the share. `fit_predict` labels each by the fit that has not seen it. Probabilities of
-    categories are always those of all samples.
+    samples outliers, and far too many where columns are many for the samples, or rounded. So five folds are held out of up to
+    20,000 samples, for five fits more, each with its own `time_limit`; the callback sees the fit to all samples alone.
+    `predict` of the training samples then finds fewer outliers than the share. `fit_predict` labels each by the fit that has
+    not seen it. Probabilities of categories are always those of all samples.
 
     Log-densities of rows with different missing cells cannot be compared: each column has a unit of its own. With
     ``missing="marginalize"`` each pattern of missing cells has a threshold of its own, for `predict` and `decision_function`.

@@ -54,7 +54,9 @@ def test_labels_of_a_detector(table, capsys):
     fit("--missing", "marginalize", "--contamination", "0.1")
     run("score", "m.npz", "t.csv", "--labels")
     labels = [int(line.split(",")[1]) for line in capsys.readouterr().out.split()[1:]]
-    assert labels.count(-1) == 20
+    detector = nvpflow.FlowOutlierDetector(missing="marginalize", contamination=0.1, max_iter=3, random_state=0)
+    assert np.count_nonzero(detector.fit_predict(table) < 0) == 20
+    assert labels == detector.predict(table).tolist()
 
 
 def test_npy_and_context(table, capsys):

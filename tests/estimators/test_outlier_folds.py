@@ -1,10 +1,11 @@
-"""FlowOutlierDetector with few samples for its columns: held-out samples set the threshold, and have the labels."""
+"""FlowOutlierDetector: held-out samples set the threshold, and have the labels."""
 
 import numpy as np
 import pytest
 
 import nvpflow
 import nvpflow.outliers
+from nvpflow import _outlier_folds
 from support.estimators import make
 
 rng = np.random.default_rng(0)
@@ -40,16 +41,29 @@ def test_labels_of_training_samples():
     np.testing.assert_array_equal(detector().fit_predict(x[order]), labels[order])
 
 
-def test_few_columns_and_auto_keep_training_scores():
+def test_few_and_many_samples_and_auto_keep_training_scores(monkeypatch):
     x = X[:, :1]
+    monkeypatch.setattr(_outlier_folds, "MOST_ROWS", 159)
+    monkeypatch.setattr(nvpflow.outliers, "fit_folds", None)  # is not called
     model = detector().fit(x)
     assert model.offset_ == pytest.approx(by_training_scores(model, x), abs=0.2)
     assert (model.predict(x) == -1).sum() == 16
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nvpflow.outliers, "fit_folds", None)  # is not called
-        detector().fit(x)
-        detector(contamination="auto").fit(X)
-        detector().fit(X[:19])
+    detector(contamination="auto").fit(X)
+    detector().fit(X[:19])
+
+
+def test_share_of_fresh_samples_of_rounded_columns():
+    def draw(n, seed):
+        rng = np.random.default_rng(seed)
+        numbers = np.rint(rng.normal(size=(n, 3)) * [15, 10, 8] + [45, 50, 40]) * [1, 10, 1]
+        return np.column_stack([numbers, rng.poisson(2, n)])
+
+    x = draw(720, 0)
+    with pytest.warns(UserWarning, match="repeat few values"):
+        model = nvpflow.FlowOutlierDetector(contamination=0.1, random_state=0).fit(x)
+    fresh = draw(4000, 1)
+    assert 0.07 < (model.predict(fresh) == -1).mean() < 0.13
+    assert (model.score_samples(fresh) < by_training_scores(model, x)).mean() > 0.13  # what it would be
 
 
 @pytest.mark.parametrize("kind", ["missing", "context", "weights", "categories"])
