@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,13 +12,14 @@ from nvpflow._training.dataset import Data
 from nvpflow._training.prepare import Prepared
 from nvpflow._training.settings import Settings
 from nvpflow._training.split import lone_values
+from nvpflow._training.statistics import mean_and_error
 from nvpflow._typing import Floats, Ints
 from nvpflow._validation.arguments import draw_seeds
 from nvpflow._warnings import kept_warnings
 from nvpflow.density import FlowDensity
 from nvpflow.supervised._folds import stratified_folds
 
-__all__ = ["HeldOut", "fit_folds", "needs_folds", "select"]
+__all__ = ["HeldOut", "fit_folds", "judge", "may_need_folds", "select"]
 
 N_FOLDS = 5
 # Numbers of training samples that are held out for the threshold: less than four fifths of fewer are too few for a density,
@@ -25,6 +27,9 @@ N_FOLDS = 5
 # 0.13 of fresh ones outliers (1100, 5000 and 20,000 rows of bananas in ten columns), 0.20, 0.14 and 0.11 (2000, 5000 and
 # 15,000 rows of four rounded columns), 0.17 and 0.12 (360 and 1000 rows of a pinwheel).
 FEWEST_ROWS, MOST_ROWS = 20, 20_000
+# From so many samples for each column on, the threshold stays that of the training samples unless so many standard errors more
+# of those that are held out are below it: then exactly the share of the training samples is, as scikit-learn expects.
+ROWS_PER_COLUMN, ERRORS = 100, 2.0
 
 
 class HeldOut(NamedTuple):
@@ -43,16 +48,47 @@ class HeldOut(NamedTuple):
     folds: Ints
     rows: Floats
 
+    def by_fold(self) -> list[tuple[Ints, FlowDensity]]:
+        """The held-out rows of each fold, and the density that has not seen them."""
+        pairs = [(np.flatnonzero(self.folds == k), fold) for k, fold in enumerate(self.estimators)]
+        return [(rows, fold) for rows, fold in pairs if len(rows)]
+
     def folds_of(self, rows: Floats) -> Ints:
         """The folds (m,) of training samples (m, D) in any order; negative for other ones."""
         known = dict(zip(_keys(self.rows), self.folds))
         return np.array([known.get(key, -1) for key in _keys(rows)], np.intp)
 
 
-def needs_folds(prepared: Prepared) -> bool:
-    """Whether samples are so few that a density is too high where it was fitted."""
+def may_need_folds(prepared: Prepared) -> bool:
+    """Whether samples are so few that a density may be too high where it was fitted."""
     n, n_numbers = prepared.data.x.shape
-    return FEWEST_ROWS <= n <= MOST_ROWS and n_numbers > 0
+    return bool(n_numbers) and FEWEST_ROWS <= n <= MOST_ROWS
+
+
+def judge(
+    prepared: Prepared,
+    scores: Floats,
+    held_out: HeldOut | None,
+    score: Callable[[FlowDensity, Ints], Floats],
+    threshold: Callable[[Floats], np.float64],
+    share: float,
+) -> tuple[Floats, HeldOut | None]:
+    """The scores (n,) that set the threshold below which a share of them lies, and the densities that give them.
+
+    They are those of samples that are held out, or `scores`, those of training samples, if these are many and no higher.
+    `score`: of some rows by the density that has not seen them.
+    """
+    if held_out is None:
+        return scores, None
+    others = scores.copy()
+    for rows, fold in held_out.by_fold():
+        others[rows] = score(fold, rows)
+    n, n_columns = prepared.rows().shape
+    if n >= ROWS_PER_COLUMN * n_columns:
+        below, error = mean_and_error((others < threshold(scores)).astype(np.float64), prepared.data.weight)
+        if not below - share > ERRORS * error:
+            return scores, None
+    return others, held_out
 
 
 def fit_folds(estimator: FlowDensity, settings: Settings, prepared: Prepared) -> HeldOut:

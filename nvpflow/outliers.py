@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nvpflow._lazy import is_lazy
-from nvpflow._outlier_folds import HeldOut, fit_folds, needs_folds, select
+from nvpflow._outlier_folds import HeldOut, fit_folds, judge, may_need_folds, select
 from nvpflow._sklearn.estimator import Estimator
 from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed, with_parameters_of
@@ -56,7 +56,7 @@ class FlowOutlierDetector(Streamed, Estimator):
         Parameters of `FlowDensity`.
     contamination : "auto" or float in (0, 0.5], default "auto"
         A float is the share of the training samples, by their weights, that count as outliers. From 20 to 20,000 samples,
-        their held-out log-densities count, by fits to four fifths of them each, see the notes.
+        their held-out log-densities count, by fits to four fifths of them each, where these differ: see the notes.
         With "auto", outliers lie outside of the region of highest density that holds 95 % of the fitted distribution; the
         share of the training samples may differ. In all cases the flow is fitted to all samples, including outliers.
 
@@ -80,9 +80,10 @@ class FlowOutlierDetector(Streamed, Estimator):
 
     A density is too high at the samples that it was fitted to. A threshold at their log-densities calls too many fresh
     samples outliers, and far too many where columns are many for the samples, or rounded. So five folds are held out of up to
-    20,000 samples, for five fits more, each with its own `time_limit`; the callback sees the fit to all samples alone.
-    `predict` of the training samples then finds fewer outliers than the share. `fit_predict` labels each by the fit that has
-    not seen it. Probabilities of categories are always those of all samples.
+    20,000 samples, for five fits more, each with its own `time_limit`; from 100 samples for each column on they count only
+    where significantly more of them are below the threshold of the training samples; the callback sees the fit to all samples
+    alone. `predict` of the training samples then finds fewer outliers than the share. `fit_predict` labels each by the fit
+    that has not seen it. Probabilities of categories are always those of all samples.
 
     Log-densities of rows with different missing cells cannot be compared: each column has a unit of its own. With
     ``missing="marginalize"`` each pattern of missing cells has a threshold of its own, for `predict` and `decision_function`.
@@ -232,14 +233,13 @@ class FlowOutlierDetector(Streamed, Estimator):
             if getattr(estimator, "flow_", None) is not before:
                 self._keep_with_threshold(estimator, prepared, None)
             raise
-        folds = may_fold and not isinstance(self.contamination, str) and needs_folds(prepared)
+        folds = may_fold and not isinstance(self.contamination, str) and may_need_folds(prepared)
         try:
             held_out = fit_folds(estimator, settings, prepared) if folds else None
         except KeyboardInterrupt:
             self._keep_with_threshold(estimator, prepared, None)
             raise
-        self._keep_with_threshold(estimator, prepared, held_out)
-        return held_out
+        return self._keep_with_threshold(estimator, prepared, held_out)
 
     def _fit_drawn(
         self,
@@ -255,20 +255,27 @@ class FlowOutlierDetector(Streamed, Estimator):
         fit = estimator._fit_lazy if is_lazy(X) else estimator._fit_source
         prepared = prepare(settings, fit(X, context, sample_weight, callback), None, None, fit_new)
         has_all = prepared.n_given == estimator.n_samples_seen_
-        folds = has_all and not isinstance(self.contamination, str) and needs_folds(prepared)
+        folds = has_all and not isinstance(self.contamination, str) and may_need_folds(prepared)
         self._keep_with_threshold(estimator, prepared, fit_folds(estimator, settings, prepared) if folds else None)
 
-    def _keep_with_threshold(self, estimator: FlowDensity, prepared: Prepared, held_out: HeldOut | None) -> None:
-        """Keep the fitted density of the data, and the threshold that suits it."""
+    def _keep_with_threshold(self, estimator: FlowDensity, prepared: Prepared, held_out: HeldOut | None) -> HeldOut | None:
+        """Keep the fitted density of the data, and the threshold that suits it. Return the densities of folds that set it."""
         if prepared.has_missing and not isinstance(self.contamination, str):
-            offset = self._threshold_of_incomplete(estimator, prepared, held_out, float(self.contamination))
+            offset, held_out = self._threshold_of_incomplete(estimator, prepared, held_out, float(self.contamination))
         else:
             scores, share, weight = self._scores_for_threshold(estimator, prepared)
-            for rows, fold in _by_fold(held_out):
-                scores[rows] = self._scores_for_threshold(fold, select(prepared, rows))[0]
-            offset = _threshold(scores, share, weight)
+
+            def score(fold: FlowDensity, rows: Ints) -> Floats:
+                return self._scores_for_threshold(fold, select(prepared, rows))[0]
+
+            def threshold(scores: Floats) -> np.float64:
+                return _threshold(scores, share, weight)
+
+            scores, held_out = judge(prepared, scores, held_out, score, threshold, share)
+            offset = threshold(scores)
         fitted = {"estimator_": estimator, "offset_": offset}
         self._keep(fitted, prepared.n_features, prepared.names, prepared.context_names)
+        return held_out
 
     def _scores_for_threshold(self, estimator: FlowDensity, prepared: Prepared) -> tuple[Floats, float, Floats | None]:
         """Log-densities, the share of them that lies below the threshold, and their weights."""
@@ -293,8 +300,9 @@ class FlowOutlierDetector(Streamed, Estimator):
 
     def _threshold_of_incomplete(
         self, estimator: FlowDensity, prepared: Prepared, held_out: HeldOut | None, share: float
-    ) -> np.float64:
-        """The threshold of complete rows below which this share of samples lies, some of which have missing cells.
+    ) -> tuple[np.float64, HeldOut | None]:
+        """The threshold of complete rows below which this share of samples lies, some of which have missing cells, and the
+        densities of folds that set it.
 
         What counts is the share of the fitted distribution that is less likely than a sample, with the same cells missing.
         """
@@ -304,11 +312,16 @@ class FlowOutlierDetector(Streamed, Estimator):
                 "rows with missing cells suits all contexts"
             )
         model, rows = estimator._incomplete_model(), prepared.rows()
-        found = levels(model, rows)
-        for out, fold in _by_fold(held_out):
-            found[out] = levels(fold._incomplete_model(), rows[out])
-        level = float(_threshold(found, share, prepared.data.weight))
-        return np.float64(thresholds(model, np.zeros((1, rows.shape[1]), bool), level)[0])
+
+        def score(fold: FlowDensity, out: Ints) -> Floats:
+            return levels(fold._incomplete_model(), rows[out])
+
+        def threshold(scores: Floats) -> np.float64:
+            return _threshold(scores, share, prepared.data.weight)
+
+        found, held_out = judge(prepared, levels(model, rows), held_out, score, threshold, share)
+        level = float(threshold(found))
+        return np.float64(thresholds(model, np.zeros((1, rows.shape[1]), bool), level)[0]), held_out
 
     def _thresholds_of(self, X: ArrayLike, context: ArrayLike | None) -> Floats:
         """The threshold (n,) of each row, by its missing cells."""
@@ -626,14 +639,6 @@ class FlowOutlierDetector(Streamed, Estimator):
         from nvpflow._io.save import save
 
         save(self, path)
-
-
-def _by_fold(held_out: HeldOut | None) -> list[tuple[Ints, FlowDensity]]:
-    """The held-out rows of each fold, and the density that has not seen them."""
-    if held_out is None:
-        return []
-    pairs = [(np.flatnonzero(held_out.folds == k), fold) for k, fold in enumerate(held_out.estimators)]
-    return [(rows, fold) for rows, fold in pairs if len(rows)]
 
 
 def _draw_contexts(data: Data, seed: int) -> Floats | None:
