@@ -34,9 +34,9 @@ __all__ = [
 # 5th to the 95th percentile, divided by that of a standard normal distribution. QUANTILES_FROM rows are enough to find it.
 FAR_OUT, SPREAD_OF_NORMAL, QUANTILES_FROM = 8.0, 3.29, 10_000
 
-# A column holds values if one value has at least this share of it: mixtures put a component on each. MANY_ROWS rows are
-# enough to find out.
-LARGE_SHARE, MANY_ROWS = 0.05, 3000
+# A column holds values if one value has at least this share of it, and as many copies: mixtures put a component on each.
+# MANY_ROWS rows are enough to find out. Of fewer than twenty rows each is a twentieth.
+LARGE_SHARE, LEAST_COPIES, MANY_ROWS = 0.05, 3, 3000
 
 # Values of a rounded column stand out from their neighbours if to know their frequencies gains so much, in nats, and so many
 # standard errors. Ages in years, lengths in hundredths and indices of prices gained less than 0.06; carat weights of a
@@ -157,7 +157,8 @@ def places_of_rows(x: Floats) -> tuple[Ints, int]:
 def holds_values(x: Floats) -> bool:
     """Whether a single value has a large share of a column of x (n, D), so that mixtures put a component on it."""
     some = x[:: max(1, len(x) // MANY_ROWS)]
-    return any(np.unique(column, return_counts=True)[1].max() >= LARGE_SHARE * len(column) for column in some.T)
+    least = max(LEAST_COPIES, LARGE_SHARE * len(some))
+    return any(np.unique(column, return_counts=True)[1].max() >= least for column in some.T)
 
 
 def values_stand_out(x: Floats, gap: float) -> bool:
