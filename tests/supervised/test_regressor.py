@@ -194,7 +194,7 @@ def test_columns_of_many_categories():
 def test_intervals_of_few_rows():
     """Less than twenty distinct targets are no repeated values: only layers over N(0, 1) competed, and overfitted."""
     held, nll = [], []
-    for seed in range(4):
+    for seed in range(6):
         rng = np.random.default_rng(seed)
         x = rng.normal(size=(220, 3))
         y = x[:, 0] + 0.5 * rng.normal(size=220)
@@ -202,7 +202,7 @@ def test_intervals_of_few_rows():
         low, high = model.predict_interval(x[20:], 0.9)
         held.append(np.mean((low <= y[20:]) & (y[20:] <= high)))
         nll.append(-model.log_likelihood(x[20:], y[20:]))
-    assert np.mean(held) > 0.75  # 0.59
+    assert np.mean(held) > 0.75  # 0.63
     assert np.mean(nll) < 1.3  # 2.0; the true one is 0.73
 
 
