@@ -20,6 +20,7 @@ NEWTON_STEPS, GRID, REACH = 12, 257, 7.0  # REACH: standard deviations
 REFINED, MOST_LEVELS = range(2), 96  # turns, and the points that each adds
 TOLERANCE = 1e-7  # of a quantile, in shares of the distance between the ends of the mixture: the precision of float32
 TINY = 1e-30
+SATURATED = 8.0  # standard deviations, beyond which the mass is less than 1e-15
 
 
 class Components(NamedTuple):
@@ -80,7 +81,7 @@ class Components(NamedTuple):
 
     def cdf(self, z: Floats) -> Floats:
         """The distribution functions at z (n, Q), in one dimension."""
-        return self._sum_over(z, lambda white, _: normal_cdf(white))
+        return self._sum_over(z, lambda white, _: _below(white))
 
     def ends(self) -> tuple[Floats, Floats]:
         """For each row, (n, 1), two numbers between which is all of its mass, but for 1e-9."""
@@ -108,15 +109,16 @@ class Components(NamedTuple):
         cell = np.stack([np.clip(np.searchsorted(row, levels) - 1, 0, GRID - 2) for row in at])
         a, b, p, q = (np.take_along_axis(rows, cell + k, axis=1) for rows, k in ((z, 0), (z, 1), (at, 0), (at, 1)))
         found = a + (b - a) * np.clip((levels - p) / np.maximum(q - p, TINY), 0, 1)
+        rows = np.arange(len(found))  # that go on
         for _ in range(NEWTON_STEPS):
-            excess = self.cdf(found) - levels
-            a, b = np.where(excess < 0, found, a), np.where(excess < 0, b, found)
-            slope = self._sum_over(found, _density)
-            step = found - excess / np.maximum(slope, TINY)
-            moved = np.where((step >= a) & (step <= b), step, (a + b) / 2)
-            done = np.abs(moved - found).max() <= TOLERANCE * (z[:, -1] - z[:, 0]).min()
-            found = moved
-            if done:
+            some, y = Components(*(part[rows] for part in self)), found[rows]
+            excess = some.cdf(y) - levels
+            a[rows], b[rows] = np.where(excess < 0, y, a[rows]), np.where(excess < 0, b[rows], y)
+            slope = some._sum_over(y, _density)
+            step = y - excess / np.maximum(slope, TINY)
+            found[rows] = np.where((step >= a[rows]) & (step <= b[rows]), step, (a[rows] + b[rows]) / 2)
+            rows = rows[np.abs(found[rows] - y).max(axis=1) > TOLERANCE * (z[rows, -1] - z[rows, 0])]
+            if not len(rows):
                 break
         return found
 
@@ -129,6 +131,14 @@ class Components(NamedTuple):
                 white = (z[here] - mean[here, None]) / deviation[here, None]
                 total[here] += share[here, None] * function(white, deviation[here, None])
         return total
+
+
+def _below(white: Floats) -> Floats:
+    """The normal distribution function, without its tails beyond SATURATED, where most points are for most components."""
+    below = (white > 0).astype(np.float64)
+    near = np.abs(white) < SATURATED
+    below[near] = normal_cdf(white[near])
+    return below
 
 
 def _density(white: Floats, deviation: Floats) -> Floats:
