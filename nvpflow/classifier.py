@@ -25,6 +25,7 @@ from nvpflow.supervised._folds import stratified_folds
 from nvpflow.supervised._labels import codes_of, encode_labels
 from nvpflow.supervised._normals import SHRINKAGES, ClassNormals
 from nvpflow.supervised._pool import fit_pool, log_ratios, log_softmax
+from nvpflow.supervised._spread import spread
 from nvpflow.supports._kinds import REALS
 
 __all__ = ["FlowClassifier"]
@@ -94,6 +95,10 @@ class FlowClassifier(Estimator):
     Copies of a row are held out together, but not equal rows of rounded columns and categories. A class with one distinct row
     is never held out. Where a column of a class is constant, rows of other classes, with a weight of 0.7 rows in total, give
     its density some spread. Columns that are constant in all rows are left out.
+
+    Repeated values of columns without a support, such as zeros or rounded numbers, are spread at random in training: around
+    each value as far as to its neighbours, or as far as to few of the others. A density has a peak of arbitrary height on a
+    repeated value; those of values that all classes spread alike are in proportion to the shares of the classes.
 
     References
     ----------
@@ -198,8 +203,10 @@ class FlowClassifier(Estimator):
         priors = shares if checked["priors"] is None else checked["priors"]
         if len(priors) != n_classes:
             raise ValueError(f"priors must have an entry for each of {n_classes} classes, got {len(priors)}")
-        split_seed, *seeds = draw_seeds(settings.random_state, 1 + n_classes * (n_folds + 1))
-        fits = ClassFits(self._maker(columns), data, [str(shown(value)) for value in classes.tolist()], settings.n_jobs)
+        split_seed, *seeds, spread_seed = draw_seeds(settings.random_state, 2 + n_classes * (n_folds + 1))
+        spread_out = spread(data.x, np.array([kind == REALS for kind in columns.kept_kinds]), spread_seed)
+        labels = [str(shown(value)) for value in classes.tolist()]
+        fits = ClassFits(self._maker(columns), data, spread_out, labels, settings.n_jobs)
         densities = fits.fit(seeds[:n_classes])
         fitted = {"classes_": classes, "priors_": priors, "densities_": densities, "_columns": columns}
         fitted |= {"pool_": np.array([1.0, 0.0]), "shrinkage_": (0.0, 0.0), "_normals": None}

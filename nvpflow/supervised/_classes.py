@@ -34,6 +34,8 @@ class ClassFits:
         ``make(random_state, columns)`` creates an estimator for some of the columns, a bool (D,) for each.
     data : Data
         Rows x (n, D), and as the context their classes (n, 1).
+    spread : ndarray, shape (n, D)
+        The rows as the densities see them.
     labels : sequence of str
         The names of the classes in warnings.
     n_jobs : int
@@ -41,10 +43,15 @@ class ClassFits:
     """
 
     def __init__(
-        self, make: Callable[[int, Bools], FlowDensity], data: Data, labels: Sequence[str], n_jobs: int | None
+        self,
+        make: Callable[[int, Bools], FlowDensity],
+        data: Data,
+        spread: Floats,
+        labels: Sequence[str],
+        n_jobs: int | None,
     ) -> None:
         assert data.context is not None
-        self.make, self.data, self.labels = make, data, labels
+        self.make, self.data, self.spread, self.labels = make, data, spread, labels
         self.codes: Ints = data.context[:, 0].astype(np.intp)
         self.n_threads = count_threads(n_jobs)
 
@@ -76,7 +83,7 @@ class ClassFits:
             warn_user(f"class {self.labels[code]}: {message}", category)
 
     def _hold_out_one(self, found: Floats, held_out: Bools, code: int, seed: int) -> None:
-        columns = _varying(self.data.x[~held_out])  # one that is constant but for held-out rows tells nothing of classes
+        columns = _varying(self.spread[~held_out])  # one that is constant but for held-out rows tells nothing of classes
         if not columns.any():
             return
         with kept_warnings():  # the fit to all rows repeats them
@@ -84,7 +91,7 @@ class ClassFits:
             found[held_out, code] = density.score_samples(self.data.x[held_out][:, columns])
 
     def _fitted(self, given: Bools, code: int, seed: int, columns: Bools) -> FlowDensity:
-        x, own = self.data.x[:, columns], np.flatnonzero(given & (self.codes == code))
+        x, own = self.spread[:, columns], np.flatnonzero(given & (self.codes == code))
         others = _borrowed(x, own, np.flatnonzero(given & (self.codes != code)))
         weight = None if self.data.weight is None else self.data.weight[own]
         if len(others):
