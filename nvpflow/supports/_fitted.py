@@ -356,7 +356,8 @@ def _warn_of_distant_bounds(kinds: tuple[Kind, ...], data: Data, names: Names | 
     if coarse.any():
         warn_user(
             f"column(s) {name_columns(coarse, names)} of X vary by less than a thousand times the resolution of {dtype} at "
-            "their distance from the bounds, which hardly tells their values apart: declare no bounds so far away"
+            "their distance from the bounds, which hardly tells their values apart, so that scores may be far too high: "
+            "declare no bounds so far away"
             f"{', or use dtype=float64' * (dtype == np.float32)}"
         )
 
