@@ -19,7 +19,7 @@ from nvpflow._warnings import kept_warnings
 from nvpflow.density import FlowDensity
 from nvpflow.supervised._folds import stratified_folds
 
-__all__ = ["HeldOut", "fit_folds", "judge", "may_need_folds", "select"]
+__all__ = ["HeldOut", "fit_folds", "may_need_folds", "select", "threshold_of"]
 
 N_FOLDS = 5
 # Numbers of training samples that are held out for the threshold: less than four fifths of fewer are too few for a density,
@@ -65,30 +65,31 @@ def may_need_folds(prepared: Prepared) -> bool:
     return bool(n_numbers) and FEWEST_ROWS <= n <= MOST_ROWS
 
 
-def judge(
+def threshold_of(
     prepared: Prepared,
     scores: Floats,
     held_out: HeldOut | None,
     score: Callable[[FlowDensity, Ints], Floats],
     threshold: Callable[[Floats], np.float64],
     share: float,
-) -> tuple[Floats, HeldOut | None]:
-    """The scores (n,) that set the threshold below which a share of them lies, and the densities that give them.
+) -> tuple[np.float64, HeldOut | None]:
+    """The score below which a share of the samples lies, and the densities of folds that set it; None if they do not.
 
-    They are those of samples that are held out, or `scores`, those of training samples, if these are many and no higher.
-    `score`: of some rows by the density that has not seen them.
+    Held-out samples set it, unless training samples are many and their `scores` (n,) no higher. `score`: of some rows by the
+    density that has not seen them. `threshold`: of scores.
     """
     if held_out is None:
-        return scores, None
+        return threshold(scores), None
     others = scores.copy()
     for rows, fold in held_out.by_fold():
         others[rows] = score(fold, rows)
     n, n_columns = prepared.rows().shape
     if n >= ROWS_PER_COLUMN * n_columns:
-        below, error = mean_and_error((others < threshold(scores)).astype(np.float64), prepared.data.weight)
+        of_training = threshold(scores)
+        below, error = mean_and_error((others < of_training).astype(np.float64), prepared.data.weight)
         if not below - share > ERRORS * error:
-            return scores, None
-    return others, held_out
+            return of_training, None
+    return threshold(others), held_out
 
 
 def fit_folds(estimator: FlowDensity, settings: Settings, prepared: Prepared) -> HeldOut:

@@ -97,8 +97,8 @@ class FlowClassifier(Estimator):
     its density some spread. Columns that are constant in all rows are left out.
 
     Repeated values of columns without a support, such as zeros or rounded numbers, are spread at random in training: around
-    each value as far as to its neighbours, or as far as to few of the others. A density has a peak of arbitrary height on a
-    repeated value; those of values that all classes spread alike are in proportion to the shares of the classes.
+    each value half-way to its neighbours, or across few of the other values. A density has a peak of arbitrary height on a
+    repeated value. Where a value is spread alike in all classes, the heights are in proportion to its shares.
 
     References
     ----------

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nvpflow._lazy import is_lazy
-from nvpflow._outlier_folds import HeldOut, fit_folds, judge, may_need_folds, select
+from nvpflow._outlier_folds import HeldOut, fit_folds, may_need_folds, select, threshold_of
 from nvpflow._sklearn.estimator import Estimator
 from nvpflow._sklearn.metadata_routing import RequestMethod
 from nvpflow._sklearn.parameters import Check, allowed, with_parameters_of
@@ -271,8 +271,7 @@ class FlowOutlierDetector(Streamed, Estimator):
             def threshold(scores: Floats) -> np.float64:
                 return _threshold(scores, share, weight)
 
-            scores, held_out = judge(prepared, scores, held_out, score, threshold, share)
-            offset = threshold(scores)
+            offset, held_out = threshold_of(prepared, scores, held_out, score, threshold, share)
         fitted = {"estimator_": estimator, "offset_": offset}
         self._keep(fitted, prepared.n_features, prepared.names, prepared.context_names)
         return held_out
@@ -319,9 +318,8 @@ class FlowOutlierDetector(Streamed, Estimator):
         def threshold(scores: Floats) -> np.float64:
             return _threshold(scores, share, prepared.data.weight)
 
-        found, held_out = judge(prepared, levels(model, rows), held_out, score, threshold, share)
-        level = float(threshold(found))
-        return np.float64(thresholds(model, np.zeros((1, rows.shape[1]), bool), level)[0]), held_out
+        level, held_out = threshold_of(prepared, levels(model, rows), held_out, score, threshold, share)
+        return np.float64(thresholds(model, np.zeros((1, rows.shape[1]), bool), float(level))[0]), held_out
 
     def _thresholds_of(self, X: ArrayLike, context: ArrayLike | None) -> Floats:
         """The threshold (n,) of each row, by its missing cells."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nvpflow._training.standardize import Units
     from nvpflow.supports._fitted import Supports
 
-__all__ = ["COUPLINGS", "count_couplings", "coupling_of", "n_layers_of", "new_flow", "reads", "whole_flow"]
+__all__ = ["COUPLINGS", "count_couplings", "coupling_options", "new_flow", "reads", "whole_flow"]
 
 COUPLINGS: dict[str, type[Coupling]] = {"spline": SplineCoupling, "affine": AffineCoupling, "additive": AdditiveCoupling}
 # On standardised samples, affine layers without a bound start as near the identity as the others. With the published last
@@ -30,31 +30,29 @@ COUPLINGS: dict[str, type[Coupling]] = {"spline": SplineCoupling, "affine": Affi
 LAST_MAP = 0.3
 
 
-def n_layers_of(settings: Settings, over_mixture: bool, context_dim: int) -> int:
-    """The number of coupling layers."""
-    return int(option(settings, "n_layers", over_mixture and not context_dim))
-
-
-def coupling_of(settings: Settings, over_mixture: bool, context_dim: int) -> tuple[Callable[..., Coupling], dict[str, Any]]:
-    """The class of the coupling layers, and the options that only this class has."""
+def coupling_options(settings: Settings, over_mixture: bool) -> dict[str, Any]:
+    """The options that only coupling layers of this kind have. `over_mixture`: as for `option`."""
     if settings.coupling == "additive":
-        return AdditiveCoupling, {}
+        return {}
     if settings.coupling == "spline":
-        over_mixture = over_mixture and not context_dim
-        return SplineCoupling, {name: option(settings, name, over_mixture) for name in ("n_bins", "tail_bound")}
+        return {name: option(settings, name, over_mixture) for name in ("n_bins", "tail_bound")}
     if settings.scale_bound is None:
-        return AffineCoupling, {"scale": "exp"}
-    return AffineCoupling, {"scale": "tanh", "scale_bound": settings.scale_bound}
+        return {"scale": "exp"}
+    return {"scale": "tanh", "scale_bound": settings.scale_bound}
 
 
 def new_flow(settings: Settings, data: Data, seed: int, base: FittedBase | None = None) -> Flow:
     """Create a flow with initial parameters for these samples and their context, both standardised."""
     dim, context_dim = data.x.shape[1], 0 if data.context is None else data.context.shape[1]
-    mixture = base if isinstance(base, MixtureBase) else None
-    kind, options = coupling_of(settings, mixture is not None, context_dim)
-    options |= {"activation": settings.activation, "context_dim": context_dim, "dtype": settings.dtype}
+    over_mixture = isinstance(base, MixtureBase) and not context_dim
+    kind: Callable[..., Coupling] = COUPLINGS[settings.coupling]
+    options = coupling_options(settings, over_mixture) | {
+        "activation": settings.activation,
+        "context_dim": context_dim,
+        "dtype": settings.dtype,
+    }
     layers: list[Coupling] = []
-    for i in range(n_layers_of(settings, mixture is not None, context_dim)):
+    for i in range(option(settings, "n_layers", over_mixture)):
         # In one dimension there is no identity part: every layer transforms the only column.
         mask = [0] if dim == 1 else alternating_mask(dim, i)
         start: Any = np.random.SeedSequence([seed, i])

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from nvpflow._training.build import COUPLINGS, count_couplings, coupling_of, n_layers_of
+from nvpflow._training.build import COUPLINGS, count_couplings, coupling_options
 from nvpflow._training.conditional_stacking import fit_conditional_mixture
 from nvpflow._training.context import ContextScaler, read_standardized
 from nvpflow._training.dataset import Data
+from nvpflow._training.defaults import option
 from nvpflow._training.heavy_tails import STUDENT_T, heavy_tailed_units
 from nvpflow._training.margins import Margins
 from nvpflow._training.mixture_search import COMPONENTS, fit_mixture
@@ -178,15 +179,16 @@ def _check_unchanged(before: dict[str, Any], after: dict[str, Any]) -> None:
 def _expected_shape(settings: Settings, data: Data, base: Base | None) -> dict[str, Any]:
     """The shape of the flow that `fit` would create for the data over the base, under names of the estimator's parameters."""
     context_dim = 0 if data.context is None else data.context.shape[1]
-    over_mixture = isinstance(base, MixtureBase)
-    _, options = coupling_of(settings, over_mixture, context_dim)
+    has_mixture = isinstance(base, MixtureBase)
+    over_mixture = has_mixture and not context_dim
+    options = coupling_options(settings, over_mixture)
     return {
         "features": data.x.shape[1],
         "columns of context": context_dim,
         "dtype": settings.dtype.name,
-        "base": settings.base if settings.base != "auto" else "mixture" if over_mixture else "normal",
+        "base": settings.base if settings.base != "auto" else "mixture" if has_mixture else "normal",
         "standardize": settings.standardize,
-        "n_layers": n_layers_of(settings, over_mixture, context_dim),
+        "n_layers": option(settings, "n_layers", over_mixture),
         "hidden_dim": _widths(settings.hidden_dim),
         "activation": settings.activation,
         "coupling": settings.coupling,

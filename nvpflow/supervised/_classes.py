@@ -35,7 +35,7 @@ class ClassFits:
     data : Data
         Rows x (n, D), and as the context their classes (n, 1).
     spread : ndarray, shape (n, D)
-        The rows as the densities see them.
+        The rows that densities are fitted to. They score those of `data`.
     labels : sequence of str
         The names of the classes in warnings.
     n_jobs : int

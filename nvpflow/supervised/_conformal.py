@@ -78,6 +78,7 @@ def held_out_levels(
         with kept_warnings():  # the fit to all rows has given them, and rows at the ends leave the range of the others
             settings = replace(density._settings(), keeps_layers=has_layers)
             weights = None if sample_weight is None else weight[given]
+            # The encoding is that of all rows: those that are held out may have categories of their own.
             density._fit_data(settings, prepare(settings, y[given], _rows(X, given), weights, fit_new, fitted))
             context = density._check_context(_rows(X, out), len(out))
             assert context is not None

@@ -1,7 +1,7 @@
 """Repeated values, spread so that the densities of all classes are as high where they are as likely.
 
 A density of real numbers puts a narrow peak on a repeated value, of the right mass and of arbitrary height. Classes would be
-compared by these heights. Values that all classes spread alike have heights that are in proportion to their shares.
+compared by these heights. If a value is spread alike in all classes, the heights are in proportion to its shares.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from nvpflow._typing import Bools, Floats
 
 __all__ = ["spread"]
 
-# Of the rows whose value is unique, from which a column is one of real numbers with some values that repeat, such as zeros.
-# Otherwise its values are those of a lattice.
+# From this share of rows with a unique value on, a column holds real numbers, of which some repeat, such as zeros. Otherwise
+# its values form a lattice.
 UNIQUE = 0.2
-# The share of rows that such a value has, and the share of others that are where it is spread.
+# The least share of rows with a value that is spread among real numbers, and the share of the others that it is spread across.
 LEAST_SHARE, SHARE_WITHIN = 0.02, 0.02
 MOST_GAPS = 2.0  # between the values of a lattice: how wide one may be, in median gaps
 
@@ -34,21 +34,21 @@ def spread(x: Floats, may_spread: Bools, seed: int) -> Floats:
     if not widths.any():
         return x
     uniforms = np.random.default_rng(seed).uniform(-0.5, 0.5, x.shape)
-    if any(_is_distinct(column) for column in x[:, ~widths.any(axis=0)].T):
+    if any(_are_distinct(np.unique(column), column) for column in x[:, ~widths.any(axis=0)].T):
         uniforms = uniforms[places_of_rows(np.where(np.isnan(x), np.inf, x))[0]]
     spread_out: Floats = x + widths * uniforms
     return spread_out
 
 
-def _is_distinct(x: Floats) -> bool:
-    """Whether few values of a column (n,) repeat others."""
-    return len(np.unique(x)) > (1 - REPEATED) * len(x)
+def _are_distinct(values: Floats, x: Floats) -> bool:
+    """Whether few entries of a column (n,) with these different values repeat others."""
+    return len(values) > (1 - REPEATED) * len(x)
 
 
 def _widths(x: Floats) -> Floats:
     """How wide the value of each row of a column (n,) is: 0 where it is not repeated."""
     values, place, times = np.unique(x, return_inverse=True, return_counts=True)
-    if len(values) < 2 or _is_distinct(x):
+    if len(values) < 2 or _are_distinct(values, x):
         return np.zeros(len(x))
     if (times == 1).sum() >= UNIQUE * len(x):
         repeats = times >= max(LEAST_COPIES, LEAST_SHARE * len(x))

@@ -10,9 +10,9 @@ RNG = np.random.default_rng(0)
 ALL = np.ones(1, bool)
 
 
-def moved(x, **options):
+def moved(x):
     x = np.asarray(x, float)[:, np.newaxis]
-    return np.abs(spread(x, ALL, 0, **options) - x)[:, 0]
+    return np.abs(spread(x, ALL, 0) - x)[:, 0]
 
 
 def test_distinct_values_stay():
