@@ -29,14 +29,9 @@ def copies_of(data: Data) -> Ints | None:
     if data.copy_of is not None:
         return np.unique(data.copy_of, return_inverse=True)[1]
     x = data.x if data.context is None else np.hstack([data.context, data.x])
-    if (x != x[:1]).any(axis=0).sum() < 2:
-        return None
     some = x if len(x) <= MOST_ROWS else x[np.unique(np.random.default_rng(0).integers(0, len(x), MOST_ROWS))]
     row, n_distinct = places_of_rows(some)
-    if n_distinct > (1 - LEAST_COPIES) * len(some):
-        return None
-    one = some[np.unique(row, return_index=True)[1]]
-    if all(len(np.unique(column)) <= (1 - REPEATED) * n_distinct for column in one.T):
+    if distinct_rows(some, row, n_distinct) is some:
         return None
     return row if len(some) == len(x) else places_of_rows(x)[0]
 
@@ -54,10 +49,12 @@ def with_copies(data: Data) -> Data:
     return data._replace(copy_of=rank[data.copy_of])
 
 
-def distinct_rows(x: Floats) -> Floats:
-    """One of each row of x (n, D) if rows are copies; otherwise all rows."""
-    row = copies_of(Data(x))
-    return x if row is None else x[np.unique(row, return_index=True)[1]]
+def distinct_rows(x: Floats, row: Ints, n_distinct: int) -> Floats:
+    """One of each row of x (n, D) if rows are copies; otherwise x itself. `row`, `n_distinct`: see `places_of_rows`."""
+    if (x != x[:1]).any(axis=0).sum() < 2 or n_distinct > (1 - LEAST_COPIES) * len(x):
+        return x
+    one = x[np.unique(row, return_index=True)[1]]
+    return x if all(len(np.unique(column)) <= (1 - REPEATED) * n_distinct for column in one.T) else one
 
 
 def shuffled_groups(row: Ints, rng: np.random.Generator) -> Ints:

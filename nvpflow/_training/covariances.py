@@ -16,7 +16,7 @@ from nvpflow._training.statistics import (
     quantiles,
     values_stand_out,
 )
-from nvpflow._typing import Floats
+from nvpflow._typing import Floats, Ints
 
 __all__ = ["PRIOR_SAMPLES", "CovariancePrior", "shrunk_to_identity"]
 
@@ -79,9 +79,12 @@ class CovariancePrior:
     def __init__(self, x: Floats, weight: Floats | None, n: float) -> None:
         self.n, self.n_factors = n, 0
         some = slice(None, None, max(1, len(x) // MANY_ROWS))
-        self.shrinkage = _choose_shrinkage(x[some].astype(np.float64), None if weight is None else weight[some])
+        x, weight = x[some], None if weight is None else weight[some]
+        row, n_distinct = places_of_rows(x)
+        self.shrinkage = _choose_shrinkage(x.astype(np.float64), weight, row, n_distinct)
         resolution = LEAST_RESOLVED * np.finfo(x.dtype).eps
-        least, is_rounded = np.array([_least_deviation(column) for column in distinct_rows(x[some]).T], np.float64).T
+        columns = distinct_rows(x, row, n_distinct).T
+        least, is_rounded = np.array([_least_deviation(column) for column in columns], np.float64).T
         self.repeated, self.floor = least > resolution, np.maximum(least, resolution) ** 2
         self.added = np.maximum(np.where(is_rounded > 0, ADDED_TO_ROUNDED, 1) * self.floor, resolution**2)
         self.any_repeated = bool(self.repeated.any())
@@ -144,11 +147,10 @@ def _least_deviation(column: Floats) -> tuple[float, bool]:
     return min(LEAST_OF_SPREAD * spread, LEAST_OF_GAP * gap), False
 
 
-def _choose_shrinkage(x: Floats, weight: Floats | None) -> float:
+def _choose_shrinkage(x: Floats, weight: Floats | None, row: Ints, n_distinct: int) -> float:
     """The smallest shrinkage with a cross-validated likelihood of one normal distribution within a standard error of the
-    best."""
-    row, n_distinct = (np.empty(0, int), 0) if x.shape[1] == 1 else places_of_rows(x)
-    if n_distinct < 3:
+    best. `row`, `n_distinct`: see `places_of_rows`."""
+    if x.shape[1] == 1 or n_distinct < 3:
         return SHRINKAGES[0] if x.shape[1] == 1 else SHRINKAGES[-1]
     weight = np.ones(len(x)) if weight is None else weight
     fold = row % FOLDS  # equal rows in one fold
@@ -173,7 +175,7 @@ def _normals_without(x: Floats, share: Floats, folds: list[slice]) -> tuple[Floa
     augmented = np.hstack([np.ones((len(x), 1)), x]) * np.sqrt(share)[:, np.newaxis]
     sums = np.array([augmented[rows].T @ augmented[rows] for rows in folds])
     # Sums over the others: what is left of all less one would hold the rounding errors of values far out.
-    sums = np.array([np.delete(sums, k, axis=0).sum(axis=0) for k in range(len(folds))]).reshape(sums.shape)
+    sums = np.tensordot(1 - np.eye(len(folds)), sums, 1)
     moments = sums / sums[:, :1, :1]
     means = moments[:, 0, 1:]
     covariances = moments[:, 1:, 1:] - means[:, :, np.newaxis] * means[:, np.newaxis]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -76,9 +77,9 @@ def search_margins(
     rng = np.random.default_rng(seed)
     some = data.rows(rng.permutation(n)[:MOST_ROWS])
     masks = masks_of_parts(some, PARTS_OF_FEW if len(some.x) <= FEW_ROWS else PARTS)
-    quick, quick_masks = some.rows(slice(QUICK_ROWS)), [mask[:QUICK_ROWS] for mask in masks[:PARTS]]
-    ways = _shapes_that_gain(quick, quick_masks, dtype, may_bend)
-    found = _best_that_pays(_Look(quick, quick_masks, dtype, seed, FEW_COMPONENTS, blocks), ways, LEAST_GAIN_OF_FEW)
+    quick_masks = [mask[:QUICK_ROWS] for mask in masks[:PARTS]]
+    quick = _Look(some.rows(slice(QUICK_ROWS)), quick_masks, dtype, seed, FEW_COMPONENTS, blocks)
+    found = _best_that_pays(quick, _shapes_that_gain(quick, may_bend), LEAST_GAIN_OF_FEW)
     found = found and _best_that_pays(_Look(some, masks, dtype, seed, COMPONENTS, blocks), [found.shapes], LEAST_GAIN)
     if found is None:
         return None
@@ -131,15 +132,15 @@ def quick_log_density(
     without = _held_out(look, None)
     if not may_bend.any():
         return without
-    ways = _shapes_that_gain(data, masks, dtype, may_bend)
-    found = [without, *(_held_out(look, shapes) for shapes in ways)]
+    found = [without, *(_held_out(look, shapes) for shapes in _shapes_that_gain(look, may_bend))]
     return max(found, key=lambda log_probs: float(np.average(log_probs, weights=look.weight)))
 
 
-class _Look(NamedTuple):
+@dataclass
+class _Look:
     """Samples, the parts that are held out in turn, and the mixtures that compete.
 
-    Attributes
+    Parameters
     ----------
     data : Data
     masks : list of ndarray of bool, shape (n,)
@@ -158,11 +159,30 @@ class _Look(NamedTuple):
     seed: int
     components: tuple[int, ...]
     blocks: tuple[int, ...]
+    _known: dict[tuple[int, int, int], tuple[Floats, Floats]] = field(default_factory=dict)
 
     @property
     def weight(self) -> Floats | None:
         """Weights of the samples, part by part."""
         return None if self.data.weight is None else np.concatenate([self.data.weight[mask] for mask in self.masks])
+
+    def bent(self, i: int, column: int, shape: int) -> tuple[Floats, Floats]:
+        """A column (n, 1) by a map of this shape that is fitted without part i, and log|dy/dx| (n, 1). It is fitted once."""
+        key = i, column, shape
+        if key not in self._known:
+            x, training = self.data.x[:, [column]], ~self.masks[i]
+            weight = None if self.data.weight is None else self.data.weight[training]
+            y, slope = Margins.fit(x[training].astype(np.float64), weight, np.array([shape]), self.dtype).inverse(x)
+            self._known[key] = y, slope[:, np.newaxis]
+        return self._known[key]
+
+    def all_bent(self, i: int, shapes: Ints) -> tuple[Floats, Floats]:
+        """The samples (n, D) with columns of these shapes, and log|det dy/dx| (n,)."""
+        y, slope = self.data.x.astype(np.float64), np.zeros(len(self.data.x))
+        for column in np.flatnonzero(shapes != AS_IT_IS):
+            bent, of_column = self.bent(i, int(column), int(shapes[column]))
+            y[:, column], slope = bent[:, 0], slope + of_column[:, 0]
+        return y, slope
 
     def candidates(self, x: Floats, i: int) -> tuple[Candidates, float]:
         """The mixtures of x (n, D), in place of the samples, without part i. Also log|det dx/dz| of their units z."""
@@ -196,22 +216,21 @@ def _best_that_pays(look: _Look, ways: list[Ints], least: float) -> _Paying | No
     return max(found, key=lambda one: one.scores[1], default=None)
 
 
-def _shapes_that_gain(data: Data, masks: list[Bools], dtype: FloatDType, may_bend: Bools) -> list[Ints]:
+def _shapes_that_gain(look: _Look, may_bend: Bools) -> list[Ints]:
     """Ways (D,) to shape the columns, such that a normal distribution of a column is better after its map than before.
 
     First of those columns alone that clearly gain, then of all that are likely to. Either has columns that change.
     """
-    weight = None if data.weight is None else np.concatenate([data.weight[mask] for mask in masks])
 
     def gains_of(shape: int) -> Floats:
-        return np.concatenate([_gains(data.rows(~mask), data.rows(mask), shape, dtype) for mask in masks])
+        return np.concatenate([_gains(look, i, shape) for i in range(len(look.masks))])
 
     def are_better(gains: Floats, errors: float) -> Bools:
-        found = [mean_and_error(gain, weight) for gain in gains.T]
+        found = [mean_and_error(gain, look.weight) for gain in gains.T]
         return np.array([gain > max(errors * error, LEAST_OF_COLUMN) for gain, error in found])
 
     gains = gains_of(BY_QUANTILES)
-    more = gains_of(BY_MIXTURE) if data.x.shape[1] >= FEWEST_FOR_MIXTURES else None
+    more = gains_of(BY_MIXTURE) if look.data.x.shape[1] >= FEWEST_FOR_MIXTURES else None
     ways: list[Ints] = []
     for errors in (LEAST_GAIN, LIKELY_GAIN):
         shapes = np.where(are_better(gains, errors) & may_bend, BY_QUANTILES, AS_IT_IS)
@@ -222,25 +241,27 @@ def _shapes_that_gain(data: Data, masks: list[Bools], dtype: FloatDType, may_ben
     return ways
 
 
-def _gains(training: Data, held_out: Data, shape: int, dtype: FloatDType) -> Floats:
-    """How much the log-density of each held-out value gains by a map of its column (m, D), of this shape."""
-    gains = []
-    for x, points in zip(training.x.T[:, :, np.newaxis], held_out.x.T[:, :, np.newaxis]):
-        if holds_values(x) or (shape == BY_MIXTURE and len(np.unique(x)) < LEAST_DISTINCT * len(x)):
-            gains.append(np.zeros(len(points)))
-            continue
-        margins = Margins.fit(x.astype(np.float64), training.weight, np.array([shape]), dtype)
-        y, log_det = margins.inverse(points)
-        after = _normal(margins.inverse(x)[0], training.weight, y) + log_det
-        gains.append(np.clip(after - _normal(x, training.weight, points), -LARGEST_LOSS, LARGEST_LOSS))
-    return np.array(gains).T
+def _gains(look: _Look, i: int, shape: int) -> Floats:
+    """How much the log-density of each value of part i gains by a map of its column (m, D), of this shape."""
+    mask = look.masks[i]
+    may_gain = [not holds_values(x) and (shape == BY_QUANTILES or _are_distinct(x)) for x in look.data.x[~mask].T[:, :, None]]
+    gains, columns = np.zeros((mask.sum(), len(may_gain))), np.flatnonzero(may_gain)
+    if len(columns):
+        y, slopes = (np.hstack(found) for found in zip(*(look.bent(i, int(column), shape) for column in columns)))
+        before, after = (_normal(x, mask, look.data.weight) for x in (look.data.x[:, columns], y))
+        gains[:, columns] = np.clip(after + slopes[mask] - before, -LARGEST_LOSS, LARGEST_LOSS)
+    return gains
 
 
-def _normal(x: Floats, weight: Floats | None, points: Floats) -> Floats:
-    """Log-density (m,) of points (m, 1) by the normal distribution of samples x (n, 1), less a constant."""
-    units = ColumnUnits(x, weight)
-    z: Floats = (points - units.mean)[:, 0] / units.deviation
-    log_prob: Floats = -0.5 * z**2 - np.log(units.deviation[0])
+def _are_distinct(x: Floats) -> bool:
+    return len(np.unique(x)) >= LEAST_DISTINCT * len(x)
+
+
+def _normal(x: Floats, mask: Bools, weight: Floats | None) -> Floats:
+    """Log-density of values (m, D) of a part by normal distributions of the other values of each column, less a constant."""
+    units = ColumnUnits(x[~mask], None if weight is None else weight[~mask])
+    z = (x[mask] - units.mean) / units.deviation
+    log_prob: Floats = -0.5 * z**2 - np.log(units.deviation)
     return log_prob
 
 
@@ -251,10 +272,7 @@ def _held_out(look: _Look, shapes: Ints | None) -> Floats:
     """
     parts, slopes = [], []
     for i, mask in enumerate(look.masks):
-        x, slope = look.data.x, np.zeros(len(look.data.x))
-        if shapes is not None:
-            training = look.data.rows(~mask)
-            x, slope = Margins.fit(training.x.astype(np.float64), training.weight, shapes, look.dtype).inverse(x)
+        x, slope = (look.data.x, np.zeros(len(look.data.x))) if shapes is None else look.all_bent(i, shapes)
         part, log_det = look.candidates(x, i)
         part.components, part.most_nested, part.rows_to_merge = look.components, 0, np.inf
         if look.components == FEW_COMPONENTS:

@@ -386,14 +386,18 @@ def shares_of(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, 
     share = share / share.sum()
     shares, left = np.full(len(values), 1 / len(values)), np.arange(len(values))
     negligible = min(NEGLIGIBLE, NEGLIGIBLE_SAMPLES / len(share))
+    ratio = np.empty(len(share))
     for step in range(1, STEPS + 1):
+        np.dot(shares, density, out=ratio)
         # The sum may be 0 of a row of next to no weight, whose only density was dropped.
-        factors = density @ (share / np.maximum(shares @ density, LEAST_SUM))
-        shares = shares * factors**OVERSHOOT
+        np.divide(share, np.maximum(ratio, LEAST_SUM, out=ratio), out=ratio)
+        factors = density @ ratio
+        shares *= factors**OVERSHOOT
         shares /= shares.sum()
         if step % STEPS_TO_DROP == 0:
             stays = (shares > negligible) | (factors > 1)
-            left, shares, density = left[stays], shares[stays], density[stays]
+            if not stays.all():
+                left, shares, density = left[stays], shares[stays], density[stays]
     of_all = np.zeros(len(values))
     of_all[left] = shares / shares.sum()
     return dict(zip(log_probs, of_all.tolist()))

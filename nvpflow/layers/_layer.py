@@ -63,7 +63,8 @@ class Layer(_core.Transform):
 
         Call it by name: a subclass may put another class with an __init__ between this one and the core.
         """
-        _core.Transform.__init__(self, encode_flow(dtype, data_dim, context_dim, [self._fields()]))
+        self._description = encode_flow(dtype, data_dim, context_dim, [self._fields()])
+        _core.Transform.__init__(self, self._description)
 
     def _state_views(self) -> dict[str, StateView]:
         """For each name in the state dict: a view of the parameters, the full shape, and the view's index in that shape."""
@@ -114,11 +115,18 @@ class Layer(_core.Transform):
 
     # Copies and pickles come from the state, without a call of __init__: that of a subclass may have other arguments.
 
+    def __copy__(self) -> Self:
+        twin = type(self).__new__(type(self))
+        vars(twin).update({name: value for name, value in vars(self).items() if name != "_in_flow"})
+        _core.Transform.__init__(twin, self._description)  # known already, and checked
+        twin.parameters[:] = self.parameters
+        return twin
+
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         return super().__reduce_ex__(max(operator.index(protocol), 2))  # older protocols cannot pickle C objects
 
     def __getstate__(self) -> dict[str, Any]:
-        attributes = {name: value for name, value in vars(self).items() if name != "_in_flow"}
+        attributes = {name: value for name, value in vars(self).items() if name not in ("_in_flow", "_description")}
         core = {name: getattr(self, name) for name in ("data_dim", "dtype", "context_dim")}
         return {**attributes, **core, "parameters": np.array(self.parameters)}
 

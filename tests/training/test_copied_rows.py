@@ -7,6 +7,7 @@ import nvpflow
 from nvpflow._training.copies import copies_of, distinct_rows
 from nvpflow._training.dataset import Data, check_data
 from nvpflow._training.stacking import parts_in_turn
+from nvpflow._training.statistics import places_of_rows
 
 RNG = np.random.default_rng(0)
 SMOOTH = RNG.normal(size=(200, 3))
@@ -17,7 +18,7 @@ def test_copies_are_numbered_by_row():
     x = np.repeat(SMOOTH, times, axis=0)
     row = copies_of(Data(x))
     assert len(np.unique(row)) == 200 and all(len(np.unique(x[row == k], axis=0)) == 1 for k in range(200))
-    assert len(distinct_rows(x)) == 200
+    assert len(distinct_rows(x, *places_of_rows(x))) == 200
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def test_copies_are_numbered_by_row():
     ids=["distinct", "one column", "rounded", "few"],
 )
 def test_no_copies(x):
-    assert copies_of(Data(x)) is None and distinct_rows(x) is x
+    assert copies_of(Data(x)) is None and distinct_rows(x, *places_of_rows(x)) is x
 
 
 def test_a_rounded_column_beside_a_smooth_one_does_not_hide_copies():
