@@ -659,9 +659,12 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         if data.x.shape[1] == 0:
             self._keep(fitted | WITHOUT_FLOW, *columns)
             return self
+        declared, names, of_table = prepared.declared, prepared.number_names, prepared.categories is not None
         if before is not None:
             check_members(before, settings.n_models)
-        declared, names, of_table = prepared.declared, prepared.number_names, prepared.categories is not None
+            known = before._known_supports()
+            check_unchanged(known, declared, data.x.shape[1], "warm_start")
+            before = before if known is None or known.suit(data, settings.dtype) else None
         kinds = _kinds_of(declared, data.x.shape[1])
         refuse_constant_columns(settings, data.x, kinds, names)
         supports, data, seen, incomplete = self._training_data(settings, data, declared, before)

@@ -29,6 +29,8 @@ def copies_of(data: Data) -> Ints | None:
     if data.copy_of is not None:
         return np.unique(data.copy_of, return_inverse=True)[1]
     x = data.x if data.context is None else np.hstack([data.context, data.x])
+    if x.shape[1] < 2:
+        return None
     some = x if len(x) <= MOST_ROWS else x[np.unique(np.random.default_rng(0).integers(0, len(x), MOST_ROWS))]
     row, n_distinct = places_of_rows(some)
     if distinct_rows(some, row, n_distinct) is some:

@@ -15,7 +15,7 @@ from nvpflow._warnings import warn_user
 from nvpflow.ensemble import FlowEnsemble, log_prob_and_std
 from nvpflow.flow import Flow
 from nvpflow.layers import Bounded
-from nvpflow.supports._kinds import MOST, REALS, Angle, Kind, on_bounds
+from nvpflow.supports._kinds import MOST, REALS, Angle, Kind, first_end, on_bounds
 from nvpflow.supports._masses import log_masses
 from nvpflow.supports._repeated import LEAVE_EMPTY
 from nvpflow.supports._shapes import straightened
@@ -138,7 +138,8 @@ class Supports:
         """
         x = self._near_centres(on_bounds(self.kinds, x))
         inside = np.array([kind._holds(column) | np.isnan(column) for kind, column in zip(self.kinds, x.T)]).T
-        marked: Floats = np.where(inside, x + 0.5 * self.is_whole, np.copysign(np.inf, x - self.origin))
+        ends = np.array([first_end(kind.limits) for kind in self.kinds])
+        marked: Floats = np.where(inside, x + 0.5 * self.is_whole, np.copysign(np.inf, x - ends))
         return marked
 
     def _near_centres(self, x: Floats) -> Floats:
@@ -190,7 +191,7 @@ class Supports:
     def clipped(self, x: Floats) -> Floats:
         """Outputs of the flow (..., D), origin included, as samples: whole, within a turn, and inside in spite of rounding."""
         x = np.where(self.is_whole, np.floor(x), x)
-        low, high = np.array([kind.cells for kind in self.kinds]).T
+        low, high = np.array([kind.limits for kind in self.kinds]).T
         most = np.where(self.is_whole, np.nextafter(x.dtype.type(MOST), 0), np.inf)  # `Integer` ends below MOST
         low, high = np.maximum(low, -most), np.minimum(high - self.is_whole, most)
         return self.in_range(np.clip(x, -_at_most(-low, x.dtype), _at_most(high, x.dtype)))
@@ -205,6 +206,15 @@ class Supports:
     def origin_within(self, origin: Floats | float) -> Floats:
         """The part of an origin that training sees: that of columns without bounds."""
         return np.where(self.is_free, origin, 0.0)
+
+    def suit(self, data: Data, dtype: FloatDType) -> bool:
+        """Whether bounds are as distant from these samples, which may have missing cells, as from those of the fit."""
+        for kind, x in zip(self.kinds, data.x.T):
+            known = ~np.isnan(x)
+            weight = None if data.weight is None else data.weight[known]
+            if kind.is_far_from(x[known], weight, dtype) != kind.is_distant:
+                return False
+        return True
 
     def spread(self, data: Data, rng: np.random.Generator) -> Data:
         """Spread whole numbers over their cells, and choose windings of angles; see `_spread` and `_smooth`."""
@@ -367,18 +377,15 @@ def supports_for(
 ) -> tuple[Supports | None, Data]:
     """The supports of the columns of new data, and the data after `spread`.
 
-    The supports of a fitted model to continue are kept, and must be the declared ones.
+    The supports of a fitted model to continue are kept.
     """
     if before is not None:
         supports = before._known_supports()
-        check_unchanged(supports, declared, data.x.shape[1], "warm_start")
         return supports, data if supports is None else supports.spread(data, np.random.default_rng(seed))
     if declared is None or all(kind == REALS for kind in declared.of_columns(data.x.shape[1])):
         return None, data
-    kinds = tuple(
-        kind._centred(x, data.weight) if isinstance(kind, Angle) else kind
-        for kind, x in zip(declared.of_columns(data.x.shape[1]), data.x.T)
-    )
+    columns = zip(declared.of_columns(data.x.shape[1]), data.x.T)
+    kinds = tuple(kind.placed(x, data.weight, dtype) for kind, x in columns)
     is_given = data.context is not None and not declared.is_beside_categories
     supports = Supports.of(kinds, declared.names, spread(kinds, data, np.random.default_rng(seed)), dtype, seed, is_given)
     return supports, supports.spread(data, np.random.default_rng(seed))

@@ -5,47 +5,101 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from nvpflow._typing import Floats
+from nvpflow._training.origin import are_coarse
+from nvpflow._training.statistics import moments
+from nvpflow._typing import FloatDType, Floats
 from nvpflow._validation.arguments import check_bounds, check_choice, check_int, check_real, shown
 from nvpflow.supports._category import Category, restore_values
 
-__all__ = ["MOST", "REALS", "Angle", "AnyKind", "Integer", "Interval", "Kind", "check_kind", "number", "on_bounds"]
+__all__ = [
+    "MOST",
+    "REALS",
+    "Angle",
+    "AnyKind",
+    "Integer",
+    "Interval",
+    "Kind",
+    "check_kind",
+    "first_end",
+    "number",
+    "on_bounds",
+]
 
 MOST = 2**53  # a float64 represents every whole number up to this
 
 
-@dataclass(frozen=True)
-class Interval:
-    """Real numbers from `low` to `high`, either of which may be infinite.
+class _OnLine:
+    """Numbers between bounds, either of which may be infinite."""
 
-    The flow reads a column of this kind less `origin`, its finite bound, so that it resolves values near that bound.
-    """
-
-    low: float = -np.inf
-    high: float = np.inf
-
-    is_whole: ClassVar[bool] = False
     turn: ClassVar[float] = 0.0
+    is_distant = False  # whether the bounds are too far from the samples to be seen, see `is_far_from`
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The interval of real numbers that has the cells of all values."""
+        raise NotImplementedError
 
     @property
     def cells(self) -> tuple[float, float]:
-        """The interval of real numbers that the flow models."""
-        return self.low, self.high
+        """The interval of real numbers that the flow models: `limits`, unless these are distant."""
+        return (-np.inf, np.inf) if self.is_distant else self.limits
 
     @property
     def origin(self) -> float:
-        """The lower bound of `cells`, or else the upper one, or 0."""
-        return _origin(self.cells)
+        """The lower bound of `cells`, or else the upper one, or 0: the flow reads a column less it, and resolves values near
+        the bound."""
+        return first_end(self.cells)
 
     @property
     def is_free(self) -> bool:
         """Whether `cells` has no bound."""
         return bool(np.isinf(self.cells).all())
+
+    def placed(self, x: Floats, weight: Floats | None, dtype: FloatDType) -> Self:
+        """This kind, for a flow of this dtype that is fitted to samples x (n,)."""
+        return self._distant() if self.is_far_from(x, weight, dtype) else self
+
+    def is_far_from(self, x: Floats, weight: Floats | None, dtype: FloatDType) -> bool:
+        """Whether the dtype hardly resolves the distance of samples x (n,) from each bound.
+
+        Such bounds are distant: a flow that models numbers without bounds has no mass beyond them, and reads the numbers less
+        their mean.
+        """
+        ends = [end for end in self.limits if np.isfinite(end)]
+        if not ends or len(x) == 0:
+            return False
+        mean, deviation = moments(x[:, np.newaxis].astype(np.float64) - ends[0], weight)
+        are_far = are_coarse(mean - (np.array(ends) - ends[0]), deviation, dtype)
+        return bool(deviation[0] > 0 and are_far.all())
+
+    def _distant(self) -> Self:
+        twin = copy.copy(self)
+        object.__setattr__(twin, "is_distant", True)
+        return twin
+
+    def _marked(self, plain: object) -> object:
+        """What `_plain` returns: for distant bounds in a dict."""
+        return {"distant": plain} if self.is_distant else plain
+
+
+@dataclass(frozen=True)
+class Interval(_OnLine):
+    """Real numbers from `low` to `high`, either of which may be infinite."""
+
+    low: float = -np.inf
+    high: float = np.inf
+
+    is_whole: ClassVar[bool] = False
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The interval."""
+        return self.low, self.high
 
     def _holds(self, x: Floats) -> npt.NDArray[np.bool_]:
         """Which of the values are in the support."""
@@ -53,12 +107,12 @@ class Interval:
 
     def _plain(self) -> object:
         """The kind in types that JSON has; `check_kind` undoes this."""
-        return None if self.is_free else [_or_none(self.low), _or_none(self.high)]
+        return None if self == REALS else self._marked([_or_none(self.low), _or_none(self.high)])
 
     @property
     def shown(self) -> object:
         """The kind as a user would give it."""
-        return None if self.is_free else (_or_none(self.low), _or_none(self.high))
+        return None if self == REALS else (_or_none(self.low), _or_none(self.high))
 
     def __str__(self) -> str:
         left, right = "(" if np.isinf(self.low) else "[", ")" if np.isinf(self.high) else "]"
@@ -66,7 +120,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Integer:
+class Integer(_OnLine):
     """The support of a column of whole numbers, for `FlowDensity(support=...)`.
 
     The flow has a density of real numbers, and the probability of k is its share of the cell [k, k + 1). Training sees the
@@ -99,7 +153,6 @@ class Integer:
     high: int | None = None
 
     is_whole: ClassVar[bool] = True
-    turn: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         for name in ("low", "high"):
@@ -110,29 +163,19 @@ class Integer:
             raise ValueError(f"low must be at most high, got {self.low} and {self.high}")
 
     @property
-    def cells(self) -> tuple[float, float]:
-        """The interval of real numbers that the flow models."""
+    def limits(self) -> tuple[float, float]:
+        """The interval of real numbers that has the cells of all values."""
         return -np.inf if self.low is None else float(self.low), np.inf if self.high is None else float(self.high + 1)
-
-    @property
-    def origin(self) -> float:
-        """The lower bound of `cells`, or else the upper one, or 0."""
-        return _origin(self.cells)
-
-    @property
-    def is_free(self) -> bool:
-        """Whether `cells` has no bound."""
-        return self.low is None and self.high is None
 
     def _holds(self, x: Floats) -> npt.NDArray[np.bool_]:
         """Which of the values are in the support."""
-        low, high = self.cells
+        low, high = self.limits
         held: npt.NDArray[np.bool_] = (x == np.floor(x)) & (x >= low) & (x < high) & (np.abs(x) < MOST)
         return held
 
     def _plain(self) -> object:
         """The kind in types that JSON has; `check_kind` undoes this."""
-        return {"integer": [self.low, self.high]}
+        return self._marked({"integer": [self.low, self.high]})
 
     @property
     def shown(self) -> object:
@@ -180,6 +223,7 @@ class Angle:
     _centre: float | None = field(default=None, init=False, repr=False, compare=False)
 
     is_whole: ClassVar[bool] = False
+    is_distant: ClassVar[bool] = False
     is_free: ClassVar[bool] = False  # the mean direction is subtracted in any case
 
     def __post_init__(self) -> None:
@@ -200,12 +244,21 @@ class Angle:
         return self.low if self._centre is None else self._centre
 
     @property
-    def cells(self) -> tuple[float, float]:
-        """The interval of real numbers that the flow models: all."""
+    def limits(self) -> tuple[float, float]:
+        """All real numbers."""
         return -np.inf, np.inf
 
-    def _centred(self, x: Floats, weight: Floats | None) -> Angle:
-        """This kind with the mean direction of samples."""
+    @property
+    def cells(self) -> tuple[float, float]:
+        """The interval of real numbers that the flow models: all."""
+        return self.limits
+
+    def is_far_from(self, x: Floats, weight: Floats | None, dtype: FloatDType) -> bool:
+        """No: there are no bounds."""
+        return False
+
+    def placed(self, x: Floats, weight: Floats | None, dtype: FloatDType) -> Angle:
+        """This kind with the mean direction of samples x (n,)."""
         radians = 2 * np.pi * (x.astype(np.float64) - self.low) / self.turn
         mean = np.average(np.exp(1j * radians), weights=weight)
         return self._at(self.low + self.turn * (float(np.angle(mean)) / (2 * np.pi)))
@@ -265,8 +318,9 @@ def number(value: float) -> str:
     return short if float(short) == value else repr(float(value))
 
 
-def _origin(cells: tuple[float, float]) -> float:
-    return next((end for end in cells if np.isfinite(end)), 0.0)
+def first_end(limits: tuple[float, float]) -> float:
+    """The lower bound, or else the upper one, or 0."""
+    return next((end for end in limits if np.isfinite(end)), 0.0)
 
 
 def _or_none(bound: float) -> float | None:
@@ -281,6 +335,11 @@ def check_kind(name: str, value: object) -> AnyKind:
         return value
     if isinstance(value, str):
         return SHORT[check_choice(name, value, tuple(SHORT))]
+    if isinstance(value, dict) and list(value) == ["distant"]:
+        kind = check_kind(name, value["distant"])
+        if not isinstance(kind, _OnLine):
+            raise TypeError(f"{name} must have bounds to be distant, got {shown(value)}")
+        return kind._distant()
     if isinstance(value, dict) and list(value) == ["integer"]:
         return Integer(*_listed(name, value["integer"], 2))
     if isinstance(value, dict) and list(value) == ["angle"]:
