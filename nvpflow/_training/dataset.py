@@ -44,12 +44,14 @@ class Data(NamedTuple):
     """Samples x (n, D), context (n, C) or None, and weight (n,) or None.
 
     copy_of: if weights have made copies of given rows, the number (n,) of the row that each is a copy of.
+    with_others: the weights (n,) beside the rows that are held out, if they are not the same without those.
     """
 
     x: Floats
     context: Floats | None = None
     weight: Floats | None = None
     copy_of: Ints | None = None
+    with_others: Floats | None = None
 
     @property
     def arguments(self) -> tuple[Floats, Floats | None, Floats | None]:
@@ -58,8 +60,7 @@ class Data(NamedTuple):
 
     def rows(self, index: slice | npt.NDArray[np.integer[Any] | np.bool_]) -> Data:
         """Select rows."""
-        context, weight = (None if array is None else array[index] for array in (self.context, self.weight))
-        return Data(self.x[index], context, weight, None if self.copy_of is None else self.copy_of[index])
+        return Data(*(None if array is None else array[index] for array in self))  # type: ignore[arg-type]  # x is not None
 
     def reorder(self, order: Ints) -> None:
         """Change the order of the rows in place, column by column, which needs no second array."""
@@ -68,14 +69,10 @@ class Data(NamedTuple):
                 column[:] = column[order]
 
     def and_those(self, other: Data) -> Data:
-        """Concatenate these and other samples."""
-        context, weight = (
-            None if part is None or rest is None else np.concatenate([part, rest])
-            for part, rest in ((self.context, other.context), (self.weight, other.weight))
-        )
-        is_copied = self.copy_of is not None and other.copy_of is not None
-        copy_of = np.concatenate([self.copy_of, other.copy_of]) if is_copied else None
-        return Data(np.concatenate([self.x, other.x]), context, weight, copy_of)
+        """Concatenate these samples and those that were held out."""
+        own = self if self.with_others is None else self._replace(weight=self.with_others)
+        both = (None if part is None or rest is None else np.concatenate([part, rest]) for part, rest in zip(own[:4], other))
+        return Data(*both)  # type: ignore[arg-type]  # x is not None
 
 
 def check_data(

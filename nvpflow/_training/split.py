@@ -25,7 +25,8 @@ def split(settings: Settings, data: Data, seed: int, incomplete: Bools | None = 
     """Split data into training data, and validation data or None.
 
     Copies of a row stay together, and a row stays in training if a column would be constant without it. Rows of `incomplete`
-    (n,), whose missing cells were drawn from a model, are held out last: they would flatter models like that one.
+    (n,), whose missing cells were drawn from a model, are held out last: they would flatter models like that one. Weights make
+    up for it in training: where cells are missing may depend on those that are known.
     """
     return split_for_members(settings, data, seed, 1, incomplete)[0]
 
@@ -49,7 +50,7 @@ def split_for_members(
         first = order[complete[: int(MOST_OF_COMPLETE * len(complete))]]
         order = np.concatenate([first, order[~np.isin(order, first)]])
     shifted = (np.roll(order, -k * n_held_out) for k in range(n_models))
-    return [_split_at(data, member, n_held_out) for member in shifted]
+    return [_split_at(data, member, n_held_out, incomplete) for member in shifted]
 
 
 def _count_held_out(fraction: float, n: int, n_models: int) -> int:
@@ -65,11 +66,29 @@ def _count_held_out(fraction: float, n: int, n_models: int) -> int:
     return n_held_out
 
 
-def _split_at(data: Data, order: Ints, n_held_out: int) -> tuple[Data, Data | None]:
+def _split_at(data: Data, order: Ints, n_held_out: int, incomplete: Bools | None) -> tuple[Data, Data | None]:
     held_out, training = order[:n_held_out], order[n_held_out:]
     needed = lone_values(data.x, training, held_out)
     held_out, training = held_out[~np.isin(held_out, needed)], np.append(training, needed)
-    return data.rows(training), data.rows(held_out) if len(held_out) else None
+    rest = data.rows(training) if incomplete is None else _balanced(data, training, incomplete)
+    return rest, data.rows(held_out) if len(held_out) else None
+
+
+def _balanced(data: Data, training: Ints, incomplete: Bools) -> Data:
+    """The rows `training`, with weights by which complete and incomplete ones count as much as they do in all rows.
+
+    Without them, of 3000 rows with a column that was missing in nine of ten where another one was positive, a flow said
+    that this one was positive with a probability of 0.61 instead of 0.50.
+    """
+    rows, weight = data.rows(training), np.ones(len(data.x)) if data.weight is None else data.weight
+    times = np.ones(len(data.x))
+    for group in (incomplete, ~incomplete):
+        kept = weight[training][group[training]].sum()
+        times[group] = weight[group].sum() / kept if kept > 0 else 1.0
+    if np.ptp(times[training]) == 0:
+        return rows
+    balanced = (weight * times)[training]
+    return rows._replace(weight=balanced / balanced.mean(), with_others=rows.weight)
 
 
 def lone_values(x: Floats, training: Ints, held_out: Ints) -> Ints:

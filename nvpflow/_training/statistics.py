@@ -69,7 +69,8 @@ def effective_size_of(x: Floats, weight: Floats | None) -> float:
 
 
 def _size(weight: Floats) -> float:
-    share = weight[weight > 0] / weight.sum(dtype=np.float64)
+    share = weight / weight.sum(dtype=np.float64)
+    share = share[share > 0]  # the smallest weights may have none
     size: float = np.exp(-(share * np.log(share)).sum())
     return size
 

@@ -134,6 +134,34 @@ def test_complete_rows_are_held_out_first():
     assert (validation.x[:, 0] >= 180).sum() == 5 and len(validation.x) == 20
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_training_makes_up_for_complete_rows_that_are_held_out(weighted):
+    x, incomplete = np.random.default_rng(0).normal(size=(200, 2)), np.arange(200) < 160
+    weight = np.random.default_rng(1).uniform(0.5, 2, 200) if weighted else None
+    training, validation = split(nvpflow.FlowDensity()._settings(), Data(x, None, weight), 0, incomplete)
+    is_complete = np.isin(training.x[:, 0], x[~incomplete, 0])
+    of_all = np.ones(200) if weight is None else weight
+    share = training.weight[is_complete].sum() / training.weight.sum()
+    assert share == pytest.approx(of_all[~incomplete].sum() / of_all.sum())
+    together = training.and_those(validation)
+    if weighted:
+        np.testing.assert_array_equal(np.sort(together.weight), np.sort(weight))
+    else:
+        assert together.weight is None
+
+
+@pytest.mark.parametrize("base", ["auto", "normal"])
+def test_a_column_without_gaps_has_its_distribution_where_others_have_gaps_because_of_it(base):
+    """A checkerboard, whose second column is often missing where the first is positive."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-2, 2, size=(3000, 2))
+    x[:, 1] = x[:, 1] % 1 + 2 * rng.integers(0, 2, 3000) - 2 + np.floor(x[:, 0]) % 2
+    x[(x[:, 0] > 0) & (rng.random(3000) < 0.9), 1] = NAN
+    model = nvpflow.FlowDensity(base=base, missing="marginalize", random_state=0).fit(x)
+    assert model.best_iter_ > 0
+    assert abs(np.mean(model.sample(20_000, random_state=0)[:, 0] > 0) - np.mean(x[:, 0] > 0)) < 0.03
+
+
 class TestErrors:
     def test_the_default_names_column_row_and_parameter(self):
         pandas = pytest.importorskip("pandas")
