@@ -29,7 +29,7 @@ def check(model, x, **arguments):
 WEIGHTS = {
     "one is all": lambda n, dim: np.r_[1, np.full(n - 1, 1e-12)],
     "one is all, others underflow": lambda n, dim: np.r_[1, np.full(n - 1, 1e-300)],
-    "one underflows beside the others": lambda n, dim: np.r_[5e-324, np.linspace(1, 2, n - 1)],
+    "one underflows beside the others": lambda n, dim: np.r_[5e-324, np.linspace(0.5, 1, n - 1)],
     "D + 2 are not zero": lambda n, dim: np.r_[np.geomspace(1, 1e-6, dim + 2), np.zeros(n - dim - 2)],
     "exponential": lambda n, dim: np.exp(-5.0 * np.arange(n)),
     "log-normal": lambda n, dim: np.exp(8 * np.random.default_rng(0).normal(size=n)),
