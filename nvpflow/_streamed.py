@@ -34,12 +34,12 @@ def refuse_with_source(**arguments: object) -> None:
 class Streamed:
     """The methods of estimators on tables that are read in batches."""
 
-    def _fit_source(self, X: Any, context: object, sample_weight: object, callback: Callback | None) -> Any:
+    def _fit_source(self, X: Any, callback: Callback | None, **of_rows: object) -> Any:
         """Fit a density. Return rows that were drawn at random, or all if they are few, with the names of their columns."""
         from nvpflow.scale import as_source
         from nvpflow.scale._fit import fit_and_draw
 
-        refuse_with_source(context=context, sample_weight=sample_weight)
+        refuse_with_source(**of_rows)
         model: Any = self
         source = as_source(X)
         rows = fit_and_draw(model, source, callback=callback)

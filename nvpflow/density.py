@@ -74,6 +74,7 @@ from nvpflow.flow import Flow
 from nvpflow.layers import ACTIVATIONS, MAX_BINS, SCALE_BOUND
 from nvpflow.missing._completion import complete
 from nvpflow.missing._output import filled_like
+from nvpflow.missing._rows import warn_of_pairs_apart
 from nvpflow.queries._mixin import Queries
 from nvpflow.supports import Declared, Support, check_support
 from nvpflow.supports._encoding import count_rows
@@ -524,6 +525,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         *,
         context: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
         callback: Callback | None = None,
         comm: Any = None,
     ) -> Self:
@@ -550,6 +552,10 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             standardisation. Only ratios matter. Ratios of whole numbers are counts: among samples of weight 1, a sample of
             weight 3 is three equal samples, held out together, if there are then at most a million rows, or ten times as
             many as were given. Samples of weight 0 are left out. Default: all 1.
+        groups : array_like, shape (n,), optional
+            Labels, at least 2 different ones. Samples of one group are held out together. Without that, samples that are
+            alike by their origin (neighbours in a Markov chain, measurements of one patient) would be on both sides, and a
+            density that follows each of them would look good. Default: each sample is a group, but for copies.
         callback : callable, optional
             ``callback(epoch, train_nll, validation_nll)`` after every epoch, counted from 1; validation_nll is NaN
             after epochs without validation. It stops the training by raising StopIteration, which `fit` catches; after
@@ -557,8 +563,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             counted on, and StopIteration stops all: the members trained so far are kept.
         comm : mpi4py.MPI.Comm, optional
             Each rank of this communicator calls `fit` with rows of its own and equal parameters, and all of them get the same
-            model, with the same bits: that of all rows, in the order of the ranks, but for rounding. Without context and
-            weights. If a rank raises, all others raise a ``nvpflow.scale.mpi.RankError``, a RuntimeError.
+            model, with the same bits: that of all rows, in the order of the ranks, but for rounding. Without context,
+            weights and groups. If a rank raises, all others raise a ``nvpflow.scale.mpi.RankError``, a RuntimeError.
 
         Returns
         -------
@@ -606,36 +612,31 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         settings = self._settings()
         refuse_context(y)
         check_callback(callback)
+        of_rows = {"context": context, "sample_weight": sample_weight, "groups": groups}
         if comm is not None:
-            return self._fit_on_ranks(X, comm, context, sample_weight, callback)
+            return self._fit_on_ranks(X, comm, callback, **of_rows)
         if is_lazy(X):
-            self._fit_lazy(X, context, sample_weight, callback)
+            self._fit_lazy(X, callback, **of_rows)
             return self
         if is_source(X):
-            self._fit_source(X, context, sample_weight, callback)
+            self._fit_source(X, callback, **of_rows)
             return self
         before = self if settings.warm_start and hasattr(self, "flow_") else None
-        return self._fit_data(settings, prepare(settings, X, context, sample_weight, fit_new, before), callback)
+        return self._fit_data(settings, prepare(settings, X, context, sample_weight, fit_new, before, groups), callback)
 
-    def _fit_on_ranks(
-        self, X: Any, comm: Any, context: ArrayLike | None, sample_weight: ArrayLike | None, callback: Callback | None
-    ) -> Self:
+    def _fit_on_ranks(self, X: Any, comm: Any, callback: Callback | None, **of_rows: object) -> Self:
         """Fit to the rows of all ranks of an MPI job."""
         from nvpflow.scale.mpi import fit_on_ranks
 
-        for name, value in (("context", context), ("sample_weight", sample_weight)):
-            if value is not None:
-                raise ValueError(f"{name} must be None with comm, got a {type(value).__name__}")
+        _refuse("with comm", of_rows)
         fit_on_ranks(self, X, comm, callback)
         return self
 
-    def _fit_lazy(self, X: Any, context: ArrayLike | None, sample_weight: ArrayLike | None, callback: Callback | None) -> Any:
+    def _fit_lazy(self, X: Any, callback: Callback | None, **of_rows: object) -> Any:
         """Fit to an array or a frame of Dask. Return rows that were drawn at random, or all if they are few."""
         from nvpflow.scale._dask_fit import fit_lazy
 
-        for name, value in (("context", context), ("sample_weight", sample_weight)):
-            if value is not None:
-                raise ValueError(f"{name} must be None for an X of Dask, got a {type(value).__name__}")
+        _refuse("for an X of Dask", of_rows)
         return fit_lazy(self, X, callback)
 
     def _count_flows(self) -> int:
@@ -673,6 +674,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             warn_of_steps(prepared.data, declared)
         warn_of_dependent_columns(data, settings.dtype, names)
         warn_of_repeated_values(data, declared, names)
+        if incomplete is not None:
+            warn_of_pairs_apart(prepared.data.x, names)
         try:
             if settings.n_models == 1:
                 train(settings, seen[0], fitted, callback, before, supports, prepared.blocks, incomplete, of_table)
@@ -1228,6 +1231,12 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
 def fit_new(settings: Settings, prepared: Prepared) -> FlowDensity:
     """Fit a new model to checked samples."""
     return FlowDensity()._fit_data(settings, prepared)
+
+
+def _refuse(where: str, of_rows: dict[str, object]) -> None:
+    for name, value in of_rows.items():
+        if value is not None:
+            raise ValueError(f"{name} must be None {where}, got a {type(value).__name__}")
 
 
 def _kinds_of(declared: Declared | None, n_columns: int) -> Sequence[Kind]:

@@ -253,7 +253,8 @@ class FlowOutlierDetector(Streamed, Estimator):
         if they are few."""
         estimator = FlowDensity(**{name: getattr(self, name) for name in FlowDensity._defaults()})
         fit = estimator._fit_lazy if is_lazy(X) else estimator._fit_source
-        prepared = prepare(settings, fit(X, context, sample_weight, callback), None, None, fit_new)
+        drawn = fit(X, callback, context=context, sample_weight=sample_weight)
+        prepared = prepare(settings, drawn, None, None, fit_new)
         has_all = prepared.n_given == estimator.n_samples_seen_
         folds = has_all and not isinstance(self.contamination, str) and may_need_folds(prepared)
         self._keep_with_threshold(estimator, prepared, fit_folds(estimator, settings, prepared) if folds else None)

@@ -14,7 +14,7 @@ from nvpflow._training.statistics import FAR_OUT, location_and_scale
 from nvpflow._typing import ArrayLike, Bools, FloatDType, Floats, Ints, Names
 from nvpflow._validation.arguments import FLOAT64
 from nvpflow._validation.arrays import as_array, check_samples, without_masks
-from nvpflow._validation.weights import check_weights
+from nvpflow._validation.weights import check_groups, check_weights
 from nvpflow._warnings import warn_user
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ MANY_ROWS = 100  # rows per column from which distinct rows are not counted
 class Data(NamedTuple):
     """Samples x (n, D), context (n, C) or None, and weight (n,) or None.
 
-    copy_of: if weights have made copies of given rows, the number (n,) of the row that each is a copy of.
+    copy_of: if weights have made copies of given rows, the number (n,) of the row that each is a copy of; or that of the group
+        that each belongs to.
     with_others: the weights (n,) beside the rows that are held out, if they are not the same without those.
     """
 
@@ -84,6 +85,7 @@ def check_data(
     declared: Declared | None = None,
     codes: Ints | None = None,
     missing: bool = False,
+    groups: ArrayLike | None = None,
 ) -> Data:
     """Check the arguments of `fit` and convert them to Data, with sorted rows: the order of the rows does not matter.
 
@@ -92,7 +94,7 @@ def check_data(
     if they are nearly all zero, and `minimum` is at least 2, they are evened out.
     X and context must be finite in `dtype`, that of the model, but keep their own precision, up to float64. The values of X
     must be in the declared supports. Codes of categories (n, K) become the last columns of the context; X may have no columns
-    then. `missing`: cells of X may be NaN.
+    then. `missing`: cells of X may be NaN. Rows of one group are held out together, as copies of a row are.
     """
     is_empty = codes is not None and as_array("X", X).shape[1] == 0
     if is_empty:
@@ -106,8 +108,10 @@ def check_data(
         raise ValueError(f"context must have one row for each of {len(x)} samples, got shape {context.shape}")
     if codes is not None:
         context = codes.astype(np.float64) if context is None else np.concatenate([context, codes], axis=1)
+    group = None if groups is None else check_groups(groups, len(x))
+    data = Data(x, context, copy_of=group)
     if sample_weight is None:
-        return _sorted(Data(x, context))
+        return _sorted(data)
     weight = check_weights("sample_weight", sample_weight, len(x))
     n = np.count_nonzero(weight)
     if n < minimum:
@@ -115,10 +119,10 @@ def check_data(
     times = _as_counts(weight)
     if times is not None:
         row = np.repeat(np.arange(len(x)), times)
-        copies = Data(x, context).rows(row)
-        return _sorted(copies._replace(copy_of=row) if times.max() > 1 else copies)
+        copies = data.rows(row)
+        return _sorted(copies._replace(copy_of=row) if times.max() > 1 and group is None else copies)
     relative = (weight / weight.max())[weight > 0]  # their sum cannot overflow
-    data = Data(x, context).rows(weight > 0)._replace(weight=relative / relative.mean())
+    data = data.rows(weight > 0)._replace(weight=relative / relative.mean())
     return _sorted(evened_out(data) if minimum >= 2 else data)
 
 

@@ -114,6 +114,7 @@ def prepare(
     sample_weight: ArrayLike | None,
     fit: Callable[[Settings, Prepared], FittedModel],
     before: FittedModel | None = None,
+    groups: ArrayLike | None = None,
 ) -> Prepared:
     """Check the arguments of `fit`. The categories of `before`, the fitted model to continue, are kept.
 
@@ -130,8 +131,10 @@ def prepare(
         declared = declared.of_numbers(coding.n_columns)
     rows = context if encoding is None else encoding.read(context, settings.dtype)
     if missing:
-        numbers, rows, sample_weight, codes = rows_with_values(numbers, rows, sample_weight, settings.dtype, codes)
-    data = check_data(numbers, rows, sample_weight, settings.dtype, 2, declared, codes, missing)
+        numbers, codes, (rows, sample_weight, groups) = rows_with_values(
+            numbers, settings.dtype, codes, context=rows, sample_weight=sample_weight, groups=groups
+        )
+    data = check_data(numbers, rows, sample_weight, settings.dtype, 2, declared, codes, missing, groups)
     n_given = count_given(data, sample_weight)
     n_features = data.x.shape[1] if coding is None else coding.n_columns
     prepared = Prepared(data, None, n_given, n_features, names, context_names, declared, None, encoding, Frame.of(X))

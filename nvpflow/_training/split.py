@@ -18,15 +18,16 @@ __all__ = ["lone_values", "split", "split_for_members"]
 
 # Of the rows without missing cells, the share that is held out at most. The others must train as well: they say most.
 MOST_OF_COMPLETE = 0.5
+LARGE_GROUP = 0.01  # the share of the rows from which a group, or a row with its copies, is not on both sides even in part
 FEW = 1000  # rows, which tell of most columns that they are not constant
 
 
 def split(settings: Settings, data: Data, seed: int, incomplete: Bools | None = None) -> tuple[Data, Data | None]:
     """Split data into training data, and validation data or None.
 
-    Copies of a row stay together, and a row stays in training if a column would be constant without it. Rows of `incomplete`
-    (n,), whose missing cells were drawn from a model, are held out last: they would flatter models like that one. Weights make
-    up for it in training: where cells are missing may depend on those that are known.
+    Copies of a row, and groups, stay together, and a row stays in training if a column would be constant without it. Rows of
+    `incomplete` (n,), whose missing cells were drawn from a model, are held out last: they would flatter models like that one.
+    Weights make up for it in training: where cells are missing may depend on those that are known.
     """
     return split_for_members(settings, data, seed, 1, incomplete)[0]
 
@@ -50,7 +51,10 @@ def split_for_members(
         first = order[complete[: int(MOST_OF_COMPLETE * len(complete))]]
         order = np.concatenate([first, order[~np.isin(order, first)]])
     shifted = (np.roll(order, -k * n_held_out) for k in range(n_models))
-    return [_split_at(data, member, n_held_out, incomplete) for member in shifted]
+    parts = [(member[:n_held_out], member[n_held_out:]) for member in shifted]
+    if row is not None and np.bincount(row).max() >= LARGE_GROUP * n:
+        parts = [_with_whole_groups(held_out, training, row) for held_out, training in parts]
+    return [_split_at(data, held_out, training, incomplete) for held_out, training in parts]
 
 
 def _count_held_out(fraction: float, n: int, n_models: int) -> int:
@@ -66,8 +70,21 @@ def _count_held_out(fraction: float, n: int, n_models: int) -> int:
     return n_held_out
 
 
-def _split_at(data: Data, order: Ints, n_held_out: int, incomplete: Bools | None) -> tuple[Data, Data | None]:
-    held_out, training = order[:n_held_out], order[n_held_out:]
+def _with_whole_groups(held_out: Ints, training: Ints, row: Ints) -> tuple[Ints, Ints]:
+    """The same, but for rows whose group, by their number `row` (n,), is mostly on the other side.
+
+    If that would hold out no group, the one is held out that is next to as large as what was held out.
+    """
+    counts, inside = np.bincount(row), np.bincount(row[held_out], minlength=row.max() + 1)
+    moves_in = 2 * inside > counts
+    if not moves_in.any():
+        moves_in[np.argmin(np.abs(counts - len(held_out)))] = True
+    order = np.append(held_out, training)
+    is_held_out = moves_in[row[order]]
+    return order[is_held_out], order[~is_held_out]
+
+
+def _split_at(data: Data, held_out: Ints, training: Ints, incomplete: Bools | None) -> tuple[Data, Data | None]:
     needed = lone_values(data.x, training, held_out)
     held_out, training = held_out[~np.isin(held_out, needed)], np.append(training, needed)
     rest = data.rows(training) if incomplete is None else _balanced(data, training, incomplete)

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 
 from nvpflow._training.dataset import check_numbers
-from nvpflow._typing import ArrayLike, FloatDType, Floats, Ints
+from nvpflow._typing import ArrayLike, FloatDType, Floats, Ints, Names
 from nvpflow._validation.arguments import FLOAT64
 from nvpflow._validation.arrays import as_array, check_samples, column_label, without_masks
+from nvpflow._warnings import warn_user
 
-__all__ = ["has_missing", "rows_with_values"]
+__all__ = ["has_missing", "rows_with_values", "warn_of_pairs_apart"]
+
+MOST_PAIRS = 5  # that a warning names
 
 
 def has_missing(X: ArrayLike) -> bool:
@@ -25,15 +28,12 @@ def has_missing(X: ArrayLike) -> bool:
 
 
 def rows_with_values(
-    X: ArrayLike,
-    context: ArrayLike | None,
-    sample_weight: ArrayLike | None,
-    dtype: FloatDType,
-    codes: Ints | None = None,
-) -> tuple[Floats, Any, Any, Ints | None]:
+    X: ArrayLike, dtype: FloatDType, codes: Ints | None = None, **of_rows: ArrayLike | None
+) -> tuple[Floats, Ints | None, list[Any]]:
     """Check X, with NaN for missing cells. Leave out the rows that miss all cells: they say nothing of the density.
 
-    `codes` (n, K) are those of categories beside the numbers of X; -1 is missing.
+    `codes` (n, K) are those of categories beside the numbers of X; -1 is missing. `of_rows`, by name, are contexts, weights
+    and whatever else belongs to the rows.
 
     Raises
     ------
@@ -53,13 +53,27 @@ def rows_with_values(
     if codes is not None:
         known |= (codes >= 0).any(axis=1)
     if known.all():
-        return x, context, sample_weight, codes
-    rows = _rows("context", context, known), _rows("sample_weight", sample_weight, known)
-    return x[known], *rows, None if codes is None else codes[known]
+        return x, codes, list(of_rows.values())
+    kept = [_rows(name, values, known) for name, values in of_rows.items()]
+    return x[known], None if codes is None else codes[known], kept
+
+
+def warn_of_pairs_apart(x: Floats, names: Names | None) -> None:
+    """Warn of pairs of columns of x (n, D) of which no row has both."""
+    known = (~np.isnan(x)).astype(np.float32)
+    pairs = np.argwhere(np.triu(known.T @ known == 0, 1))
+    if len(pairs):
+        labels: list[object] = list(range(x.shape[1])) if names is None else names.tolist()
+        shown = ", ".join(f"{labels[i]!r:.50} and {labels[j]!r:.50}" for i, j in pairs[:MOST_PAIRS].tolist())
+        shown += ", ..." * (len(pairs) > MOST_PAIRS)
+        warn_user(
+            f"no row of X has values of both columns {shown}: what they say of each other beyond what other columns say of "
+            "both is not in the data, and the model takes it for nothing"
+        )
 
 
 def _rows(name: str, values: ArrayLike | None, known: np.typing.NDArray[np.bool_]) -> Any:
-    """The rows of context or weights. One of another length is left for the checks that follow."""
+    """The rows of an array. One of another length is left for the checks that follow."""
     if values is None:
         return None
     array = as_array(name, values)

@@ -21,6 +21,11 @@ from nvpflow.queries._solve import solve_quantiles
 __all__ = ["MixtureLine"]
 
 LEAST_SHARE = np.log(1e-8)  # of a component among those of its row, beside the largest: others are left out
+# Components with a smaller share of their row do not count in means and deviations, if together they would add a larger part
+# to the variance of the others. The broad normals of a density have a share of 1e-6, and are up to 32 deviations wide: of a
+# column that others determine up to 0.001 of its deviation, they would be most of the deviation (43 times too large, three
+# deviations from the mean), while all quantiles are right.
+LEAST_OF_MOMENT, MOST_OF_VARIANCE = 1e-5, 0.01
 REACH, NEAR = 9.0, 6.0  # standard deviations: the mass beyond is 1e-19 and 1e-9
 N_PLACES = 6
 
@@ -155,18 +160,34 @@ class MixtureLine(NamedTuple):
         found: Floats = low + share * (high - low)
         return found
 
+    @property
+    def _weights_of_moments(self) -> Floats:
+        """The weights (T,), without those of components of which samples say nothing, where these would say most."""
+        starts, is_small = starts_of(self.row, len(self.log_total)), self.weights < LEAST_OF_MOMENT
+        large = np.where(is_small, 0.0, self.weights)
+        total = np.add.reduceat(large, starts)
+        if not is_small.any() or (total == 0).any():
+            return self.weights
+        large /= total[self.row]
+        mean = np.add.reduceat(large * self.means, starts)
+        squares = self.stds**2 + (self.means - mean[self.row]) ** 2
+        variance = np.add.reduceat(large * squares, starts)
+        added = np.add.reduceat(np.where(is_small, self.weights * squares, 0.0), starts)
+        return np.where((added > MOST_OF_VARIANCE * variance)[self.row], large, self.weights)
+
     def moments(self) -> tuple[Floats, Floats]:
         """Means and standard deviations (n,)."""
         if any(self.bends):
             first, second = self.expect(lambda u: np.stack([u, u * u], axis=-1)).T
             return first, np.sqrt(np.maximum(second - first**2, 0.0))
         starts = starts_of(self.row, len(self.log_total))
-        mean = np.add.reduceat(self.weights * self.means, starts)
+        weights = self._weights_of_moments
+        mean = np.add.reduceat(weights * self.means, starts)
         squares = self.stds**2 + (self.means - mean[self.row]) ** 2
-        return mean, np.sqrt(np.add.reduceat(self.weights * squares, starts))
+        return mean, np.sqrt(np.add.reduceat(weights * squares, starts))
 
     def expect(self, function: Callable[[Floats], Floats]) -> Floats:
-        """Means (n, F) of a function from numbers (m, N) to (m, N, F)."""
+        """Means (n, F) of a function from numbers (m, N) to (m, N, F), as of `moments`."""
 
         def behind(number: int) -> Callable[[Floats], Floats]:
             bend = self.bends[number]
@@ -174,7 +195,7 @@ class MixtureLine(NamedTuple):
 
         functions = [behind(number) for number in range(len(self.bends))]
         means = smoothed(functions, self.bend_of, self.component, self.means, self.stds)
-        means *= self.weights[:, np.newaxis]
+        means *= self._weights_of_moments[:, np.newaxis]
         found: Floats = np.add.reduceat(means, starts_of(self.row, len(self.log_total)), axis=0)
         return found
 

@@ -53,7 +53,9 @@ class Columns(NamedTuple):
         _check_length(numbers if codes is None else codes, len(codes_of_y))
         rows: Any = codes_of_y[:, np.newaxis].astype(np.float64)
         if missing:
-            numbers, rows, sample_weight, codes = rows_with_values(numbers, rows, sample_weight, settings.dtype, codes)
+            numbers, codes, (rows, sample_weight) = rows_with_values(
+                numbers, settings.dtype, codes, context=rows, sample_weight=sample_weight
+            )
         of_numbers = declared.of_numbers(n_columns) if declared is not None and coding is not None else declared
         data = check_data(numbers, rows, sample_weight, settings.dtype, 2, of_numbers, codes, missing)
         kinds = kinds or (REALS,) * data.x.shape[1]

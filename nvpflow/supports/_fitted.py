@@ -212,7 +212,7 @@ class Supports:
         for kind, x in zip(self.kinds, data.x.T):
             known = ~np.isnan(x)
             weight = None if data.weight is None else data.weight[known]
-            if kind.is_far_from(x[known], weight, dtype) != kind.is_distant:
+            if kind._is_far_from(x[known], weight, dtype) != kind.is_distant:
                 return False
         return True
 
@@ -385,7 +385,7 @@ def supports_for(
     if declared is None or all(kind == REALS for kind in declared.of_columns(data.x.shape[1])):
         return None, data
     columns = zip(declared.of_columns(data.x.shape[1]), data.x.T)
-    kinds = tuple(kind.placed(x, data.weight, dtype) for kind, x in columns)
+    kinds = tuple(kind._placed(x, data.weight, dtype) for kind, x in columns)
     is_given = data.context is not None and not declared.is_beside_categories
     supports = Supports.of(kinds, declared.names, spread(kinds, data, np.random.default_rng(seed)), dtype, seed, is_given)
     return supports, supports.spread(data, np.random.default_rng(seed))

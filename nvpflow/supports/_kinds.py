@@ -37,7 +37,7 @@ class _OnLine:
     """Numbers between bounds, either of which may be infinite."""
 
     turn: ClassVar[float] = 0.0
-    is_distant = False  # whether the bounds are too far from the samples to be seen, see `is_far_from`
+    is_distant = False  # whether the bounds are too far from the samples to be seen, see `_is_far_from`
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -60,11 +60,11 @@ class _OnLine:
         """Whether `cells` has no bound."""
         return bool(np.isinf(self.cells).all())
 
-    def placed(self, x: Floats, weight: Floats | None, dtype: FloatDType) -> Self:
+    def _placed(self, x: Floats, weight: Floats | None, dtype: FloatDType) -> Self:
         """This kind, for a flow of this dtype that is fitted to samples x (n,)."""
-        return self._distant() if self.is_far_from(x, weight, dtype) else self
+        return self._distant() if self._is_far_from(x, weight, dtype) else self
 
-    def is_far_from(self, x: Floats, weight: Floats | None, dtype: FloatDType) -> bool:
+    def _is_far_from(self, x: Floats, weight: Floats | None, dtype: FloatDType) -> bool:
         """Whether the dtype hardly resolves the distance of samples x (n,) from each bound.
 
         Such bounds are distant: a flow that models numbers without bounds has no mass beyond them, and reads the numbers less
@@ -253,11 +253,11 @@ class Angle:
         """The interval of real numbers that the flow models: all."""
         return self.limits
 
-    def is_far_from(self, x: Floats, weight: Floats | None, dtype: FloatDType) -> bool:
+    def _is_far_from(self, x: Floats, weight: Floats | None, dtype: FloatDType) -> bool:
         """No: there are no bounds."""
         return False
 
-    def placed(self, x: Floats, weight: Floats | None, dtype: FloatDType) -> Angle:
+    def _placed(self, x: Floats, weight: Floats | None, dtype: FloatDType) -> Angle:
         """This kind with the mean direction of samples x (n,)."""
         radians = 2 * np.pi * (x.astype(np.float64) - self.low) / self.turn
         mean = np.average(np.exp(1j * radians), weights=weight)

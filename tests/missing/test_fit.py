@@ -162,6 +162,16 @@ def test_a_column_without_gaps_has_its_distribution_where_others_have_gaps_becau
     assert abs(np.mean(model.sample(20_000, random_state=0)[:, 0] > 0) - np.mean(x[:, 0] > 0)) < 0.03
 
 
+def test_columns_that_no_row_has_together_warn():
+    pandas = pytest.importorskip("pandas")
+    x = np.column_stack([POINTS, POINTS[:, 0]])
+    x[:400, 0], x[400:, 2] = NAN, NAN
+    with pytest.warns(UserWarning, match="no row of X has values of both columns 'a' and 'c': what they say of each other"):
+        nvpflow.FlowDensity(**MARGINALIZE).fit(pandas.DataFrame(x, columns=list("abc")))
+    x[0, 0] = 1.0
+    nvpflow.FlowDensity(**MARGINALIZE).fit(x)
+
+
 class TestErrors:
     def test_the_default_names_column_row_and_parameter(self):
         pandas = pytest.importorskip("pandas")
