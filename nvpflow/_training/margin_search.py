@@ -222,15 +222,17 @@ def _shapes_that_gain(look: _Look, may_bend: Bools) -> list[Ints]:
     First of those columns alone that clearly gain, then of all that are likely to. Either has columns that change.
     """
 
-    def gains_of(shape: int) -> Floats:
-        return np.concatenate([_gains(look, i, shape) for i in range(len(look.masks))])
+    def gains_of(shape: int, among: Bools) -> Floats:
+        return np.concatenate([_gains(look, i, shape, among) for i in range(len(look.masks))])
 
     def are_better(gains: Floats, errors: float) -> Bools:
         found = [mean_and_error(gain, look.weight) for gain in gains.T]
         return np.array([gain > max(errors * error, LEAST_OF_COLUMN) for gain, error in found])
 
-    gains = gains_of(BY_QUANTILES)
-    more = gains_of(BY_MIXTURE) if look.data.x.shape[1] >= FEWEST_FOR_MIXTURES else None
+    gains = gains_of(BY_QUANTILES, may_bend)
+    # Quantiles blur the gap between modes, and yet gain by them: where they do not there are none.
+    has_modes = np.average(gains, axis=0, weights=look.weight) > 0
+    more = gains_of(BY_MIXTURE, has_modes) if look.data.x.shape[1] >= FEWEST_FOR_MIXTURES else None
     ways: list[Ints] = []
     for errors in (LEAST_GAIN, LIKELY_GAIN):
         shapes = np.where(are_better(gains, errors) & may_bend, BY_QUANTILES, AS_IT_IS)
@@ -241,12 +243,16 @@ def _shapes_that_gain(look: _Look, may_bend: Bools) -> list[Ints]:
     return ways
 
 
-def _gains(look: _Look, i: int, shape: int) -> Floats:
-    """How much the log-density of each value of part i gains by a map of its column (m, D), of this shape."""
+def _gains(look: _Look, i: int, shape: int, among: Bools) -> Floats:
+    """How much the log-density of each value of part i gains by a map of its column (m, D), of this shape: of some columns."""
     mask = look.masks[i]
-    may_gain = [not holds_values(x) and (shape == BY_QUANTILES or _are_distinct(x)) for x in look.data.x[~mask].T[:, :, None]]
-    gains, columns = np.zeros((mask.sum(), len(may_gain))), np.flatnonzero(may_gain)
-    if len(columns):
+
+    def may_gain(x: Floats) -> bool:
+        return not holds_values(x[:, np.newaxis]) and (shape == BY_QUANTILES or _are_distinct(x))
+
+    columns = [column for column in np.flatnonzero(among) if may_gain(look.data.x[~mask, column])]
+    gains = np.zeros((np.count_nonzero(mask), len(among)))
+    if columns:
         y, slopes = (np.hstack(found) for found in zip(*(look.bent(i, int(column), shape) for column in columns)))
         before, after = (_normal(x, mask, look.data.weight) for x in (look.data.x[:, columns], y))
         gains[:, columns] = np.clip(after + slopes[mask] - before, -LARGEST_LOSS, LARGEST_LOSS)
