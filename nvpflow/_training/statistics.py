@@ -47,6 +47,7 @@ NEIGHBOURS, UNIFORM, MOST_PLACES = 3, 0.01, 20  # on either side; their share of
 LEAST_FOR_ERROR = 5  # fewer samples do not tell a standard error
 # Rows of a block, and rows from which sums of squares are taken block by block, which rounds them in another way.
 BLOCK, MANY_FOR_MOMENTS = 16_384, 131_072
+MOST_TO_COPY = 1_000_000  # numbers
 
 
 def blocks(n: int) -> Iterator[slice]:
@@ -78,7 +79,7 @@ def _size(weight: Floats) -> float:
 def moments(x: Floats, weight: Floats | None = None) -> tuple[Floats, Floats]:
     """Mean and standard deviation of each column, in float64."""
     is_long = len(x) > MANY_FOR_MOMENTS
-    columns = x.T if is_long else np.ascontiguousarray(x.T)  # NumPy adds up short rows ten times as slowly as long ones
+    columns = np.ascontiguousarray(x.T) if x.size <= MOST_TO_COPY else x.T  # NumPy adds up short rows ten times as slowly
     largest = np.max([np.abs(columns[:, rows]).max(axis=1) for rows in blocks(len(x))], axis=0).astype(np.float64)
     extreme = (largest > 1e100) | ((largest < 1e-100) & (largest > 0))
     unit = np.ones(len(largest))

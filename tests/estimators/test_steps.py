@@ -45,3 +45,23 @@ def test_no_steps(x):
 
 def test_real_numbers_have_no_steps():
     fit(np.column_stack([10 * RNG.integers(0, 10**6, 200), RNG.normal(size=200)]), [(0, None), None])
+
+
+SUBJECTS = np.array([3, 10, 15, 16, 19, 31, 51, 52, 63, 78, 79, 86])
+
+
+def test_codes_far_apart():
+    x = np.column_stack([RNG.choice(SUBJECTS, 600), RNG.normal(size=600)])
+    with pytest.warns(UserWarning, match=r"column\(s\) 0 of X hold few whole numbers, which are far apart"):
+        fit(x, {0: "integer"})
+    fit(x, {0: "category"})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [np.arange(8), [0, 1], [0, 1, 2, 3, 4, 10, 20], RNG.integers(0, 10**6, 40)],
+    ids=["counts", "two", "heaps", "many"],
+)
+def test_no_codes(values):
+    x = np.random.default_rng(0).choice(values, size=(400, 1))
+    nvpflow.FlowDensity(support={0: "integer"}, max_iter=2, random_state=0).fit(x)
