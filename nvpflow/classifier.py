@@ -32,6 +32,7 @@ __all__ = ["FlowClassifier"]
 
 WITHOUT = ("context_support", "latent", "verbose", "warm_start")  # parameters of `FlowDensity`
 SUM_TOLERANCE = 1e-6
+OF_PRIORS = 0.5  # rows' worth of the priors in each probability
 
 
 def _check_priors(name: str, value: object) -> Floats:
@@ -91,6 +92,10 @@ class FlowClassifier(Estimator):
     deviation 1 (in the sum over rows), so that they stay finite where classes are separable. The problem is convex. The normal
     distributions read columns of numbers, but for angles. They have no part, ``b = 0``, where there are no such columns, and
     with ``missing="marginalize"``, because cells may then be missing.
+
+    Probabilities have a share of 1 / (2 n) of the priors in them, for n rows: what is surer than that no row can tell. Where a
+    class lies on a curve, its density falls off without bound beyond the end of it, and a true class had a probability of
+    1e-46. `decision_function` has no such share, nor have probabilities with ``n_folds=None``, which are those of Bayes' rule.
 
     Copies of a row are held out together, but not equal rows of rounded columns and categories. A class with one distinct row
     is never held out. Where a column of a class is constant, rows of other classes, with a weight of 0.7 rows in total, give
@@ -291,7 +296,13 @@ class FlowClassifier(Estimator):
         ------
         NotFittedError, TypeError, ValueError
         """
-        return log_softmax(self._scores(X))
+        log_p = log_softmax(self._scores(X))
+        if np.array_equal(self.pool_, (1.0, 0.0)):  # no rows were held out
+            return log_p
+        share = OF_PRIORS / sum(density.n_samples_seen_ for density in self.densities_)
+        with np.errstate(divide="ignore"):  # a prior may be 0
+            mixed: Floats = np.logaddexp(np.log1p(-share) + log_p, np.log(share * self.priors_))
+        return mixed
 
     def predict_proba(self, X: ArrayLike) -> Floats:
         """Probabilities of the classes.

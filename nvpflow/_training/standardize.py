@@ -15,13 +15,17 @@ from nvpflow._training.degenerate import CONSTANT
 from nvpflow._training.margins import Margins
 from nvpflow._training.origin import name_columns, origin_of, warn_of_coarse
 from nvpflow._training.statistics import blocks, effective_size, holds_values, location_and_scale, moments
-from nvpflow._typing import FloatDType, Floats
+from nvpflow._typing import Bools, FloatDType, Floats
 from nvpflow.layers import ActNorm, AdditiveCoupling, Layer, LULinear
 
 if TYPE_CHECKING:
     from nvpflow._training.dataset import Data
 
 __all__ = ["Units"]
+
+# Of correlations: eigenvalues below this say that columns are tied, and those components of the eigenvector which that are
+# larger than what is left, the root of the eigenvalue, or than this.
+NARROW_TIE, LEAST_OF_TIE = 0.02, 1e-3
 
 
 class Units:
@@ -116,7 +120,8 @@ class Units:
         if n_read:
             slopes[:n_read] = _ridge(z, context[:, :n_read], data)
         if keeps_peaks:
-            slopes[:, [holds_values(column) for column in z.T[:, :, np.newaxis]]] = 0
+            peaked = np.array([holds_values(column) for column in z.T[:, :, np.newaxis]])
+            slopes = _without_those_of(peaked, slopes, z, data.weight)
         left = moments(z - context @ slopes, data.weight)[1]
         left = np.maximum(left, 1e3 * np.finfo(self.dtype).eps)  # for columns that the context determines
         self.deviation = self.deviation * left
@@ -222,6 +227,24 @@ class Units:
         units = cls(scale.bias.astype(np.float64) + within, deviation, factor, regression, origin, dtype=dtype)
         units.margins = margins
         return units
+
+
+def _without_those_of(columns: Bools, slopes: Floats, z: Floats, weight: Floats | None) -> Floats:
+    """Slopes (C, D) that are 0 for some columns (D,) of samples z (n, D), and leave what columns say of each other.
+
+    The others that are tied to them by a linear relation, or nearly so, shift less or more, as little as is needed: else the
+    samples would leave the plane in which they lie. Of a table with age = education + experience + 6 in all rows but one, 7 %
+    of the samples of a fit lay there, and held-out rows lost 5 nats.
+    """
+    if not columns.any() or columns.all():
+        return np.where(columns, 0.0, slopes)
+    deviation = np.maximum(moments(z, weight)[1], np.finfo(float).tiny)
+    values, ties = np.linalg.eigh(np.cov((z / deviation).T, bias=True, aweights=weight))
+    ties = np.where(np.abs(ties) > np.sqrt(np.maximum(values, LEAST_OF_TIE**2)), ties, 0.0)[:, values < NARROW_TIE]
+    ties /= deviation[:, np.newaxis]
+    kept = np.where(columns, 0.0, slopes)
+    kept[:, ~columns] += slopes[:, columns] @ ties[columns] @ np.linalg.pinv(ties[~columns], LEAST_OF_TIE)
+    return kept
 
 
 def _ridge(z: Floats, context: Floats, data: Data) -> Floats:

@@ -125,10 +125,26 @@ def test_missing_cells():
     model = make(missing="marginalize").fit(x, Y)
     assert model.pool_[1] == 0 and model.score(x, Y) > 0.4
     expected = model.pool_[0] * np.stack([d.score_samples(x) for d in model.densities_], axis=1) + np.log(model.priors_)
-    found = model.predict_log_proba(x)
+    found = model.decision_function(x)
     np.testing.assert_allclose(found - found[:, :1], expected - expected[:, :1], atol=1e-4)
     with pytest.raises(ValueError, match="X must be finite"):
         make().fit(x, Y)
+
+
+def test_no_class_is_ruled_out_where_a_density_falls_off_without_bound():
+    """One class lies on a curve without noise, and the row on it is a little beyond its end."""
+    rng = np.random.default_rng(0)
+    income = rng.uniform(1, 5, 100)
+    x = np.concatenate([np.column_stack([income, 0.0012 / income]), rng.uniform([0.2, 0], [6, 0.6], size=(400, 2))])
+    y = np.repeat(["no", "yes"], [100, 400])
+    beyond = [[0.5, 0.0024]]
+    model = nvpflow.FlowClassifier(random_state=0).fit(x, y)
+    log_p = model.predict_log_proba(beyond)
+    n = sum(density.n_samples_seen_ for density in model.densities_)
+    assert log_p[0, 0] >= np.log(0.5 / n * model.priors_[0]) and np.exp(log_p).sum() == pytest.approx(1)
+    assert model.decision_function(beyond)[0] > 10
+    of_bayes = nvpflow.FlowClassifier(n_folds=None, random_state=0).fit(x, y)
+    assert of_bayes.predict_log_proba(beyond)[0, 0] < -10
 
 
 def test_every_number_of_threads_gives_the_same_bits():
