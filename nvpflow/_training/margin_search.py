@@ -159,7 +159,7 @@ class _Look:
     seed: int
     components: tuple[int, ...]
     blocks: tuple[int, ...]
-    _known: dict[tuple[int, int, int], tuple[Floats, Floats]] = field(default_factory=dict)
+    _known: dict[tuple[int, int, int], tuple[Floats, Floats]] = field(default_factory=dict, init=False)
 
     @property
     def weight(self) -> Floats | None:
@@ -230,7 +230,7 @@ def _shapes_that_gain(look: _Look, may_bend: Bools) -> list[Ints]:
         return np.array([gain > max(errors * error, LEAST_OF_COLUMN) for gain, error in found])
 
     gains = gains_of(BY_QUANTILES, may_bend)
-    # Quantiles blur the gap between modes, and yet gain by them: where they do not there are none.
+    # Quantiles gain by modes, too, though they blur the gap between them: a column where they do not has none.
     has_modes = np.average(gains, axis=0, weights=look.weight) > 0
     more = gains_of(BY_MIXTURE, has_modes) if look.data.x.shape[1] >= FEWEST_FOR_MIXTURES else None
     ways: list[Ints] = []

@@ -71,9 +71,9 @@ def _count_held_out(fraction: float, n: int, n_models: int) -> int:
 
 
 def _with_whole_groups(held_out: Ints, training: Ints, row: Ints) -> tuple[Ints, Ints]:
-    """The same, but for rows whose group, by their number `row` (n,), is mostly on the other side.
+    """Move each group, by its number `row` (n,), to the side that has more of it.
 
-    If that would hold out no group, the one is held out that is next to as large as what was held out.
+    If that leaves no group to hold out, it is the one whose size is nearest to the number of rows that were held out.
     """
     counts, inside = np.bincount(row), np.bincount(row[held_out], minlength=row.max() + 1)
     moves_in = 2 * inside > counts

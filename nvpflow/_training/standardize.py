@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Units"]
 
-# Of correlations: eigenvalues below this say that columns are tied, and those components of the eigenvector which that are
-# larger than what is left, the root of the eigenvalue, or than this.
+# Columns are tied where an eigenvalue of their correlations is below NARROW_TIE: those whose component of the eigenvector is
+# above the root of the eigenvalue, which is the deviation from the tie, and above LEAST_OF_TIE.
 NARROW_TIE, LEAST_OF_TIE = 0.02, 1e-3
 
 
@@ -230,11 +230,11 @@ class Units:
 
 
 def _without_those_of(columns: Bools, slopes: Floats, z: Floats, weight: Floats | None) -> Floats:
-    """Slopes (C, D) that are 0 for some columns (D,) of samples z (n, D), and leave what columns say of each other.
+    """Slopes (C, D) with zeros for some columns (D,) of samples z (n, D). Linear ties between columns stay as they are.
 
-    The others that are tied to them by a linear relation, or nearly so, shift less or more, as little as is needed: else the
-    samples would leave the plane in which they lie. Of a table with age = education + experience + 6 in all rows but one, 7 %
-    of the samples of a fit lay there, and held-out rows lost 5 nats.
+    The slopes of the columns that are tied to them change as little as that takes. Otherwise samples would leave the plane in
+    which they lie: of a table with age = education + experience + 6 in all rows but one, 7 % of a fit's samples were still
+    there, and held-out rows lost 5 nats.
     """
     if not columns.any() or columns.all():
         return np.where(columns, 0.0, slopes)

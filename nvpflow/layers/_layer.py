@@ -113,7 +113,7 @@ class Layer(_core.Transform):
         for name, (view, _, index) in views.items():
             view[...] = arrays[name][index]
 
-    # Copies and pickles come from the state, without a call of __init__: that of a subclass may have other arguments.
+    # Copies and pickles are made without a call of __init__: that of a subclass may have other arguments.
 
     def __copy__(self) -> Self:
         twin = type(self).__new__(type(self))

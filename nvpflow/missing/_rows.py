@@ -67,8 +67,8 @@ def warn_of_pairs_apart(x: Floats, names: Names | None) -> None:
         shown = ", ".join(f"{labels[i]!r:.50} and {labels[j]!r:.50}" for i, j in pairs[:MOST_PAIRS].tolist())
         shown += ", ..." * (len(pairs) > MOST_PAIRS)
         warn_user(
-            f"no row of X has values of both columns {shown}: what they say of each other beyond what other columns say of "
-            "both is not in the data, and the model takes it for nothing"
+            f"no row of X has values of both columns {shown}: what they say of each other, given the other columns, is not in "
+            "the data, and the model assumes that it is nothing"
         )
 
 

@@ -162,18 +162,19 @@ class MixtureLine(NamedTuple):
 
     @property
     def _weights_of_moments(self) -> Floats:
-        """The weights (T,), without those of components of which samples say nothing, where these would say most."""
+        """The weights (T,), without small ones in rows whose variance they would widen; see LEAST_OF_MOMENT."""
         starts, is_small = starts_of(self.row, len(self.log_total)), self.weights < LEAST_OF_MOMENT
+        if not is_small.any():
+            return self.weights
         large = np.where(is_small, 0.0, self.weights)
         total = np.add.reduceat(large, starts)
-        if not is_small.any() or (total == 0).any():
-            return self.weights
-        large /= total[self.row]
+        large /= np.where(total == 0, 1.0, total)[self.row]
         mean = np.add.reduceat(large * self.means, starts)
         squares = self.stds**2 + (self.means - mean[self.row]) ** 2
         variance = np.add.reduceat(large * squares, starts)
         added = np.add.reduceat(np.where(is_small, self.weights * squares, 0.0), starts)
-        return np.where((added > MOST_OF_VARIANCE * variance)[self.row], large, self.weights)
+        drops = (added > MOST_OF_VARIANCE * variance) & (total > 0)
+        return np.where(drops[self.row], large, self.weights)
 
     def moments(self) -> tuple[Floats, Floats]:
         """Means and standard deviations (n,)."""

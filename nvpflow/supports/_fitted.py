@@ -65,6 +65,7 @@ class Supports:
     ) -> None:
         self.kinds, self.scales, self.edges, self.on_bounds = kinds, scales, edges, on_bounds
         self.origin: Floats = np.array([kind.origin for kind in kinds])
+        self._ends: Floats = np.array([first_end(kind.limits) for kind in kinds])
         self.is_free = np.array([kind.is_free for kind in kinds])
         self.is_whole = np.array([kind.is_whole for kind in kinds])
         self.turns = np.array([kind.turn for kind in kinds])
@@ -138,8 +139,7 @@ class Supports:
         """
         x = self._near_centres(on_bounds(self.kinds, x))
         inside = np.array([kind._holds(column) | np.isnan(column) for kind, column in zip(self.kinds, x.T)]).T
-        ends = np.array([first_end(kind.limits) for kind in self.kinds])
-        marked: Floats = np.where(inside, x + 0.5 * self.is_whole, np.copysign(np.inf, x - ends))
+        marked: Floats = np.where(inside, x + 0.5 * self.is_whole, np.copysign(np.inf, x - self._ends))
         return marked
 
     def _near_centres(self, x: Floats) -> Floats:

@@ -33,10 +33,9 @@ __all__ = [
 MOST = 2**53  # a float64 represents every whole number up to this
 
 
-class _OnLine:
-    """Numbers between bounds, either of which may be infinite."""
+class _Numbers:
+    """What columns of real numbers, of whole numbers and of angles have in common."""
 
-    turn: ClassVar[float] = 0.0
     is_distant = False  # whether the bounds are too far from the samples to be seen, see `_is_far_from`
 
     @property
@@ -88,13 +87,14 @@ class _OnLine:
 
 
 @dataclass(frozen=True)
-class Interval(_OnLine):
+class Interval(_Numbers):
     """Real numbers from `low` to `high`, either of which may be infinite."""
 
     low: float = -np.inf
     high: float = np.inf
 
     is_whole: ClassVar[bool] = False
+    turn: ClassVar[float] = 0.0
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -120,7 +120,7 @@ class Interval(_OnLine):
 
 
 @dataclass(frozen=True)
-class Integer(_OnLine):
+class Integer(_Numbers):
     """The support of a column of whole numbers, for `FlowDensity(support=...)`.
 
     The flow has a density of real numbers, and the probability of k is its share of the cell [k, k + 1). Training sees the
@@ -153,6 +153,7 @@ class Integer(_OnLine):
     high: int | None = None
 
     is_whole: ClassVar[bool] = True
+    turn: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         for name in ("low", "high"):
@@ -188,7 +189,7 @@ class Integer(_OnLine):
 
 
 @dataclass(frozen=True)
-class Angle:
+class Angle(_Numbers):
     """The support of a periodic column, for `FlowDensity(support=...)`: angles, hours of a day, days of a year.
 
     The flow has a density f of real numbers, and the density of an angle t is the sum of f(t + k P) over k = -2, ..., 2, with
@@ -223,7 +224,6 @@ class Angle:
     _centre: float | None = field(default=None, init=False, repr=False, compare=False)
 
     is_whole: ClassVar[bool] = False
-    is_distant: ClassVar[bool] = False
     is_free: ClassVar[bool] = False  # the mean direction is subtracted in any case
 
     def __post_init__(self) -> None:
@@ -247,15 +247,6 @@ class Angle:
     def limits(self) -> tuple[float, float]:
         """All real numbers."""
         return -np.inf, np.inf
-
-    @property
-    def cells(self) -> tuple[float, float]:
-        """The interval of real numbers that the flow models: all."""
-        return self.limits
-
-    def _is_far_from(self, x: Floats, weight: Floats | None, dtype: FloatDType) -> bool:
-        """No: there are no bounds."""
-        return False
 
     def _placed(self, x: Floats, weight: Floats | None, dtype: FloatDType) -> Angle:
         """This kind with the mean direction of samples x (n,)."""
@@ -337,7 +328,7 @@ def check_kind(name: str, value: object) -> AnyKind:
         return SHORT[check_choice(name, value, tuple(SHORT))]
     if isinstance(value, dict) and list(value) == ["distant"]:
         kind = check_kind(name, value["distant"])
-        if not isinstance(kind, _OnLine):
+        if not isinstance(kind, Interval | Integer):
             raise TypeError(f"{name} must have bounds to be distant, got {shown(value)}")
         return kind._distant()
     if isinstance(value, dict) and list(value) == ["integer"]:

@@ -59,7 +59,7 @@ def test_codes_far_apart():
 
 @pytest.mark.parametrize(
     "values",
-    [np.arange(8), [0, 1], [0, 1, 2, 3, 4, 10, 20], RNG.integers(0, 10**6, 40)],
+    [np.arange(8), [0, 9], [0, 1, 3, 5, 10, 15, 20, 30, 40], RNG.integers(0, 10**6, 40)],
     ids=["counts", "two", "heaps", "many"],
 )
 def test_no_codes(values):
