@@ -53,7 +53,7 @@ typedef struct {
 nvp_status nvp_em_add_sums(const nvp_em_samples *samples, const nvp_em_mixture *mixture, nvp_interrupt *interrupt,
                            nvp_em_sums *sums);
 
-/* log_prob (n): log-densities of the samples, of one class, in nats; not finite where the dtype is too small for them.
+/* log_prob (n): log-densities of the samples, of one class, in nats; -inf where the dtype is too small for them.
  *
  * Errors: NVP_ERROR_ARGUMENT, a covariance is not positive definite; NVP_INTERRUPTED. */
 nvp_status nvp_em_log_prob(const nvp_em_samples *samples, const nvp_em_mixture *mixture, nvp_interrupt *interrupt,

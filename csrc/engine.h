@@ -34,6 +34,8 @@ struct nvp_engine {
     /* Add the sums of an expectation step. */
     nvp_status (*expect)(const nvp_expectation *expectation);
     nvp_status (*find_nearest)(const nvp_nearest *nearest);
+    /* In 64-bit precision alone. */
+    void (*expect_shares)(const nvp_average *average);
 };
 
 /* The engine of a precision for the widest instruction set of this machine, or for the one that NVPFLOW_ISA names.

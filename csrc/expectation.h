@@ -38,4 +38,15 @@ typedef struct {
     nvp_scratch *scratch;
 } nvp_nearest;
 
+/* What an average of k densities says of the shares from which n samples come. */
+typedef struct {
+    size_t k, n;
+    const double *const *densities; /* (k) arrays (n) */
+    const double *shares;           /* (k), of the average */
+    const double *weight;           /* (n), of the samples */
+    double least;                   /* a smaller average counts as this */
+    double *factors;                /* (k): receives sums of weight * density / average */
+    double *sums;                   /* (k) vectors: scratch memory */
+} nvp_average;
+
 #endif

@@ -82,16 +82,15 @@ static void draw(const nvp_points *points, const double *uniforms, const double 
 /* from (NVP_CANDIDATES, n): distances from the candidates. Return the candidate that leaves the smallest distances. */
 static size_t find_best(const nvp_points *points, const double *distances, double *from) {
     size_t best = 0;
-    double least = INFINITY;
-    for (size_t c = 0; c < NVP_CANDIDATES; c++) {
-        double *own = from + c * points->n, sum = 0;
-        for (size_t t = 0; t < points->n; t++) {
-            own[t] = fmin(own[t], distances[t]);
-            sum += points->share[t] * own[t];
+    double sums[NVP_CANDIDATES] = {0}; /* side by side, so that none waits for the addition before it */
+    for (size_t t = 0; t < points->n; t++)
+        for (size_t c = 0; c < NVP_CANDIDATES; c++) {
+            double *own = from + c * points->n + t;
+            *own = *own < distances[t] ? *own : distances[t];
+            sums[c] += points->share[t] * *own;
         }
-        if (sum < least)
-            best = c, least = sum;
-    }
+    for (size_t c = 1; c < NVP_CANDIDATES; c++)
+        best = sums[c] < sums[best] ? c : best;
     return best;
 }
 

@@ -161,6 +161,7 @@ PyObject *kmeans(PyObject *module, PyObject *args);
 PyObject *add_center(PyObject *module, PyObject *args);
 PyObject *cluster_moments(PyObject *module, PyObject *args);
 PyObject *rosenblatt(PyObject *module, PyObject *args);
+PyObject *find_shares(PyObject *module, PyObject *args);
 PyObject *normal_lines(PyObject *module, PyObject *args);
 PyObject *student_t(PyObject *module, PyObject *args);
 

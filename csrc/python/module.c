@@ -42,10 +42,13 @@ static PyMethodDef module_functions[] = {
      "Change a mixture, in place, by the maximisation step for sums over n samples, of float32 if is_single."},
     {"em_log_prob", em_log_prob, METH_VARARGS,
      "em_log_prob(x, weights, means, covariances, /)\n--\n\n"
-     "Log-densities (n) of samples by a mixture, in nats; not finite where the dtype of x is too small."},
+     "Log-densities (n) of samples by a mixture, in nats; -inf where the dtype of x is too small."},
     {"em_sums", em_sums, METH_VARARGS,
      "em_sums(x, weights, means, covariances, shares, shift, products, /)\n--\n\n"
      "Add the sums of the expectation step to the last three arrays. Return the sum of the NLL."},
+    {"find_shares", find_shares, METH_VARARGS,
+     "find_shares(density, weight, n_steps, steps_to_drop, overshoot, negligible, shares, /)\n--\n\n"
+     "Write the shares that maximise the likelihood of an average of densities into the last array."},
     {"kmeans", kmeans, METH_VARARGS,
      "kmeans(points, share, max_iter, centers, labels, /)\n--\n\n"
      "Move the centres, and write the labels of the points, in place."},

@@ -118,10 +118,9 @@ class Mixture:
         """Log-density of points x (n, D), in nats, in float64. Minus infinity where it is not finite."""
         x = np.ascontiguousarray(x, self.samples.x.dtype)
         try:
-            log_prob = _core.em_log_prob(x, *self._contiguous())
+            return _core.em_log_prob(x, *self._contiguous())
         except ValueError as error:
             raise ValueError(NOT_DEFINITE) from error
-        return np.where(np.isfinite(log_prob), log_prob, -np.inf)
 
     def _steps(self, max_iter: int, least_gain: float = 0.0, n_first: int = 0) -> float:
         """Take steps of expectation and maximisation, as `fit`. Return the mean NLL before the last one."""

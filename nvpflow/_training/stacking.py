@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from nvpflow import _core
 from nvpflow._training.broad import SHARE_OF_FLOOR
 from nvpflow._training.copies import copies_of, shuffled_groups
 from nvpflow._training.dataset import Data
@@ -28,7 +29,7 @@ from nvpflow._training.mixture_candidates import (
     components_of,
     floor_of,
 )
-from nvpflow._training.statistics import mean_and_error, places_of_rows
+from nvpflow._training.statistics import average, mean_and_error, places_of_rows
 from nvpflow._training.tails import Tails
 from nvpflow._typing import Floats, Search
 from nvpflow.mixture_base import MixtureBase, concatenated
@@ -63,7 +64,7 @@ LARGEST_LOSS = 10.0  # that counts where candidates are compared: one sample far
 LOWEST = -1e300  # log-density of a sample without one, so that differences are not NaN
 # Steps for the shares, and how far each goes along that of expectation-maximisation, in logarithms. Close to the maximum they
 # converge for any number below 2: on seven densities, 150 of these came within 1e-4 nats of what 300 ordinary ones reach.
-STEPS, OVERSHOOT, LEAST_SUM = 150, 1.9, 1e-300
+STEPS, OVERSHOOT = 150, 1.9
 # After so many of them, and again, candidates are left out whose shares are negligible and fall: they would not come back.
 STEPS_TO_DROP, NEGLIGIBLE, NEGLIGIBLE_SAMPLES = 10, 1e-4, 0.1
 DRAWS = 2000  # for the gain of an average
@@ -346,7 +347,7 @@ def _is_clearly_better(part: Candidates, k: int) -> bool:
     """Whether mixtures of k components are better than those so far, by a standard error."""
     floor, weight = part.log_probs[floor_of(part.log_probs)] - LARGEST_LOSS, part.held_out.weight
     values = {name: np.maximum(value, floor) for name, value in part.log_probs.items()}
-    best = values[max(values, key=lambda name: float(np.average(values[name], weights=weight)))]
+    best = values[max(values, key=lambda name: average(values[name], weight))]
     part.among = None
     gains = [mean_and_error(np.maximum(part.log_probs[name], floor) - best, weight) for name in part.fit(k)]
     return any(mean > error for mean, error in gains)
@@ -354,14 +355,14 @@ def _is_clearly_better(part: Candidates, k: int) -> bool:
 
 def _score(log_probs: dict[str, Floats], name: str, weight: Floats | None) -> float:
     """Mean log-density of a candidate, where samples far out count as in a stack with the broad normals."""
-    return float(np.average(np.maximum(log_probs[name], log_probs[floor_of(log_probs)] - LARGEST_LOSS), weights=weight))
+    return average(np.maximum(log_probs[name], log_probs[floor_of(log_probs)] - LARGEST_LOSS), weight)
 
 
 def _choose(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, float]:
     """The mixtures of the stack and their shares; a normal distribution alone if it is as good within a standard error."""
     shares = shares_of({name: values for name, values in log_probs.items() if name not in (BROAD, FLOOR)}, weight)
     normal = max(
-        (name for name in log_probs if name.startswith(NORMAL)), key=lambda name: np.average(log_probs[name], weights=weight)
+        (name for name in log_probs if name.startswith(NORMAL)), key=lambda name: average(log_probs[name], weight)
     )
     mean, error = mean_gain(log_average(log_probs, shares) - log_probs[normal], weight)
     if not mean > error:
@@ -381,26 +382,12 @@ def shares_of(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, 
     values = np.array(list(log_probs.values()))
     best = values.max(axis=0)
     has_density = np.isfinite(best)
-    density = np.exp(values[:, has_density] - best[has_density])
+    density = np.exp(values[:, has_density] - best[has_density], order="C")
     share = np.ones(density.shape[1]) if weight is None else weight[has_density]
-    share = share / share.sum()
-    shares, left = np.full(len(values), 1 / len(values)), np.arange(len(values))
+    share, shares = share / share.sum(), np.empty(len(values))
     negligible = min(NEGLIGIBLE, NEGLIGIBLE_SAMPLES / len(share))
-    ratio = np.empty(len(share))
-    for step in range(1, STEPS + 1):
-        np.dot(shares, density, out=ratio)
-        # The sum may be 0 of a row of next to no weight, whose only density was dropped.
-        np.divide(share, np.maximum(ratio, LEAST_SUM, out=ratio), out=ratio)
-        factors = density @ ratio
-        shares *= factors**OVERSHOOT
-        shares /= shares.sum()
-        if step % STEPS_TO_DROP == 0:
-            stays = (shares > negligible) | (factors > 1)
-            if not stays.all():
-                left, shares, density = left[stays], shares[stays], density[stays]
-    of_all = np.zeros(len(values))
-    of_all[left] = shares / shares.sum()
-    return dict(zip(log_probs, of_all.tolist()))
+    _core.find_shares(density, share, STEPS, STEPS_TO_DROP, OVERSHOOT, negligible, shares)
+    return dict(zip(log_probs, shares.tolist()))
 
 
 def mean_gain(gain: Floats, weight: Floats | None) -> tuple[float, float]:
@@ -458,9 +445,9 @@ def _search(
     log_det: float,
 ) -> Search:
     log_probs = {name: values - slopes for name, values in log_probs.items()}
-    scores = [np.average(values, weights=weight) for values in log_probs.values()]
+    scores = [average(values, weight) for values in log_probs.values()]
     first = None if weight is None else weight[:n_validation]
-    of_validation = [np.average(values[:n_validation], weights=first) for values in log_probs.values()]
+    of_validation = [average(values[:n_validation], first) for values in log_probs.values()]
     return {
         "candidate": np.array(list(log_probs)),
         "score": np.array(scores) - log_det,

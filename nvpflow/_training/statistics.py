@@ -18,6 +18,7 @@ __all__ = [
     "LARGE_SHARE",
     "MANY_ROWS",
     "SPREAD_OF_NORMAL",
+    "average",
     "blocks",
     "effective_size",
     "effective_size_of",
@@ -135,13 +136,18 @@ def quantiles(x: Floats, shares: Sequence[float], weight: Floats | None = None) 
     return np.array([np.interp(shares, position, column) for position, column in columns]).T
 
 
+def average(values: Floats, weight: Floats | None) -> float:
+    """The mean of values (n,). Without weights ``np.average`` takes twice as long for few of them."""
+    return float(values.mean() if weight is None else np.average(values, weights=weight))
+
+
 def mean_and_error(values: Floats, weight: Floats | None) -> tuple[float, float]:
     """Mean of values (n,), and its standard error, which is infinite for fewer than LEAST_FOR_ERROR samples."""
     n = len(values) if weight is None else _size(weight)
     with np.errstate(invalid="ignore"):  # for infinite values
-        mean = np.average(values, weights=weight)
-        variance = np.average((values - mean) ** 2, weights=weight)
-    return float(mean), float(np.sqrt(variance / (n - 1))) if n > LEAST_FOR_ERROR else np.inf
+        mean = average(values, weight)
+        variance = average((values - mean) ** 2, weight)
+    return mean, float(np.sqrt(variance / (n - 1))) if n > LEAST_FOR_ERROR else np.inf
 
 
 def places_of_rows(x: Floats) -> tuple[Ints, int]:
