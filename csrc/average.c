@@ -28,14 +28,15 @@ static nvp_status start_average(const nvp_densities *all, average_of *of, nvp_sc
     of->densities = malloc(all->k * sizeof *of->densities);
     of->shares = malloc(all->k * sizeof *of->shares);
     of->numbers = malloc(all->k * sizeof *of->numbers);
-    of->average = (nvp_average){all->k,
-                                all->n,
-                                of->densities,
-                                of->shares,
-                                all->weight,
-                                1e-300, /* of a row of next to no weight, whose only density was left out, it may be 0 */
-                                malloc(all->k * sizeof(double)),
-                                nvp_scratch_reserve(scratch, size)};
+    of->average =
+        (nvp_average){all->k,
+                      all->n,
+                      of->densities,
+                      of->shares,
+                      all->weight,
+                      1e-300, /* of a row of next to no weight, whose only density was left out, it may be 0 */
+                      malloc(all->k * sizeof(double)),
+                      nvp_scratch_reserve(scratch, size)};
     if (!of->densities || !of->shares || !of->numbers || !of->average.factors || !of->average.sums)
         return NVP_ERROR_MEMORY;
     for (size_t k = 0; k < all->k; k++) {

@@ -11,8 +11,8 @@ typedef struct {
     const double *weight;  /* (n), with a sum of 1 */
 } nvp_densities;
 
-/* Each step goes `overshoot` times as far, in logarithms, as one of expectation-maximisation. After every `steps_to_drop`
- * of them, densities are left out whose shares are less than `negligible` and fall. */
+/* Each step goes `overshoot` times as far, in logarithms, as one of expectation-maximisation. After every
+ * `steps_to_drop` of them, densities are left out whose shares are less than `negligible` and fall. */
 typedef struct {
     size_t n_steps, steps_to_drop;
     double overshoot, negligible;

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nvpflow._training.defaults import option
+from nvpflow._training.defaults import layers_of, option
 from nvpflow._validation.arguments import alternating_mask
 from nvpflow.bases import FittedBase
 from nvpflow.flow import Flow
@@ -41,8 +41,10 @@ def coupling_options(settings: Settings, over_mixture: bool) -> dict[str, Any]:
     return {"scale": "tanh", "scale_bound": settings.scale_bound}
 
 
-def new_flow(settings: Settings, data: Data, seed: int, base: FittedBase | None = None) -> Flow:
-    """Create a flow with initial parameters for these samples and their context, both standardised."""
+def new_flow(settings: Settings, data: Data, seed: int, base: FittedBase | None = None, n_samples: float = np.inf) -> Flow:
+    """Create a flow with initial parameters for these samples and their context, both standardised.
+
+    `n_samples`: how many it is trained on, which may be more than these."""
     dim, context_dim = data.x.shape[1], 0 if data.context is None else data.context.shape[1]
     over_mixture = isinstance(base, MixtureBase) and not context_dim
     kind: Callable[..., Coupling] = COUPLINGS[settings.coupling]
@@ -52,7 +54,7 @@ def new_flow(settings: Settings, data: Data, seed: int, base: FittedBase | None 
         "dtype": settings.dtype,
     }
     layers: list[Coupling] = []
-    for i in range(option(settings, "n_layers", over_mixture)):
+    for i in range(layers_of(settings, over_mixture, n_samples, dim)):
         # In one dimension there is no identity part: every layer transforms the only column.
         mask = [0] if dim == 1 else alternating_mask(dim, i)
         start: Any = np.random.SeedSequence([seed, i])

@@ -153,16 +153,16 @@ def _choose_shrinkage(x: Floats, weight: Floats | None, row: Ints, n_distinct: i
     if x.shape[1] == 1 or n_distinct < 3:
         return SHRINKAGES[0] if x.shape[1] == 1 else SHRINKAGES[-1]
     weight = np.ones(len(x)) if weight is None else weight
-    fold = row % FOLDS  # equal rows in one fold
+    fold = (row % FOLDS).astype(np.uint8)  # equal rows in one fold; NumPy sorts small numbers five times as fast
     order = np.argsort(fold, kind="stable")
-    x, share = x[order], weight[order] / weight.sum()
+    x, share = x.take(order, axis=0), weight[order] / weight.sum()
     ends = np.searchsorted(fold[order], np.arange(min(n_distinct, FOLDS) + 1))
     folds = [slice(first, last) for first, last in pairwise(ends)]
     means, deviations, variances, axes = _normals_without(x, share, folds)
     shrinkages, nll = np.array(SHRINKAGES)[:, None], np.empty((len(SHRINKAGES), len(x)))
     for k, rows in enumerate(folds):
         shrunk = (1 - shrinkages) * variances[k] + shrinkages  # (S, D)
-        squares = ((x[rows] - means[k]) / deviations[k] @ axes[k]) ** 2
+        squares = ((x[rows] - means[k]) @ (axes[k] / deviations[k][:, np.newaxis])) ** 2
         nll[:, rows] = 0.5 * ((1 / shrunk) @ squares.T + np.log(shrunk).sum(axis=1, keepdims=True))
     loss = nll - nll[np.argmin(nll @ share)]
     error = np.sqrt(loss**2 @ share / n_distinct)

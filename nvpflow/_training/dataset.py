@@ -61,7 +61,7 @@ class Data(NamedTuple):
 
     def rows(self, index: slice | npt.NDArray[np.integer[Any] | np.bool_]) -> Data:
         """Select rows."""
-        return Data(*(None if array is None else array[index] for array in self))  # type: ignore[arg-type]  # x is not None
+        return Data(*(None if array is None else _rows_of(array, index) for array in self))  # type: ignore[arg-type]  # x is not None
 
     def reorder(self, order: Ints) -> None:
         """Change the order of the rows in place, column by column, which needs no second array."""
@@ -74,6 +74,13 @@ class Data(NamedTuple):
         own = self if self.with_others is None else self._replace(weight=self.with_others)
         both = (None if part is None or rest is None else np.concatenate([part, rest]) for part, rest in zip(own[:4], other))
         return Data(*both)  # type: ignore[arg-type]  # x is not None
+
+
+def _rows_of(array: npt.NDArray[Any], index: slice | npt.NDArray[np.integer[Any] | np.bool_]) -> npt.NDArray[Any]:
+    """As array[index], which takes six times as long for short rows."""
+    if isinstance(index, slice):
+        return array[index]
+    return array.compress(index, axis=0) if index.dtype == bool else array.take(index, axis=0)
 
 
 def check_data(

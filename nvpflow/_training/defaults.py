@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from nvpflow._training.dataset import Data
     from nvpflow._training.settings import Settings
 
-__all__ = ["base_of", "option"]
+__all__ = ["base_of", "layers_of", "option"]
 
 # Over a mixture the layers correct details. Eight of them are as good as twelve: -0.006 to 0.012 nats on half of the
 # densities and tables, with 1000, 10,000 and 100,000 samples. Six lost 0.05 on a checkerboard. Coarser bins cannot model its
@@ -23,6 +23,11 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "mixture": {"n_layers": 8, "n_bins": 6, "tail_bound": 3.0, "learning_rate": 1e-3},
     "normal": {"n_layers": 12, "n_bins": 4, "tail_bound": 5.0, "learning_rate": 5e-3},
 }
+# Few samples of few columns do not tell the details that more layers would correct: four changed held-out log-densities by
+# -0.0003 nats in the mean on 256 of them (gamma and Laplace copulas and bent normal distributions in two to eight columns, 400
+# and 900 samples), and by at most 0.003 on nine other densities with 1000. With 2000 they lost 0.02 on a staircase, in twenty
+# columns 0.06 on bent normal distributions.
+FEW_SAMPLES, FEW_COLUMNS, FEW_LAYERS = 1500, 4, 4
 
 
 def base_of(settings: Settings, data: Data, validated: bool, of_table: bool = False) -> str:
@@ -37,6 +42,14 @@ def base_of(settings: Settings, data: Data, validated: bool, of_table: bool = Fa
         return settings.base
     has_mixture = data.context is None or of_table or not holds_values(data.x)
     return "mixture" if validated and has_mixture else "normal"
+
+
+def layers_of(settings: Settings, over_mixture: bool, n_samples: float, dim: int) -> int:
+    """The number of coupling layers for so many samples (their effective number) of so many columns."""
+    if settings.n_layers is None and over_mixture and n_samples < FEW_SAMPLES and dim <= FEW_COLUMNS:
+        return FEW_LAYERS
+    n_layers: int = option(settings, "n_layers", over_mixture)
+    return n_layers
 
 
 def option(settings: Settings, name: str, over_mixture: bool) -> Any:

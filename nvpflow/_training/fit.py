@@ -28,6 +28,7 @@ from nvpflow._training.settings import Settings
 from nvpflow._training.split import split
 from nvpflow._training.standardize import Units
 from nvpflow._training.start import Start
+from nvpflow._training.statistics import effective_size
 from nvpflow._training.warm_start import find_warm_start
 from nvpflow._typing import Bools, Callback, FloatDType, Floats
 from nvpflow._validation.arguments import draw_seeds
@@ -196,7 +197,7 @@ def _new_starts(
                 flow = slower.flow.copy()
             else:
                 student = student_t_of(inner.x, inner.weight) if base == STUDENT_T else None
-                flow = new_flow(settings, inner, start_seed, student or (mixture and mixture.copy()))
+                flow = new_flow(settings, inner, start_seed, student or (mixture and mixture.copy()), effective_size(inner))
             slower = Start(settings, inner, held_out, units, flow, mixture, start_seed, rate=rate, slower=slower)
             if training.context is not None:  # which the rival reads
                 slower.given = training, validation

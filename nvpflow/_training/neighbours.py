@@ -37,10 +37,13 @@ def _sort_by_leaves(x: Floats, rows: Ints) -> None:
 
 def _places(x: Floats, rows: Ints) -> Floats:
     """Where rows lie along the principal axis of some of them."""
-    some = x[rows[:: -(-len(rows) // MOST_FOR_AXIS)]].astype(np.float64)
-    mean = some.mean(axis=0)
-    offsets, places = some - mean, np.empty(len(rows), x.dtype)
-    axis = np.linalg.eigh(offsets.T @ offsets)[1][:, -1]
+    some = x.take(rows[:: -(-len(rows) // MOST_FOR_AXIS)], axis=0).astype(np.float64)
+    mean = np.full(len(some), 1 / len(some)) @ some
+    some -= mean
+    axis = np.linalg.eigh(some.T @ some)[1][:, -1]
+    if len(some) == len(rows):
+        return np.asarray(some @ axis)
+    places = np.empty(len(rows), x.dtype)
     for part in blocks(len(rows)):
-        places[part] = (x[rows[part]] - mean) @ axis
+        places[part] = (x.take(rows[part], axis=0) - mean) @ axis
     return places

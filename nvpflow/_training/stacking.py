@@ -361,9 +361,7 @@ def _score(log_probs: dict[str, Floats], name: str, weight: Floats | None) -> fl
 def _choose(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, float]:
     """The mixtures of the stack and their shares; a normal distribution alone if it is as good within a standard error."""
     shares = shares_of({name: values for name, values in log_probs.items() if name not in (BROAD, FLOOR)}, weight)
-    normal = max(
-        (name for name in log_probs if name.startswith(NORMAL)), key=lambda name: average(log_probs[name], weight)
-    )
+    normal = max((name for name in log_probs if name.startswith(NORMAL)), key=lambda name: average(log_probs[name], weight))
     mean, error = mean_gain(log_average(log_probs, shares) - log_probs[normal], weight)
     if not mean > error:
         return {normal: 1.0}

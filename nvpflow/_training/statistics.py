@@ -17,6 +17,7 @@ __all__ = [
     "FAR_OUT",
     "LARGE_SHARE",
     "MANY_ROWS",
+    "MOST_TO_COPY",
     "SPREAD_OF_NORMAL",
     "average",
     "blocks",

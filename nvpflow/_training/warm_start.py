@@ -12,7 +12,6 @@ from nvpflow._training.build import COUPLINGS, count_couplings, coupling_options
 from nvpflow._training.conditional_stacking import fit_conditional_mixture
 from nvpflow._training.context import ContextScaler, read_standardized
 from nvpflow._training.dataset import Data
-from nvpflow._training.defaults import option
 from nvpflow._training.heavy_tails import STUDENT_T, heavy_tailed_units
 from nvpflow._training.margins import Margins
 from nvpflow._training.mixture_search import COMPONENTS, fit_mixture
@@ -95,7 +94,7 @@ def find_warm_start(
     """
     fitted, origin = _without_supports(model)
     n_layers = count_couplings(fitted)
-    _check_unchanged(_fitted_shape(fitted, n_layers), _expected_shape(settings, training, fitted.base))
+    _check_unchanged(_fitted_shape(fitted, n_layers), _expected_shape(settings, training, fitted.base, n_layers))
     whole = fitted.copy()
     read_standardized(whole, scaler.mean - getattr(model, "context_origin_", 0.0), scaler.scale)
     conditional = training.context is not None
@@ -176,8 +175,11 @@ def _check_unchanged(before: dict[str, Any], after: dict[str, Any]) -> None:
         raise ValueError(f"warm_start needs what shapes the flow to be as in the fit before, got {shown}")
 
 
-def _expected_shape(settings: Settings, data: Data, base: Base | None) -> dict[str, Any]:
-    """The shape of the flow that `fit` would create for the data over the base, under names of the estimator's parameters."""
+def _expected_shape(settings: Settings, data: Data, base: Base | None, n_layers: int) -> dict[str, Any]:
+    """The shape that `fit` expects of a flow for the data over the base, under names of the estimator's parameters.
+
+    A default number of layers depends on the number of samples, which may change: one of `n_layers` is then expected.
+    """
     context_dim = 0 if data.context is None else data.context.shape[1]
     has_mixture = isinstance(base, MixtureBase)
     over_mixture = has_mixture and not context_dim
@@ -188,7 +190,7 @@ def _expected_shape(settings: Settings, data: Data, base: Base | None) -> dict[s
         "dtype": settings.dtype.name,
         "base": settings.base if settings.base != "auto" else "mixture" if has_mixture else "normal",
         "standardize": settings.standardize,
-        "n_layers": option(settings, "n_layers", over_mixture),
+        "n_layers": n_layers if settings.n_layers is None else settings.n_layers,
         "hidden_dim": _widths(settings.hidden_dim),
         "activation": settings.activation,
         "coupling": settings.coupling,

@@ -24,8 +24,8 @@ static nvp_densities densities(void) {
 
 static const nvp_share_steps STEPS = {400, 10, 1.9, 1e-4};
 
-/* At the maximum each density that has a share has a factor of 1, and the others have less: the conditions of Karush, Kuhn
- * and Tucker. */
+/* At the maximum each density that has a share has a factor of 1, and the others have less: the conditions of Karush,
+ * Kuhn and Tucker. */
 static void test_maximum(void) {
     const nvp_densities all = densities();
     double shares[K], factors[K] = {0};

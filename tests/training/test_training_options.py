@@ -62,7 +62,7 @@ def test_a_float_warmup_is_a_share_of_all_steps():
 
 
 @pytest.mark.parametrize(
-    ("options", "n"), [({}, 8), (dict(base="normal"), 12), (dict(validation_fraction=None), 12), (dict(n_layers=3), 3)]
+    ("options", "n"), [({}, 4), (dict(base="normal"), 12), (dict(validation_fraction=None), 12), (dict(n_layers=3), 3)]
 )
 def test_number_of_layers(options, n):
     x = np.random.default_rng(0).normal(size=(60, 2))
