@@ -82,9 +82,8 @@ class FlowRegressor(Estimator):
     With one target, a flow is a monotone map of a mixture of normal distributions whose weights and means depend on X.
     Quantiles are the images of those of the mixture, which Newton steps find, so they are exact but for rounding. The
     distribution function of an ensemble is the average of those of its members; bisection inverts it. The mean is that of the
-    mixture, exactly, where no layer is trained, as after most fits to a few thousand rows; otherwise it is a sum over 256
-    cells of its distribution. The mean of several targets under trained layers, or with a `support`, is that of 1000 draws,
-    the same ones in each call.
+    mixture, exactly, where no layer bends the target; otherwise it is a sum over 256 cells of its distribution. The mean of
+    several targets under trained layers, which mix them, is that of 1000 draws, the same ones in each call.
 
     The levels of held-out targets come from densities that were fitted to fewer rows, so that intervals are a little wide.
     Folds are drawn by `random_state`, and copies of a row share one, but not equal rows of rounded columns. Levels count by

@@ -30,8 +30,8 @@ class Components(NamedTuple):
     ----------
     share : ndarray of float64, shape (n, K)
     mean : ndarray of float64, shape (n, K, D)
-    deviation : ndarray of float64, shape (n, K)
-        In one dimension; empty, (n, 0), in more.
+    deviation : ndarray of float64, shape (n, K, D)
+        Of each column by itself.
     """
 
     share: Floats
@@ -43,10 +43,11 @@ class Components(NamedTuple):
         """Those of the base of a flow with the context (n, C), in float64."""
         n, dim, base = len(context), flow.data_dim, mixture_of(flow.base)
         if base is None:
-            return cls(np.ones((n, 1)), np.zeros((n, 1, dim)), np.ones((n, 1 if dim == 1 else 0)))
+            return cls(np.ones((n, 1)), np.zeros((n, 1, dim)), np.ones((n, 1, dim)))
         p = base.precision_factors.astype(np.float64)
         log_share, means = np.log(base.weights.astype(np.float64)), base.means.astype(np.float64)
         known = p.shape[1] - dim
+        roots = np.linalg.inv(p[:, known:, known:])  # (K, D, D), of the covariances given the context
         diagonal = np.diagonal(p, axis1=1, axis2=2)
         if isinstance(base, ConditionalMixtureBase):
             c = context.astype(np.float64)
@@ -55,13 +56,17 @@ class Components(NamedTuple):
             log_share = log_share + np.log(diagonal[:, :known]).sum(axis=1) - 0.5 * (white**2).sum(axis=2)
             log_share = log_share + c[:, known:] @ base.indicator_logits.T.astype(np.float64)
             shift = np.einsum("kij,nkj->nki", p[:, known:, :known], distance)
-            mean = means[:, known:] - np.einsum("kij,nkj->nki", np.linalg.inv(p[:, known:, known:]), shift)
+            mean = means[:, known:] - np.einsum("kij,nkj->nki", roots, shift)
         else:
             log_share, mean = np.broadcast_to(log_share, (n, len(log_share))), np.broadcast_to(means, (n, *means.shape))
         share = np.exp(log_share - log_share.max(axis=1, keepdims=True))
         share = share / share.sum(axis=1, keepdims=True)
-        deviation = np.broadcast_to(1 / diagonal[:, -1], share.shape) if dim == 1 else np.empty((n, 0))
+        deviation = np.broadcast_to(np.sqrt((roots**2).sum(axis=2)), mean.shape)
         return cls(share, mean, deviation)._without_small()
+
+    def column(self, j: int) -> Self:
+        """The mixtures of one column."""
+        return self._replace(mean=self.mean[:, :, [j]], deviation=self.deviation[:, :, [j]])
 
     def _without_small(self) -> Self:
         """As many components as the row that needs most of them has, the largest ones of each row."""
@@ -71,8 +76,8 @@ class Components(NamedTuple):
         order = np.argsort(-self.share, axis=1, kind="stable")[:, :n_kept]
         share = np.take_along_axis(self.share, order, axis=1)
         share = share / share.sum(axis=1, keepdims=True)
-        deviation = np.take_along_axis(self.deviation, order, axis=1) if self.deviation.shape[1] else self.deviation
-        return type(self)(share, np.take_along_axis(self.mean, order[:, :, np.newaxis], axis=1), deviation)
+        mean, deviation = (np.take_along_axis(part, order[:, :, np.newaxis], axis=1) for part in self[1:])
+        return type(self)(share, mean, deviation)
 
     def expectation(self) -> Floats:
         """The mean (n, D) of each row."""
@@ -86,8 +91,9 @@ class Components(NamedTuple):
     def ends(self) -> tuple[Floats, Floats]:
         """For each row, (n, 1), two numbers between which is all of its mass, but for 1e-9."""
         present = self.share > LEAST_SHARE
-        low = np.where(present, self.mean[:, :, 0] - REACH * self.deviation, np.inf).min(axis=1, keepdims=True)
-        high = np.where(present, self.mean[:, :, 0] + REACH * self.deviation, -np.inf).max(axis=1, keepdims=True)
+        mean, reach = self.mean[:, :, 0], REACH * self.deviation[:, :, 0]
+        low = np.where(present, mean - reach, np.inf).min(axis=1, keepdims=True)
+        high = np.where(present, mean + reach, -np.inf).max(axis=1, keepdims=True)
         return low, high
 
     def grid(self) -> tuple[Floats, Floats]:
@@ -125,7 +131,7 @@ class Components(NamedTuple):
     def _sum_over(self, z: Floats, function: Callable[[Floats, Floats], Floats]) -> Floats:
         """The sum over components of their share times ``function((z - mean) / deviation, deviation)``."""
         total = np.zeros(z.shape)
-        for share, mean, deviation in zip(self.share.T, self.mean[:, :, 0].T, self.deviation.T):
+        for share, mean, deviation in zip(self.share.T, self.mean[:, :, 0].T, self.deviation[:, :, 0].T):
             here = share > 0.01 * LEAST_SHARE
             if here.any():
                 white = (z[here] - mean[here, None]) / deviation[here, None]

@@ -11,7 +11,7 @@ from nvpflow._typing import Floats
 from nvpflow.density import FlowDensity
 from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import Flow
-from nvpflow.layers import Bounded
+from nvpflow.layers import ActNorm, AdditiveCoupling
 from nvpflow.missing._columns import split_layers
 from nvpflow.supervised._components import GRID, Components
 from nvpflow.supports._near_bounds import onto_bounds
@@ -47,27 +47,40 @@ class Targets:
         self.weights = np.asarray(flow.weights, np.float64) if isinstance(flow, FlowEnsemble) else np.ones(1)
 
     def means(self, seed: int) -> Floats:
-        """The means (n, T). Those of several targets under trained layers or with supports are the means of N_DRAWS draws."""
-        if self.density.n_features_in_ > 1 and not all(_is_linear(flow) for flow in self.flows):
+        """The means (n, T). Those of several targets under trained layers are the means of N_DRAWS draws."""
+        if self.density.n_features_in_ > 1 and any(split_layers(flow)[0] for flow in self.flows):
             return self._drawn_means(seed)
         parts = [sum(w * self._means_of(flow, rows) for w, flow in zip(self.weights, self.flows)) for rows in self._chunks()]
         return np.concatenate(parts) if parts else np.empty((0, self.density.n_features_in_))
 
     def _means_of(self, flow: Flow, rows: Floats) -> Any:
         """The means of a member, in the units of the data."""
-        components, supports = Components.of(flow, rows), self.density._known_supports()
-        if _is_linear(flow) and supports is None:
+        components = Components.of(flow, rows)
+        if _is_linear(flow) and self.density._known_supports() is None:
             return self._to_own(_forward(flow, components.expectation(), rows))
-        z, at = components.grid()
+        return np.stack([self._mean_of_column(flow, components, rows, j) for j in range(flow.data_dim)], axis=1)
+
+    def _mean_of_column(self, flow: Flow, components: Components, rows: Floats, j: int) -> Floats:
+        """The means (n,) of a target, which the flow maps by itself."""
+        z, at = components.column(j).grid()
         mass = np.diff(at, axis=1)
-        if supports is not None and supports.is_whole[0]:
-            ends = _forward(flow, z.reshape(-1, 1), np.repeat(rows, GRID, axis=0)).reshape(z.shape)
-            origin = self.density._origin()
-            y = _mean_floors(ends if origin is None else ends + origin, *supports.kinds[0].cells)
+        supports = self.density._known_supports()
+        if supports is not None and supports.is_whole[j]:
+            ends, origin = self._images(flow, z, rows, j)[..., j], self.density._origin()
+            y = _mean_floors(ends if origin is None else ends + origin[j], *supports.kinds[j].cells)
         else:
-            middle = (z[:, 1:] + z[:, :-1]) / 2
-            y = self._to_own(_forward(flow, middle.reshape(-1, 1), np.repeat(rows, GRID - 1, axis=0))).reshape(middle.shape)
-        return (np.sum(mass * y, axis=1) / mass.sum(axis=1))[:, np.newaxis]
+            images = self._images(flow, (z[:, 1:] + z[:, :-1]) / 2, rows, j)
+            y = self._to_own(images.reshape(-1, flow.data_dim)).reshape(images.shape)[..., j]
+        found: Floats = np.sum(mass * y, axis=1) / mass.sum(axis=1)
+        return found
+
+    @staticmethod
+    def _images(flow: Flow, z: Floats, rows: Floats, j: int) -> Floats:
+        """The images (n, Q, T) of points whose coordinate j is z (n, Q), and the others 0."""
+        points = np.zeros((*z.shape, flow.data_dim))
+        points[..., j] = z
+        images = _forward(flow, points.reshape(-1, flow.data_dim), np.repeat(rows, z.shape[1], axis=0))
+        return images.reshape(points.shape)
 
     def _drawn_means(self, seed: int) -> Floats:
         flow, rng, parts = self.density._fitted_flow(), np.random.default_rng(seed), []
@@ -119,7 +132,7 @@ class Targets:
 def _is_linear(flow: Flow) -> bool:
     """Whether the flow maps a mixture by shifts and scales alone, so that the mean of its image is that of the mean."""
     mixing, columns = split_layers(flow)
-    return not mixing and not any(isinstance(layer, Bounded) for layer in columns.layers)
+    return not mixing and all(isinstance(layer, (ActNorm, AdditiveCoupling)) for layer in columns.layers)
 
 
 def _forward(flow: Flow, z: Floats, rows: Floats) -> Floats:
