@@ -138,8 +138,8 @@ def quantiles(x: Floats, shares: Sequence[float], weight: Floats | None = None) 
 
 
 def average(values: Floats, weight: Floats | None) -> float:
-    """The mean of values (n,). Without weights ``np.average`` takes twice as long for few of them."""
-    return float(values.mean() if weight is None else np.average(values, weights=weight))
+    """The mean of values (n,). For few of them ``np.average`` takes four times as long."""
+    return float(np.add.reduce(values) / len(values) if weight is None else np.average(values, weights=weight))
 
 
 def mean_and_error(values: Floats, weight: Floats | None) -> tuple[float, float]:
