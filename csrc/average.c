@@ -3,6 +3,7 @@
 #include "engine.h"
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* The densities that are left, with the average of them. */
 typedef struct {
@@ -20,29 +21,37 @@ static void free_average(average_of *of, nvp_scratch *scratch) {
     nvp_scratch_free(scratch);
 }
 
-/* Without memory the pointers may be NULL. */
+/* n numbers, and zeros up to `width` of them. */
+static double *copy_row(const double *row, size_t n, size_t width, double *to) {
+    memcpy(to, row, n * sizeof *to);
+    memset(to + n, 0, (width - n) * sizeof *to);
+    return to;
+}
+
+/* Without memory the pointers may be NULL. The rows are copied, so that each fills whole vectors. */
 static nvp_status start_average(const nvp_densities *all, average_of *of, nvp_scratch *scratch) {
-    size_t size;
-    if (!nvp_multiply(all->k, sizeof(double) * NVP_MOST_LANES, &size))
+    const size_t k = all->k, n = all->n;
+    size_t width, rows, size;
+    if (!nvp_add(n, NVP_AVERAGE_ROWS - 1, &width) || !nvp_add(k, 1, &rows))
         return NVP_ERROR_MEMORY;
-    of->densities = malloc(all->k * sizeof *of->densities);
-    of->shares = malloc(all->k * sizeof *of->shares);
-    of->numbers = malloc(all->k * sizeof *of->numbers);
-    of->average =
-        (nvp_average){all->k,
-                      all->n,
-                      of->densities,
-                      of->shares,
-                      all->weight,
-                      1e-300, /* of a row of next to no weight, whose only density was left out, it may be 0 */
-                      malloc(all->k * sizeof(double)),
-                      nvp_scratch_reserve(scratch, size)};
-    if (!of->densities || !of->shares || !of->numbers || !of->average.factors || !of->average.sums)
+    width -= width % NVP_AVERAGE_ROWS;
+    if (!nvp_multiply(rows, width, &size) || !nvp_add_product(k, NVP_MOST_LANES, &size) ||
+        !nvp_multiply(size, sizeof(double), &size))
         return NVP_ERROR_MEMORY;
-    for (size_t k = 0; k < all->k; k++) {
-        of->densities[k] = all->density + k * all->n, of->numbers[k] = k;
-        of->shares[k] = 1 / (double)all->k;
+    double *copies = nvp_scratch_reserve(scratch, size);
+    of->densities = malloc(k * sizeof *of->densities);
+    of->shares = malloc(k * sizeof *of->shares);
+    of->numbers = malloc(k * sizeof *of->numbers);
+    double *factors = of->average.factors = malloc(k * sizeof *factors);
+    if (!copies || !of->densities || !of->shares || !of->numbers || !factors)
+        return NVP_ERROR_MEMORY;
+    for (size_t i = 0; i < k; i++) {
+        of->densities[i] = copy_row(all->density + i * n, n, width, copies + i * width);
+        of->numbers[i] = i, of->shares[i] = 1 / (double)k;
     }
+    const double *weight = copy_row(all->weight, n, width, copies + k * width);
+    /* An average may be 0 of a sample of next to no weight, whose only density was left out. */
+    of->average = (nvp_average){k, width, of->densities, of->shares, weight, 1e-300, factors, copies + (k + 1) * width};
     return NVP_OK;
 }
 

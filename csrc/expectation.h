@@ -38,10 +38,12 @@ typedef struct {
     nvp_scratch *scratch;
 } nvp_nearest;
 
+enum { NVP_AVERAGE_ROWS = 32 };
+
 /* What an average of k densities says of the shares from which n samples come. */
 typedef struct {
-    size_t k, n;
-    const double *const *densities; /* (k) arrays (n) */
+    size_t k, n;                    /* n: a multiple of NVP_AVERAGE_ROWS, with samples of weight 0 behind the others */
+    const double *const *densities; /* (k) arrays (n), aligned for every vector type, as are the weights and the sums */
     const double *shares;           /* (k), of the average */
     const double *weight;           /* (n), of the samples */
     double least;                   /* a smaller average counts as this */

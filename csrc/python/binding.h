@@ -3,6 +3,8 @@
 #ifndef NVPFLOW_BINDING_H
 #define NVPFLOW_BINDING_H
 
+#include "../engine/smaller.h"
+
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION

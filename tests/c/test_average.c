@@ -1,7 +1,7 @@
 /* The shares of densities in an average of them. */
 #include "average.h"
 #include "check.h"
-#include "failing.h"
+#include "faults.h"
 #include <math.h>
 
 enum { K = 3, N = 37 };
