@@ -13,7 +13,7 @@ from nvpflow.ensemble import FlowEnsemble
 from nvpflow.flow import Flow
 from nvpflow.layers import ActNorm, AdditiveCoupling
 from nvpflow.missing._columns import split_layers
-from nvpflow.supervised._components import GRID, Components
+from nvpflow.supervised._components import Components
 from nvpflow.supports._near_bounds import onto_bounds
 
 __all__ = ["Targets"]
