@@ -70,7 +70,7 @@ def _of_column(codes: Ints, group: Ints, z: Floats, weight: Floats, fold: Ints) 
     """The means of each value of one column, and those that each row gets in training."""
     size = len(group)
     nothing = np.empty((size, 0)), np.empty((len(codes), 0))
-    if np.bincount(group).max() < LEAST_VALUES:
+    if not z.shape[1] or np.bincount(group).max() < LEAST_VALUES:
         return nothing
     counts = np.bincount(codes, weight, size)
     n, n_values = counts.sum(), np.count_nonzero(counts)

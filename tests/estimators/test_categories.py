@@ -299,6 +299,29 @@ def test_rare_values_have_means():
     assert np.mean(truth - model.score_samples(held_out)) < 0.25  # 1.2 without the means
 
 
+def towns(n=400, n_rare=40):
+    """Two columns of text; values of the first one are frequent, or have a row or two."""
+    rng = np.random.default_rng(0)
+    town = [*rng.choice(["a", "b", "c"], n), *(f"rare {k % n_rare}" for k in range(n_rare + n_rare // 2))]
+    return np.column_stack([town, rng.choice(["f", "m"], len(town))]).astype(object)
+
+
+def test_rare_values_without_numbers():
+    """There are no numbers whose means they could have."""
+    rows = towns()
+    model = nvpflow.FlowDensity(support=["category", "category"], random_state=0).fit(rows)
+    pairs = [[town, sex] for town in sorted(set(rows[:, 0])) for sex in ("f", "m")]
+    assert np.exp(model.score_samples(pairs)).sum() == pytest.approx(1, abs=1e-4)
+    share = np.exp(model.score_samples([["a", "f"], ["a", "m"]])).sum()
+    assert share == pytest.approx(np.mean(rows[:, 0] == "a"), abs=0.02)
+
+
+def test_a_classifier_of_rare_values():
+    rows = towns()
+    model = nvpflow.FlowClassifier(support=["category"], random_state=0).fit(rows[:, :1], rows[:, 1])
+    assert np.isfinite(model.predict_log_proba(rows[:, :1])).all()
+
+
 def test_means_do_not_give_away_their_own_rows():
     """A mean of all rows but one would fall in a straight line with the number of that row."""
     rng = np.random.default_rng(0)
