@@ -132,9 +132,9 @@ def build_library(variant, directory):
     reason = why_not(compiler, flags, directory)
     if reason:
         return None, f"{compiler} {' '.join(flags)}: {reason}"
-    sources = sources_without_vectors(directory) if variant == "without vectors" else SOURCES
     objects = directory / "objects"
     if not objects.is_dir():
+        sources = sources_without_vectors(directory) if variant == "without vectors" else SOURCES
         compile_library(compiler, [*flags, *HOOKS], directory / "unfinished", sources)
         (directory / "unfinished").rename(objects)
     return Library(variant, compiler, flags, sorted(objects.glob("*.o"))), None
