@@ -3,6 +3,7 @@
 #define NVP_EXPECTATION_H
 
 #include "interrupt.h"
+#include "normal_column.h"
 #include "scratch.h"
 #include <stddef.h>
 #include <stdint.h>
@@ -38,7 +39,7 @@ typedef struct {
     nvp_scratch *scratch;
 } nvp_nearest;
 
-enum { NVP_AVERAGE_ROWS = 32 };
+enum { NVP_AVERAGE_VECTORS = 4, NVP_AVERAGE_ROWS = NVP_AVERAGE_VECTORS * NVP_MOST_LANES }; /* read at a time */
 
 /* What an average of k densities says of the shares from which n samples come. */
 typedef struct {

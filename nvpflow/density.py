@@ -133,8 +133,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
     Parameters
     ----------
     n_layers : int or None, default None
-        Number of coupling layers. Their masks alternate: 1, 0, 1, ... and 0, 1, 0, ... None: 12 over a
-        normal base or with a context; over a mixture 8, or 4 of fewer than 1500 samples in at most four columns.
+        Number of coupling layers. Their masks alternate: 1, 0, 1, ... and 0, 1, 0, ... None: 12 over a normal
+        base or with a context; over a mixture 8, or 4 for fewer than 1500 samples in at most four columns.
     hidden_dim : int or sequence of int, default 32
         Width of the networks' hidden layer, or widths of several hidden layers.
     activation : {"relu", "tanh", "silu"}, default "relu"

@@ -12,10 +12,9 @@ PyObject *find_shares(PyObject *module, PyObject *args) {
                           &steps.negligible, type, &shares))
         return NULL;
     const npy_intp n = PyArray_SIZE(weight), k = PyArray_SIZE(shares);
-    if (PyArray_TYPE(density) != NPY_DOUBLE || PyArray_TYPE(weight) != NPY_DOUBLE ||
-        PyArray_TYPE(shares) != NPY_DOUBLE || PyArray_NDIM(density) != 2 || PyArray_DIM(density, 0) != k ||
-        PyArray_DIM(density, 1) != n || !PyArray_ISCARRAY_RO(density) || !PyArray_ISCARRAY_RO(weight) ||
-        !PyArray_ISCARRAY(shares) || n_steps < 0 || steps_to_drop < 0) {
+    if (PyArray_NDIM(density) != 2 || PyArray_DIM(density, 0) != k || PyArray_DIM(density, 1) != n ||
+        !is_array(density, NPY_DOUBLE, PyArray_SIZE(density), 0) || !is_array(weight, NPY_DOUBLE, n, 0) ||
+        !is_array(shares, NPY_DOUBLE, k, 1) || n_steps < 0 || steps_to_drop < 0) {
         PyErr_SetString(PyExc_ValueError,
                         "density (k, n), weight (n) and shares (k) must be contiguous arrays of float64, "
                         "and the last one writeable; numbers of steps must not be negative");

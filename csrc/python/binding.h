@@ -151,6 +151,12 @@ static inline PyObject *pair(PyArrayObject *first, PyArrayObject *second) {
     "context : array_like of real numbers, shape (n, C), optional\n"                                                   \
     "    The condition of the density. Required if context_dim, C, is not 0.\n"
 
+/* Whether this is a contiguous array of so many elements of a type. */
+static inline int is_array(PyArrayObject *array, int typenum, npy_intp size, int writeable) {
+    return PyArray_TYPE(array) == typenum && PyArray_SIZE(array) == size &&
+           (writeable ? PyArray_ISCARRAY(array) : PyArray_ISCARRAY_RO(array));
+}
+
 PyObject *adam_step(PyObject *module, PyObject *args);
 PyObject *incomplete_sums(PyObject *module, PyObject *args);
 PyObject *em(PyObject *module, PyObject *args);

@@ -4,8 +4,7 @@
 #include "../factor_model.h"
 
 static int has_shape(PyArrayObject *array, npy_intp size, int writeable) {
-    return PyArray_TYPE(array) == NPY_DOUBLE && PyArray_SIZE(array) == size &&
-           (writeable ? PyArray_ISCARRAY(array) : PyArray_ISCARRAY_RO(array));
+    return is_array(array, NPY_DOUBLE, size, writeable);
 }
 
 /* The prior: (n, samples, shrinkage, limits, floor, added, repeated, n_factors). Its arrays belong to the tuple. */

@@ -2,11 +2,6 @@
 #include "binding.h"
 #include "../kmeans.h"
 
-static int is_array(PyArrayObject *array, int typenum, npy_intp size, int writeable) {
-    return PyArray_TYPE(array) == typenum && PyArray_SIZE(array) == size &&
-           (writeable ? PyArray_ISCARRAY(array) : PyArray_ISCARRAY_RO(array));
-}
-
 /* Points (n, dim) and their share (n). -1 with an exception. */
 static int set_points(PyArrayObject *points, PyArrayObject *share, nvp_points *to) {
     const int typenum = PyArray_TYPE(points);

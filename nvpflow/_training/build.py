@@ -44,7 +44,8 @@ def coupling_options(settings: Settings, over_mixture: bool) -> dict[str, Any]:
 def new_flow(settings: Settings, data: Data, seed: int, base: FittedBase | None = None, n_samples: float = np.inf) -> Flow:
     """Create a flow with initial parameters for these samples and their context, both standardised.
 
-    `n_samples`: how many it is trained on, which may be more than these."""
+    `n_samples`: how many it is trained on, which may be more than these.
+    """
     dim, context_dim = data.x.shape[1], 0 if data.context is None else data.context.shape[1]
     over_mixture = isinstance(base, MixtureBase) and not context_dim
     kind: Callable[..., Coupling] = COUPLINGS[settings.coupling]

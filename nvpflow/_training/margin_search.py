@@ -16,7 +16,7 @@ from nvpflow._training.margins import AS_IT_IS, BY_MIXTURE, BY_QUANTILES, Margin
 from nvpflow._training.mixture_candidates import Candidates
 from nvpflow._training.mixture_search import COMPONENTS
 from nvpflow._training.stacking import LARGEST_LOSS, fit_growing, log_average, mean_gain, share_of_distinct, shares_of
-from nvpflow._training.statistics import holds_values, mean_and_error
+from nvpflow._training.statistics import average, holds_values, mean_and_error
 from nvpflow._typing import Bools, FloatDType, Floats, Ints
 
 __all__ = [
@@ -133,7 +133,7 @@ def quick_log_density(
     if not may_bend.any():
         return without
     found = [without, *(_held_out(look, shapes) for shapes in _shapes_that_gain(look, may_bend))]
-    return max(found, key=lambda log_probs: float(np.average(log_probs, weights=look.weight)))
+    return max(found, key=lambda log_probs: average(log_probs, look.weight))
 
 
 @dataclass
@@ -207,12 +207,12 @@ def _best_that_pays(look: _Look, ways: list[Ints], least: float) -> _Paying | No
     if not ways:
         return None
     without = _held_out(look, None)
-    score, found = float(np.average(without, weights=look.weight)), []
+    score, found = average(without, look.weight), []
     for shapes in ways:
         within = _held_out(look, shapes)
         gain, error = mean_gain(within - without, look.weight)
         if gain > least * error:
-            found.append(_Paying(shapes, (score, float(np.average(within, weights=look.weight)))))
+            found.append(_Paying(shapes, (score, average(within, look.weight))))
     return max(found, key=lambda one: one.scores[1], default=None)
 
 

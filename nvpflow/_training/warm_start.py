@@ -190,7 +190,7 @@ def _expected_shape(settings: Settings, data: Data, base: Base | None, n_layers:
         "dtype": settings.dtype.name,
         "base": settings.base if settings.base != "auto" else "mixture" if has_mixture else "normal",
         "standardize": settings.standardize,
-        "n_layers": n_layers if settings.n_layers is None else settings.n_layers,
+        "n_layers": settings.n_layers or n_layers,
         "hidden_dim": _widths(settings.hidden_dim),
         "activation": settings.activation,
         "coupling": settings.coupling,

@@ -13,4 +13,18 @@ extern long threads_left;    /* and for threads */
 extern bool faults_last;     /* all after it fail as well */
 extern size_t n_faults, n_threads_started;
 
+/* Every allocation of the call fails once. For programs that include check.h. */
+#define FAIL_EACH(call)                                                                                                \
+    do {                                                                                                               \
+        long n_allocations = -1;                                                                                       \
+        nvp_status status;                                                                                             \
+        do {                                                                                                           \
+            allocations_left = ++n_allocations;                                                                        \
+            status = (call);                                                                                           \
+            CHECK(allocations_left < 0 ? status == NVP_ERROR_MEMORY : status == NVP_OK);                               \
+        } while (status == NVP_ERROR_MEMORY && n_allocations < 20);                                                    \
+        CHECK(n_allocations > 0 && status == NVP_OK);                                                                  \
+        allocations_left = -1;                                                                                         \
+    } while (0)
+
 #endif

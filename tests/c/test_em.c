@@ -250,20 +250,6 @@ static void test_kmeans(void) {
     CHECK(is_near(shares[0], 0.5) && is_near(means[3], 2) && is_near(squares[1], 0.5) && is_near(squares[2], 0.5));
 }
 
-/* Every allocation fails once. Return how many there are. */
-#define FAIL_EACH(call)                                                                                                \
-    do {                                                                                                               \
-        long n_allocations = -1;                                                                                       \
-        nvp_status status;                                                                                             \
-        do {                                                                                                           \
-            allocations_left = ++n_allocations;                                                                        \
-            status = (call);                                                                                           \
-            CHECK(allocations_left < 0 ? status == NVP_ERROR_MEMORY : status == NVP_OK);                               \
-        } while (status == NVP_ERROR_MEMORY && n_allocations < 20);                                                    \
-        CHECK(n_allocations > 0 && status == NVP_OK);                                                                  \
-        allocations_left = -1;                                                                                         \
-    } while (0)
-
 static void test_groups(void) {
     static line all;
     CHECK(fit_line(&all, 20) == NVP_OK);
