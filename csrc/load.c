@@ -101,6 +101,18 @@ static bool find_member(span file, const char *wanted, span *content) {
     return found;
 }
 
+/* Whether all members are what the directory says of them. Otherwise one that a file need not have, under a damaged
+ * name, would be taken as absent. */
+static bool is_whole(span file) {
+    span directory, entry, name, content;
+    if (!find_directory(file, &directory))
+        return false;
+    for (size_t at = 0; at < directory.size;)
+        if (!next_entry(directory, &at, &entry, &name) || !read_member(file, entry, name, &content))
+            return false;
+    return true;
+}
+
 /* Whether the directory has a member with a name, and no damaged entry before it. */
 static bool has_member(span file, const char *wanted) {
     span directory, entry, name = {0};
@@ -192,7 +204,7 @@ nvp_status nvp_flow_load_bytes(const void *bytes, size_t n, nvp_flow **flow, voi
     if (!flow || !params || (n && !bytes))
         return NVP_ERROR_ARGUMENT;
     *flow = NULL, *params = NULL;
-    nvp_status status = load_flow(file, flow);
+    nvp_status status = is_whole(file) ? load_flow(file, flow) : NVP_ERROR_FORMAT;
     if (status == NVP_OK)
         status = load_parameters(file, nvp_flow_dtype(*flow), nvp_flow_n_parameters(*flow), params);
     if (status != NVP_OK) {
@@ -260,7 +272,9 @@ nvp_status nvp_ensemble_load_bytes(const void *bytes, size_t n, nvp_ensemble **e
     if (!ensemble || !params || (n && !bytes))
         return NVP_ERROR_ARGUMENT;
     *ensemble = NULL, *params = NULL;
-    nvp_status status = (has_member(file, FLOW) ? load_ensemble_of_one : load_ensemble)(file, ensemble);
+    nvp_status status = NVP_ERROR_FORMAT;
+    if (is_whole(file))
+        status = (has_member(file, FLOW) ? load_ensemble_of_one : load_ensemble)(file, ensemble);
     if (status == NVP_OK)
         status = load_parameters(file, nvp_ensemble_dtype(*ensemble), nvp_ensemble_n_parameters(*ensemble), params);
     if (status != NVP_OK) {

@@ -82,7 +82,7 @@ from nvpflow.supports._fitted import Supports, check_unchanged, supports_for
 from nvpflow.supports._kinds import REALS, Kind
 from nvpflow.supports._repeated import warn_of_repeated_values
 from nvpflow.supports._steps import warn_of_steps
-from nvpflow.supports._turns import warn_of_many_turns
+from nvpflow.supports._turns import refuse_heavy_tails, warn_of_many_turns
 
 __all__ = ["FlowDensity", "NotFittedError"]
 
@@ -154,11 +154,12 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
     base : {"auto", "normal", "mixture", "student_t"}, default "auto"
         The base density. "normal": N(0, I). "student_t": a `StudentTBase`, for heavy tails, whose degrees of freedom are
         trained; samples are standardised by the locations and scales of t distributions instead of standard deviations, and by
-        their scatter matrix where that has a higher likelihood. Layers stay if they improve the held-out likelihood by one
-        standard error. "mixture": a `MixtureBase` that expectation-maximisation fits to the standardised samples, with the
-        number of components that minimises the BIC. If samples are held back, the flow then competes with an average of many
-        mixtures, fitted to parts of the samples and weighted by the likelihood of what was held out. The flow is kept if its
-        held-out likelihood is one standard error better; otherwise its layers become identities, and the average is the base.
+        their scatter matrix where that has a higher likelihood; not for angles. Layers stay if they improve the held-out
+        likelihood by one standard error. "mixture": a `MixtureBase` that expectation-maximisation fits to the standardised
+        samples, with the number of components that minimises the BIC. If samples are held back, the flow then competes with an
+        average of many mixtures, fitted to parts of the samples and weighted by the likelihood of what was held out. The flow
+        is kept if its held-out likelihood is one standard error better; otherwise its layers become identities, and the
+        average is the base.
         With a context, an average of mixtures of context and samples, given the context, competes as well, as a
         `ConditionalMixtureBase`. It becomes the base if it is a standard error better than the average of mixtures of the
         samples alone, unless the layers are a standard error better than it on the held-out samples. Then `history_` is not
@@ -668,6 +669,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
             before = before if known is None or known.suit(data, settings.dtype) else None
         kinds = _kinds_of(declared, data.x.shape[1])
         refuse_constant_columns(settings, data.x, kinds, names)
+        refuse_heavy_tails(settings, kinds, names)
         supports, data, seen, incomplete = self._training_data(settings, data, declared, before)
         if declared is not None:
             warn_of_many_turns("X", data.x, kinds, [declared.label(i) for i in range(len(kinds))])
@@ -777,6 +779,7 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         if is_new:
             kinds = _kinds_of(prepared.declared, data.x.shape[1])
             refuse_constant_columns(settings, data.x, kinds, prepared.number_names)
+            refuse_heavy_tails(settings, kinds, prepared.number_names)
             seed = _spreading_seed(settings, prepared.declared)
             supports, _ = supports_for(prepared.declared, data, settings.dtype, seed)
             stream = Stream(settings, data, settings.dtype, supports=supports, n_indicators=n_indicators)

@@ -193,7 +193,7 @@ def _contents(model: Any) -> tuple[dict[str, Any], Flow | FlowEnsemble | None, d
         if supports is not None:
             header["columns"] = [kind._plain() for kind in supports.kinds]
             header |= {name: getattr(supports, name).tolist() for name in ("on_bounds", "is_straight")}
-            arrays["columns"] = np.array([_numbers_of(kind) for kind in supports.kinds]).ravel()
+            arrays["columns"] = np.array([_numbers_of(kind) for kind in supports.kinds], np.float64).ravel()
         if hasattr(model, "_frame"):
             header["frame"] = model._frame.plain()
         categories, encoding = model._known_categories(), model._known_encoding()

@@ -16,6 +16,7 @@ __all__ = ["copies_of", "distinct_rows", "shuffled_groups", "with_copies"]
 
 # The share of rows that must repeat others, and that of distinct rows whose values in a column may repeat others by chance.
 LEAST_COPIES, REPEATED = 0.1, 0.1
+FEWEST_DISTINCT = 10  # fewer different rows, such as those of an indicator and its complement, are cases of a table
 MOST_ROWS = 20_000  # that tell; where so many of more rows are distinct, no component follows a few of them
 
 
@@ -53,7 +54,7 @@ def with_copies(data: Data) -> Data:
 
 def distinct_rows(x: Floats, row: Ints, n_distinct: int) -> Floats:
     """One of each row of x (n, D) if rows are copies; otherwise x itself. `row`, `n_distinct`: see `places_of_rows`."""
-    if (x != x[:1]).any(axis=0).sum() < 2 or n_distinct > (1 - LEAST_COPIES) * len(x):
+    if (x != x[:1]).any(axis=0).sum() < 2 or not FEWEST_DISTINCT <= n_distinct <= (1 - LEAST_COPIES) * len(x):
         return x
     one = x[np.unique(row, return_index=True)[1]]
     return x if all(len(np.unique(column)) <= (1 - REPEATED) * n_distinct for column in one.T) else one

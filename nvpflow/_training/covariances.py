@@ -18,7 +18,7 @@ from nvpflow._training.statistics import (
 )
 from nvpflow._typing import Floats, Ints
 
-__all__ = ["PRIOR_SAMPLES", "CovariancePrior", "shrunk_to_identity"]
+__all__ = ["PRIOR_SAMPLES", "CovariancePrior", "may_have_peaks", "shrunk_to_identity"]
 
 # The prior adds this many samples per dimension to each covariance, with the pooled covariance of all components about their
 # means: Fraley and Raftery (2007), "Bayesian regularization for normal mixture estimation and model-based clustering". Of
@@ -132,6 +132,12 @@ def shrunk_to_identity(x: Floats, weight: Floats | None, n: float) -> Floats:
     shrinkage = min(1.0, error / distance) if distance > 0 else 1.0
     shrunk: Floats = (1 - shrinkage) * covariance + shrinkage * scale * np.eye(dim)
     return shrunk
+
+
+def may_have_peaks(column: Floats) -> bool:
+    """Whether components may be as narrow as a single value of a column (n,): values repeat, and are not only rounded."""
+    least, is_rounded = _least_deviation(column)
+    return least > 0 and not is_rounded
 
 
 def _least_deviation(column: Floats) -> tuple[float, bool]:

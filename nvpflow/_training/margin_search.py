@@ -26,6 +26,7 @@ __all__ = [
     "MOST_COLUMNS",
     "PARTS",
     "QUICK_ROWS",
+    "can_compete",
     "has_many_columns",
     "masks_of_parts",
     "quick_log_density",
@@ -36,6 +37,7 @@ __all__ = [
 # Of a first and quick look, which ends most searches, there are fewer.
 MOST_ROWS, QUICK_ROWS, FEW_ROWS, PARTS_OF_FEW, PARTS = 3000, 600, 500, 4, 2
 FEWEST_ROWS, MOST_COLUMNS = 40, 60
+LEAST_LEFT = 0.2  # of the rows, that a part must leave for mixtures to be fitted to
 # Numbers of components of the mixtures that compete, before all numbers do.
 FEW_COMPONENTS = (1, 8)
 # Standard errors by which margins must be better. Many components follow a curve whose margins say little: on spirals few of
@@ -78,6 +80,8 @@ def search_margins(
     some = data.rows(rng.permutation(n)[:MOST_ROWS])
     masks = masks_of_parts(some, PARTS_OF_FEW if len(some.x) <= FEW_ROWS else PARTS)
     quick_masks = [mask[:QUICK_ROWS] for mask in masks[:PARTS]]
+    if not (can_compete(masks) and can_compete(quick_masks)):
+        return None
     quick = _Look(some.rows(slice(QUICK_ROWS)), quick_masks, dtype, seed, FEW_COMPONENTS, blocks)
     found = _best_that_pays(quick, _shapes_that_gain(quick, may_bend), LEAST_GAIN_OF_FEW)
     found = found and _best_that_pays(_Look(some, masks, dtype, seed, COMPONENTS, blocks), [found.shapes], LEAST_GAIN)
@@ -96,10 +100,16 @@ def has_many_columns(data: Data, blocks: tuple[int, ...]) -> bool:
 
 
 def masks_of_parts(data: Data, n_parts: int) -> list[Bools]:
-    """Masks (n,) of parts of samples in random order, with copies together. There are fewer if the rows are fewer."""
+    """Masks (n,) of parts of samples in random order, with copies together and rows of a group. There are fewer if the rows
+    are fewer."""
     row = copies_of(data)
     part = (np.arange(len(data.x)) if row is None else row) % n_parts
     return [part == i for i in range(part.max() + 1)]
+
+
+def can_compete(masks: list[Bools]) -> bool:
+    """Whether each part leaves enough rows for mixtures to be fitted to: not if there is one group, or one has nearly all."""
+    return len(masks) > 1 and all(np.count_nonzero(~mask) >= LEAST_LEFT * len(mask) for mask in masks)
 
 
 def quick_log_density(

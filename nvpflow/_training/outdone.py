@@ -10,6 +10,7 @@ from nvpflow._training.margin_search import (
     FEW_COMPONENTS,
     PARTS,
     QUICK_ROWS,
+    can_compete,
     has_many_columns,
     masks_of_parts,
     quick_log_density,
@@ -52,7 +53,7 @@ def is_outdone(start: Start) -> bool:
         return False
     some = training.rows(np.random.default_rng(start.seed).permutation(n)[:QUICK_ROWS])
     masks = masks_of_parts(some, PARTS)
-    if len(masks) < PARTS:
+    if not can_compete(masks):
         return False
     quick = quick_log_density(some, masks, start.settings.dtype, start.seed, FEW_COMPONENTS, may_bend, start.blocks)
     order = np.concatenate([np.flatnonzero(mask) for mask in masks])

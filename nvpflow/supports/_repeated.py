@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nvpflow._training.covariances import may_have_peaks
 from nvpflow._training.dataset import Data
 from nvpflow._training.origin import name_columns
 from nvpflow._typing import Floats, Names
@@ -19,8 +20,9 @@ LEAVE_EMPTY = (
     "leave its cells empty (NaN), add a column of a category that says which these are, and fit with missing='marginalize'"
 )
 
-# A column repeats few values if it has FEW_VALUES at most, of MANY_ROWS each in the mean, or if values with OFTEN of the rows
-# each have together MOSTLY of them. Columns that are rounded, such as lengths in tenths or ages in years, have more values.
+# A column repeats few values if these have MANY_ROWS each in the mean, and are FEW_VALUES at most or get peaks, or if values
+# with OFTEN of the rows each have together MOSTLY of them. Columns that are only rounded, such as lengths in tenths or ages in
+# years, have more values and get no peaks. Copies of a row, as weights make them, do not get any either.
 FEW_VALUES, MANY_ROWS, OFTEN, MOSTLY = 20, 10, 0.1, 0.5
 LEAST_ROWS = 2 * MANY_ROWS  # fewer say nothing
 MOST_ROWS = 20_000  # to look at
@@ -35,13 +37,15 @@ def warn_of_repeated_values(data: Data, declared: Declared | None, names: Names 
     if n_rows < LEAST_ROWS:
         return
     kinds = declared.of_columns(n_columns) if declared else (REALS,) * n_columns
-    repeats = np.array([_repeats(x, kind, data.weight) for x, kind in zip(data.x.T, kinds)])
+    first = slice(None) if data.copy_of is None else np.unique(data.copy_of, return_index=True)[1]
+    repeats = np.array([_repeats(x, kind, data.weight) or _gets_peaks(x[first], kind) for x, kind in zip(data.x.T, kinds)])
     if repeats.any():
         warn_user(
             f"column(s) {name_columns(repeats, names)} of X repeat few values. As real numbers these have no finite density: "
-            "the model puts narrow peaks of the right mass and of arbitrary height. For probabilities of the values declare "
-            "the columns in support, as 'integer' if they count or as 'category' if they have no order. For that of a single "
-            f"value that stands out, such as 0 for none, {LEAVE_EMPTY}"
+            "the model puts narrow peaks of the right mass and of arbitrary height, and says less of the other columns given "
+            "such a value. For probabilities of the values declare the columns in support, as 'integer' if they count (divide "
+            "rounded ones by their unit first) or as 'category' if they have no order. For that of a single value that stands "
+            f"out, such as 0 for none, {LEAVE_EMPTY}"
         )
 
 
@@ -59,3 +63,12 @@ def _repeats(x: Floats, kind: Kind, weight: Floats | None) -> bool:
         return True
     shares = times / len(x) if weight is None else np.bincount(place, weight) / weight.sum()
     return float(shares[(shares >= OFTEN) & (times >= MANY_ROWS)].sum()) >= MOSTLY
+
+
+def _gets_peaks(x: Floats, kind: Kind) -> bool:
+    """Whether values of a column (n,) have MANY_ROWS each in the mean, and peaks, though there are more than a few."""
+    if kind.is_whole or kind.turn:
+        return False
+    x = x[:: max(1, len(x) // MOST_ROWS)]
+    x = x[~np.isin(x, kind.cells)]
+    return len(x) >= LEAST_ROWS and len(np.unique(x)) <= len(x) / MANY_ROWS and may_have_peaks(x)

@@ -22,6 +22,7 @@ from nvpflow._training.margin_search import (
     MOST_COLUMNS,
     PARTS,
     QUICK_ROWS,
+    can_compete,
     masks_of_parts,
     quick_log_density,
 )
@@ -86,7 +87,7 @@ class _Look(NamedTuple):
         if len(some.x) < FEWEST_ROWS or varies.sum() > MOST_COLUMNS:
             return None
         masks = masks_of_parts(some, PARTS)
-        if len(masks) < PARTS:
+        if not can_compete(masks):
             return None
         return cls(some, masks, varies, dtype, seed)
 

@@ -1,4 +1,4 @@
-"""A warning about angles that are perhaps not in radians."""
+"""Angles that are perhaps not in radians, and bases with mass beyond the turns that are summed over."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nvpflow._typing import Floats
+from nvpflow._training.heavy_tails import STUDENT_T
+from nvpflow._training.origin import name_columns
+from nvpflow._training.settings import Settings
+from nvpflow._typing import Floats, Names
 from nvpflow._warnings import warn_user
-from nvpflow.supports._kinds import Angle, AnyKind
+from nvpflow.supports._kinds import Angle, AnyKind, Kind
 
-__all__ = ["warn_of_many_turns"]
+__all__ = ["refuse_heavy_tails", "warn_of_many_turns"]
 
 MANY = 2  # turns: hours span 3.8 and degrees 57 of the range that nobody has declared
 
@@ -29,3 +32,16 @@ def warn_of_many_turns(name: str, x: Floats, kinds: Sequence[AnyKind | None], la
                 f"column {label} of {name} has values over {turns:.0f} turns of 2 pi, the range of Angle() by default: of "
                 "values in other units, such as degrees or hours, declare the range, as in Angle(0, 360) or Angle(0, 24)"
             )
+
+
+def refuse_heavy_tails(settings: Settings, kinds: Sequence[Kind], names: Names | None) -> None:
+    """Raise a ValueError if a base with heavy tails is to model angles.
+
+    The density of an angle is a sum over five turns. Of a spike among uniform angles 2 % of the mass was beyond them.
+    """
+    are_angles = np.array([kind.turn > 0 for kind in kinds])
+    if settings.base == STUDENT_T and are_angles.any():
+        raise ValueError(
+            f"base must not be 'student_t' if a column of X is an angle, as column(s) {name_columns(are_angles, names)}: its "
+            "tails reach beyond the turns that the density of an angle is summed over; 'auto', 'mixture' and 'normal' do not"
+        )

@@ -46,6 +46,7 @@ CASES = {
     "an ensemble": (X, ["angle", None, "angle"], {"n_models": 2}),
     "an ensemble with layers": (X, ["angle", None, "angle"], {"n_models": 2, "base": "normal"}),
     "whole numbers": (COUNTS, [nvpflow.Integer(0), nvpflow.Integer(0, 9), nvpflow.Integer(None, 0)], {}),
+    "whole numbers between bounds": (COUNTS[:, 1:2], [nvpflow.Integer(0, 9)], {}),
     "four of whole numbers": (np.column_stack([COUNTS, COUNTS[::-1, 0]]), ["integer"] * 4, {}),
     "seven of whole numbers": (np.column_stack([COUNTS, COUNTS[::-1], COUNTS[::2, 0].repeat(2)]), ["integer"] * 7, {}),
     "each kind": (np.column_stack([X, COUNTS[:, 0], np.exp(X[:, 1])]), ["angle", None, "angle", "integer", "positive"], {}),
@@ -137,6 +138,18 @@ def test_damaged_files(changed, program, tmp_path):
     fit(X[:, :2], ["angle", None]).save(tmp_path / "model.npz")
     X[:, :2].tofile(tmp_path / "rows.bin")
     assert status_of(program, tmp_path, **changed) == FORMAT
+
+
+@pytest.mark.parametrize("name", ["columns.npy", "origin.npy"])
+def test_members_under_damaged_names(name, program, tmp_path):
+    """A file need not have these members. Without them it would have another density."""
+    fit(5 + np.exp(X[:, 1:2]), [(5, None)]).save(tmp_path / "model.npz")
+    X[:, :1].tofile(tmp_path / "rows.bin")
+    content = bytearray((tmp_path / "model.npz").read_bytes())
+    content[content.rindex(name.encode())] ^= 1  # in the directory, which is at the end
+    (tmp_path / "model.npz").write_bytes(content)
+    run_tests(program, "files_for_python", "--", tmp_path)
+    assert int((tmp_path / "status.txt").read_text()) == FORMAT
 
 
 @pytest.mark.parametrize(

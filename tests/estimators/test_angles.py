@@ -162,6 +162,14 @@ def test_bad_ranges(arguments, message):
         nvpflow.Angle(*arguments)
 
 
+@pytest.mark.parametrize("fit", [nvpflow.FlowDensity.fit, nvpflow.FlowDensity.partial_fit])
+def test_a_base_with_mass_beyond_the_turns(fit):
+    model = nvpflow.FlowDensity(base="student_t", support=SUPPORT, **QUICK)
+    with pytest.raises(ValueError, match=r"base must not be 'student_t' if a column of X is an angle, as column\(s\) 0, 2:"):
+        fit(model, X)
+    assert not hasattr(model, "flow_")
+
+
 class TestOtherUnits:
     """Degrees and hours without a range."""
 

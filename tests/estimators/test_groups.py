@@ -52,6 +52,13 @@ def test_few_groups_of_different_sizes():
     assert len(validation.x) == 300 and len(training.x) == len(X) - 300
 
 
+@pytest.mark.parametrize("sizes", [[500, 500], [940, 20, 20, 20], [980, 10, 10], [250, 750]])
+def test_a_group_with_nearly_all_rows(sizes):
+    """Or the only one that is left when the other is held out."""
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    assert gap(nvpflow.FlowDensity(random_state=0).fit(FRESH[:1000], groups=groups)) < 0.2
+
+
 def test_the_order_of_the_rows_and_the_names_of_the_groups_do_not_matter():
     order = RNG.permutation(len(X))
     first = make(random_state=0).fit(X, groups=GROUPS)

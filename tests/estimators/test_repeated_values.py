@@ -20,7 +20,8 @@ def fit(*columns, **options):
     rng(1).integers(0, 5, 1000),
     rng(1).integers(1, 13, 1000) / 12,
     np.where(rng(1).random(1000) < 0.6, 0, NORMAL),
-], ids=["five", "months", "zeros"])  # fmt: skip
+    4 + rng(1).exponential(0.5, 1000).round(1),
+], ids=["five", "months", "zeros", "magnitudes"])  # fmt: skip
 def test_few_values_warn(column):
     with pytest.warns(UserWarning, match=r"column\(s\) 1 of X repeat few values.*'integer'.*'category'"):
         fit(NORMAL, column)

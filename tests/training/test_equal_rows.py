@@ -29,6 +29,15 @@ def test_five_values(state):
     np.testing.assert_allclose(density / density.sum(), p, atol=0.02)
 
 
+@pytest.mark.filterwarnings("ignore:X has 2 distinct rows", "ignore:column.* are linear combinations")
+@pytest.mark.parametrize("n", [60, 300])
+def test_two_different_rows(n):
+    """As particles that collapse to two, or an indicator and its complement."""
+    one = rng(0).integers(0, 2, n).astype(float)
+    model = R(random_state=0).fit(np.stack([one, 1 - one], axis=1))
+    np.testing.assert_allclose(shares(model, [[0, 1], [1, 0]]), [1 - one.mean(), one.mean()], atol=0.05)
+
+
 @every_state
 def test_dependent_binary_columns(state):
     first, flips = rng(state).random((2, 4000)) < [[0.3], [0.1]]
