@@ -88,7 +88,7 @@ __all__ = ["FlowDensity", "NotFittedError"]
 
 NO_DENSITY = (
     "the mean log-density of the samples is not finite {}: coupling='spline', a scale_bound, standardize=True, "
-    "dtype='float64', fewer layers, a smaller learning_rate, or samples of a smaller range may help"
+    "dtype='float64', fewer layers, a smaller learning_rate, or samples of a smaller range or in other units may help"
 )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nvpflow._training.dataset import Data
+from nvpflow._training.dataset import FEWEST_DISTINCT, Data
 from nvpflow._training.statistics import places_of_rows
 from nvpflow._typing import Floats, Ints
 
@@ -16,7 +16,6 @@ __all__ = ["copies_of", "distinct_rows", "shuffled_groups", "with_copies"]
 
 # The share of rows that must repeat others, and that of distinct rows whose values in a column may repeat others by chance.
 LEAST_COPIES, REPEATED = 0.1, 0.1
-FEWEST_DISTINCT = 10  # fewer different rows, such as those of an indicator and its complement, are cases of a table
 MOST_ROWS = 20_000  # that tell; where so many of more rows are distinct, no component follows a few of them
 
 

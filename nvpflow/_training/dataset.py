@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nvpflow.supports import Declared
 
 __all__ = [
+    "FEWEST_DISTINCT",
     "Data",
     "check_data",
     "check_numbers",
@@ -32,6 +33,8 @@ __all__ = [
 # Weights in ratios of whole numbers are counts, unless these make more than MOST_COUNTED_ROWS rows and more than MOST_COPIES
 # times the given rows.
 MOST_COUNTED_ROWS, MOST_COPIES = 1_000_000, 10
+# Fewer different rows, such as those of an indicator and its complement, have no copies: nothing could be held out.
+FEWEST_DISTINCT = 3
 # A column has no density of its own if other columns determine it up to this share of its standard deviation.
 LEAST_RESIDUAL, SAME = {"float32": 1e-6, "float64": 1e-9}, 1e-6
 # A first look at so many rows, or up to twice as many, finds columns of which others leave up to LOOK times that share. All
@@ -127,7 +130,8 @@ def check_data(
     if times is not None:
         row = np.repeat(np.arange(len(x)), times)
         copies = data.rows(row)
-        return _sorted(copies._replace(copy_of=row) if times.max() > 1 and group is None else copies)
+        are_copies = times.max() > 1 and n >= FEWEST_DISTINCT and group is None
+        return _sorted(copies._replace(copy_of=row) if are_copies else copies)
     relative = (weight / weight.max())[weight > 0]  # their sum cannot overflow
     data = data.rows(weight > 0)._replace(weight=relative / relative.mean())
     return _sorted(evened_out(data) if minimum >= 2 else data)

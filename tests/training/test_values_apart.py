@@ -90,7 +90,7 @@ def test_floor_of_frequent_values_is_no_wider_than_that_of_scikit_learn():
     assert 1e-4 < floor[0] <= 1.001e-3
 
 
-@pytest.mark.filterwarnings("ignore:column.s. 0 of X repeat few values")
+@pytest.mark.filterwarnings("ignore:column.s. 0, 2 of X repeat few values")
 def test_more_steps_compete():
     x = np.random.default_rng(1).permutation(graded(1200, 1))
     x[:, 1:] = np.round(x[:, 1:], 1)
