@@ -38,6 +38,10 @@ VECTOR_FLAGS = {
     "avx2": ["-DVECTOR_BYTES=32", "-mavx2", "-mfma"],
     "avx512": ["-DVECTOR_BYTES=64", "-mavx512f", "-mfma"],
 }
+# The least percentages of the peak that are promised of affine couplings, by hidden size. Twice the lanes halve the operations,
+# but not what surrounds them.
+AFFINE_SHARES = {32: 75, 64: 82, 128: 82, 256: 82}
+AFFINE_SHARES_OF_AVX512 = {32: 60, 64: 65, 128: 60, 256: 60}
 results = []
 
 
@@ -122,8 +126,8 @@ def multiply_adds(dim, hidden, n_layers):
 
 def training(peak, repeats, torch_peer, jax_peer):
     print("training, 1000 points, 8 layers, 1000 full-batch steps")
-    x = moons_data()
-    start = moons_flow(64)
+    x, start = moons_data(), moons_flow(64)
+    claims = AFFINE_SHARES_OF_AVX512 if start.layers[0].isa == "avx512" else AFFINE_SHARES
     state = start.state_dict()
 
     def ours(hidden=64, n_jobs=1):
@@ -140,7 +144,7 @@ def training(peak, repeats, torch_peer, jax_peer):
         sides["JAX jit"] = lambda: train(parameters, x)[0].block_until_ready()
     found = turns(sides, repeats, peak=peak.measure)
     line("H = 64", found["nvpflow"], "s")
-    line("H = 64, of the peak", of_peak(found, 6 * multiply_adds(2, 64, 8) * 1e6), "%", 82)
+    line("H = 64, of the peak", of_peak(found, 6 * multiply_adds(2, 64, 8) * 1e6), "%", claims[64])
     if torch_peer:
         line("training, times as fast as PyTorch eager", ratios(found, "PyTorch eager"), "", 60)
     if "torch.compile" in found:
@@ -148,9 +152,9 @@ def training(peak, repeats, torch_peer, jax_peer):
     if jax_peer:
         line("training, times as fast as JAX jit", ratios(found, "JAX jit"), "", 15)
     two_threads(peak, repeats, "H = 64", ours, lambda: ours(n_jobs=2))
-    for hidden, claim in ((32, 75), (128, 82), (256, 82)):
+    for hidden in (32, 128, 256):
         found = turns({"nvpflow": lambda: ours(hidden)}, repeats, peak=peak.measure)
-        line(f"H = {hidden}, of the peak", of_peak(found, 6 * multiply_adds(2, hidden, 8) * 1e6), "%", claim)
+        line(f"H = {hidden}, of the peak", of_peak(found, 6 * multiply_adds(2, hidden, 8) * 1e6), "%", claims[hidden])
 
 
 def torch_training(torch_peer, state, x, epochs):
