@@ -49,6 +49,7 @@ class Peak:
     """The program that measures the peak, compiled once for the instruction set that nvpflow uses here."""
 
     def __init__(self, isa):
+        self.isa = isa
         self.directory = tempfile.TemporaryDirectory()
         self.program = Path(self.directory.name) / "peak"
         compiler = os.environ.get("CC", "cc")
@@ -126,8 +127,9 @@ def multiply_adds(dim, hidden, n_layers):
 
 def training(peak, repeats, torch_peer, jax_peer):
     print("training, 1000 points, 8 layers, 1000 full-batch steps")
-    x, start = moons_data(), moons_flow(64)
-    claims = AFFINE_SHARES_OF_AVX512 if start.layers[0].isa == "avx512" else AFFINE_SHARES
+    claims = AFFINE_SHARES_OF_AVX512 if peak.isa == "avx512" else AFFINE_SHARES
+    x = moons_data()
+    start = moons_flow(64)
     state = start.state_dict()
 
     def ours(hidden=64, n_jobs=1):

@@ -56,7 +56,7 @@ static bool find_directory(span file, span *directory) {
     return part(file, offset, size, directory) && directory->bytes + size == end.bytes;
 }
 
-/* Read the content of the member that a directory entry describes. */
+/* Find the content of the member that a directory entry describes. */
 static bool read_member(span file, span entry, span name, span *content) {
     enum { LOCAL = 30 };
     const size_t flags = integer16(entry.bytes + 8), method = integer16(entry.bytes + 10);
@@ -69,8 +69,7 @@ static bool read_member(span file, span entry, span name, span *content) {
     const size_t name_size = integer16(local.bytes + 26), extra_size = integer16(local.bytes + 28);
     return name_size == name.size && part(file, offset + LOCAL, name_size, &local_name) &&
            memcmp(local_name.bytes, name.bytes, name.size) == 0 &&
-           part(file, offset + LOCAL + name_size + extra_size, size, content) &&
-           nvp_crc32(content->bytes, content->size) == integer32(entry.bytes + 16);
+           part(file, offset + LOCAL + name_size + extra_size, size, content);
 }
 
 /* Read the directory entry at *at, and move *at to the next one. */
@@ -80,6 +79,19 @@ static bool next_entry(span directory, size_t *at, span *entry, span *name) {
         !part(directory, *at + ENTRY, integer16(entry->bytes + 28), name))
         return false;
     *at += ENTRY + name->size + integer16(entry->bytes + 30) + integer16(entry->bytes + 32);
+    return true;
+}
+
+/* Whether all members are what the directory says of them. Otherwise one that a file need not have, under a damaged
+ * name, would be taken as absent. */
+static bool is_whole(span file) {
+    span directory, entry, name, content;
+    if (!find_directory(file, &directory))
+        return false;
+    for (size_t at = 0; at < directory.size;)
+        if (!next_entry(directory, &at, &entry, &name) || !read_member(file, entry, name, &content) ||
+            nvp_crc32(content.bytes, content.size) != integer32(entry.bytes + 16))
+            return false;
     return true;
 }
 
@@ -99,18 +111,6 @@ static bool find_member(span file, const char *wanted, span *content) {
         found = true;
     }
     return found;
-}
-
-/* Whether all members are what the directory says of them. Otherwise one that a file need not have, under a damaged
- * name, would be taken as absent. */
-static bool is_whole(span file) {
-    span directory, entry, name, content;
-    if (!find_directory(file, &directory))
-        return false;
-    for (size_t at = 0; at < directory.size;)
-        if (!next_entry(directory, &at, &entry, &name) || !read_member(file, entry, name, &content))
-            return false;
-    return true;
 }
 
 /* Whether the directory has a member with a name, and no damaged entry before it. */

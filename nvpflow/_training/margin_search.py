@@ -100,15 +100,16 @@ def has_many_columns(data: Data, blocks: tuple[int, ...]) -> bool:
 
 
 def masks_of_parts(data: Data, n_parts: int) -> list[Bools]:
-    """Masks (n,) of parts of samples in random order, with copies together and rows of a group. There are fewer if the rows
-    are fewer."""
+    """Masks (n,) of parts of samples in random order, with copies, and rows of a group, together. There are fewer if the rows
+    are fewer.
+    """
     row = copies_of(data)
     part = (np.arange(len(data.x)) if row is None else row) % n_parts
     return [part == i for i in range(part.max() + 1)]
 
 
 def can_compete(masks: list[Bools]) -> bool:
-    """Whether each part leaves enough rows for mixtures to be fitted to: not if there is one group, or one has nearly all."""
+    """Whether each part leaves enough rows for mixtures to be fitted to. A single part does not, nor one of nearly all."""
     return len(masks) > 1 and all(np.count_nonzero(~mask) >= LEAST_LEFT * len(mask) for mask in masks)
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from nvpflow._training.covariances import may_have_peaks
 from nvpflow._training.dataset import Data
 from nvpflow._training.origin import name_columns
-from nvpflow._typing import Floats, Names
+from nvpflow._training.statistics import places_of_rows
+from nvpflow._typing import Floats, Ints, Names
 from nvpflow._warnings import warn_user
 from nvpflow.supports._kinds import REALS, Kind
 from nvpflow.supports._parameter import Declared
@@ -37,25 +38,40 @@ def warn_of_repeated_values(data: Data, declared: Declared | None, names: Names 
     if n_rows < LEAST_ROWS:
         return
     kinds = declared.of_columns(n_columns) if declared else (REALS,) * n_columns
-    first = slice(None) if data.copy_of is None else np.unique(data.copy_of, return_index=True)[1]
-    repeats = np.array([_repeats(x, kind, data.weight) or _gets_peaks(x[first], kind) for x, kind in zip(data.x.T, kinds)])
+    distinct = _without_copies(data)
+    repeats = np.array(
+        [_repeats(x, kind, data.weight) or _gets_peaks(one, kind) for x, one, kind in zip(data.x.T, distinct.T, kinds)]
+    )
     if repeats.any():
         warn_user(
             f"column(s) {name_columns(repeats, names)} of X repeat few values. As real numbers these have no finite density: "
-            "the model puts narrow peaks of the right mass and of arbitrary height, and says less of the other columns given "
-            "such a value. For probabilities of the values declare the columns in support, as 'integer' if they count (divide "
+            "the model puts narrow peaks of the right mass and of arbitrary height, and predicts the other columns less well "
+            "for it. For probabilities of the values declare the columns in support, as 'integer' if they count (divide "
             "rounded ones by their unit first) or as 'category' if they have no order. For that of a single value that stands "
             f"out, such as 0 for none, {LEAVE_EMPTY}"
         )
 
 
-def _repeats(x: Floats, kind: Kind, weight: Floats | None) -> bool:
+def _without_copies(data: Data) -> Floats:
+    """One of each row that weights have copied. Rows of a group have the same `copy_of`, too, but differ."""
+    if data.copy_of is None:
+        return data.x
+    place, _ = places_of_rows(np.column_stack([data.copy_of, data.x]))
+    return data.x[np.unique(place, return_index=True)[1]]
+
+
+def _rows_that_tell(x: Floats, kind: Kind) -> Ints:
+    """The rows to look at of a column (n,): some, without values on a bound; none of whole numbers and of angles."""
     if kind.is_whole or kind.turn:
-        return False
-    some = slice(None, None, max(1, len(x) // MOST_ROWS))
-    x, weight = x[some], None if weight is None else weight[some]
-    inside = ~np.isin(x, kind.cells)
-    x, weight = x[inside], None if weight is None else weight[inside]
+        return np.empty(0, np.intp)
+    some = np.arange(0, len(x), max(1, len(x) // MOST_ROWS))
+    return some[~np.isin(x[some], kind.cells)]
+
+
+def _repeats(x: Floats, kind: Kind, weight: Floats | None) -> bool:
+    """Whether the values of a column (n,) are few, or most rows have one of a few."""
+    rows = _rows_that_tell(x, kind)
+    x, weight = x[rows], None if weight is None else weight[rows]
     values, place, times = np.unique(x, return_inverse=True, return_counts=True)
     if len(values) < 2 or len(x) < LEAST_ROWS:
         return False
@@ -67,8 +83,5 @@ def _repeats(x: Floats, kind: Kind, weight: Floats | None) -> bool:
 
 def _gets_peaks(x: Floats, kind: Kind) -> bool:
     """Whether values of a column (n,) have MANY_ROWS each in the mean, and peaks, though there are more than a few."""
-    if kind.is_whole or kind.turn:
-        return False
-    x = x[:: max(1, len(x) // MOST_ROWS)]
-    x = x[~np.isin(x, kind.cells)]
+    x = x[_rows_that_tell(x, kind)]
     return len(x) >= LEAST_ROWS and len(np.unique(x)) <= len(x) / MANY_ROWS and may_have_peaks(x)

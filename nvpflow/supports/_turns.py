@@ -37,7 +37,7 @@ def warn_of_many_turns(name: str, x: Floats, kinds: Sequence[AnyKind | None], la
 def refuse_heavy_tails(settings: Settings, kinds: Sequence[Kind], names: Names | None) -> None:
     """Raise a ValueError if a base with heavy tails is to model angles.
 
-    The density of an angle is a sum over five turns. Of a spike among uniform angles 2 % of the mass was beyond them.
+    The density of an angle is a sum over five turns. For a spike among uniform angles, 2 % of the mass lay beyond them.
     """
     are_angles = np.array([kind.turn > 0 for kind in kinds])
     if settings.base == STUDENT_T and are_angles.any():

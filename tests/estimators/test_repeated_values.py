@@ -40,6 +40,12 @@ def test_rounded_values_do_not_warn(column):
         fit(NORMAL, column)
 
 
+def test_groups_are_no_copies():
+    x = np.column_stack([NORMAL, 4 + rng(1).exponential(0.5, 1000).round(1)])
+    with pytest.warns(UserWarning, match=r"column\(s\) 1 of X repeat few values"):
+        nvpflow.FlowDensity(**QUICK).fit(x, groups=np.arange(1000) // 100)
+
+
 def test_declared_columns_do_not_warn():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
