@@ -12,7 +12,7 @@ from nvpflow._training.dataset import FEWEST_DISTINCT, Data
 from nvpflow._training.statistics import places_of_rows
 from nvpflow._typing import Floats, Ints
 
-__all__ = ["copies_of", "distinct_rows", "shuffled_groups", "with_copies"]
+__all__ = ["copies_of", "distinct_rows", "shuffled_groups", "with_copies", "without_copies"]
 
 # The share of rows that must repeat others, and that of distinct rows whose values in a column may repeat others by chance.
 LEAST_COPIES, REPEATED = 0.1, 0.1
@@ -57,6 +57,14 @@ def distinct_rows(x: Floats, row: Ints, n_distinct: int) -> Floats:
         return x
     one = x[np.unique(row, return_index=True)[1]]
     return x if all(len(np.unique(column)) <= (1 - REPEATED) * n_distinct for column in one.T) else one
+
+
+def without_copies(data: Data) -> Floats:
+    """The samples, one of each row that is known to have copies. Rows of a group have the same `copy_of`, too, but differ."""
+    if data.copy_of is None:
+        return data.x
+    place, _ = places_of_rows(np.column_stack([data.copy_of, data.x]))
+    return data.x[np.unique(place, return_index=True)[1]]
 
 
 def shuffled_groups(row: Ints, rng: np.random.Generator) -> Ints:

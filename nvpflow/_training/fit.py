@@ -16,6 +16,7 @@ from nvpflow._training.defaults import base_of
 from nvpflow._training.degenerate import with_narrow_columns
 from nvpflow._training.heavy_tails import STUDENT_T, heavy_tailed_units, student_t_of
 from nvpflow._training.history import validated
+from nvpflow._training.lattice_search import search_lattices
 from nvpflow._training.limit import Limit
 from nvpflow._training.margin_search import search_margins
 from nvpflow._training.margins import Margins
@@ -207,11 +208,15 @@ def _new_starts(
 
 def _margins(data: Data, seed: int, dtype: FloatDType, blocks: tuple[int, ...], may_bend: Bools | None) -> Margins | None:
     """Margins of the columns that gain by them, but for those that the dtype does not resolve behind them."""
-    margins, wide = search_margins(data, seed, dtype, blocks, may_bend), are_wide(data.x, dtype)
+
+    def search(among: Bools | None) -> Margins | None:
+        return search_lattices(data, seed, dtype, blocks, among) or search_margins(data, seed, dtype, blocks, among)
+
+    margins, wide = search(may_bend), are_wide(data.x, dtype)
     if margins is None or not (wide & margins.columns).any() or not is_lost_behind(margins, data, dtype, seed):
         return margins
     warn_of_wide(wide, dtype, "leaves them without the shape that fits them best")
-    return search_margins(data, seed, dtype, blocks, ~wide if may_bend is None else may_bend & ~wide)
+    return search(~wide if may_bend is None else may_bend & ~wide)
 
 
 def _mixture(data: Data, seed: int, has_rival: bool) -> MixtureBase:

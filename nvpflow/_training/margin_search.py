@@ -26,11 +26,14 @@ __all__ = [
     "MOST_COLUMNS",
     "PARTS",
     "QUICK_ROWS",
+    "Fitted",
+    "Look",
     "can_compete",
     "has_many_columns",
     "masks_of_parts",
     "quick_log_density",
     "search_margins",
+    "whole_look",
 ]
 
 # Rows at random that are read, and parts of which each is held out in turn: more of small samples, whose margins need them.
@@ -72,24 +75,31 @@ def search_margins(
     among : ndarray of bool, shape (D,), optional
         The columns that may have a map. Default: all.
     """
-    n = len(data.x)
     may_bend = np.ones(data.x.shape[1], bool) if among is None else among
-    if not may_bend.any() or n < FEWEST_ROWS or has_many_columns(data, blocks):
+    look = whole_look(data, seed, dtype, blocks) if may_bend.any() else None
+    if look is None:
         return None
-    rng = np.random.default_rng(seed)
-    some = data.rows(rng.permutation(n)[:MOST_ROWS])
-    masks = masks_of_parts(some, PARTS_OF_FEW if len(some.x) <= FEW_ROWS else PARTS)
-    quick_masks = [mask[:QUICK_ROWS] for mask in masks[:PARTS]]
-    if not (can_compete(masks) and can_compete(quick_masks)):
+    quick_masks = [mask[:QUICK_ROWS] for mask in look.masks[:PARTS]]
+    if not can_compete(quick_masks):
         return None
-    quick = _Look(some.rows(slice(QUICK_ROWS)), quick_masks, dtype, seed, FEW_COMPONENTS, blocks)
+    quick = Look(look.data.rows(slice(QUICK_ROWS)), quick_masks, dtype, seed, FEW_COMPONENTS, blocks)
     found = _best_that_pays(quick, _shapes_that_gain(quick, may_bend), LEAST_GAIN_OF_FEW)
-    found = found and _best_that_pays(_Look(some, masks, dtype, seed, COMPONENTS, blocks), [found.shapes], LEAST_GAIN)
+    found = found and _best_that_pays(look, [found.shapes], LEAST_GAIN)
     if found is None:
         return None
     margins = Margins.fit(data.x.astype(np.float64), data.weight, found.shapes, dtype)
     margins.scores = found.scores
     return margins
+
+
+def whole_look(data: Data, seed: int, dtype: FloatDType, blocks: tuple[int, ...]) -> Look | None:
+    """Rows for mixtures of all numbers of components. None if they are too few, or the columns too many."""
+    n = len(data.x)
+    if n < FEWEST_ROWS or has_many_columns(data, blocks):
+        return None
+    some = data.rows(np.random.default_rng(seed).permutation(n)[:MOST_ROWS])
+    masks = masks_of_parts(some, PARTS_OF_FEW if len(some.x) <= FEW_ROWS else PARTS)
+    return Look(some, masks, dtype, seed, COMPONENTS, blocks) if can_compete(masks) else None
 
 
 def has_many_columns(data: Data, blocks: tuple[int, ...]) -> bool:
@@ -139,16 +149,25 @@ def quick_log_density(
     blocks : tuple of int
         As of `search_margins`.
     """
-    look = _Look(data, masks, dtype, seed, components, blocks)
-    without = _held_out(look, None)
+    look = Look(data, masks, dtype, seed, components, blocks)
+    without = look.fit(None).log_density
     if not may_bend.any():
         return without
-    found = [without, *(_held_out(look, shapes) for shapes in _shapes_that_gain(look, may_bend))]
+    found = [without, *(look.fit(shapes).log_density for shapes in _shapes_that_gain(look, may_bend))]
     return max(found, key=lambda log_probs: average(log_probs, look.weight))
 
 
+class Fitted(NamedTuple):
+    """Mixtures that are fitted without one part after the other, their shares, and the log-density of the samples, part by
+    part, in nats."""
+
+    parts: list[Candidates]
+    shares: dict[str, float]
+    log_density: Floats
+
+
 @dataclass
-class _Look:
+class Look:
     """Samples, the parts that are held out in turn, and the mixtures that compete.
 
     Parameters
@@ -205,6 +224,22 @@ class _Look:
         z = Data(units.standardize(x).astype(self.dtype), None, data.weight)
         return Candidates(z, units, self.masks[i], share_of_distinct(self.data.x), seeds), units.log_det
 
+    def fit(self, shapes: Ints | None) -> Fitted:
+        """Fit mixtures to all samples but a part, for one part after the other. `shapes`: of the margins that columns get
+        first, if any."""
+        parts, slopes = [], []
+        for i, mask in enumerate(self.masks):
+            x, slope = (self.data.x, np.zeros(len(self.data.x))) if shapes is None else self.all_bent(i, shapes)
+            part, log_det = self.candidates(x, i)
+            part.components, part.most_nested, part.rows_to_merge = self.components, 0, np.inf
+            if self.components == FEW_COMPONENTS:
+                part.more_components, part.most_kernels = (), 0
+            parts.append(part)
+            slopes.append(slope[mask] - log_det)
+        log_probs = fit_growing(parts, self.weight)
+        shares = shares_of(log_probs, self.weight)
+        return Fitted(parts, shares, log_average(log_probs, shares) + np.concatenate(slopes))
+
 
 class _Paying(NamedTuple):
     """Shapes (D,) of margins that pay, and the mean log-density of held-out samples without and with them, in nats."""
@@ -213,21 +248,21 @@ class _Paying(NamedTuple):
     scores: tuple[float, float]
 
 
-def _best_that_pays(look: _Look, ways: list[Ints], least: float) -> _Paying | None:
+def _best_that_pays(look: Look, ways: list[Ints], least: float) -> _Paying | None:
     """The best of some ways to shape the columns. None if there is none that gains so many standard errors."""
     if not ways:
         return None
-    without = _held_out(look, None)
+    without = look.fit(None).log_density
     score, found = average(without, look.weight), []
     for shapes in ways:
-        within = _held_out(look, shapes)
+        within = look.fit(shapes).log_density
         gain, error = mean_gain(within - without, look.weight)
         if gain > least * error:
             found.append(_Paying(shapes, (score, average(within, look.weight))))
     return max(found, key=lambda one: one.scores[1], default=None)
 
 
-def _shapes_that_gain(look: _Look, may_bend: Bools) -> list[Ints]:
+def _shapes_that_gain(look: Look, may_bend: Bools) -> list[Ints]:
     """Ways (D,) to shape the columns, such that a normal distribution of a column is better after its map than before.
 
     First of those columns alone that clearly gain, then of all that are likely to. Either has columns that change.
@@ -254,7 +289,7 @@ def _shapes_that_gain(look: _Look, may_bend: Bools) -> list[Ints]:
     return ways
 
 
-def _gains(look: _Look, i: int, shape: int, among: Bools) -> Floats:
+def _gains(look: Look, i: int, shape: int, among: Bools) -> Floats:
     """How much the log-density of each value of part i gains by a map of its column (m, D), of this shape: of some columns."""
     mask = look.masks[i]
 
@@ -280,21 +315,3 @@ def _normal(x: Floats, mask: Bools, weight: Floats | None) -> Floats:
     z = (x[mask] - units.mean) / units.deviation
     log_prob: Floats = -0.5 * z**2 - np.log(units.deviation)
     return log_prob
-
-
-def _held_out(look: _Look, shapes: Ints | None) -> Floats:
-    """Log-density of the samples, part by part, by an average of mixtures fitted to the other parts.
-
-    `shapes`: of the margins that columns get first, if any.
-    """
-    parts, slopes = [], []
-    for i, mask in enumerate(look.masks):
-        x, slope = (look.data.x, np.zeros(len(look.data.x))) if shapes is None else look.all_bent(i, shapes)
-        part, log_det = look.candidates(x, i)
-        part.components, part.most_nested, part.rows_to_merge = look.components, 0, np.inf
-        if look.components == FEW_COMPONENTS:
-            part.more_components, part.most_kernels = (), 0
-        parts.append(part)
-        slopes.append(slope[mask] - log_det)
-    log_probs = fit_growing(parts, look.weight)
-    return log_average(log_probs, shares_of(log_probs, look.weight)) + np.concatenate(slopes)

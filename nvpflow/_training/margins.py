@@ -3,20 +3,23 @@
 Columns with hard bounds, skewness or heavy tails need many components, or layers that bend them, before anything can be said
 of how they depend on each other. Here their own shape is taken out first: Chen and Gopinath (2000), "Gaussianization".
 A map is a chain of two splines, each on the quantiles of what it sees, so that the second one resolves what is too fine for
-the first. Columns with several modes have one spline, which follows a mixture. Maps have linear tails: every point of the real
-line keeps a density.
+the first. Columns with several modes have one spline, which follows a mixture. Columns of few values may have one in front of
+these; see `lattice`. Maps have linear tails: every point of the real line keeps a density.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property
-from typing import Any, Self, TypeAlias, TypeGuard
+from typing import Any, Self, TypeGuard
 
 import numpy as np
 
 from nvpflow._normal import normal_cdf, probit
+from nvpflow._training.dataset import Data
+from nvpflow._training.lattice import FEWEST_BINS, Lattices
 from nvpflow._training.mixture_margin import MixtureMargin
+from nvpflow._training.spline_knots import SMALLEST, Stage, outputs_of, spaced
 from nvpflow._training.statistics import effective_size_of, location_and_scale
 from nvpflow._typing import Bools, FloatDType, Floats, Ints
 from nvpflow.layers import ActNorm, Layer, SplineCoupling
@@ -39,24 +42,17 @@ ENDS = (-4.0, 4.0)  # of the splines of columns that are only scaled, in standar
 STRAIGHT = 0.1  # outputs up to this, as more training makes them, are those of a column that is only scaled
 SMOOTHING = (-0.25, -0.125, 0.0, 0.125, 0.25)  # where quantiles are averaged, in bins
 END_GAPS, ROWS_PER_GAP = 3, 20  # gaps between the samples at an end whose mean tells how far the end is
-# The smallest bin and the smallest derivative, of the whole spline's: a little more than those of `SplineCoupling`.
-SMALLEST = 1.2e-3
 TAIL_BOUND = 1.0
-# The core's smallest bin and derivative, and the offset before the softplus of a derivative.
-CORE_SMALLEST = 1e-3
-OFFSET = float(np.log(np.expm1(1 - CORE_SMALLEST)))
-
-
-Stage: TypeAlias = tuple[Floats, Floats, Floats]  # see `Margins`
 
 
 class Margins:
-    """A chain of maps of the columns: an act norm and a spline, up to three times.
+    """A chain of maps of the columns: an act norm and a spline, up to four times.
 
     Parameters
     ----------
     stages : list of (centre, half, raw)
-        For each spline what is subtracted before it (D,), what is divided by (D,), and its outputs (D, 3 K - 1).
+        For each spline what is subtracted before it (D,), what is divided by (D,), and its outputs (D, 3 K - 1). That of
+        lattices comes first, if there are any.
     dtype : numpy.dtype
         Of the flow.
 
@@ -64,12 +60,33 @@ class Margins:
     ----------
     scores : (float, float) or None
         Mean log-density of held-out samples by mixtures without and with these margins, in nats.
+    lattices : Lattices or None
+        Of the columns, which the first stage is made for.
     """
 
     scores: tuple[float, float] | None = None
 
-    def __init__(self, stages: list[Stage], dtype: FloatDType) -> None:
+    def __init__(self, stages: Sequence[Stage], dtype: FloatDType) -> None:
         self.stages, self.dtype = [(c, h, raw.astype(dtype).astype(np.float64)) for c, h, raw in stages], dtype
+        has_lattices = bool(stages) and stages[0][2].shape[1] >= 3 * FEWEST_BINS - 1
+        self.lattices = Lattices.from_stage(self.stages[0]) if has_lattices else None
+        self._shapers = self.stages[has_lattices:]
+
+    @classmethod
+    def behind(cls, lattices: Lattices, margins: Margins | None, dtype: FloatDType) -> Self:
+        """Margins of what the stage of lattices makes of the columns, and that stage. None: no other stages."""
+        return cls([lattices.stage, *(margins.stages if margins is not None else [])], dtype)
+
+    def fit_again(self, data: Data) -> Margins | None:
+        """Margins like these of other data. None if there were only lattices, and these columns have none."""
+        lattices = None if self.lattices is None else Lattices.of(data, self.lattices.columns)
+        x, margins = data.x.astype(np.float64), None
+        if lattices is not None:
+            first = Margins([lattices.stage], self.dtype)
+            x = first.inverse(first.spread(x))[0]
+        if self._shapers:
+            margins = Margins.fit(x, data.weight, self.shapes, self.dtype)
+        return margins if lattices is None else Margins.behind(lattices, margins, self.dtype)
 
     @classmethod
     def fit(cls, x: Floats, weight: Floats | None, shapes: Ints, dtype: FloatDType) -> Self:
@@ -86,7 +103,7 @@ class Margins:
             knots_of = _knots if shape == BY_QUANTILES else _knots_of_mixture
             knots = [knots_of(column, weight, n, k) if own == shape else None for column, own in zip(z.T, shapes)]
             low, high = np.array([ENDS if known is None else known[0][[0, -1]] for known in knots]).T
-            outputs = np.array([np.zeros(3 * k + 5) if known is None else _outputs(*known) for known in knots])
+            outputs = np.array([np.zeros(3 * k + 5) if known is None else outputs_of(*known) for known in knots])
             stage = location + scale * (low + high) / 2, scale * (high - low) / 2, outputs
             stages.append(stage)
         return cls(stages, dtype)
@@ -98,6 +115,25 @@ class Margins:
             y, slope = spline.inverse((y - centre) / half)
             log_det = log_det + slope - np.log(half).sum()
         return y, log_det
+
+    def spread(self, x: Floats, rng: np.random.Generator | None = None) -> Floats:
+        """Samples (n, D) as training sees them: values of lattices at places of their bumps that are even behind these, in
+        random order. Default: always in the same one."""
+        if self.lattices is None:
+            return x
+        first = Margins(self.stages[:1], np.dtype(np.float64))
+        y = first.inverse(x)[0] + self.lattices.offsets(x, rng or np.random.default_rng(0))
+        for layer in first.layers(0.0):
+            y = layer.forward(y)[0]
+        return y
+
+    def log_slopes(self, x: Floats) -> Floats:
+        """log|det dy/dx| (n,) at samples x (n, D): after `spread`, but at the values of lattices themselves."""
+        if self.lattices is None:
+            return self.inverse(x)[1]
+        spread, first = self.spread(x), Margins(self.stages[:1], self.dtype)
+        log_slopes: Floats = self.inverse(spread)[1] - first.inverse(spread)[1] + first.inverse(x)[1]
+        return log_slopes
 
     def layers(self, origin: Floats | float, context_dim: int = 0) -> list[Layer]:
         """The layers that map y to x - origin. Those of a flow with a context take it, too, and do not heed it."""
@@ -128,20 +164,27 @@ class Margins:
         return [_spline(raw, np.dtype(np.float64)) for *_, raw in self.stages]
 
     @property
+    def name(self) -> str:
+        """The name among the densities that competed."""
+        if self.lattices is not None:
+            return f"{self.lattices.columns.sum()} columns of few values spread"
+        return f"margins of {self.columns.sum()} columns"
+
+    @property
     def n_layers(self) -> int:
         """The number of layers."""
         return 2 * len(self.stages)
 
     @property
     def columns(self) -> Bools:
-        """The columns (D,) that are not only scaled."""
+        """The columns (D,) that are not only scaled, but for their lattice."""
         return self.shapes > AS_IT_IS
 
     @property
     def shapes(self) -> Ints:
-        """The shapes (D,) of the columns."""
+        """The shapes (D,) of the columns, behind their lattices."""
         shapes = np.full(len(self.stages[0][0]), AS_IT_IS)
-        for *_, raw in self.stages:
+        for *_, raw in self._shapers:
             shapes[_is_bent(raw)] = BY_MIXTURE if raw.shape[1] == 3 * (MIXTURE_BINS + 2) - 1 else BY_QUANTILES
         return shapes
 
@@ -161,8 +204,8 @@ class Margins:
 
     @property
     def n_parameters(self) -> int:
-        """The number of parameters that come from the samples."""
-        return sum(raw[_is_bent(raw)].size for *_, raw in self.stages)
+        """The number of parameters that come from the samples, but for those of lattices."""
+        return sum(raw[_is_bent(raw)].size for *_, raw in self._shapers)
 
 
 def _is_bent(raw: Floats) -> Bools:
@@ -214,40 +257,18 @@ def _with_bins_beyond(
     `value`, `slope`: of the map anywhere. Derivatives are geometric means of the slopes of the bins if it is not given.
     """
     beyond = BEYOND_OF_BIN * np.diff(place)[[0, -1]] + BEYOND_OF_RANGE * (place[-1] - place[0])
-    x_knots = _spaced(np.concatenate([[place[0] - beyond[0]], place, [place[-1] + beyond[1]]]))
+    x_knots = spaced(np.concatenate([[place[0] - beyond[0]], place, [place[-1] + beyond[1]]]))
     if np.abs(x_knots[1:-1] - place).max() > 1e-9 * (x_knots[-1] - x_knots[0]):
         y[1:-1] = np.maximum.accumulate(value(x_knots[2:-2]))
     steep = np.diff(y)[[0, -1]] / np.diff(x_knots)[[1, -2]] * beyond
     below, above = np.clip(steep, LOWEST_BEYOND, HIGHEST_BEYOND)
-    values = _spaced(np.concatenate([[y[0] - below], y, [y[-1] + above]]))
+    values = spaced(np.concatenate([[y[0] - below], y, [y[-1] + above]]))
     slopes = np.diff(values) / np.diff(x_knots)
     whole = (values[-1] - values[0]) / (x_knots[-1] - x_knots[0])
     derivatives = np.sqrt(slopes[1:] * slopes[:-1])
     if slope is not None:
         derivatives[1:-1] = slope(x_knots[2:-2])
     return x_knots, values, np.maximum(derivatives, SMALLEST * whole)
-
-
-def _spaced(knots: Floats) -> Floats:
-    """The knots with the smallest bins widened, at the expense of the others."""
-    shares = np.diff(knots) / (knots[-1] - knots[0])
-    small = shares < SMALLEST
-    if small.any():
-        shares = np.where(small, SMALLEST, shares * (1 - SMALLEST * small.sum()) / shares[~small].sum())
-        knots = knots[0] + (knots[-1] - knots[0]) * np.concatenate([[0], np.cumsum(shares)])
-    return knots
-
-
-def _outputs(x_knots: Floats, values: Floats, derivatives: Floats) -> Floats:
-    """What the network of a `SplineCoupling` on [-1, 1] has to say for these knots, (3 K - 1,)."""
-    sizes = []
-    for knots in (x_knots, values):
-        shares = np.diff(knots) / (knots[-1] - knots[0])
-        sizes.append(np.log(shares - CORE_SMALLEST))
-    relative = derivatives * (x_knots[-1] - x_knots[0]) / (values[-1] - values[0])
-    excess = relative - CORE_SMALLEST
-    raw = excess + np.log(-np.expm1(-excess)) - OFFSET  # the inverse of a softplus
-    return np.concatenate([*(size - size.mean() for size in sizes), raw])
 
 
 def _spline(raw: Floats, dtype: FloatDType, context_dim: int = 0) -> SplineCoupling:

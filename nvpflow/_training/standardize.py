@@ -92,7 +92,7 @@ class Units:
             warn_of_coarse("X", mean, deviation, dtype)
         origin = origin_of(mean, deviation, dtype)
         if margins is not None:
-            data = data._replace(x=margins.inverse(data.x)[0])
+            data = data._replace(x=margins.inverse(margins.spread(data.x))[0])
             mean, deviation, _ = location_and_scale(data.x, data.weight)
         units = cls(mean, deviation, origin=origin, dtype=dtype)
         if data.context is not None:
@@ -149,9 +149,10 @@ class Units:
         self.factor = np.linalg.cholesky(correlation)
 
     def standardize(self, x: Floats, context: Floats | None = None) -> Floats:
-        """Map samples x (n, D) to z (n, D), given the standardised context."""
+        """Map samples x (n, D) to z (n, D), given the standardised context, as training sees them; see `Margins.spread`."""
         if self.in_place:
             return x.astype(self.dtype, copy=False)
+        x = x if self.margins is None else self.margins.spread(x)
         z = np.empty(x.shape, self.dtype)
         for rows in blocks(len(x)):
             z[rows] = self._standardize(x[rows], None if context is None else context[rows])
@@ -167,7 +168,7 @@ class Units:
 
     def log_slopes(self, x: Floats) -> Floats:
         """What to add to `log_det` at samples x (n, D), in nats, (n,): zeros without margins."""
-        return np.zeros(len(x)) if self.margins is None else -self.margins.inverse(x)[1]
+        return np.zeros(len(x)) if self.margins is None else -self.margins.log_slopes(x)
 
     @property
     def log_det(self) -> float:

@@ -318,8 +318,7 @@ class Start:
         self.search = stack.search
         margins = self.units.margins
         if margins is not None and margins.scores is not None:
-            ways = "columns as they are", f"margins of {margins.columns.sum()} columns"
-            for way, score in zip(ways, margins.scores):
+            for way, score in zip(("columns as they are", margins.name), margins.scores):
                 self.search = with_candidate(self.search, f"average of mixtures, {way}", score, False)
         for loser in self.losers:
             self.search = with_candidate(self.search, loser.name(loser.n_epochs), loser.score(loser.log_prob_of_flow()), False)

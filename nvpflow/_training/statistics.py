@@ -23,6 +23,7 @@ __all__ = [
     "blocks",
     "effective_size",
     "effective_size_of",
+    "even_places",
     "holds_values",
     "location_and_scale",
     "mean_and_error",
@@ -169,6 +170,15 @@ def places_of_rows(x: Floats) -> tuple[Ints, int]:
     place = np.empty(len(x), int)
     place[order] = np.cumsum(is_new) - 1
     return place, int(is_new.sum())
+
+
+def even_places(values: Floats, rng: np.random.Generator) -> Floats:
+    """For each value (n,) a place in (0, 1), evenly spaced among equal values, in random order."""
+    order = np.lexsort((rng.random(len(values)), values))
+    _, first, counts = np.unique(values[order], return_index=True, return_counts=True)
+    places = np.empty(len(values))
+    places[order] = (np.arange(len(values)) - np.repeat(first, counts) + 0.5) / np.repeat(counts, counts)
+    return places
 
 
 def holds_values(x: Floats) -> bool:

@@ -13,7 +13,6 @@ from nvpflow._training.conditional_stacking import fit_conditional_mixture
 from nvpflow._training.context import ContextScaler, read_standardized
 from nvpflow._training.dataset import Data
 from nvpflow._training.heavy_tails import STUDENT_T, heavy_tailed_units
-from nvpflow._training.margins import Margins
 from nvpflow._training.mixture_search import COMPONENTS, fit_mixture
 from nvpflow._training.standardize import Units
 from nvpflow._training.statistics import effective_size
@@ -125,7 +124,7 @@ def _moved(
     """The candidate in the units of the new samples."""
     margins = kept.units.margins
     if margins is not None:
-        margins = Margins.fit(training.x.astype(np.float64), training.weight, margins.shapes, kept.units.dtype)
+        margins = margins.fit_again(training)
     whitens = kept.units.factor is not None and not isinstance(kept.flow.base, StudentTBase)
     peaks = model._known_categories() is not None and isinstance(kept.flow.base, MixtureBase)
     units = Units.of(training, True, whitens, kept.units.dtype, 0, margins, peaks)

@@ -13,6 +13,7 @@ import numpy as np
 
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
+from nvpflow._training.lattice import Lattices
 from nvpflow._typing import Floats
 from nvpflow.missing._em import fit_incomplete
 from nvpflow.missing._fill import fill_with_others
@@ -61,10 +62,12 @@ def complete(
     known = z.copy()
     known[:, n_context:][missing] = np.nan
     mixture = fit_incomplete(known, z, data.weight, int(rng.integers(2**32)))
+    lattices = Lattices.of(data, np.ones(data.x.shape[1], bool) if supports is None else supports.may_have_margins)
     completed = []
     for _ in range(settings.n_models):
         drawn = (mixture.complete(known, rng) * units.deviation + units.mean)[:, n_context:]
         own = drawn if supports is None else supports.from_reals(drawn)
+        own = own if lattices is None else lattices.nearest(own)
         completed.append(data._replace(x=np.where(missing, own, data.x)))
     return supports, completed
 

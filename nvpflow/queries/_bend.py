@@ -18,12 +18,19 @@ class Bend:
     ----------
     margins : Margins
     column : int
+
+    Attributes
+    ----------
+    has_steps : bool
+        Whether the column has a lattice, to whose values the numbers of each cell are drawn together.
     """
 
     def __init__(self, margins: Margins, column: int) -> None:
         own = [column]
         self.margins = Margins([(c[own], h[own], raw[own]) for c, h, raw in margins.stages], np.dtype(np.float64))
         self._layers = self.margins.layers(0.0)
+        lattices = self.margins.lattices
+        self.has_steps = lattices is not None and bool(lattices.columns[0])
 
     def inverse(self, u: Floats) -> tuple[Floats, Floats]:
         """Map numbers u of any shape to v. Also return dv/du. Infinite numbers and NaN stay, with a slope of 0."""

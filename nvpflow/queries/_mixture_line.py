@@ -195,7 +195,8 @@ class MixtureLine(NamedTuple):
             return function if bend is None else lambda v: function(bend.forward(v))
 
         functions = [behind(number) for number in range(len(self.bends))]
-        means = smoothed(functions, self.bend_of, self.component, self.means, self.stds)
+        have_steps = [bend is not None and bend.has_steps for bend in self.bends]
+        means = smoothed(functions, have_steps, self.bend_of, self.component, self.means, self.stds)
         means *= self._weights_of_moments[:, np.newaxis]
         found: Floats = np.add.reduceat(means, starts_of(self.row, len(self.log_total)), axis=0)
         return found

@@ -10,6 +10,7 @@ import numpy as np
 
 from nvpflow._training.build import count_couplings
 from nvpflow._training.dataset import Data
+from nvpflow._training.margins import Margins
 from nvpflow._typing import Floats, Ints
 from nvpflow.flow import Flow
 from nvpflow.scale._numbers import hashes
@@ -42,16 +43,20 @@ class Inside:
         self._origin = origin if self._supports is None else origin - self._supports.origin
         layers, n = [layer.copy() for layer in whole.layers], count_couplings(whole)
         self.flow, self._units = Flow(layers[:n], whole.base and whole.base.copy()), Flow(layers[n:]) if layers[n:] else None
+        self._margins = Margins.from_layers(layers[n:], 0.0, whole.dtype)
         self.flow.n_jobs = self._n_jobs = settings.n_jobs
 
     def standardize(self, rows: Floats, seed: int) -> Floats:
-        """Rows (m, D) in the units of the data as z (m, D). The seed is for whole numbers, which are spread, and angles."""
+        """Rows (m, D) in the units of the data as z (m, D). The seed is for whole numbers and lattices, which are
+        spread, and angles."""
         if self._supports is not None:
             spread = self._supports.spread(Data(rows), np.random.default_rng(seed))
             rows = self._supports.to_reals(spread).x
         x = (rows - self._origin if self._origin.any() else rows).astype(self.flow.dtype, copy=False)
         if self._units is None:
             return x
+        if self._margins is not None:
+            x = self._margins.spread(x, np.random.default_rng([seed, 1])).astype(self.flow.dtype, copy=False)
         self._units.n_jobs = self._n_jobs
         return self._units.inverse(x)[0]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from nvpflow._training.copies import without_copies
 from nvpflow._training.covariances import may_have_peaks
 from nvpflow._training.dataset import Data
 from nvpflow._training.origin import name_columns
-from nvpflow._training.statistics import places_of_rows
 from nvpflow._typing import Floats, Ints, Names
 from nvpflow._warnings import warn_user
 from nvpflow.supports._kinds import REALS, Kind
@@ -38,26 +38,17 @@ def warn_of_repeated_values(data: Data, declared: Declared | None, names: Names 
     if n_rows < LEAST_ROWS:
         return
     kinds = declared.of_columns(n_columns) if declared else (REALS,) * n_columns
-    distinct = _without_copies(data)
+    distinct = without_copies(data)
     repeats = np.array(
         [_repeats(x, kind, data.weight) or _gets_peaks(one, kind) for x, one, kind in zip(data.x.T, distinct.T, kinds)]
     )
     if repeats.any():
         warn_user(
             f"column(s) {name_columns(repeats, names)} of X repeat few values. As real numbers these have no finite density: "
-            "the model puts narrow peaks of the right mass and of arbitrary height, and predicts the other columns less well "
-            "for it. For probabilities of the values declare the columns in support, as 'integer' if they count (divide "
-            "rounded ones by their unit first) or as 'category' if they have no order. For that of a single value that stands "
-            f"out, such as 0 for none, {LEAVE_EMPTY}"
+            "the model puts narrow peaks of the right mass and of arbitrary height. For probabilities of the values declare "
+            "the columns in support, as 'integer' if they count (divide rounded ones by their unit first) or as 'category' if "
+            f"they have no order. For that of a single value that stands out, such as 0 for none, {LEAVE_EMPTY}"
         )
-
-
-def _without_copies(data: Data) -> Floats:
-    """One of each row that weights have copied. Rows of a group have the same `copy_of`, too, but differ."""
-    if data.copy_of is None:
-        return data.x
-    place, _ = places_of_rows(np.column_stack([data.copy_of, data.x]))
-    return data.x[np.unique(place, return_index=True)[1]]
 
 
 def _rows_that_tell(x: Floats, kind: Kind) -> Ints:

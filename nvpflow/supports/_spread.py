@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nvpflow._training.dataset import Data
+from nvpflow._training.statistics import even_places
 from nvpflow._typing import Floats
 from nvpflow.supports._kinds import Kind
 from nvpflow.supports._windings import into_turn, log_share, other_winding
@@ -28,7 +29,7 @@ def spread(kinds: Sequence[Kind], data: Data, rng: np.random.Generator) -> Data:
     x = data.x.astype(np.float64)
     for column, kind in enumerate(kinds):
         if kind.is_whole:
-            x[:, column] += _places(x[:, column], rng)
+            x[:, column] += even_places(x[:, column], rng)
         elif kind.turn:
             x[:, column] = _wound(x[:, column], kind.origin, kind.turn, rng)
     return data._replace(x=x)
@@ -39,12 +40,3 @@ def _wound(angles: Floats, centre: float, turn: float, rng: np.random.Generator)
     t = into_turn(angles, centre - turn / 2, turn)
     stays = np.log(rng.random(len(t))) < log_share(t, centre, turn)
     return np.where(stays, t, other_winding(t, centre, turn))
-
-
-def _places(values: Floats, rng: np.random.Generator) -> Floats:
-    """For each value a place in (0, 1), evenly spaced among equal values."""
-    order = np.lexsort((rng.random(len(values)), values))
-    _, first, counts = np.unique(values[order], return_index=True, return_counts=True)
-    places = np.empty(len(values))
-    places[order] = (np.arange(len(values)) - np.repeat(first, counts) + 0.5) / np.repeat(counts, counts)
-    return places
