@@ -16,6 +16,9 @@ __all__ = ["copies_of", "distinct_rows", "shuffled_groups", "with_copies", "with
 
 # The share of rows that must repeat others, and that of distinct rows whose values in a column may repeat others by chance.
 LEAST_COPIES, REPEATED = 0.1, 0.1
+# Where no column alone tells: the share of rows equal in all columns but one that must be equal in that one, the share of
+# equal rows that chance may make, and the number of columns from which this tells.
+MOSTLY, MOST_BY_CHANCE, FEWEST_TOGETHER = 0.9, 1e-3, 3
 MOST_ROWS = 20_000  # that tell; where so many of more rows are distinct, no component follows a few of them
 
 
@@ -56,7 +59,31 @@ def distinct_rows(x: Floats, row: Ints, n_distinct: int) -> Floats:
     if (x != x[:1]).any(axis=0).sum() < 2 or not FEWEST_DISTINCT <= n_distinct <= (1 - LEAST_COPIES) * len(x):
         return x
     one = x[np.unique(row, return_index=True)[1]]
-    return x if all(len(np.unique(column)) <= (1 - REPEATED) * n_distinct for column in one.T) else one
+    return one if _tells_alone(one) or _tell_together(x, one, row) else x
+
+
+def _tells_alone(one: Floats) -> bool:
+    """Whether the values of a column hardly repeat among distinct rows (m, D)."""
+    return any(len(np.unique(column)) > (1 - REPEATED) * len(one) for column in one.T)
+
+
+def _tell_together(x: Floats, one: Floats, row: Ints) -> bool:
+    """Whether rows of x (n, D) that are equal in all columns but one are equal in that one, too, and are far more than
+    independent columns would make of the distinct ones (m, D)."""
+    columns = np.flatnonzero((x != x[:1]).any(axis=0))
+    equal, all_pairs = _pairs(row), len(one) * (len(one) - 1) / 2
+    shares = [_pairs(np.unique(one[:, i], return_inverse=True)[1]) / all_pairs for i in columns]
+    by_chance = len(x) ** 2 / 2 * np.prod(shares)
+    if len(columns) < FEWEST_TOGETHER or by_chance > MOST_BY_CHANCE * equal:
+        return False
+    return all(equal > MOSTLY * _pairs(places_of_rows(np.delete(x, i, axis=1))[0]) for i in columns)
+
+
+def _pairs(places: Ints) -> float:
+    """The number of pairs in one place."""
+    times = np.bincount(places).astype(np.float64)
+    pairs: float = (times * (times - 1) / 2).sum()
+    return pairs
 
 
 def without_copies(data: Data) -> Floats:

@@ -203,27 +203,28 @@ def stack_of(
     floor, is_normal = floor_of(log_probs), all(name.startswith(NORMAL) for name in shares)
     if parts[0].guards_tails and floor not in shares and (not is_normal or floor == FLOOR):
         shares = {name: (1 - SHARE_OF_FLOOR) * share for name, share in shares.items()} | {floor: SHARE_OF_FLOOR}
+    of_all = parts
+    if is_normal:  # before `fit_to_all` changes the order of the rows, of which the first ones are read here
+        of_all = [candidates(np.zeros(len(data.x), bool), [seed])]
+        of_all[0].fit_simple()
     for part in parts:
         part.fit_to_all(shares)
     held_out = parts[0].average(shares).log_prob(*validation[:2]).astype(np.float64)
     single = _best_single(log_probs, weight)
     lean = parts[0].average({single: 1.0})
-    if is_normal:
-        parts = [candidates(np.zeros(len(data.x), bool), [seed])]
-        parts[0].fit_simple()
-    bases = [part.average(shares) for part in parts]
+    bases = [part.average(shares) for part in of_all]
     base = concatenated(bases)
     if any(name.startswith(KERNELS) for name in shares):
         base = _merged(base)
     slopes = np.concatenate([log_slopes[rows] for rows in judged])
     gain = _gain_of_average(base, bases, seed)
     in_all = ~np.any(masks, axis=0)  # if there are few parts: other samples are in one mixture less
-    may_go_on = in_all.any() and parts[0].may_see_every
+    may_go_on = in_all.any() and of_all[0].may_see_every
 
     def fit_to_every() -> MixtureBase:
-        for part in parts:
+        for part in of_all:
             part.fit_to_every(shares)
-        return concatenated([part.average(shares) for part in parts])
+        return concatenated([part.average(shares) for part in of_all])
 
     search = _search(log_probs, shares, weight, slopes, len(judged[0]), log_det)
     in_turn = log_average(log_probs, shares) - log_det

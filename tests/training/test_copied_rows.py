@@ -40,6 +40,23 @@ def test_a_rounded_column_beside_a_smooth_one_does_not_hide_copies():
     assert len(np.unique(copies_of(Data(x)))) == 200
 
 
+@pytest.mark.parametrize("times", [2, 5])
+def test_rounded_columns_tell_copies_together(times):
+    """No column of a bootstrap sample of lengths in tenths is without equal values, and no two of its rows were equal before."""
+    rows = np.round(RNG.normal(size=(300, 5)), 1)
+    x = rows[RNG.integers(0, 300, 300 * times)]
+    assert len(np.unique(copies_of(Data(x)))) == len(np.unique(x, axis=0)) == len(distinct_rows(x, *places_of_rows(x)))
+
+
+def test_cases_of_determined_columns_are_no_copies():
+    """Two of these columns and the third one know each other, so that rows equal in two of them are equal in all."""
+    parts = RNG.binomial(9, [0.2, 0.4], (500, 2))
+    x = np.column_stack([parts, parts.sum(axis=1)]).astype(float)
+    assert copies_of(Data(x)) is None
+    answers = RNG.integers(1, 6, (500, 1)) + RNG.integers(0, 2, (500, 4))
+    assert copies_of(Data(answers.astype(float))) is None
+
+
 def test_the_context_tells_copies_of_one_column():
     x, context = np.repeat(SMOOTH[:, :1], 2, axis=0), np.repeat(SMOOTH[:, 1:], 2, axis=0)
     assert len(np.unique(copies_of(Data(x, context)))) == 200

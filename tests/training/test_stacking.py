@@ -220,3 +220,14 @@ def test_candidates_whose_share_vanishes_are_left_out(monkeypatch):
     answers.append(answers[0] | {broad: 0.0})
     monkeypatch.setattr(stacking, "shares_of", lambda *_: answers.pop(0))
     assert broad not in stacking._choose(log_probs, None)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_normal_distribution_of_more_rows_than_one_mixture_reads(weighted):
+    """Rows were sorted by their places for the mixtures, and those in one corner made the normal distribution: 1.3 nats."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(30_000, 2))
+    weight = rng.uniform(0.5, 1.5, len(x)) if weighted else None
+    model = nvpflow.FlowDensity(random_state=0).fit(x, sample_weight=weight)
+    assert abs(model.score(x) + np.log(2 * np.pi) + 1) < 0.02
+    np.testing.assert_allclose(model.sample(5000, random_state=0).std(axis=0), 1, atol=0.05)
