@@ -84,7 +84,9 @@ def train(
     scaler = ContextScaler(training, settings.standardize, settings.dtype, data.context, sum(blocks))
     starts = make_starts(settings, training, validation, scaler, init_seed, before, supports, blocks, of_table)
     wide = are_wide(data.x, settings.dtype)
-    some = validation.rows(np.arange(min(MANY_ROWS, len(validation.x)))) if validation and wide.any() else None
+    near = np.zeros(len(wide), bool) if supports is None else supports.come_near_upper_bounds(data.x, settings.dtype)
+    may_lose = bool((wide | near).any())
+    some = validation.rows(np.arange(min(MANY_ROWS, len(validation.x)))) if validation and may_lose else None
     del training, validation  # the starts have them in the units of training
     try:
         with watched(callback, starts[0].max_iter, settings.verbose) as watch:
@@ -94,7 +96,8 @@ def train(
     if some is not None and "flow_" in fitted:
         inputs = reads(fitted, some, marks=False)
         expected = min(starts, key=Start.validation_nll).first_log_probs_of_kept(len(some.x))
-        warn_of_lost_resolution(expected, fitted["flow_"].log_prob(inputs.x, inputs.context), wide, settings.dtype)
+        found = fitted["flow_"].log_prob(inputs.x, inputs.context)
+        warn_of_lost_resolution(expected, found, wide, near, settings.dtype)
 
 
 def make_starts(

@@ -60,11 +60,19 @@ def _loss(expected: Floats, found: Floats) -> float:
     return mean if mean > LEAST_LOSS + ERRORS * loss.std() / np.sqrt(len(loss)) else 0.0
 
 
-def warn_of_lost_resolution(expected: Floats, found: Floats, wide: Bools, dtype: FloatDType) -> None:
-    """Warn of wide columns (D,) if log-densities (n,) of held-out samples are lower by the finished flow than in training."""
+def warn_of_lost_resolution(expected: Floats, found: Floats, wide: Bools, near: Bools, dtype: FloatDType) -> None:
+    """Warn if log-densities (n,) of held-out samples are lower by the finished flow than in training: of wide columns (D,), or
+    of those with values near their upper bound."""
     loss = _loss(expected, found)
-    if loss > 0:
+    if loss > 0 and wide.any():
         warn_of_wide(wide, dtype, f"costs {loss:.2f} nats a row and makes samples coarse")
+    elif loss > 0:
+        warn_user(
+            f"column(s) {name_columns(near)} of X have values so close to their upper bound that {dtype} hardly tells them "
+            f"apart, which costs {loss:.2f} nats a row and makes samples coarse: "
+            f"{'use dtype=float64, or ' * (dtype == np.float32)}"
+            "give the distances from that bound, if no values are as close to the other one"
+        )
 
 
 def warn_of_wide(wide: Bools, dtype: FloatDType, consequence: str) -> None:

@@ -42,6 +42,7 @@ PART_OF_DISTANCE = 1 / 128
 # of few points sees it if that is small: with 0.005, probabilities of a column with 75 % zeros summed to 0.98. Of 1/16, 1/4
 # and 1 the second was the best on 12 tables (three states each), 0.04 nats better in the mean.
 PART_OF_CELL = 1 / 4
+UNRESOLVED = 1000  # times the resolution: distances from the upper bound, of which some are much smaller, may be too coarse
 # Standard deviations on the real line. Counts with 80 % zeros had samples of 1e9 and means of 1e20 by broad normals of 32.
 WIDEST_OF_HALF_LINE = 2.0
 
@@ -114,6 +115,18 @@ class Supports:
         The linear tails of a margin would be without a mean behind the exponential of a half-line.
         """
         found: Bools = (self.is_free | self.is_straight) & ~self.is_whole & (not self.turns.any())
+        return found
+
+    def come_near_upper_bounds(self, x: Floats, dtype: FloatDType) -> Bools:
+        """The columns (D,) of x (n, D) with two bounds and values that this dtype hardly resolves next to the upper one.
+
+        What a flow reads are distances from the lower one.
+        """
+        low, high = np.array([kind.cells for kind in self.kinds]).T
+        have_two = np.isfinite(high - low) & ~self.is_whole & (self.turns == 0)
+        distance = high - x.astype(np.float64)
+        is_near = (distance > 0) & (distance < UNRESOLVED * np.finfo(dtype).eps * (high - low))
+        found: Bools = have_two & is_near.any(axis=0)
         return found
 
     def widest(self, deviations: Floats) -> Floats:

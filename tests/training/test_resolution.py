@@ -29,6 +29,16 @@ def test_narrow_beside_wide():
         nvpflow.FlowDensity(random_state=0).fit(x[:, 1:], context=x[:, :1])
 
 
+def test_values_next_to_an_upper_bound():
+    """A flow reads distances from the lower bound: 1 - 1e-9 is 1 in float32."""
+    x = np.random.default_rng(0).beta(0.1, 0.1, (3000, 1))
+    x = x[(x[:, 0] > 0) & (x[:, 0] < 1)]
+    with pytest.warns(UserWarning, match=r"column\(s\) 0 of X have values so close to their upper bound that float32"):
+        nvpflow.FlowDensity(support=["unit"], random_state=0).fit(x)
+    nvpflow.FlowDensity(support=["unit"], random_state=0, dtype="float64").fit(x)
+    nvpflow.FlowDensity(support=["unit"], random_state=0).fit(np.random.default_rng(0).beta(0.5, 0.5, (3000, 1)))
+
+
 @pytest.mark.parametrize("columns", ["skewed", "outliers", "given a context", "positive"])
 def test_ordinary_columns_do_not_warn(columns):
     """Neither does one value far out, whose log-density by mixtures that have not seen it is some -1e6 nats."""
