@@ -6,7 +6,7 @@ from scipy.stats import norm
 
 from nvpflow import _core
 from nvpflow.queries._mixture_line import MixtureLine
-from nvpflow.queries._smoothed import _hermite, smoothed
+from nvpflow.queries._smoothed import _hermite_rule, _integrate, smoothed
 
 
 @pytest.fixture
@@ -55,22 +55,38 @@ def test_moments_of_one_component_are_interpolated_to_a_millionth():
         return np.stack([np.exp(u), np.tanh(u)], axis=-1)
 
     counts = []
-    found = smoothed([lambda u: counts.append(u.size) or function(u)], np.zeros(1, int), np.zeros(3000, int), means, std)
+
+    def counted(u):
+        counts.append(u.size)
+        return function(u)
+
+    found = smoothed([counted], [False], np.zeros(1, int), np.zeros(3000, int), means, std)
     assert sum(counts) < 0.05 * 3000 * 48
-    np.testing.assert_allclose(found, _hermite(function, means, std, 1)[0], rtol=1e-6, atol=2e-6)
+    np.testing.assert_allclose(found, _integrate(function, _hermite_rule(), means, std, 1)[0], rtol=1e-6, atol=2e-6)
     np.testing.assert_allclose(found[:, 0], np.exp(means + 0.5 * 0.4**2), rtol=1e-6)
 
 
-def test_components_with_deviations_of_their_own_are_integrated_one_by_one():
+@pytest.mark.parametrize("steps", [False, True])
+def test_components_with_deviations_of_their_own_are_integrated_one_by_one(steps):
     means, stds = np.linspace(-1, 1, 50), np.linspace(0.5, 1, 50)
-    found = smoothed([lambda u: np.exp(u)[..., None]], np.zeros(1, int), np.zeros(50, int), means, stds)
+    found = smoothed([lambda u: np.exp(u)[..., None]], [steps], np.zeros(1, int), np.zeros(50, int), means, stds)
     np.testing.assert_allclose(found[:, 0], np.exp(means + 0.5 * stds**2), rtol=1e-12)
 
 
-def test_components_with_one_mean():
+@pytest.mark.parametrize("steps", [False, True])
+def test_components_with_one_mean(steps):
     means, stds = np.full(50, 0.3), np.full(50, 0.4)
-    found = smoothed([lambda u: np.exp(u)[..., None]], np.zeros(1, int), np.zeros(50, int), means, stds)
+    found = smoothed([lambda u: np.exp(u)[..., None]], [steps], np.zeros(1, int), np.zeros(50, int), means, stds)
     np.testing.assert_allclose(found[:, 0], np.exp(means + 0.5 * stds**2), rtol=1e-12)
+
+
+def test_functions_with_steps():
+    """The mean of a rounded normal number: the sum of the values times their probabilities."""
+    mean, std = np.array([0.23, 0.31]), np.full(2, 0.7)
+    found = smoothed([lambda u: np.round(u, 1)[..., None]], [True], np.zeros(1, int), np.zeros(2, int), mean, std)
+    ends = np.arange(-60, 60) / 10 + 0.05
+    exact = [(np.diff(norm.cdf((ends - m) / 0.7)) * (ends[:-1] + 0.05)).sum() for m in mean]
+    np.testing.assert_allclose(found[:, 0], exact, atol=2e-4)
 
 
 def test_the_core_refuses_arrays_that_do_not_fit():
