@@ -35,8 +35,8 @@ def base_of(settings: Settings, data: Data, validated: bool, of_table: bool = Fa
 
     If many samples share a value, a mixture of all samples gives this value a component of its own. The share of the value
     may depend on the context, but smooth layers cannot move probability between such components. So with a context and such
-    values the base is normal. Beside categories of the table (`of_table`) it is a mixture: averages of mixtures whose shares
-    depend on the categories compete with the layers.
+    values the base is normal, unless `spread_given_context` spreads them. Beside categories of the table (`of_table`) it is a
+    mixture: averages of mixtures whose shares depend on the categories compete with the layers.
     """
     if settings.base != "auto":
         return settings.base

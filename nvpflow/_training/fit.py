@@ -16,7 +16,7 @@ from nvpflow._training.defaults import base_of
 from nvpflow._training.degenerate import with_narrow_columns
 from nvpflow._training.heavy_tails import STUDENT_T, heavy_tailed_units, student_t_of
 from nvpflow._training.history import validated
-from nvpflow._training.lattice_search import search_lattices
+from nvpflow._training.lattice_search import search_lattices, spread_given_context
 from nvpflow._training.limit import Limit
 from nvpflow._training.margin_search import search_margins
 from nvpflow._training.margins import Margins
@@ -183,8 +183,12 @@ def _new_starts(
     `may_bend`: the columns (D,) that may have margins. None: all.
     """
     base, starts, margins = base_of(settings, training, validation is not None, of_table), [], None
-    if base == "mixture" and settings.standardize and validation is not None:
-        margins = _margins(training, seed, settings.dtype, blocks, may_bend)
+    if settings.standardize and validation is not None:
+        if base == "mixture":
+            margins = _margins(training, seed, settings.dtype, blocks, may_bend)
+        elif settings.base == "auto":  # many samples share a value, given a context
+            margins = spread_given_context(training, seed, settings.dtype, blocks, may_bend)
+            base = base if margins is None else "mixture"
     others = draw_seeds(np.random.SeedSequence(seed), settings.n_init - 1) if validation else []
     for i, start_seed in enumerate([seed, *others]):
         # Over N(0, I), some tables are better fitted with whitening and others without: starts alternate.

@@ -16,14 +16,16 @@ from nvpflow._training.lattice import Lattices
 from nvpflow._training.margin_search import Look, search_margins, whole_look
 from nvpflow._training.margins import Margins
 from nvpflow._training.stacking import LOWEST
-from nvpflow._training.statistics import average, mean_and_error
+from nvpflow._training.standardize import Units
+from nvpflow._training.statistics import average, holds_values, mean_and_error
 from nvpflow._typing import Bools, FloatDType, Floats, Ints
 
-__all__ = ["search_lattices"]
+__all__ = ["search_lattices", "spread_given_context"]
 
 MOST_ROWS, ROWS_TO_TELL = 1000, 300  # to which mixtures are fitted, and of each part, whose values are told
 # A column is not spread if that tells less of its values by this many standard errors and nats.
 CLEAR, LEAST_LOSS = 1.0, 0.02
+LEAST_LEFT = 0.25  # of a step: the deviation that a regression must leave
 EVEN = 0.01  # the share of equal probabilities: no single row decides
 
 
@@ -55,6 +57,27 @@ def search_lattices(
             return found
         lattices = lattices.only(lattices.columns & ~worse)
     return None
+
+
+def spread_given_context(
+    data: Data, seed: int, dtype: FloatDType, blocks: tuple[int, ...] = (), among: Bools | None = None
+) -> Margins | None:
+    """Fit margins behind lattices of all columns in which many samples share a value. None if there are others.
+
+    Given a context, such values want a normal base; see `base_of`. Spread, they do not. There is no contest, but no column is
+    spread that a linear regression on the context determines.
+
+    The parameters are those of `search_margins`.
+    """
+    lattices = Lattices.of(data, np.ones(data.x.shape[1], bool) if among is None else among)
+    if lattices is None or holds_values(data.x[:, ~lattices.columns]):
+        return None
+    left = Units.of(data, True, False, dtype).deviation
+    if (left < LEAST_LEFT * lattices.step)[lattices.columns].any():
+        return None
+    first = Margins([lattices.stage], dtype)
+    margins = search_margins(data._replace(x=_behind(first, data.x)), seed, dtype, blocks, among)
+    return Margins.behind(lattices, margins, dtype)
 
 
 def _behind(first: Margins, x: Floats) -> Floats:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn.mixture import GaussianMixture
 
 import nvpflow
@@ -209,6 +210,50 @@ class TestFit:
         model.save(tmp_path / "model.npz")
         test = earthquakes(100, 3)
         np.testing.assert_array_equal(nvpflow.load(tmp_path / "model.npz").score_samples(test), model.score_samples(test))
+
+
+class TestGivenAContext:
+    """As targets of a regression are: answers from 1 to 7 that grow with the first of two columns, and spread with the second."""
+
+    @staticmethod
+    def answers(n, seed):
+        rng = np.random.default_rng(seed)
+        X = rng.uniform(-1, 1, (n, 2))
+        hidden = 4 + 2 * X[:, 0] + (0.6 + 0.4 * X[:, 1]) * rng.standard_normal(n)
+        return X, np.clip(np.round(hidden), 1, 7)
+
+    @staticmethod
+    def probabilities(X):
+        scale = 0.6 + 0.4 * X[:, 1:]
+        ends = np.array([-np.inf, *np.arange(1.5, 7), np.inf])
+        return np.diff(norm.cdf((ends - 4 - 2 * X[:, :1]) / scale), axis=1)
+
+    def test_probabilities_of_the_values(self):
+        X, y = self.answers(1000, 0)
+        model = nvpflow.FlowDensity(random_state=0).fit(y[:, np.newaxis], context=X)
+        test, _ = self.answers(300, 1)
+        rows = np.repeat(test, 7, axis=0)
+        values = np.tile(np.arange(1.0, 8), 300)[:, np.newaxis]
+        share = np.exp(model.score_samples(values, context=rows)).reshape(300, 7)
+        share /= share.sum(axis=1, keepdims=True)
+        truth = self.probabilities(test)
+        gap = (truth * np.log(np.maximum(truth, 1e-12) / share)).sum(axis=1).mean()
+        assert gap < 0.06
+
+    def test_regression(self):
+        X, y = self.answers(1000, 0)
+        model = nvpflow.FlowRegressor(random_state=0).fit(X, y)
+        test, _ = self.answers(1000, 1)
+        truth = self.probabilities(test) @ np.arange(1.0, 8)
+        assert np.sqrt(np.mean((model.predict(test) - truth) ** 2)) < 0.12
+        drawn = model.sample(test[:300], random_state=0)
+        assert (np.abs(drawn - np.round(drawn)) < 0.05).mean() > 0.93
+
+    def test_what_the_context_determines_is_not_spread(self):
+        rng = np.random.default_rng(0)
+        X = rng.integers(0, 6, (600, 2)).astype(float)
+        model = nvpflow.FlowRegressor(random_state=0).fit(X, X @ [1.0, 2.0])
+        np.testing.assert_allclose(model.predict(X), X @ [1.0, 2.0], atol=0.02)
 
 
 class TestWarmStart:
