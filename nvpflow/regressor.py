@@ -86,8 +86,8 @@ class FlowRegressor(Estimator):
     several targets under trained layers, which mix them, is that of 1000 draws, the same ones in each call.
 
     The levels of held-out targets come from densities that were fitted to fewer rows, so that intervals are a little wide.
-    Folds are drawn by `random_state`, and copies of a row share one, but not equal rows of rounded columns. Levels count by
-    the weights of their rows.
+    Folds are drawn by `random_state`, and copies of a row share one, but not equal rows of a few rounded columns. Levels
+    count by the weights of their rows.
 
     A row of X outside of the range of training is clipped to it, with a warning: see `FlowDensity.context_range_`.
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from nvpflow._training.dataset import Data
 from nvpflow._training.lattice import Lattices
-from nvpflow._training.margin_search import Look, search_margins, whole_look
+from nvpflow._training.margin_search import MOST_COLUMNS, Look, search_margins, whole_look
 from nvpflow._training.margins import Margins
 from nvpflow._training.stacking import LOWEST
 from nvpflow._training.standardize import Units
@@ -69,7 +69,8 @@ def spread_given_context(
 
     The parameters are those of `search_margins`.
     """
-    lattices = Lattices.of(data, np.ones(data.x.shape[1], bool) if among is None else among)
+    dim = data.x.shape[1]
+    lattices = Lattices.of(data, np.ones(dim, bool) if among is None else among) if dim <= MOST_COLUMNS else None
     if lattices is None or holds_values(data.x[:, ~lattices.columns]):
         return None
     left = Units.of(data, True, False, dtype).deviation
