@@ -120,13 +120,13 @@ class Supports:
     def come_near_upper_bounds(self, x: Floats, dtype: FloatDType) -> Bools:
         """The columns (D,) of x (n, D) with two bounds and values that this dtype hardly resolves next to the upper one.
 
-        What a flow reads are distances from the lower one.
+        What a flow reads are distances from the lower one. Of columns with all values there, `_warn_of_distant_bounds` warns.
         """
         low, high = np.array([kind.cells for kind in self.kinds]).T
         have_two = np.isfinite(high - low) & ~self.is_whole & (self.turns == 0)
         distance = high - x.astype(np.float64)
         is_near = (distance > 0) & (distance < UNRESOLVED * np.finfo(dtype).eps * (high - low))
-        found: Bools = have_two & is_near.any(axis=0)
+        found: Bools = have_two & is_near.any(axis=0) & ~is_near.all(axis=0)
         return found
 
     def widest(self, deviations: Floats) -> Floats:
