@@ -32,6 +32,9 @@ SMALLEST_STEP = 1 / (10 * MOST_VALUES)  # as a share of the range
 NONE = 0.0, 1.0, 0  # where there is no lattice
 # The share of a cell, at least, that is between the bumps: a value there has a log-density of -3 to -4, less what bumps gain.
 LEAST_BETWEEN = 0.02
+# What lies up to so many cells beyond the outer ones, where components of their rows end, is drawn to so many steps beyond the
+# outer values: means of 0 and 1 are then no more than that outside of these.
+DRAWN, END = 1.0, 0.1
 
 
 class Lattices:
@@ -87,11 +90,14 @@ class Lattices:
         """Those of some columns (D,)."""
         return Lattices(self.first, self.step, np.where(columns, self.n_values, 0))
 
+    @property
+    def _n_bins(self) -> int:
+        return max(2 * int(self.n_values.max()) + 1, FEWEST_BINS)
+
     @cached_property
     def stage(self) -> Stage:
         """What maps the columns, as of `Margins`. Those without a lattice stay as they are."""
-        n_bins = max(2 * int(self.n_values.max()) + 1, FEWEST_BINS)
-        dim = len(self.n_values)
+        n_bins, dim = self._n_bins, len(self.n_values)
         centre, half, raw = np.zeros(dim), np.ones(dim), np.zeros((dim, 3 * n_bins - 1))
         for i in np.flatnonzero(self.columns):
             x, y, derivatives = _knots(int(self.n_values[i]), n_bins)
@@ -112,7 +118,8 @@ class Lattices:
             near = np.rint(cell)
             moves = (np.abs(cell - near) < TOLERANCE) & (near >= 0) & (near < self.n_values[i])
             places = even_places(near[moves], rng)
-            offsets[moves, i] = (places - 0.5) * (self.step[i] / self.stage[1][i])
+            y = _knots(int(self.n_values[i]), self._n_bins)[1]
+            offsets[moves, i] = (places - 0.5) * 2 / (y[-1] - y[0])
         return offsets
 
 
@@ -141,19 +148,21 @@ def _lattice(x: Floats) -> tuple[float, float, int]:
 def _knots(n: int, n_bins: int) -> tuple[Floats, Floats, Floats]:
     """Places of the knots (K + 1,) of a column of n values, their values, and the derivatives (K - 1,) of inner ones.
 
-    The unit is the step, from the lowest value. The cells stay where they are. In each, all but a share is drawn together to
-    the smallest bin there may be. The last bins lie beyond the cells.
+    The unit is the step, from the lowest value. The middle of a cell stays where it is. In each cell, all but a share is drawn
+    together to the smallest bin there may be, and so is, less so, what is next to the outer ones. The last bins lie beyond.
     """
     n_beyond = n_bins - 2 * n - 1
-    smallest = SMALLEST / (1 - n_beyond * SMALLEST)  # as a share of the cells
-    between = max(LEAST_BETWEEN, smallest * n / (1 - smallest))
-    width = smallest * (n + between)
+    smallest = SMALLEST / (1 - n_beyond * SMALLEST)
+    bump = smallest * (n - 1 + 2 * END) / (1 - smallest)
+    between = max(LEAST_BETWEEN, smallest * (n + 2 * DRAWN))
 
-    def knots(bump: float) -> Floats:
-        sizes = np.tile([bump, 1 - bump], n)[:-1]
-        end = (1 - bump + between) / 2
-        return np.cumsum(np.concatenate([[-(1 + between) / 2], [end], sizes, [end], np.full(n_beyond, width)]))
+    def knots(first: float, of_value: float, between: float, end: float) -> Floats:
+        inner = np.append(np.tile([of_value, between], n - 1), of_value)
+        beyond = np.full(n_beyond, smallest * (inner.sum() + 2 * end))
+        return first + np.cumsum(np.concatenate([[0.0, end], inner, [end], beyond]))
 
-    derivatives = np.full(n_bins - 1, between / (1 - width))
-    derivatives[2 * n :] = 1.0
-    return knots(width), knots(1 - between), derivatives
+    x = knots(-bump / 2 - END, bump, 1 - bump, END)
+    y = knots(-0.5 - DRAWN, 1 - between, between, between / 2 + DRAWN)
+    derivatives = np.full(n_bins - 1, between / (1 - bump))
+    derivatives[2 * n :] = (y[-1] - y[0]) / (x[-1] - x[0])
+    return x, y, derivatives

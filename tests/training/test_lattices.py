@@ -95,20 +95,31 @@ def lattices(request):
 
 
 class TestMap:
-    def test_cells_stay_and_values_become_bumps(self, lattices):
+    @staticmethod
+    def cells(lattices, x):
+        """Where the map takes numbers x, in steps from the image of the lowest value."""
+        first, n = Margins([lattices.stage], DOUBLE), lattices.n_values[0]
+
+        def image(x):
+            return first.inverse(np.column_stack([x, np.zeros_like(x)]))[0][:, 0]
+
+        low, high = image(np.array([3.0, 3 + 0.25 * (n - 1)]))
+        return (image(x) - low) / (high - low) * (n - 1)
+
+    def test_values_stay_and_become_bumps(self, lattices):
         n = lattices.n_values[0]
-        first = Margins([lattices.stage], DOUBLE)
-        centre, half, _ = lattices.stage
-        edges = 3 + 0.25 * (np.arange(n + 1) - 0.5)
-        near = edges[:-1] + 0.125 + np.array([[-0.02], [0.02]])  # a sixth of a cell around each value
+        values = 3 + 0.25 * np.arange(n)
+        np.testing.assert_allclose(self.cells(lattices, values), np.arange(n), atol=1e-9)
+        np.testing.assert_allclose(self.cells(lattices, values[1:] - 0.125), np.arange(n - 1) + 0.5, atol=1e-9)
+        below, above = self.cells(lattices, values - 0.02), self.cells(lattices, values + 0.02)
+        assert (above - below > 0.93).all()
 
-        def cells(x):
-            y = first.inverse(np.column_stack([x, np.zeros_like(x)]))[0][:, 0] * half[0] + centre[0]
-            return (y - 3) / 0.25
-
-        np.testing.assert_allclose(cells(edges), np.arange(n + 1) - 0.5, atol=0.03)
-        assert (cells(near[1]) - cells(near[0]) > 0.93).all()
-        np.testing.assert_allclose(cells(edges[:-1] + 0.125), np.arange(n), atol=1e-9)
+    def test_what_is_next_to_the_outer_values_is_drawn_to_them(self, lattices):
+        """One cell beyond the last one is a tenth of a step beyond the last value."""
+        n = lattices.n_values[0]
+        ends = np.array([3 - 0.025, 3 + 0.25 * (n - 1 + 0.1)])
+        found = self.cells(lattices, ends)
+        np.testing.assert_allclose(found, [-1.5, n - 0.5 + 1], atol=0.1)
 
     def test_column_without_a_lattice_stays(self, lattices):
         x = np.column_stack([np.full(50, 3.1), np.linspace(-20, 20, 50)])
@@ -131,14 +142,11 @@ class TestMap:
         np.testing.assert_allclose(found.step[0], 0.25, rtol=1e-4)
 
     def test_spread_is_even_behind_the_map(self, lattices):
-        margins = Margins([lattices.stage], DOUBLE)
-        centre, half, _ = lattices.stage
         values = np.arange(lattices.n_values[0]).repeat(100)
         x = np.column_stack([3 + 0.25 * values, np.zeros(len(values))])
-        places = (margins.inverse(margins.spread(x))[0][:, 0] * half[0] + centre[0] - 3) / 0.25 - values
-        np.testing.assert_allclose(
-            np.sort(places.reshape(-1, 100), axis=1), [(np.arange(100) + 0.5) / 100 - 0.5] * lattices.n_values[0], atol=1e-6
-        )
+        places = self.cells(lattices, Margins([lattices.stage], DOUBLE).spread(x)[:, 0]) - values
+        even = (np.arange(100) + 0.5) / 100 - 0.5
+        np.testing.assert_allclose(np.sort(places.reshape(-1, 100), axis=1), [even] * lattices.n_values[0], atol=1e-6)
 
     def test_values_off_the_lattice_stay(self, lattices):
         x = np.column_stack([[3.1, 2.0, 100.0], np.zeros(3)])
@@ -248,6 +256,13 @@ class TestGivenAContext:
         assert np.sqrt(np.mean((model.predict(test) - truth) ** 2)) < 0.12
         drawn = model.sample(test[:300], random_state=0)
         assert (np.abs(drawn - np.round(drawn)) < 0.05).mean() > 0.93
+
+    def test_means_of_zeros_and_ones_are_probabilities(self):
+        X = np.random.default_rng(0).standard_normal((1000, 1))
+        y = (3 * X[:, 0] + np.random.default_rng(1).logistic(size=1000) > 0).astype(float)
+        found = nvpflow.FlowRegressor(random_state=0).fit(X, y).predict(X)
+        assert found.min() > -0.03 and found.max() < 1.03
+        assert np.sqrt(np.mean((found - 1 / (1 + np.exp(-3 * X[:, 0]))) ** 2)) < 0.06
 
     def test_what_the_context_determines_is_not_spread(self):
         rng = np.random.default_rng(0)
