@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nvpflow._training.dataset import Data
+from nvpflow._training.lattice_search import spread_columns
 from nvpflow._training.prepare import Prepared
 from nvpflow._training.settings import Settings
 from nvpflow._training.split import lone_values
@@ -17,6 +18,7 @@ from nvpflow._typing import Floats, Ints
 from nvpflow._validation.arguments import draw_seeds
 from nvpflow._warnings import kept_warnings
 from nvpflow.density import FlowDensity
+from nvpflow.flow import Flow
 from nvpflow.supervised._folds import stratified_folds
 
 __all__ = ["HeldOut", "fit_folds", "may_need_folds", "select", "threshold_of"]
@@ -95,9 +97,10 @@ def threshold_of(
 def fit_folds(estimator: FlowDensity, settings: Settings, prepared: Prepared) -> HeldOut:
     """Fit a density to all samples but those of a fold, for each fold.
 
-    Copies of a sample are in one fold. One without which a column would be constant is in all fits.
+    Copies of a sample are in one fold. One without which a column would be constant is in all fits. Columns of few values are
+    spread as in the fit to all samples, or log-densities would be of different heights.
     """
-    rows = prepared.rows()
+    rows, spread = prepared.rows(), _spread_columns(estimator)
     split_seed, *seeds = draw_seeds(estimator.random_state, 1 + N_FOLDS)
     apart = Data(rows, copy_of=prepared.data.copy_of)
     folds, estimators = stratified_folds(apart, np.zeros(len(rows), np.intp), N_FOLDS, split_seed), []
@@ -107,10 +110,16 @@ def fit_folds(estimator: FlowDensity, settings: Settings, prepared: Prepared) ->
         folds[needed] = -1
         given = np.sort(np.append(given, needed))
         fold = FlowDensity(**estimator.get_params()).set_params(random_state=seeds[k], verbose=0, warm_start=False)
-        own = dataclasses.replace(settings, random_state=seeds[k], verbose=0, warm_start=False)
+        own = dataclasses.replace(settings, random_state=seeds[k], verbose=0, warm_start=False, spread=spread)
         with kept_warnings():  # the fit to all samples has given them
             estimators.append(fold._fit_data(own, select(prepared, given)))
     return HeldOut(estimators, folds, rows)
+
+
+def _spread_columns(estimator: FlowDensity) -> tuple[bool, ...] | None:
+    """None if the members of an ensemble, or no columns of numbers, decide."""
+    flow, supports = estimator.flow_, estimator._known_supports()
+    return spread_columns(flow if supports is None else supports.inner(flow)) if isinstance(flow, Flow) else None
 
 
 def select(prepared: Prepared, rows: Ints) -> Prepared:

@@ -31,7 +31,7 @@ from nvpflow._training.standardize import Units
 from nvpflow._training.start import Start
 from nvpflow._training.statistics import effective_size
 from nvpflow._training.warm_start import find_warm_start
-from nvpflow._typing import Bools, Callback, FloatDType, Floats
+from nvpflow._typing import Bools, Callback, Floats
 from nvpflow._validation.arguments import draw_seeds
 from nvpflow.mixture_base import MixtureBase
 from nvpflow.progress import progress
@@ -185,7 +185,7 @@ def _new_starts(
     base, starts, margins = base_of(settings, training, validation is not None, of_table), [], None
     if settings.standardize and validation is not None:
         if base == "mixture":
-            margins = _margins(training, seed, settings.dtype, blocks, may_bend)
+            margins = _margins(settings, training, seed, blocks, may_bend)
         elif settings.base == "auto":  # many samples share a value, given a context
             margins = spread_given_context(training, seed, settings.dtype, blocks, may_bend)
             base = base if margins is None else "mixture"
@@ -213,11 +213,13 @@ def _new_starts(
     return starts
 
 
-def _margins(data: Data, seed: int, dtype: FloatDType, blocks: tuple[int, ...], may_bend: Bools | None) -> Margins | None:
+def _margins(settings: Settings, data: Data, seed: int, blocks: tuple[int, ...], may_bend: Bools | None) -> Margins | None:
     """Margins of the columns that gain by them, but for those that the dtype does not resolve behind them."""
+    dtype = settings.dtype
 
     def search(among: Bools | None) -> Margins | None:
-        return search_lattices(data, seed, dtype, blocks, among) or search_margins(data, seed, dtype, blocks, among)
+        found = search_lattices(data, seed, dtype, blocks, among, settings.spread)
+        return found or search_margins(data, seed, dtype, blocks, among)
 
     margins, wide = search(may_bend), are_wide(data.x, dtype)
     if margins is None or not (wide & margins.columns).any() or not is_lost_behind(margins, data, dtype, seed):

@@ -52,19 +52,26 @@ class Lattices:
         self.first, self.step, self.n_values = first, step, n_values
 
     @classmethod
-    def of(cls, data: Data, among: Bools) -> Self | None:
+    def of(cls, data: Data, among: Bools, *, have_few: bool = False) -> Self | None:
         """Find the lattices of columns among these (D,), whose cells may be missing (NaN). None if there is none.
 
-        Copies of rows do not count, of which all values would be frequent.
+        Copies of rows do not count, of which all values would be frequent. `have_few`: all of these columns have few values,
+        though there may be too few rows to tell.
         """
+        if have_few:
+            return cls._of_columns(data.x, among)
         some = data.rows(slice(None, None, max(1, len(data.x) // MOST_ROWS)))
-        x = some.x
-        among = np.array([may_have and _are_few(column) for column, may_have in zip(x.T, among)])
+        among = np.array([may_have and _are_few(column) for column, may_have in zip(some.x.T, among)])
         if not among.any():
             return None
         x = without_copies(some)
-        x = distinct_rows(x, *places_of_rows(x)).astype(np.float64)
-        found = [_lattice(column) if may_have else NONE for column, may_have in zip(x.T, among)]
+        x = distinct_rows(x, *places_of_rows(x))
+        among = np.array([may_have and _are_few(column) and _may_have_peaks(column) for column, may_have in zip(x.T, among)])
+        return cls._of_columns(x, among)
+
+    @classmethod
+    def _of_columns(cls, x: Floats, columns: Bools) -> Self | None:
+        found = [_lattice(column.astype(np.float64)) if here else NONE for column, here in zip(x.T, columns)]
         lattices = cls(*(np.array(part) for part in zip(*found)))
         return lattices if lattices.columns.any() else None
 
@@ -128,12 +135,15 @@ def _are_few(x: Floats) -> bool:
     return 2 <= len(np.unique(x[~np.isnan(x)])) <= min(MOST_VALUES, len(x) / MANY_ROWS)
 
 
+def _may_have_peaks(x: Floats) -> bool:
+    return may_have_peaks(x[~np.isnan(x)].astype(np.float64))
+
+
 def _lattice(x: Floats) -> tuple[float, float, int]:
     """The lowest value of a column (n,), the step and the number of values, or NONE."""
-    x = x[~np.isnan(x)]
-    if not _are_few(x) or not may_have_peaks(x):
+    values = np.unique(x[~np.isnan(x)])
+    if not 2 <= len(values) <= MOST_VALUES:
         return NONE
-    values = np.unique(x)
     whole, step = values[-1] - values[0], 0.0
     for gap in np.diff(values):
         while gap > SMALLEST_STEP * whole:  # Euclid's algorithm

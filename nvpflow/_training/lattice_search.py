@@ -19,8 +19,9 @@ from nvpflow._training.stacking import LOWEST
 from nvpflow._training.standardize import Units
 from nvpflow._training.statistics import average, holds_values, mean_and_error
 from nvpflow._typing import Bools, FloatDType, Floats, Ints
+from nvpflow.flow import Flow
 
-__all__ = ["search_lattices", "spread_given_context"]
+__all__ = ["search_lattices", "spread_columns", "spread_given_context"]
 
 MOST_ROWS, ROWS_TO_TELL = 1000, 300  # to which mixtures are fitted, and of each part, whose values are told
 # A column is not spread if that tells less of its values by this many standard errors and nats.
@@ -30,13 +31,22 @@ EVEN = 0.01  # the share of equal probabilities: no single row decides
 
 
 def search_lattices(
-    data: Data, seed: int, dtype: FloatDType, blocks: tuple[int, ...] = (), among: Bools | None = None
+    data: Data,
+    seed: int,
+    dtype: FloatDType,
+    blocks: tuple[int, ...] = (),
+    among: Bools | None = None,
+    spread: tuple[bool, ...] | None = None,
 ) -> Margins | None:
     """Fit margins behind the lattices of those columns that are better spread. None if there are no such columns.
 
-    The parameters are those of `search_margins`.
+    The parameters are those of `search_margins`, but for `spread`: the columns, if they are known.
     """
-    lattices = Lattices.of(data, np.ones(data.x.shape[1], bool) if among is None else among)
+    may_have = np.ones(data.x.shape[1], bool) if among is None else among
+    if spread is not None:
+        known = Lattices.of(data, may_have & spread, have_few=True)
+        return None if known is None else _margins_behind(known, data, seed, dtype, blocks, among)
+    lattices = Lattices.of(data, may_have)
     look = whole_look(data, seed, dtype, blocks) if lattices is not None else None
     if lattices is None or look is None:
         return None
@@ -51,8 +61,7 @@ def search_lattices(
             scores = plain.score, spread.score + average(log_slopes, look.data.weight)
             if scores[1] < scores[0]:
                 return None
-            margins = search_margins(data._replace(x=_behind(first, data.x)), seed, dtype, blocks, among)
-            found = Margins.behind(lattices, margins, dtype)
+            found = _margins_behind(lattices, data, seed, dtype, blocks, among)
             found.scores = scores
             return found
         lattices = lattices.only(lattices.columns & ~worse)
@@ -76,6 +85,19 @@ def spread_given_context(
     left = Units.of(data, True, False, dtype).deviation
     if (left < LEAST_LEFT * lattices.step)[lattices.columns].any():
         return None
+    return _margins_behind(lattices, data, seed, dtype, blocks, among)
+
+
+def spread_columns(flow: Flow) -> tuple[bool, ...]:
+    """The columns of which a fitted flow of numbers on the real line has spread few values."""
+    margins = Margins.from_layers(flow.layers, 0.0, flow.dtype)
+    none = np.zeros(flow.data_dim, bool)
+    return tuple((none if margins is None or margins.lattices is None else margins.lattices.columns).tolist())
+
+
+def _margins_behind(
+    lattices: Lattices, data: Data, seed: int, dtype: FloatDType, blocks: tuple[int, ...], among: Bools | None
+) -> Margins:
     first = Margins([lattices.stage], dtype)
     margins = search_margins(data._replace(x=_behind(first, data.x)), seed, dtype, blocks, among)
     return Margins.behind(lattices, margins, dtype)

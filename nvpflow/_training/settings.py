@@ -66,12 +66,15 @@ class Settings:
     n_jobs: int
     verbose: int
     random_state: Seed
-    keeps_layers: bool | None = None  # none of the parameters: whether trained layers stay, where held-out samples would say
+    # None of the parameters: what held-out samples would say otherwise. Whether trained layers stay, and of which columns few
+    # values are spread.
+    keeps_layers: bool | None = None
+    spread: tuple[bool, ...] | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
         """Create settings from the checked values of an estimator, which may have further parameters."""
-        return cls(**{field.name: values[field.name] for field in fields(cls) if field.name != "keeps_layers"})
+        return cls(**{field.name: values[field.name] for field in fields(cls) if field.name not in ("keeps_layers", "spread")})
 
     def batch_of(self, n: int) -> int:
         """The number of samples of an update, for n training samples."""
