@@ -79,7 +79,7 @@ class Margins:
 
     def fit_again(self, data: Data) -> Margins | None:
         """Margins like these of other data. None if there were only lattices, and these columns have none."""
-        lattices = None if self.lattices is None else Lattices.of(data, self.lattices.columns)
+        lattices = None if self.lattices is None else Lattices.of(data, self.lattices.columns, have_few=True)
         x, margins = data.x.astype(np.float64), None
         if lattices is not None:
             first = Margins([lattices.stage], self.dtype)
