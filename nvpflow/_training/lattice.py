@@ -118,16 +118,25 @@ class Lattices:
         return np.where(self.columns, self.first + self.step * cells, x)
 
     def offsets(self, x: Floats, rng: np.random.Generator) -> Floats:
-        """How far (n, D) values are moved behind the stage: to even places of their cells. Those off the lattice stay."""
+        """How far (n, D) values are moved behind the stage: to places in their cells, as `smooth_places` has them for whole
+        numbers: evenly spread, rare values beside frequent ones would get too much. Those off the lattice stay."""
+        from nvpflow.supports._smooth import smooth_places  # which imports what imports this
+
         offsets = np.zeros(x.shape)
         for i in np.flatnonzero(self.columns):
             cell = (x[:, i] - self.first[i]) / self.step[i]
             near = np.rint(cell)
             moves = (np.abs(cell - near) < TOLERANCE) & (near >= 0) & (near < self.n_values[i])
-            places = even_places(near[moves], rng)
+            if not moves.any():
+                continue
+            places = smooth_places(near[moves], even_places(near[moves], rng), None, _same, _same)
             y = _knots(int(self.n_values[i]), self._n_bins)[1]
             offsets[moves, i] = (places - 0.5) * 2 / (y[-1] - y[0])
         return offsets
+
+
+def _same(x: Floats) -> Floats:
+    return x
 
 
 def _are_few(x: Floats) -> bool:
