@@ -12,15 +12,24 @@ from setuptools.command.build_ext import build_ext
 
 
 class ParallelBuild(build_ext):
-    """Compile as many sources at a time as there are processors: the kernels of each instruction set take half a minute."""
+    """Compile as many sources at a time as there are processors: the kernels of each instruction set take half a minute.
+
+    Only the kernels of float32 have -O3. With -O2 all else is 106 kB smaller; kernels of float64 take 4 % longer, and default
+    fits as long.
+    """
 
     def build_extensions(self):
         if self.compiler.compiler_type == "unix":  # that of MSVC starts on its first call
             compile_all = self.compiler.compile
 
+            def compile_one(source, extra_postargs, **options):
+                if "engine_f32" not in source:
+                    extra_postargs = ["-O2" if option == "-O3" else option for option in extra_postargs]
+                return compile_all([source], extra_postargs=extra_postargs, **options)
+
             def compile_side_by_side(sources, **options):
                 with ThreadPoolExecutor(os.cpu_count()) as pool:
-                    objects = list(pool.map(lambda source: compile_all([source], **options), sources))
+                    objects = list(pool.map(lambda source: compile_one(source, **options), sources))
                 return [path for of_one in objects for path in of_one]
 
             self.compiler.compile = compile_side_by_side
