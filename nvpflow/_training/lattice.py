@@ -16,6 +16,7 @@ import numpy as np
 from nvpflow._training.copies import distinct_rows, without_copies
 from nvpflow._training.covariances import may_have_peaks
 from nvpflow._training.dataset import Data
+from nvpflow._training.smooth_places import smooth_places
 from nvpflow._training.spline_knots import SMALLEST, Stage, knots_of, outputs_of
 from nvpflow._training.statistics import even_places, places_of_rows
 from nvpflow._typing import Bools, Floats, Ints
@@ -118,10 +119,10 @@ class Lattices:
         return np.where(self.columns, self.first + self.step * cells, x)
 
     def offsets(self, x: Floats, rng: np.random.Generator) -> Floats:
-        """How far (n, D) values are moved behind the stage: to places in their cells, as `smooth_places` has them for whole
-        numbers: evenly spread, rare values beside frequent ones would get too much. Those off the lattice stay."""
-        from nvpflow.supports._smooth import smooth_places  # which imports what imports this
+        """How far (n, D) values are moved behind the stage: to places in their cells. Values off the lattice stay.
 
+        The places are those of whole numbers. Evenly spread, rare values beside frequent ones had up to twice their share.
+        """
         offsets = np.zeros(x.shape)
         for i in np.flatnonzero(self.columns):
             cell = (x[:, i] - self.first[i]) / self.step[i]

@@ -54,7 +54,7 @@ def search_lattices(
     plain = _Contestant(look, look.data.x)
     while lattices.columns.any():
         first = Margins([lattices.stage], dtype)
-        (centres, log_slopes), places = first.inverse(look.data.x), _behind(first, look.data.x)
+        (centres, log_slopes), places = first.inverse(look.data.x), first.places(look.data.x)
         spread = _Contestant(look, places)
         worse = _are_told_less(lattices, spread, plain, np.abs(places - centres))
         if not worse.any():
@@ -98,13 +98,9 @@ def spread_columns(flow: Flow) -> tuple[bool, ...]:
 def _margins_behind(
     lattices: Lattices, data: Data, seed: int, dtype: FloatDType, blocks: tuple[int, ...], among: Bools | None
 ) -> Margins:
-    first = Margins([lattices.stage], dtype)
-    margins = search_margins(data._replace(x=_behind(first, data.x)), seed, dtype, blocks, among)
+    places = Margins([lattices.stage], dtype).places(data.x)
+    margins = search_margins(data._replace(x=places), seed, dtype, blocks, among)
     return Margins.behind(lattices, margins, dtype)
-
-
-def _behind(first: Margins, x: Floats) -> Floats:
-    return first.inverse(first.spread(x))[0]
 
 
 class _Contestant:

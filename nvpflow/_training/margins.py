@@ -82,8 +82,7 @@ class Margins:
         lattices = None if self.lattices is None else Lattices.of(data, self.lattices.columns, have_few=True)
         x, margins = data.x.astype(np.float64), None
         if lattices is not None:
-            first = Margins([lattices.stage], self.dtype)
-            x = first.inverse(first.spread(x))[0]
+            x = Margins([lattices.stage], self.dtype).places(x)
         if self._shapers:
             margins = Margins.fit(x, data.weight, self.shapes, self.dtype)
         return margins if lattices is None else Margins.behind(lattices, margins, self.dtype)
@@ -117,15 +116,21 @@ class Margins:
         return y, log_det
 
     def spread(self, x: Floats, rng: np.random.Generator | None = None) -> Floats:
-        """Samples (n, D) as training sees them: values of lattices at places of their bumps that are even behind these, in
-        random order. Default: always in the same one."""
+        """Samples (n, D) as training sees them: values of lattices at places of their bumps, in random order. Default: always
+        in the same one."""
         if self.lattices is None:
             return x
         first = Margins(self.stages[:1], np.dtype(np.float64))
-        y = first.inverse(x)[0] + self.lattices.offsets(x, rng or np.random.default_rng(0))
+        spread = first.places(x, rng)
         for layer in first.layers(0.0):
-            y = layer.forward(y)[0]
-        return y
+            spread = layer.forward(spread)[0]
+        return spread
+
+    def places(self, x: Floats, rng: np.random.Generator | None = None) -> Floats:
+        """What these make of samples (n, D) after `spread`, if there are no stages behind that of lattices."""
+        assert self.lattices is not None
+        places: Floats = self.inverse(x)[0] + self.lattices.offsets(x, rng or np.random.default_rng(0))
+        return places
 
     def log_slopes(self, x: Floats) -> Floats:
         """log|det dy/dx| (n,) at samples x (n, D): after `spread`, but at the values of lattices themselves."""

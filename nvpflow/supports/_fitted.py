@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nvpflow._training.origin import are_coarse, name_columns
+from nvpflow._training.smooth_places import smooth_places
 from nvpflow._training.statistics import LARGE_SHARE, QUANTILES_FROM, moments, quantiles
 from nvpflow._typing import Bools, FloatDType, Floats, Names
 from nvpflow._validation.arguments import FLOAT64
@@ -19,7 +20,6 @@ from nvpflow.supports._kinds import MOST, REALS, Angle, Kind, first_end, on_boun
 from nvpflow.supports._masses import log_masses
 from nvpflow.supports._repeated import LEAVE_EMPTY
 from nvpflow.supports._shapes import straightened
-from nvpflow.supports._smooth import smooth_places
 from nvpflow.supports._spread import spread
 from nvpflow.supports._windings import WIDEST, into_turn, log_share, windings
 from nvpflow.supports._wrapped_mixture import WrappedMixture
@@ -234,7 +234,7 @@ class Supports:
         return True
 
     def spread(self, data: Data, rng: np.random.Generator) -> Data:
-        """Spread whole numbers over their cells, and choose windings of angles; see `_spread` and `_smooth`."""
+        """Spread whole numbers over their cells, and choose windings of angles; see `_spread` and `smooth_places`."""
         even = spread(self.kinds, data, rng)
         if not self.is_whole.any():
             return even

@@ -79,8 +79,10 @@ def test_a_detector(table, put, tmp_path, capsys):
     path = tmp_path / "detector.npz"
     options = ["--category", "colour,flag", "--contamination", "0.1"]
     assert main("fit", table, "-o", path, *options, *FAST) == 0
+    assert main("score", path, table, "--labels") == 0
+    assert 3 < capsys.readouterr().out.count(",-1") <= 20  # the threshold is that of held-out rows
     assert main("score", path, put(text_of(rows(1000, seed=1)), "fresh.csv"), "--labels") == 0
-    assert 50 < capsys.readouterr().out.count(",-1") < 150  # the threshold is that of held-out rows, of which it is a tenth
+    assert 50 < capsys.readouterr().out.count(",-1") < 150  # a tenth of fresh rows, too
 
 
 def test_contexts(table, tmp_path, capsys):

@@ -6,10 +6,10 @@ from scipy import stats
 
 import nvpflow
 from nvpflow._training.dataset import Data
+from nvpflow._training.smooth_places import smooth_places
 from nvpflow.supports._fitted import supports_for
 from nvpflow.supports._kinds import check_kind
 from nvpflow.supports._parameter import Declared
-from nvpflow.supports._smooth import smooth_places
 
 EVEN = (np.arange(1000) + 0.5) / 1000
 F64 = np.dtype(np.float64)
