@@ -10,7 +10,7 @@ import numpy.typing as npt
 from nvpflow._training.conditional_candidates import ConditionalCandidates
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits
-from nvpflow._training.stacking import Stack, count_parts, parts_in_turn, share_of_distinct, stack_of
+from nvpflow._training.stacking import Stack, all_samples, count_parts, parts_in_turn, share_of_distinct, stack_of
 from nvpflow._training.tails import Tails
 from nvpflow._typing import Floats
 from nvpflow.conditional_mixture_base import ConditionalMixtureBase
@@ -51,7 +51,7 @@ def stack_conditional_mixtures(
     Stack
         With a `ConditionalMixtureBase`.
     """
-    data = training.and_those(validation)
+    data = all_samples(training, validation)
     columns = StandardizedColumns(data, blocks, tails)
     masks = parts_in_turn(training, len(validation.x), count_parts(data, columns.n_real), seed)
     stack = stack_of(columns.candidates, masks, data, validation, seed, log_slopes, columns.log_det)

@@ -72,9 +72,14 @@ class Data(NamedTuple):
             for column in () if array is None else np.atleast_2d(array.T):
                 column[:] = column[order]
 
-    def and_those(self, other: Data) -> Data:
-        """Concatenate these samples and those that were held out."""
-        own = self if self.with_others is None else self._replace(weight=self.with_others)
+    def and_those(self, other: Data, apart: bool = False) -> Data:
+        """Concatenate these samples and those that were held out.
+
+        apart: whether nothing is fitted to those, so that these keep the weights that they have without those.
+        """
+        own = self if self.with_others is None or apart else self._replace(weight=self.with_others)
+        if apart and own.weight is not None and other.weight is None:
+            other = other._replace(weight=np.ones(len(other.x)))
         both = (None if part is None or rest is None else np.concatenate([part, rest]) for part, rest in zip(own[:4], other))
         return Data(*both)  # type: ignore[arg-type]  # x is not None
 

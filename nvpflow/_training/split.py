@@ -52,6 +52,8 @@ def split_for_members(
         order = np.concatenate([first, order[~np.isin(order, first)]])
     shifted = (np.roll(order, -k * n_held_out) for k in range(n_models))
     parts = [(member[:n_held_out], member[n_held_out:]) for member in shifted]
+    if incomplete is not None:  # the first rows of many stand for all of them, and would be complete ones
+        parts = [(held_out, rng.permutation(training)) for held_out, training in parts]
     if row is not None and np.bincount(row).max() >= LARGE_GROUP * n:
         parts = [_with_whole_groups(held_out, training, row) for held_out, training in parts]
     return [_split_at(data, held_out, training, incomplete) for held_out, training in parts]

@@ -37,6 +37,7 @@ from nvpflow.mixture_base import MixtureBase, concatenated
 __all__ = [
     "LARGEST_LOSS",
     "Stack",
+    "all_samples",
     "count_parts",
     "fit_growing",
     "log_average",
@@ -141,7 +142,7 @@ def stack_mixtures(
     -------
     Stack
     """
-    data = training.and_those(validation)
+    data = all_samples(training, validation)
     units = ColumnUnits(data.x, data.weight)
     distinct = share_of_distinct(data.x)
     data = data._replace(x=units.standardize(data.x, in_place=True), context=None)
@@ -155,6 +156,11 @@ def stack_mixtures(
 
     masks = parts_in_turn(training, len(validation.x), count_parts(data, n_context), seed)
     return stack_of(candidates, masks, data, validation._replace(context=None), seed, log_slopes, units.log_det)
+
+
+def all_samples(training: Data, validation: Data) -> Data:
+    """Those of training, and then those of validation: of many, mixtures are fitted to the former alone."""
+    return training.and_those(validation, apart=len(training.x) + len(validation.x) > MOST_ROWS)
 
 
 def count_parts(data: Data, n_context: int = 0) -> int:

@@ -162,6 +162,16 @@ def test_a_column_without_gaps_has_its_distribution_where_others_have_gaps_becau
     assert abs(np.mean(model.sample(20_000, random_state=0)[:, 0] > 0) - np.mean(x[:, 0] > 0)) < 0.03
 
 
+def test_many_rows_with_gaps_because_of_another_column():
+    """Of so many rows mixtures read a part, and are then not fitted to those that are held out."""
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=40_000)
+    x = np.where((y > 0) & (rng.random(len(y)) < 0.9), NAN, y + rng.normal(size=len(y)))
+    samples = nvpflow.FlowDensity(missing="marginalize", random_state=0).fit(np.c_[x, y]).sample(100_000, random_state=0)
+    assert abs(np.mean(samples[:, 1] > 0) - np.mean(y > 0)) < 0.02
+    assert abs(samples[:, 0].mean()) < 0.05
+
+
 def test_columns_that_no_row_has_together_warn():
     pandas = pytest.importorskip("pandas")
     x = np.column_stack([POINTS, POINTS[:, 0]])
