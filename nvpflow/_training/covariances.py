@@ -12,13 +12,14 @@ from nvpflow._training.statistics import (
     LARGE_SHARE,
     MANY_ROWS,
     SPREAD_OF_NORMAL,
+    blocks,
     places_of_rows,
     quantiles,
     values_stand_out,
 )
 from nvpflow._typing import Floats, Ints
 
-__all__ = ["PRIOR_SAMPLES", "CovariancePrior", "may_have_peaks", "shrunk_to_identity"]
+__all__ = ["PRIOR_SAMPLES", "CovariancePrior", "may_have_peaks", "mean_and_covariance", "shrunk_to_identity"]
 
 # The prior adds this many samples per dimension to each covariance, with the pooled covariance of all components about their
 # means: Fraley and Raftery (2007), "Bayesian regularization for normal mixture estimation and model-based clustering". Of
@@ -118,20 +119,34 @@ class CovariancePrior:
         return covariances
 
 
-def shrunk_to_identity(x: Floats, weight: Floats | None, n: float) -> Floats:
-    """The covariance (D, D) of samples x (n, D), shrunk to a multiple of the identity.
+def mean_and_covariance(x: Floats, weight: Floats | None) -> tuple[Floats, Floats]:
+    """Mean (D,) and covariance (D, D) of samples x (n, D), in float64."""
+    share = _shares(x, weight)
+    mean = sum((share[rows] @ x[rows] for rows in blocks(len(x))), np.zeros(x.shape[1]))
+    offsets = ((x[rows] - mean, share[rows, np.newaxis]) for rows in blocks(len(x)))
+    return mean, sum(((part * of_each).T @ part for part, of_each in offsets), np.zeros((len(mean), len(mean))))
+
+
+def shrunk_to_identity(x: Floats, weight: Floats | None, n: float, scale: Floats | float = 1.0) -> Floats:
+    """The covariance (D, D) of samples x (n, D), shrunk to what is a multiple of the identity once columns are times `scale`.
 
     Source: Ledoit and Wolf (2004), "A well-conditioned estimator for large-dimensional covariance matrices", lemma 3.3.
     """
-    share = np.full(len(x), 1 / len(x)) if weight is None else weight / weight.sum()
-    offsets, dim = x - share @ x, x.shape[1]
-    covariance = (offsets * share[:, None]).T @ offsets
-    scale = np.trace(covariance) / dim
-    distance = np.sum(covariance**2) - dim * scale**2
-    error = (share @ np.sum(offsets**2, axis=1) ** 2 - np.sum(covariance**2)) / n
+    share, dim = _shares(x, weight), x.shape[1]
+    mean, covariance = mean_and_covariance(x, weight)
+    covariance *= np.outer(scale, scale)
+    lengths = (np.sum(((x[rows] - mean) * scale) ** 2, axis=1) for rows in blocks(len(x)))
+    squares = sum(share[rows] @ length**2 for rows, length in zip(blocks(len(x)), lengths))
+    variance = np.trace(covariance) / dim
+    distance = np.sum(covariance**2) - dim * variance**2
+    error = (squares - np.sum(covariance**2)) / n
     shrinkage = min(1.0, error / distance) if distance > 0 else 1.0
-    shrunk: Floats = (1 - shrinkage) * covariance + shrinkage * scale * np.eye(dim)
-    return shrunk
+    shrunk: Floats = (1 - shrinkage) * covariance + shrinkage * variance * np.eye(dim)
+    return shrunk / np.outer(scale, scale)
+
+
+def _shares(x: Floats, weight: Floats | None) -> Floats:
+    return np.full(len(x), 1 / len(x)) if weight is None else weight / weight.sum(dtype=np.float64)
 
 
 def may_have_peaks(column: Floats) -> bool:

@@ -11,14 +11,13 @@ import numpy.typing as npt
 
 from nvpflow import _core
 from nvpflow._training.broad import broad_normals
-from nvpflow._training.covariances import PRIOR_SAMPLES, shrunk_to_identity
+from nvpflow._training.covariances import PRIOR_SAMPLES, mean_and_covariance, shrunk_to_identity
 from nvpflow._training.dataset import Data
 from nvpflow._training.em import ColumnUnits, Mixture, Samples
 from nvpflow._training.kmeans import Clusters, Marks, moments_of_shells, ways_to_mark
 from nvpflow._training.merge import with_pair_merged
 from nvpflow._training.mixture_search import COMPONENTS, PATIENCE
 from nvpflow._training.neighbours import order_of_neighbours
-from nvpflow._training.statistics import moments
 from nvpflow._training.tails import Tails
 from nvpflow._typing import Floats
 from nvpflow.mixture_base import MixtureBase
@@ -169,7 +168,7 @@ class Candidates:
         rng = np.random.default_rng(seed)
         ways = ways_to_mark(some.x) if self.samples.prior.repeated.any() else (Marks.NONE,)
         self.clusters = {marks: Clusters(some.x, some.weight, rng, marks) for marks in ways}
-        self.n_distinct = distinct * self.samples.n
+        self.distinct, self.n_distinct = distinct, distinct * self.samples.n
         self.log_probs: dict[str, Floats] = {}
         self._mixtures: dict[str, _Fitted] = {}
         self._factors: dict[str, int] = {}
@@ -344,26 +343,28 @@ class Candidates:
 
     def _fit_normal(self) -> Iterator[str]:
         """Fit normal distributions with structured covariances. Yield their names."""
-        x, weight, prior = self.samples.x.astype(np.float64), self.samples.weight, self.samples.prior
-        mixture = self._new_mixture(self.samples, 1)
-        mixture.weights, mixture.means = np.ones(1), np.average(x, axis=0, weights=weight)[np.newaxis]
+        for name, mixture in self._normals(self.samples):
+            yield self._keep(name, mixture)
+
+    def _normals(self, samples: Samples) -> Iterator[tuple[str, Mixture]]:
+        """Normal distributions of samples, with structured covariances, and their names."""
+        x, weight, n_distinct = samples.x, samples.weight, self.distinct * samples.n
+        mixture = self._new_mixture(samples, 1)
+        mean, covariance = mean_and_covariance(x, weight)
+        mixture.weights, mixture.means = np.ones(1), mean[np.newaxis]
         # Deviations without the rows that are held out, or it looks too good; not 0 if the others are equal.
-        scales: dict[str, Floats] = {"the identity": 1 / np.maximum(moments(x, weight)[1], LEAST_OF_ALL)}
+        scales: dict[str, Floats] = {"the identity": 1 / np.maximum(np.sqrt(np.diag(covariance)), LEAST_OF_ALL)}
         if self.scales is not None and self.scales.max() < MOST_UNEQUAL * self.scales.min():
             scales["one variance"] = self.scales
         for target, scale in scales.items():
-            shrunk = shrunk_to_identity(x * scale, weight, self.n_distinct) / np.outer(scale, scale)
-            mixture.covariances = prior.regular(shrunk[np.newaxis])
-            yield self._keep(f"{NORMAL}, shrunk to {target}", mixture)
-        most = min(x.shape[1], self.n_distinct) / COLUMNS_OF_FACTOR if x.shape[1] <= MOST_COLUMNS else 0
-        if most < FACTORS[0]:
-            return
-        covariance = np.cov(x.T, bias=True, aweights=weight)
+            mixture.covariances = samples.prior.regular(shrunk_to_identity(x, weight, n_distinct, scale)[np.newaxis])
+            yield f"{NORMAL}, shrunk to {target}", mixture
+        most = min(x.shape[1], n_distinct) / COLUMNS_OF_FACTOR if x.shape[1] <= MOST_COLUMNS else 0
         for n_factors in [number for number in FACTORS if number <= most]:
             name = f"{NORMAL}, {n_factors} factor" + "s" * (n_factors > 1)
-            mixture.covariances = prior.regular(_core.factor_model(covariance, n_factors)[np.newaxis])
+            mixture.covariances = samples.prior.regular(_core.factor_model(covariance, n_factors)[np.newaxis])
             self._factors[name] = n_factors
-            yield self._keep(name, mixture)
+            yield name, mixture
 
     def is_mixture(self, name: str) -> bool:
         """Whether a candidate has several components, fitted by expectation-maximisation."""
@@ -409,13 +410,15 @@ class Candidates:
             mixture.narrow(self.tails)
         self._mixtures[name] = _Fitted(mixture.weights, mixture.means, mixture.covariances, prior, mixture.tables)
 
-    def fit_to_all(self, names: Iterable[str]) -> None:
+    def fit_to_all(self, names: Collection[str]) -> None:
         """Continue to fit mixtures, now to all samples that are not held out, if it was only to some of them.
 
-        Where these come first, and so are no copy, their order changes: there may be too many of them for a copy.
+        Where these come first, and so are no copy, their order changes if there are mixtures of several components, whose
+        steps it makes short: there may be too many of them for a copy.
         """
         if len(self.all.x) > len(self.samples.x):
-            self.all.reorder(order_of_neighbours(self.all.x))
+            if any(self.is_mixture(name) for name in names):
+                self.all.reorder(order_of_neighbours(self.all.x))
             samples = self._new_samples(self.all)
             samples.by_neighbours = samples.x, samples.weight
             for name, mixture, prior in self._continued_to(samples, names):
@@ -426,7 +429,7 @@ class Candidates:
         """Whether all samples are few enough to be read by each mixture."""
         return len(self.every.x) <= self.most_rows
 
-    def fit_to_every(self, names: Iterable[str]) -> None:
+    def fit_to_every(self, names: Collection[str]) -> None:
         """Continue to fit mixtures, now also to the samples that were held out.
 
         What is held out has no say any more: `log_probs` stay.
@@ -434,8 +437,12 @@ class Candidates:
         for name, mixture, prior in self._continued_to(self._new_samples(self.every), names):
             self._take(name, mixture, prior)
 
-    def _continued_to(self, samples: Samples, names: Iterable[str]) -> Iterator[tuple[str, Mixture, float]]:
+    def _continued_to(self, samples: Samples, names: Collection[str]) -> Iterator[tuple[str, Mixture, float | None]]:
         samples.prior.n_factors = self.samples.prior.n_factors
+        if any(name.startswith(NORMAL) for name in names):
+            for name, mixture in self._normals(samples):
+                if name in names:
+                    yield name, mixture, None
         for name in names:
             if self._mixtures[name].prior_samples is not None:
                 mixture, prior = self._continued(name, samples)

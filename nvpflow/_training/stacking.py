@@ -210,9 +210,10 @@ def stack_of(
     if parts[0].guards_tails and floor not in shares and (not is_normal or floor == FLOOR):
         shares = {name: (1 - SHARE_OF_FLOOR) * share for name, share in shares.items()} | {floor: SHARE_OF_FLOOR}
     of_all = parts
-    if is_normal:  # before `fit_to_all` changes the order of the rows, of which the first ones are read here
+    if is_normal:
         of_all = [candidates(np.zeros(len(data.x), bool), [seed])]
         of_all[0].fit_simple()
+        of_all[0].fit_to_all(shares)
     for part in parts:
         part.fit_to_all(shares)
     held_out = parts[0].average(shares).log_prob(*validation[:2]).astype(np.float64)

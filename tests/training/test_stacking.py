@@ -231,3 +231,19 @@ def test_normal_distribution_of_more_rows_than_one_mixture_reads(weighted):
     model = nvpflow.FlowDensity(random_state=0).fit(x, sample_weight=weight)
     assert abs(model.score(x) + np.log(2 * np.pi) + 1) < 0.02
     np.testing.assert_allclose(model.sample(5000, random_state=0).std(axis=0), 1, atol=0.05)
+
+
+def test_every_kind_of_normal_distribution_is_fitted_to_all_rows(monkeypatch):
+    monkeypatch.setattr(Candidates, "most_rows", 500)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(5000, 6)) @ rng.normal(size=(6, 6)) + 3
+    units = ColumnUnits(x, None)
+    candidates = Candidates(Data(units.standardize(x)), units, np.zeros(len(x), bool), 1.0, [0])
+    candidates.scales = units.deviation
+    names = [name for name in candidates.fit_simple() if name.startswith(stacking.NORMAL)]
+    assert len(names) == 5  # shrunk to three targets, one and two factors
+    candidates.fit_to_all(names)
+    for name in names:
+        base = candidates.average({name: 1.0})
+        np.testing.assert_allclose(base.means[0], x.mean(axis=0), atol=1e-6)
+        np.testing.assert_allclose(np.diag(base.covariances[0]), x.var(axis=0), rtol=0.01)
