@@ -12,9 +12,11 @@ from nvpflow._training.dataset import Data
 from nvpflow._training.defaults import base_of, option
 from nvpflow._training.degenerate import with_narrow_columns
 from nvpflow._training.heavy_tails import STUDENT_T, heavy_tailed_units, student_t_noise, student_t_of
+from nvpflow._training.margins import Margins
 from nvpflow._training.mixture_search import fit_mixture
 from nvpflow._training.noise import bandwidth
 from nvpflow._training.standardize import Units
+from nvpflow._training.statistics import average
 from nvpflow._typing import ArrayLike, FloatDType, Floats
 from nvpflow._validation.arguments import draw_seeds
 from nvpflow._warnings import warn_user
@@ -125,6 +127,22 @@ class Stream:
 
     def _update(self, settings: Settings, flow: Flow, data: Data, n_seen: int, origin: Floats) -> float:
         """`update` for a flow of numbers on the whole real line."""
+        margins = Margins.from_layers(flow.layers, origin, flow.dtype)
+        if margins is None or margins.lattices is None:
+            return self._update_smooth(settings, flow, data, n_seen, origin)
+        first = Margins(margins.stages[:1], flow.dtype)  # which stays as it is: a step of Adam is wider than its bumps
+        inner = Flow([layer.copy() for layer in flow.layers[: -first.n_layers]], flow.base and flow.base.copy())
+        inner.n_jobs = flow.n_jobs
+        x = data.x.astype(np.float64)
+        places = data._replace(x=first.places(x, self.rng))
+        nll = self._update_smooth(settings, inner, places, n_seen, np.zeros(flow.data_dim))
+        flow.parameters[: inner._base_offset] = inner.parameters[: inner._base_offset]
+        if flow.base is not None and inner.base is not None:
+            flow.base.parameters[:] = inner.base.parameters
+        return nll - average(first.inverse(x)[1], data.weight)
+
+    def _update_smooth(self, settings: Settings, flow: Flow, data: Data, n_seen: int, origin: Floats) -> float:
+        """`update` for a flow of numbers on the whole real line, without columns of few values in front of it."""
         batch_size = settings.batch_of(len(data.x))
         noise = (student_t_noise if isinstance(flow.base, StudentTBase) else bandwidth)(settings.noise, data, n_seen)
         adam = self._bind_adam(settings, flow)

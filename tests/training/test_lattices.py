@@ -1,5 +1,7 @@
 """Columns of few values: where they are, the map that undoes it, and what a fit makes of it."""
 
+import copy
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -327,3 +329,13 @@ def test_folds_of_a_detector_spread_what_the_whole_fit_does():
         model = nvpflow.FlowOutlierDetector(contamination=0.1, random_state=0, max_iter=2).fit(train)
         shares.append((model.predict(test) == -1).mean())
     assert 0.08 < np.mean(shares) < 0.14
+
+
+def test_pieces_after_a_fit_keep_the_peaks(model):
+    """Noise, and steps of Adam, are wider than the peaks, and took 7 nats of them."""
+    fresh, twin = earthquakes(2000, 9), copy.deepcopy(model)
+    before = twin.score(fresh)
+    for seed in range(3):
+        twin.partial_fit(earthquakes(1000, 10 + seed))
+        assert twin.score(fresh) > before - 0.3
+    assert -twin.history_["train_nll"][-1] == pytest.approx(twin.score(earthquakes(1000, 12)), abs=0.3)
