@@ -7,6 +7,7 @@ import numpy as np
 from nvpflow._typing import Bools, Floats
 from nvpflow.layers import Bounded
 from nvpflow.queries._lines import Lines
+from nvpflow.queries._moments import moments_of
 from nvpflow.supports import _near_bounds as near_bounds
 from nvpflow.supports._fitted import Supports
 from nvpflow.supports._kinds import REALS, Angle, Kind
@@ -107,12 +108,11 @@ class Column:
         mean, std = self.lines.moments()
         if self._layer is None or self.kind.is_free:
             return mean + self.origin, std
-        first, second = self.lines.expect(self._powers, 2).T
-        return first + self.origin, np.sqrt(np.maximum(second - first**2, 0.0))
+        return self._moments_of_values()
 
-    def _powers(self, u: Floats) -> Floats:
-        x = self._unshifted(u)
-        return np.stack([x, x * x], axis=-1)
+    def _moments_of_values(self) -> tuple[Floats, Floats]:
+        mean, std = moments_of(lambda function: self.lines.expect(function, 2), self._unshifted)
+        return mean + self.origin, std
 
     def _circular(self) -> tuple[Floats, Floats]:
         turn, scale = self.kind.turn, 2 * np.pi / self.kind.turn
@@ -131,8 +131,8 @@ class Column:
             return mean, std
         width = float((ends[known, 1] - ends[known, 0]).max())
         if width > MOST_CELLS:  # in so many cells, whole numbers are as real ones spread evenly over them
-            first, second = self.lines.expect(self._powers, 2).T
-            return first + self.origin - 0.5, np.sqrt(np.maximum(second - first**2 - 1 / 12, 0.0))
+            mean, std = self._moments_of_values()
+            return mean - 0.5, np.sqrt(np.maximum(std**2 - 1 / 12, 0.0))
         k = np.where(known, ends[:, 0], 0.0)[:, np.newaxis] + np.arange(width + 1)
         p = self.pdf(k)
         p /= p.sum(axis=1, keepdims=True)

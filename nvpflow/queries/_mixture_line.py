@@ -14,6 +14,7 @@ from nvpflow import _core
 from nvpflow._normal import probit
 from nvpflow._typing import Floats, Ints
 from nvpflow.queries._bend import Bend
+from nvpflow.queries._moments import moments_of
 from nvpflow.queries._ragged import starts_of
 from nvpflow.queries._smoothed import smoothed
 from nvpflow.queries._solve import solve_quantiles
@@ -179,8 +180,7 @@ class MixtureLine(NamedTuple):
     def moments(self) -> tuple[Floats, Floats]:
         """Means and standard deviations (n,)."""
         if any(self.bends):
-            first, second = self.expect(lambda u: np.stack([u, u * u], axis=-1)).T
-            return first, np.sqrt(np.maximum(second - first**2, 0.0))
+            return moments_of(self.expect, lambda u: u)
         starts = starts_of(self.row, len(self.log_total))
         weights = self._weights_of_moments
         mean = np.add.reduceat(weights * self.means, starts)

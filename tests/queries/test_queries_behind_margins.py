@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 import nvpflow
 from nvpflow import FlowDensity
@@ -45,3 +46,18 @@ def test_rows_behind_margins_have_the_results_of_each_row_alone(skewed):
     given = np.array([0.1, 1.0, 4.0])
     together = skewed.conditional({0: given}).interval(0.9)
     np.testing.assert_allclose(together, [skewed.conditional({0: one}).interval(0.9) for one in given], rtol=1e-6)
+
+
+@pytest.mark.parametrize("support", [None, "positive", nvpflow.Integer()], ids=["real", "positive", "whole"])
+def test_moments_of_a_column_far_from_zero(support):
+    """Mean squares less squares of means had no digits left: deviations were 0 or 2 times the right ones."""
+    rng = np.random.default_rng(0)
+    x = np.round(3000 * rng.exponential(size=1000))
+    table = np.column_stack([1e12 + x, x / 3000 + rng.normal(size=1000)])
+    model = FlowDensity(dtype="float64", support=[support, None], random_state=0).fit(table)
+    found = model.conditional([[np.nan, 1.0], [np.nan, 3.0]])
+    z = np.linspace(-7, 7, 2001)
+    values, weight = np.reshape(found.ppf(norm.cdf(z)), (2, -1)) - 1e12, norm.pdf(z) * (z[1] - z[0])
+    mean = values @ weight
+    np.testing.assert_allclose(np.ravel(found.mean()) - 1e12, mean, rtol=2e-3)
+    np.testing.assert_allclose(np.ravel(found.std()), np.sqrt((values - mean[:, np.newaxis]) ** 2 @ weight), rtol=5e-3)
