@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nvpflow._training.covariances import mean_and_covariance
 from nvpflow._training.margin_search import (
     FEW_COMPONENTS,
     PARTS,
@@ -16,7 +17,7 @@ from nvpflow._training.margin_search import (
     quick_log_density,
 )
 from nvpflow._training.stacking import mean_gain
-from nvpflow._training.statistics import moments
+from nvpflow._training.statistics import effective_size, moments
 from nvpflow._typing import Bools, Floats
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ LEAST_LEAD, LEAST_NATS, FEWEST_ROWS = 2.0, 0.05, 16
 # The skewness of a column from which margins are looked for again, if the fit before had none: that takes a sixth of a refit.
 # A Rosenbrock density has 2.2, and gains nothing; log-normal columns and gamma ones of a shape of 0.5 have more.
 SKEWED = 2.5
+MOST_ROWS = 20_000  # for the likelihood of one normal distribution
+LEAST_VARIANCE = 1e-6  # of standardised columns, so that those that others determine have a density
 
 
 class Outdone(Exception):
@@ -36,7 +39,8 @@ class Outdone(Exception):
 
 
 def is_outdone(start: Start) -> bool:
-    """Whether quick mixtures of half of some rows are clearly better on the other half than what has seen them all.
+    """Whether quick mixtures of half of some rows are clearly better on the other half than what has seen them all, or one
+    normal distribution is.
 
     Trained layers of the last fit have no rivals, and mixtures that compete again do so without margins where the last fit
     had none. A table of 2000 rows in two clusters, fitted after a checkerboard, was left 1.1 nats below a new fit, one of
@@ -49,6 +53,8 @@ def is_outdone(start: Start) -> bool:
     if start.mixture is not None and not (may_bend & _are_skewed(training.x, training.weight)).any():
         return False
     n = len(training.x)
+    if n >= FEWEST_ROWS and start.mixture is None and _is_outdone_by_normal(start):
+        return True
     if n < FEWEST_ROWS or has_many_columns(training, start.blocks):
         return False
     some = training.rows(np.random.default_rng(start.seed).permutation(n)[:QUICK_ROWS])
@@ -61,6 +67,29 @@ def is_outdone(start: Start) -> bool:
     weight = None if some.weight is None else some.weight[order]
     lead, error = mean_gain(quick - kept, weight)
     return bool(lead > max(LEAST_LEAD * error, LEAST_NATS))
+
+
+def _is_outdone_by_normal(start: Start) -> bool:
+    """Whether one normal distribution of the samples, given their context, is clearly better on them.
+
+    Quick mixtures do not see small gaps, which grow from fit to fit: to 0.03 nats in fifty fits to 2000 rows of a normal
+    distribution in four columns, where a new fit has one of 0.002. The gain of its parameters by chance is subtracted: Akaike
+    (1974), "A new look at the statistical model identification".
+    """
+    some = start.training.rows(slice(None, None, max(1, len(start.training.x) // MOST_ROWS)))
+    x, context, weight = some.arguments
+    n, dim = x.shape
+    given = np.ones((n, 1)) if context is None else np.column_stack([np.ones(n), context])
+    root = np.ones((n, 1)) if weight is None else np.sqrt(weight)[:, np.newaxis]
+    slopes = np.linalg.lstsq(given * root, x * root, rcond=None)[0]
+    left = x - given @ slopes
+    mean, covariance = mean_and_covariance(left, weight)
+    factor = np.linalg.cholesky(covariance + LEAST_VARIANCE * np.eye(dim))
+    z = np.linalg.solve(factor, (left - mean).T)
+    normal = -0.5 * (z**2).sum(axis=0) - np.log(np.diag(factor)).sum() - 0.5 * dim * np.log(2 * np.pi)
+    lead, error = mean_gain(normal - start.log_prob_of(some), weight)
+    n_parameters = slopes.size + dim * (dim + 1) / 2
+    return bool(lead - n_parameters / effective_size(some) > LEAST_LEAD * error)
 
 
 def _may_bend(start: Start) -> Bools:
