@@ -370,13 +370,31 @@ def _choose(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, fl
     """The mixtures of the stack and their shares; a normal distribution alone if it is as good within a standard error."""
     shares = shares_of({name: values for name, values in log_probs.items() if name not in (BROAD, FLOOR)}, weight)
     normal = max((name for name in log_probs if name.startswith(NORMAL)), key=lambda name: average(log_probs[name], weight))
-    mean, error = mean_gain(log_average(log_probs, shares) - log_probs[normal], weight)
-    if not mean > error:
+
+    def is_normal_enough(shares: dict[str, float]) -> bool:
+        mean, error = mean_gain(log_average(log_probs, shares) - log_probs[normal], weight)
+        return not mean > error
+
+    if is_normal_enough(shares):
         return {normal: 1.0}
-    least, of_broad = min(LEAST_SHARE, max(shares.values())), LEAST_SAMPLES / len(log_probs[BROAD])
-    stays = [name for name, share in shares.items() if share >= (of_broad if name.startswith(BROAD) else least)]
-    kept = shares_of({name: log_probs[name] for name in stays}, weight)
-    return {name: share for name, share in kept.items() if share > 0}
+    kept = _without_small(shares, log_probs, weight)
+    return {normal: 1.0} if is_normal_enough(kept) else kept
+
+
+def _without_small(shares: dict[str, float], log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, float]:
+    """Leave out mixtures with small shares, the smaller half of them at a time: the others take these shares.
+
+    Many mixtures that are nearly as good have small shares each. Without all of them at once, one that was worse was left.
+    """
+    of_broad = LEAST_SAMPLES / len(log_probs[BROAD])
+    while True:
+        shares = {name: share for name, share in shares.items() if share > 0}
+        is_small = {name: share < (of_broad if name.startswith(BROAD) else LEAST_SHARE) for name, share in shares.items()}
+        small = sorted((name for name in shares if is_small[name]), key=lambda name: shares[name])
+        if not small or len(shares) == 1:
+            return shares
+        left_out = small[: -(-len(small) // 2)]
+        shares = shares_of({name: log_probs[name] for name in shares if name not in left_out}, weight)
 
 
 def shares_of(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, float]:

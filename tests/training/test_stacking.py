@@ -216,10 +216,23 @@ def test_candidates_whose_share_vanishes_are_left_out(monkeypatch):
         f"{stacking.NORMAL}, one": good - 1,
         "mixture of 2": good + 0.1 * rng.normal(size=500),
     }
-    answers = [{broad: 0.01, f"{stacking.NORMAL}, one": 0.1, "mixture of 2": 0.89}]
-    answers.append(answers[0] | {broad: 0.0})
+    answers = [{broad: 0.01, f"{stacking.NORMAL}, one": 0.04, "mixture of 2": 0.95}, {broad: 0.0, "mixture of 2": 1.0}]
     monkeypatch.setattr(stacking, "shares_of", lambda *_: answers.pop(0))
     assert broad not in stacking._choose(log_probs, None)
+
+
+def test_many_good_mixtures_with_small_shares_do_not_leave_a_worse_one_alone():
+    """Twenty-five are the same, and none has a large share; a worse one, which suits some samples, has more."""
+    rng = np.random.default_rng(0)
+    good = stats.norm.logpdf(rng.normal(size=1000))
+    log_probs = {stacking.BROAD: good - 2, f"{stacking.NORMAL}, one": good - 0.5}
+    log_probs |= {f"mixture of {i}": good for i in range(2, 27)}
+    log_probs["mixture of 64"] = good + np.where(rng.random(1000) < 0.15, 1.0, -0.3)
+    shares = stacking.shares_of(log_probs, None)
+    assert [name for name, share in shares.items() if share >= stacking.LEAST_SHARE] == ["mixture of 64"]
+    kept = stacking._choose(log_probs, None)
+    of_all, of_kept = (stacking.log_average(log_probs, each).mean() for each in (shares, kept))
+    assert of_kept > of_all - 1e-4 and min(kept.values()) >= stacking.LEAST_SHARE
 
 
 @pytest.mark.parametrize("weighted", [False, True])
