@@ -49,6 +49,7 @@ class Data(NamedTuple):
     copy_of: if weights have made copies of given rows, the number (n,) of the row that each is a copy of; or that of the group
         that each belongs to.
     with_others: the weights (n,) beside the rows that are held out, if they are not the same without those.
+    for_all: the weights (n,) of rows that are held out, by which they stand for all rows, if they do not without weights.
     """
 
     x: Floats
@@ -56,6 +57,7 @@ class Data(NamedTuple):
     weight: Floats | None = None
     copy_of: Ints | None = None
     with_others: Floats | None = None
+    for_all: Floats | None = None
 
     @property
     def arguments(self) -> tuple[Floats, Floats | None, Floats | None]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nvpflow._training.copies import copies_of, shuffled_groups
+from nvpflow._training.propensity import inverse_propensity
 from nvpflow._typing import Bools, Floats, Ints
 
 if TYPE_CHECKING:
@@ -89,8 +90,9 @@ def _with_whole_groups(held_out: Ints, training: Ints, row: Ints) -> tuple[Ints,
 def _split_at(data: Data, held_out: Ints, training: Ints, incomplete: Bools | None) -> tuple[Data, Data | None]:
     needed = lone_values(data.x, training, held_out)
     held_out, training = held_out[~np.isin(held_out, needed)], np.append(training, needed)
-    rest = data.rows(training) if incomplete is None else _balanced(data, training, incomplete)
-    return rest, data.rows(held_out) if len(held_out) else None
+    if incomplete is None:
+        return data.rows(training), data.rows(held_out) if len(held_out) else None
+    return _balanced(data, training, incomplete), _for_all(data, held_out, incomplete) if len(held_out) else None
 
 
 def _balanced(data: Data, training: Ints, incomplete: Bools) -> Data:
@@ -108,6 +110,16 @@ def _balanced(data: Data, training: Ints, incomplete: Bools) -> Data:
         return rows
     balanced = (weight * times)[training]
     return rows._replace(weight=balanced / balanced.mean(), with_others=rows.weight)
+
+
+def _for_all(data: Data, held_out: Ints, incomplete: Bools) -> Data:
+    """The rows `held_out`. If all are complete, they have weights by which they stand for all rows."""
+    rows = data.rows(held_out)
+    times = None if incomplete[held_out].any() else inverse_propensity(data.x, incomplete, data.weight)
+    if times is None:
+        return rows
+    weight = times[held_out] * (1 if rows.weight is None else rows.weight)
+    return rows._replace(for_all=weight / weight.mean())
 
 
 def lone_values(x: Floats, training: Ints, held_out: Ints) -> Ints:

@@ -201,7 +201,7 @@ def stack_of(
     """
     parts = [candidates(mask, [seed, i]) for i, mask in enumerate(masks)]
     judged = [part.judged for part in parts]
-    weight = None if data.weight is None else np.concatenate([data.weight[rows] for rows in judged])
+    weight = _weight_of_judged(data, validation, judged)
     log_probs = fit_growing(parts, weight)
     if all(part.wants_more_steps for part in parts):
         _fit_longer(parts, log_probs, weight)
@@ -236,6 +236,15 @@ def stack_of(
     search = _search(log_probs, shares, weight, slopes, len(judged[0]), log_det)
     in_turn = log_average(log_probs, shares) - log_det
     return Stack(fit_to_every if may_go_on else lambda: base, held_out, gain, search, in_turn, weight, lean)
+
+
+def _weight_of_judged(data: Data, validation: Data, judged: list[npt.NDArray[np.intp]]) -> Floats | None:
+    """Weights of the samples that mixtures are judged on, part by part: those of the validation samples stand for all."""
+    weight = data.weight
+    if validation.for_all is not None:
+        weight = np.ones(len(data.x)) if weight is None else weight.copy()
+        weight[-len(validation.x) :] = validation.for_all
+    return None if weight is None else np.concatenate([weight[rows] for rows in judged])
 
 
 def parts_in_turn(training: Data, n_validation: int, n_parts: int, seed: int) -> list[npt.NDArray[np.bool_]]:
