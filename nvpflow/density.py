@@ -726,8 +726,12 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         The first call builds the flow and, with `standardize`, sets the units, so its piece should give the mean and the
         standard deviation roughly. Later calls continue from the present parameters, and may follow `fit`. Adam's moments are
         kept between calls and by pickle, but not by `save`: after `nvpflow.load` they start anew, and the first pieces teach
-        less. `learning_rate` is constant, and no samples are held back. Only with ``base="mixture"`` a mixture is fitted to
-        the first piece; it is then trained with the layers. Call it again with the same samples for more epochs.
+        less. Only with ``base="mixture"`` a mixture is fitted to the first piece; it is then trained with the layers. Call it
+        again with the same samples for more epochs.
+
+        No samples are held back, and `learning_rate` does not fall. A piece that is less likely after its epoch than before is
+        trained on again at a tenth of the rate, or has no effect if that is too much as well: narrow peaks are not taken
+        apart. The model keeps a moving average of the parameters, see `average`, which begins anew where it lags behind.
 
         Parameters
         ----------

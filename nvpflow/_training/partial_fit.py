@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from nvpflow._training.heavy_tails import STUDENT_T, heavy_tailed_units, student
 from nvpflow._training.margins import Margins
 from nvpflow._training.mixture_search import fit_mixture
 from nvpflow._training.noise import bandwidth
+from nvpflow._training.stacking import mean_gain
 from nvpflow._training.standardize import Units
 from nvpflow._training.statistics import average
 from nvpflow._typing import ArrayLike, FloatDType, Floats
@@ -37,12 +38,21 @@ __all__ = ["Stream"]
 # Over a base that reads the context. Its narrow components leave layers no room: in the first pieces after a fit to two
 # branches, 1e-3 cost up to 2 nats, 3e-4 up to 0.2, and this rate 0.01.
 RATE_OVER_CONDITIONAL = 1e-4
+# A piece that is less likely after its epoch than before, by so many standard errors and nats, is trained on again at a tenth
+# of the rate, up to four times in all. The rate of later pieces rises again, twofold with each that is not.
+LEAST_ERRORS, LEAST_NATS, MOST_TRIES, SLOWER, FASTER = 1.0, 0.002, 4, 0.1, 2.0
+# The moving average begins again where it lags so many nats behind the latest parameters.
+LAG = 0.05
+# At first the moving average is over about the last ninth of the steps: Shamir and Zhang (2013), "Stochastic gradient descent
+# for non-smooth optimization", section 4.
+LATEST, FITTED = 9, 1_000_000
 
 
 class Stream:
     """State from one piece to the next: the random generator, Adam's moments, the units of the context, and the origin.
 
-    The number of samples to come is unknown. So the learning rate is constant, and no samples are held back.
+    The number of samples to come is unknown. So the learning rate does not fall, and no samples are held back. What the model
+    keeps is a moving average of the parameters.
 
     Parameters
     ----------
@@ -72,7 +82,11 @@ class Stream:
         self.rng = np.random.default_rng(seed)
         self.scaler = ContextScaler(data, settings.standardize, dtype, n_indicators=n_indicators)
         self.origin: Floats = np.zeros(data.x.shape[1])
-        self.adam: Adam | None = None
+        self.adam: _ShiftsInDeviations | None = None
+        self.last: _Parameters | None = None
+        self.slowness = 1.0
+        # After a fit, the average begins with its parameters, and with those of the first step otherwise.
+        self.n_averaged = 0 if before is None else FITTED
         self.supports = supports
         if before is not None:
             self.origin = getattr(before, "origin_", self.origin)
@@ -149,14 +163,15 @@ class Stream:
         self.scaler = self.scaler.covering(data.context)
         data = self.scaler.transform(data._replace(x=(data.x - origin).astype(flow.dtype)))
         before = flow.parameters.copy()
-        self.scaler.to_standardized(flow)
+        if self.last is None or not np.array_equal(self.last.average, before):  # the first time, or somebody has changed them
+            self.last = _Parameters(before, before)
         try:
-            nll = self._epoch(flow, adam, data, batch_size, noise)
-        finally:
-            self.scaler.to_own_units(flow)
+            nll = self._train(settings, flow, adam, data, batch_size, noise)
+        except BaseException:
+            flow.parameters[:], self.last = before, None
+            raise
         if np.isnan(nll):
-            flow.parameters[:] = before
-            self.adam = None
+            flow.parameters[:], self.adam, self.last = before, None, None
             warn_user(
                 "training diverged: the loss or its gradient was not finite; the parameters from before this call "
                 "were kept. A smaller learning_rate, coupling='spline' or a scale_bound may help.",
@@ -164,20 +179,73 @@ class Stream:
             )
         return nll
 
-    def _epoch(self, flow: Flow, adam: Adam, data: Data, batch_size: int, noise: Floats) -> float:
-        """Return the mean NLL, or NaN if a loss, a gradient or the final NLL is not finite. The loss is that of `Flow.fit`."""
+    def _train(
+        self, settings: Settings, flow: Flow, adam: _ShiftsInDeviations, data: Data, batch_size: int, noise: Floats
+    ) -> float:
+        """Train for one epoch, at a smaller rate if the data are less likely after it. Return its mean NLL as `_epoch` does.
+
+        A step that is wider than peaks takes them apart, and a fit may be closer to the maximum than such steps are.
+        """
+        assert self.last is not None
+        in_units = _Parameters(*(self._in_units_of_training(flow, part) for part in self.last))
+        log_prob, rate = self._log_prob(flow, in_units.average, data), adam.learning_rate
+        for _ in range(MOST_TRIES):
+            adam.learning_rate, state, n_averaged = self.slowness * rate, adam.state(), self.n_averaged
+            flow.parameters[:] = in_units.latest
+            nll, found = self._epoch(flow, adam, data, batch_size, noise, in_units.average.copy(), settings.average)
+            if np.isnan(nll):
+                return nll
+            of_latest, of_average = (self._log_prob(flow, part, data) for part in found)
+            if _is_clear(of_latest - of_average, data.weight, LAG):  # the samples have moved
+                found, of_average, self.n_averaged = _Parameters(found.latest, found.latest.copy()), of_latest, 0
+            if not _is_clear(log_prob - of_average, data.weight):
+                self.slowness = min(1.0, FASTER * self.slowness)
+                break
+            adam.restore(state)
+            self.slowness, self.n_averaged = SLOWER * self.slowness, n_averaged
+        else:
+            found = _Parameters(in_units.average, in_units.average.copy())
+        for part in found:  # that of the model comes last
+            flow.parameters[:] = part
+            self.scaler.to_own_units(flow)
+            part[:] = flow.parameters
+        self.last = found
+        return nll
+
+    def _log_prob(self, flow: Flow, parameters: Floats, data: Data) -> Floats:
+        """Log-density of the data by the flow with these parameters, in float64."""
+        flow.parameters[:] = parameters
+        with np.errstate(invalid="ignore"):  # for samples without a density
+            return flow.log_prob(*data[:2]).astype(np.float64)
+
+    def _in_units_of_training(self, flow: Flow, parameters: Floats) -> Floats:
+        """Parameters of the flow for a standardised context."""
+        flow.parameters[:] = parameters
+        self.scaler.to_standardized(flow)
+        return flow.parameters.copy()
+
+    def _epoch(
+        self, flow: Flow, adam: _ShiftsInDeviations, data: Data, batch_size: int, noise: Floats, average: Floats, decay: float
+    ) -> tuple[float, _Parameters]:
+        """Return the mean NLL, or NaN if a loss, a gradient or the final NLL is not finite, and the parameters.
+
+        The loss is that of `Flow.fit`. `average`: of the parameters of steps before, with this `decay`.
+        """
         order, total, n = self.rng.permutation(len(data.x)), 0.0, len(data.x)
         for start in range(0, n, batch_size):
             x, context, weight = data.rows(order[start : start + batch_size]).arguments
             nll, grad = flow.nll_and_grad(x + noise * self.rng.standard_normal(x.shape), context, weight)
             if not (np.isfinite(nll) and np.isfinite(grad).all()):
-                return np.nan
+                return np.nan, _Parameters(flow.parameters, average)
             share = len(x) / n if weight is None or data.weight is None else float(weight.sum() / data.weight.sum())
             adam.step(grad * (share * n / len(x)))
+            self.n_averaged += 1
+            average += max(1 - decay, LATEST / (self.n_averaged + LATEST - 1)) * (flow.parameters - average)
             total += share * nll
-        return total if np.isfinite(flow.nll(*data.arguments)) else np.nan
+        found = _Parameters(flow.parameters.copy(), average)
+        return total if np.isfinite(flow.nll(*data.arguments)) else np.nan, found
 
-    def _bind_adam(self, settings: Settings, flow: Flow) -> Adam:
+    def _bind_adam(self, settings: Settings, flow: Flow) -> _ShiftsInDeviations:
         """Bind Adam to the flow's parameters: in a copied or unpickled model they have moved, while the moments remain."""
         adam = self.adam = self.adam or _ShiftsInDeviations(flow)
         adam.parameters = flow.parameters
@@ -187,6 +255,20 @@ class Stream:
         if flow.base is not None and flow.base.context_dim and settings.learning_rate is None:
             adam.learning_rate = RATE_OVER_CONDITIONAL
         return adam
+
+
+def _is_clear(gain: Floats, weight: Floats | None, least: float = LEAST_NATS) -> bool:
+    """Whether gains in log-density (n,) are clear."""
+    with np.errstate(invalid="ignore"):  # for samples without a density
+        mean, error = mean_gain(gain, weight)
+    return mean > max(LEAST_ERRORS * error, least)
+
+
+class _Parameters(NamedTuple):
+    """The parameters (P,) after the latest step, and their moving average, which the model keeps."""
+
+    latest: Floats
+    average: Floats
 
 
 class _ShiftsInDeviations(Adam):
@@ -203,6 +285,14 @@ class _ShiftsInDeviations(Adam):
                 shifts.append(offset + np.arange(flow.data_dim, 2 * flow.data_dim))
                 units.append(np.exp(layer.log_scale))
         self._shifts, self._units = np.concatenate(shifts), np.concatenate(units)
+
+    def state(self) -> tuple[int, Floats, Floats]:
+        """What `restore` needs to undo steps, but for the parameters."""
+        return self.n_steps, self._m.copy(), self._v.copy()
+
+    def restore(self, state: tuple[int, Floats, Floats]) -> None:
+        """Undo steps since this state."""
+        self.n_steps, self._m[:], self._v[:] = state
 
     def step(self, grad: ArrayLike) -> None:
         grad, shifts = np.array(grad), self._shifts

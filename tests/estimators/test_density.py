@@ -37,7 +37,7 @@ class TestPartialFit:
 
     def test_moments_persist(self):
         """Full batches without noise are the steps of one Adam, where all shifts are in units of standard deviations."""
-        model, X = make(noise=0, batch_size=None, dtype="float64"), STANDARDIZED
+        model, X = make(noise=0, batch_size=None, dtype="float64", average=0), STANDARDIZED
         flow = Stream(model, Data(X), np.dtype(np.float64)).new_flow(model, Data(X))
         adam = nvpflow.Adam(flow.parameters, 5e-3)
         for _ in range(20):
