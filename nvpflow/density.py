@@ -260,8 +260,8 @@ class FlowDensity(Diagnostics, Queries, LatentPoints, Streamed):
         `fit` starts from the present flow; of an ensemble, every member does, and further members are new. The parameters that
         shape a flow must be unchanged. Standardisation and mixture are taken from the new samples if these are then likelier
         by more than as many parameters gain by chance (Akaike's criterion); otherwise the flow keeps its function. `fit`
-        starts anew if quick mixtures, or a single distribution, are clearly better in the end, or if categories need indicators
-        that they did not.
+        starts anew if quick mixtures, or a single distribution, are clearly better in the end, or if categories need
+        indicators that they did not.
     dtype : {"float32", "float64"}, default "float32"
         Of the parameters and of all computation.
     n_jobs : int or None, default None
