@@ -20,6 +20,7 @@ from nvpflow.monte_carlo.psis import largest_k, samples_for, smooth
 __all__ = ["BLIND", "REMEDY", "ImportanceResult", "importance_sample"]
 
 BLIND = "What the model does not reach, a far mode or tail, would not be noticed."
+FINITE_VARIANCE = 0.5  # weights have one if k is below it
 REMEDY = "fit the model to more samples, raise the temperature, or take a base with heavy tails"
 
 
@@ -204,6 +205,14 @@ class ImportanceResult:
         )
 
 
+def _log_mean(log_values: Floats) -> tuple[float, float]:
+    """The logarithm of the mean of values (n,), and its standard error."""
+    n, top = len(log_values), float(log_values.max())
+    values = np.exp(log_values - top)
+    mean = float(values.mean())
+    return top + math.log(mean), math.sqrt(float(np.mean((values / mean - 1) ** 2)) / (n - 1))
+
+
 def importance_sample(
     model: Sampler,
     log_prob: LogProb,
@@ -254,8 +263,9 @@ def importance_sample(
     Notes
     -----
     With weights w_i = p(x_i) / q(x_i), the largest smoothed (see `psis`), the evidence is their mean, and the standard error
-    of its logarithm their standard deviation divided by sqrt(n) and by their mean. What the weights cannot show is a part of
-    the target where the model has practically no density, such as a mode that was not among the samples of its fit.
+    of its logarithm their standard deviation divided by sqrt(n) and by their mean. With a `pareto_k` below 0.5, their variance
+    is finite, and the evidence is the mean of the weights as they are, which has no bias. What the weights cannot show is a
+    part of the target where the model has practically no density, such as a mode that was not among the samples of its fit.
 
     Where the model has discrete columns (whole numbers), densities with respect to them are probabilities.
 
@@ -278,11 +288,13 @@ def importance_sample(
     (seed,) = draw_seeds(random_state, 1)
     x, log_proposal, names = draw(model, n, seed, context, temperature)
     of_target = evaluate(log_prob, x, batch_size)
-    log_weights, log_total, k = smooth(of_target - log_proposal)
+    log_ratios = of_target - log_proposal
+    log_weights, log_total, k = smooth(log_ratios)
     ess = 1 / float(np.exp(2 * log_weights).sum())
+    log_evidence, log_evidence_error = _log_mean(log_ratios if k < FINITE_VARIANCE else log_weights + log_total)
     result = ImportanceResult(
         samples=x, log_prob=of_target, log_proposal=log_proposal, log_weights=log_weights, pareto_k=k, ess=ess,
-        log_evidence=log_total - math.log(n), log_evidence_error=math.sqrt(max(n / ess - 1, 0) / (n - 1)), names=names,
+        log_evidence=log_evidence, log_evidence_error=log_evidence_error, names=names,
     )  # fmt: skip
     if not result.is_reliable:
         warn_user(f"importance_sample: {result._verdict()}", AccuracyWarning)

@@ -55,6 +55,24 @@ def test_a_seed_gives_the_same_samples(model, result):
     assert not np.array_equal(one.samples, other.samples)
 
 
+def test_the_evidence_of_a_target_with_a_hard_edge_has_no_bias():
+    """Smoothing took bounded weights for ones with a tail: by 1.5 standard errors in the mean."""
+    rng = np.random.default_rng(0)
+    model = nvpflow.FlowDensity(random_state=0).fit(np.abs(rng.normal(size=(1000, 1))))
+
+    def half_normal(x):
+        return np.where(x[:, 0] > 0, -0.5 * x[:, 0] ** 2, -np.inf)
+
+    runs = [importance_sample(model, half_normal, 5000, random_state=seed) for seed in range(40)]
+    assert all(run.pareto_k < 0.5 for run in runs)
+    for run in runs:
+        ratios = np.exp(run.log_prob - run.log_proposal)
+        assert run.log_evidence == pytest.approx(np.log(ratios.mean()), abs=1e-12)
+        assert run.log_evidence_error == pytest.approx(ratios.std(ddof=1) / ratios.mean() / np.sqrt(5000), rel=1e-9)
+    z = [(run.log_evidence - 0.5 * np.log(np.pi / 2)) / run.log_evidence_error for run in runs]
+    assert abs(np.mean(z)) < 0.5
+
+
 @pytest.mark.parametrize("kind", ["Flow", "FlowEnsemble", "RealNVP", "frame"])
 def test_proposals(kind, rough):
     if kind == "RealNVP":
