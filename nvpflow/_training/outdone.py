@@ -77,8 +77,7 @@ def is_outdone(start: Start) -> bool:
 
 
 def _is_outdone_by_student_t(start: Start) -> bool:
-    """As `_is_outdone_by_normal`, by Student's t, with layers over it. Twenty refits to 1000 rows of a t distribution in three
-    columns had gaps of up to 0.1 nats, where new fits have some of up to 0.01."""
+    """As `_is_outdone_by_normal`, by Student's t. Refits to 1000 rows of it had gaps of up to 0.1 nats, new fits of 0.01."""
     some = _some_rows(start)
     rival = student_t_of(some.x, some.weight)
     return _is_clearly_better(start, some, rival.log_prob(some.x).astype(np.float64), rival.n_parameters)
@@ -87,8 +86,7 @@ def _is_outdone_by_student_t(start: Start) -> bool:
 def _is_outdone_by_normal(start: Start) -> bool:
     """Whether one normal distribution of the samples, given their context, is clearly better on them.
 
-    Quick mixtures do not see small gaps, which grow from fit to fit: to 0.03 nats in fifty fits to 2000 rows of a normal
-    distribution in four columns, where a new fit has one of 0.002.
+    Small gaps grow from fit to fit: to 0.03 nats in fifty fits to 2000 rows in four columns, where a new fit has 0.002.
     """
     some = _some_rows(start)
     x, context, weight = some.arguments
@@ -109,10 +107,7 @@ def _some_rows(start: Start) -> Data:
 
 
 def _is_clearly_better(start: Start, some: Data, log_prob: Floats, n_parameters: int) -> bool:
-    """Whether a density with so many parameters, which was fitted to the samples, is clearly better on them than what is kept.
-
-    The gain of its parameters by chance is subtracted: Akaike (1974), "A new look at the statistical model identification".
-    """
+    """Whether a density that was fitted to the samples is clearly better on them than what is kept, by Akaike's criterion."""
     lead, error = mean_gain(log_prob - start.log_prob_of(some), some.weight)
     return bool(lead - n_parameters / effective_size(some) > LEAST_LEAD * error)
 

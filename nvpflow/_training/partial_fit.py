@@ -182,10 +182,8 @@ class Stream:
     def _train(
         self, settings: Settings, flow: Flow, adam: _ShiftsInDeviations, data: Data, batch_size: int, noise: Floats
     ) -> float:
-        """Train for one epoch, at a smaller rate if the data are less likely after it. Return its mean NLL as `_epoch` does.
-
-        A step that is wider than peaks takes them apart, and a fit may be closer to the maximum than such steps are.
-        """
+        """Train for one epoch, at a smaller rate if the data are less likely after it: steps wider than peaks take them apart.
+        Return its mean NLL as `_epoch` does."""
         assert self.last is not None
         in_units = _Parameters(*(self._in_units_of_training(flow, part) for part in self.last))
         log_prob, rate = self._log_prob(flow, in_units.average, data), adam.learning_rate
@@ -227,10 +225,8 @@ class Stream:
     def _epoch(
         self, flow: Flow, adam: _ShiftsInDeviations, data: Data, batch_size: int, noise: Floats, average: Floats, decay: float
     ) -> tuple[float, _Parameters]:
-        """Return the mean NLL, or NaN if a loss, a gradient or the final NLL is not finite, and the parameters.
-
-        The loss is that of `Flow.fit`. `average`: of the parameters of steps before, with this `decay`.
-        """
+        """Return the mean NLL, or NaN if a loss, a gradient or the final NLL is not finite, and the parameters. The loss is
+        that of `Flow.fit`. `average`: of parameters so far."""
         order, total, n = self.rng.permutation(len(data.x)), 0.0, len(data.x)
         for start in range(0, n, batch_size):
             x, context, weight = data.rows(order[start : start + batch_size]).arguments

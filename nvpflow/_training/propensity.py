@@ -1,9 +1,8 @@
 """How likely rows are to be complete, given their values: complete rows that are held out stand for all rows by its inverse.
 
-Where cells are missing may depend on those that are known. What is judged on complete rows alone would then follow these:
-layers that moved a column without gaps by 0.28 of its deviation, to where rows are complete, were better on them (Chem97, with
-scores missing for nine of ten pupils above the median of another column). Seaman and White (2013), "Review of inverse
-probability weighting for dealing with missing data".
+Where cells are missing may depend on others. Judged on complete rows alone, layers were kept that moved a column without gaps
+by 0.28 of its deviation, to where rows are complete. Source: Seaman and White (2013), "Review of inverse probability weighting
+for dealing with missing data".
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ LEAST = 0.02  # probability: no row stands for more than fifty
 def inverse_propensity(x: Floats, incomplete: Bools, weight: Floats | None) -> Floats | None:
     """The inverse probability (n,) that each row of x (n, D) is complete, or None if that tells no more than one for all.
 
-    A logistic regression on normal scores of the columns and their squares, by Newton's method. A row is told to be complete
-    better than by the share of complete rows if Akaike's criterion says so.
+    A logistic regression on normal scores of the columns and their squares, by Newton's method; Akaike's criterion tells.
     """
     scores = np.column_stack([_normal_scores(column) for column in x.T])
     features = np.column_stack([np.ones(len(x)), scores, scores**2 - 1])
@@ -48,7 +46,7 @@ def inverse_propensity(x: Floats, incomplete: Bools, weight: Floats | None) -> F
 
 
 def _normal_scores(column: Floats) -> Floats:
-    """The ranks of a column (n,), those of equal values the same, as quantiles of a normal distribution of unit variance."""
+    """The ranks of a column (n,) as quantiles of a normal distribution."""
     _, place, counts = np.unique(column, return_inverse=True, return_counts=True)
     scores = probit((np.cumsum(counts) - counts / 2) / len(column))[place]
     deviation = scores.std()

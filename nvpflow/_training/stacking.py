@@ -55,7 +55,7 @@ WIDE = 100  # columns from which few parts are enough, as each takes long
 WIDE_WITH_CONTEXT, FEWEST_PARTS = 8, 3  # likewise of mixtures of context and samples
 # Of a mixture in the stack: less gained nothing, and cost time in every density. The broad normals need the share of half a
 # sample.
-LEAST_SHARE, LEAST_SAMPLES = 0.05, 0.5
+LEAST_SHARE, LEAST_SAMPLES, MOST_LOSS_OF_SMALL = 0.05, 0.5, 0.001
 # Gains of the weakest prior over the one before, in nats, from which a weaker one competes: in samples whose values repeat,
 # and in others. Smooth densities gain less, and take no more time. With 0 for values that repeat, log-normal columns rounded
 # to 0.01 lost up to 0.08 nats; with 0.01, those rounded to 0.1 gained up to 4 nats less.
@@ -391,19 +391,29 @@ def _choose(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, fl
 
 
 def _without_small(shares: dict[str, float], log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, float]:
-    """Leave out mixtures with small shares, the smaller half of them at a time: the others take these shares.
+    """Leave out mixtures with small shares, all at once or, if that costs more than a little, the smaller half at a time.
 
-    Many mixtures that are nearly as good have small shares each. Without all of them at once, one that was worse was left.
+    Many mixtures that are nearly as good have small shares each. Without all of them at once, one that was worse was left;
+    otherwise the others take these shares.
     """
     of_broad = LEAST_SAMPLES / len(log_probs[BROAD])
-    while True:
-        shares = {name: share for name, share in shares.items() if share > 0}
-        is_small = {name: share < (of_broad if name.startswith(BROAD) else LEAST_SHARE) for name, share in shares.items()}
-        small = sorted((name for name in shares if is_small[name]), key=lambda name: shares[name])
-        if not small or len(shares) == 1:
-            return shares
+    least, whole = min(LEAST_SHARE, max(shares.values())), average(log_average(log_probs, shares), weight)
+
+    def left_with(names: Collection[str]) -> dict[str, float]:
+        found = shares_of({name: log_probs[name] for name in shares if name in names}, weight)
+        return {name: share for name, share in found.items() if share > 0}
+
+    def is_small(name: str) -> bool:
+        return shares[name] < (of_broad if name.startswith(BROAD) else least)
+
+    kept = left_with([name for name in shares if not is_small(name)])
+    if average(log_average(log_probs, kept), weight) > whole - MOST_LOSS_OF_SMALL:
+        return kept
+    while small := sorted((name for name in shares if is_small(name)), key=lambda name: shares[name]):
         left_out = small[: -(-len(small) // 2)]
-        shares = shares_of({name: log_probs[name] for name in shares if name not in left_out}, weight)
+        shares = left_with([name for name in shares if name not in left_out])
+        least = min(LEAST_SHARE, max(shares.values()))
+    return shares
 
 
 def shares_of(log_probs: dict[str, Floats], weight: Floats | None) -> dict[str, float]:

@@ -166,8 +166,10 @@ class TestContext:
         other.fit(X, context=CONTEXT * scale + shift).partial_fit(X[:50], context=CONTEXT[:50] * scale + shift)
         expected = one.score_samples(X, context=CONTEXT)
         np.testing.assert_allclose(other.score_samples(X, context=CONTEXT * scale + shift), expected, rtol=1e-5)
-        raw = make(dtype="float64", standardize=False).fit(X, context=CONTEXT)
-        assert np.abs(raw.score_samples(X, context=CONTEXT) - expected).max() > 0.01
+        raw, rescaled = (make(dtype="float64", base="normal", standardize=False) for _ in range(2))
+        expected = raw.fit(X, context=CONTEXT).score_samples(X, context=CONTEXT)
+        found = rescaled.fit(X, context=CONTEXT * [10, 0.1]).score_samples(X, context=CONTEXT * [10, 0.1])
+        assert np.abs(found - expected).max() > 0.01
 
     @both_precisions
     def test_standardisation_in_first_layers(self, dtype):
@@ -355,7 +357,7 @@ class TestSampleWeight:
         data, grads = Data(X, CONTEXT, WEIGHT), Recorder()
         stream = Stream(make(), data, FLOAT64)
         flow = stream.new_flow(make(dtype="float64"), data)
-        nll = stream._epoch(flow, grads, data, batch_size=40, noise=np.zeros(2))
+        nll, _ = stream._epoch(flow, grads, data, 40, np.zeros(2), flow.parameters.copy(), 0.0)
         expected_nll, expected = flow.nll_and_grad(X, CONTEXT, WEIGHT)
         assert len(grads) == 3 and nll == pytest.approx(expected_nll, rel=1e-12)
         np.testing.assert_allclose(np.mean(grads, axis=0), expected, rtol=1e-9, atol=1e-12)

@@ -45,4 +45,4 @@ def test_default_fit_gains(seed, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(mixture_candidates, "ways_to_mark", lambda x: (Marks.NONE, Marks.FREQUENT))
         without = nvpflow.FlowDensity(random_state=seed).fit(x)
-    assert model.score(held_out) > without.score(held_out) + 0.1
+    assert model.score(held_out) > -1.1 > without.score(held_out)

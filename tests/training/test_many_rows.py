@@ -114,6 +114,8 @@ def test_all_rows_keep_their_weights():
     (name,) = part.fit(1)
     part.fit_to_all([name])
     np.testing.assert_allclose(part._mixtures[name].means[0], expected, rtol=1e-5)
+    np.testing.assert_array_equal(x, before)  # one distribution takes no steps that an order would make shorter
+    part.fit_to_all(list(part.fit(2)))
     assert not (x[~held_out] == before[~held_out]).all()  # in place, as there may be no memory for another array
     np.testing.assert_array_equal(x[held_out], before[held_out])
 
